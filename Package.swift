@@ -1,0 +1,35 @@
+// swift-tools-version: 6.1
+import PackageDescription
+
+// The map of the house is in README.md. Layers only look downwards:
+// Hyperswarm > HyperDHT > RPC, SecretStream > Environment, CryptoPrimitives > CompactEncoding,
+// and beside them EventLoop and UDX, the production drivers over libuv.
+let package = Package(
+  name: "hyperswarm",
+  platforms: [.macOS(.v15)],
+  products: [
+    .library(name: "Hyperswarm", targets: ["Hyperswarm"]),
+    .library(name: "HyperDHT", targets: ["HyperDHT"]),
+  ],
+  targets: [
+    .systemLibrary(
+      name: "CLibuv", path: "Sources/CLibuv", pkgConfig: "libuv",
+      providers: [.apt(["libuv1-dev"]), .brew(["libuv"])]),
+    .systemLibrary(
+      name: "CSodium", path: "Sources/CSodium", pkgConfig: "libsodium",
+      providers: [.apt(["libsodium-dev"]), .brew(["libsodium"])]),
+
+    .target(name: "CompactEncoding"),
+    .target(name: "CryptoPrimitives", dependencies: ["CompactEncoding", "CSodium"]),
+    .target(name: "Environment", dependencies: ["CompactEncoding"]),
+    .target(name: "SecretStream", dependencies: ["CompactEncoding", "CryptoPrimitives", "Environment", "CSodium"]),
+    .target(name: "RPC", dependencies: ["CompactEncoding", "CryptoPrimitives", "Environment"]),
+    .target(name: "HyperDHT", dependencies: ["RPC", "SecretStream"]),
+    .target(name: "Hyperswarm", dependencies: ["HyperDHT"]),
+
+    .target(name: "VectorSupport", path: "Tests/VectorSupport"),
+    .testTarget(name: "CompactEncodingTests", dependencies: ["CompactEncoding", "VectorSupport"]),
+    .testTarget(name: "CryptoPrimitivesTests", dependencies: ["CryptoPrimitives", "VectorSupport"]),
+  ],
+  swiftLanguageModes: [.v6]
+)

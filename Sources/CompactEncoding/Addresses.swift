@@ -1,0 +1,83 @@
+/// An IPv4 address, held as the four octets in textual order.
+public struct IPv4Address: Hashable, Comparable, Sendable {
+  /// The octets as one number, first octet in the top byte.
+  public let value: UInt32
+
+  public init(value: UInt32) { self.value = value }
+
+  public init(_ a: UInt8, _ b: UInt8, _ c: UInt8, _ d: UInt8) {
+    value = UInt32(a) << 24 | UInt32(b) << 16 | UInt32(c) << 8 | UInt32(d)
+  }
+
+  /// Dotted decimal with four parts of 0...255 and no leading zeros; `nil` for anything else, names included.
+  public init?(_ text: some StringProtocol) {
+    let parts = text.split(separator: ".", omittingEmptySubsequences: false)
+    guard parts.count == 4 else { return nil }
+    var value: UInt32 = 0
+    for part in parts {
+      guard (1...3).contains(part.utf8.count), part.utf8.allSatisfy({ (0x30...0x39).contains($0) }),
+        let octet = UInt8(part), part.utf8.count == 1 || part.utf8.first != 0x30
+      else { return nil }
+      value = value << 8 | UInt32(octet)
+    }
+    self.value = value
+  }
+
+  public var octets: [UInt8] {
+    [
+      UInt8(truncatingIfNeeded: value >> 24), UInt8(truncatingIfNeeded: value >> 16),
+      UInt8(truncatingIfNeeded: value >> 8), UInt8(truncatingIfNeeded: value),
+    ]
+  }
+
+  public static let any = IPv4Address(value: 0)
+  public static let loopback = IPv4Address(127, 0, 0, 1)
+
+  public static func < (a: IPv4Address, b: IPv4Address) -> Bool { a.value < b.value }
+}
+
+extension IPv4Address: CustomStringConvertible {
+  public var description: String { octets.map(String.init).joined(separator: ".") }
+}
+
+extension IPv4Address: CompactEncodable, CompactDecodable {
+  public func encode(into writer: inout CompactWriter) { writer.uint32(value.byteSwapped) }
+  public init(from reader: inout CompactReader) throws(CompactError) { value = try reader.uint32().byteSwapped }
+}
+
+/// An IPv4 address and a UDP port: 4 octets and the port in little-endian, 6 bytes on the wire.
+public struct Endpoint: Hashable, Sendable {
+  public var host: IPv4Address
+  public var port: UInt16
+
+  public init(host: IPv4Address, port: UInt16) {
+    self.host = host
+    self.port = port
+  }
+
+  /// `a.b.c.d:port`; `nil` for anything else.
+  public init?(_ text: some StringProtocol) {
+    guard let colon = text.lastIndex(of: ":"), let host = IPv4Address(text[..<colon]),
+      let port = UInt16(text[text.index(after: colon)...])
+    else { return nil }
+    self.init(host: host, port: port)
+  }
+}
+
+extension Endpoint: CustomStringConvertible {
+  public var description: String { "\(host):\(port)" }
+}
+
+extension Endpoint: CompactEncodable, CompactDecodable {
+  public static let encodedCount = 6
+
+  public func encode(into writer: inout CompactWriter) {
+    host.encode(into: &writer)
+    writer.uint16(port)
+  }
+
+  public init(from reader: inout CompactReader) throws(CompactError) {
+    host = try IPv4Address(from: &reader)
+    port = try reader.uint16()
+  }
+}

@@ -1,0 +1,25 @@
+/// Why bytes could not be decoded, or a value not encoded.
+public enum CompactError: Error, Hashable, Sendable {
+  /// The input ends before the value does.
+  case outOfBounds
+  /// An array announces more than ``CompactLimits/maximumArrayCount`` elements.
+  case arrayTooBig
+  /// A fixed-size value has another size.
+  case wrongSize
+  /// A number is negative or above what the field holds.
+  case notAnUnsignedInteger
+  /// A number above 2^53 - 1, which the JavaScript peers cannot represent.
+  case unsafeInteger
+  /// An address family other than 4 or 6, or an address that is not a literal.
+  case invalidAddress
+  /// A field holds a value outside its enumeration.
+  case invalidValue
+}
+
+/// Bounds of the decoder (dht-rpc.md section 2).
+public enum CompactLimits {
+  /// Elements an array may announce. Memory is never reserved from the announced count.
+  public static let maximumArrayCount = 0x100000
+  /// Largest integer that JavaScript peers represent exactly.
+  public static let maximumSafeInteger: UInt64 = 1 << 53 - 1
+}

@@ -1,0 +1,97 @@
+import CompactEncoding
+
+/// Everything an engine may ask of the outside world.
+///
+/// Engines (RPC, DHT, secret streams, swarm) are confined to one loop and never read a clock, a socket or a random
+/// source themselves: they get an environment. Production runs on libuv (`EventLoop` + `UDX`), tests and simulations
+/// on virtual time. All calls and all callbacks happen on the loop.
+package protocol Environment: AnyObject {
+  /// Monotonic time in microseconds since an arbitrary start.
+  var now: UInt64 { get }
+
+  /// Wall-clock time in milliseconds since 1970-01-01 UTC.
+  var wallClock: UInt64 { get }
+
+  /// Runs `action` once after `milliseconds`, unless cancelled. Never runs it inside this call.
+  func schedule(after milliseconds: UInt64, _ action: @escaping () -> Void) -> any ScheduledAction
+
+  /// Runs `action` in the next turn of the loop, before timers.
+  func `defer`(_ action: @escaping () -> Void)
+
+  /// Fills `bytes` with cryptographically secure random bytes (seeded in simulations).
+  func randomBytes(_ bytes: UnsafeMutableRawBufferPointer)
+
+  /// Resolves a host name to IPv4 addresses; `completion` runs exactly once, later, with an empty list on failure.
+  func resolve(_ name: String, _ completion: @escaping ([IPv4Address]) -> Void)
+
+  /// A new unbound UDP socket.
+  func makeSocket() -> any DatagramSocket
+
+  /// A new unconnected transport stream with a caller-chosen local id, unique in this environment.
+  func makeStream(localID: UInt32) -> any TransportStream
+
+  /// The IPv4 addresses of this host's interfaces.
+  func interfaces() -> [InterfaceAddress]
+
+  /// Calls `onChange` when the interface list changes, until cancelled. Polled about every `milliseconds`.
+  func watchInterfaces(every milliseconds: UInt64, _ onChange: @escaping ([InterfaceAddress]) -> Void)
+    -> any ScheduledAction
+}
+
+extension Environment {
+  /// Monotonic time in whole milliseconds.
+  package var nowMilliseconds: UInt64 { now / 1000 }
+
+  package func random(count: Int) -> [UInt8] {
+    var bytes = [UInt8](repeating: 0, count: count)
+    bytes.withUnsafeMutableBytes { randomBytes($0) }
+    return bytes
+  }
+
+  package func random32() -> Bytes32 { Bytes32(random(count: 32)) ?? Bytes32() }
+
+  package func randomUInt32() -> UInt32 {
+    var value: UInt32 = 0
+    withUnsafeMutableBytes(of: &value) { randomBytes($0) }
+    return value
+  }
+
+  /// Uniform in `0..<bound` by rejection; 0 for a bound of 0.
+  package func random(below bound: UInt32) -> UInt32 {
+    guard bound > 1 else { return 0 }
+    let limit = UInt32.max - UInt32.max % bound
+    while true {
+      let value = randomUInt32()
+      if value < limit { return value % bound }
+    }
+  }
+}
+
+/// A timer or a watch. Cancelling twice, or after it has fired, does nothing.
+package protocol ScheduledAction: AnyObject {
+  func cancel()
+}
+
+package struct InterfaceAddress: Hashable, Sendable {
+  package var name: String
+  package var address: IPv4Address
+  /// Loopback and the like.
+  package var isInternal: Bool
+
+  package init(name: String, address: IPv4Address, isInternal: Bool) {
+    self.name = name
+    self.address = address
+    self.isInternal = isInternal
+  }
+}
+
+/// Why a socket or stream operation failed: a negative errno as libuv has it, and its text.
+package struct TransportError: Error, Hashable, Sendable, CustomStringConvertible {
+  package var code: Int32
+  package var description: String
+
+  package init(code: Int32, description: String) {
+    self.code = code
+    self.description = description
+  }
+}
