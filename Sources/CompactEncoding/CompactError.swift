@@ -10,7 +10,7 @@ public enum CompactError: Error, Hashable, Sendable {
   case notAnUnsignedInteger
   /// A number above 2^53 - 1, which the JavaScript peers cannot represent.
   case unsafeInteger
-  /// An address family other than 4 or 6, or an address that is not a literal.
+  /// Text that is not a literal address.
   case invalidAddress
   /// A field holds a value outside its enumeration.
   case invalidValue

@@ -48,9 +48,10 @@ public struct CompactWriter {
     }
   }
 
-  public mutating func uint(_ value: Int) throws(CompactError) {
-    guard value >= 0 else { throw .notAnUnsignedInteger }
-    uint(UInt64(value))
+  /// A variable-length integer that JavaScript peers can hold too (at most 2^53 - 1).
+  public mutating func safeUint(_ value: UInt64) throws(CompactError) {
+    guard value <= CompactLimits.maximumSafeInteger else { throw .unsafeInteger }
+    uint(value)
   }
 
   /// Zig-zag signed integer.

@@ -131,11 +131,8 @@ extension IPAddress: CompactEncodable, CompactDecodable {
   }
 
   public init(from reader: inout CompactReader) throws(CompactError) {
-    switch try reader.uint8() {
-    case 4: self = .v4(try IPv4Address(from: &reader))
-    case 6: self = .v6(try IPv6Address(from: &reader))
-    default: throw .invalidAddress
-    }
+    // Any family byte but 4 reads as IPv6, as the deployed decoder does.
+    self = try reader.uint8() == 4 ? .v4(IPv4Address(from: &reader)) : .v6(IPv6Address(from: &reader))
   }
 }
 
