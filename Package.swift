@@ -30,6 +30,7 @@ let package = Package(
     .target(name: "VectorSupport", path: "Tests/VectorSupport"),
     .testTarget(name: "CompactEncodingTests", dependencies: ["CompactEncoding", "VectorSupport"]),
     .testTarget(name: "CryptoPrimitivesTests", dependencies: ["CryptoPrimitives", "VectorSupport"]),
+    .testTarget(name: "HyperDHTTests", dependencies: ["HyperDHT", "VectorSupport"]),
   ],
   swiftLanguageModes: [.v6]
 )
