@@ -1,0 +1,61 @@
+import CompactEncoding
+import Environment
+
+/// A user command that another node asks us to handle (dht-rpc.md section 7.2).
+///
+/// May be answered at once or later, any number of times or never; answers after the node is suspended or destroyed are
+/// dropped.
+package final class IncomingRequest {
+  package let tid: UInt16
+  package let command: UInt64
+  package let target: Bytes32?
+  package let value: [UInt8]?
+  /// Already verified: this IP address has recently received something from us.
+  package let token: Bytes32?
+  package let from: NodeAddress
+  /// Our address as the sender knows it.
+  package let to: Endpoint
+  /// Where the request arrived, and where answers leave by default.
+  package let socket: any DatagramSocket
+
+  private weak var node: RPCNode?
+
+  init(_ request: RequestDatagram, from: NodeAddress, socket: any DatagramSocket, node: RPCNode) {
+    tid = request.tid
+    command = request.command
+    target = request.target
+    value = request.value
+    token = request.token
+    self.from = from
+    to = request.to
+    self.socket = socket
+    self.node = node
+  }
+
+  /// Answers with success. `closerNodes` needs a target in the request. `to` answers somebody else: the token is then
+  /// made for that address.
+  package func reply(
+    _ value: [UInt8]?, token: Bool = true, closerNodes: Bool = true, to destination: Endpoint? = nil,
+    socket: (any DatagramSocket)? = nil
+  ) {
+    node?.sendReply(
+      tid: tid, error: RPCErrorCode.ok, value: value, includesToken: token, closestTo: closerNodes ? target : nil,
+      to: destination ?? from.endpoint, on: socket ?? self.socket)
+  }
+
+  /// Answers with an error code.
+  package func error(
+    _ code: UInt64, token: Bool = false, closerNodes: Bool = true, to destination: Endpoint? = nil,
+    socket: (any DatagramSocket)? = nil
+  ) {
+    node?.sendReply(
+      tid: tid, error: code, value: nil, includesToken: token, closestTo: closerNodes ? target : nil,
+      to: destination ?? from.endpoint, on: socket ?? self.socket)
+  }
+
+  /// Sends the request on to another node with another value; fire and forget (section 5.3).
+  package func relay(_ value: [UInt8]?, to destination: Endpoint, socket: (any DatagramSocket)? = nil) {
+    let message = RequestMessage(command: command, target: target, value: value)
+    node?.sendRelay(tid: tid, message: message, to: destination, on: socket ?? self.socket)
+  }
+}

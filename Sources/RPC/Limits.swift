@@ -1,0 +1,100 @@
+/// Constants and bounds of the RPC layer, with units (dht-rpc.md section 2; ours are marked "own bound").
+package enum RPCLimits {
+  // Kademlia
+  /// Nodes per bucket, per closest set and per closer-nodes list.
+  package static let k = 20
+  package static let bucketCount = 256
+  /// Parallel requests of a query.
+  package static let concurrency = 10
+  /// A background query runs at full concurrency while the node has fewer requests in flight.
+  package static let backgroundBoostBelow = 3
+  /// Limit of a query from at least k caller seeds after its first burst.
+  package static let slowdownConcurrency = 3
+  /// Below so many successes a cached query falls back to the routing table.
+  package static let minimumCachedSuccesses = 5
+
+  // Requests
+  /// Milliseconds to wait for an answer to one transmission.
+  package static let requestTimeout: UInt64 = 1000
+  /// Retransmissions of a plain request and of a query visit.
+  package static let requestRetries = 3
+  package static let queryRetries = 5
+  /// Datagrams per window slot, and twice that over all slots.
+  package static let maxWindow = 80
+  package static let windowSlots = 4
+  /// Milliseconds per window slot.
+  package static let drainInterval: UInt64 = 750
+  /// Drains between two rotations of the token secrets (7.5 s).
+  package static let drainsPerTokenRotation = 10
+  /// Own bound: requests in flight, queued ones included. A quarter of the transaction id space, so that a forger of
+  /// answers keeps bad odds and a free id is found in a few draws.
+  package static let maximumRequestsInFlight = 16_384
+  /// Own bound: requests waiting for the window; at 160 per 3 s this is minutes of work.
+  package static let maximumQueuedRequests = 8192
+  /// Largest datagram we send, and that older peers can receive (bytes).
+  package static let maximumDatagram = 2048
+  /// Milliseconds, both for pings we delay and for those we ask for.
+  package static let maxPingDelay: UInt64 = 10_000
+  /// Milliseconds added to the per-attempt timeout of a delayed ping.
+  package static let delayedPingGrace: UInt64 = 1000
+
+  // Tick
+  /// Milliseconds between background ticks.
+  package static let tickInterval: UInt64 = 5000
+  /// A longer gap between two ticks (milliseconds) means that the machine slept.
+  package static let sleepThreshold: UInt64 = 15_000
+  package static let refreshTicks = 60
+  package static let stableTicks = 240
+  package static let moreStableTicks = 720
+  package static let recentNodeTicks: UInt64 = 12
+  package static let oldNodeTicks: UInt64 = 360
+  package static let pingEveryTicks: UInt64 = 8
+  package static let thinTableEveryTicks: UInt64 = 64
+  package static let pingSome = 5
+  package static let pingSomeWhenBusy = 3
+  package static let pingSomeWhenRecent = 2
+  package static let wakeupJump: UInt64 = 720
+
+  // Hints and checks
+  package static let maximumDownChecks = 10
+  package static let maximumRepings = 3
+  package static let downHintsPerTick = 50
+
+  // Firewall probe and NAT sampler
+  package static let firewallProbeNodes = 5
+  package static let firewallMinimumReplies = 3
+  package static let natSamples = 16
+  package static let natLookback = 4
+
+  // Health
+  package static let healthWindow = 4
+  package static let healthIdle: UInt64 = 4
+
+  // Sockets
+  /// A single configured port p means p...p+4.
+  package static let portRangeSpan: UInt16 = 5
+  /// Milliseconds between looks at the interface list.
+  package static let interfacePoll: UInt64 = 5000
+
+  // Own bounds against abuse
+  /// Candidates that one query may know (visited ones included); 50 times the closest set.
+  package static let maximumQueryCandidates = 1000
+  /// Referrers remembered per candidate; each may get one down hint.
+  package static let maximumReferrers = 20
+  /// Sources whose reply budget is tracked; the longest idle one is forgotten first.
+  package static let trackedSources = 4096
+  /// Requests per second that one IP address gets answered in the long run, and the size of a burst. Loopback is
+  /// exempt: it cannot be forged from outside and hosts whole test networks.
+  package static let requestsPerSecond: UInt64 = 256
+  package static let requestBurst: UInt64 = 1024
+  /// Down hints per second and burst of one IP address that may cause liveness checks; they are acknowledged anyway.
+  package static let downHintsPerSecond: UInt64 = 1
+  package static let downHintBurst: UInt64 = 16
+  /// Answers that wait for their delay, in all and per IP address.
+  package static let maximumDelayedPings = 1024
+  package static let maximumDelayedPingsPerSource = 32
+  /// Source hosts recorded during one firewall probe.
+  package static let maximumRecordedHosts = 256
+  /// Senders without an id that are remembered as early NAT samples.
+  package static let maximumEarlySamples = 64
+}

@@ -1,0 +1,88 @@
+import CompactEncoding
+import Environment
+
+/// A request in flight (dht-rpc.md section 11). Completes exactly once.
+package final class PendingRequest {
+  package let tid: UInt16
+  package let destination: Endpoint
+
+  enum State {
+    /// Waits for the sockets or for the congestion window.
+    case queued
+    case sent
+    case settled
+  }
+
+  let options: RequestOptions
+  let isInternal: Bool
+  let command: UInt64
+  var message: RequestMessage?
+  /// The datagram, encoded at the first transmission; retransmissions send the same bytes.
+  var bytes: [UInt8] = []
+  /// Fixed when the request is made; `nil` while the node has no sockets yet.
+  var socket: (any DatagramSocket)?
+  var state = State.queued
+  var isInQueue = false
+  var transmissions = 0
+  /// Microseconds.
+  var firstSentAt: UInt64 = 0
+  var lastSentAt: UInt64 = 0
+  var timer: (any ScheduledAction)?
+  /// Called once, when the first transmission has not been answered in time.
+  var onSlow: (() -> Void)?
+  private var completion: ((Result<Response, RPCError>) -> Void)?
+  private weak var node: RPCNode?
+
+  init(
+    tid: UInt16, message: RequestMessage, destination: Endpoint, options: RequestOptions, node: RPCNode,
+    completion: @escaping (Result<Response, RPCError>) -> Void
+  ) {
+    self.tid = tid
+    self.message = message
+    isInternal = message.isInternal
+    command = message.command
+    self.destination = destination
+    self.options = options
+    self.node = node
+    self.completion = completion
+  }
+
+  package var isSettled: Bool { state == .settled }
+
+  /// Gives up; the completion gets `error` unless the request has settled already.
+  package func cancel(_ error: RPCError = .requestDestroyed) { node?.fail(self, error) }
+
+  /// Ends the life of the request and hands out its completion, once.
+  func settle() -> ((Result<Response, RPCError>) -> Void)? {
+    guard state != .settled else { return nil }
+    state = .settled
+    timer?.cancel()
+    timer = nil
+    onSlow = nil
+    message = nil
+    bytes = []
+    options.session?.remove(self)
+    defer { completion = nil }
+    return completion
+  }
+}
+
+/// A set of requests in flight that can be cancelled together (dht-rpc.md section 21). Reusable after `destroy`.
+package final class RequestSession {
+  private var requests: [ObjectIdentifier: PendingRequest] = [:]
+
+  package init() {}
+
+  package var count: Int { requests.count }
+
+  /// Fails all requests in flight with `error`.
+  package func destroy(_ error: RPCError = .requestDestroyed) {
+    // In the order of creation would need a list; nobody may depend on an order here, but runs must be repeatable.
+    let all = requests.values.sorted { $0.tid < $1.tid }
+    requests.removeAll()
+    for request in all { request.cancel(error) }
+  }
+
+  func insert(_ request: PendingRequest) { requests[ObjectIdentifier(request)] = request }
+  func remove(_ request: PendingRequest) { requests[ObjectIdentifier(request)] = nil }
+}
