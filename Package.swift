@@ -28,6 +28,7 @@ let package = Package(
     .target(name: "Hyperswarm", dependencies: ["HyperDHT"]),
 
     .target(name: "VectorSupport", path: "Tests/VectorSupport"),
+    .target(name: "TestSupport", dependencies: ["CompactEncoding", "Environment"], path: "Tests/TestSupport"),
     .testTarget(name: "CompactEncodingTests", dependencies: ["CompactEncoding", "VectorSupport"]),
     .testTarget(name: "CryptoPrimitivesTests", dependencies: ["CryptoPrimitives", "VectorSupport"]),
     .testTarget(name: "HyperDHTTests", dependencies: ["HyperDHT", "VectorSupport"]),
