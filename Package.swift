@@ -27,11 +27,14 @@ let package = Package(
     .target(name: "HyperDHT", dependencies: ["RPC", "SecretStream"]),
     .target(name: "Hyperswarm", dependencies: ["HyperDHT"]),
 
+    .target(name: "EventLoop", dependencies: ["CompactEncoding", "Environment", "CLibuv"]),
+
     .target(name: "VectorSupport", path: "Tests/VectorSupport"),
     .target(name: "TestSupport", dependencies: ["CompactEncoding", "Environment"], path: "Tests/TestSupport"),
     .testTarget(name: "CompactEncodingTests", dependencies: ["CompactEncoding", "VectorSupport"]),
     .testTarget(name: "CryptoPrimitivesTests", dependencies: ["CryptoPrimitives", "VectorSupport"]),
     .testTarget(name: "HyperDHTTests", dependencies: ["HyperDHT", "VectorSupport"]),
+    .testTarget(name: "EventLoopTests", dependencies: ["EventLoop"]),
   ],
   swiftLanguageModes: [.v6]
 )
