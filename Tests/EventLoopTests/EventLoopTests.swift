@@ -270,15 +270,20 @@ final class EventLoopTests: XCTestCase {
 
   func testResolveSettlesOnceAlsoOnFailureAndShutdown() throws {
     try withManualLoop { loop in
-      var answers: [Int] = []
-      loop.resolve("127.0.0.1") { XCTAssertEqual($0.map(\.description), ["127.0.0.1"]) }
-      loop.resolve("not a host name") { answers.append($0.count) }
-      loop.resolve(String(repeating: "a", count: 5000)) { answers.append($0.count) }
-      for _ in 0..<(Limits.lookups + 10) { loop.resolve("127.0.0.1") { _ in answers.append(0) } }
-      XCTAssertEqual(answers, [])
-      loop.beginShutdown(nil)
+      var resolved: [String] = []
+      var settled = 0
+      loop.resolve("127.0.0.1") { addresses in
+        resolved = addresses.map(\.description)
+        loop.resolve("not a host name") { XCTAssertEqual($0, []) }
+        loop.resolve(String(repeating: "a", count: 5000)) { XCTAssertEqual($0, []) }
+        // Some of these are refused for their number, some cancelled, some answered.
+        for _ in 0..<(Limits.lookups + 10) { loop.resolve("127.0.0.1") { _ in settled += 1 } }
+        XCTAssertEqual(settled, 0)
+        loop.beginShutdown(nil)
+      }
       loop.run()
-      XCTAssertEqual(answers, [Int](repeating: 0, count: 2 + Limits.lookups + 10))
+      XCTAssertEqual(resolved, ["127.0.0.1"])
+      XCTAssertEqual(settled, Limits.lookups + 10)
     }
   }
 
