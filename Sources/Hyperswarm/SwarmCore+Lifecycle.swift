@@ -76,7 +76,11 @@ extension SwarmCore {
       }
     }
     for discovery in topics { discovery.suspend { countdown.step() } }
-    withDeadline { self.server.suspendServer($0) } then: { countdown.step() }
+    withDeadline {
+      self.server.suspendServer($0)
+    } then: {
+      countdown.step()
+    }
     abortAll(.suspended)
     forgetCandidates()
   }
@@ -168,7 +172,11 @@ extension SwarmCore {
       teardown.step()
     }
     for topic in all { leave(topic, force: force) { steps.step() } }
-    withDeadline { self.server.closeServer($0) } then: { steps.step() }
+    withDeadline {
+      self.server.closeServer($0)
+    } then: {
+      steps.step()
+    }
     steps.step()
     if force { forceDestroy?() }
   }
