@@ -5,7 +5,7 @@ import CompactEncoding
 /// Life: made with a local id, receives from then on (subject to `firewall`), `connect` attaches socket and peer without
 /// sending anything, `end` closes the writing half, `destroy` aborts. `onClose` comes exactly once, last, also for a
 /// stream that never connected; after it the stream does nothing.
-package protocol TransportStream: AnyObject {
+package protocol TransportStream: ByteTransport {
   /// The id that peers put into packets for this stream.
   var localID: UInt32 { get }
 
