@@ -35,6 +35,11 @@ let package = Package(
     .testTarget(name: "CryptoPrimitivesTests", dependencies: ["CryptoPrimitives", "VectorSupport"]),
     .testTarget(name: "HyperDHTTests", dependencies: ["HyperDHT", "VectorSupport"]),
     .testTarget(name: "EventLoopTests", dependencies: ["EventLoop"]),
+    .testTarget(
+      name: "SecretStreamTests",
+      dependencies: [
+        "SecretStream", "CompactEncoding", "CryptoPrimitives", "Environment", "VectorSupport", "TestSupport",
+      ]),
   ],
   swiftLanguageModes: [.v6]
 )

@@ -1,0 +1,73 @@
+import CompactEncoding
+import CryptoPrimitives
+
+/// What a finished handshake leaves (secret-stream.md section 6).
+///
+/// The two stream keys are secret and wiped with the last copy. Everything derived from `handshakeHash` is **not**
+/// secret: whoever saw the handshake messages and knows the responder's public key can compute it, including the
+/// datagram keys (secret-stream.md section 19).
+package struct SessionKeys: Sendable {
+  /// Channel binding, equal on both sides. Never derive secrets from it.
+  package let handshakeHash: Bytes64
+  package let isInitiator: Bool
+  package let publicKey: Bytes32
+  package let remotePublicKey: Bytes32
+  private let secret: WipedMemory  // initiator to responder, then back
+
+  /// Keys of a handshake that somebody else has run.
+  package init(
+    sendKey: Bytes32, receiveKey: Bytes32, handshakeHash: Bytes64, isInitiator: Bool, publicKey: Bytes32,
+    remotePublicKey: Bytes32
+  ) {
+    let memory = WipedMemory(count: 64)
+    (isInitiator ? sendKey : receiveKey).withUnsafePointer { memory.base.update(from: $0, count: 32) }
+    (isInitiator ? receiveKey : sendKey).withUnsafePointer { (memory.base + 32).update(from: $0, count: 32) }
+    self.init(
+      split: memory, handshakeHash: handshakeHash, isInitiator: isInitiator, publicKey: publicKey,
+      remotePublicKey: remotePublicKey)
+  }
+
+  init(split: WipedMemory, handshakeHash: Bytes64, isInitiator: Bool, publicKey: Bytes32, remotePublicKey: Bytes32) {
+    secret = split
+    self.handshakeHash = handshakeHash
+    self.isInitiator = isInitiator
+    self.publicKey = publicKey
+    self.remotePublicKey = remotePublicKey
+  }
+
+  /// For sending on the ordered stream.
+  package var sendKey: Bytes32 { Bytes32(UnsafeRawBufferPointer(start: sendKeyBytes, count: 32)) ?? Bytes32() }
+  package var receiveKey: Bytes32 { Bytes32(UnsafeRawBufferPointer(start: receiveKeyBytes, count: 32)) ?? Bytes32() }
+
+  // Valid as long as this value is.
+  var sendKeyBytes: UnsafePointer<UInt8> { UnsafePointer(secret.base + (isInitiator ? 0 : 32)) }
+  var receiveKeyBytes: UnsafePointer<UInt8> { UnsafePointer(secret.base + (isInitiator ? 32 : 0)) }
+
+  /// The id that a role puts into its stream header.
+  package func streamID(ofInitiator: Bool) -> Bytes32 {
+    derive((ofInitiator ? StreamNamespace.initiator : StreamNamespace.responder).bytes)
+  }
+
+  /// For datagrams; not secret from who saw the handshake.
+  package var datagramSendKey: Bytes32 { datagramKey(ofInitiator: isInitiator) }
+  package var datagramReceiveKey: Bytes32 { datagramKey(ofInitiator: !isInitiator) }
+
+  private func datagramKey(ofInitiator: Bool) -> Bytes32 {
+    derive((ofInitiator ? StreamNamespace.initiator : StreamNamespace.responder).bytes + StreamNamespace.send.bytes)
+  }
+
+  /// BLAKE2b-256 of `namespace` with the handshake hash as the key: stream ids, hole-punch secret and the like.
+  package func derive(_ namespace: [UInt8]) -> Bytes32 { Blake2b.hash32(namespace, key: handshakeHash.bytes) }
+  package func derive(_ namespace: Bytes32) -> Bytes32 { derive(namespace.bytes) }
+}
+
+/// `NS(name, i) = H32(H32(name) ‖ i)` (secret-stream.md 6.1).
+package enum StreamNamespace {
+  package static let initiator = make("hyperswarm/secret-stream", 0)
+  package static let responder = make("hyperswarm/secret-stream", 1)
+  package static let send = make("hyperswarm/secret-stream", 2)
+
+  package static func make(_ name: String, _ index: UInt8) -> Bytes32 {
+    Blake2b.hash32(Blake2b.hash32(Array(name.utf8)).bytes, [index])
+  }
+}

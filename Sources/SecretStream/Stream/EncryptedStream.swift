@@ -1,0 +1,188 @@
+import CompactEncoding
+import CryptoPrimitives
+import Environment
+
+/// An encrypted, message-oriented stream over an ordered byte stream: NoiseSecretStream (secret-stream.md).
+///
+/// One `write` is one message at the peer. Loop-confined. Every callback has one subscriber and runs on the loop;
+/// `onClose` comes exactly once, last, and never inside a call of the owner. A started stream keeps itself alive until
+/// then. Nobody but `onClose` reports errors.
+///
+/// "Open" means that the keys exist, not that the peer is there: a server of HyperDHT knows its peer only from
+/// `onAuthenticated` on (secret-stream.md 12.1), because the handshake may be a replay.
+package final class EncryptedStream {
+  // MARK: Identity
+
+  package let isInitiator: Bool
+  /// The given keys until the handshake is done, then those it has proved.
+  package internal(set) var publicKey: Bytes32?
+  package internal(set) var remotePublicKey: Bytes32?
+  /// Channel binding; not a secret. `nil` until the keys exist.
+  package internal(set) var handshakeHash: Bytes64?
+  /// Beneath, once started; `nil` over any other byte transport.
+  package internal(set) var transport: (any TransportStream)?
+  /// Free for the layer above.
+  package var userData: AnyObject?
+
+  // MARK: Callbacks
+
+  /// The keys exist, nothing has been sent with them yet. Destroying the stream here sends nothing.
+  package var onHandshake: (() -> Void)?
+  /// Once: the keys exist and the own header is sent.
+  package var onOpen: (() -> Void)?
+  /// Once: the first message of the peer has been decrypted, so the peer is alive and holds its key.
+  package var onAuthenticated: (() -> Void)?
+  /// Once: the peer's stream header has the right id. Proves nothing about the peer.
+  package var onRemoteHeader: (() -> Void)?
+  /// One message, valid during the call. Messages wait, and the transport is stopped, until there is a subscriber.
+  package var onMessage: ((UnsafeRawBufferPointer) -> Void)? {
+    didSet { if onMessage != nil, isWaitingForReader { scheduleReading() } }
+  }
+  /// One authenticated datagram, valid during the call. The datagram keys are not secret from whoever saw the
+  /// handshake (secret-stream.md section 19).
+  package var onDatagram: ((UnsafeRawBufferPointer) -> Void)?
+  /// `write` has returned false and may be used again.
+  package var onDrain: (() -> Void)?
+  /// The peer has ended its half and all its messages are delivered.
+  package var onEnd: (() -> Void)?
+  /// `nil` after both halves ended, after a plain `destroy` and when the transport closed early without an error.
+  package var onClose: ((EncryptedStreamError?) -> Void)?
+
+  // MARK: Settings
+
+  /// Milliseconds without a frame sent after which an empty message goes out; 0 is off. While on, received empty
+  /// messages are swallowed. `end` turns it off.
+  package var keepAlive: UInt64 = 0 {
+    didSet { keepAliveChanged() }
+  }
+  /// Milliseconds without any received byte after which the stream is destroyed; 0 is off. Paused time does not count.
+  package var timeout: UInt64 = 0 {
+    didSet { timeoutChanged() }
+  }
+  /// Milliseconds from start to the peer's verified header; 0 is off. Set before start.
+  package var handshakeTimeout = StreamLimits.handshakeTimeout
+  /// Whether to send one empty message right behind the header, so that the peer can authenticate this side at once.
+  /// `nil`: as initiator of a handshake that ran elsewhere. Set before start.
+  package var sendsConfirmation: Bool?
+  /// Whether `end` says so inside the encryption, with an empty message tagged FINAL. Deployed peers accept it; with
+  /// keepalive off they see an empty message.
+  package var sendsFinal = false
+  /// Whether datagrams are received. Set before start.
+  package var receivesDatagrams = true
+  /// Largest frame body accepted from the peer, 17...16,777,215 bytes.
+  package var maximumFrame = StreamLimits.maximumBody
+
+  // MARK: State
+
+  enum Phase: Int, Comparable {
+    case created, handshaking, keyed, receiving, destroying, closed
+    static func < (a: Phase, b: Phase) -> Bool { a.rawValue < b.rawValue }
+  }
+
+  let environment: any Environment
+  let expectedRemoteKey: Bytes32?
+  @exclusivity(unchecked) var phase = Phase.created
+  @exclusivity(unchecked) var byteTransport: (any ByteTransport)?
+  @exclusivity(unchecked) var statisticsStorage = EncryptedStreamStatistics()
+  var keys: SessionKeys?
+  var handshake: NoiseHandshake?
+  var wasOpened = false
+  package internal(set) var isAuthenticated = false
+  /// Why the stream is closing or closed; `nil` for a regular end and a plain `destroy`.
+  package internal(set) var closeError: EncryptedStreamError?
+  var transportIsClosed = false
+  var closesWhenRead = false
+  var closeIsScheduled = false
+
+  // Sending.
+  @exclusivity(unchecked) var sealer: FrameCipher?
+  @exclusivity(unchecked) var batch: OwnedBuffer?
+  @exclusivity(unchecked) var batchSize = StreamLimits.firstBatch
+  @exclusivity(unchecked) var flushIsScheduled = false
+  @exclusivity(unchecked) var isBlocked = false
+  @exclusivity(unchecked) var needsDrain = false
+  @exclusivity(unchecked) var lastSent: UInt64 = 0
+  var early: [OwnedBuffer] = []
+  var earlyCount = 0
+  var earlyFlushes: [(Bool) -> Void] = []
+  var acknowledgements: [AcknowledgementGroup] = []
+  var isEnding = false
+  var transportIsEnded = false
+
+  // Receiving.
+  let reader = FrameReader()
+  @exclusivity(unchecked) var opener: FrameCipher?
+  @exclusivity(unchecked) var scratch: UnsafeMutableRawPointer?
+  @exclusivity(unchecked) var scratchCapacity = 0
+  @exclusivity(unchecked) var isProcessing = false
+  @exclusivity(unchecked) var lastReceived: UInt64 = 0
+  var readingIsScheduled = false
+  var isPaused = false
+  var isWaitingForReader = false
+  var transportIsPaused = false
+  var remoteHasEnded = false
+  var endIsDelivered = false
+  /// The peer said inside the encryption that its half is complete.
+  package internal(set) var receivedFinal = false
+  var swallowsAfterEnd = false
+
+  // Timers and datagrams.
+  var keepAliveTimer: (any ScheduledAction)?
+  var timeoutTimer: (any ScheduledAction)?
+  var handshakeTimer: (any ScheduledAction)?
+  var datagrams: DatagramCipher?
+
+  /// Keys that are known beforehand are visible at once; a handshake that proves another remote key than
+  /// `remotePublicKey` fails.
+  package init(
+    environment: any Environment, isInitiator: Bool, publicKey: Bytes32? = nil, remotePublicKey: Bytes32? = nil
+  ) {
+    Sodium.initialize()
+    self.environment = environment
+    self.isInitiator = isInitiator
+    self.publicKey = publicKey
+    self.remotePublicKey = remotePublicKey
+    expectedRemoteKey = remotePublicKey
+  }
+
+  deinit { scratch?.deallocate() }
+
+  /// The keys exist and the stream is not closing.
+  package var isOpen: Bool { wasOpened && phase < .destroying }
+  /// True from the moment something started to close the stream.
+  package var isDestroying: Bool { phase >= .destroying }
+  /// True from `onClose` on.
+  package var isClosed: Bool { phase == .closed }
+  /// Everything the peer wants to say has been delivered.
+  package var isEnded: Bool { endIsDelivered }
+  /// `end` has been called.
+  package var isWriteEnded: Bool { isEnding }
+  /// Message frames sent, with their prefixes. Handshake, headers and datagrams do not count.
+  package var rawBytesWritten: UInt64 { statisticsStorage.frameBytesWritten }
+  /// Message frames received, **without** their prefixes, as the reference counts.
+  package var rawBytesRead: UInt64 { statisticsStorage.frameBytesRead }
+  package var statistics: EncryptedStreamStatistics { statisticsStorage }
+  var isLive: Bool { phase < .destroying }
+}
+
+/// Counters of one stream.
+package struct EncryptedStreamStatistics: Hashable, Sendable {
+  /// With prefixes.
+  package var frameBytesWritten: UInt64 = 0
+  /// Without prefixes.
+  package var frameBytesRead: UInt64 = 0
+  /// Empty ones included, both ways.
+  package var messagesWritten: UInt64 = 0
+  package var messagesRead: UInt64 = 0
+  package var messageBytesWritten: UInt64 = 0
+  package var messageBytesRead: UInt64 = 0
+  package var keepAlivesSkipped: UInt64 = 0
+  package var transportWrites: UInt64 = 0
+  package var datagramsSent: UInt64 = 0
+  package var datagramsReceived: UInt64 = 0
+  /// Too short, forged or from before the keys.
+  package var datagramsDropped: UInt64 = 0
+  package var datagramsReplayed: UInt64 = 0
+
+  package init() {}
+}

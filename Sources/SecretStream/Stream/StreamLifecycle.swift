@@ -1,0 +1,92 @@
+import Environment
+
+extension EncryptedStream {
+  /// Aborts: queued messages are dropped, the transport is destroyed, `onClose` follows with `error` (the first error
+  /// wins). Idempotent.
+  package func destroy(_ error: EncryptedStreamError? = nil) {
+    guard isLive else { return }
+    phase = .destroying
+    closeError = error
+    cancelTimers()
+    dropQueues()
+    if let byteTransport, !transportIsClosed {
+      byteTransport.destroy()
+    } else {
+      scheduleClose()
+    }
+  }
+
+  func fail(_ error: EncryptedStreamError) { destroy(error) }
+
+  func transportClosed(_ error: TransportStreamError?) {
+    guard !transportIsClosed else { return }
+    transportIsClosed = true
+    guard isLive else { return scheduleClose() }
+    if let error { return finishClose(.transport(error)) }
+    if phase == .handshaking { return finishClose(.endedDuringHandshake) }
+    if remoteHasEnded, !endIsDelivered {
+      // The reader still has messages to take.
+      closesWhenRead = true
+      return
+    }
+    finishClose(nil)
+  }
+
+  /// The transport is gone, or was never there.
+  func finishClose(_ error: EncryptedStreamError?) {
+    guard isLive else { return }
+    phase = .destroying
+    closeError = error
+    cancelTimers()
+    dropQueues()
+    scheduleClose()
+  }
+
+  private func dropQueues() {
+    batch = nil
+    early = []
+    earlyCount = 0
+    handshake = nil
+  }
+
+  private func scheduleClose() {
+    guard !closeIsScheduled else { return }
+    closeIsScheduled = true
+    environment.defer { [self] in close() }
+  }
+
+  private func close() {
+    guard phase == .destroying else { return }
+    phase = .closed
+    if let byteTransport {
+      byteTransport.onData = nil
+      byteTransport.onEnd = nil
+      byteTransport.onDrain = nil
+      byteTransport.onClose = nil
+    }
+    if receivesDatagrams { transport?.onMessage = nil }
+    sealer = nil
+    opener = nil
+    keys = nil
+    datagrams = nil
+    reader.removeAll()
+    releaseIdleBuffers()
+
+    let waiting = acknowledgements.flatMap(\.waiters) + earlyFlushes
+    acknowledgements = []
+    earlyFlushes = []
+    for done in waiting { done(false) }
+
+    let closed = onClose
+    onHandshake = nil
+    onOpen = nil
+    onAuthenticated = nil
+    onRemoteHeader = nil
+    onMessage = nil
+    onDatagram = nil
+    onDrain = nil
+    onEnd = nil
+    onClose = nil
+    closed?(closeError)
+  }
+}

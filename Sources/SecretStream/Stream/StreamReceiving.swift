@@ -1,0 +1,170 @@
+import Environment
+
+extension EncryptedStream {
+  /// Stops delivery after the message being delivered, and then the transport, so that the peer feels it.
+  package func pause() {
+    guard !isPaused else { return }
+    isPaused = true
+    if !isProcessing { updateTransportFlow() }
+  }
+
+  /// Delivery goes on in the next turn.
+  package func resume() {
+    guard isPaused else { return }
+    isPaused = false
+    scheduleReading()
+  }
+
+  func transportDelivered(_ bytes: UnsafeRawBufferPointer) {
+    guard isLive, !remoteHasEnded, !bytes.isEmpty else { return }
+    lastReceived = environment.now
+    // Kept bytes come first; the pass that resumes is scheduled whenever there are any.
+    if isProcessing || holdsBack || readingIsScheduled {
+      if !reader.append(bytes) { fail(.queueOverflow) }
+      return
+    }
+    process(bytes)
+  }
+
+  func scheduleReading() {
+    guard !readingIsScheduled, !isProcessing, isLive else { return }
+    readingIsScheduled = true
+    environment.defer { [self] in
+      readingIsScheduled = false
+      readKept()
+    }
+  }
+
+  /// Works on what is kept, then on the transport's end.
+  func readKept() {
+    guard isLive, !isProcessing else { return }
+    process(UnsafeRawBufferPointer(start: nil, count: 0))
+  }
+
+  /// The reader is not ready for messages. Handshake and header are taken regardless.
+  private var holdsBack: Bool { phase == .receiving && (isPaused || isWaitingForReader) }
+
+  private func process(_ bytes: UnsafeRawBufferPointer) {
+    isProcessing = true
+    isWaitingForReader = false
+    reader.begin(bytes)
+    repeat {
+      do throws(FrameReader.BadLength) {
+        while isLive, !holdsBack, let frame = try nextFrame() { handle(frame) }
+      } catch {
+        refuse(error)
+      }
+    } while reader.finish() && isLive && !holdsBack
+    isProcessing = false
+    guard isLive else { return }
+    if reader.bufferCapacity > StreamLimits.keptBuffer { reader.release(keeping: StreamLimits.keptBuffer) }
+    updateTransportFlow()
+    finishRemoteEnd()
+  }
+
+  @inline(__always)
+  private func nextFrame() throws(FrameReader.BadLength) -> FrameReader.Frame? {
+    switch phase {
+    case .receiving:
+      guard onMessage == nil else { return try reader.next(in: StreamLimits.messageOverhead...maximumFrame) }
+      // Without a subscriber only empty messages that would be swallowed are taken.
+      let heldFrom = StreamLimits.messageOverhead + (swallowsEmptyMessages ? 1 : 0)
+      let frame = try reader.next(in: StreamLimits.messageOverhead...maximumFrame, heldFrom: heldFrom)
+      isWaitingForReader = reader.holdsFrame
+      return frame
+    case .keyed: return try reader.next(in: StreamLimits.headerBody...StreamLimits.headerBody)
+    case .handshaking: return try reader.next(in: handshakeBounds)
+    case .created, .destroying, .closed: return nil
+    }
+  }
+
+  private func refuse(_ bad: FrameReader.BadLength) {
+    switch phase {
+    case .handshaking:
+      fail(.handshakeFailed(bad.length < handshakeBounds.lowerBound ? .messageTooShort : .payloadTooLarge))
+    case .keyed: fail(.invalidHeaderLength)
+    default: fail(bad.length < StreamLimits.messageOverhead ? .invalidMessage : .frameTooLarge)
+    }
+  }
+
+  private func handle(_ frame: FrameReader.Frame) {
+    switch phase {
+    case .receiving: receiveMessage(frame)
+    case .keyed: receiveHeader(frame.body)
+    case .handshaking: receiveHandshake(frame.body)
+    case .created, .destroying, .closed: break
+    }
+  }
+
+  private func receiveMessage(_ frame: FrameReader.Frame) {
+    guard let opener else { return }
+    let count = frame.body.count &- StreamLimits.messageOverhead
+    statisticsStorage.frameBytesRead &+= UInt64(frame.body.count)
+    // In place where the bytes are ours, else into the scratch buffer: no copy besides the decryption.
+    let target = count == 0 ? nil : frame.writable.map { $0 + 1 } ?? scratchSpace(count)
+    guard let tag = opener.open(frame.body, to: target) else { return fail(.decryptionFailed) }
+    statisticsStorage.messagesRead &+= 1
+    statisticsStorage.messageBytesRead &+= UInt64(count)
+    if tag == FrameTag.final.rawValue { receivedFinal = true }
+    if !isAuthenticated {
+      isAuthenticated = true
+      onAuthenticated?()
+      guard isLive else { return }
+    }
+    if count == 0, swallowsEmptyMessages { return }
+    onMessage?(UnsafeRawBufferPointer(start: target, count: count))
+  }
+
+  var swallowsEmptyMessages: Bool { keepAlive != 0 || swallowsAfterEnd }
+
+  private func scratchSpace(_ count: Int) -> UnsafeMutableRawPointer? {
+    if scratchCapacity < count {
+      scratch?.deallocate()
+      // Twice the need at most, so that growing messages do not allocate each time; the frame itself has arrived whole.
+      scratchCapacity = max(count, min(2 * scratchCapacity, StreamLimits.keptBuffer), 1_024)
+      scratch = .allocate(byteCount: scratchCapacity, alignment: 16)
+    }
+    return scratch
+  }
+
+  /// Gives back buffers that a quiet stream does not need.
+  func releaseIdleBuffers() {
+    guard !isProcessing else { return }
+    reader.release(keeping: 0)
+    scratch?.deallocate()
+    scratch = nil
+    scratchCapacity = 0
+  }
+
+  // MARK: Flow and end
+
+  func updateTransportFlow() {
+    guard isLive, holdsBack != transportIsPaused, !transportIsClosed else { return }
+    transportIsPaused = holdsBack
+    if transportIsPaused {
+      byteTransport?.pauseReading()
+    } else {
+      lastReceived = environment.now
+      byteTransport?.resumeReading()
+    }
+  }
+
+  func transportEnded() {
+    guard isLive, !remoteHasEnded else { return }
+    remoteHasEnded = true
+    if !isProcessing, !readingIsScheduled { finishRemoteEnd() }
+  }
+
+  /// Passes the transport's end on, once everything before it has been delivered.
+  func finishRemoteEnd() {
+    guard remoteHasEnded, isLive, !endIsDelivered else { return }
+    guard phase == .receiving else { return fail(.endedDuringHandshake) }
+    if reader.bufferedCount > 0 {
+      if holdsBack { return }
+      return fail(.truncated)
+    }
+    endIsDelivered = true
+    onEnd?()
+    if closesWhenRead, isLive { finishClose(closeError) }
+  }
+}

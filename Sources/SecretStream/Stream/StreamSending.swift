@@ -1,0 +1,195 @@
+import Environment
+
+/// Transport writes between two `flush` calls.
+final class AcknowledgementGroup {
+  var outstanding = 0
+  var waiters: [(Bool) -> Void] = []
+  /// Made once a group, not once a write.
+  var acknowledge: ((Bool) -> Void)?
+}
+
+extension EncryptedStream {
+  /// Sends one message. Returns false when the writer should wait for `onDrain`; the message is accepted either way,
+  /// except after `end` or `destroy`. Above 16,777,198 bytes the stream is destroyed with `messageTooLarge`.
+  ///
+  /// The bytes are encrypted straight into the buffer that goes to the transport. Small messages of one loop turn share
+  /// a buffer and one transport write.
+  @discardableResult
+  package func write(_ bytes: UnsafeRawBufferPointer) -> Bool {
+    guard isLive, !isEnding else { return false }
+    guard bytes.count <= StreamLimits.maximumMessage else {
+      fail(.messageTooLarge)
+      return false
+    }
+    guard sealer != nil else { return keepEarly(bytes) }
+    seal(bytes, tag: .message)
+    if isBlocked { needsDrain = true }
+    return !isBlocked
+  }
+
+  @discardableResult
+  package func write(_ bytes: [UInt8]) -> Bool { bytes.withUnsafeBytes { write($0) } }
+
+  /// `done(true)` once the peer has acknowledged everything written before this call, `done(false)` if the stream
+  /// closes first. Waits for the stream to open. Never inside this call.
+  package func flush(_ done: @escaping (Bool) -> Void) {
+    guard isLive else { return environment.defer { done(false) } }
+    guard sealer != nil, let group = acknowledgements.last else { return earlyFlushes.append(done) }
+    pushBatch()
+    if acknowledgements.count == 1, group.outstanding == 0 { return environment.defer { done(true) } }
+    group.waiters.append(done)
+    acknowledgements.append(AcknowledgementGroup())
+  }
+
+  /// Ends the writing half after everything written so far. Reading goes on. Turns the keepalive off.
+  package func end() {
+    guard isLive, !isEnding else { return }
+    isEnding = true
+    swallowsAfterEnd = swallowsAfterEnd || keepAlive != 0
+    keepAlive = 0
+    if sealer != nil { finishEnd() }
+  }
+
+  func finishEnd() {
+    guard !transportIsEnded else { return }
+    if sendsFinal { seal(UnsafeRawBufferPointer(start: nil, count: 0), tag: .final) }
+    pushBatch()
+    guard isLive else { return }
+    transportIsEnded = true
+    byteTransport?.end()
+  }
+
+  // MARK: Sealing and batches
+
+  func seal(_ message: UnsafeRawBufferPointer, tag: FrameTag) {
+    guard let sealer else { return }
+    let count = message.count &+ StreamLimits.frameOverhead
+    let buffer = space(for: count)
+    sealer.seal(message, tag: tag, to: buffer.base + buffer.count)
+    buffer.count &+= count
+    countWritten(frame: count)
+    if buffer !== batch { handOver(buffer) }
+  }
+
+  /// A frame in clear: handshake messages and the stream header.
+  func appendClear(_ body: [UInt8]) {
+    let buffer = space(for: body.count + StreamLimits.prefixCount)
+    body.withUnsafeBytes { source in
+      let target = buffer.base + buffer.count
+      for index in 0..<StreamLimits.prefixCount {
+        target.storeBytes(
+          of: UInt8(truncatingIfNeeded: body.count >> (8 * index)), toByteOffset: index, as: UInt8.self)
+      }
+      if let address = source.baseAddress {
+        (target + StreamLimits.prefixCount).copyMemory(from: address, byteCount: body.count)
+      }
+    }
+    buffer.count += body.count + StreamLimits.prefixCount
+    if buffer !== batch { handOver(buffer) }
+  }
+
+  /// A buffer with room for `count` bytes: the batch of this turn, or one of its own for a large frame.
+  private func space(for count: Int) -> OwnedBuffer {
+    if let batch, batch.capacity &- batch.count >= count { return batch }
+    let hadBatch = batch != nil
+    pushBatch()
+    if count > StreamLimits.maximumBatch / 2 { return OwnedBuffer(capacity: count) }
+    if hadBatch { batchSize = min(2 * batchSize, StreamLimits.maximumBatch) }
+    let fresh = OwnedBuffer(capacity: max(batchSize, count))
+    batch = fresh
+    if !flushIsScheduled {
+      flushIsScheduled = true
+      environment.defer { [self] in endOfTurn() }
+    }
+    return fresh
+  }
+
+  private func endOfTurn() {
+    flushIsScheduled = false
+    if let batch, batch.count < batchSize / 4 { batchSize = max(batchSize / 2, StreamLimits.firstBatch) }
+    pushBatch()
+  }
+
+  func pushBatch() {
+    guard let full = batch else { return }
+    batch = nil
+    handOver(full)
+  }
+
+  private func handOver(_ buffer: OwnedBuffer) {
+    guard isLive, let byteTransport, let group = acknowledgements.last else { return }
+    lastSent = environment.now
+    group.outstanding &+= 1
+    statisticsStorage.transportWrites &+= 1
+    if group.acknowledge == nil {
+      group.acknowledge = { [weak self, unowned group] arrived in
+        if arrived { self?.acknowledged(group) }
+      }
+    }
+    if !byteTransport.write(buffer, group.acknowledge) { isBlocked = true }
+  }
+
+  private func acknowledged(_ group: AcknowledgementGroup) {
+    group.outstanding -= 1
+    while acknowledgements.count > 1, let first = acknowledgements.first, first.outstanding == 0 {
+      acknowledgements.removeFirst()
+      for done in first.waiters { done(isLive) }
+    }
+  }
+
+  func countWritten(frame count: Int) {
+    statisticsStorage.frameBytesWritten &+= UInt64(count)
+    statisticsStorage.messagesWritten &+= 1
+    statisticsStorage.messageBytesWritten &+= UInt64(count &- StreamLimits.frameOverhead)
+  }
+
+  // MARK: Before the keys
+
+  /// Keeps a message where it can later be encrypted in place.
+  private func keepEarly(_ bytes: UnsafeRawBufferPointer) -> Bool {
+    guard earlyCount + bytes.count + StreamLimits.frameOverhead <= StreamLimits.maximumQueuedBeforeKeys else {
+      fail(.queueOverflow)
+      return false
+    }
+    let buffer = OwnedBuffer(capacity: bytes.count + StreamLimits.frameOverhead)
+    if let source = bytes.baseAddress {
+      (buffer.base + StreamLimits.prefixCount + 1).copyMemory(from: source, byteCount: bytes.count)
+    }
+    buffer.count = bytes.count + StreamLimits.frameOverhead
+    early.append(buffer)
+    earlyCount += buffer.count
+    if earlyCount >= StreamLimits.highWaterMark { needsDrain = true }
+    return earlyCount < StreamLimits.highWaterMark
+  }
+
+  func sendEarly() {
+    let waiting = early
+    early = []
+    earlyCount = 0
+    for buffer in waiting {
+      let message = UnsafeRawBufferPointer(
+        start: buffer.base + StreamLimits.prefixCount + 1, count: buffer.count - StreamLimits.frameOverhead)
+      if buffer.count <= StreamLimits.maximumBatch / 2 {
+        seal(message, tag: .message)
+      } else {
+        pushBatch()
+        sealer?.seal(message, tag: .message, to: buffer.base)
+        countWritten(frame: buffer.count)
+        handOver(buffer)
+      }
+    }
+  }
+
+  // MARK: Back-pressure
+
+  func transportDrained() {
+    isBlocked = false
+    drained()
+  }
+
+  func drained() {
+    guard needsDrain, isLive, !isBlocked else { return }
+    needsDrain = false
+    if !isEnding { onDrain?() }
+  }
+}

@@ -1,0 +1,151 @@
+import CSodium
+import CompactEncoding
+import CryptoPrimitives
+import Environment
+
+extension EncryptedStream {
+  /// Starts with the keys of a handshake that ran elsewhere (secret-stream.md section 5) and takes over the transport's
+  /// callbacks. The own header is handed to the transport inside this call, `onOpen` follows in the next turn.
+  ///
+  /// A stream that is already destroyed (or started) destroys the transport instead.
+  /// - Parameters:
+  ///   - head: bytes already read from the transport; they come first.
+  ///   - ended: the transport's reading half has already ended.
+  package func start(
+    transport: any ByteTransport, keys: SessionKeys, head: [UInt8] = [], ended: Bool = false
+  ) {
+    guard attach(transport) else { return }
+    keep(head: head, ended: ended)
+    install(keys, confirms: sendsConfirmation ?? keys.isInitiator)
+    guard isLive else { return }
+    environment.defer { [self] in
+      emitOpen()
+      readKept()
+    }
+  }
+
+  /// Starts with a Noise handshake as the first frames on the transport (secret-stream.md section 7).
+  ///
+  /// `ik` as initiator needs the remote key given at `init`; throws without touching anything if it is missing, and for
+  /// patterns without static keys. `ephemeral` is drawn from the environment unless given.
+  package func startInBand(
+    transport: any ByteTransport, pattern: NoisePattern = .xx, keyPair: KeyPair, ephemeral: KeyPair? = nil,
+    head: [UInt8] = [], ended: Bool = false
+  ) throws(NoiseError) {
+    guard pattern == .ik || pattern == .xx else { throw .preSharedKeyMismatch }
+    var handshake = try NoiseHandshake(
+      pattern: pattern, isInitiator: isInitiator, keyPair: keyPair, remotePublicKey: expectedRemoteKey,
+      ephemeral: ephemeral ?? KeyPair(seed: environment.random32()))
+    var first: [UInt8]?
+    if isInitiator { first = try handshake.send() }
+    guard attach(transport) else { return }
+    phase = .handshaking
+    publicKey = keyPair.publicKey
+    self.handshake = handshake
+    keep(head: head, ended: ended)
+    if let first {
+      appendClear(first)
+      pushBatch()
+    }
+    guard isLive, !head.isEmpty || ended else { return }
+    environment.defer { [self] in readKept() }
+  }
+
+  private func attach(_ transport: any ByteTransport) -> Bool {
+    guard phase == .created else {
+      transport.destroy()
+      return false
+    }
+    byteTransport = transport
+    self.transport = transport as? any TransportStream
+    // Strong references: a started stream lives until its transport has closed.
+    transport.onData = { [self] in transportDelivered($0) }
+    transport.onEnd = { [self] in transportEnded() }
+    transport.onDrain = { [self] in transportDrained() }
+    transport.onClose = { [self] in transportClosed($0) }
+    if receivesDatagrams { self.transport?.onMessage = { [self] in transportMessage($0) } }
+    lastSent = environment.now
+    lastReceived = lastSent
+    acknowledgements = [AcknowledgementGroup()]
+    armTimers()
+    if transport.isClosed { transportClosed(nil) }
+    return isLive
+  }
+
+  private func keep(head: [UInt8], ended: Bool) {
+    if !head.isEmpty, !head.withUnsafeBytes({ reader.append($0) }) { fail(.queueOverflow) }
+    if ended { remoteHasEnded = true }
+  }
+
+  /// Handles one frame of the handshake.
+  func receiveHandshake(_ body: UnsafeRawBufferPointer) {
+    guard var next = handshake else { return fail(.handshakeFailed(.outOfTurn)) }
+    do throws(NoiseError) {
+      _ = try next.receive(body)
+      if let expectedRemoteKey, let proved = next.remotePublicKey, proved != expectedRemoteKey {
+        return fail(.remoteKeyMismatch)
+      }
+      if !next.isComplete { appendClear(try next.send()) }
+    } catch {
+      return fail(.handshakeFailed(error))
+    }
+    handshake = next
+    if let keys = next.sessionKeys() {
+      handshake = nil
+      install(keys, confirms: sendsConfirmation ?? false)
+      emitOpen()
+    } else {
+      pushBatch()
+    }
+  }
+
+  /// Body sizes that the next handshake frame may have: what Noise needs, and a payload of the largest size.
+  var handshakeBounds: ClosedRange<Int> {
+    let minimum = handshake?.nextMessageMinimumSize ?? 0
+    return minimum...(minimum + NoiseLimits.maximumCiphertext)
+  }
+
+  /// The keys exist: sends the header and everything that waited for it, in one go with a last handshake message.
+  private func install(_ keys: SessionKeys, confirms: Bool) {
+    self.keys = keys
+    publicKey = keys.publicKey
+    remotePublicKey = keys.remotePublicKey
+    handshakeHash = keys.handshakeHash
+    onHandshake?()
+    guard isLive else { return }
+    phase = .keyed
+
+    let header = environment.random(count: StreamLimits.streamHeader)
+    sealer = FrameCipher(key: keys.sendKeyBytes, header: header)
+    appendClear(keys.streamID(ofInitiator: keys.isInitiator).bytes + header)
+    if confirms { seal(UnsafeRawBufferPointer(start: nil, count: 0), tag: .message) }
+    sendEarly()
+    pushBatch()
+    if isEnding { finishEnd() }
+    let waiting = earlyFlushes
+    earlyFlushes = []
+    for done in waiting { flush(done) }
+    if needsDrain, !isBlocked { environment.defer { [self] in drained() } }
+  }
+
+  /// Handles the peer's stream header; the length is checked already.
+  func receiveHeader(_ body: UnsafeRawBufferPointer) {
+    guard let keys, let id = Bytes32(UnsafeRawBufferPointer(rebasing: body[..<32])),
+      constantTimeEqual(id, keys.streamID(ofInitiator: !keys.isInitiator)),
+      let header = body.baseAddress
+    else { return fail(.invalidHeader) }
+    opener = FrameCipher(key: keys.receiveKeyBytes, header: (header + 32).assumingMemoryBound(to: UInt8.self))
+    phase = .receiving
+    handshakeTimer?.cancel()
+    handshakeTimer = nil
+    emitOpen()
+    guard isLive else { return }
+    onRemoteHeader?()
+  }
+
+  func emitOpen() {
+    guard isLive, sealer != nil, !wasOpened else { return }
+    wasOpened = true
+    onOpen?()
+  }
+}

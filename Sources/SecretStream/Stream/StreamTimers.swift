@@ -1,0 +1,91 @@
+import Environment
+
+// Timers do not move with every frame: they look at the time of the last frame when they fire and wait for the rest.
+extension EncryptedStream {
+  func armTimers() {
+    keepAliveChanged()
+    timeoutChanged()
+    guard handshakeTimeout > 0, handshakeTimer == nil else { return }
+    handshakeTimer = environment.schedule(after: handshakeTimeout) { [weak self] in self?.handshakeExpired() }
+  }
+
+  func cancelTimers() {
+    keepAliveTimer?.cancel()
+    keepAliveTimer = nil
+    timeoutTimer?.cancel()
+    timeoutTimer = nil
+    handshakeTimer?.cancel()
+    handshakeTimer = nil
+  }
+
+  private func handshakeExpired() {
+    handshakeTimer = nil
+    if phase < .receiving { fail(.handshakeTimedOut) }
+  }
+
+  // MARK: Keepalive (secret-stream.md 10.1)
+
+  /// Writes one empty message now, if the keys exist.
+  package func sendKeepAlive() {
+    guard isLive, !isEnding, sealer != nil else { return }
+    seal(UnsafeRawBufferPointer(start: nil, count: 0), tag: .message)
+  }
+
+  func keepAliveChanged() {
+    keepAliveTimer?.cancel()
+    keepAliveTimer = nil
+    guard keepAlive > 0, byteTransport != nil, isLive, !isEnding else { return }
+    armKeepAlive(after: keepAlive)
+  }
+
+  private func armKeepAlive(after milliseconds: UInt64) {
+    keepAliveTimer = environment.schedule(after: milliseconds) { [weak self] in self?.keepAliveExpired() }
+  }
+
+  private func keepAliveExpired() {
+    keepAliveTimer = nil
+    guard isLive, keepAlive > 0 else { return }
+    let left = remaining(of: keepAlive, since: lastSent)
+    guard left == 0 else { return armKeepAlive(after: left) }
+    if isBlocked {
+      // What waits proves more than another empty message could.
+      statisticsStorage.keepAlivesSkipped &+= 1
+    } else {
+      sendKeepAlive()
+    }
+    if remaining(of: keepAlive, since: lastReceived) == 0, reader.bufferedCount == 0 { releaseIdleBuffers() }
+    guard isLive, keepAlive > 0 else { return }
+    armKeepAlive(after: keepAlive)
+  }
+
+  // MARK: Receive timeout (secret-stream.md 10.2)
+
+  func timeoutChanged() {
+    timeoutTimer?.cancel()
+    timeoutTimer = nil
+    guard timeout > 0, byteTransport != nil, isLive else { return }
+    lastReceived = environment.now
+    armTimeout(after: timeout)
+  }
+
+  private func armTimeout(after milliseconds: UInt64) {
+    timeoutTimer = environment.schedule(after: milliseconds) { [weak self] in self?.timeoutExpired() }
+  }
+
+  private func timeoutExpired() {
+    timeoutTimer = nil
+    guard isLive, timeout > 0 else { return }
+    // A paused reader says nothing about the peer.
+    if transportIsPaused { return armTimeout(after: timeout) }
+    let left = remaining(of: timeout, since: lastReceived)
+    if left > 0 { armTimeout(after: left) } else { fail(.timedOut) }
+  }
+
+  /// Whole milliseconds until `interval` (ms) after `start` (µs), rounded up.
+  private func remaining(of interval: UInt64, since start: UInt64) -> UInt64 {
+    let elapsed = environment.now &- start
+    let (total, overflow) = interval.multipliedReportingOverflow(by: 1_000)
+    if overflow { return interval }
+    return elapsed >= total ? 0 : (total - elapsed + 999) / 1_000
+  }
+}
