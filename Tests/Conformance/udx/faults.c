@@ -1,0 +1,65 @@
+/* The socket calls of the process pass through here, so that a test can make them block or fail.
+   Defining the symbols in the executable overrides the C library's for statically linked engines and libuv alike. */
+#define _GNU_SOURCE
+#include "conform.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <sys/socket.h>
+
+faults_t faults;
+
+static bool
+send_refused (void) {
+  faults.sends++;
+  if (faults.block_send) {
+    errno = EAGAIN;
+    return true;
+  }
+  if (faults.fail_send && faults.fail_after-- == 0) {
+    errno = faults.fail_send;
+    return true;
+  }
+  return false;
+}
+
+#define NEXT(name)                                                                                                     \
+  static __typeof__(&name) next;                                                                                       \
+  if (!next) {                                                                                                         \
+    void *symbol = dlsym(RTLD_NEXT, #name);                                                                            \
+    memcpy(&next, &symbol, sizeof(next));                                                                              \
+  }
+
+ssize_t
+sendmsg (int fd, const struct msghdr *m, int flags) {
+  NEXT(sendmsg)
+  return send_refused() ? -1 : next(fd, m, flags);
+}
+
+int
+sendmmsg (int fd, struct mmsghdr *m, unsigned int n, int flags) {
+  NEXT(sendmmsg)
+  return send_refused() ? -1 : next(fd, m, n, flags);
+}
+
+static bool
+recv_refused (void) {
+  faults.recvs++;
+  if (faults.fail_recv && faults.fail_recv_after-- == 0) {
+    errno = faults.fail_recv;
+    return true;
+  }
+  return false;
+}
+
+ssize_t
+recvmsg (int fd, struct msghdr *m, int flags) {
+  NEXT(recvmsg)
+  return recv_refused() ? -1 : next(fd, m, flags);
+}
+
+int
+recvmmsg (int fd, struct mmsghdr *m, unsigned int n, int flags, struct timespec *t) {
+  NEXT(recvmmsg)
+  return recv_refused() ? -1 : next(fd, m, n, flags, t);
+}
