@@ -1,5 +1,6 @@
 import CompactEncoding
 import CryptoPrimitives
+import SecretStream
 import VectorSupport
 import XCTest
 
@@ -294,5 +295,53 @@ final class MessageVectorTests: XCTestCase {
     }
     report("address", both.count, expected: 5)
     report("address-decode", decode.count, expected: 4)
+  }
+
+  /// Noise messages, keys and derived secrets of a whole peer handshake (section 4).
+  func testDHT_4_peerHandshakes() throws {
+    let tests = try cases("peer-handshake")
+    for test in tests {
+      let fields = Fields(test)
+      func pair(_ name: String) throws -> KeyPair { KeyPair(seed: try fields.object(name).bytes32("seed")) }
+      let prologue = try fields.bytes("prologue")
+      XCTAssertEqual(prologue, Namespaces.peerHandshake.bytes, fields.id)
+      let server = try pair("serverStatic")
+      var client = try NoiseHandshake(
+        pattern: .ik, isInitiator: true, keyPair: try pair("clientStatic"), remotePublicKey: server.publicKey,
+        prologue: prologue, ephemeral: try pair("clientEphemeral"))
+      var responder = try NoiseHandshake(
+        pattern: .ik, isInitiator: false, keyPair: server, prologue: prologue, ephemeral: try pair("serverEphemeral"))
+
+      let request = try fields.object("request")
+      let requestPayload = try request.object("payload").noisePayload()
+      XCTAssertEqual(requestPayload.encoded, try request.bytes("payloadEncoded"), fields.id)
+      let first = try client.send(payload: requestPayload.encoded)
+      XCTAssertEqual(Vectors.hex(first), try request.string("noise"), fields.id)
+      let received = try responder.receive(first)
+      XCTAssertEqual(try CompactReader.decode(NoisePayload.self, from: received), requestPayload, fields.id)
+      XCTAssertEqual(responder.remotePublicKey, try pair("clientStatic").publicKey, fields.id)
+
+      let reply = try fields.object("reply")
+      let replyPayload = try reply.object("payload").noisePayload()
+      XCTAssertEqual(replyPayload.encoded, try reply.bytes("payloadEncoded"), fields.id)
+      let second = try responder.send(payload: replyPayload.encoded)
+      XCTAssertEqual(Vectors.hex(second), try reply.string("noise"), fields.id)
+      let answer = try client.receive(second)
+      XCTAssertEqual(try CompactReader.decode(NoisePayload.self, from: answer), replyPayload, fields.id)
+
+      let clientKeys = try XCTUnwrap(client.sessionKeys(), fields.id)
+      let serverKeys = try XCTUnwrap(responder.sessionKeys(), fields.id)
+      XCTAssertEqual(clientKeys.handshakeHash, try fields.bytes64("handshakeHash"), fields.id)
+      XCTAssertEqual(serverKeys.handshakeHash, clientKeys.handshakeHash, fields.id)
+      XCTAssertEqual(clientKeys.sendKey, try fields.bytes32("clientTx"), fields.id)
+      XCTAssertEqual(clientKeys.receiveKey, try fields.bytes32("clientRx"), fields.id)
+      XCTAssertEqual(serverKeys.sendKey, clientKeys.receiveKey, fields.id)
+      XCTAssertEqual(clientKeys.streamID(ofInitiator: true), try fields.bytes32("clientStreamId"), fields.id)
+      XCTAssertEqual(clientKeys.streamID(ofInitiator: false), try fields.bytes32("serverStreamId"), fields.id)
+      let secret = try fields.bytes32("holepunchSecret")
+      XCTAssertEqual(HolepunchSealer.secret(handshakeHash: clientKeys.handshakeHash), secret, fields.id)
+      XCTAssertEqual(clientKeys.derive(Namespaces.peerHolepunch), secret, fields.id)
+    }
+    report("peer-handshake", tests.count, expected: 4)
   }
 }
