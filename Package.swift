@@ -40,6 +40,7 @@ let package = Package(
       dependencies: [
         "SecretStream", "CompactEncoding", "CryptoPrimitives", "Environment", "VectorSupport", "TestSupport",
       ]),
+    .testTarget(name: "RPCTests", dependencies: ["RPC", "TestSupport", "VectorSupport"]),
   ],
   swiftLanguageModes: [.v6]
 )

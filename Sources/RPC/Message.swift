@@ -32,8 +32,15 @@ struct RequestDatagram: Hashable {
   var target: Bytes32?
   var value: [UInt8]?
 
+  private static let maximumHeaderCount = 10 + 32 + 32 + 9 + 32 + 9
+
   /// Bytes of the encoding at most.
-  private var capacity: Int { 10 + 32 + 32 + 9 + 32 + 9 + (value?.count ?? 0) }
+  private var capacity: Int { RequestDatagram.maximumHeaderCount + (value?.count ?? 0) }
+
+  /// Bytes of the encoding with an id, whatever the command.
+  static func maximumCount(_ message: RequestMessage) -> Int {
+    10 + 32 + (message.token == nil ? 0 : 32) + 9 + (message.target == nil ? 0 : 32) + 5 + (message.value?.count ?? 0)
+  }
 
   func encode() -> [UInt8] {
     var writer = CompactWriter(reservingCapacity: capacity)

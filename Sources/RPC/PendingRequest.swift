@@ -13,20 +13,20 @@ package final class PendingRequest {
     case settled
   }
 
+  /// Order of creation.
+  let serial: UInt64
   let options: RequestOptions
   let isInternal: Bool
   let command: UInt64
   var message: RequestMessage?
   /// The datagram, encoded at the first transmission; retransmissions send the same bytes.
   var bytes: [UInt8] = []
-  /// Fixed when the request is made; `nil` while the node has no sockets yet.
-  var socket: (any DatagramSocket)?
+  /// Fixed when the request is made, unless the caller gave a socket.
+  var usesServerSocket = false
   var state = State.queued
-  var isInQueue = false
   var transmissions = 0
   /// Microseconds.
   var firstSentAt: UInt64 = 0
-  var lastSentAt: UInt64 = 0
   var timer: (any ScheduledAction)?
   /// Called once, when the first transmission has not been answered in time.
   var onSlow: (() -> Void)?
@@ -34,10 +34,11 @@ package final class PendingRequest {
   private weak var node: RPCNode?
 
   init(
-    tid: UInt16, message: RequestMessage, destination: Endpoint, options: RequestOptions, node: RPCNode,
-    completion: @escaping (Result<Response, RPCError>) -> Void
+    tid: UInt16, serial: UInt64, message: RequestMessage, destination: Endpoint, options: RequestOptions,
+    node: RPCNode, completion: @escaping (Result<Response, RPCError>) -> Void
   ) {
     self.tid = tid
+    self.serial = serial
     self.message = message
     isInternal = message.isInternal
     command = message.command
@@ -50,7 +51,13 @@ package final class PendingRequest {
   package var isSettled: Bool { state == .settled }
 
   /// Gives up; the completion gets `error` unless the request has settled already.
-  package func cancel(_ error: RPCError = .requestDestroyed) { node?.fail(self, error) }
+  package func cancel(_ error: RPCError = .requestDestroyed) {
+    if let node {
+      node.fail(self, error)
+    } else {
+      settle()?(.failure(error))
+    }
+  }
 
   /// Ends the life of the request and hands out its completion, once.
   func settle() -> ((Result<Response, RPCError>) -> Void)? {
@@ -77,8 +84,7 @@ package final class RequestSession {
 
   /// Fails all requests in flight with `error`.
   package func destroy(_ error: RPCError = .requestDestroyed) {
-    // In the order of creation would need a list; nobody may depend on an order here, but runs must be repeatable.
-    let all = requests.values.sorted { $0.tid < $1.tid }
+    let all = requests.values.sorted { $0.serial < $1.serial }
     requests.removeAll()
     for request in all { request.cancel(error) }
   }

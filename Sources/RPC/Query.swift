@@ -2,41 +2,388 @@ import CompactEncoding
 import Environment
 
 /// An iterative look-up of the nodes nearest to a target (dht-rpc.md section 20).
+///
+/// Lazy: nothing is sent before `start`. Visits the nearest unvisited candidate first. Ends when the nearest 20 nodes
+/// that answer have answered and nobody nearer is known, then commits to them if asked to.
 package final class Query {
   package let target: Bytes32
   /// Successful replies in the order of arrival, those of nodes without an id included.
   package var onReply: ((Response) -> Void)?
-  /// Exactly once, last.
+  /// Exactly once, last, never inside `start`.
   package var onFinished: ((Result<Void, RPCError>) -> Void)?
   /// Up to 20 successful replies of nodes with an id, nearest first.
-  package internal(set) var closestReplies: [Response] = []
+  package private(set) var closestReplies: [Response] = []
   package var closestNodes: [Endpoint] { closestReplies.map(\.from.endpoint) }
-  package internal(set) var successes = 0
-  package internal(set) var errors = 0
-  package internal(set) var inFlight = 0
+  package private(set) var successes = 0
+  package private(set) var errors = 0
+  package private(set) var inFlight = 0
   /// May be changed while running.
   package var concurrency: Int
-  package internal(set) var isFinished = false
+  package private(set) var isFinished = false
+  package var isCommitting: Bool { state == .committing }
 
-  let message: RequestMessage
-  let options: QueryOptions
-  weak var node: RPCNode?
+  private enum State {
+    case idle
+    case opening
+    case running
+    case committing
+    case finished
+  }
 
-  init(node: RPCNode, message: RequestMessage, target: Bytes32, options: QueryOptions) {
+  /// A request in flight to a node.
+  private final class Visit {
+    let candidate: QueryFrontier.Candidate
+    var isSlow = false
+
+    init(_ candidate: QueryFrontier.Candidate) { self.candidate = candidate }
+  }
+
+  /// Order of creation.
+  let serial: UInt64
+  private let message: RequestMessage
+  private let options: QueryOptions
+  private weak var node: RPCNode?
+  private let environment: any Environment
+  private let session: RequestSession
+  private let ownsSession: Bool
+
+  private var state = State.idle
+  private var isPaused = false
+  private var isInStart = false
+  private var frontier = QueryFrontier()
+  private var visits: [ObjectIdentifier: Visit] = [:]
+  private var slowCount = 0
+  /// Distances of `closestReplies`.
+  private var closestDistances: [Bytes32] = []
+  private var isFromTable = false
+  private var isSlowedDown = false
+  private var commitsLeft = 0
+  private var commitSuccesses = 0
+  private var lastCommitError = RPCError.tooFewNodes
+
+  init(node: RPCNode, serial: UInt64, message: RequestMessage, target: Bytes32, options: QueryOptions) {
     self.node = node
+    self.serial = serial
     self.message = message
     self.target = target
     self.options = options
-    concurrency = options.concurrency ?? RPCLimits.concurrency
+    environment = node.environment
+    session = options.session ?? RequestSession()
+    ownsSession = options.session == nil
+    concurrency = options.concurrency ?? node.configuration.concurrency
+    if options.isBackground { concurrency = node.backgroundConcurrency }
+    for seed in options.seeds { add(seed, referrer: nil) }
   }
 
-  /// Begins; idempotent. Nothing is sent before.
-  package func start() {}
+  deinit {
+    if !isFinished { node?.statistics.queriesActive -= 1 }
+  }
+
+  // MARK: Control
+
+  /// Begins; idempotent.
+  package func start() {
+    guard state == .idle else { return }
+    guard let node, !node.isDestroyed, !node.isSuspended else {
+      let error: RPCError = node?.isSuspended == true && node?.isDestroyed == false ? .suspended : .nodeDestroyed
+      state = .opening
+      environment.defer { self.finish(.failure(error)) }
+      return
+    }
+    node.queries[ObjectIdentifier(self)] = self
+    state = .opening
+    isInStart = true
+    open()
+    isInStart = false
+  }
 
   /// No new visits until `resume`; answers of requests in flight still arrive.
-  package func pause() {}
-  package func resume() {}
+  package func pause() { isPaused = true }
+
+  package func resume() {
+    guard isPaused else { return }
+    isPaused = false
+    advance()
+  }
 
   /// Ends the query now; `onFinished` gets `error` unless it has been called already.
-  package func destroy(_ error: RPCError = .requestDestroyed) {}
+  package func destroy(_ error: RPCError = .requestDestroyed) { finish(.failure(error)) }
+
+  // MARK: Seeding
+
+  /// Fills the frontier from the routing table, and from the bootstrap nodes when that is thin.
+  private func open() {
+    let missing = RPCLimits.k - frontier.pendingCount
+    guard missing > 0, !options.onlySeeds, let node else {
+      run()
+      return
+    }
+    isFromTable = true
+    for known in node.table.closest(to: target, limit: missing) { add(known.endpoint, referrer: nil) }
+    guard frontier.pendingCount < RPCLimits.k else {
+      run()
+      return
+    }
+    node.resolveBootstrap { [weak self] endpoints in
+      guard let self, state == .opening || state == .running else { return }
+      for endpoint in endpoints { add(endpoint, referrer: nil) }
+      run()
+    }
+  }
+
+  private func run() {
+    state = .running
+    advance()
+  }
+
+  // MARK: Candidates
+
+  private func isCloser(_ distance: Bytes32) -> Bool {
+    guard closestDistances.count >= RPCLimits.k, let last = closestDistances.last else { return true }
+    return distance < last
+  }
+
+  private func add(_ endpoint: Endpoint, referrer: Endpoint?) {
+    switch frontier.fates[endpoint] {
+    case .done: return
+    case .down:
+      if let referrer { node?.sendDownHint(about: endpoint, to: referrer, session: session) }
+    case .open:
+      if let referrer { frontier.addReferrer(referrer, to: endpoint) }
+    case nil:
+      guard frontier.knownCount < RPCLimits.maximumQueryCandidates, AddressRules.isUsable(endpoint) else { return }
+      let id = NodeAddress.id(of: endpoint)
+      let distance = target.distance(to: id)
+      guard isCloser(distance), id != node?.tableID, node?.configuration.filterNode?(endpoint) != false else { return }
+      frontier.insert(.init(distance: distance, id: id, endpoint: endpoint), referrer: referrer)
+    }
+  }
+
+  // MARK: Loop
+
+  private func advance() {
+    guard state == .running, !isPaused, let node else { return }
+    while inFlight < (isSlowedDown ? RPCLimits.slowdownConcurrency : concurrency) + slowCount,
+      let candidate = frontier.popNearest()
+    {
+      guard isCloser(candidate.distance) else {
+        // The frontier is sorted: nobody behind is nearer.
+        frontier.removePending()
+        break
+      }
+      visit(candidate, node)
+    }
+    // After the first burst from a cache, a slow start until that much has come back.
+    if !isFromTable {
+      if successes + errors >= concurrency {
+        isSlowedDown = false
+      } else if successes + errors == 0 {
+        isSlowedDown = true
+      }
+    }
+    guard frontier.isEmpty, !isWaitingForUseful else { return }
+    if !isFromTable, !options.onlySeeds, successes < RPCLimits.minimumCachedSuccesses {
+      state = .opening
+      open()
+      return
+    }
+    exhausted()
+  }
+
+  /// Whether an answer under way can still change the result.
+  private var isWaitingForUseful: Bool {
+    guard inFlight > 0 else { return false }
+    guard closestReplies.count >= RPCLimits.k else { return true }
+    return visits.values.contains { !$0.isSlow && isCloser($0.candidate.distance) }
+  }
+
+  private func visit(_ candidate: QueryFrontier.Candidate, _ node: RPCNode) {
+    let visit = Visit(candidate)
+    let key = ObjectIdentifier(visit)
+    visits[key] = visit
+    inFlight += 1
+    var requestOptions = RequestOptions(
+      retries: options.isForced ? 0 : options.retries, session: session)
+    requestOptions.isForced = options.isForced
+    requestOptions.destinationID = candidate.id
+    let request = node.request(message, to: candidate.endpoint, options: requestOptions) { [weak self] result in
+      guard let self, visits.removeValue(forKey: key) != nil else { return }
+      inFlight -= 1
+      if visit.isSlow { slowCount -= 1 }
+      switch result {
+      case .success(let response): answered(response, candidate)
+      case .failure(let error): failed(error, candidate)
+      }
+    }
+    request.onSlow = { [weak self] in
+      guard let self, visits[key] != nil else { return }
+      visit.isSlow = true
+      slowCount += 1
+      advance()
+    }
+  }
+
+  private func answered(_ response: Response, _ candidate: QueryFrontier.Candidate) {
+    frontier.markDone(candidate.endpoint)
+    guard state == .running || state == .opening else { return }
+    let isSuccess = response.error == RPCErrorCode.ok
+    if isSuccess { successes += 1 } else { errors += 1 }
+    if isSuccess, let id = response.from.id { insertClosest(response, distance: target.distance(to: id)) }
+    if !options.onlySeeds {
+      for endpoint in response.closerNodes { add(endpoint, referrer: response.from.endpoint) }
+    }
+    if options.isBackground, let node { concurrency = node.backgroundConcurrency }
+    if isSuccess { onReply?(response) }
+    if !isFinished { advance() }
+  }
+
+  private func failed(_ error: RPCError, _ candidate: QueryFrontier.Candidate) {
+    switch error {
+    case .suspended, .nodeDestroyed:
+      finish(.failure(error))
+      return
+    case .requestTimeout:
+      for referrer in frontier.markDown(candidate.endpoint) {
+        node?.sendDownHint(about: candidate.endpoint, to: referrer, session: session)
+      }
+    default: frontier.markDone(candidate.endpoint)
+    }
+    errors += 1
+    advance()
+  }
+
+  private func insertClosest(_ response: Response, distance: Bytes32) {
+    guard isCloser(distance) else { return }
+    var position = closestDistances.count
+    while position > 0, closestDistances[position - 1] >= distance { position -= 1 }
+    if position < closestDistances.count, closestDistances[position] == distance { return }
+    closestDistances.insert(distance, at: position)
+    closestReplies.insert(response, at: position)
+    if closestReplies.count > RPCLimits.k {
+      closestDistances.removeLast()
+      closestReplies.removeLast()
+    }
+  }
+
+  // MARK: Commit
+
+  private func exhausted() {
+    guard options.commit != nil || options.commitsWithToken else {
+      finish(.success(()))
+      return
+    }
+    guard !closestReplies.isEmpty else {
+      finish(.failure(.tooFewNodes))
+      return
+    }
+    state = .committing
+    let replies = closestReplies
+    commitsLeft = replies.count
+    for reply in replies {
+      guard state == .committing else { return }
+      var isSettled = false
+      let settle: (Result<Void, RPCError>) -> Void = { [weak self] result in
+        guard !isSettled else { return }
+        isSettled = true
+        self?.committed(result)
+      }
+      if let commit = options.commit { commit(reply, settle) } else { commitToken(reply, settle) }
+    }
+  }
+
+  private func committed(_ result: Result<Void, RPCError>) {
+    guard state == .committing else { return }
+    switch result {
+    case .success: commitSuccesses += 1
+    case .failure(let error): lastCommitError = error
+    }
+    commitsLeft -= 1
+    guard commitsLeft == 0 else { return }
+    finish(commitSuccesses > 0 ? .success(()) : .failure(lastCommitError))
+  }
+
+  /// The query's own command with the token of the reply. A refused token is replaced once by the fresh one that comes
+  /// with the refusal (C 2).
+  private func commitToken(
+    _ reply: Response, mayRetry: Bool = true, _ done: @escaping (Result<Void, RPCError>) -> Void
+  ) {
+    guard let token = reply.token, let node else {
+      done(.failure(.missingToken))
+      return
+    }
+    var commit = message
+    commit.token = token
+    let requestOptions = RequestOptions(session: session)
+    node.request(commit, to: reply.from.endpoint, options: requestOptions) { [weak self] result in
+      switch result {
+      case .success(let response):
+        if response.error == RPCErrorCode.invalidToken, mayRetry, response.token != nil, let self {
+          commitToken(response, mayRetry: false, done)
+        } else {
+          done(response.error == RPCErrorCode.ok ? .success(()) : .failure(.remote(response.error)))
+        }
+      case .failure(let error): done(.failure(error))
+      }
+    }
+  }
+
+  // MARK: End
+
+  private func finish(_ result: Result<Void, RPCError>) {
+    guard state != .finished else { return }
+    state = .finished
+    isFinished = true
+    frontier.removePending()
+    if let node {
+      node.queries[ObjectIdentifier(self)] = nil
+      node.statistics.queriesActive -= 1
+    }
+    visits = [:]
+    inFlight = 0
+    if ownsSession { session.destroy() }
+    let deliver = { [self] in
+      let callback = onFinished
+      onFinished = nil
+      onReply = nil
+      callback?(result)
+    }
+    if isInStart { environment.defer(deliver) } else { deliver() }
+  }
+}
+
+extension RPCNode {
+  /// A user command to the nodes nearest to `target`. Lazy: call `start()` on the result.
+  package func query(
+    target: Bytes32, command: UInt64, value: [UInt8]? = nil, options: QueryOptions = .init()
+  ) -> Query {
+    makeQuery(RequestMessage(command: command, target: target, value: value), target: target, options: options)
+  }
+
+  /// FIND_NODE. Lazy: call `start()` on the result.
+  package func findNode(target: Bytes32, options: QueryOptions = .init()) -> Query {
+    let message = RequestMessage(command: InternalCommand.findNode.rawValue, target: target, isInternal: true)
+    return makeQuery(message, target: target, options: options)
+  }
+
+  private func makeQuery(_ message: RequestMessage, target: Bytes32, options: QueryOptions) -> Query {
+    querySerial += 1
+    statistics.queriesTotal += 1
+    statistics.queriesActive += 1
+    refreshTicks = RPCLimits.refreshTicks
+    return Query(node: self, serial: querySerial, message: message, target: target, options: options)
+  }
+
+  /// Parallel requests of refresh and bootstrap look-ups: few while the node is busy.
+  var backgroundConcurrency: Int {
+    let full = configuration.concurrency
+    return requests.count < RPCLimits.backgroundBoostBelow ? full : min(full, max(2, full / 8))
+  }
+
+  /// Tells `referrer` that a node it has named does not answer.
+  func sendDownHint(about dead: Endpoint, to referrer: Endpoint, session: RequestSession) {
+    guard configuration.sendDownHints, configuration.downHintsRateLimit < 0 || downHintsLeft > 0 else { return }
+    downHintsLeft -= 1
+    let message = RequestMessage(command: InternalCommand.downHint.rawValue, value: dead.encoded, isInternal: true)
+    request(message, to: referrer, options: RequestOptions(session: session)) { _ in }
+  }
 }

@@ -4,20 +4,27 @@ import Environment
 
 /// A node of the overlay: requests, routing table, queries, and what keeps them fresh (dht-rpc.md).
 ///
-/// Loop-confined. Callbacks have one subscriber each.
+/// Loop-confined. Callbacks have one subscriber each. The owner keeps the node alive and calls `destroy` before it lets
+/// go. The mechanisms live in extensions, one file each.
 package final class RPCNode {
   package let environment: any Environment
   package let configuration: RPCConfiguration
 
   /// A user command; `false` answers with error 1 (unknown command).
   package var onRequest: ((IncomingRequest) -> Bool)?
+  /// The sockets are bound, first time.
   package var onListening: (() -> Void)?
+  /// Bootstrapped.
   package var onReady: (() -> Void)?
+  /// Became persistent; can repeat after a wakeup.
   package var onPersistent: (() -> Void)?
+  /// Fell back to ephemeral.
   package var onEphemeral: (() -> Void)?
+  /// Sleep was detected, or the node resumed.
   package var onWakeup: (() -> Void)?
   package var onSuspend: (() -> Void)?
   package var onResume: (() -> Void)?
+  /// Exactly once, last.
   package var onClose: (() -> Void)?
   /// The public host and port as peers see us: host `nil` when they disagree, port 0 when only the ports differ.
   package var onNATUpdate: ((IPv4Address?, UInt16) -> Void)?
@@ -31,124 +38,151 @@ package final class RPCNode {
 
   package internal(set) var statistics = RPCStatistics()
 
+  // MARK: State of the mechanisms
+
+  // Sockets
+  package internal(set) var serverSocket: (any DatagramSocket)?
+  package internal(set) var clientSocket: (any DatagramSocket)?
+  var lastServerPort: UInt16 = 0
+  var lastClientPort: UInt16 = 0
+  var hasListened = false
+  var interfaceWatch: (any ScheduledAction)?
+  /// Sockets that are being closed by suspend or destroy.
+  var closingSockets = 0
+
+  // Life cycle
+  package internal(set) var isSuspended = false
+  package internal(set) var isDestroyed = false
+  package internal(set) var isBootstrapped = false
+  var isStarted = false
+  /// `start` came while suspended.
+  var startsOnResume = false
+  var isClosed = false
+  var suspendCallbacks: [() -> Void] = []
+  var resumeCallbacks: [() -> Void] = []
+  var destroyCallbacks: [() -> Void] = []
+  var bootstrapCallbacks: [(Result<Void, RPCError>) -> Void] = []
+  var bootstrapFailure: RPCError?
+
+  // Requests
+  var requests: [UInt16: PendingRequest] = [:]
+  var requestSerial: UInt64 = 0
+  var waitingForSockets: [PendingRequest] = []
+  var sendQueue = RequestQueue()
+  var window: CongestionWindow
+  var windowSlot: UInt64
+  var drainTimer: (any ScheduledAction)?
+
+  // Queries
+  /// Those that run.
+  var queries: [ObjectIdentifier: Query] = [:]
+  var querySerial: UInt64 = 0
+  var downHintsLeft: Int
+
+  // Identity and routing
+  package internal(set) var isFirewalled: Bool
+  package internal(set) var isEphemeral = true
+  var table: RoutingTable
+  var recency = RecencyList()
+  var sampler = NATSampler()
+  var earlySamples: Set<Endpoint> = []
+  var downChecks = 0
+  var repings = 0
+
+  // Tokens
+  var tokens: TokenStore?
+  var tokenRotations: UInt64 = 0
+  let createdAt: UInt64
+
+  // Persistence
+  var stabilityTicks = RPCLimits.stableTicks
+  var lastCheckedHost: IPv4Address?
+  var isUpdatingPersistence = false
+  var recordedHosts: Set<IPv4Address>?
+
+  // Tick
+  var tick: UInt64
+  var refreshTicks: Int
+  var tickTimer: (any ScheduledAction)?
+  var lastTickWallClock: UInt64 = 0
+  var lastTickTime: UInt64 = 0
+  var health = Health()
+
+  // Abuse
+  var replyBudget = SourceBudget(perSecond: RPCLimits.requestsPerSecond, burst: RPCLimits.requestBurst)
+  var hintBudget = SourceBudget(perSecond: RPCLimits.downHintsPerSecond, burst: RPCLimits.downHintBurst)
+  var delayedPings = DelayedPings()
+
   package init(environment: any Environment, configuration: RPCConfiguration) {
     self.environment = environment
     self.configuration = configuration
+    createdAt = environment.nowMilliseconds
+    window = CongestionWindow(maximum: configuration.maxWindow)
+    windowSlot = environment.nowMilliseconds / RPCLimits.drainInterval
+    downHintsLeft = configuration.downHintsRateLimit
+    isFirewalled = configuration.firewalled
+    table = RoutingTable(id: environment.random32())
+    tick = 100 - UInt64(environment.random(below: 50))
+    refreshTicks = RPCLimits.refreshTicks - Int(environment.random(below: 30))
+    if let sample = configuration.natSample { sampler.add(sample) }
+    for endpoint in configuration.nodes.reversed() { addNode(endpoint) }
   }
 
-  // MARK: Life cycle
+  deinit {
+    tickTimer?.cancel()
+    drainTimer?.cancel()
+    interfaceWatch?.cancel()
+    delayedPings.cancelAll()
+    recency.removeAll()
+  }
 
-  /// Binds both sockets now; idempotent.
-  package func bind() throws(TransportError) {}
-
-  /// Binds and bootstraps, beginning in a later turn. Idempotent.
-  package func start() {}
-
-  /// Once bootstrapping is over; fails when it cannot be (sockets not bound, node destroyed).
-  package func whenBootstrapped(_ body: @escaping (Result<Void, RPCError>) -> Void) {}
-
-  package func suspend(_ done: (() -> Void)? = nil) {}
-  package func resume(_ done: (() -> Void)? = nil) {}
-  package func destroy(_ done: (() -> Void)? = nil) {}
-
-  // MARK: State
+  // MARK: Identity
 
   /// Our id, `nil` while ephemeral.
-  package var id: Bytes32? { nil }
+  package var id: Bytes32? { isEphemeral ? nil : table.id }
   /// What the routing table is centred on: our id, or random bytes before we know our address.
-  package var tableID: Bytes32 { Bytes32() }
-  package var host: IPv4Address? { nil }
-  package var port: UInt16 { 0 }
-  package var isRandomized: Bool { false }
-  package var isFirewalled: Bool { true }
-  package var isEphemeral: Bool { true }
-  package var isBootstrapped: Bool { false }
-  package var isSuspended: Bool { false }
-  package var isDestroyed: Bool { false }
-  package var isOnline: Bool { true }
-  package var isDegraded: Bool { false }
+  package var tableID: Bytes32 { table.id }
+  package var host: IPv4Address? { sampler.host }
+  package var port: UInt16 { sampler.port }
+  /// Peers agree on our host but each sees another port.
+  package var isRandomized: Bool { sampler.isRandomized }
+  package var isOnline: Bool { health.isOnline }
+  package var isDegraded: Bool { health.isDegraded }
 
-  package var serverSocket: (any DatagramSocket)? { nil }
-  package var clientSocket: (any DatagramSocket)? { nil }
-  /// The one that requests leave from: the client socket while firewalled.
-  package var socket: (any DatagramSocket)? { nil }
-  /// First non-loopback IPv4 address of this host (else 127.0.0.1) and the server port; `nil` before `bind`.
-  package var localAddress: Endpoint? { nil }
-  /// Where strangers reach us; `nil` unless known, open and port-preserving.
-  package var remoteAddress: Endpoint? { nil }
-  /// The local address of ``socket``; `nil` before `bind`.
-  package var address: Endpoint? { nil }
+  var isAdaptive: Bool { configuration.ephemeral == nil && configuration.adaptive }
+  var isForcedPersistent: Bool { configuration.ephemeral == false }
 
   // MARK: Routing table
 
   /// By true XOR distance, nearest first.
-  package func closestNodes(to target: Bytes32, limit: Int = RPCLimits.k) -> [NodeAddress] { [] }
-  package var nodeCount: Int { 0 }
+  package func closestNodes(to target: Bytes32, limit: Int = RPCLimits.k) -> [NodeAddress] {
+    table.closest(to: target, limit: limit).map(\.address)
+  }
+
+  package var nodeCount: Int { table.count }
+
   /// Latest heard first.
-  package func recentNodes(limit: Int = .max) -> [Endpoint] { [] }
-  /// Puts a node into the table without asking it.
-  package func addNode(_ endpoint: Endpoint) {}
-
-  // MARK: Requests and queries
-
-  /// One request. `completion` runs exactly once, never inside this call.
-  @discardableResult
-  package func request(
-    _ message: RequestMessage, to destination: Endpoint, options: RequestOptions = .init(),
-    _ completion: @escaping (Result<Response, RPCError>) -> Void
-  ) -> PendingRequest {
-    PendingRequest(
-      tid: 0, message: message, destination: destination, options: options, node: self, completion: completion)
+  package func recentNodes(limit: Int = .max) -> [Endpoint] {
+    var result: [Endpoint] = []
+    var node = recency.latest
+    while let current = node, result.count < limit {
+      result.append(current.endpoint)
+      node = current.earlier
+    }
+    return result
   }
 
-  /// Internal PING, padded with `size` zero bytes.
-  @discardableResult
-  package func ping(
-    _ destination: Endpoint, size: Int = 0, options: RequestOptions = .init(),
-    _ completion: @escaping (Result<Response, RPCError>) -> Void
-  ) -> PendingRequest {
-    request(RequestMessage(command: 0, isInternal: true), to: destination, options: options, completion)
+  /// Puts a node into the table without asking it; a node that is there already counts as heard just now.
+  package func addNode(_ endpoint: Endpoint) {
+    guard AddressRules.isUsable(endpoint) else { return }
+    let id = NodeAddress.id(of: endpoint)
+    guard id != table.id else { return }
+    if let known = table.node(id) {
+      heard(known)
+    } else {
+      _ = insert(RoutingNode(id: id, endpoint: endpoint, tick: tick))
+    }
   }
-
-  /// A ping that the other side answers after `milliseconds`; fails with `delayTooLong` above the cap.
-  @discardableResult
-  package func delayedPing(
-    _ destination: Endpoint, after milliseconds: UInt64, options: RequestOptions = .init(),
-    _ completion: @escaping (Result<Response, RPCError>) -> Void
-  ) -> PendingRequest {
-    request(RequestMessage(command: 4, isInternal: true), to: destination, options: options, completion)
-  }
-
-  /// A user command to the nodes nearest to `target`. Lazy: call `start()` on the result.
-  package func query(
-    target: Bytes32, command: UInt64, value: [UInt8]? = nil, options: QueryOptions = .init()
-  ) -> Query {
-    Query(
-      node: self, message: RequestMessage(command: command, target: target, value: value), target: target,
-      options: options)
-  }
-
-  /// FIND_NODE. Lazy: call `start()` on the result.
-  package func findNode(target: Bytes32, options: QueryOptions = .init()) -> Query {
-    Query(
-      node: self, message: RequestMessage(command: 2, target: target, isInternal: true), target: target,
-      options: options)
-  }
-
-  package func refresh() {}
 
   package func makeSession() -> RequestSession { RequestSession() }
-
-  /// Feeds a datagram of an extra socket (hole-punch pool); such traffic never becomes a NAT sample.
-  package func receive(
-    _ bytes: UnsafeRawBufferPointer, from source: Endpoint, on socket: any DatagramSocket
-  ) {}
-
-  // Filled in by the engine.
-  func sendReply(
-    tid: UInt16, error: UInt64, value: [UInt8]?, includesToken: Bool, closestTo: Bytes32?, to: Endpoint,
-    on: any DatagramSocket
-  ) {}
-  func sendRelay(tid: UInt16, message: RequestMessage, to: Endpoint, on: any DatagramSocket) {}
-  func fail(_ request: PendingRequest, _ error: RPCError) {}
 }

@@ -21,6 +21,8 @@ package struct RPCStatistics: Hashable, Sendable {
     package var rateLimited: UInt64 = 0
     /// Internal commands whose target or value is missing or out of range.
     package var invalidCommand: UInt64 = 0
+    /// Replies and relays that do not fit into a datagram.
+    package var oversizedReplies: UInt64 = 0
     /// Delayed pings beyond the bound on waiting answers.
     package var delayedPings: UInt64 = 0
   }

@@ -1,0 +1,141 @@
+import CompactEncoding
+import CryptoPrimitives
+import Environment
+
+// Routing table upkeep: learning from traffic, full buckets, liveness (dht-rpc.md sections 12.4, 12.5, 13).
+extension RPCNode {
+  /// Learns from any response, and from requests of identified senders. `to` is our address as the sender knows it.
+  func learn(_ sender: NodeAddress, to: Endpoint, isExternal: Bool) {
+    if let filter = configuration.filterNode, !filter(sender.endpoint) { return }
+    guard let id = sender.id else {
+      sampleEarly(sender.endpoint, to: to, isExternal: isExternal)
+      return
+    }
+    guard id != table.id else { return }
+    if let node = table.node(id) {
+      if !isExternal, node.sampled == 0 || tick - node.sampled >= RPCLimits.oldNodeTicks {
+        node.to = to
+        node.sampled = tick
+        addSample(to)
+      }
+      heard(node)
+      return
+    }
+    guard AddressRules.isUsable(sender.endpoint) else { return }
+    let node = RoutingNode(id: id, endpoint: sender.endpoint, tick: tick)
+    node.to = to
+    if !isExternal { node.sampled = tick }
+    // The reference samples here even when the traffic is external, which can mix the ports of several sockets (E6).
+    if insert(node), !isExternal { addSample(to) }
+  }
+
+  /// Senders without an id count as samples only until the bootstrap nodes could all have answered.
+  private func sampleEarly(_ endpoint: Endpoint, to: Endpoint, isExternal: Bool) {
+    let limit = min(max(1, configuration.bootstrap.count), RPCLimits.maximumEarlySamples)
+    guard !isExternal, earlySamples.count < limit, earlySamples.insert(endpoint).inserted else { return }
+    addSample(to)
+  }
+
+  private func addSample(_ observed: Endpoint) {
+    let before = (sampler.host, sampler.port)
+    sampler.add(observed)
+    if before != (sampler.host, sampler.port) { onNATUpdate?(sampler.host, sampler.port) }
+  }
+
+  /// A known node has spoken.
+  func heard(_ node: RoutingNode) {
+    node.pinged = tick
+    node.seen = tick
+    recency.moveToLatest(node)
+  }
+
+  // MARK: Table
+
+  /// Adds a node that is not in the table. When its bucket is full, a check of the bucket's stalest node may make room
+  /// later.
+  func insert(_ node: RoutingNode) -> Bool {
+    if let filter = configuration.filterNode, !filter(node.endpoint) { return false }
+    guard !table.contains(node.id) else { return false }
+    guard table.insert(node) else {
+      makeRoom(for: node)
+      return false
+    }
+    recency.append(node)
+    onNodeAdded?(node.address)
+    return true
+  }
+
+  func remove(_ node: RoutingNode) {
+    guard table.node(node.id) === node else { return }
+    table.remove(node.id)
+    recency.remove(node)
+    onNodeRemoved?(node.address)
+  }
+
+  /// Moves all nodes that fit into a table around `id`.
+  func recentre(on id: Bytes32) {
+    var dropped: [RoutingNode] = []
+    var next = RoutingTable(id: id)
+    var node = recency.oldest
+    while let current = node {
+      node = current.later
+      if current.id == id || !next.insert(current) { dropped.append(current) }
+    }
+    table = next
+    for node in dropped {
+      recency.remove(node)
+      onNodeRemoved?(node.address)
+    }
+  }
+
+  /// A full bucket keeps what answers (section 12.4).
+  private func makeRoom(for newcomer: RoutingNode) {
+    guard isBootstrapped, repings < RPCLimits.maximumRepings else { return }
+    var candidate: RoutingNode?
+    for node in table.bucket(for: newcomer.id) where node.pinged < tick {
+      guard let best = candidate else {
+        candidate = node
+        continue
+      }
+      if (node.pinged, node.added) < (best.pinged, best.added) { candidate = node }
+    }
+    guard let candidate else { return }
+    let isRecent = tick - candidate.pinged < RPCLimits.recentNodeTicks
+    let isOld = tick - candidate.added > RPCLimits.oldNodeTicks
+    if isRecent, isOld { return }
+    repings += 1
+    verify(candidate) { [weak self] isAlive in
+      guard let self else { return }
+      repings -= 1
+      guard isAlive == false else { return }
+      remove(candidate)
+      newcomer.added = tick
+      _ = insert(newcomer)
+    }
+  }
+
+  // MARK: Liveness
+
+  /// Pings a node of the table and removes it unless it answers with its id (section 12.5).
+  func checkLiveness(of node: RoutingNode) {
+    downChecks += 1
+    verify(node) { [weak self] isAlive in
+      guard let self else { return }
+      downChecks -= 1
+      if isAlive == false { remove(node) }
+    }
+  }
+
+  /// Judged by "answered with a valid id after the ping was sent", not by ticks as in the reference, which loses live
+  /// nodes that way (E2). `nil`: no verdict, the ping was cancelled.
+  private func verify(_ node: RoutingNode, _ done: @escaping (Bool?) -> Void) {
+    node.pinged = tick
+    ping(node.endpoint) { result in
+      switch result {
+      case .success(let response): done(response.from.id == node.id)
+      case .failure(.requestTimeout): done(false)
+      case .failure: done(nil)
+      }
+    }
+  }
+}

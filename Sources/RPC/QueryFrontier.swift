@@ -1,0 +1,60 @@
+import CompactEncoding
+
+/// The nodes a query knows of: those still to visit, nearest first, and the fate of the others (dht-rpc.md section 20.2
+/// with a sorted frontier instead of a stack, C 5).
+struct QueryFrontier {
+  enum Fate {
+    /// To visit or in flight; who has named it.
+    case open(referrers: [Endpoint])
+    case done
+    case down
+  }
+
+  struct Candidate {
+    let distance: Bytes32
+    let id: Bytes32
+    let endpoint: Endpoint
+  }
+
+  private(set) var fates: [Endpoint: Fate] = [:]
+  /// Farthest first, so that the next one is the last.
+  private var pending: [Candidate] = []
+
+  var pendingCount: Int { pending.count }
+  var isEmpty: Bool { pending.isEmpty }
+  /// Candidates ever known, visited ones included.
+  var knownCount: Int { fates.count }
+
+  /// Records a candidate that is not known yet.
+  mutating func insert(_ candidate: Candidate, referrer: Endpoint?) {
+    fates[candidate.endpoint] = .open(referrers: referrer.map { [$0] } ?? [])
+    var low = 0
+    var high = pending.count
+    while low < high {
+      let middle = (low + high) / 2
+      if pending[middle].distance > candidate.distance { low = middle + 1 } else { high = middle }
+    }
+    pending.insert(candidate, at: low)
+  }
+
+  mutating func addReferrer(_ referrer: Endpoint, to endpoint: Endpoint) {
+    guard case .open(var referrers) = fates[endpoint], referrers.count < RPCLimits.maximumReferrers,
+      !referrers.contains(referrer)
+    else { return }
+    referrers.append(referrer)
+    fates[endpoint] = .open(referrers: referrers)
+  }
+
+  mutating func popNearest() -> Candidate? { pending.popLast() }
+
+  mutating func markDone(_ endpoint: Endpoint) { fates[endpoint] = .done }
+
+  /// Returns who had named the dead node.
+  mutating func markDown(_ endpoint: Endpoint) -> [Endpoint] {
+    defer { fates[endpoint] = .down }
+    if case .open(let referrers) = fates[endpoint] { return referrers }
+    return []
+  }
+
+  mutating func removePending() { pending = [] }
+}

@@ -1,0 +1,155 @@
+import CompactEncoding
+import Environment
+
+// What happens to an incoming datagram (dht-rpc.md section 6).
+extension RPCNode {
+  /// Feeds a datagram of an extra socket (hole-punch pool); such traffic never becomes a NAT sample.
+  package func receive(
+    _ bytes: UnsafeRawBufferPointer, from source: Endpoint, on socket: any DatagramSocket
+  ) {
+    guard bytes.count >= 2, source.port != 0 else {
+      statistics.drops.malformed += 1
+      return
+    }
+    guard !isSuspended, !isDestroyed else {
+      statistics.drops.suspended += 1
+      return
+    }
+    guard let datagram = Datagram(bytes) else {
+      statistics.drops.malformed += 1
+      return
+    }
+    switch datagram {
+    case .request(let request): receive(request, from: source, on: socket)
+    case .response(let response): receive(response, from: source, on: socket)
+    }
+  }
+
+  /// A datagram on the server or client socket.
+  func receiveOnOwnSocket(_ bytes: UnsafeRawBufferPointer, from source: Endpoint, on socket: any DatagramSocket) {
+    if recordedHosts != nil, socket === serverSocket { recordHost(source.host) }
+    let isMessage = bytes.count >= 2 && (bytes[0] == DatagramKind.request || bytes[0] == DatagramKind.response)
+    if !isMessage, let onStrayDatagram, !isSuspended, !isDestroyed {
+      onStrayDatagram(bytes, source, socket)
+    } else {
+      receive(bytes, from: source, on: socket)
+    }
+  }
+
+  /// Arrived elsewhere than on the socket that our requests leave from: says nothing about that one's mapping.
+  private func isExternal(_ socket: any DatagramSocket) -> Bool { socket !== self.socket }
+
+  private func receive(_ request: RequestDatagram, from source: Endpoint, on socket: any DatagramSocket) {
+    guard replyBudget.take(source.host, now: environment.nowMilliseconds) else {
+      statistics.drops.rateLimited += 1
+      return
+    }
+    let sender = identify(request.id, source)
+    if let token = request.token, !verifyToken(token, for: source.host) {
+      sendReply(
+        tid: request.tid, error: RPCErrorCode.invalidToken, value: nil, includesToken: true,
+        closestTo: request.target, to: source, on: socket)
+      return
+    }
+    if sender.id != nil { learn(sender, to: request.to, isExternal: isExternal(socket)) }
+    if request.isInternal {
+      handleInternal(request, from: source, on: socket)
+      return
+    }
+    let incoming = IncomingRequest(request, from: sender, socket: socket, node: self)
+    if onRequest?(incoming) != true { incoming.error(RPCErrorCode.unknownCommand) }
+  }
+
+  private func receive(_ response: ResponseDatagram, from source: Endpoint, on socket: any DatagramSocket) {
+    guard let request = match(response, from: source) else { return }
+    statistics.responses += 1
+    if request.isInternal { count(request.command) { $0.rx += 1 } }
+    let sender = identify(response.id, source)
+    // A single transmission gives an exact time; with several it is not known which one was answered.
+    let roundTripTime = (environment.now - request.firstSentAt) / 1000
+    learn(sender, to: response.to, isExternal: isExternal(socket))
+    let closerNodes = AddressRules.closerNodes(
+      response.closerNodes ?? [], from: source.host, own: sampler.host)
+    complete(
+      request,
+      with: Response(
+        tid: response.tid, roundTripTime: roundTripTime, from: sender, to: response.to, token: response.token,
+        closerNodes: closerNodes, error: response.error, value: response.value, socket: socket))
+  }
+
+  /// A carried id counts only if it hashes from the source address (section 4).
+  private func identify(_ id: Bytes32?, _ source: Endpoint) -> NodeAddress {
+    guard let id, id == NodeAddress.id(of: source) else { return NodeAddress(id: nil, endpoint: source) }
+    return NodeAddress(id: id, endpoint: source)
+  }
+
+  // MARK: Tokens
+
+  /// The secrets of the present 7.5 s; drawn when first needed.
+  private func currentTokens() -> TokenStore {
+    let interval = RPCLimits.drainInterval * UInt64(RPCLimits.drainsPerTokenRotation)
+    let rotations = (environment.nowMilliseconds - createdAt) / interval
+    var store: TokenStore
+    if let tokens, rotations - tokenRotations <= 2 {
+      store = tokens
+      for _ in 0..<(rotations - tokenRotations) { store.rotate() }
+    } else {
+      // After two rotations nothing issued earlier is valid any more.
+      store = TokenStore(previous: environment.random32(), current: environment.random32())
+    }
+    tokens = store
+    tokenRotations = rotations
+    return store
+  }
+
+  /// Replaces the secrets, for replaying recorded sessions.
+  func setTokens(_ store: TokenStore) {
+    let interval = RPCLimits.drainInterval * UInt64(RPCLimits.drainsPerTokenRotation)
+    tokens = store
+    tokenRotations = (environment.nowMilliseconds - createdAt) / interval
+  }
+
+  func issueToken(for host: IPv4Address) -> Bytes32 { currentTokens().issue(for: host) }
+  func verifyToken(_ token: Bytes32, for host: IPv4Address) -> Bool { currentTokens().verify(token, for: host) }
+
+  // MARK: Replies
+
+  /// Sends a response; not tracked, not counted by the window.
+  func sendReply(
+    tid: UInt16, error: UInt64, value: [UInt8]?, includesToken: Bool, closestTo target: Bytes32?,
+    to destination: Endpoint, on socket: any DatagramSocket
+  ) {
+    guard !isSuspended, !isDestroyed, destination.port != 0 else { return }
+    var response = ResponseDatagram(tid: tid, to: destination)
+    if !isEphemeral, socket === serverSocket { response.id = table.id }
+    if includesToken { response.token = issueToken(for: destination.host) }
+    if let target { response.closerNodes = table.closest(to: target).map(\.endpoint) }
+    response.error = error
+    response.value = value
+    var bytes = response.encode()
+    if bytes.count > RPCLimits.maximumDatagram {
+      response.closerNodes = nil
+      bytes = response.encode()
+    }
+    guard bytes.count <= RPCLimits.maximumDatagram else {
+      statistics.drops.oversizedReplies += 1
+      return
+    }
+    socket.send(bytes, to: destination)
+  }
+
+  /// Sends a request of somebody else on (section 5.3).
+  func sendRelay(tid: UInt16, message: RequestMessage, to destination: Endpoint, on socket: any DatagramSocket) {
+    guard !isSuspended, !isDestroyed, destination.port != 0 else { return }
+    let carriesID = !isEphemeral && socket === serverSocket
+    let datagram = RequestDatagram(
+      tid: tid, to: destination, id: carriesID ? table.id : nil, token: nil, isInternal: message.isInternal,
+      command: message.command, target: message.target, value: message.value)
+    let bytes = datagram.encode()
+    guard bytes.count <= RPCLimits.maximumDatagram else {
+      statistics.drops.oversizedReplies += 1
+      return
+    }
+    socket.send(bytes, to: destination)
+  }
+}

@@ -1,0 +1,279 @@
+import CompactEncoding
+import Environment
+
+// Outgoing requests: transaction ids, window, timers, matching (dht-rpc.md section 11).
+extension RPCNode {
+  /// One request. `completion` runs exactly once, never inside this call. Requests made before the sockets are bound wait
+  /// for them.
+  @discardableResult
+  package func request(
+    _ message: RequestMessage, to destination: Endpoint, options: RequestOptions = .init(),
+    _ completion: @escaping (Result<Response, RPCError>) -> Void
+  ) -> PendingRequest {
+    let failure = reasonToRefuse(message, to: destination)
+    let request = PendingRequest(
+      tid: failure == nil ? unusedTid() : 0, serial: nextSerial(), message: message, destination: destination,
+      options: options, node: self, completion: completion)
+    options.session?.insert(request)
+    if let failure {
+      environment.defer { request.cancel(failure) }
+      return request
+    }
+    requests[request.tid] = request
+    statistics.requestsTotal += 1
+    statistics.requestsActive = UInt64(requests.count)
+    if message.isInternal { count(message.command) { $0.tx += 1 } }
+    request.usesServerSocket = !isFirewalled
+    submit(request)
+    return request
+  }
+
+  private func reasonToRefuse(_ message: RequestMessage, to destination: Endpoint) -> RPCError? {
+    if isDestroyed { return .nodeDestroyed }
+    if isSuspended { return .suspended }
+    if destination.port == 0 || destination.host == .any { return .invalidAddress }
+    if RequestDatagram.maximumCount(message) > RPCLimits.maximumDatagram { return .messageTooLarge }
+    if requests.count >= RPCLimits.maximumRequestsInFlight { return .queueFull }
+    return nil
+  }
+
+  private func nextSerial() -> UInt64 {
+    requestSerial += 1
+    return requestSerial
+  }
+
+  /// Unpredictable, and distinct from those in flight (part C 1). Ends soon: at most a quarter of the ids is in use.
+  private func unusedTid() -> UInt16 {
+    while true {
+      var tid: UInt16 = 0
+      withUnsafeMutableBytes(of: &tid) { environment.randomBytes($0) }
+      tid = UInt16(littleEndian: tid)
+      if requests[tid] == nil { return tid }
+    }
+  }
+
+  /// Internal PING, padded with `size` zero bytes.
+  @discardableResult
+  package func ping(
+    _ destination: Endpoint, size: Int = 0, options: RequestOptions = .init(),
+    _ completion: @escaping (Result<Response, RPCError>) -> Void
+  ) -> PendingRequest {
+    let padding = size > 0 ? [UInt8](repeating: 0, count: min(size, RPCLimits.maximumDatagram)) : nil
+    let message = RequestMessage(command: InternalCommand.ping.rawValue, value: padding, isInternal: true)
+    return request(message, to: destination, options: options, completion)
+  }
+
+  /// A ping that the other side answers after `milliseconds`; fails with `delayTooLong` above the cap, without a packet.
+  /// Peers older than dht-rpc 6.24 answer with error 1 at once.
+  @discardableResult
+  package func delayedPing(
+    _ destination: Endpoint, after milliseconds: UInt64, options: RequestOptions = .init(),
+    _ completion: @escaping (Result<Response, RPCError>) -> Void
+  ) -> PendingRequest {
+    var writer = CompactWriter(reservingCapacity: 4)
+    writer.uint32(UInt32(truncatingIfNeeded: milliseconds))
+    let message = RequestMessage(
+      command: InternalCommand.delayedPing.rawValue, value: writer.bytes, isInternal: true)
+    guard milliseconds <= maximumPingDelay else {
+      let refused = PendingRequest(
+        tid: 0, serial: nextSerial(), message: message, destination: destination, options: options, node: self,
+        completion: completion)
+      environment.defer { refused.cancel(.delayTooLong) }
+      return refused
+    }
+    var options = options
+    options.timeout = options.timeout ?? milliseconds + RPCLimits.delayedPingGrace
+    return request(message, to: destination, options: options, completion)
+  }
+
+  var maximumPingDelay: UInt64 {
+    configuration.maxPingDelay == 0 ? RPCLimits.maxPingDelay : configuration.maxPingDelay
+  }
+
+  // MARK: Sending
+
+  /// Sends now if the window allows, else later.
+  private func submit(_ request: PendingRequest) {
+    guard request.options.socket != nil || serverSocket != nil else {
+      waitingForSockets.append(request)
+      return
+    }
+    advanceWindow()
+    if request.options.isForced || (sendQueue.isEmpty && !window.isFull) {
+      transmit(request)
+      return
+    }
+    guard sendQueue.count < RPCLimits.maximumQueuedRequests else {
+      environment.defer { request.cancel(.queueFull) }
+      return
+    }
+    request.state = .queued
+    sendQueue.append(request)
+    drainQueue()
+  }
+
+  func sendWaitingRequests() {
+    let waiting = waitingForSockets
+    waitingForSockets = []
+    for request in waiting where !request.isSettled { submit(request) }
+  }
+
+  private func transmit(_ request: PendingRequest) {
+    guard let socket = request.options.socket ?? (request.usesServerSocket ? serverSocket : clientSocket) else {
+      waitingForSockets.append(request)
+      return
+    }
+    if let message = request.message {
+      let carriesID = !isEphemeral && socket === serverSocket
+      let datagram = RequestDatagram(
+        tid: request.tid, to: request.destination, id: carriesID ? table.id : nil, token: message.token,
+        isInternal: message.isInternal, command: message.command, target: message.target, value: message.value)
+      request.bytes = datagram.encode()
+      request.message = nil
+    }
+    let now = environment.now
+    request.state = .sent
+    request.transmissions += 1
+    if request.transmissions == 1 { request.firstSentAt = now } else { statistics.retries += 1 }
+    window.sent()
+    socket.send(request.bytes, to: request.destination, ttl: request.options.ttl)
+    let timeout = request.options.timeout ?? RPCLimits.requestTimeout
+    request.timer = environment.schedule(after: timeout) { [weak self, weak request] in
+      guard let self, let request else { return }
+      timerFired(request)
+    }
+  }
+
+  private func timerFired(_ request: PendingRequest) {
+    guard !request.isSettled else { return }
+    request.timer = nil
+    if let onSlow = request.onSlow {
+      request.onSlow = nil
+      onSlow()
+      if request.isSettled { return }
+    }
+    if request.transmissions > request.options.retries {
+      statistics.timeouts += 1
+      fail(request, .requestTimeout)
+      // A node of the table that stays silent is dead.
+      if let id = request.options.destinationID, let node = table.node(id) { remove(node) }
+    } else {
+      submit(request)
+    }
+  }
+
+  // MARK: Window
+
+  /// Moves the window to the slot of the present time.
+  private func advanceWindow() {
+    let slot = environment.nowMilliseconds / RPCLimits.drainInterval
+    guard slot > windowSlot else { return }
+    window.advance(by: slot - windowSlot)
+    windowSlot = slot
+  }
+
+  /// Sends what waits, as far as the window allows: on every released unit and at every new slot.
+  func drainQueue() {
+    advanceWindow()
+    while !sendQueue.isEmpty, !window.isFull, let request = sendQueue.popFirst() { transmit(request) }
+    guard !sendQueue.isEmpty, drainTimer == nil else { return }
+    let nextSlot = (windowSlot + 1) * RPCLimits.drainInterval
+    drainTimer = environment.schedule(after: nextSlot - environment.nowMilliseconds) { [weak self] in
+      self?.drainTimer = nil
+      self?.drainQueue()
+    }
+  }
+
+  func clearWindow() {
+    drainTimer?.cancel()
+    drainTimer = nil
+    sendQueue = RequestQueue()
+    waitingForSockets = []
+    window.clear()
+  }
+
+  // MARK: Ending
+
+  /// Takes the request out of all tables; `nil` when it had settled before.
+  private func close(_ request: PendingRequest) -> ((Result<Response, RPCError>) -> Void)? {
+    guard !request.isSettled else { return nil }
+    if requests[request.tid] === request {
+      requests[request.tid] = nil
+      statistics.requestsActive = UInt64(requests.count)
+      if request.transmissions > 0 {
+        advanceWindow()
+        window.released()
+      }
+    }
+    return request.settle()
+  }
+
+  func fail(_ request: PendingRequest, _ error: RPCError) {
+    guard let completion = close(request) else { return }
+    completion(.failure(error))
+    drainQueue()
+  }
+
+  func failAllRequests(_ error: RPCError) {
+    let all = requests.values.sorted { $0.serial < $1.serial }
+    for request in all { fail(request, error) }
+  }
+
+  // MARK: Matching
+
+  /// The request that this response answers; `nil` (and counted) when there is none.
+  func match(_ response: ResponseDatagram, from source: Endpoint) -> PendingRequest? {
+    guard let request = requests[response.tid], request.transmissions > 0 else {
+      statistics.drops.unknownTid += 1
+      return nil
+    }
+    guard request.destination == source || request.options.acceptsAnswerFromAnyAddress else {
+      // Somebody else's word: the request goes on waiting.
+      statistics.drops.wrongSource += 1
+      return nil
+    }
+    return request
+  }
+
+  func complete(_ request: PendingRequest, with response: Response) {
+    guard let completion = close(request) else { return }
+    completion(.success(response))
+    drainQueue()
+  }
+
+  /// Adds to the statistics of an internal command.
+  func count(_ command: UInt64, _ change: (inout RPCStatistics.Command) -> Void) {
+    switch InternalCommand(rawValue: command) {
+    case .ping: change(&statistics.ping)
+    case .pingNAT: change(&statistics.pingNAT)
+    case .findNode: change(&statistics.findNode)
+    case .downHint: change(&statistics.downHint)
+    case .delayedPing: change(&statistics.delayedPing)
+    case nil: break
+    }
+  }
+}
+
+/// Requests that wait for the window, first in first out; settled ones are skipped.
+struct RequestQueue {
+  private var items: [PendingRequest] = []
+  private var head = 0
+
+  var count: Int { items.count - head }
+  var isEmpty: Bool { head == items.count }
+
+  mutating func append(_ request: PendingRequest) { items.append(request) }
+
+  mutating func popFirst() -> PendingRequest? {
+    while head < items.count {
+      let request = items[head]
+      head += 1
+      if head == items.count || head > 256 && head > items.count / 2 {
+        items.removeFirst(head)
+        head = 0
+      }
+      if !request.isSettled { return request }
+    }
+    return nil
+  }
+}

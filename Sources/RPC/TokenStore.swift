@@ -1,0 +1,29 @@
+import CompactEncoding
+import CryptoPrimitives
+
+/// Round-trip tokens (dht-rpc.md section 9): a keyed hash of the requester's IP address under a secret that rotates
+/// every 7.5 s. Issued from the current secret, accepted from the current and the previous one.
+struct TokenStore {
+  var previous: Bytes32
+  var current: Bytes32
+
+  func issue(for host: IPv4Address) -> Bytes32 { TokenStore.token(for: host, secret: current) }
+
+  /// Constant time in the token's bytes.
+  func verify(_ token: Bytes32, for host: IPv4Address) -> Bool {
+    let isCurrent = constantTimeEqual(token, TokenStore.token(for: host, secret: current))
+    let isPrevious = constantTimeEqual(token, TokenStore.token(for: host, secret: previous))
+    return isCurrent || isPrevious
+  }
+
+  /// The new secret is the hash of the older one.
+  mutating func rotate() {
+    let next = Blake2b.hash32(previous.bytes)
+    previous = current
+    current = next
+  }
+
+  private static func token(for host: IPv4Address, secret: Bytes32) -> Bytes32 {
+    Blake2b.hash32(Array(host.description.utf8), key: secret.bytes)
+  }
+}
