@@ -47,6 +47,8 @@ package final class EncryptedStream {
   package var onEnd: (() -> Void)?
   /// `nil` after both halves ended, after a plain `destroy` and when the transport closed early without an error.
   package var onClose: ((EncryptedStreamError?) -> Void)?
+  /// For the layer that makes the connection: the stream has begun to close. Runs inside the call that causes it.
+  package var onDestroying: (() -> Void)?
 
   // MARK: Settings
 

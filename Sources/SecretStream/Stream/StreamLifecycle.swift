@@ -9,6 +9,7 @@ extension EncryptedStream {
     closeError = error
     cancelTimers()
     dropQueues()
+    reportDestroying()
     if let byteTransport, !transportIsClosed {
       byteTransport.destroy()
     } else {
@@ -39,7 +40,14 @@ extension EncryptedStream {
     closeError = error
     cancelTimers()
     dropQueues()
+    reportDestroying()
     scheduleClose()
+  }
+
+  private func reportDestroying() {
+    let report = onDestroying
+    onDestroying = nil
+    report?()
   }
 
   private func dropQueues() {
