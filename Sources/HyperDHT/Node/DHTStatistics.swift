@@ -1,0 +1,31 @@
+/// Counters since the node was made (hyperdht.md section 14.9, C-25).
+package struct DHTStatistics: Hashable, Sendable {
+  package struct Punches: Hashable, Sendable {
+    package var consistent: UInt64 = 0
+    package var random: UInt64 = 0
+    package var open: UInt64 = 0
+  }
+
+  package struct Connects: Hashable, Sendable {
+    package var started: UInt64 = 0
+    package var opened: UInt64 = 0
+    package var failed: UInt64 = 0
+  }
+
+  package struct Handshakes: Hashable, Sendable {
+    /// First messages that a server worked on; copies are not counted.
+    package var received: UInt64 = 0
+    /// Unreadable, or refused by the firewall hook.
+    package var refused: UInt64 = 0
+    /// Beyond the bound on concurrent handshakes.
+    package var dropped: UInt64 = 0
+    /// Streams whose client never showed itself.
+    package var phantoms: UInt64 = 0
+  }
+
+  package var punches = Punches()
+  package var connects = Connects()
+  package var handshakes = Handshakes()
+
+  package init() {}
+}
