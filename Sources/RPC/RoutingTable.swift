@@ -34,12 +34,14 @@ final class RoutingNode {
 /// replacement cache (dht-rpc.md section 12.2).
 struct RoutingTable {
   let id: Bytes32
+  let bucketSize: Int
   private(set) var count = 0
   /// Inside a bucket ascending by id.
   private var buckets: [[RoutingNode]]
 
-  init(id: Bytes32) {
+  init(id: Bytes32, bucketSize: Int = RPCLimits.k) {
     self.id = id
+    self.bucketSize = bucketSize
     buckets = Array(repeating: [], count: RPCLimits.bucketCount)
   }
 
@@ -58,6 +60,8 @@ struct RoutingTable {
   /// The nodes of the bucket that `id` belongs to.
   func bucket(for id: Bytes32) -> [RoutingNode] { buckets[bucketIndex(of: id)] }
 
+  func bucket(at index: Int) -> [RoutingNode] { buckets.indices.contains(index) ? buckets[index] : [] }
+
   /// Replaces a record with the same id. `false` when the bucket is full.
   mutating func insert(_ node: RoutingNode) -> Bool {
     let index = bucketIndex(of: node.id)
@@ -66,7 +70,7 @@ struct RoutingTable {
       buckets[index][position] = node
       return true
     }
-    guard buckets[index].count < RPCLimits.k else { return false }
+    guard buckets[index].count < bucketSize else { return false }
     buckets[index].insert(node, at: position)
     count += 1
     return true

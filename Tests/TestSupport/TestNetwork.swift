@@ -125,7 +125,7 @@ package final class TestNetwork {
     let host = socket.environment
     var source = Endpoint(host: local.host == .any ? host.address : local.host, port: local.port)
     let isLoopback = destination.host.value >> 24 == 127
-    if isLoopback { source.host = .loopback }
+    if isLoopback, local.host == .any { source.host = .loopback }
     // Inside one private network packets do not pass the NAT.
     let staysInside = host.nat != nil && hosts[destination.host]?.nat === host.nat
     if let nat = host.nat, !isLoopback, !staysInside {
