@@ -15,7 +15,9 @@ final class RouterTests: XCTestCase {
   private let pair = KeyPair(seed: Bytes32(repeating: 2))
   private var target: Bytes32 { Target.of(publicKey: pair.publicKey) }
   private let noise: [UInt8] = [1, 2, 3]
-  private let table = [Endpoint(host: IPv4Address(41, 1, 1, 1), port: 1), Endpoint(host: IPv4Address(42, 1, 1, 1), port: 2)]
+  private let table = [
+    Endpoint(host: IPv4Address(41, 1, 1, 1), port: 1), Endpoint(host: IPv4Address(42, 1, 1, 1), port: 2),
+  ]
 
   private func makeNode(announced: Bool = false, limits: RouterLimits = RouterLimits()) throws -> PassiveNode {
     let node = try PassiveNode(table: table, routerLimits: limits)
@@ -429,7 +431,10 @@ final class RouterTests: XCTestCase {
     let node = try makeNode(announced: true)
     let local = pin(node)
     for command in [Command.peerHandshake, .peerHolepunch] {
-      for value: [UInt8]? in [nil, [0], [0, 0], [0xff], [3, 0, 0], [1, 2, 0xfd, 0xff, 0xff], [0, 0, 0xff] + [UInt8](repeating: 0xff, count: 8)] {
+      for value: [UInt8]? in [
+        nil, [0], [0, 0], [0xff], [3, 0, 0], [1, 2, 0xfd, 0xff, 0xff],
+        [0, 0, 0xff] + [UInt8](repeating: 0xff, count: 8),
+      ] {
         node.request(command, target: target, value: value, from: client)
         XCTAssertEqual(node.sent.count, 0)
       }
