@@ -15,6 +15,14 @@
 #include <udx.h>
 #include <uv.h>
 
+/* The tests' own memory does not pass through the fault injection. */
+extern void *__libc_malloc (size_t n);
+extern void *__libc_calloc (size_t n, size_t size);
+extern void *__libc_realloc (void *p, size_t n);
+#define malloc  __libc_malloc
+#define calloc  __libc_calloc
+#define realloc __libc_realloc
+
 /* ------------------------------------------------------------------ results */
 
 typedef void (*test_fn)(void);
@@ -29,7 +37,7 @@ typedef struct {
 
 /* Every table ends with an entry without an id. */
 extern const test_t wire_tests[], receive_tests[], lifecycle_tests[], recovery_tests[], flow_tests[], path_tests[],
-  socket_tests[], congestion_tests[], defect_tests[];
+  socket_tests[], congestion_tests[], defect_tests[], failure_tests[];
 
 _Noreturn void test_fail (const char *file, int line, const char *format, ...);
 
@@ -217,6 +225,10 @@ typedef struct {
   long sends, recvs; /* calls seen */
   int fail_recv;
   long fail_recv_after;
+  int fail_bind;     /* errno for bind, 0 = none */
+  bool fail_alloc;   /* the allocation that fail_alloc_after counts down to returns NULL */
+  long fail_alloc_after;
+  long allocs;       /* allocations seen, the harness's own left out */
 } faults_t;
 
 extern faults_t faults;

@@ -3,6 +3,10 @@
 #define _GNU_SOURCE
 #include "conform.h"
 
+#undef malloc
+#undef calloc
+#undef realloc
+
 #include <dlfcn.h>
 #include <errno.h>
 #include <sys/socket.h>
@@ -63,3 +67,42 @@ recvmmsg (int fd, struct mmsghdr *m, unsigned int n, int flags, struct timespec 
   NEXT(recvmmsg)
   return recv_refused() ? -1 : next(fd, m, n, flags, t);
 }
+
+int
+bind (int fd, __CONST_SOCKADDR_ARG addr, socklen_t len) { /* the C library's own prototype */
+  NEXT(bind)
+  if (faults.fail_bind) {
+    errno = faults.fail_bind;
+    return -1;
+  }
+  return next(fd, addr, len);
+}
+
+#ifndef UDX_SANITIZED /* the sanitizers have their own */
+
+static bool
+alloc_refused (void) {
+  faults.allocs++;
+  if (faults.fail_alloc && faults.fail_alloc_after-- == 0) {
+    errno = ENOMEM;
+    return true;
+  }
+  return false;
+}
+
+void *
+malloc (size_t n) {
+  return alloc_refused() ? NULL : __libc_malloc(n);
+}
+
+void *
+calloc (size_t n, size_t size) {
+  return alloc_refused() ? NULL : __libc_calloc(n, size);
+}
+
+void *
+realloc (void *p, size_t n) {
+  return alloc_refused() ? NULL : __libc_realloc(p, n);
+}
+
+#endif

@@ -80,7 +80,7 @@ finish (void) {
 int
 main (int argc, char **argv) {
   const test_t *tables[] = {wire_tests, receive_tests, lifecycle_tests, recovery_tests, flow_tests, path_tests,
-    socket_tests, congestion_tests, defect_tests};
+    socket_tests, congestion_tests, defect_tests, failure_tests};
   int parallel = 1, c;
   bool list = false;
   while ((c = getopt(argc, argv, "j:l")) != -1) {
