@@ -98,6 +98,7 @@ package struct NoiseHandshake {
       default:
         try mix(token, &next)
       }
+      trace?(token, next.symmetric)
     }
     try payload.withUnsafeBufferPointer { (bytes) throws(NoiseError) in
       try next.symmetric.encryptAndHash(UnsafeRawBufferPointer(bytes), into: &out)
@@ -132,6 +133,7 @@ package struct NoiseHandshake {
       default:
         try mix(token, &next)
       }
+      trace?(token, next.symmetric)
     }
     let payload = try next.symmetric.decryptAndHash(rest)
     advance(&next)
@@ -176,6 +178,7 @@ package struct NoiseHandshake {
   }
 
   private func advance(_ next: inout State) {
+    trace?(nil, next.symmetric)
     next.messageIndex += 1
     guard next.messageIndex == pattern.messages.count else { return }
     let hash = next.symmetric.handshakeHash
@@ -186,6 +189,7 @@ package struct NoiseHandshake {
     next.preSharedKey = nil
   }
 
-  /// For tests only.
+  /// For tests only: the state after each token and payload (`nil`), before a final message wipes it.
+  var trace: ((NoisePattern.Token?, SymmetricState) -> Void)?
   var symmetricState: SymmetricState { state.symmetric }
 }

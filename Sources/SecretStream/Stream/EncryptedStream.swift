@@ -36,7 +36,7 @@ package final class EncryptedStream {
   package var onRemoteHeader: (() -> Void)?
   /// One message, valid during the call. Messages wait, and the transport is stopped, until there is a subscriber.
   package var onMessage: ((UnsafeRawBufferPointer) -> Void)? {
-    didSet { if onMessage != nil, isWaitingForReader { scheduleReading() } }
+    didSet { if onMessage != nil, isWaitingForReader || keptMessage != nil { scheduleReading() } }
   }
   /// One authenticated datagram, valid during the call. The datagram keys are not secret from whoever saw the
   /// handshake (secret-stream.md section 19).
@@ -81,6 +81,12 @@ package final class EncryptedStream {
     static func < (a: Phase, b: Phase) -> Bool { a.rawValue < b.rawValue }
   }
 
+  struct Observer {
+    var open: (() -> Void)?
+    var authenticated: (() -> Void)?
+    var close: ((EncryptedStreamError?) -> Void)?
+  }
+
   let environment: any Environment
   let expectedRemoteKey: Bytes32?
   @exclusivity(unchecked) var phase = Phase.created
@@ -119,8 +125,11 @@ package final class EncryptedStream {
   @exclusivity(unchecked) var isProcessing = false
   @exclusivity(unchecked) var lastReceived: UInt64 = 0
   var readingIsScheduled = false
-  var isPaused = false
+  package internal(set) var isPaused = false
+  package internal(set) var isHeld = false
   var isWaitingForReader = false
+  /// The message that authenticated the peer while nobody could take it.
+  var keptMessage: [UInt8]?
   var transportIsPaused = false
   var remoteHasEnded = false
   var endIsDelivered = false
@@ -128,7 +137,8 @@ package final class EncryptedStream {
   package internal(set) var receivedFinal = false
   var swallowsAfterEnd = false
 
-  // Timers and datagrams.
+  // Observers, timers and datagrams.
+  var observers: [Observer] = []
   var keepAliveTimer: (any ScheduledAction)?
   var timeoutTimer: (any ScheduledAction)?
   var handshakeTimer: (any ScheduledAction)?

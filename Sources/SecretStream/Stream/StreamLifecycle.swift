@@ -1,6 +1,15 @@
 import Environment
 
 extension EncryptedStream {
+  /// Callbacks for the layers between this stream and its user, whose own callbacks stay free. They run before the
+  /// user's: `open` and `authenticated` at most once, `close` exactly once, in the order of registration.
+  package func observe(
+    open: (() -> Void)? = nil, authenticated: (() -> Void)? = nil, close: ((EncryptedStreamError?) -> Void)? = nil
+  ) {
+    guard phase != .closed else { return environment.defer { [closeError] in close?(closeError) } }
+    observers.append(Observer(open: open, authenticated: authenticated, close: close))
+  }
+
   /// Aborts: queued messages are dropped, the transport is destroyed, `onClose` follows with `error` (the first error
   /// wins). Idempotent.
   package func destroy(_ error: EncryptedStreamError? = nil) {
@@ -55,6 +64,7 @@ extension EncryptedStream {
     early = []
     earlyCount = 0
     handshake = nil
+    keptMessage = nil
   }
 
   private func scheduleClose() {
@@ -85,6 +95,8 @@ extension EncryptedStream {
     earlyFlushes = []
     for done in waiting { done(false) }
 
+    let told = observers
+    observers = []
     let closed = onClose
     onHandshake = nil
     onOpen = nil
@@ -95,6 +107,7 @@ extension EncryptedStream {
     onDrain = nil
     onEnd = nil
     onClose = nil
+    for observer in told { observer.close?(closeError) }
     closed?(closeError)
   }
 }

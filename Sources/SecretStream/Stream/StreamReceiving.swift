@@ -15,6 +15,20 @@ extension EncryptedStream {
     scheduleReading()
   }
 
+  /// As `pause`, for the layer that hands the stream out: independent of the application's `pause` and `resume`.
+  package func hold() {
+    guard !isHeld else { return }
+    isHeld = true
+    if !isProcessing { updateTransportFlow() }
+  }
+
+  /// Ends `hold`.
+  package func release() {
+    guard isHeld else { return }
+    isHeld = false
+    scheduleReading()
+  }
+
   func transportDelivered(_ bytes: UnsafeRawBufferPointer) {
     guard isLive, !remoteHasEnded, !bytes.isEmpty else { return }
     lastReceived = environment.now
@@ -41,12 +55,23 @@ extension EncryptedStream {
     process(UnsafeRawBufferPointer(start: nil, count: 0))
   }
 
-  /// The reader is not ready for messages. Handshake and header are taken regardless.
-  private var holdsBack: Bool { phase == .receiving && (isPaused || isWaitingForReader) }
+  /// Nobody can take a message now.
+  private var isDeliveryBlocked: Bool { isPaused || isHeld || onMessage == nil }
+
+  /// No more frames are read. Handshake, header and the frame that authenticates the peer are taken even while delivery
+  /// is blocked: the layers above wait for them.
+  private var holdsBack: Bool {
+    guard phase == .receiving, isDeliveryBlocked else { return false }
+    return keptMessage != nil || isAuthenticated && (isPaused || isHeld || isWaitingForReader)
+  }
 
   private func process(_ bytes: UnsafeRawBufferPointer) {
     isProcessing = true
     isWaitingForReader = false
+    if let kept = keptMessage, !isDeliveryBlocked {
+      keptMessage = nil
+      kept.withUnsafeBytes { onMessage?($0) }
+    }
     reader.begin(bytes)
     repeat {
       do throws(FrameReader.BadLength) {
@@ -66,10 +91,11 @@ extension EncryptedStream {
   private func nextFrame() throws(FrameReader.BadLength) -> FrameReader.Frame? {
     switch phase {
     case .receiving:
-      guard onMessage == nil else { return try reader.next(in: StreamLimits.messageOverhead...maximumFrame) }
+      let bounds = StreamLimits.messageOverhead...max(maximumFrame, StreamLimits.messageOverhead)
+      guard onMessage == nil, isAuthenticated else { return try reader.next(in: bounds) }
       // Without a subscriber only empty messages that would be swallowed are taken.
       let heldFrom = StreamLimits.messageOverhead + (swallowsEmptyMessages ? 1 : 0)
-      let frame = try reader.next(in: StreamLimits.messageOverhead...maximumFrame, heldFrom: heldFrom)
+      let frame = try reader.next(in: bounds, heldFrom: heldFrom)
       isWaitingForReader = reader.holdsFrame
       return frame
     case .keyed: return try reader.next(in: StreamLimits.headerBody...StreamLimits.headerBody)
@@ -108,11 +134,13 @@ extension EncryptedStream {
     if tag == FrameTag.final.rawValue { receivedFinal = true }
     if !isAuthenticated {
       isAuthenticated = true
+      for observer in observers { observer.authenticated?() }
       onAuthenticated?()
       guard isLive else { return }
     }
     if count == 0, swallowsEmptyMessages { return }
-    onMessage?(UnsafeRawBufferPointer(start: target, count: count))
+    let message = UnsafeRawBufferPointer(start: target, count: count)
+    if isDeliveryBlocked { keptMessage = Array(message) } else { onMessage?(message) }
   }
 
   var swallowsEmptyMessages: Bool { keepAlive != 0 || swallowsAfterEnd }
@@ -159,10 +187,8 @@ extension EncryptedStream {
   func finishRemoteEnd() {
     guard remoteHasEnded, isLive, !endIsDelivered else { return }
     guard phase == .receiving else { return fail(.endedDuringHandshake) }
-    if reader.bufferedCount > 0 {
-      if holdsBack { return }
-      return fail(.truncated)
-    }
+    if holdsBack, reader.bufferedCount > 0 || keptMessage != nil { return }
+    if reader.bufferedCount > 0 { return fail(.truncated) }
     endIsDelivered = true
     onEnd?()
     if closesWhenRead, isLive { finishClose(closeError) }

@@ -122,8 +122,8 @@ extension EncryptedStream {
     group.outstanding &+= 1
     statisticsStorage.transportWrites &+= 1
     if group.acknowledge == nil {
-      group.acknowledge = { [weak self, unowned group] arrived in
-        if arrived { self?.acknowledged(group) }
+      group.acknowledge = { [weak self, weak group] arrived in
+        if arrived, let group { self?.acknowledged(group) }
       }
     }
     if !byteTransport.write(buffer, group.acknowledge) { isBlocked = true }

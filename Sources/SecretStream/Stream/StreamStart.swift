@@ -146,6 +146,7 @@ extension EncryptedStream {
   func emitOpen() {
     guard isLive, sealer != nil, !wasOpened else { return }
     wasOpened = true
+    for observer in observers { observer.open?() }
     onOpen?()
   }
 }
