@@ -253,6 +253,49 @@ fewer_acks (void) {
   CHECK(q.other.packets_tx * 10 < udx.packets_tx * 6);
 }
 
+static int churned;
+
+static void
+recreate (void *arg) {
+  udx_stream_destroy(&((side_t *) arg)->stream);
+}
+
+/* Issue 3: no descriptor or heap growth over 100,000 streams opened and closed. */
+static void
+churn (void) {
+  pair_open(&q, false, 1, 2);
+  struct sockaddr_storage to_a = socket_addr(&sock), to_b = socket_addr(&q.other_sock);
+  size_t heap = 0;
+  int fds = 0;
+  for (churned = 0; churned < 50000; churned++) {
+    if (churned == 10000) {
+      heap = mallinfo2().uordblks;
+      fds = descriptors();
+    }
+    side_t *a = malloc(sizeof(side_t)), *b = malloc(sizeof(side_t));
+    uint32_t id = 100 + 2 * (uint32_t) churned;
+    side_init(a, &udx, id);
+    side_init(b, &q.other, id + 1);
+    side_connect(a, &sock, id + 1, &to_b);
+    side_connect(b, &q.other_sock, id, &to_a);
+    side_read(b);
+    b->discard = true;
+    b->on_read = recreate;
+    side_write(a, "x", 1);
+    double end = now_ms() + 3000;
+    while (!b->finals || !a->finals) {
+      if (now_ms() > end) test_fail(__FILE__, __LINE__, "pair %d: read %d, closes %d %d", churned, b->reads, a->closes, b->closes);
+      uv_run(&loop, UV_RUN_NOWAIT);
+    }
+    free(a);
+    free(b);
+  }
+  long growth = (long) mallinfo2().uordblks - (long) heap;
+  printf("    heap grew by %ld bytes over 80,000 streams\n", growth);
+  CHECK(growth < 20000);
+  CHECK_EQ(descriptors(), fds);
+}
+
 const test_t defect_tests[] = {
   {"OBS-3", "cwnd stays sane after a fast recovery in STARTUP", recovery_cwnd, "OBS-3", 0},
   {"OBS-6", "pacing on a 1 Mbit/s path", slow_path, NULL, 0},
@@ -265,6 +308,7 @@ const test_t defect_tests[] = {
   {"OBS-14", "change of remote without a socket", change_without_socket, "OBS-14", 0},
   {"OBS-19", "TTL for IPv4 through an IPv6 socket", mapped_ttl, "OBS-19", 0},
   {"OBS-20", "no prefix of an oversize datagram is delivered", oversize, "OBS-20", 0},
+  {"CHURN", "100,000 streams leave no heap and no descriptors behind", churn, NULL, 60},
   {"WINDOW", "never a window between 1 byte and one packet", no_small_window, "4.7", 0},
   {"ACKS", "at most 0.6 ACKs per data packet in bulk", fewer_acks, "10.2", 0},
   {NULL, NULL, NULL, NULL, 0},

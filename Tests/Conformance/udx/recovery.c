@@ -91,23 +91,23 @@ every_third (void) {
 static void
 rack_and_probe (void) {
   fixture_open(&f, true);
-  warm_up(30);
+  warm_up(80);
   uint16_t recoveries = (uint16_t) f.s.stream.fast_recovery_count;
   side_write_pattern(&f.s, 0, 4400);
   WAIT(peer_count_seq(f.p, 4) == 1, 500);
-  settle(30);
+  settle(40);
   peer_send(f.p, 0, 0, 2, NULL, 0); /* of P0-P3 only P0 arrives */
-  WAIT(peer_count_seq(f.p, 4) == 2, 400); /* tail loss probe */
+  WAIT(peer_count_seq(f.p, 4) == 2, 900); /* tail loss probe */
   CHECK_EQ(peer_count_seq(f.p, 2), 1);
-  settle(30);
+  settle(40);
   uint32_t p3[] = {4, 5};
   peer_sack(f.p, 0, 2, p3, 1);
-  WAIT(peer_count_seq(f.p, 2) == 2 && peer_count_seq(f.p, 3) == 2, 200);
-  settle(30);
+  WAIT(peer_count_seq(f.p, 2) == 2 && peer_count_seq(f.p, 3) == 2, 500);
+  settle(60); /* more than the minimum RTT: else a retransmission tells nothing */
   uint32_t p2p3[] = {3, 5};
   peer_sack(f.p, 0, 2, p2p3, 1); /* P1 lost again */
-  WAIT(peer_count_seq(f.p, 2) == 3, 200);
-  settle(30);
+  WAIT(peer_count_seq(f.p, 2) == 3, 500);
+  settle(40);
   peer_send(f.p, 0, 0, 5, NULL, 0);
   WAIT(f.s.acks == 2, 500);
   CHECK_EQ(peer_count_seq(f.p, 1), 1);
