@@ -99,11 +99,11 @@ rack_and_probe (void) {
   peer_send(f.p, 0, 0, 2, NULL, 0); /* of P0-P3 only P0 arrives */
   WAIT(peer_count_seq(f.p, 4) == 2, 900); /* tail loss probe */
   CHECK_EQ(peer_count_seq(f.p, 2), 1);
-  settle(40);
+  settle(60); /* more than the minimum RTT: else a retransmission tells nothing */
   uint32_t p3[] = {4, 5};
   peer_sack(f.p, 0, 2, p3, 1);
   WAIT(peer_count_seq(f.p, 2) == 2 && peer_count_seq(f.p, 3) == 2, 500);
-  settle(60); /* more than the minimum RTT: else a retransmission tells nothing */
+  settle(60);
   uint32_t p2p3[] = {3, 5};
   peer_sack(f.p, 0, 2, p2p3, 1); /* P1 lost again */
   WAIT(peer_count_seq(f.p, 2) == 3, 500);
