@@ -68,7 +68,7 @@ extension SwarmCore {
       explicit.append(peer)
     }
     guard links[key] == nil, !isSuspended else { return }
-    if peer.updatePriority() { enqueue(peer) }
+    if peer.updatePriority() { enqueue(peer) } else { drain() }
   }
 
   /// Ends `joinPeer`; a connection stays.
