@@ -1,6 +1,7 @@
 import CompactEncoding
 import CryptoPrimitives
 import Environment
+import HyperDHT
 
 /// Constructor options (hyperswarm.md section 3).
 package struct SwarmOptions {
@@ -47,10 +48,13 @@ package struct SwarmFirewallRequest {
   package var publicKey: Bytes32
   /// `nil` before a dial.
   package var address: Endpoint?
+  /// What the peer says about itself in its handshake; `nil` before a dial.
+  package var payload: NoisePayload?
 
-  package init(publicKey: Bytes32, address: Endpoint? = nil) {
+  package init(publicKey: Bytes32, address: Endpoint? = nil, payload: NoisePayload? = nil) {
     self.publicKey = publicKey
     self.address = address
+    self.payload = payload
   }
 }
 
