@@ -1,0 +1,81 @@
+/* What the ack, window and SACK fields of any packet do to the sending side (spec 1.5 steps 14-21). */
+#include "engine.h"
+
+typedef struct ack_walk_s {
+  udx_stream_t *stream;
+  uint64_t now;
+  uint64_t newest; /* transmission time of the newest packet with a usable RTT, 0 = none */
+  uint32_t progress;
+} ack_walk_t;
+
+static void
+packet_acked (ack_walk_t *walk, uint32_t seq, udx_packet_t *packet, int unordered) {
+  udx_stream_t *stream = walk->stream;
+  if (packet->state == UDX_PACKET_FLYING) udx__flight_remove(stream, seq);
+  else udx__lost_remove(stream, seq);
+  packet->state = UDX_PACKET_ACKED;
+  walk->progress++;
+  if (packet->transmits == 1 && packet->sent_at > walk->newest) walk->newest = packet->sent_at;
+  udx__rate_acked(stream, packet, walk->now);
+  udx__recovery_acked(stream, seq, packet, walk->now);
+  udx__mtu_acked(stream, packet, walk->now);
+  udx__queue_credit(stream, packet, unordered);
+}
+
+static void
+range_sacked (void *ctx, uint32_t start, uint32_t end) {
+  ack_walk_t *walk = ctx;
+  for (uint32_t seq = start; seq != end; seq++) {
+    udx_packet_t *packet = udx__packet_at(walk->stream, seq);
+    if (packet->state == UDX_PACKET_ACKED) continue;
+    packet_acked(walk, seq, packet, 1);
+    walk->stream->flight.sacked_count++;
+  }
+}
+
+int
+udx__ack_process (udx_stream_t *stream, const udx_header_t *header, const uint8_t *sack, size_t sack_length) {
+  udx_flight_t *flight = &stream->flight;
+  if (udx__seq_before(flight->nxt, header->ack)) {
+    stream->udx->packets_invalid++;
+    return 1;
+  }
+  udx__flow_update(stream, header);
+
+  uint32_t old_una = flight->una;
+  if (udx__seq_diff(header->ack, old_una) <= 0 && sack_length == 0) return 1;
+
+  ack_walk_t walk = {.stream = stream, .now = stream->udx->now};
+  if (udx__seq_before(old_una, header->ack)) {
+    for (uint32_t seq = old_una; seq != header->ack; seq++) {
+      udx_packet_t *packet = udx__packet_at(stream, seq);
+      if (packet->state == UDX_PACKET_ACKED) flight->sacked_count--;
+      else packet_acked(&walk, seq, packet, 0);
+      flight->una = seq + 1;
+    }
+    if (flight->sacked.count > 0) udx__intervals_trim(&flight->sacked, flight->una);
+    stream->rate.ack_advanced = 1;
+    if (stream->paths != NULL) udx__paths_acked(stream);
+  }
+  for (size_t i = 0; i + 8 <= sack_length; i += 8) {
+    uint32_t start = udx__get_u32(sack + i);
+    uint32_t end = udx__get_u32(sack + i + 4);
+    int valid = udx__seq_diff(end, flight->nxt) <= 0 && udx__seq_before(start, end) &&
+                udx__seq_before(start, flight->nxt) && udx__seq_diff(start, flight->una) >= 0;
+    if (!valid) {
+      stream->sack_blocks_dropped++;
+      continue;
+    }
+    (void) udx__intervals_add(&flight->sacked, start, end, range_sacked, &walk);
+  }
+  if (walk.newest > 0) {
+    udx__rtt_sample(stream, (uint32_t) udx__min_u64(walk.now - walk.newest, UINT32_MAX - 1), walk.now);
+    stream->recovery.tlp_sampled = 1;
+  }
+  if (walk.progress > 0 || flight->una != old_una) {
+    udx__recovery_update(stream, old_una, walk.now);
+    udx__queue_flush_empty(stream);
+    return udx__queue_report(stream);
+  }
+  return 1;
+}

@@ -1,0 +1,141 @@
+/*
+ * Receive windows in both directions, zero-window probes and keepalive (spec 2.8, 4.7).
+ *
+ * A window that we closed is reopened by a plain ACK: the application says so (udx_stream_window_changed,
+ * udx_stream_read_start), or we look from time to time while it is closed.
+ */
+#include "engine.h"
+
+void
+udx__flow_init (udx_stream_t *stream) {
+  udx_flow_t *flow = &stream->flow;
+  memset(flow, 0, sizeof(*flow));
+  flow->peer_window = UDX_WINDOW_DEFAULT;
+  flow->window_max = UDX_WINDOW_DEFAULT;
+  flow->advertised = UDX_WINDOW_DEFAULT;
+  flow->probe_at = flow->keepalive_at = flow->reopen_at = UDX_NEVER;
+}
+
+static uint32_t
+flow_window (udx_stream_t *stream) {
+  const udx_flow_t *flow = &stream->flow;
+  uint64_t held = stream->get_read_buffer_size == NULL ? 0 : stream->get_read_buffer_size(stream);
+  /* what waits for a paused reader costs a whole node, of which the bound allows two windows */
+  if (stream->ack.paused) held += (uint64_t) stream->reorder.nodes * (sizeof(udx_reorder_node_t) / 2);
+  uint64_t window = held >= flow->window_max ? 0 : flow->window_max - held;
+  /* never between 1 byte and one packet (spec 4.7) */
+  if (window < UDX_WINDOW_SMALLEST) window = 0;
+  return (uint32_t) window;
+}
+
+uint32_t
+udx__flow_advertise (udx_stream_t *stream) {
+  udx_flow_t *flow = &stream->flow;
+  flow->advertised = flow_window(stream);
+  if (flow->advertised == 0 && flow->reopen_at == UDX_NEVER && stream->socket != NULL) {
+    flow->poll_backoff = 0;
+    flow->reopen_at = stream->udx->now + UDX_REOPEN_POLL_MIN;
+    udx__timer_at_most(stream, flow->reopen_at);
+  }
+  return flow->advertised;
+}
+
+void
+udx__flow_reopen (udx_stream_t *stream) {
+  udx_flow_t *flow = &stream->flow;
+  if (stream->socket == NULL || udx__stream_dead(stream)) return;
+  uint32_t window = flow_window(stream);
+  /* worth a packet: it was closed, or it at least doubled and half of all is free again */
+  int opened = flow->advertised == 0 && window > 0;
+  int grew = window / 2 >= flow->advertised && window >= flow->window_max / 2;
+  if (!opened && !grew) return;
+  flow->reopen_at = UDX_NEVER;
+  udx__owe_ack(stream);
+}
+
+void
+udx__flow_update (udx_stream_t *stream, const udx_header_t *header) {
+  udx_flow_t *flow = &stream->flow;
+  if (udx__seq_before(header->ack, stream->flight.una)) return;
+  if (!udx__seq_before(flow->wl_seq, header->seq) &&
+      !(flow->wl_seq == header->seq && udx__seq_diff(flow->wl_ack, header->ack) <= 0)) {
+    return;
+  }
+  flow->wl_seq = header->seq;
+  flow->wl_ack = header->ack;
+  if (header->window > flow->peer_window) udx__mark_ready(stream);
+  flow->peer_window = header->window;
+  if (header->window > 0) {
+    flow->probe_at = UDX_NEVER;
+    flow->probes_unanswered = 0;
+  }
+}
+
+uint32_t
+udx__flow_packets (const udx_stream_t *stream) {
+  uint32_t window = stream->flow.peer_window;
+  if (window == 0) return 0;
+  return udx__max_u32(1, window / udx__mtu_payload(stream));
+}
+
+void
+udx__flow_rearm (udx_stream_t *stream, int idle_write, uint64_t now) {
+  udx_flow_t *flow = &stream->flow;
+  if (stream->socket == NULL || udx__stream_dead(stream) || stream->relay_to != NULL) return;
+  if (udx__flight_span(stream) > 0) {
+    flow->keepalive_at = UDX_NEVER;
+    return;
+  }
+  if (flow->peer_window == 0 && udx__queue_has_unsent(stream)) {
+    if (flow->probe_at == UDX_NEVER) {
+      flow->probe_at = now + (idle_write ? 0 : stream->rtt.rto);
+      udx__timer_at_most(stream, flow->probe_at);
+    }
+  } else {
+    flow->probe_at = UDX_NEVER;
+  }
+  if (flow->keepalive > 0) {
+    flow->keepalive_at = now + (uint64_t) flow->keepalive * UDX_MS;
+    udx__timer_at_most(stream, flow->keepalive_at);
+  }
+}
+
+void
+udx__flow_timeout (udx_stream_t *stream, uint64_t now) {
+  udx_flow_t *flow = &stream->flow;
+  if (flow->probe_at <= now) {
+    flow->probe_at = UDX_NEVER;
+    if (flow->peer_window == 0 && udx__flight_span(stream) == 0 && udx__queue_has_unsent(stream)) {
+      stream->zwp_count++;
+      int first = flow->probes_unanswered == 0;
+      if (flow->probes_unanswered < UINT8_MAX) flow->probes_unanswered++;
+      if (flow->probes_unanswered > UDX_ZWP_DATA_AFTER) {
+        /* peers before 1.20.1 do not know heartbeats */
+        flow->probes_unanswered = 1;
+        (void) udx__transmit_probe(stream, 1);
+      } else {
+        udx__owe_heartbeat(stream);
+      }
+      flow->probe_at = now + (first ? 1 : 2) * (uint64_t) stream->rtt.rto;
+      udx__timer_at_most(stream, flow->probe_at);
+    }
+  }
+  if (flow->keepalive_at <= now) {
+    flow->keepalive_at = UDX_NEVER;
+    if (flow->keepalive > 0 && udx__flight_span(stream) == 0) {
+      udx__owe_heartbeat(stream);
+      flow->keepalive_at = now + (uint64_t) flow->keepalive * UDX_MS;
+      udx__timer_at_most(stream, flow->keepalive_at);
+    }
+  }
+  if (flow->reopen_at <= now) {
+    flow->reopen_at = UDX_NEVER;
+    udx__flow_reopen(stream);
+    if (flow->advertised == 0 && !stream->ack.owed) {
+      uint64_t wait = (uint64_t) UDX_REOPEN_POLL_MIN << flow->poll_backoff;
+      if (flow->poll_backoff < 5) flow->poll_backoff++;
+      flow->reopen_at = now + udx__min_u64(wait, UDX_REOPEN_POLL_MAX);
+      udx__timer_at_most(stream, flow->reopen_at);
+    }
+  }
+}

@@ -1,0 +1,86 @@
+/* Constants of the protocol and bounds of the engine, with units and reasons. */
+#ifndef UDX_ENGINE_LIMITS_H
+#define UDX_ENGINE_LIMITS_H
+
+#include <stdint.h>
+
+#define UDX_MS 1000u       /* us */
+#define UDX_SECOND 1000000u /* us */
+
+/* ---- packets (spec 1, 8) ---- */
+#define UDX_OVERHEAD_V4 48 /* IP + UDP + UDX header, bytes */
+#define UDX_OVERHEAD_V6 68
+#define UDX_PADDING_MAX 255
+#define UDX_DATAGRAM_MAX 2048 /* what every peer can receive, and what we keep out of order, bytes */
+#define UDX_SACK_BLOCKS_MAX 50 /* per acknowledgement (spec 1.3) */
+
+/* ---- sending ---- */
+#define UDX_FLIGHT_MIN 16      /* slots of the smallest ring */
+#define UDX_FLIGHT_MAX 65536   /* packets between una and nxt: 75 MB at 1152 bytes; bounds the ring to 4 MB */
+#define UDX_WRITE_HIGH_WATER 262144 /* bytes (spec 2.4) */
+#define UDX_SENDS_MAX 4096     /* datagrams queued per socket while the kernel is full */
+#define UDX_BATCH_MAX 192      /* datagrams per transmit call: four full segmented ones */
+#define UDX_BATCH_BUFS 640     /* pieces per transmit call */
+#define UDX_PIECES_MAX 8       /* pieces of one packet that are gathered; more are copied together */
+#define UDX_COPIES_MAX 16      /* copied packets per transmit call */
+#define UDX_QUANTUM 44         /* packets one stream sends before the next one's turn: one segmented datagram */
+
+/* ---- receiving ---- */
+#define UDX_SEQ_AHEAD_MAX 65536  /* how far ahead of the next expected seq a packet is kept (OBS-9) */
+#define UDX_REORDER_RUNS_MAX 2048 /* ranges per stream; the set is an array */
+#define UDX_REORDER_BYTES_MIN 1048576 /* memory for early packets: twice the window, but at least this */
+#define UDX_SACKED_RANGES_MAX 1024 /* sender's record of what was reported; only an optimisation */
+#define UDX_BUFFERS_CACHED 512   /* 2 KiB each, kept per instance for reuse */
+#define UDX_CONTROL_SIZE 128     /* bytes of a control packet's record */
+#define UDX_CONTROLS_CACHED 64
+#define UDX_CONTROLS_MAX 1024    /* control packets queued per socket */
+#define UDX_RINGS_CACHED 8       /* per size class */
+
+/* ---- instance ---- */
+#define UDX_STREAMS_MAX (1u << 22) /* per instance: the id table then takes 128 MB */
+#define UDX_LINGER_MAX 1024        /* closed streams remembered, 88 bytes each */
+#define UDX_LINGER_TIME (15 * UDX_SECOND) /* peers of all versions give up after 13 s */
+#define UDX_LINGER_ANSWERS 8       /* per closed stream */
+#define UDX_LINGER_SPACING (100 * UDX_MS)
+#define UDX_PATHS_MAX 8            /* remotes of one stream with packets outstanding */
+
+/* ---- round trips and timeouts (spec 3.4, 3.6, 3.7) ---- */
+#define UDX_RTO_INITIAL (1000 * UDX_MS)
+#define UDX_RTO_MIN (250 * UDX_MS) /* after a sample; nothing on the wire depends on it (spec 10.3) */
+#define UDX_RTO_MAX (30 * UDX_SECOND)
+#define UDX_RTO_SPACING_MIN (2000 * UDX_MS) /* the back-off reaches max(this, 2 rto) and stays */
+#define UDX_TIMEOUTS_MAX 6         /* per packet; the next one closes ... */
+#define UDX_GIVE_UP_FACTOR 13      /* ... but not before 13 * max(rto, 1 s) without progress */
+#define UDX_RTT_CAP (30 * UDX_SECOND)
+#define UDX_RTT_OUTLIER (5 * UDX_SECOND)
+#define UDX_RTT_MIN_WINDOW (300 * (uint64_t) UDX_SECOND)
+#define UDX_TLP_MIN (4 * UDX_MS)   /* a sleeping peer is not a lost packet */
+#define UDX_TLP_SINGLE (2 * UDX_MS)
+#define UDX_REO_STEPS_MAX 16       /* quarters of the minimum RTT */
+#define UDX_REO_SACKED_MIN 3
+
+/* ---- congestion control (spec 4) ---- */
+#define UDX_CWND_INITIAL 10 /* packets */
+#define UDX_CWND_MIN 4
+#define UDX_CWND_MAX UDX_FLIGHT_MAX
+#define UDX_SSTHRESH_INITIAL 65535
+#define UDX_PACING_BURST (1 * UDX_MS) /* credit that may be saved up */
+#define UDX_PACING_BURST_MIN 2        /* packets */
+#define UDX_MIN_RTT_FLOOR (1 * UDX_MS) /* for the BDP: schedulers and timers are not finer than this */
+
+/* ---- flow control (spec 4.7) ---- */
+#define UDX_WINDOW_DEFAULT 4194304u
+#define UDX_WINDOW_SMALLEST 1500u /* never offer less, except 0: old peers would stall */
+#define UDX_ZWP_DATA_AFTER 3      /* unanswered heartbeats before a data packet probes (spec 11.3 rule 1) */
+#define UDX_REOPEN_POLL_MIN (5 * UDX_MS)
+#define UDX_REOPEN_POLL_MAX (100 * UDX_MS)
+
+/* ---- MTU search (spec 5, RFC 8899) ---- */
+#define UDX_MTU_BASE 1200
+#define UDX_MTU_MAX 1500
+#define UDX_MTU_STEP 32
+#define UDX_MTU_PROBES 3
+#define UDX_MTU_RAISE_TIME (600 * (uint64_t) UDX_SECOND)
+#define UDX_MTU_BLACK_HOLE 2 /* timeouts in a row of the oldest packet before falling back to the base */
+
+#endif

@@ -1,0 +1,93 @@
+/*
+ * Change of remote (spec 2.9). New packets go to the new remote at once; packets built before keep their
+ * old destination and id, remembered per change, until they are acknowledged.
+ */
+#include <stdlib.h>
+
+#include "engine.h"
+
+int
+udx_stream_change_remote (udx_stream_t *stream, udx_socket_t *socket, uint32_t remote_id, const struct sockaddr *remote_addr, udx_stream_remote_changed_cb remote_changed_cb) {
+  udx_t *udx = stream->udx;
+  if (udx__stream_dead(stream) || !(stream->status & UDX_STREAM_CONNECTED)) return UV_EINVAL;
+  if (socket->udx != udx || (socket->status & UDX_SOCKET_CLOSED) || stream->relay_to != NULL) return UV_EINVAL;
+  udx_address_t remote;
+  if (udx__address_set(&remote, remote_addr) || udx__address_port(remote_addr) == 0) return UV_EINVAL;
+  int err;
+  if (socket->family == 0) {
+    err = udx__socket_autobind(socket, remote_addr->sa_family);
+    if (err) return err;
+  }
+  err = udx__address_for(&remote, remote_addr, socket->family);
+  if (err) return err;
+
+  int outstanding = udx__flight_span(stream) > 0;
+  if (outstanding) {
+    unsigned int count = 0;
+    udx_path_t **last = &stream->paths;
+    while (*last != NULL) {
+      last = &(*last)->next;
+      count++;
+    }
+    if (count >= UDX_PATHS_MAX) return UV_EBUSY;
+    udx_path_t *path = malloc(sizeof(*path));
+    if (path == NULL) return UV_ENOMEM;
+    path->next = NULL;
+    path->address = stream->remote;
+    /* sent from the new socket: the address has to fit its family */
+    udx_address_t scratch;
+    const struct sockaddr *plain = udx__address_plain(&stream->remote.any, &scratch);
+    if (udx__address_for(&path->address, plain, socket->family)) path->address = remote;
+    path->remote_id = stream->remote_id;
+    path->until = stream->flight.nxt;
+    *last = path;
+  }
+  if (socket != stream->socket) {
+    if (stream->messages > 0) udx__transmit_socket(stream->socket);
+    if (stream->messages > 0) udx__sends_cancel_stream(stream->socket, stream);
+    stream->socket->stream_count--;
+    int ready = !udx__list_empty(&stream->ready);
+    int owing = !udx__list_empty(&stream->owing);
+    udx__list_remove(&stream->ready);
+    udx__list_remove(&stream->owing);
+    stream->socket = socket;
+    socket->stream_count++;
+    if (ready) udx__mark_ready(stream);
+    if (owing && stream->ack.owed) udx__owe_ack(stream);
+    if (owing && stream->ack.heartbeat) udx__owe_heartbeat(stream);
+  }
+  stream->remote = remote;
+  stream->remote_id = remote_id;
+  stream->on_remote_changed = remote_changed_cb;
+  udx__mtu_reset(stream);
+  return outstanding ? 0 : 1;
+}
+
+void
+udx__path_for (udx_stream_t *stream, uint32_t seq, const udx_address_t **address, uint32_t *remote_id) {
+  for (udx_path_t *path = stream->paths; path != NULL; path = path->next) {
+    if (udx__seq_before(seq, path->until)) {
+      *address = &path->address;
+      *remote_id = path->remote_id;
+      return;
+    }
+  }
+}
+
+void
+udx__paths_acked (udx_stream_t *stream) {
+  while (stream->paths != NULL && udx__seq_diff(stream->flight.una, stream->paths->until) >= 0) {
+    udx_path_t *path = stream->paths;
+    stream->paths = path->next;
+    free(path);
+  }
+}
+
+void
+udx__paths_free (udx_stream_t *stream) {
+  while (stream->paths != NULL) {
+    udx_path_t *path = stream->paths;
+    stream->paths = path->next;
+    free(path);
+  }
+}

@@ -1,0 +1,61 @@
+/*
+ * Token bucket on the microsecond clock. Credit grows with time up to one burst; a packet may leave while
+ * credit is positive and takes its size, so that debt is kept and the long-run rate is exact at any rate.
+ */
+#include "engine.h"
+
+void
+udx__pacing_init (udx_stream_t *stream) {
+  stream->pacing.rate = 1;
+  stream->pacing.credit = 0;
+  stream->pacing.updated = 0;
+  stream->pacing.at = UDX_NEVER;
+}
+
+static int64_t
+pacing_burst (const udx_stream_t *stream) {
+  uint64_t burst = stream->pacing.rate / (UDX_SECOND / UDX_PACING_BURST);
+  uint64_t least = (uint64_t) UDX_PACING_BURST_MIN * stream->mtu;
+  return (int64_t) udx__max_u64(burst, least);
+}
+
+static void
+pacing_refill (udx_stream_t *stream, uint64_t now) {
+  udx_pacing_t *pacing = &stream->pacing;
+  if (now <= pacing->updated) return;
+  uint64_t elapsed = now - pacing->updated;
+  pacing->updated = now;
+  int64_t burst = pacing_burst(stream);
+  double credit = (double) pacing->credit + (double) pacing->rate * (double) elapsed / (double) UDX_SECOND;
+  pacing->credit = credit > (double) burst ? burst : (int64_t) credit;
+}
+
+void
+udx__pacing_set_rate (udx_stream_t *stream, double bytes_per_second) {
+  if (bytes_per_second < 1) bytes_per_second = 1;
+  if (bytes_per_second > 1e12) bytes_per_second = 1e12;
+  stream->pacing.rate = (uint64_t) bytes_per_second;
+}
+
+int
+udx__pacing_ready (udx_stream_t *stream, uint64_t now) {
+  pacing_refill(stream, now);
+  return stream->pacing.credit > 0;
+}
+
+void
+udx__pacing_spend (udx_stream_t *stream, uint32_t bytes) {
+  stream->pacing.credit -= bytes;
+}
+
+void
+udx__pacing_wait (udx_stream_t *stream, uint64_t now) {
+  udx_pacing_t *pacing = &stream->pacing;
+  /* wake for half a burst at once: fewer, larger batches */
+  int64_t want = pacing_burst(stream) / 2 - pacing->credit;
+  double wait = (double) want * (double) UDX_SECOND / (double) pacing->rate;
+  if (wait < 1) wait = 1;
+  if (wait > 10.0 * UDX_SECOND) wait = 10.0 * UDX_SECOND;
+  pacing->at = now + (uint64_t) wait;
+  udx__timer_at_most(stream, pacing->at);
+}

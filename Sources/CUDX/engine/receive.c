@@ -1,0 +1,141 @@
+/* A datagram's way in, step by step as in spec 1.5, and delivery in order (spec 3.2). */
+#include "engine.h"
+
+static int
+read_payload (udx_stream_t *stream, const uint8_t *data, size_t length) {
+  if (stream->on_read == NULL || !(stream->status & UDX_STREAM_READING)) return 1;
+  uv_buf_t buf = uv_buf_init((char *) (uintptr_t) data, (unsigned int) length);
+  stream->on_read(stream, (ssize_t) length, &buf);
+  return !udx__stream_dead(stream);
+}
+
+int
+udx__receive_deliver (udx_stream_t *stream) {
+  while (!stream->ack.paused) {
+    udx_reorder_node_t *node = udx__reorder_pop(stream, stream->ack.delivered);
+    if (node == NULL) break;
+    stream->ack.delivered++;
+    if (udx__seq_before(stream->ack.next, stream->ack.delivered)) stream->ack.next = stream->ack.delivered;
+    int alive = 1;
+    if (node->type & UDX_HEADER_DATA) alive = read_payload(stream, node->data, node->length);
+    udx__pool_put(&stream->udx->buffers, node);
+    if (!alive) return 0;
+  }
+  return 1;
+}
+
+/* A DATA or END packet that is not old. 0 if the stream died. */
+static int
+receive_data (udx_stream_t *stream, const udx_header_t *header, const uint8_t *payload, size_t length) {
+  udx_ack_state_t *ack = &stream->ack;
+  uint32_t seq = header->seq;
+  if (stream->status & UDX_STREAM_ENDED_REMOTE) return 1;
+  if ((stream->status & UDX_STREAM_ENDING_REMOTE) && udx__seq_before(ack->end_seq, seq)) return 1;
+
+  if (seq == ack->next && ack->delivered == ack->next && !ack->paused) {
+    ack->next++;
+    ack->delivered++;
+    if (header->type & UDX_HEADER_END) {
+      stream->status |= UDX_STREAM_ENDING_REMOTE;
+      ack->end_seq = seq;
+    }
+    if (header->type & UDX_HEADER_DATA) return read_payload(stream, payload, length);
+    return 1;
+  }
+  int kept = udx__reorder_insert(stream, seq, header->type, payload, length);
+  if (kept < 0) {
+    stream->udx->packets_invalid++;
+    return 1;
+  }
+  if (kept == 0) return 1;
+  if (header->type & UDX_HEADER_END) {
+    stream->status |= UDX_STREAM_ENDING_REMOTE;
+    ack->end_seq = seq;
+  }
+  /* only a paused reader gets here with the next one */
+  const udx_reorder_run_t *run = &stream->reorder.runs[0];
+  if (udx__seq_diff(ack->next, run->start) >= 0 && udx__seq_before(ack->next, run->end)) ack->next = run->end;
+  return 1;
+}
+
+static void
+receive_packet (udx_stream_t *stream, udx_socket_t *socket, udx_header_t *header, uint8_t *data, size_t length, const struct sockaddr *from) {
+  stream->packets_rx++;
+  stream->bytes_rx += length;
+
+  if (UDX_UNLIKELY(socket != stream->socket) && stream->on_firewall != NULL) {
+    udx_address_t scratch;
+    if (stream->on_firewall(stream, socket, udx__address_plain(from, &scratch))) return;
+    if (udx__stream_dead(stream)) return;
+  }
+  if (UDX_UNLIKELY(stream->relay_to != NULL)) {
+    (void) udx__relay_forward(stream, header, data, length);
+    return;
+  }
+  udx__stream_touch(stream);
+  if (UDX_UNLIKELY(header->type & UDX_HEADER_HEARTBEAT)) {
+    udx__owe_ack(stream);
+    return;
+  }
+  size_t body = length - UDX_HEADER_SIZE;
+  if (header->data_offset > body) {
+    stream->udx->packets_invalid++;
+    return;
+  }
+  const uint8_t *payload = data + UDX_HEADER_SIZE + header->data_offset;
+  size_t payload_length = body - header->data_offset;
+
+  int32_t distance = udx__seq_diff(header->seq, stream->ack.next);
+  if (distance >= 0) {
+    if (UDX_UNLIKELY(distance >= UDX_SEQ_AHEAD_MAX)) {
+      /* no honest sender is that far ahead; nothing of it is believed */
+      stream->udx->packets_invalid++;
+      return;
+    }
+    if (header->type & (UDX_HEADER_DATA | UDX_HEADER_END)) {
+      if (!receive_data(stream, header, payload, payload_length)) return;
+    }
+    if (header->type & UDX_HEADER_DESTROY) {
+      udx__stream_close(stream, UV_ECONNRESET);
+      return;
+    }
+  }
+  if (UDX_UNLIKELY(header->type & UDX_HEADER_MESSAGE) && stream->on_recv != NULL && (stream->status & UDX_STREAM_RECEIVING)) {
+    uv_buf_t buf = uv_buf_init((char *) (uintptr_t) payload, (unsigned int) payload_length);
+    stream->on_recv(stream, (ssize_t) payload_length, &buf);
+    if (udx__stream_dead(stream)) return;
+  }
+  if (stream->reorder.count > 0 && !udx__receive_deliver(stream)) return;
+
+  const uint8_t *sack = NULL;
+  size_t sack_length = 0;
+  if (header->type & UDX_HEADER_SACK) {
+    sack = data + UDX_HEADER_SIZE;
+    sack_length = header->data_offset > 0 && header->data_offset < body ? header->data_offset : body;
+  }
+  if (!udx__ack_process(stream, header, sack, sack_length)) return;
+  if (header->type & (UDX_HEADER_DATA | UDX_HEADER_END)) udx__owe_ack(stream);
+}
+
+void
+udx__receive_datagram (udx_socket_t *socket, uint8_t *data, size_t length, const struct sockaddr *from) {
+  udx_t *udx = socket->udx;
+  udx->packets_rx++;
+  udx->bytes_rx += length;
+  socket->packets_rx++;
+  socket->bytes_rx += length;
+
+  udx_header_t header;
+  if (udx__header_decode(data, length, &header)) {
+    udx_stream_t *stream = udx__ids_find(&udx->ids, header.id);
+    if (stream != NULL && !udx__stream_dead(stream)) {
+      receive_packet(stream, socket, &header, data, length, from);
+      return;
+    }
+    if (udx->linger != NULL && udx__linger_answer(socket, &header, from)) return;
+  }
+  if (socket->on_recv == NULL || !(socket->status & UDX_SOCKET_RECEIVING)) return;
+  udx_address_t scratch;
+  uv_buf_t buf = uv_buf_init((char *) (uintptr_t) data, (unsigned int) length);
+  socket->on_recv(socket, (ssize_t) length, &buf, udx__address_plain(from, &scratch));
+}

@@ -1,0 +1,263 @@
+/*
+ * Loss detection and repair: RACK (RFC 8985), tail loss probe, retransmission timeout (spec 3.5-3.7).
+ *
+ * Differences to the reference, none visible on the wire: microseconds, a reordering window that widens
+ * when retransmissions prove needless, recovery that ends when the lost flight is acknowledged (not one
+ * packet later), a timeout that backs off and reduces cwnd.
+ */
+#include "engine.h"
+
+void
+udx__recovery_init (udx_stream_t *stream) {
+  udx_recovery_t *recovery = &stream->recovery;
+  memset(recovery, 0, sizeof(*recovery));
+  recovery->reo_steps = 1;
+  recovery->tlp_sampled = 1;
+  recovery->high_seq = recovery->fack = recovery->reo_round_end = stream->flight.nxt;
+  recovery->rto_at = recovery->tlp_at = recovery->reo_at = UDX_NEVER;
+}
+
+/* ---- timers ---- */
+
+static uint64_t
+rto_delay (const udx_stream_t *stream) {
+  uint64_t rto = stream->rtt.rto;
+  if (stream->recovery.backoff == 0) return rto;
+  uint64_t limit = udx__max_u64(2 * rto, UDX_RTO_SPACING_MIN);
+  uint64_t delay = rto << (stream->recovery.backoff < 16 ? stream->recovery.backoff : 16);
+  return udx__min_u64(delay, limit);
+}
+
+static void
+rto_start (udx_stream_t *stream, uint64_t now) {
+  stream->recovery.rto_at = now + rto_delay(stream);
+  udx__timer_at_most(stream, stream->recovery.rto_at);
+}
+
+static void
+tlp_start (udx_stream_t *stream, uint64_t now) {
+  udx_recovery_t *recovery = &stream->recovery;
+  recovery->tlp_at = UDX_NEVER;
+  if (recovery->state != UDX_RECOVERY_OPEN || stream->flight.sacked_count > 0) return;
+  if (recovery->tlp_pending || !recovery->tlp_sampled) return; /* the RTO takes over */
+  uint64_t delay = UDX_RTO_INITIAL;
+  if (stream->rtt.srtt > 0) {
+    delay = 2 * (uint64_t) stream->rtt.srtt;
+    if (udx__flight_span(stream) == 1) delay += UDX_TLP_SINGLE;
+    delay = udx__max_u64(delay, UDX_TLP_MIN);
+  }
+  uint64_t at = now + delay;
+  if (recovery->rto_at != UDX_NEVER && at >= recovery->rto_at) return;
+  recovery->tlp_at = at;
+  udx__timer_at_most(stream, at);
+}
+
+void
+udx__recovery_sent (udx_stream_t *stream, uint32_t seq, int is_new, uint64_t now) {
+  udx_recovery_t *recovery = &stream->recovery;
+  if (seq == stream->flight.una && is_new) recovery->stalled_since = now;
+  if (recovery->rto_at == UDX_NEVER) rto_start(stream, now);
+  if (is_new) tlp_start(stream, now);
+}
+
+/* ---- acknowledgements ---- */
+
+void
+udx__recovery_acked (udx_stream_t *stream, uint32_t seq, udx_packet_t *packet, uint64_t now) {
+  udx_recovery_t *recovery = &stream->recovery;
+  uint64_t rtt64 = now - packet->sent_at;
+  uint32_t rtt = rtt64 > UINT32_MAX ? UINT32_MAX : (uint32_t) rtt64;
+  uint32_t min_rtt = udx__rtt_min(stream);
+
+  if (packet->transmits > 1 && min_rtt != UINT32_MAX && rtt < min_rtt - min_rtt / 8) {
+    /* answered sooner than light travels: the original had arrived */
+    stream->spurious_count++;
+    stream->udx->retransmits_spurious++;
+    if (udx__seq_diff(seq, recovery->reo_round_end) >= 0) {
+      recovery->reo_round_end = stream->flight.nxt;
+      recovery->reordering_seen = 1;
+      if (recovery->reo_steps < UDX_REO_STEPS_MAX) recovery->reo_steps++;
+    }
+  }
+  if (packet->transmits == 1 || rtt >= min_rtt) {
+    recovery->rack_rtt = rtt;
+    if (!recovery->rack_valid || packet->sent_at > recovery->rack_time ||
+        (packet->sent_at == recovery->rack_time && udx__seq_before(recovery->rack_seq, seq + 1))) {
+      recovery->rack_valid = 1;
+      recovery->rack_time = packet->sent_at;
+      recovery->rack_seq = seq + 1;
+    }
+  }
+  if (udx__seq_before(recovery->fack, seq + 1)) {
+    recovery->fack = seq + 1;
+  } else if (udx__seq_before(seq + 1, recovery->fack) && packet->transmits == 1) {
+    recovery->reordering_seen = 1;
+  }
+}
+
+/* ---- RACK ---- */
+
+static uint64_t
+reordering_window (const udx_stream_t *stream) {
+  const udx_recovery_t *recovery = &stream->recovery;
+  if (!recovery->reordering_seen &&
+      (recovery->state != UDX_RECOVERY_OPEN || stream->flight.sacked_count >= UDX_REO_SACKED_MIN)) {
+    return 0;
+  }
+  uint32_t min_rtt = udx__rtt_min(stream);
+  if (min_rtt == UINT32_MAX) return 0;
+  return udx__min_u64((uint64_t) recovery->reo_steps * min_rtt / 4, stream->rtt.srtt);
+}
+
+static void
+packet_lost (udx_stream_t *stream, uint32_t seq, udx_packet_t *packet, uint64_t now) {
+  udx__flight_remove(stream, seq);
+  udx__lost_insert(stream, seq);
+  stream->rate.losses++;
+  udx__mtu_lost(stream, packet, now);
+}
+
+static void
+rack_detect (udx_stream_t *stream, uint64_t now) {
+  udx_recovery_t *recovery = &stream->recovery;
+  recovery->reo_at = UDX_NEVER;
+  if (!recovery->rack_valid) return;
+
+  uint64_t window = reordering_window(stream);
+  uint64_t longest = 0;
+  uint32_t lost = 0, probes = 0;
+  uint32_t count = stream->flight.flying.count;
+  uint32_t seq = stream->flight.flying.head;
+  while (count-- > 0) {
+    udx_packet_t *packet = udx__packet_at(stream, seq);
+    uint32_t next = packet->next;
+    if (packet->sent_at > recovery->rack_time) break;
+    if (packet->sent_at < recovery->rack_time || udx__seq_before(seq + 1, recovery->rack_seq)) {
+      uint64_t due = packet->sent_at + recovery->rack_rtt + window;
+      if (due <= now) {
+        lost++;
+        if (packet->is_probe) probes++;
+        packet_lost(stream, seq, packet, now);
+      } else if (due - now > longest) {
+        longest = due - now;
+      }
+    }
+    seq = next;
+  }
+  if (longest > 0) {
+    recovery->reo_at = now + longest;
+    udx__timer_at_most(stream, recovery->reo_at);
+  }
+  if (lost == 0) return;
+  udx__mark_ready(stream);
+  if (lost > probes && recovery->state == UDX_RECOVERY_OPEN) {
+    recovery->state = UDX_RECOVERY_FAST;
+    recovery->high_seq = stream->flight.nxt;
+    recovery->tlp_pending = 0;
+    recovery->tlp_at = UDX_NEVER;
+    stream->fast_recovery_count++;
+    stream->congestion->recovery(stream, now);
+  }
+}
+
+void
+udx__recovery_update (udx_stream_t *stream, uint32_t old_una, uint64_t now) {
+  udx_recovery_t *recovery = &stream->recovery;
+  uint32_t una = stream->flight.una;
+  int advanced = una != old_una;
+
+  if (recovery->tlp_pending) {
+    int passed = recovery->tlp_is_retransmit ? udx__seq_before(recovery->tlp_seq, una) : udx__seq_diff(una, recovery->tlp_seq) >= 0;
+    if (passed) recovery->tlp_pending = 0;
+  }
+  if (recovery->state != UDX_RECOVERY_OPEN && udx__seq_diff(una, recovery->high_seq) >= 0) {
+    recovery->state = UDX_RECOVERY_OPEN;
+    stream->congestion->recovered(stream, now);
+  }
+  if (advanced) {
+    recovery->backoff = 0;
+    recovery->stalled_since = now;
+  }
+  rack_detect(stream, now);
+
+  if (una == stream->flight.nxt) {
+    recovery->rto_at = recovery->tlp_at = recovery->reo_at = UDX_NEVER;
+  } else if (advanced) {
+    rto_start(stream, now);
+    tlp_start(stream, now);
+  } else if (stream->flight.sacked_count > 0) {
+    recovery->tlp_at = UDX_NEVER;
+  }
+}
+
+/* ---- timeouts ---- */
+
+static void
+tlp_fire (udx_stream_t *stream, uint64_t now) {
+  udx_recovery_t *recovery = &stream->recovery;
+  recovery->tlp_at = UDX_NEVER;
+  if (udx__flight_span(stream) == 0 || recovery->tlp_pending || !recovery->tlp_sampled) return;
+  if (recovery->state != UDX_RECOVERY_OPEN) return;
+
+  uint32_t before = stream->flight.nxt;
+  if (!udx__transmit_probe(stream, 0)) return;
+  recovery->tlp_pending = 1;
+  recovery->tlp_sampled = 0;
+  recovery->tlp_is_retransmit = stream->flight.nxt == before;
+  recovery->tlp_seq = recovery->tlp_is_retransmit ? before - 1 : stream->flight.nxt;
+  rto_start(stream, now);
+}
+
+/* 0 if the stream gave up. */
+static int
+rto_fire (udx_stream_t *stream, uint64_t now) {
+  udx_recovery_t *recovery = &stream->recovery;
+  recovery->rto_at = UDX_NEVER;
+  if (udx__flight_span(stream) == 0) return 1;
+
+  udx_packet_t *oldest = udx__packet_at(stream, stream->flight.una);
+  if (oldest->timeouts >= UDX_TIMEOUTS_MAX) {
+    uint64_t patience = UDX_GIVE_UP_FACTOR * udx__max_u64(stream->rtt.rto, UDX_SECOND);
+    /* one timer tick of grace */
+    if (now - recovery->stalled_since + UDX_MS >= patience) {
+      udx__stream_close(stream, UV_ETIMEDOUT);
+      return 0;
+    }
+  }
+  stream->rto_count++;
+  recovery->state = UDX_RECOVERY_LOSS;
+  recovery->high_seq = stream->flight.nxt;
+  recovery->tlp_pending = 0;
+  recovery->tlp_sampled = 1;
+  recovery->tlp_at = recovery->reo_at = UDX_NEVER;
+  if (recovery->backoff < UINT8_MAX) recovery->backoff++;
+
+  uint64_t window = reordering_window(stream);
+  uint32_t una = stream->flight.una;
+  uint32_t count = stream->flight.flying.count;
+  uint32_t seq = stream->flight.flying.head;
+  udx__mtu_timeout(stream, oldest, now);
+  if (oldest->state == UDX_PACKET_LOST && oldest->timeouts < UINT8_MAX) oldest->timeouts++;
+  while (count-- > 0) {
+    udx_packet_t *packet = udx__packet_at(stream, seq);
+    uint32_t next = packet->next;
+    if (seq == una || packet->sent_at + recovery->rack_rtt + window < now) {
+      if (packet->timeouts < UINT8_MAX) packet->timeouts++;
+      packet_lost(stream, seq, packet, now);
+    }
+    seq = next;
+  }
+  stream->congestion->timeout(stream, now);
+  udx__mark_ready(stream);
+  rto_start(stream, now);
+  return 1;
+}
+
+int
+udx__recovery_timeout (udx_stream_t *stream, uint64_t now) {
+  udx_recovery_t *recovery = &stream->recovery;
+  if (recovery->reo_at <= now) rack_detect(stream, now);
+  if (recovery->rto_at <= now) return rto_fire(stream, now);
+  if (recovery->tlp_at <= now) tlp_fire(stream, now);
+  return 1;
+}

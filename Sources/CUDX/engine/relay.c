@@ -1,0 +1,43 @@
+/* Relaying (spec 2.10): a packet for one stream leaves through its partner with another id, untouched otherwise. */
+#include "engine.h"
+
+int
+udx_stream_relay_to (udx_stream_t *stream, udx_stream_t *destination) {
+  if (stream->relay_to != NULL || udx__stream_dead(stream) || udx__stream_dead(destination)) return UV_EINVAL;
+  stream->relay_to = destination;
+  udx__list_append(&destination->relays, &stream->relay);
+  return 0;
+}
+
+int
+udx__relay_forward (udx_stream_t *stream, const udx_header_t *header, uint8_t *data, size_t length) {
+  udx_stream_t *partner = stream->relay_to;
+  /* the relay's own numbering stays plausible for the peer */
+  uint32_t after = header->seq;
+  if (udx__seq_before(stream->flight.nxt, after)) stream->flight.nxt = stream->flight.una = after;
+  if (partner->socket != NULL) {
+    udx__put_u32(data + 4, partner->remote_id);
+    udx__transmit_relay(partner->socket, partner, data, length);
+  }
+  if (header->type & UDX_HEADER_DESTROY) {
+    udx__transmit_flush_batch(stream->udx);
+    udx__stream_close(stream, UV_ECONNRESET);
+    return 0;
+  }
+  return 1;
+}
+
+void
+udx__relay_detach (udx_stream_t *stream) {
+  if (stream->relay_to != NULL) {
+    udx__list_remove(&stream->relay);
+    stream->relay_to = NULL;
+  }
+  while (!udx__list_empty(&stream->relays)) {
+    udx_stream_t *other = UDX__OWNER(udx_stream_t, relay, stream->relays.next);
+    udx__list_remove(&other->relay);
+    other->relay_to = NULL;
+    other->status |= UDX_STREAM_DESTROYING;
+    udx__stream_close(other, 0);
+  }
+}

@@ -1,0 +1,181 @@
+/*
+ * Packets kept ahead of a gap: a sorted array of runs of consecutive seqs, each with its packets in a list.
+ * It is at once the store, the duplicate test and the source of SACK blocks. Memory is bounded by bytes and
+ * by runs; what does not fit is dropped before it is reported, so that nothing reported is ever taken back.
+ */
+#include <stdlib.h>
+
+#include "engine.h"
+
+/* Index of the first run that ends at or after seq. */
+static uint32_t
+runs_lower (const udx_reorder_t *reorder, uint32_t seq) {
+  /* arrivals mostly extend the last run */
+  if (reorder->count == 0 || udx__seq_before(reorder->runs[reorder->count - 1].end, seq)) return reorder->count;
+  uint32_t low = 0, high = reorder->count - 1;
+  while (low < high) {
+    uint32_t mid = (low + high) / 2;
+    if (udx__seq_before(reorder->runs[mid].end, seq)) low = mid + 1;
+    else high = mid;
+  }
+  return low;
+}
+
+static int
+run_holds (const udx_reorder_run_t *run, uint32_t seq) {
+  return udx__seq_diff(seq, run->start) >= 0 && udx__seq_before(seq, run->end);
+}
+
+int
+udx__reorder_has (const udx_reorder_t *reorder, uint32_t seq) {
+  uint32_t i = runs_lower(reorder, seq);
+  if (i == reorder->count) return 0;
+  if (run_holds(&reorder->runs[i], seq)) return 1;
+  return i + 1 < reorder->count && run_holds(&reorder->runs[i + 1], seq);
+}
+
+static udx_reorder_node_t *
+node_new (udx_stream_t *stream, uint8_t type, const uint8_t *data, size_t length) {
+  udx_reorder_t *reorder = &stream->reorder;
+  uint64_t limit = udx__max_u64(2 * (uint64_t) stream->flow.window_max, UDX_REORDER_BYTES_MIN);
+  if (((uint64_t) reorder->nodes + 1) * sizeof(udx_reorder_node_t) > limit) return NULL;
+  udx_reorder_node_t *node = udx__pool_get(&stream->udx->buffers);
+  if (node == NULL) return NULL;
+  node->next = NULL;
+  node->type = type;
+  node->length = (uint16_t) length;
+  if (length > 0) memcpy(node->data, data, length);
+  reorder->nodes++;
+  return node;
+}
+
+int
+udx__reorder_insert (udx_stream_t *stream, uint32_t seq, uint8_t type, const uint8_t *data, size_t length) {
+  udx_reorder_t *reorder = &stream->reorder;
+  if (length > UDX_DATAGRAM_MAX) return UV_EMSGSIZE;
+  uint32_t i = runs_lower(reorder, seq);
+  udx_reorder_run_t *run = i < reorder->count ? &reorder->runs[i] : NULL;
+
+  if (run != NULL && run_holds(run, seq)) return 0;
+  if (run != NULL && run->end == seq) {
+    udx_reorder_run_t *next = i + 1 < reorder->count ? run + 1 : NULL;
+    if (next != NULL && run_holds(next, seq)) return 0;
+    udx_reorder_node_t *node = node_new(stream, type, data, length);
+    if (node == NULL) return UV_ENOBUFS;
+    run->tail->next = node;
+    run->tail = node;
+    run->end++;
+    run->touched = stream->udx->now;
+    if (next != NULL && next->start == run->end) {
+      run->tail->next = next->head;
+      run->tail = next->tail;
+      run->end = next->end;
+      memmove(next, next + 1, (reorder->count - i - 2) * sizeof(*next));
+      reorder->count--;
+    }
+    return 1;
+  }
+  if (run != NULL && run->start == seq + 1) {
+    udx_reorder_node_t *node = node_new(stream, type, data, length);
+    if (node == NULL) return UV_ENOBUFS;
+    node->next = run->head;
+    run->head = node;
+    run->start = seq;
+    run->touched = stream->udx->now;
+    return 1;
+  }
+  if (reorder->count == reorder->capacity) {
+    if (reorder->capacity >= UDX_REORDER_RUNS_MAX) return UV_ENOBUFS;
+    uint32_t capacity = reorder->capacity == 0 ? 8 : reorder->capacity * 2;
+    udx_reorder_run_t *runs = realloc(reorder->runs, capacity * sizeof(*runs));
+    if (runs == NULL) return UV_ENOMEM;
+    reorder->runs = runs;
+    reorder->capacity = capacity;
+  }
+  udx_reorder_node_t *node = node_new(stream, type, data, length);
+  if (node == NULL) return UV_ENOBUFS;
+  run = &reorder->runs[i];
+  memmove(run + 1, run, (reorder->count - i) * sizeof(*run));
+  reorder->count++;
+  run->start = seq;
+  run->end = seq + 1;
+  run->touched = stream->udx->now;
+  run->head = run->tail = node;
+  return 1;
+}
+
+udx_reorder_node_t *
+udx__reorder_pop (udx_stream_t *stream, uint32_t seq) {
+  udx_reorder_t *reorder = &stream->reorder;
+  if (reorder->count == 0 || reorder->runs[0].start != seq) return NULL;
+  udx_reorder_run_t *run = &reorder->runs[0];
+  udx_reorder_node_t *node = run->head;
+  run->head = node->next;
+  run->start++;
+  reorder->nodes--;
+  if (run->head == NULL) {
+    reorder->count--;
+    memmove(run, run + 1, reorder->count * sizeof(*run));
+    if (reorder->count == 0) {
+      free(reorder->runs);
+      reorder->runs = NULL;
+      reorder->capacity = 0;
+    }
+  }
+  return node;
+}
+
+static void
+block_put (uint8_t *out, const udx_reorder_run_t *run) {
+  udx__put_u32(out, run->start);
+  udx__put_u32(out + 4, run->end);
+}
+
+/*
+ * All runs if they fit. Otherwise those that changed last (the peer does not know them) and then, in turn
+ * over successive acknowledgements, the others.
+ */
+int
+udx__reorder_blocks (udx_stream_t *stream, uint8_t *out, int max) {
+  udx_reorder_t *reorder = &stream->reorder;
+  /* a paused reader keeps a run that is already acknowledged cumulatively */
+  uint32_t first = 0;
+  while (first < reorder->count && udx__seq_diff(reorder->runs[first].start, stream->ack.next) <= 0) first++;
+  uint32_t count = reorder->count - first;
+  if (count == 0) return 0;
+
+  int n = 0;
+  if (count <= (uint32_t) max) {
+    for (uint32_t i = first; i < reorder->count; i++, n++) block_put(out + 8 * n, &reorder->runs[i]);
+    return n;
+  }
+  uint8_t done[UDX_REORDER_RUNS_MAX / 8] = {0};
+  for (uint32_t i = reorder->count; i-- > first && n < max / 2;) {
+    if (reorder->runs[i].touched != stream->udx->now) continue;
+    done[i / 8] |= (uint8_t) (1u << (i % 8));
+    block_put(out + 8 * n++, &reorder->runs[i]);
+  }
+  uint32_t cursor = reorder->cursor;
+  for (uint32_t step = 0; step < count && n < max; step++) {
+    uint32_t i = first + cursor++ % count;
+    if (done[i / 8] & (1u << (i % 8))) continue;
+    block_put(out + 8 * n++, &reorder->runs[i]);
+  }
+  reorder->cursor = cursor % count;
+  return n;
+}
+
+void
+udx__reorder_free (udx_stream_t *stream) {
+  udx_reorder_t *reorder = &stream->reorder;
+  for (uint32_t i = 0; i < reorder->count; i++) {
+    udx_reorder_node_t *node = reorder->runs[i].head;
+    while (node != NULL) {
+      udx_reorder_node_t *next = node->next;
+      udx__pool_put(&stream->udx->buffers, node);
+      node = next;
+    }
+  }
+  free(reorder->runs);
+  memset(reorder, 0, sizeof(*reorder));
+}

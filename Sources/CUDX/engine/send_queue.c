@@ -1,0 +1,239 @@
+/*
+ * Writes, from the application's call to its callback. Packets are cut off the front as byte ranges that
+ * refer to the caller's buffers; nothing is copied. The END mark counts as one byte behind the last, so
+ * that "all of the write was acknowledged" is one comparison for every kind of write.
+ */
+#include "engine.h"
+
+void
+udx__queue_push (udx_stream_t *stream, udx_stream_write_t *req) {
+  udx_send_queue_t *queue = &stream->queue;
+  req->next = NULL;
+  req->prev = queue->tail;
+  if (queue->tail != NULL) queue->tail->next = req;
+  else queue->head = req;
+  queue->tail = req;
+  if (queue->next == NULL) {
+    queue->next = req;
+    queue->next_buf = 0;
+    queue->next_offset = 0;
+  }
+  queue->unsent += req->size - req->is_end;
+  if (req->is_end) queue->end_unsent = 1;
+}
+
+static void
+queue_complete (udx_stream_t *stream, udx_stream_write_t *req, int unordered) {
+  udx_send_queue_t *queue = &stream->queue;
+  if (req->prev != NULL) req->prev->next = req->next;
+  else queue->head = req->next;
+  if (req->next != NULL) req->next->prev = req->prev;
+  else queue->tail = req->prev;
+  if (queue->next == req) {
+    queue->next = req->next;
+    queue->next_buf = 0;
+    queue->next_offset = 0;
+  }
+  req->unordered = (uint8_t) unordered;
+  req->next = NULL;
+  if (queue->done_tail != NULL) queue->done_tail->next = req;
+  else queue->done_head = req;
+  queue->done_tail = req;
+}
+
+int
+udx__queue_cut (udx_stream_t *stream, udx_packet_t *packet, size_t max) {
+  udx_send_queue_t *queue = &stream->queue;
+  if (!udx__queue_has_unsent(stream)) return 0;
+
+  packet->write = queue->next;
+  packet->buf = queue->next_buf;
+  packet->offset = queue->next_offset;
+
+  size_t left = queue->unsent < max ? queue->unsent : max;
+  size_t length = left;
+  udx_stream_write_t *req = queue->next;
+  uint32_t buf = queue->next_buf;
+  size_t offset = queue->next_offset;
+  while (left > 0) {
+    if (buf == req->bufs_len) {
+      req = req->next;
+      buf = 0;
+      offset = 0;
+      continue;
+    }
+    size_t room = udx__write_bufs(req)[buf].len - offset;
+    if (room > left) {
+      offset += left;
+      left = 0;
+    } else {
+      left -= room;
+      buf++;
+      offset = 0;
+    }
+  }
+  queue->unsent -= length;
+  queue->unacked += length;
+  packet->length = (uint16_t) length;
+  packet->type = length > 0 ? UDX_HEADER_DATA : 0;
+  if (queue->end_unsent && queue->unsent == 0) {
+    packet->type |= UDX_HEADER_END;
+    queue->end_unsent = 0;
+    /* whatever follows the last byte (empty writes, the end request) belongs to this packet */
+    req = NULL;
+    buf = 0;
+    offset = 0;
+  } else {
+    /* rest on the first byte not sent */
+    while (req != NULL && buf == req->bufs_len) {
+      req = req->next;
+      buf = 0;
+      offset = 0;
+    }
+  }
+  queue->next = req;
+  queue->next_buf = buf;
+  queue->next_offset = offset;
+  return 1;
+}
+
+int
+udx__queue_gather (const udx_packet_t *packet, uv_buf_t *pieces, int max) {
+  int n = 0;
+  size_t left = packet->length;
+  udx_stream_write_t *req = packet->write;
+  uint32_t buf = packet->buf;
+  size_t offset = packet->offset;
+  while (left > 0) {
+    if (buf == req->bufs_len) {
+      req = req->next;
+      buf = 0;
+      offset = 0;
+      continue;
+    }
+    const uv_buf_t *from = &udx__write_bufs(req)[buf];
+    size_t room = from->len - offset;
+    size_t take = room < left ? room : left;
+    if (take > 0) {
+      if (n == max) return -1;
+      pieces[n].base = from->base + offset;
+      pieces[n].len = take;
+      n++;
+    }
+    left -= take;
+    buf++;
+    offset = 0;
+  }
+  return n;
+}
+
+void
+udx__queue_copy (const udx_packet_t *packet, uint8_t *to) {
+  size_t left = packet->length;
+  udx_stream_write_t *req = packet->write;
+  uint32_t buf = packet->buf;
+  size_t offset = packet->offset;
+  while (left > 0) {
+    if (buf == req->bufs_len) {
+      req = req->next;
+      buf = 0;
+      offset = 0;
+      continue;
+    }
+    const uv_buf_t *from = &udx__write_bufs(req)[buf];
+    size_t room = from->len - offset;
+    size_t take = room < left ? room : left;
+    if (take > 0) memcpy(to, from->base + offset, take);
+    to += take;
+    left -= take;
+    buf++;
+    offset = 0;
+  }
+}
+
+/*
+ * The writes that a packet covers are incomplete until this packet is credited, and they follow each other:
+ * walking `next` from its first write is safe whatever order acknowledgements come in.
+ */
+void
+udx__queue_credit (udx_stream_t *stream, const udx_packet_t *packet, int unordered) {
+  size_t left = packet->length;
+  udx_stream_write_t *req = packet->write;
+  uint32_t buf = packet->buf;
+  size_t offset = packet->offset;
+  int is_end = (packet->type & UDX_HEADER_END) != 0;
+  stream->queue.unacked -= packet->length;
+
+  while (req != NULL && (left > 0 || is_end || req->size == 0)) {
+    udx_stream_write_t *next = req->next;
+    /* bytes of this write in this packet */
+    size_t bytes = 0;
+    while (buf < req->bufs_len && left > 0) {
+      size_t room = udx__write_bufs(req)[buf].len - offset;
+      size_t take = room < left ? room : left;
+      bytes += take;
+      left -= take;
+      if (take < room) break;
+      buf++;
+      offset = 0;
+    }
+    req->acked += bytes;
+    int reaches_end = left == 0 && is_end && req->is_end;
+    if (reaches_end) req->acked++;
+    if (req->acked == req->size) queue_complete(stream, req, unordered);
+    if (reaches_end || (left == 0 && !is_end)) break;
+    req = next;
+    buf = 0;
+    offset = 0;
+  }
+}
+
+void
+udx__queue_flush_empty (udx_stream_t *stream) {
+  udx_send_queue_t *queue = &stream->queue;
+  /* with packets outstanding one of them may begin at an empty write */
+  if (stream->flight.una != stream->flight.nxt) return;
+  while (queue->head != NULL && queue->head->size == 0) queue_complete(stream, queue->head, 0);
+}
+
+size_t
+udx__queue_high_water (const udx_stream_t *stream) {
+  size_t flight = (size_t) stream->cwnd * udx__mtu_payload(stream);
+  if (flight > stream->flow.peer_window) flight = stream->flow.peer_window;
+  return UDX_WRITE_HIGH_WATER + flight;
+}
+
+int
+udx__queue_report (udx_stream_t *stream) {
+  udx_send_queue_t *queue = &stream->queue;
+  while (queue->done_head != NULL) {
+    udx_stream_write_t *req = queue->done_head;
+    queue->done_head = req->next;
+    if (queue->done_head == NULL) queue->done_tail = NULL;
+    if (req->on_ack != NULL) req->on_ack(req, 0, req->unordered);
+    if (stream->status & UDX_STREAM_CLOSED) return 0;
+  }
+  if (queue->want_drain && queue->unsent + queue->unacked <= udx__queue_high_water(stream)) {
+    queue->want_drain = 0;
+    if (stream->on_drain != NULL) stream->on_drain(stream);
+    if (stream->status & UDX_STREAM_CLOSED) return 0;
+  }
+  return 1;
+}
+
+void
+udx__queue_cancel (udx_stream_t *stream) {
+  udx_send_queue_t *queue = &stream->queue;
+  while (queue->done_head != NULL) {
+    udx_stream_write_t *req = queue->done_head;
+    queue->done_head = req->next;
+    if (queue->done_head == NULL) queue->done_tail = NULL;
+    if (req->on_ack != NULL) req->on_ack(req, 0, req->unordered);
+  }
+  while (queue->head != NULL) {
+    udx_stream_write_t *req = queue->head;
+    queue->head = req->next;
+    if (req->on_ack != NULL) req->on_ack(req, UV_ECANCELED, 0);
+  }
+  memset(queue, 0, sizeof(*queue));
+}

@@ -1,0 +1,71 @@
+/*
+ * UDP sockets of the operating system, non-blocking. udp_posix.c has what all systems share,
+ * udp_batch_linux.c and udp_batch_posix.c how batches are sent and received.
+ */
+#ifndef UDX_IO_UDP_H
+#define UDX_IO_UDP_H
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "udx.h"
+#include "udx_driver.h"
+
+typedef struct udx_udp_s {
+  int fd; /* -1 = not bound */
+  int family;
+  bool gso;      /* segmented sends work */
+  bool gro;      /* segmented receives are on */
+  bool overflow; /* the kernel counts what it drops */
+  uint32_t dropped;
+  uint64_t gso_fallbacks; /* segmented sends that had to be repeated one by one */
+} udx_udp_t;
+
+/* Receive memory, shared by the sockets of a loop. */
+#define UDX_UDP_SLOTS 16
+#define UDX_UDP_SLOT_SIZE 65536
+#define UDX_UDP_SMALL_SLOTS 64
+#define UDX_UDP_SMALL_SIZE 4096
+
+typedef struct udx_udp_rx_s {
+  uint8_t *memory; /* UDX_UDP_SLOTS * UDX_UDP_SLOT_SIZE bytes, touched as far as used */
+  unsigned int slots; /* to use for the next call: fewer when datagrams are large, to stay in the cache */
+  unsigned int count;
+  bool drained; /* there was no more */
+  udx_received_t received[UDX_UDP_SMALL_SLOTS];
+  struct sockaddr_storage from[UDX_UDP_SMALL_SLOTS];
+} udx_udp_rx_t;
+
+int
+udx__udp_bind (udx_udp_t *udp, const struct sockaddr *addr, unsigned int flags);
+
+void
+udx__udp_close (udx_udp_t *udp);
+
+int
+udx__udp_name (const udx_udp_t *udp, struct sockaddr *name, int *name_len);
+
+int
+udx__udp_option (const udx_udp_t *udp, udx_option_t option, bool set, int *value);
+
+int
+udx__udp_membership (const udx_udp_t *udp, const char *group, const char *interface_addr, const char *source, bool join);
+
+int
+udx__udp_multicast_interface (const udx_udp_t *udp, const char *addr);
+
+/* Called once the socket is bound: turns on and probes what the system can do. */
+void
+udx__udp_probe (udx_udp_t *udp);
+
+/* How many datagrams were taken (or refused for good); fewer than count = would block. */
+unsigned int
+udx__udp_send (udx_udp_t *udp, const udx_datagram_t *datagrams, unsigned int count);
+
+/* Fills rx->received. */
+void
+udx__udp_receive (udx_udp_t *udp, udx_udp_rx_t *rx);
+
+#endif

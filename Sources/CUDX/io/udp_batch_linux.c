@@ -1,0 +1,212 @@
+/*
+ * Linux: sendmmsg of UDP_SEGMENT (GSO) super-datagrams, recvmmsg with UDP_GRO. What the kernel or the
+ * device cannot do is found out by trying and remembered; nothing but speed depends on it.
+ */
+#include "udp.h"
+
+#ifdef __linux__
+
+#include <errno.h>
+#include <string.h>
+
+#ifndef SOL_UDP
+#define SOL_UDP 17
+#endif
+#ifndef UDP_SEGMENT
+#define UDP_SEGMENT 103
+#endif
+#ifndef UDP_GRO
+#define UDP_GRO 104
+#endif
+
+#define GSO_SEGMENTS 64
+#define GSO_BYTES 65000 /* with headers below 65,535 for both families */
+#define MESSAGES 64     /* per sendmmsg */
+
+void
+udx__udp_probe (udx_udp_t *udp) {
+  int on = 1, value = 0;
+  socklen_t length = sizeof(value);
+  udp->gso = getsockopt(udp->fd, SOL_UDP, UDP_SEGMENT, &value, &length) == 0;
+  udp->gro = setsockopt(udp->fd, SOL_UDP, UDP_GRO, &on, sizeof(on)) == 0;
+  udp->overflow = setsockopt(udp->fd, SOL_SOCKET, SO_RXQ_OVFL, &on, sizeof(on)) == 0;
+}
+
+/* Control data; CMSG_SPACE keeps arrays of it aligned. */
+#define SEND_CONTROL (CMSG_SPACE(sizeof(uint16_t)) + CMSG_SPACE(sizeof(int)))
+#define RECEIVE_CONTROL (CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(uint32_t)))
+
+static int
+is_ipv6 (const struct sockaddr *to) {
+  if (to->sa_family != AF_INET6) return 0;
+  return !IN6_IS_ADDR_V4MAPPED(&((const struct sockaddr_in6 *) (const void *) to)->sin6_addr);
+}
+
+static void
+message_build (struct msghdr *msg, char *control, const udx_datagram_t *first, unsigned int segments) {
+  memset(msg, 0, sizeof(*msg));
+  msg->msg_name = (void *) (uintptr_t) first->to;
+  msg->msg_namelen = first->to->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+  msg->msg_iov = (struct iovec *) (uintptr_t) first->bufs;
+  const udx_datagram_t *last = first + segments - 1;
+  msg->msg_iovlen = (size_t) (last->bufs + last->bufs_len - first->bufs);
+  if (segments == 1 && first->ttl == 0) return;
+
+  memset(control, 0, SEND_CONTROL);
+  char *at = control;
+  if (segments > 1) {
+    struct cmsghdr *cmsg = (struct cmsghdr *) (void *) at;
+    uint16_t size = (uint16_t) first->length;
+    cmsg->cmsg_level = SOL_UDP;
+    cmsg->cmsg_type = UDP_SEGMENT;
+    cmsg->cmsg_len = CMSG_LEN(sizeof(size));
+    memcpy(CMSG_DATA(cmsg), &size, sizeof(size));
+    at += CMSG_SPACE(sizeof(size));
+  }
+  if (first->ttl > 0) {
+    struct cmsghdr *cmsg = (struct cmsghdr *) (void *) at;
+    int v6 = is_ipv6(first->to);
+    cmsg->cmsg_level = v6 ? IPPROTO_IPV6 : IPPROTO_IP;
+    cmsg->cmsg_type = v6 ? IPV6_HOPLIMIT : IP_TTL;
+    cmsg->cmsg_len = CMSG_LEN(sizeof(int));
+    memcpy(CMSG_DATA(cmsg), &first->ttl, sizeof(int));
+    at += CMSG_SPACE(sizeof(int));
+  }
+  msg->msg_control = control;
+  msg->msg_controllen = (size_t) (at - control);
+}
+
+/* How many datagrams from here on can go as one segmented message. */
+static unsigned int
+run_length (const udx_datagram_t *first, unsigned int count) {
+  uint32_t bytes = first->length;
+  unsigned int n = 1;
+  while (n < count && n < GSO_SEGMENTS) {
+    const udx_datagram_t *next = first + n;
+    if (next->to != first->to || next->ttl != first->ttl || next->length > first->length) break;
+    if (next->length == 0 || bytes + next->length > GSO_BYTES) break;
+    if (next->bufs + next->bufs_len - first->bufs > 1000) break; /* IOV_MAX is 1024 */
+    bytes += next->length;
+    n++;
+    if (next->length < first->length) break; /* only the last may be shorter */
+  }
+  return n;
+}
+
+static int
+would_block (int err) {
+  return err == EAGAIN || err == EWOULDBLOCK || err == ENOBUFS;
+}
+
+/* A segmented message was refused: its datagrams one by one. Returns how many were taken. */
+static unsigned int
+send_singly (udx_udp_t *udp, const udx_datagram_t *datagrams, unsigned int count) {
+  for (unsigned int i = 0; i < count; i++) {
+    struct msghdr msg;
+    _Alignas(struct cmsghdr) char control[SEND_CONTROL];
+    message_build(&msg, control, &datagrams[i], 1);
+    ssize_t sent;
+    do sent = sendmsg(udp->fd, &msg, MSG_DONTWAIT);
+    while (sent < 0 && errno == EINTR);
+    if (sent < 0 && would_block(errno)) return i;
+  }
+  return count;
+}
+
+unsigned int
+udx__udp_send (udx_udp_t *udp, const udx_datagram_t *datagrams, unsigned int count) {
+  unsigned int done = 0;
+  while (done < count) {
+    struct mmsghdr msgs[MESSAGES];
+    _Alignas(struct cmsghdr) char controls[MESSAGES][SEND_CONTROL];
+    unsigned int segments[MESSAGES];
+    unsigned int n = 0;
+    unsigned int at = done;
+    while (at < count && n < MESSAGES) {
+      segments[n] = udp->gso ? run_length(&datagrams[at], count - at) : 1;
+      message_build(&msgs[n].msg_hdr, controls[n], &datagrams[at], segments[n]);
+      msgs[n].msg_len = 0;
+      at += segments[n];
+      n++;
+    }
+    unsigned int sent = 0;
+    while (sent < n) {
+      int r = n - sent == 1 ? (sendmsg(udp->fd, &msgs[sent].msg_hdr, MSG_DONTWAIT) < 0 ? -1 : 1)
+                            : sendmmsg(udp->fd, &msgs[sent], n - sent, MSG_DONTWAIT);
+      if (r > 0) {
+        for (int i = 0; i < r; i++) done += segments[sent++];
+        continue;
+      }
+      if (errno == EINTR) continue;
+      if (would_block(errno)) return done;
+      if (segments[sent] > 1) {
+        /* EIO: no checksum offload; EINVAL: old kernel, or larger than the device's MTU */
+        if (errno == EIO || errno == EOPNOTSUPP) udp->gso = false;
+        udp->gso_fallbacks++;
+        unsigned int taken = send_singly(udp, &datagrams[done], segments[sent]);
+        done += taken;
+        if (taken < segments[sent]) return done;
+        sent++;
+        if (!udp->gso) break;
+        continue;
+      }
+      /* refused for good (too big, unreachable, no permission): as if lost on the way */
+      done++;
+      sent++;
+    }
+  }
+  return done;
+}
+
+void
+udx__udp_receive (udx_udp_t *udp, udx_udp_rx_t *rx) {
+  struct mmsghdr msgs[UDX_UDP_SMALL_SLOTS];
+  struct iovec iov[UDX_UDP_SMALL_SLOTS];
+  _Alignas(struct cmsghdr) char controls[UDX_UDP_SMALL_SLOTS][RECEIVE_CONTROL];
+
+  unsigned int slots = udp->gro ? rx->slots : UDX_UDP_SMALL_SLOTS;
+  size_t size = udp->gro ? UDX_UDP_SLOT_SIZE : UDX_UDP_SMALL_SIZE;
+  for (unsigned int i = 0; i < slots; i++) {
+    iov[i].iov_base = rx->memory + i * size;
+    iov[i].iov_len = size;
+    struct msghdr *msg = &msgs[i].msg_hdr;
+    msg->msg_name = &rx->from[i];
+    msg->msg_namelen = sizeof(rx->from[i]);
+    msg->msg_iov = &iov[i];
+    msg->msg_iovlen = 1;
+    msg->msg_control = controls[i];
+    msg->msg_controllen = sizeof(controls[i]);
+    msg->msg_flags = 0;
+  }
+  rx->count = 0;
+  int n;
+  do n = recvmmsg(udp->fd, msgs, slots, MSG_DONTWAIT, NULL);
+  while (n < 0 && errno == EINTR);
+  if (n <= 0) {
+    rx->drained = true;
+    return;
+  }
+  size_t total = 0;
+  for (int i = 0; i < n; i++) {
+    struct msghdr *msg = &msgs[i].msg_hdr;
+    if (msg->msg_flags & MSG_TRUNC) continue;
+    int segment = 0;
+    for (struct cmsghdr *cmsg = CMSG_FIRSTHDR(msg); cmsg != NULL; cmsg = CMSG_NXTHDR(msg, cmsg)) {
+      if (cmsg->cmsg_level == SOL_UDP && cmsg->cmsg_type == UDP_GRO) {
+        memcpy(&segment, CMSG_DATA(cmsg), sizeof(segment));
+      } else if (cmsg->cmsg_level == SOL_SOCKET && cmsg->cmsg_type == SO_RXQ_OVFL) {
+        memcpy(&udp->dropped, CMSG_DATA(cmsg), sizeof(udp->dropped));
+      }
+    }
+    udx_received_t *received = &rx->received[rx->count++];
+    received->data = iov[i].iov_base;
+    received->length = msgs[i].msg_len;
+    received->segment_size = segment > 0 ? (size_t) segment : 0;
+    received->from = (const struct sockaddr *) &rx->from[i];
+    total += msgs[i].msg_len;
+  }
+  rx->drained = (unsigned int) n < slots;
+  rx->slots = total / (unsigned int) n > 16384 ? UDX_UDP_SLOTS / 2 : UDX_UDP_SLOTS;
+}
+
+#endif

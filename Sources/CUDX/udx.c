@@ -1,0 +1,211 @@
+/* The instance: life, entry points of the driver, end of turn. */
+#include <stdlib.h>
+
+#include "engine/engine.h"
+
+#define ROUNDS_MAX 8 /* of callbacks that cause more work in one turn; the rest waits for the next */
+
+int
+udx_init_with_driver (udx_t *udx, const udx_driver_t *driver, void *driver_ctx, udx_idle_cb on_idle) {
+  if (driver->size < sizeof(*driver)) return UV_EINVAL;
+  void *data = udx->data;
+  memset(udx, 0, sizeof(*udx));
+  udx->data = data;
+  udx->driver = driver;
+  udx->driver_ctx = driver_ctx;
+  udx->on_idle = on_idle;
+  udx->packets_dropped_by_kernel = -1;
+  udx->timers.armed = UDX_NEVER;
+  udx__list_init(&udx->sockets);
+  udx__list_init(&udx->streams);
+  udx__list_init(&udx->dirty);
+  udx__list_init(&udx->touched);
+  udx__list_init(&udx->closing);
+  udx__list_init(&udx->send_done);
+  udx__pool_init(&udx->buffers, sizeof(udx_reorder_node_t), UDX_BUFFERS_CACHED);
+  udx__pool_init(&udx->controls, UDX_CONTROL_SIZE, UDX_CONTROLS_CACHED);
+  for (unsigned int i = 0; i < UDX_RING_CLASSES; i++) {
+    /* small rings are what many streams use in turn, of the large ones a few suffice */
+    uint32_t cached = i < 3 ? 8 * UDX_RINGS_CACHED : i < 9 ? UDX_RINGS_CACHED : 1;
+    udx__pool_init(&udx->rings[i], ((uint32_t) UDX_FLIGHT_MIN << i) * (uint32_t) sizeof(udx_packet_t), cached);
+  }
+  return 0;
+}
+
+int
+udx_is_idle (udx_t *udx) {
+  return udx->refs == 0;
+}
+
+int
+udx__ref (udx_t *udx) {
+  if (udx->refs == 0) {
+    if (udx->driver->start != NULL) {
+      int err = udx->driver->start(udx);
+      if (err) return err;
+    }
+    udx->driver->random(udx, &udx->ids.seed, sizeof(udx->ids.seed));
+    udx->timers.armed = UDX_NEVER;
+    udx->deferred = 0;
+    udx->now = udx->driver->now(udx);
+  }
+  udx->refs++;
+  return 0;
+}
+
+/* Nothing of the instance may be used after the last unref: the application may free it in on_idle. */
+void
+udx__unref (udx_t *udx) {
+  if (--udx->refs > 0) return;
+  free(udx->batch);
+  udx->batch = NULL;
+  udx__linger_free(udx);
+  udx__ids_free(&udx->ids);
+  udx__timers_free(&udx->timers);
+  udx__pool_drain(&udx->buffers);
+  udx__pool_drain(&udx->controls);
+  for (unsigned int i = 0; i < UDX_RING_CLASSES; i++) udx__pool_drain(&udx->rings[i]);
+  if (udx->driver->stop != NULL) udx->driver->stop(udx);
+  if (udx->on_idle != NULL) udx->on_idle(udx);
+}
+
+void
+udx__defer (udx_t *udx) {
+  if (udx->depth > 0 || udx->deferred) return;
+  udx->deferred = 1;
+  udx->driver->defer(udx);
+}
+
+/* ---- entry points ---- */
+
+static void
+instance_enter (udx_t *udx) {
+  udx->depth++;
+  udx->now = udx->driver->now(udx);
+}
+
+static int
+instance_busy (udx_t *udx) {
+  return !udx__list_empty(&udx->touched) || !udx__list_empty(&udx->dirty) || !udx__list_empty(&udx->send_done);
+}
+
+static void
+instance_leave (udx_t *udx, int finalizes) {
+  for (int round = 0; round < ROUNDS_MAX && instance_busy(udx); round++) {
+    udx_link_t touched;
+    udx__list_take(&touched, &udx->touched);
+    while (!udx__list_empty(&touched)) {
+      udx_stream_t *stream = UDX__OWNER(udx_stream_t, touched, touched.next);
+      udx__list_remove(&stream->touched);
+      udx__stream_settle(stream);
+    }
+    if (!udx__list_empty(&udx->dirty)) udx__transmit_all(udx);
+    udx__sends_report(udx);
+  }
+  udx->depth--;
+  if (udx->depth > 0) return;
+  if (instance_busy(udx) || (!finalizes && !udx__list_empty(&udx->closing))) udx__defer(udx);
+
+  /* a deadline that moved back is found out when it comes */
+  uint64_t first = udx->timers.count == 0 ? UDX_NEVER : udx->timers.entries[0]->timer_key;
+  if (first < udx->timers.armed) {
+    udx->timers.armed = first;
+    udx->driver->arm(udx, first);
+  }
+}
+
+void
+udx_driver_receive (udx_socket_t *socket, const udx_received_t *batch, unsigned int count) {
+  udx_t *udx = socket->udx;
+  instance_enter(udx);
+  for (unsigned int i = 0; i < count && !(socket->status & UDX_SOCKET_CLOSED); i++) {
+    const udx_received_t *received = &batch[i];
+    if (received->segment_size == 0 || received->length <= received->segment_size) {
+      udx__receive_datagram(socket, received->data, received->length, received->from);
+      continue;
+    }
+    size_t offset = 0;
+    while (offset < received->length && !(socket->status & UDX_SOCKET_CLOSED)) {
+      size_t length = received->length - offset;
+      if (length > received->segment_size) length = received->segment_size;
+      udx__receive_datagram(socket, received->data + offset, length, received->from);
+      offset += length;
+    }
+  }
+  /* relayed packets still point into the driver's buffers */
+  udx__transmit_flush_batch(udx);
+  instance_leave(udx, 0);
+}
+
+void
+udx_driver_writable (udx_socket_t *socket) {
+  udx_t *udx = socket->udx;
+  if (socket->status & UDX_SOCKET_CLOSED) return;
+  instance_enter(udx);
+  socket->blocked = 0;
+  udx__mark_dirty(socket);
+  instance_leave(udx, 0);
+}
+
+void
+udx_driver_tick (udx_t *udx) {
+  if (udx->refs == 0) return;
+  instance_enter(udx);
+  uint64_t now = udx->now;
+  udx->timers.armed = UDX_NEVER;
+  /* a stream that is due again at once waits for the next tick */
+  uint32_t limit = udx->timers.count;
+  udx_stream_t *stream;
+  while (limit-- > 0 && (stream = udx__timers_pop(&udx->timers, now)) != NULL) {
+    uint64_t at = udx__stream_deadline(stream);
+    if (at > now) {
+      udx__timer_at_most(stream, at);
+      limit++;
+    } else {
+      udx__stream_timeout(stream, now);
+    }
+  }
+  instance_leave(udx, 0);
+}
+
+void
+udx_driver_flush (udx_t *udx) {
+  if (udx->refs == 0) return;
+  udx->deferred = 0;
+  instance_enter(udx);
+  instance_leave(udx, 1);
+
+  /* nothing of the engine is on the stack any more: closed streams may go */
+  udx_link_t closing;
+  udx__list_take(&closing, &udx->closing);
+  while (!udx__list_empty(&closing)) {
+    udx_stream_t *stream = UDX__OWNER(udx_stream_t, link, closing.next);
+    udx__list_remove(&stream->link);
+    if (stream->on_finalize != NULL) stream->on_finalize(stream);
+    udx__unref(udx);
+    /* the last one: the instance may be gone */
+    if (udx__list_empty(&closing)) return;
+  }
+}
+
+void
+udx_driver_socket_closed (udx_socket_t *socket) {
+  udx_t *udx = socket->udx;
+  udx__sends_report(udx);
+  if (socket->on_close != NULL) socket->on_close(socket);
+  udx__unref(udx);
+}
+
+void
+udx_teardown (udx_t *udx) {
+  if (udx->teardown) return;
+  udx->teardown = 1;
+  while (!udx__list_empty(&udx->streams)) {
+    udx_stream_t *stream = UDX__OWNER(udx_stream_t, link, udx->streams.next);
+    (void) udx_stream_destroy(stream);
+  }
+  while (!udx__list_empty(&udx->sockets)) {
+    udx_socket_t *socket = UDX__OWNER(udx_socket_t, link, udx->sockets.next);
+    if (udx_socket_close(socket)) break;
+  }
+}
