@@ -8,7 +8,7 @@ import XCTest
 @testable import RPC
 
 /// over whole networks: queries, commits and stores of many nodes on virtual time.
-final class DiscoveryTests: XCTestCase {
+final class StorageNetworkTests: XCTestCase {
   /// A network of persistent nodes, each on its own virtual host, and who came later.
   private final class Net {
     let network: TestNetwork
