@@ -5,7 +5,12 @@ import Environment
 extension SwarmCore {
   /// Starts as many dials as the limits allow (section 6.3).
   func drain() {
-    guard !isDraining, !isSuspended, !isDestroyed else { return }
+    guard !isSuspended, !isDestroyed else { return }
+    guard !isDraining else {
+      // Called from a callback of the application: look again afterwards instead of nesting.
+      needsDrain = true
+      return
+    }
     isDraining = true
     for peer in explicit {
       guard connecting < maxParallel else { break }
@@ -21,7 +26,12 @@ extension SwarmCore {
       dial(peer)
     }
     isDraining = false
-    if connecting == 0 { completeFlushesIfStalled() }
+    if needsDrain {
+      needsDrain = false
+      drain()
+    } else if connecting == 0 {
+      completeFlushesIfStalled()
+    }
   }
 
   func dial(_ peer: PeerInfo) {

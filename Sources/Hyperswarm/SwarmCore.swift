@@ -53,6 +53,7 @@ package final class SwarmCore<DHT: SwarmDHT> {
   var queue = ShuffledPriorityQueue<Bytes32, PeerInfo>()
   let timers: RetryTimers
   var isDraining = false
+  var needsDrain = false
 
   // MARK: Firewall
 

@@ -173,6 +173,20 @@ final class ExplicitPeerTests: XCTestCase {
     XCTAssertEqual(client.core.connections.count, 7, "explicit ones ignore the limit")
   }
 
+  func testSW_52_joinPeerFromACallbackIsDialled() throws {
+    let world = FakeWorld()
+    let servers = (0..<2).map { _ in TestSwarm(world) }
+    for server in servers { try server.join(topic(1), client: false) }
+    world.advance(by: 100)
+    let client = TestSwarm(world) { $0.maxPeers = 1 }
+    client.core.onAttempt = { [weak client] attempt in
+      if attempt.stage == .started { client?.core.joinPeer(servers[1].key) }
+    }
+    client.core.joinPeer(servers[0].key)
+    world.advance(by: 100)
+    XCTAssertEqual(client.openKeys, Set(servers.map(\.key)))
+  }
+
   // MARK: 53
 
   func testSW_53_joinPeerThenFlushResolves() {
