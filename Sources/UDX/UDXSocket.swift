@@ -1,0 +1,195 @@
+import CUDX
+import CompactEncoding
+import Environment
+
+#if canImport(Darwin)
+  import Darwin
+#elseif canImport(Musl)
+  import Musl
+#else
+  import Glibc
+#endif
+
+/// A UDP socket of a C transport instance. The C socket exists from `bind` until its close callback and holds this
+/// object for that time.
+package final class UDXSocket: DatagramSocket {
+  package var onMessage: ((UnsafeRawBufferPointer, Endpoint) -> Void)?
+  package var onIdle: (() -> Void)?
+  package private(set) var localEndpoint: Endpoint?
+  package private(set) var isClosed = false
+  package private(set) var streamCount = 0
+  /// Datagrams dropped here: sent after close, too long, or with a full queue.
+  package private(set) var droppedSends: UInt64 = 0
+
+  let environment: UVEnvironment
+  private(set) var handle: UnsafeMutablePointer<udx_socket_t>?
+  private var isClosing = false
+  private var isHandleClosing = false
+  private var closeCallbacks: [() -> Void] = []
+
+  init(environment: UVEnvironment) { self.environment = environment }
+
+  // MARK: Binding
+
+  package func bind(host: IPv4Address, port: UInt16) throws(TransportError) {
+    guard handle == nil, !isClosing else { throw .invalid }
+    let socket = UnsafeMutablePointer<udx_socket_t>.allocate(capacity: 1)
+    socket.initialize(to: udx_socket_t())
+    var result = udx_socket_init(environment.udx, socket) { UDXSocket.handleClosed($0) }
+    guard result == 0 else {
+      socket.deallocate()
+      throw TransportError(uv: result)
+    }
+    handle = socket
+    // Held until the close callback.
+    socket.pointee.data = Unmanaged.passRetained(self).toOpaque()
+    result = Endpoint(host: host, port: port).withSocketAddress { udx_socket_bind(socket, $0, 0) }
+    if result == 0 {
+      result = udx_socket_recv_start(socket) { UDXSocket.received($0, $1, $2, $3) }
+    }
+    if result == 0, let bound = boundEndpoint(socket) {
+      localEndpoint = bound
+      return
+    }
+    // Its close callback finds that it is not the socket's handle any more.
+    handle = nil
+    udx_socket_close(socket)
+    throw TransportError(uv: result == 0 ? UV_EINVAL.rawValue : result)
+  }
+
+  private func boundEndpoint(_ socket: UnsafeMutablePointer<udx_socket_t>) -> Endpoint? {
+    var storage = sockaddr_storage()
+    var length = Int32(MemoryLayout<sockaddr_storage>.size)
+    return withUnsafeMutablePointer(to: &storage) { storage in
+      storage.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
+        udx_socket_getsockname(socket, address, &length) == 0 ? Endpoint(address) : nil
+      }
+    }
+  }
+
+  /// For streams: the C socket, bound to any port when `bind` was not called.
+  func boundHandle() throws(TransportError) -> UnsafeMutablePointer<udx_socket_t> {
+    if handle == nil { try bind(host: .any, port: 0) }
+    guard let handle, !isHandleClosing else { throw .invalid }
+    return handle
+  }
+
+  /// Sizes of the kernel's buffers in bytes as it reports them, `nil` before `bind`.
+  package var kernelBuffers: (send: Int32, receive: Int32)? {
+    guard let handle else { return nil }
+    var send: Int32 = 0
+    var receive: Int32 = 0
+    guard udx_socket_get_send_buffer_size(handle, &send) == 0, udx_socket_get_recv_buffer_size(handle, &receive) == 0
+    else { return nil }
+    return (send, receive)
+  }
+
+  // MARK: Datagrams
+
+  package func send(_ bytes: [UInt8], to destination: Endpoint, ttl: UInt8) {
+    guard !isClosing, !isClosed, bytes.count <= Limits.datagram, destination.port != 0,
+      let socket = try? boundHandle()
+    else {
+      droppedSends += 1
+      return
+    }
+    let pool = environment.pool
+    let block = pool.take(payload: bytes.count)
+    let request = block.initializeMemory(as: udx_socket_send_t.self, to: udx_socket_send_t())
+    let payload = block + RequestPool.headerSize
+    bytes.withUnsafeBytes { source in
+      if let base = source.baseAddress { payload.copyMemory(from: base, byteCount: source.count) }
+    }
+    var buffer = uv_buf_t(base: payload.assumingMemoryBound(to: CChar.self), len: bytes.count)
+    // The request remembers how big its block is; the environment outlives it.
+    request.pointee.data = UnsafeMutableRawPointer(bitPattern: bytes.count)
+    let result = destination.withSocketAddress { address in
+      udx_socket_send_ttl(request, socket, &buffer, 1, address, Int32(ttl)) { request, _ in
+        guard let request, let socket = request.pointee.socket, let context = socket.pointee.data else { return }
+        let size = Int(bitPattern: request.pointee.data)
+        Unmanaged<UDXSocket>.fromOpaque(context)._withUnsafeGuaranteedRef {
+          $0.environment.pool.giveBack(UnsafeMutableRawPointer(request), payload: size)
+        }
+      }
+    }
+    if result < 0 {
+      droppedSends += 1
+      pool.giveBack(block, payload: bytes.count)
+    }
+  }
+
+  private static func received(
+    _ socket: UnsafeMutablePointer<udx_socket_t>?, _ length: Int, _ buffer: UnsafePointer<uv_buf_t>?,
+    _ source: UnsafePointer<sockaddr>?
+  ) {
+    guard let context = socket?.pointee.data, length >= 0, let buffer, let endpoint = Endpoint(source) else { return }
+    let bytes = UnsafeRawBufferPointer(start: buffer.pointee.base, count: length)
+    Unmanaged<UDXSocket>.fromOpaque(context)._withUnsafeGuaranteedRef { $0.onMessage?(bytes, endpoint) }
+  }
+
+  // MARK: Streams
+
+  func streamJoined() { streamCount += 1 }
+
+  func streamLeft() {
+    streamCount -= 1
+    guard streamCount == 0 else { return }
+    onIdle?()
+    // The C stream may count until it is finalized, a moment later.
+    if isClosing, streamCount == 0 { environment.loop.defer { self.tryToClose() } }
+  }
+
+  /// A stream of this instance is gone for good.
+  func streamFinalized() {
+    if isClosing, streamCount == 0 { tryToClose() }
+  }
+
+  // MARK: Closing
+
+  package func close(_ completion: (() -> Void)?) {
+    if let completion { closeCallbacks.append(completion) }
+    guard !isClosed else { return reportClosed() }
+    isClosing = true
+    tryToClose()
+  }
+
+  private func tryToClose() {
+    guard !isClosed, !isHandleClosing, streamCount == 0 else { return }
+    if handle == nil { finish() } else { closeHandle() }
+  }
+
+  private func closeHandle() {
+    guard let handle, !isHandleClosing else { return }
+    // EBUSY: a stream has not let go yet and will call again from its finalize callback.
+    if udx_socket_close(handle) == 0 { isHandleClosing = true }
+  }
+
+  private static func handleClosed(_ socket: UnsafeMutablePointer<udx_socket_t>?) {
+    guard let socket, let context = socket.pointee.data else { return }
+    let this = Unmanaged<UDXSocket>.fromOpaque(context).takeRetainedValue()
+    // Teardown of the instance closes sockets, too. A socket that failed to bind has let go of its handle before.
+    if this.handle == socket {
+      this.handle = nil
+      this.finish()
+    }
+    // Requests are called back before; nothing in C refers to the socket any more.
+    socket.deallocate()
+  }
+
+  private func finish() {
+    guard !isClosed else { return }
+    isClosing = true
+    isClosed = true
+    localEndpoint = nil
+    onMessage = nil
+    onIdle = nil
+    reportClosed()
+  }
+
+  private func reportClosed() {
+    guard !closeCallbacks.isEmpty else { return }
+    let callbacks = closeCallbacks
+    closeCallbacks = []
+    environment.loop.defer { for callback in callbacks { callback() } }
+  }
+}

@@ -1,0 +1,345 @@
+import CUDX
+import CompactEncoding
+import Environment
+
+/// A transport stream of a C instance. The C stream exists from `init` until its finalize callback and holds this
+/// object for that time: whoever makes a stream destroys it or sees it end.
+///
+/// Until somebody sets `onData` the bytes that arrive are kept, up to the advertised window, and delivered then.
+package final class UDXStream: TransportStream {
+  package let localID: UInt32
+  package var firewall: ((any DatagramSocket, Endpoint) -> Bool)?
+  package var onData: ((UnsafeRawBufferPointer) -> Void)? { didSet { readingChanged() } }
+  package var onEnd: (() -> Void)? { didSet { readingChanged() } }
+  package var onDrain: (() -> Void)?
+  package var onMessage: ((UnsafeRawBufferPointer) -> Void)?
+  package var onClose: ((TransportStreamError?) -> Void)?
+
+  package private(set) var remote: Endpoint?
+  package private(set) var isConnected = false
+  package private(set) var isClosed = false
+  package var socket: (any DatagramSocket)? { udxSocket }
+
+  let environment: UVEnvironment
+  /// `nil` when the C stream could not be made, and after it is gone.
+  private var handle: UnsafeMutablePointer<udx_stream_t>?
+  private var udxSocket: UDXSocket?
+  private var sockets: [UDXSocket] = []  // all that the stream used: finalize tells them
+  private var isPaused = false
+  private var isReading = false
+  private var isReadingCheckDue = false
+  private var hasEnded = false
+  private var isEndDue = false
+  private var closeError: TransportStreamError?
+  private var remoteChanges: [() -> Void] = []
+  private var finalStatistics: TransportStatistics?
+
+  init(environment: UVEnvironment, localID: UInt32) {
+    self.environment = environment
+    self.localID = localID
+    let stream = UnsafeMutablePointer<udx_stream_t>.allocate(capacity: 1)
+    stream.initialize(to: udx_stream_t())
+    let result = udx_stream_init(
+      environment.udx, stream, localID, { UDXStream.closed($0, $1) }, { UDXStream.finalized($0) })
+    guard result == 0 else {
+      stream.deallocate()
+      return
+    }
+    handle = stream
+    // Held until the finalize callback.
+    stream.pointee.data = Unmanaged.passRetained(self).toOpaque()
+    udx_stream_firewall(stream) { UDXStream.asked($0, $1, $2) }
+    udx_stream_recv_start(stream) { UDXStream.messageReceived($0, $1, $2) }
+    udx_stream_write_resume(stream) { UDXStream.drained($0) }
+    // Started and stopped, so that what arrives is kept instead of discarded.
+    udx_stream_read_start(stream) { UDXStream.received($0, $1, $2) }
+    udx_stream_read_stop(stream)
+  }
+
+  // MARK: Connecting
+
+  package func connect(
+    socket: any DatagramSocket, remoteID: UInt32, to remote: Endpoint
+  ) throws(TransportError) {
+    guard let handle, !isClosed, let socket = socket as? UDXSocket, remote.port != 0 else { throw .invalid }
+    let socketHandle = try socket.boundHandle()
+    let result = remote.withSocketAddress { udx_stream_connect(handle, socketHandle, remoteID, $0) }
+    guard result == 0 else { throw TransportError(uv: result) }
+    isConnected = true
+    self.remote = remote
+    attach(socket)
+    if isEndDue {
+      isEndDue = false
+      end()
+    }
+  }
+
+  package func changeRemote(
+    socket: any DatagramSocket, remoteID: UInt32, to remote: Endpoint, _ completion: @escaping () -> Void
+  ) throws(TransportError) {
+    guard let handle, isConnected, !isClosed, let socket = socket as? UDXSocket, remote.port != 0 else {
+      throw .invalid
+    }
+    let socketHandle = try socket.boundHandle()
+    let result = remote.withSocketAddress {
+      udx_stream_change_remote(handle, socketHandle, remoteID, $0) { UDXStream.remoteChanged($0) }
+    }
+    guard result >= 0 else { throw TransportError(uv: result) }
+    self.remote = remote
+    if udxSocket !== socket {
+      let old = udxSocket
+      attach(socket)
+      old?.streamLeft()
+    }
+    remoteChanges.append(completion)
+    if result == 1 { remoteChanged() }
+  }
+
+  private func attach(_ socket: UDXSocket) {
+    udxSocket = socket
+    if !sockets.contains(where: { $0 === socket }) { sockets.append(socket) }
+    socket.streamJoined()
+  }
+
+  private func remoteChanged() {
+    let completions = remoteChanges
+    remoteChanges = []
+    for completion in completions { completion() }
+  }
+
+  package func relay(to other: any TransportStream) throws(TransportError) {
+    guard let handle, !isClosed, let other = (other as? UDXStream)?.handle else { throw .invalid }
+    let result = udx_stream_relay_to(handle, other)
+    guard result == 0 else { throw TransportError(uv: result) }
+  }
+
+  // MARK: Sending
+
+  @discardableResult
+  package func write(_ buffer: OwnedBuffer, _ onAcknowledged: ((Bool) -> Void)?) -> Bool {
+    guard let handle, !isClosed, !hasEnded, !isEndDue else {
+      refuse(onAcknowledged)
+      return true
+    }
+    let block = environment.pool.take(payload: 0)
+    let request = block.bindMemory(to: udx_stream_write_t.self, capacity: 1)
+    let context = (block + RequestPool.headerSize).initializeMemory(
+      as: WriteContext.self, to: WriteContext(buffer: buffer, onAcknowledged: onAcknowledged))
+    request.pointee.data = UnsafeMutableRawPointer(context)
+    var bytes = uv_buf_t(base: buffer.base.assumingMemoryBound(to: CChar.self), len: buffer.count)
+    let result = udx_stream_write(request, handle, &bytes, 1) { UDXStream.acknowledged($0, $1, $2) }
+    guard result >= 0 else {
+      context.deinitialize(count: 1)
+      environment.pool.giveBack(block, payload: 0)
+      refuse(onAcknowledged)
+      return true
+    }
+    return result != 0
+  }
+
+  private func refuse(_ onAcknowledged: ((Bool) -> Void)?) {
+    guard let onAcknowledged else { return }
+    environment.loop.defer { onAcknowledged(false) }
+  }
+
+  package func end() {
+    guard let handle, !isClosed, !hasEnded else { return }
+    guard isConnected else {
+      isEndDue = true
+      return
+    }
+    hasEnded = true
+    let block = environment.pool.take(payload: 0)
+    let request = block.bindMemory(to: udx_stream_write_t.self, capacity: 1)
+    let context = (block + RequestPool.headerSize).initializeMemory(as: WriteContext.self, to: WriteContext())
+    request.pointee.data = UnsafeMutableRawPointer(context)
+    let result = udx_stream_write_end(request, handle, nil, 0) { UDXStream.acknowledged($0, $1, $2) }
+    if result < 0 {
+      context.deinitialize(count: 1)
+      environment.pool.giveBack(block, payload: 0)
+    }
+  }
+
+  package func sendMessage(_ bytes: [UInt8]) {
+    guard let handle, !isClosed, isConnected, bytes.count <= Limits.datagram else { return }
+    let block = environment.pool.take(payload: bytes.count)
+    let request = block.initializeMemory(as: udx_stream_send_t.self, to: udx_stream_send_t())
+    let payload = block + RequestPool.headerSize
+    bytes.withUnsafeBytes { source in
+      if let base = source.baseAddress { payload.copyMemory(from: base, byteCount: source.count) }
+    }
+    var buffer = uv_buf_t(base: payload.assumingMemoryBound(to: CChar.self), len: bytes.count)
+    request.pointee.data = UnsafeMutableRawPointer(bitPattern: bytes.count)
+    let result = udx_stream_send(request, handle, &buffer, 1) { request, _ in
+      guard let request, let context = request.pointee.stream?.pointee.data else { return }
+      let size = Int(bitPattern: request.pointee.data)
+      Unmanaged<UDXStream>.fromOpaque(context)._withUnsafeGuaranteedRef {
+        $0.environment.pool.giveBack(UnsafeMutableRawPointer(request), payload: size)
+      }
+    }
+    if result < 0 { environment.pool.giveBack(block, payload: bytes.count) }
+  }
+
+  package func destroy() {
+    guard !isClosed else { return }
+    guard let handle else {
+      // There never was a C stream.
+      isClosed = true
+      environment.loop.defer { self.finish() }
+      return
+    }
+    udx_stream_destroy(handle)
+  }
+
+  // MARK: Receiving
+
+  package func pauseReading() {
+    isPaused = true
+    updateReading()
+  }
+
+  package func resumeReading() {
+    isPaused = false
+    readingChanged()
+  }
+
+  /// Reading starts in the next turn: setting a callback must not call it.
+  private func readingChanged() {
+    guard !isClosed, wantsReading != isReading, !isReadingCheckDue else { return }
+    if !wantsReading { return updateReading() }
+    isReadingCheckDue = true
+    environment.loop.defer {
+      self.isReadingCheckDue = false
+      self.updateReading()
+    }
+  }
+
+  private var wantsReading: Bool { !isPaused && (onData != nil || onEnd != nil) }
+
+  private func updateReading() {
+    guard let handle, !isClosed, wantsReading != isReading else { return }
+    isReading = wantsReading
+    if isReading {
+      udx_stream_read_start(handle) { UDXStream.received($0, $1, $2) }
+    } else {
+      udx_stream_read_stop(handle)
+    }
+  }
+
+  package var statistics: TransportStatistics {
+    guard let handle else { return finalStatistics ?? TransportStatistics() }
+    var result = TransportStatistics()
+    result.roundTripTime = handle.pointee.srtt
+    result.mtu = handle.pointee.mtu
+    result.congestionWindow = handle.pointee.cwnd
+    result.bytesInFlight = handle.pointee.inflight
+    result.bytesReceived = handle.pointee.bytes_rx
+    result.bytesSent = handle.pointee.bytes_tx
+    result.packetsReceived = handle.pointee.packets_rx
+    result.packetsSent = handle.pointee.packets_tx
+    result.retransmissions = UInt64(handle.pointee.retransmit_count)
+    result.timeouts = UInt64(handle.pointee.rto_count)
+    result.fastRecoveries = UInt64(handle.pointee.fast_recovery_count)
+    return result
+  }
+
+  // MARK: Callbacks from C
+
+  @inline(__always)
+  private static func with(_ stream: UnsafeMutablePointer<udx_stream_t>?, _ body: (UDXStream) -> Void) {
+    guard let context = stream?.pointee.data else { return }
+    Unmanaged<UDXStream>.fromOpaque(context)._withUnsafeGuaranteedRef(body)
+  }
+
+  private static func received(
+    _ stream: UnsafeMutablePointer<udx_stream_t>?, _ length: Int, _ buffer: UnsafePointer<uv_buf_t>?
+  ) {
+    with(stream) { this in
+      if length > 0, let buffer {
+        this.onData?(UnsafeRawBufferPointer(start: buffer.pointee.base, count: length))
+      } else if length < 0 {
+        this.onEnd?()
+      }
+    }
+  }
+
+  private static func messageReceived(
+    _ stream: UnsafeMutablePointer<udx_stream_t>?, _ length: Int, _ buffer: UnsafePointer<uv_buf_t>?
+  ) {
+    guard length >= 0, let buffer else { return }
+    with(stream) { $0.onMessage?(UnsafeRawBufferPointer(start: buffer.pointee.base, count: length)) }
+  }
+
+  private static func drained(_ stream: UnsafeMutablePointer<udx_stream_t>?) { with(stream) { $0.onDrain?() } }
+
+  private static func remoteChanged(_ stream: UnsafeMutablePointer<udx_stream_t>?) {
+    with(stream) { $0.remoteChanged() }
+  }
+
+  /// Non-zero drops the packet.
+  private static func asked(
+    _ stream: UnsafeMutablePointer<udx_stream_t>?, _ socket: UnsafeMutablePointer<udx_socket_t>?,
+    _ source: UnsafePointer<sockaddr>?
+  ) -> Int32 {
+    guard let context = stream?.pointee.data, let socketContext = socket?.pointee.data,
+      let endpoint = Endpoint(source)
+    else { return 1 }
+    let socket = Unmanaged<UDXSocket>.fromOpaque(socketContext).takeUnretainedValue()
+    let this = Unmanaged<UDXStream>.fromOpaque(context).takeUnretainedValue()
+    return this.firewall?(socket, endpoint) ?? true ? 0 : 1
+  }
+
+  private static func acknowledged(
+    _ request: UnsafeMutablePointer<udx_stream_write_t>?, _ status: Int32, _ unordered: Int32
+  ) {
+    guard let request, let data = request.pointee.data else { return }
+    let contextPointer = data.assumingMemoryBound(to: WriteContext.self)
+    let context = contextPointer.move()
+    with(request.pointee.stream) {
+      $0.environment.pool.giveBack(UnsafeMutableRawPointer(request), payload: 0)
+      context.onAcknowledged?(status == 0)
+    }
+  }
+
+  /// First of the closing callbacks: the stream has left the tables.
+  private static func closed(_ stream: UnsafeMutablePointer<udx_stream_t>?, _ status: Int32) {
+    with(stream) { this in
+      this.isClosed = true
+      this.isConnected = false
+      switch status {
+      case 0: this.closeError = nil
+      case UV_ECONNRESET.rawValue: this.closeError = .reset
+      case UV_ETIMEDOUT.rawValue: this.closeError = .timedOut
+      default: this.closeError = .other(status)
+      }
+    }
+  }
+
+  /// Last of them: all writes have been called back, the memory may go.
+  private static func finalized(_ stream: UnsafeMutablePointer<udx_stream_t>?) {
+    guard let stream, let context = stream.pointee.data else { return }
+    let this = Unmanaged<UDXStream>.fromOpaque(context).takeRetainedValue()
+    this.finalStatistics = this.statistics
+    this.handle = nil
+    stream.deallocate()
+    this.finish()
+  }
+
+  private func finish() {
+    isClosed = true
+    isConnected = false
+    let callback = onClose
+    firewall = nil
+    onData = nil
+    onEnd = nil
+    onDrain = nil
+    onMessage = nil
+    onClose = nil
+    remoteChanges = []
+    udxSocket?.streamLeft()
+    let used = sockets
+    sockets = []
+    for socket in used { socket.streamFinalized() }
+    callback?(closeError)
+  }
+}
