@@ -1,3 +1,4 @@
+import CLibuv
 import CompactEncoding
 import Environment
 import EventLoop
@@ -104,7 +105,7 @@ final class UDXSocketTests: XCTestCase {
     a.write(OwnedBuffer([UInt8](repeating: 0, count: 100_000))) { log.append("write \($0)") }
     pair.a.close {
       log.append("environment A")
-      XCTAssertThrowsError(try UDXSocket(environment: pair.a).bind(host: .loopback, port: 0))
+      XCTAssertNil(try? UDXSocket(environment: pair.a).bind(host: .loopback, port: 0))
       pair.b.close {
         log.append("environment B")
         pair.finish()

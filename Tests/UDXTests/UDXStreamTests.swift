@@ -120,7 +120,7 @@ final class UDXStreamTests: XCTestCase {
       XCTAssertTrue(socket === pair.socketB)
       asked.append(source)
       if asked.count < 3 { return false }
-      XCTAssertNoThrow(try b.connect(socket: socket, remoteID: 10, to: source))
+      XCTAssertNotNil(try? b.connect(socket: socket, remoteID: 10, to: source))
       return true
     }
     b.onData = { received += Array($0) }
@@ -294,7 +294,7 @@ final class UDXStreamTests: XCTestCase {
             open -= 1
             if open == 0 {
               rounds += 1
-              if rounds < 10 { XCTAssertNoThrow(try round()) } else { pair.finish() }
+              if rounds < 10 { XCTAssertNotNil(try? round()) } else { pair.finish() }
             }
           }
         }

@@ -1,0 +1,157 @@
+import EventLoop
+import RPC
+import SecretStream
+
+extension HyperDHT {
+  /// How to make a node.
+  public struct Options: Sendable {
+    /// Where to enter the network, as `host:port`, `name:port` or `address@name:port`. `nil` is the public network, an
+    /// empty list makes an isolated node.
+    public var bootstrap: [String]?
+    /// Nodes that are known to be there.
+    public var nodes: [Endpoint] = []
+    /// First port tried for incoming traffic, then the next four, then (with `anyPort`) any. 0 is any.
+    public var port: UInt16 = DHTOptions.defaultPort
+    public var anyPort = true
+    /// Address to bind to.
+    public var host: IPv4Address = .any
+    /// Identity of connections and servers that are given none; `nil` draws a fresh one.
+    public var keyPair: KeyPair?
+    /// Milliseconds without a write after which a connection sends an empty message; 0 is off.
+    public var connectionKeepAlive: UInt64 = 5000
+    /// `false` makes a permanent node at once, `true` never, `nil` once it has proved reachable for a while.
+    public var isEphemeral: Bool?
+    /// `false` takes the node to be reachable from the start: for servers with a public address.
+    public var isFirewalled = true
+    /// The node's public address where there is nobody to ask: the first node of a network.
+    public var knownAddress: Endpoint?
+    /// Milliseconds between hole punches that need many sockets.
+    public var randomPunchInterval: UInt64 = 20_000
+    /// The loop to live on; `nil` is a thread of its own.
+    public var loop: UVEventLoop?
+
+    public init(bootstrap: [String]? = nil, port: UInt16 = 49_737, host: IPv4Address = .any, keyPair: KeyPair? = nil) {
+      self.bootstrap = bootstrap
+      self.port = port
+      self.host = host
+      self.keyPair = keyPair
+    }
+
+    /// A node that is the first of its network, reachable under `host`, which is bound to, and `port`.
+    public static func bootstrapper(host: IPv4Address, port: UInt16) -> Options {
+      var options = Options(bootstrap: [], port: port, host: host)
+      options.anyPort = false
+      options.isEphemeral = false
+      options.isFirewalled = false
+      options.knownAddress = Endpoint(host: host, port: port)
+      return options
+    }
+  }
+
+  /// How to connect to one peer.
+  public struct ConnectOptions: Sendable {
+    /// Our identity; `nil` is the node's.
+    public var keyPair: KeyPair?
+    /// Nodes that are known to route to the peer, tried first.
+    public var relayAddresses: [Endpoint] = []
+    /// Tell the peer our local addresses, and try its local ones.
+    public var localConnection = true
+    /// Overall time in milliseconds, 0 is none.
+    public var deadline: UInt64 = 0
+
+    public init() {}
+  }
+
+  /// Who asks to connect.
+  public struct IncomingPeer: Hashable, Sendable {
+    /// Proved only when the connection stands; until then a replay of an old attempt is possible.
+    public var publicKey: Bytes32
+    public var address: Endpoint
+  }
+
+  /// How to listen.
+  public struct ServerOptions: Sendable {
+    /// Decides whether a peer may connect: `true` lets it in; everybody else gets no answer at all. `nil` lets everybody
+    /// in. A decision that takes more than 10 seconds is a no.
+    public var firewall: (@Sendable (IncomingPeer) async -> Bool)?
+    /// Tell clients our local addresses.
+    public var shareLocalAddress = true
+    /// `false`: only peers that need no hole punching get through.
+    public var allowsHolepunching = true
+    /// Milliseconds; `nil` is the node's value.
+    public var connectionKeepAlive: UInt64?
+
+    public init() {}
+  }
+}
+
+extension DHTOptions {
+  /// In a box because closures of the engine's options are not `Sendable`; nothing else holds this value.
+  fileprivate static func make(_ options: HyperDHT.Options) throws(DHTError) -> DHTOptions {
+    var result = DHTOptions(bootstrap: nil, host: options.host, port: options.port)
+    if let texts = options.bootstrap {
+      var nodes: [BootstrapNode] = []
+      for text in texts {
+        guard let node = BootstrapNode(text) else { throw .invalidAddress }
+        nodes.append(node)
+      }
+      result.bootstrap = nodes
+    }
+    result.nodes = options.nodes
+    result.anyPort = options.anyPort
+    result.keyPair = options.keyPair
+    result.connectionKeepAlive = options.connectionKeepAlive
+    result.ephemeral = options.isEphemeral
+    result.firewalled = options.isFirewalled
+    result.knownAddress = options.knownAddress
+    result.randomPunchInterval = options.randomPunchInterval
+    return result
+  }
+}
+
+extension LoopBound where Value == DHTOptions {
+  package init(_ options: HyperDHT.Options) throws(DHTError) { self.init(try DHTOptions.make(options)) }
+}
+
+extension ConnectOptions {
+  init(_ options: HyperDHT.ConnectOptions) {
+    self.init()
+    keyPair = options.keyPair
+    relayAddresses = options.relayAddresses
+    localConnection = options.localConnection
+    deadline = options.deadline
+  }
+}
+
+extension DHTError {
+  private static let byCode: [String: DHTError] = {
+    let plain: [DHTError] = [
+      .peerNotFound, .peerConnectionFailed, .serverIncompatible, .badHandshakeReply, .badHolepunchReply,
+      .handshakeUnfinished, .handshakeInvalid, .holepunchInvalid, .holepunchProbeTimeout,
+      .holepunchDoubleRandomizedNATs, .remoteNotHolepunching, .remoteNotHolepunchable, .relayAborted,
+      .duplicateConnection, .streamNotConnected, .connectTimeout, .nodeDestroyed, .suspended, .requestTimeout,
+      .requestDestroyed, .ioSuspended,
+    ]
+    return Dictionary(uniqueKeysWithValues: plain.map { ($0.code, $0) })
+  }()
+
+  /// Back from the close reason of a stream that never opened.
+  package init(closing error: EncryptedStreamError?) {
+    guard let error else {
+      self = .requestDestroyed
+      return
+    }
+    guard case .failed(let code, let description) = error else {
+      self = .other("\(error.code): \(error.description)")
+      return
+    }
+    let text = description.hasPrefix("\(code): ") ? String(description.dropFirst(code.count + 2)) : description
+    switch code {
+    case "SERVER_ERROR": self = .serverError(text)
+    case "CANNOT_HOLEPUNCH": self = .cannotHolepunch(text)
+    case "HOLEPUNCH_ABORTED": self = .holepunchAborted(text)
+    case "REMOTE_ABORTED": self = .holepunchAborted(text)
+    default: self = DHTError.byCode[code] ?? .other(description)
+    }
+  }
+}
