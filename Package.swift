@@ -24,9 +24,14 @@ let package = Package(
     .target(name: "Environment", dependencies: ["CompactEncoding"]),
     .target(name: "SecretStream", dependencies: ["CompactEncoding", "CryptoPrimitives", "Environment", "CSodium"]),
     .target(name: "RPC", dependencies: ["CompactEncoding", "CryptoPrimitives", "Environment"]),
-    .target(name: "HyperDHT", dependencies: ["RPC", "SecretStream"]),
+    .target(name: "HyperDHT", dependencies: ["RPC", "SecretStream", "EventLoop", "UDX"]),
     .target(name: "Hyperswarm", dependencies: ["HyperDHT"]),
 
+    .target(
+      name: "CUDX", dependencies: ["CLibuv"], path: "Sources/CUDX",
+      cSettings: [.headerSearchPath("."), .define("_GNU_SOURCE")]),
+    .target(
+      name: "UDX", dependencies: ["CUDX", "CLibuv", "CompactEncoding", "CryptoPrimitives", "Environment", "EventLoop"]),
     .target(name: "EventLoop", dependencies: ["CompactEncoding", "Environment", "CLibuv"]),
 
     .target(name: "VectorSupport", path: "Tests/VectorSupport"),
@@ -35,6 +40,7 @@ let package = Package(
     .testTarget(name: "CryptoPrimitivesTests", dependencies: ["CryptoPrimitives", "VectorSupport"]),
     .testTarget(name: "HyperswarmTests", dependencies: ["Hyperswarm", "TestSupport", "VectorSupport"]),
     .testTarget(name: "HyperDHTTests", dependencies: ["HyperDHT", "TestSupport", "VectorSupport"]),
+    .testTarget(name: "UDXTests", dependencies: ["UDX"]),
     .testTarget(name: "EventLoopTests", dependencies: ["EventLoop"]),
     .testTarget(
       name: "SecretStreamTests",
