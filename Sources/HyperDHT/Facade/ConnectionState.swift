@@ -59,10 +59,11 @@ final class ConnectionState: @unchecked Sendable {
 
   private func received(_ bytes: UnsafeRawBufferPointer) {
     guard !isAbandoned else { return }
-    arrived.append([UInt8](unsafeUninitializedCapacity: bytes.count) { target, count in
-      UnsafeMutableRawBufferPointer(target).copyMemory(from: bytes)
-      count = bytes.count
-    })
+    arrived.append(
+      [UInt8](unsafeUninitializedCapacity: bytes.count) { target, count in
+        UnsafeMutableRawBufferPointer(target).copyMemory(from: bytes)
+        count = bytes.count
+      })
     arrivedBytes &+= bytes.count &+ FacadeLimits.messageCost
     if arrivedBytes >= FacadeLimits.readStep {
       deliver()

@@ -2,10 +2,11 @@
 @_exported import CryptoPrimitives
 import Environment
 import EventLoop
-@_exported import class EventLoop.UVEventLoop
 import RPC
 import SecretStream
 import UDX
+
+@_exported import class EventLoop.UVEventLoop
 
 /// A node of the HyperDHT network: finds peers by public key, whatever NAT they are behind, and connects to them with
 /// end-to-end encryption.

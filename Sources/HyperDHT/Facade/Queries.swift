@@ -68,7 +68,11 @@ extension HyperDHT {
   /// Who is announced under the topic, as the nodes' answers come in. Ends when the closest nodes were asked; letting go
   /// of the sequence ends the search. Up to 1024 answers wait to be read.
   public func lookup(_ topic: Bytes32) -> Events<LookupReply, DHTError> {
-    stream { $0.lookup(topic) } map: { HyperDHT.LookupReply($0) }
+    stream {
+      $0.lookup(topic)
+    } map: {
+      HyperDHT.LookupReply($0)
+    }
   }
 
   /// Which nodes hold an announcement of the server with this public key.
