@@ -258,6 +258,7 @@ typedef struct udx_flow_s {
   uint32_t advertised;  /* what the last packet said */
   uint32_t keepalive;   /* ms, 0 = off */
   uint8_t probes_unanswered;
+  uint8_t probe_soon;   /* the probe of an idle write: the next one follows after one RTO, not two */
   uint8_t poll_backoff;
   uint64_t probe_at;    /* zero-window probe */
   uint64_t keepalive_at;

@@ -43,6 +43,7 @@ udx__ack_process (udx_stream_t *stream, const udx_header_t *header, const uint8_
   udx__flow_update(stream, header);
 
   uint32_t old_una = flight->una;
+  int moving = stream->paths != NULL;
   if (udx__seq_diff(header->ack, old_una) <= 0 && sack_length == 0) return 1;
 
   ack_walk_t walk = {.stream = stream, .now = stream->udx->now};
@@ -55,7 +56,7 @@ udx__ack_process (udx_stream_t *stream, const udx_header_t *header, const uint8_
     }
     if (flight->sacked.count > 0) udx__intervals_trim(&flight->sacked, flight->una);
     stream->rate.ack_advanced = 1;
-    if (stream->paths != NULL) udx__paths_acked(stream);
+    if (moving) udx__paths_acked(stream);
   }
   for (size_t i = 0; i + 8 <= sack_length; i += 8) {
     uint32_t start = udx__get_u32(sack + i);
@@ -75,7 +76,8 @@ udx__ack_process (udx_stream_t *stream, const udx_header_t *header, const uint8_
   if (walk.progress > 0 || flight->una != old_una) {
     udx__recovery_update(stream, old_una, walk.now);
     udx__queue_flush_empty(stream);
-    return udx__queue_report(stream);
+    if (!udx__queue_report(stream)) return 0;
+    if (moving && stream->paths == NULL) return udx__path_changed(stream);
   }
   return 1;
 }

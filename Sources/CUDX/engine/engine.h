@@ -614,6 +614,9 @@ udx__path_for (udx_stream_t *stream, uint32_t seq, const udx_address_t **address
 void
 udx__paths_acked (udx_stream_t *stream);
 
+int
+udx__path_changed (udx_stream_t *stream);
+
 void
 udx__paths_free (udx_stream_t *stream);
 

@@ -65,10 +65,8 @@ udx__flow_update (udx_stream_t *stream, const udx_header_t *header) {
   flow->wl_ack = header->ack;
   if (header->window > flow->peer_window) udx__mark_ready(stream);
   flow->peer_window = header->window;
-  if (header->window > 0) {
-    flow->probe_at = UDX_NEVER;
-    flow->probes_unanswered = 0;
-  }
+  flow->probes_unanswered = 0;
+  if (header->window > 0) flow->probe_at = UDX_NEVER;
 }
 
 uint32_t
@@ -89,6 +87,7 @@ udx__flow_rearm (udx_stream_t *stream, int idle_write, uint64_t now) {
   if (flow->peer_window == 0 && udx__queue_has_unsent(stream)) {
     if (flow->probe_at == UDX_NEVER) {
       flow->probe_at = now + (idle_write ? 0 : stream->rtt.rto);
+      flow->probe_soon = idle_write != 0;
       udx__timer_at_most(stream, flow->probe_at);
     }
   } else {
@@ -107,7 +106,6 @@ udx__flow_timeout (udx_stream_t *stream, uint64_t now) {
     flow->probe_at = UDX_NEVER;
     if (flow->peer_window == 0 && udx__flight_span(stream) == 0 && udx__queue_has_unsent(stream)) {
       stream->zwp_count++;
-      int first = flow->probes_unanswered == 0;
       if (flow->probes_unanswered < UINT8_MAX) flow->probes_unanswered++;
       if (flow->probes_unanswered > UDX_ZWP_DATA_AFTER) {
         /* peers before 1.20.1 do not know heartbeats */
@@ -116,7 +114,8 @@ udx__flow_timeout (udx_stream_t *stream, uint64_t now) {
       } else {
         udx__owe_heartbeat(stream);
       }
-      flow->probe_at = now + (first ? 1 : 2) * (uint64_t) stream->rtt.rto;
+      flow->probe_at = now + (flow->probe_soon ? 1 : 2) * (uint64_t) stream->rtt.rto;
+      flow->probe_soon = 0;
       udx__timer_at_most(stream, flow->probe_at);
     }
   }

@@ -58,7 +58,7 @@ udx_stream_change_remote (udx_stream_t *stream, udx_socket_t *socket, uint32_t r
   }
   stream->remote = remote;
   stream->remote_id = remote_id;
-  stream->on_remote_changed = remote_changed_cb;
+  stream->on_remote_changed = outstanding ? remote_changed_cb : NULL; /* nothing to wait for: no callback */
   udx__mtu_reset(stream);
   return outstanding ? 0 : 1;
 }
@@ -81,6 +81,15 @@ udx__paths_acked (udx_stream_t *stream) {
     stream->paths = path->next;
     free(path);
   }
+}
+
+/* Everything sent to older remotes is acknowledged. 0 if the stream died in the callback. */
+int
+udx__path_changed (udx_stream_t *stream) {
+  udx_stream_remote_changed_cb cb = stream->on_remote_changed;
+  stream->on_remote_changed = NULL;
+  if (cb != NULL) cb(stream);
+  return !udx__stream_dead(stream);
 }
 
 void

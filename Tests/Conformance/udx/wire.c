@@ -231,6 +231,17 @@ data_and_sack (void) {
   CHECK_EQ(peer_count_seq(f.p, 1), 1); /* applied: never sent again */
 }
 
+/* Everything is sent again, one after another if the sender wants to see acknowledgements first. */
+static void
+none_was_acknowledged (uint32_t packets) {
+  for (uint32_t i = 0; i < packets; i++) {
+    CHECK_EQ(f.s.acks, 0);
+    WAIT(peer_count_seq(f.p, i) >= 2, 5000);
+    peer_send(f.p, 0, 1, i + 1, NULL, 0);
+  }
+  WAIT(f.s.acks == 1, 500);
+}
+
 static void
 reversed_block (void) {
   fixture_open(&f, true);
@@ -245,7 +256,7 @@ reversed_block (void) {
   WAIT(f.s.len == 4, 500);
   WAIT(ACKS(f.p) >= 1, 500);
   CHECK_EQ(f.s.acks, 0);
-  WAIT(peer_count_seq(f.p, 0) >= 2 && peer_count_seq(f.p, 1) >= 2 && peer_count_seq(f.p, 2) >= 2, 5000);
+  none_was_acknowledged(3);
 }
 
 static void
@@ -255,8 +266,7 @@ block_past_next (void) {
   WAIT(DATAS(f.p) == 2, 500);
   uint32_t b[] = {1, 5};
   peer_sack(f.p, 0, 0, b, 1);
-  WAIT(peer_count_seq(f.p, 0) >= 2 && peer_count_seq(f.p, 1) >= 2, 5000);
-  CHECK_EQ(f.s.acks, 0);
+  none_was_acknowledged(2);
 }
 
 static void
