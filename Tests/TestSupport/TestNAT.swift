@@ -73,5 +73,12 @@ package final class TestNAT {
     }
   }
 
+  /// Forgets all mappings, as after a restart; `forwards` stay.
+  package func reset() {
+    ports = [:]
+    inside = [:]
+    sentTo = [:]
+  }
+
   private func randomPort() -> UInt16 { UInt16(20_000 + network.random.next() % 40_000) }
 }
