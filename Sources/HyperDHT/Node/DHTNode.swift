@@ -220,6 +220,7 @@ package final class DHTNode {
     storage?.destroy()
     rawStreams.destroyAll()
     sockets.destroy()
+    localAddressValidator.destroy()
     rpc.destroy {
       self.isClosed = true
       self.onClose.notify(())

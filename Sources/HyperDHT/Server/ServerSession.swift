@@ -202,13 +202,10 @@ final class ServerSession {
     stream.onRemoteHeader = { [weak self] in self?.emit() }
     stream.onClose = { [weak self] _ in self?.die() }
     timer = node.environment.schedule(after: DHTLimits.phantomTimeout) { [weak self] in
-      guard let self, state == .attached else { return }
-      node.statistics.handshakes.phantoms += 1
-      die()
+      if let self, state == .attached { die() }
     }
     releasePuncher()
     stream.start(transport: raw, keys: keys)
-    server.scheduleClearing(self)
   }
 
   private func emit() {
@@ -221,6 +218,7 @@ final class ServerSession {
     self.stream = nil
     raw = nil
     server.settled(self)
+    server.scheduleClearing(self)
     server.onConnection?(stream)
   }
 
@@ -247,6 +245,7 @@ final class ServerSession {
   /// Ends the attempt and leaves the entry to the clearing timer.
   private func die() {
     guard state != .dead, state != .connected else { return }
+    if state == .attached { node.statistics.handshakes.phantoms += 1 }
     kill()
     server.settled(self)
     server.scheduleClearing(self)

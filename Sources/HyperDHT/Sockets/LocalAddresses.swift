@@ -15,7 +15,7 @@ enum LocalAddresses {
 /// Self-test of local addresses: which of them can receive at all. Results are kept for the node's lifetime.
 final class LocalAddressValidator {
   private enum Verdict {
-    case testing([() -> Void])
+    case testing([() -> Void], cancel: () -> Void)
     case usable
     case unusable
   }
@@ -34,28 +34,20 @@ final class LocalAddressValidator {
       isComplete = true
       completion(endpoints.filter { self?.isUsable($0.host) ?? false })
     }
+    let leave = {
+      open -= 1
+      finish()
+    }
     var seen: Set<IPv4Address> = []
     for host in endpoints.map(\.host) where seen.insert(host).inserted {
       switch verdicts[host] {
       case .usable, .unusable: continue
-      case .testing(let waiters):
+      case .testing(let waiters, let cancel):
         open += 1
-        verdicts[host] = .testing(
-          waiters + [
-            {
-              open -= 1
-              finish()
-            }
-          ])
+        verdicts[host] = .testing(waiters + [leave], cancel: cancel)
       case nil:
         open += 1
-        verdicts[host] = .testing([
-          {
-            open -= 1
-            finish()
-          }
-        ])
-        test(host)
+        test(host, leave)
       }
     }
     finish()
@@ -65,17 +57,25 @@ final class LocalAddressValidator {
     if case .usable = verdicts[host] { true } else { false }
   }
 
-  private func test(_ host: IPv4Address) {
+  /// Ends tests that are under way; their addresses count as unusable.
+  func destroy() {
+    for verdict in verdicts.values {
+      if case .testing(_, let cancel) = verdict { cancel() }
+    }
+  }
+
+  private func test(_ host: IPv4Address, _ waiter: @escaping () -> Void) {
     let socket = environment.makeSocket()
     var timer: (any ScheduledAction)?
     let settle = { [weak self, environment] (isUsable: Bool) in
-      guard let self, case .testing(let waiters) = verdicts[host] else { return }
+      guard let self, case .testing(let waiters, _) = verdicts[host] else { return }
       verdicts[host] = isUsable ? .usable : .unusable
       timer?.cancel()
       socket.onMessage = nil
       socket.close()
       environment.defer { for waiter in waiters { waiter() } }
     }
+    verdicts[host] = .testing([waiter], cancel: { settle(false) })
     do {
       try socket.bind(host: host, port: 0)
     } catch {
