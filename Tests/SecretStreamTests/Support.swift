@@ -142,6 +142,7 @@ final class PipeTransport: ByteTransport {
   private var unread: Int { inbound.reduce(0) { $0 + $1.count } }
   private var blockedWriter = false
 
+  @discardableResult
   func write(_ buffer: OwnedBuffer, _ onAcknowledged: ((Bool) -> Void)?) -> Bool {
     guard !isClosed, !hasEnded, let peer, !peer.isClosed else {
       environment.defer { onAcknowledged?(false) }
@@ -271,6 +272,11 @@ final class Recorder {
       events.append("message")
       messages.append(Array(bytes))
     }
+  }
+
+  func note(_ message: [UInt8]) {
+    events.append("message")
+    messages.append(message)
   }
 
   var texts: [String] { messages.map { String(decoding: $0, as: UTF8.self) } }

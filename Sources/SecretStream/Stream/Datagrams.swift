@@ -15,12 +15,12 @@ struct DatagramCipher {
     case replayed
   }
 
-  /// `start` is random; the first datagram carries the number after it.
-  init(keys: SessionKeys, start: UInt64) {
+  /// `start` is random; the first datagram carries the number after it. `next` sets the counter elsewhere, for tests.
+  init(keys: SessionKeys, start: UInt64, next: UInt64? = nil) {
     sendKey = keys.datagramSendKey
     receiveKey = keys.datagramReceiveKey
     firstCounter = start
-    counter = start
+    counter = next ?? start
   }
 
   /// `nil` when all 2^64 counters are used up.
