@@ -256,6 +256,11 @@ typedef struct {
   size_t len;
 } piece_t;
 
+static bool
+acknowledged (peer_t *at, uint32_t ack) {
+  return at && ACKS(at) && peer_last(at, (uint8_t) ~SACK, 0)->ack == ack;
+}
+
 static void
 session_role (const json_t *c, const char *role) {
   const char *other = strcmp(role, "a") == 0 ? "b" : "a";
@@ -356,8 +361,7 @@ session_role (const json_t *c, const char *role) {
   WAIT(s.messages.n == messages, 500);
   CHECK_EQ(s.eofs, other_ended ? 1 : 0);
   if (npieces && !reset) {
-    peer_t *at = ACKS(p) ? p : p2;
-    WAIT(at && ACKS(at) && peer_last(at, (uint8_t) ~SACK, 0)->ack == expected_ack, 1000);
+    WAIT(acknowledged(p, expected_ack) || acknowledged(p2, expected_ack), 1000);
   }
   size_t bytes_out = check_emitted(first_seq), bytes_in = 0;
   for (size_t i = 0; i < sent_count; i++) bytes_in += sent[i].len;
