@@ -163,9 +163,9 @@ package final class Query {
 
   private func advance() {
     guard state == .running, !isPaused, let node else { return }
-    while inFlight < (isSlowedDown ? RPCLimits.slowdownConcurrency : concurrency) + slowCount,
-      let candidate = frontier.popNearest()
-    {
+    if successes + errors >= concurrency { isSlowedDown = false }
+    let limit = isSlowedDown ? min(RPCLimits.slowdownConcurrency, concurrency) : concurrency
+    while inFlight < limit + slowCount, let candidate = frontier.popNearest() {
       guard isCloser(candidate.distance) else {
         // The frontier is sorted: nobody behind is nearer.
         frontier.removePending()
@@ -174,13 +174,7 @@ package final class Query {
       visit(candidate, node)
     }
     // After the first burst from a cache, a slow start until that much has come back.
-    if !isFromTable {
-      if successes + errors >= concurrency {
-        isSlowedDown = false
-      } else if successes + errors == 0 {
-        isSlowedDown = true
-      }
-    }
+    if !isFromTable, successes + errors == 0 { isSlowedDown = true }
     guard frontier.isEmpty, !isWaitingForUseful else { return }
     if !isFromTable, !options.onlySeeds, successes < RPCLimits.minimumCachedSuccesses {
       state = .opening
