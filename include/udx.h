@@ -244,8 +244,6 @@ struct udx_stream_s {
   udx_stream_t *relay_to;
   udx_link_t relays; /* streams that relay to this one */
   udx_link_t relay;
-  uint8_t closed_notified;
-  uint8_t settled;
 };
 
 struct udx_socket_send_s {

@@ -327,7 +327,7 @@ bbr_timeout (udx_stream_t *stream, uint64_t now) {
   bbr->full_bandwidth = 0;
   bbr->round_start = 1;
   bbr->packet_conservation = 1;
-  stream->cwnd = udx__max_u32(udx__in_flight(stream) + 1, 1);
+  stream->cwnd = udx__max_u32(udx__in_flight(stream) + 1, UDX_CWND_MIN);
 }
 
 const udx_congestion_ops_t udx__congestion_bbr = {

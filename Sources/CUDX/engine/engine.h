@@ -466,7 +466,7 @@ udx__mtu_lost (udx_stream_t *stream, udx_packet_t *packet, uint64_t now);
 
 /* The oldest packet timed out. */
 void
-udx__mtu_timeout (udx_stream_t *stream, const udx_packet_t *packet, uint64_t now);
+udx__mtu_timeout (udx_stream_t *stream, const udx_packet_t *packet);
 
 /* Back to the base size (change of remote). */
 void

@@ -81,6 +81,6 @@
 #define UDX_MTU_STEP 32
 #define UDX_MTU_PROBES 3
 #define UDX_MTU_RAISE_TIME (600 * (uint64_t) UDX_SECOND)
-#define UDX_MTU_BLACK_HOLE 2 /* timeouts in a row of the oldest packet before falling back to the base */
+#define UDX_MTU_BLACK_HOLE 3 /* timeouts in a row of the oldest packet before falling back to the base */
 
 #endif

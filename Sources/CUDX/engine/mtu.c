@@ -80,14 +80,16 @@ udx__mtu_lost (udx_stream_t *stream, udx_packet_t *packet, uint64_t now) {
 }
 
 void
-udx__mtu_timeout (udx_stream_t *stream, const udx_packet_t *packet, uint64_t now) {
+udx__mtu_timeout (udx_stream_t *stream, const udx_packet_t *packet) {
   udx_mtu_search_t *search = &stream->search;
   if (stream->mtu <= UDX_MTU_BASE || packet->length + udx__mtu_overhead(stream) <= UDX_MTU_BASE) return;
   if (++search->black_hole < UDX_MTU_BLACK_HOLE) return;
   search->black_hole = 0;
   stream->mtu = UDX_MTU_BASE;
-  search->probe_size = UDX_MTU_BASE;
-  mtu_complete(stream, now);
+  /* and the search begins anew */
+  search->state = UDX_MTU_SEARCHING;
+  search->probe_size = UDX_MTU_BASE + UDX_MTU_STEP;
+  search->probes = 0;
 }
 
 void

@@ -174,10 +174,8 @@ udx__recovery_update (udx_stream_t *stream, uint32_t old_una, uint64_t now) {
     recovery->state = UDX_RECOVERY_OPEN;
     stream->congestion->recovered(stream, now);
   }
-  if (advanced) {
-    recovery->backoff = 0;
-    recovery->stalled_since = now;
-  }
+  recovery->backoff = 0;
+  if (advanced) recovery->stalled_since = now;
   rack_detect(stream, now);
 
   if (una == stream->flight.nxt) {
@@ -236,7 +234,7 @@ rto_fire (udx_stream_t *stream, uint64_t now) {
   uint32_t una = stream->flight.una;
   uint32_t count = stream->flight.flying.count;
   uint32_t seq = stream->flight.flying.head;
-  udx__mtu_timeout(stream, oldest, now);
+  udx__mtu_timeout(stream, oldest);
   if (oldest->state == UDX_PACKET_LOST && oldest->timeouts < UINT8_MAX) oldest->timeouts++;
   while (count-- > 0) {
     udx_packet_t *packet = udx__packet_at(stream, seq);

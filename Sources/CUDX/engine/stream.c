@@ -341,6 +341,8 @@ udx__stream_settle (udx_stream_t *stream) {
   if ((stream->status & (UDX_STREAM_ENDING | UDX_STREAM_ENDED)) == UDX_STREAM_ENDING && !udx__queue_has_unsent(stream) &&
       stream->queue.head == NULL && udx__flight_span(stream) == 0) {
     stream->status |= UDX_STREAM_ENDED;
+    /* as the reference does (spec 2.5) */
+    if (!(stream->status & UDX_STREAM_ENDED_REMOTE)) udx__owe_ack(stream);
   }
   const int both = UDX_STREAM_ENDED | UDX_STREAM_ENDED_REMOTE;
   if ((stream->status & both) == both) {

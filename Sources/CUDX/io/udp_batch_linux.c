@@ -2,6 +2,10 @@
  * Linux: sendmmsg of UDP_SEGMENT (GSO) super-datagrams, recvmmsg with UDP_GRO. What the kernel or the
  * device cannot do is found out by trying and remembered; nothing but speed depends on it.
  */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+
 #include "udp.h"
 
 #ifdef __linux__

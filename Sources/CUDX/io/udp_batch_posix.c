@@ -1,4 +1,8 @@
 /* One system call per datagram: systems without the batched ones. */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+
 #include "udp.h"
 
 #ifndef __linux__

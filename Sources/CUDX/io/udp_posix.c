@@ -1,4 +1,8 @@
 /* Creation and options of UDP sockets. */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+
 #include <errno.h>
 #include <net/if.h>
 #include <netinet/ip.h>

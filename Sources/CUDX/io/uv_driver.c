@@ -4,6 +4,10 @@
  * All handles live in heap blocks of the driver, since libuv closes them later than the application may
  * free its structs.
  */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
