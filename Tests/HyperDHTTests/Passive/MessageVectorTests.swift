@@ -1,6 +1,7 @@
 import CompactEncoding
 import CryptoPrimitives
 import SecretStream
+import TestSupport
 import VectorSupport
 import XCTest
 
@@ -80,6 +81,55 @@ final class MessageVectorTests: XCTestCase {
     }
     report("message", counts["message"] ?? 0, expected: 166)
     report("message-decode", (counts["decoded"] ?? 0) + (counts["error"] ?? 0), expected: 85)
+  }
+
+  /// A-1, 7 and 8, over every message of the vectors: unknown flag bits and trailing bytes change nothing, and no
+  /// truncation or damaged byte does more than fail or decode to something else.
+  func testDHT_07_08_unknownFlagsTrailingBytesAndDamage() throws {
+    var damaged = 0
+    var random = SeededRandom(seed: 8)
+    func check<Message: CompactCodable & Equatable>(
+      _ test: JSON, _ type: Message.Type, flagsAt: Int?
+    ) throws {
+      let fields = Fields(test)
+      let bytes = try fields.bytes("hex")
+      let message = try CompactReader.decode(type, from: bytes)
+      XCTAssertEqual(try CompactReader.decode(type, from: bytes + random.bytes(20)), message, fields.id)
+      if let flagsAt {
+        // In the 3-byte form, with all upper bits set.
+        let flagged = bytes[..<flagsAt] + [0xfd, bytes[flagsAt], 0xff] + bytes[(flagsAt + 1)...]
+        XCTAssertEqual(try CompactReader.decode(type, from: Array(flagged)), message, fields.id)
+      }
+      for count in bytes.indices { _ = try? CompactReader.decode(type, from: Array(bytes[..<count])) }
+      for _ in 0..<50 {
+        var broken = bytes
+        broken[Int(random.next() % UInt64(broken.count))] = UInt8(truncatingIfNeeded: random.next())
+        if let other = try? CompactReader.decode(type, from: broken) {
+          XCTAssertEqual(try CompactReader.decode(type, from: other.encoded), other, fields.id)
+        }
+        damaged += 1
+      }
+    }
+    for test in try cases("message") {
+      switch test["message"] as? String {
+      case "handshake": try check(test, HandshakeMessage.self, flagsAt: 0)
+      case "noisePayload": try check(test, NoisePayload.self, flagsAt: 1)
+      case "holepunch": try check(test, HolepunchMessage.self, flagsAt: 0)
+      case "holepunchPayload": try check(test, HolepunchPayload.self, flagsAt: 0)
+      case "peer": try check(test, PeerRecord.self, flagsAt: nil)
+      case "lookupRawReply": try check(test, LookupReply.self, flagsAt: nil)
+      case "announce": try check(test, AnnounceMessage.self, flagsAt: 0)
+      case "mutableSignable": try check(test, MutableSignable.self, flagsAt: nil)
+      case "mutablePutRequest": try check(test, MutablePutRequest.self, flagsAt: nil)
+      case "mutableGetResponse": try check(test, MutableGetResponse.self, flagsAt: nil)
+      case "pluginRequest": try check(test, PluginRequest.self, flagsAt: nil)
+      case "relayPair": try check(test, RelayPairMessage.self, flagsAt: 0)
+      case "relayUnpair": try check(test, RelayUnpairMessage.self, flagsAt: 0)
+      default: break
+      }
+    }
+    print("hyperdht-messages: \(damaged) damaged messages")
+    XCTAssertGreaterThan(damaged, 7000)
   }
 
   /// The record list alone, without the bump that follows it in a reply.
