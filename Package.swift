@@ -25,7 +25,7 @@ let package = Package(
     .target(name: "SecretStream", dependencies: ["CompactEncoding", "CryptoPrimitives", "Environment", "CSodium"]),
     .target(name: "RPC", dependencies: ["CompactEncoding", "CryptoPrimitives", "Environment"]),
     .target(name: "HyperDHT", dependencies: ["RPC", "SecretStream", "EventLoop", "UDX"]),
-    .target(name: "Hyperswarm", dependencies: ["HyperDHT"]),
+    .target(name: "Hyperswarm", dependencies: ["HyperDHT", "EventLoop"]),
 
     .target(
       name: "CUDX", dependencies: ["CLibuv"], path: "Sources/CUDX",

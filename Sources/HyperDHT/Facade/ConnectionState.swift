@@ -45,13 +45,14 @@ final class ConnectionState: @unchecked Sendable {
   func closed(_ error: EncryptedStreamError?) {
     deliver()
     let reason = error.map(ConnectionError.init)
-    inbox.finish(reason.map { .failure($0) } ?? .success(()))
-    datagrams.finish()
+    // Writing fails first: a reader that learns of the end may write at once.
     let unsent = waiting[waitingHead...]
     waiting = []
     waitingHead = 0
     outbox.close(reason ?? .closed)
     for case .flush(let done) in unsent { done(false) }
+    inbox.finish(reason.map { .failure($0) } ?? .success(()))
+    datagrams.finish()
     closing.close(reason)
   }
 

@@ -45,6 +45,9 @@ package final class EventQueue<Element: Sendable, Failure: Error>: Sendable {
   /// Runs when nobody refers to the queue any more.
   package func whenReleased(_ body: @escaping @Sendable () -> Void) { onRelease.withLock { $0 = body } }
 
+  /// The newest element that waits.
+  package var last: Element? { state.withLock { $0.elements.last } }
+
   /// Elements that found no room.
   package var droppedCount: UInt64 { state.withLock { $0.dropped } }
 
