@@ -40,8 +40,8 @@
 #define UDX_STREAMS_MAX (1u << 22) /* per instance: the id table then takes 128 MB */
 #define UDX_LINGER_MAX 1024        /* closed streams remembered, 88 bytes each */
 #define UDX_LINGER_TIME (15 * UDX_SECOND) /* peers of all versions give up after 13 s */
-#define UDX_LINGER_ANSWERS 8       /* per closed stream */
-#define UDX_LINGER_SPACING (100 * UDX_MS)
+#define UDX_LINGER_ANSWERS 32      /* per closed stream */
+#define UDX_LINGER_SPACING (20 * UDX_MS)
 #define UDX_PATHS_MAX 8            /* remotes of one stream with packets outstanding */
 
 /* ---- round trips and timeouts (spec 3.4, 3.6, 3.7) ---- */

@@ -1,6 +1,6 @@
 /*
- * Closed streams are remembered for a while. A peer whose END was acknowledged by a lost packet gets the
- * acknowledgement again instead of a timeout after 13 s; a peer that missed our DESTROY and goes on sending
+ * Closed streams are remembered for a while. A peer whose last packets were acknowledged by a lost ACK gets
+ * the acknowledgement again instead of a timeout after 13 s; a peer that missed our DESTROY and goes on sending
  * gets it again. Only the address that the stream was connected to is answered, a bounded number of times,
  * with 20 bytes for at least 20: nothing here amplifies.
  */
@@ -113,7 +113,7 @@ udx__linger_answer (udx_socket_t *socket, const udx_header_t *header, const stru
   if (entry->socket != socket || !udx__address_equal(&entry->remote.any, from)) return 0;
   int asks = entry->destroyed
                ? (header->type & (UDX_HEADER_DATA | UDX_HEADER_END | UDX_HEADER_HEARTBEAT)) != 0 && !(header->type & UDX_HEADER_DESTROY)
-               : (header->type & UDX_HEADER_END) != 0 && header->seq == entry->ack - 1;
+               : (header->type & (UDX_HEADER_DATA | UDX_HEADER_END)) != 0 && udx__seq_before(header->seq, entry->ack);
   if (!asks || entry->answers >= UDX_LINGER_ANSWERS || udx->now < entry->next_answer) return 0;
   entry->answers++;
   entry->next_answer = udx->now + UDX_LINGER_SPACING;
