@@ -52,7 +52,8 @@ static void
 on_close (udx_stream_t *s, int status) {
   flow_t *f = (flow_t *) s;
   f->closed = true;
-  if (status < 0) fprintf(stderr, "stream %u closed: %s\n", s->local_id, uv_strerror(status));
+  static int reported;
+  if (status < 0 && reported++ < 3) fprintf(stderr, "stream %u closed: %s\n", s->local_id, uv_strerror(status));
   if (--open_flows == 0) {
     uv_timer_stop(&ticker);
     udx_socket_close(&sock);

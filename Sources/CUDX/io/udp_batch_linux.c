@@ -80,6 +80,22 @@ message_build (struct msghdr *msg, char *control, const udx_datagram_t *first, u
   msg->msg_controllen = (size_t) (at - control);
 }
 
+/* Datagrams of different streams have their own copy of the address. */
+static int
+same_destination (const struct sockaddr *a, const struct sockaddr *b) {
+  if (a == b) return 1;
+  if (a->sa_family != b->sa_family) return 0;
+  if (a->sa_family == AF_INET) {
+    const struct sockaddr_in *x = (const struct sockaddr_in *) (const void *) a;
+    const struct sockaddr_in *y = (const struct sockaddr_in *) (const void *) b;
+    return x->sin_port == y->sin_port && x->sin_addr.s_addr == y->sin_addr.s_addr;
+  }
+  const struct sockaddr_in6 *x = (const struct sockaddr_in6 *) (const void *) a;
+  const struct sockaddr_in6 *y = (const struct sockaddr_in6 *) (const void *) b;
+  return x->sin6_port == y->sin6_port && x->sin6_scope_id == y->sin6_scope_id &&
+         memcmp(&x->sin6_addr, &y->sin6_addr, sizeof(x->sin6_addr)) == 0;
+}
+
 /* How many datagrams from here on can go as one segmented message. */
 static unsigned int
 run_length (const udx_datagram_t *first, unsigned int count) {
@@ -87,7 +103,7 @@ run_length (const udx_datagram_t *first, unsigned int count) {
   unsigned int n = 1;
   while (n < count && n < GSO_SEGMENTS) {
     const udx_datagram_t *next = first + n;
-    if (next->to != first->to || next->ttl != first->ttl || next->length > first->length) break;
+    if (!same_destination(next->to, first->to) || next->ttl != first->ttl || next->length > first->length) break;
     if (next->length == 0 || bytes + next->length > GSO_BYTES) break;
     if (next->bufs + next->bufs_len - first->bufs > 1000) break; /* IOV_MAX is 1024 */
     bytes += next->length;
