@@ -10,6 +10,10 @@ let package = Package(
   products: [
     .library(name: "Hyperswarm", targets: ["Hyperswarm"]),
     .library(name: "HyperDHT", targets: ["HyperDHT"]),
+    .executable(name: "hyperswarm", targets: ["hyperswarm-cli"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2")
   ],
   targets: [
     .systemLibrary(
@@ -33,6 +37,10 @@ let package = Package(
     .target(
       name: "UDX", dependencies: ["CUDX", "CLibuv", "CompactEncoding", "CryptoPrimitives", "Environment", "EventLoop"]),
     .target(name: "EventLoop", dependencies: ["CompactEncoding", "Environment", "CLibuv"]),
+
+    .executableTarget(
+      name: "hyperswarm-cli",
+      dependencies: ["Hyperswarm", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
 
     .target(name: "VectorSupport", path: "Tests/VectorSupport"),
     .target(name: "TestSupport", dependencies: ["CompactEncoding", "Environment"], path: "Tests/TestSupport"),

@@ -1,0 +1,92 @@
+import ArgumentParser
+import Hyperswarm
+import Synchronization
+
+struct Join: Command {
+  static let configuration = CommandConfiguration(
+    abstract: "Join a topic and chat by lines with everybody there, until Ctrl-C.")
+
+  @OptionGroup var common: CommonOptions
+  @OptionGroup var identity: IdentityOptions
+  @Flag(help: "Do not announce: only dial others.")
+  var clientOnly = false
+  @Flag(help: "Do not look the topic up: only wait for others.")
+  var serverOnly = false
+  @Argument(help: "Any text, or 64 hexadecimal digits.")
+  var topic: TopicArgument
+
+  func validate() throws {
+    if clientOnly, serverOnly { throw ValidationError("--client-only and --server-only exclude each other") }
+  }
+
+  func execute() async throws {
+    var options = Hyperswarm.Options(bootstrap: common.bootstrap?.nodes, keyPair: identity.keyPair)
+    options.dhtOptions.host = bindAddress(for: common.bootstrap)
+    let swarm = try await Hyperswarm(options)
+    do {
+      try await requireNetwork(swarm.dht, common)
+      let discovery = try await swarm.join(topic.topic, server: !clientOnly, client: !serverOnly)
+      let room = Room()
+      let work = Task { await run(swarm, room) }
+      guard try await discovery.flushed() else { throw Failure("the topic could not be announced", code: "ANNOUNCE") }
+      Console.note(
+        "joined", "joined \(topic.topic.hex) as \(swarm.keyPair.publicKey.hex)",
+        [("topic", .string(topic.topic.hex)), ("publicKey", .string(swarm.keyPair.publicKey.hex))])
+      await Signals.untilInterrupted()
+      work.cancel()
+    } catch {
+      await swarm.destroy(force: true)
+      throw error
+    }
+    await swarm.destroy()
+  }
+
+  private func run(_ swarm: Hyperswarm, _ room: Room) async {
+    await withDiscardingTaskGroup { group in
+      group.addTask {
+        for await line in StandardStreams.lines() {
+          for connection in room.members { try? await connection.write(line) }
+        }
+      }
+      for await connection in swarm.connections {
+        room.add(connection)
+        group.addTask {
+          await chat(with: connection)
+          room.remove(connection)
+        }
+      }
+    }
+  }
+
+  private func chat(with connection: HyperDHT.Connection) async {
+    let key = connection.remotePublicKey.hex
+    Console.event("peer-joined", "* \(key.prefix(8)) joined", [("publicKey", .string(key))])
+    do {
+      for try await message in connection.inbound {
+        let text = Join.printable(String(decoding: message, as: UTF8.self))
+        Console.event("message", "<\(key.prefix(8))> \(text)", [("publicKey", .string(key)), ("text", .string(text))])
+      }
+      await connection.close()
+    } catch {}
+    Console.event("peer-left", "* \(key.prefix(8)) left", [("publicKey", .string(key))])
+  }
+
+  /// What a stranger sends must not steer the terminal.
+  static func printable(_ text: String) -> String {
+    var out = String.UnicodeScalarView()
+    for scalar in text.unicodeScalars {
+      let isControl = scalar.value < 0x20 || (0x7f...0x9f).contains(scalar.value)
+      out.append(isControl ? "\u{fffd}" : scalar)
+    }
+    return String(out)
+  }
+}
+
+/// The open connections of a chat.
+private final class Room: Sendable {
+  private let connections = Mutex<[ObjectIdentifier: HyperDHT.Connection]>([:])
+
+  var members: [HyperDHT.Connection] { connections.withLock { Array($0.values) } }
+  func add(_ connection: HyperDHT.Connection) { connections.withLock { $0[ObjectIdentifier(connection)] = connection } }
+  func remove(_ connection: HyperDHT.Connection) { connections.withLock { $0[ObjectIdentifier(connection)] = nil } }
+}

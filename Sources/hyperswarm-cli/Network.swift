@@ -1,0 +1,41 @@
+import Hyperswarm
+
+/// A node that has entered the network, for the commands that only use it.
+func enterNetwork(_ common: CommonOptions, keyPair: KeyPair? = nil) async throws -> HyperDHT {
+  var options = HyperDHT.Options(bootstrap: common.bootstrap?.nodes, port: 0, keyPair: keyPair)
+  options.host = bindAddress(for: common.bootstrap)
+  let dht = try await HyperDHT(options)
+  do {
+    try await requireNetwork(dht, common)
+  } catch {
+    await dht.destroy(force: true)
+    throw error
+  }
+  return dht
+}
+
+/// Fails when no bootstrap node has answered.
+func requireNetwork(_ dht: HyperDHT, _ common: CommonOptions) async throws {
+  try await dht.bootstrapped()
+  guard await dht.nodeCount() > 0 else {
+    let nodes = common.bootstrap?.nodes ?? HyperDHT.publicBootstrap
+    throw Failure("no bootstrap node answered (\(nodes.joined(separator: ", ")))", code: "NO_BOOTSTRAP")
+  }
+}
+
+/// A network on this machine is spoken to from the loopback address, so that nothing listens outside.
+func bindAddress(for bootstrap: BootstrapList?) -> IPv4Address {
+  guard let nodes = bootstrap?.nodes else { return .any }
+  return nodes.allSatisfy { Endpoint($0)?.host.octets.first == 127 } ? .loopback : .any
+}
+
+/// Runs `body` and destroys the node whatever happens; servers withdraw their announcements unless it failed.
+func using(_ dht: HyperDHT, _ body: () async throws -> Void) async throws {
+  do {
+    try await body()
+  } catch {
+    await dht.destroy(force: true)
+    throw error
+  }
+  await dht.destroy()
+}

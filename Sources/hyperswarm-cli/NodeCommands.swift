@@ -1,0 +1,116 @@
+import ArgumentParser
+import Hyperswarm
+
+struct TestnetCommand: Command {
+  static let configuration = CommandConfiguration(
+    commandName: "testnet", abstract: "Run a private DHT in this process until Ctrl-C.")
+
+  @Option(help: "Number of nodes.")
+  var size = 10
+  @Option(help: "Port of the first node, 0 for any; the others take any.")
+  var port: UInt16 = 49_736
+  @Option(help: "Address to bind to.")
+  var host = HostArgument(.loopback)
+  @Flag(help: "Print one JSON object per line.")
+  var json = false
+
+  func validate() throws {
+    guard (1...10_000).contains(size) else { throw ValidationError("--size is 1 to 10000") }
+  }
+
+  func execute() async throws {
+    Console.isJSON = json
+    let testnet = try await HyperDHT.Testnet(size: size, host: host.host, port: port)
+    let addresses = testnet.bootstrap
+    Console.event(
+      "testnet", "\(size) nodes, bootstrap \(addresses.joined(separator: ","))",
+      [("size", .integer(size)), ("bootstrap", .array(addresses.map { .string($0) }))])
+    await Signals.untilInterrupted()
+    await testnet.destroy()
+  }
+}
+
+struct NodeCommand: Command {
+  static let configuration = CommandConfiguration(
+    commandName: "node", abstract: "Run a DHT node until Ctrl-C.",
+    discussion: """
+      The node helps the network as soon as it is found to be reachable (--permanent skips the trial). --first makes the \
+      first node of a new network; it needs --host, the address under which the others reach it.
+      """)
+
+  @OptionGroup var common: CommonOptions
+  @Option(help: "UDP port; without it 49737, or another one if that is taken.")
+  var port: UInt16?
+  @Option(help: "Address to bind to; by default all, or the loopback address if the bootstrap nodes are there.")
+  var host: HostArgument?
+  @Flag(help: "Be a permanent member at once, without waiting to be found reachable.")
+  var permanent = false
+  @Flag(help: "Be the first node of a new network.")
+  var first = false
+
+  func validate() throws {
+    if first, host == nil || host?.host == .any { throw ValidationError("--first needs a concrete --host") }
+    if first, common.bootstrap != nil { throw ValidationError("--first and --bootstrap exclude each other") }
+  }
+
+  func execute() async throws {
+    var options: HyperDHT.Options
+    if first, let host = host?.host {
+      options = .bootstrapper(host: host, port: port ?? 49_737)
+    } else {
+      options = HyperDHT.Options(
+        bootstrap: common.bootstrap?.nodes, host: host?.host ?? bindAddress(for: common.bootstrap))
+      if let port {
+        options.port = port
+        options.anyPort = port == 0
+      }
+      if permanent {
+        options.isEphemeral = false
+        options.isFirewalled = false
+      }
+    }
+    let dht = try await HyperDHT(options)
+    try await using(dht) {
+      if first { try await dht.bootstrapped() } else { try await requireNetwork(dht, common) }
+      let local = await dht.localAddress()
+      let status = await dht.status()
+      Console.event(
+        "listening", "listening on \(local?.description ?? "?"), \(status.nodeCount) nodes known",
+        [
+          ("address", local.map { .string($0.description) } ?? .null), ("nodes", .integer(status.nodeCount)),
+          ("ephemeral", .bool(status.isEphemeral)), ("firewalled", .bool(status.isFirewalled)),
+        ])
+      await Signals.untilInterrupted()
+    }
+  }
+}
+
+struct Ping: Command {
+  static let configuration = CommandConfiguration(abstract: "Ask a DHT node whether it is there.")
+
+  @OptionGroup var common: CommonOptions
+  @Argument(help: ArgumentHelp("The node.", valueName: "host:port"))
+  var node: EndpointArgument
+
+  func execute() async throws {
+    var options = HyperDHT.Options(bootstrap: [], port: 0)
+    options.host = node.endpoint.host.octets.first == 127 ? .loopback : .any
+    let dht = try await HyperDHT(options)
+    try await using(dht) {
+      let pong: HyperDHT.Pong
+      do {
+        pong = try await dht.ping(node.endpoint)
+      } catch let error as DHTError where error == .requestTimeout {
+        throw Failure("\(node.endpoint) did not answer", code: error.code)
+      }
+      Console.event(
+        "pong",
+        "\(pong.from.endpoint) answered in \(pong.roundTripTime) ms and sees us as \(pong.to)"
+          + (pong.from.id.map { ", id \($0.hex)" } ?? ", no id"),
+        [
+          ("from", .string(pong.from.endpoint.description)), ("id", pong.from.id.map { .string($0.hex) } ?? .null),
+          ("to", .string(pong.to.description)), ("roundTripTime", .integer(Int(pong.roundTripTime))),
+        ])
+    }
+  }
+}
