@@ -27,6 +27,7 @@ package final class UVEnvironment: Environment {
 
   private var hook = 0
   private var closeCallbacks: [() -> Void] = []
+  private var selfUntilIdle: UVEnvironment?
 
   package init(loop: UVEventLoop) throws(TransportError) {
     loop.assertOnLoop()
@@ -96,6 +97,8 @@ package final class UVEnvironment: Environment {
     if !isClosed {
       isClosed = true
       loop.removeShutdownHook(hook)
+      // Whoever closes may let go at once; C refers to the environment until it is idle.
+      selfUntilIdle = self
       udx_teardown(udx)
     }
     if udx_is_idle(udx) != 0 { becameIdle() }
@@ -107,7 +110,7 @@ package final class UVEnvironment: Environment {
     closeCallbacks = []
     // The C engine is still on the stack; the environment has to outlive it.
     loop.defer { [self] in
-      _ = self
+      selfUntilIdle = nil
       for callback in callbacks { callback() }
     }
   }
