@@ -39,3 +39,13 @@ func using(_ dht: HyperDHT, _ body: () async throws -> Void) async throws {
   }
   await dht.destroy()
 }
+
+/// Names the port in the error when the sockets cannot be opened.
+func opening<T>(_ port: UInt16, on host: IPv4Address, _ body: () async throws -> T) async throws -> T {
+  do {
+    return try await body()
+  } catch let error as DHTError {
+    guard case .bindFailed(_, let reason) = error else { throw error }
+    throw Failure("cannot open UDP port \(port) on \(host): \(reason)", code: error.code)
+  }
+}

@@ -20,7 +20,9 @@ struct TestnetCommand: Command {
 
   func execute() async throws {
     Console.isJSON = json
-    let testnet = try await HyperDHT.Testnet(size: size, host: host.host, port: port)
+    let testnet = try await opening(port, on: host.host) {
+      try await HyperDHT.Testnet(size: size, host: host.host, port: port)
+    }
     let addresses = testnet.bootstrap
     Console.event(
       "testnet", "\(size) nodes, bootstrap \(addresses.joined(separator: ","))",
@@ -69,7 +71,7 @@ struct NodeCommand: Command {
         options.isFirewalled = false
       }
     }
-    let dht = try await HyperDHT(options)
+    let dht = try await opening(options.port, on: options.host) { try await HyperDHT(options) }
     try await using(dht) {
       if first { try await dht.bootstrapped() } else { try await requireNetwork(dht, common) }
       let local = await dht.localAddress()
