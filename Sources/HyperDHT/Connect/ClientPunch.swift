@@ -63,11 +63,14 @@ final class ClientPunch {
 
   /// The connection is made.
   func succeed() {
+    guard !isOver else { return }
     end()
     puncher.succeed()
   }
 
   func destroy() {
+    // Once over, the puncher is released by whoever ended us.
+    guard !isOver else { return }
     end()
     puncher.destroy()
   }
@@ -93,11 +96,17 @@ final class ClientPunch {
   private func abort(_ error: DHTError) {
     guard !isOver else { return }
     let payload = HolepunchPayload(error: .aborted, round: nextRound())
-    // Outlives us: nobody waits for the answer.
-    if let request = makeRequest(payload, peerAddress: serverRelay.peerAddress) {
-      node.rpc.request(request, to: serverRelay.relayAddress) { _ in }
+    guard let socket = puncher.socket, let request = makeRequest(payload, peerAddress: serverRelay.peerAddress) else {
+      return finish(error)
     }
-    finish(error)
+    let report = onFailure
+    end()
+    puncher.quiesce()
+    // Nobody waits for the answer, but the socket has to live until then.
+    node.rpc.request(request, to: serverRelay.relayAddress, options: RequestOptions(socket: socket)) { [puncher] _ in
+      puncher.destroy()
+    }
+    report?(error)
   }
 
   private func nextRound() -> UInt64 {

@@ -231,6 +231,16 @@ final class Puncher {
 
   // MARK: End
 
+  /// No more probes and samples; the socket stays open until `destroy`.
+  func quiesce() {
+    timer?.cancel()
+    timer = nil
+    sampler?.stop()
+    sampler = nil
+    onConnect = nil
+    onAbort = nil
+  }
+
   /// The stream runs on `socket` now (or on another one): the puncher is not needed any more.
   func succeed() {
     isConnected = true
