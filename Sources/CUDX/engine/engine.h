@@ -488,6 +488,9 @@ udx__flow_update (udx_stream_t *stream, const udx_header_t *header);
 uint32_t
 udx__flow_packets (const udx_stream_t *stream);
 
+uint32_t
+udx__flow_span (const udx_stream_t *stream);
+
 /* Everything was acknowledged, or the application wrote: are zero-window probes or keepalives due? */
 void
 udx__flow_rearm (udx_stream_t *stream, int idle_write, uint64_t now);

@@ -76,6 +76,17 @@ udx__flow_packets (const udx_stream_t *stream) {
   return udx__max_u32(1, window / udx__mtu_payload(stream));
 }
 
+/*
+ * The window bounds packets in flight, not the distance between the oldest and the newest seq (spec 4.7).
+ * While one hole stays open that distance would grow until the receiver, which keeps early packets in a
+ * bounded number of records (ours: twice the window), drops what arrives without reporting it.
+ */
+uint32_t
+udx__flow_span (const udx_stream_t *stream) {
+  uint64_t records = 2 * (uint64_t) stream->flow.peer_window / (UDX_DATAGRAM_MAX + 64);
+  return udx__max_u32((uint32_t) udx__min_u64(records, UDX_FLIGHT_MAX), udx__flow_packets(stream));
+}
+
 void
 udx__flow_rearm (udx_stream_t *stream, int idle_write, uint64_t now) {
   udx_flow_t *flow = &stream->flow;

@@ -307,6 +307,7 @@ transmit_stream (udx_stream_t *stream) {
   if (stream->flight.lost.count == 0 && !udx__queue_has_unsent(stream)) return 0;
 
   uint32_t allowed = udx__min_u32(stream->cwnd, udx__flow_packets(stream));
+  uint32_t span = udx__flow_span(stream);
   uint32_t window = udx__flow_advertise(stream);
   for (int i = 0; i < UDX_QUANTUM; i++) {
     int lost = stream->flight.lost.count > 0;
@@ -319,6 +320,7 @@ transmit_stream (udx_stream_t *stream) {
       if (flying == 0) udx__flow_rearm(stream, 1, now);
       return 0;
     }
+    if (!lost && udx__flight_span(stream) >= span) return 0;
     if (!udx__pacing_ready(stream, now)) {
       udx__pacing_wait(stream, now);
       return 0;
