@@ -241,6 +241,7 @@ struct udx_stream_s {
   uint32_t timer_index; /* 1-based, 0 = not in the heap */
   uint32_t messages;    /* queued stream messages */
   udx_path_t *paths;
+  udx_unproven_t unproven;
   udx_stream_t *relay_to;
   udx_link_t relays; /* streams that relay to this one */
   udx_link_t relay;

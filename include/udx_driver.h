@@ -35,7 +35,8 @@ typedef struct udx_datagram_s {
   const uv_buf_t *bufs;
   uint32_t bufs_len;
   uint32_t length; /* sum of the pieces */
-  int ttl;         /* 0 = the socket's default */
+  uint8_t ttl;     /* 0 = the socket's default */
+  bool fragment;   /* may be fragmented on the way: built before the path's MTU shrank */
 } udx_datagram_t;
 
 /*

@@ -276,6 +276,12 @@ typedef struct udx_ack_state_s {
   uint8_t started;
 } udx_ack_state_t;
 
+/* migration.c: a remote that did not prove yet that it receives */
+typedef struct udx_unproven_s {
+  uint32_t since; /* first seq sent to it */
+  uint8_t active;
+} udx_unproven_t;
+
 /* migration.c: where packets of earlier remotes go */
 typedef struct udx_path_s {
   struct udx_path_s *next;

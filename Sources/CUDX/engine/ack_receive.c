@@ -20,6 +20,10 @@ packet_acked (ack_walk_t *walk, uint32_t seq, udx_packet_t *packet, int unordere
   udx__recovery_acked(stream, seq, packet, walk->now);
   udx__mtu_acked(stream, packet, walk->now);
   udx__queue_credit(stream, packet, unordered);
+  if (UDX_UNLIKELY(stream->unproven.active) && udx__seq_diff(seq, stream->unproven.since) >= 0) {
+    stream->unproven.active = 0;
+    udx__mark_ready(stream);
+  }
 }
 
 static void

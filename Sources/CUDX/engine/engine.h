@@ -468,6 +468,10 @@ udx__mtu_lost (udx_stream_t *stream, udx_packet_t *packet, uint64_t now);
 void
 udx__mtu_timeout (udx_stream_t *stream, const udx_packet_t *packet);
 
+/* The packet was built for a larger path MTU than is believed now. */
+int
+udx__mtu_exceeds (const udx_stream_t *stream, const udx_packet_t *packet);
+
 /* Back to the base size (change of remote). */
 void
 udx__mtu_reset (udx_stream_t *stream);

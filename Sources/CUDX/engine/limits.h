@@ -42,6 +42,8 @@
 #define UDX_LINGER_TIME (15 * UDX_SECOND) /* peers of all versions give up after 13 s */
 #define UDX_LINGER_ANSWERS 32      /* per closed stream */
 #define UDX_LINGER_SPACING (20 * UDX_MS)
+#define UDX_UNPROVEN_PACKETS UDX_CWND_INITIAL /* to a new remote before it acknowledges anything */
+#define UDX_ACK_BEHIND_MAX 65536   /* how old an ack of a stranger's packet may be */
 #define UDX_PATHS_MAX 8            /* remotes of one stream with packets outstanding */
 
 /* ---- round trips and timeouts (spec 3.4, 3.6, 3.7) ---- */

@@ -1,6 +1,8 @@
 /*
  * Change of remote (spec 2.9). New packets go to the new remote at once; packets built before keep their
- * old destination and id, remembered per change, until they are acknowledged.
+ * old destination and id, remembered per change, until they are acknowledged. Until something that was sent
+ * to a new address is acknowledged it gets no more than an initial window: who names somebody else's address
+ * cannot have him flooded.
  */
 #include <stdlib.h>
 
@@ -55,6 +57,10 @@ udx_stream_change_remote (udx_stream_t *stream, udx_socket_t *socket, uint32_t r
     if (ready) udx__mark_ready(stream);
     if (owing && stream->ack.owed) udx__owe_ack(stream);
     if (owing && stream->ack.heartbeat) udx__owe_heartbeat(stream);
+  }
+  if (!udx__address_equal(&stream->remote.any, &remote.any)) {
+    stream->unproven.active = 1;
+    stream->unproven.since = stream->flight.nxt;
   }
   stream->remote = remote;
   stream->remote_id = remote_id;

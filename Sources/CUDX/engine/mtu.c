@@ -92,6 +92,11 @@ udx__mtu_timeout (udx_stream_t *stream, const udx_packet_t *packet) {
   search->probes = 0;
 }
 
+int
+udx__mtu_exceeds (const udx_stream_t *stream, const udx_packet_t *packet) {
+  return packet->length + udx__mtu_overhead(stream) > stream->mtu;
+}
+
 void
 udx__mtu_reset (udx_stream_t *stream) {
   uint8_t state = stream->search.state;

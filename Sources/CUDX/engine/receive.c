@@ -77,6 +77,13 @@ receive_packet (udx_stream_t *stream, udx_socket_t *socket, udx_header_t *header
     udx__owe_ack(stream);
     return;
   }
+  /* An ack that no honest peer would send, from an address that is not the peer's: a guess from off the path. */
+  uint32_t behind = stream->flight.nxt - header->ack;
+  if (UDX_UNLIKELY(behind > udx__flight_span(stream) + UDX_ACK_BEHIND_MAX) && (stream->status & UDX_STREAM_CONNECTED) &&
+      !udx__address_equal(&stream->remote.any, from)) {
+    stream->udx->packets_invalid++;
+    return;
+  }
   size_t body = length - UDX_HEADER_SIZE;
   if (header->data_offset > body) {
     stream->udx->packets_invalid++;

@@ -158,7 +158,8 @@ batch_add (struct udx_batch_s *batch, const udx_address_t *to, uint32_t bufs, ui
   datagram->bufs = &batch->bufs[batch->bufs_len];
   datagram->bufs_len = bufs;
   datagram->length = length;
-  datagram->ttl = ttl;
+  datagram->ttl = (uint8_t) ttl;
+  datagram->fragment = false;
   batch->bufs_len += bufs;
   batch->owners[i].kind = kind;
   batch->owners[i].object = object;
@@ -257,7 +258,8 @@ packet_send (udx_stream_t *stream, uint32_t seq, udx_packet_t *packet, uint32_t 
     n += (uint32_t) pieces;
   }
   uint32_t size = UDX_HEADER_SIZE + (uint32_t) packet->length;
-  (void) batch_add(batch, to, n, size + packet->padding, 0, OWNER_PACKET, stream, seq);
+  uint32_t index = batch_add(batch, to, n, size + packet->padding, 0, OWNER_PACKET, stream, seq);
+  if (UDX_UNLIKELY(packet->timeouts > 0) && udx__mtu_exceeds(stream, packet)) batch->datagrams[index].fragment = true;
 
   stream->congestion->sent(stream, udx__in_flight(stream), now);
   udx__rate_sent(stream, packet, now);
@@ -315,6 +317,7 @@ transmit_stream (udx_stream_t *stream) {
       udx__rate_check_app_limited(stream);
       return 0;
     }
+    if (UDX_UNLIKELY(stream->unproven.active) && !lost && stream->flight.nxt - stream->unproven.since >= UDX_UNPROVEN_PACKETS) return 0;
     uint32_t flying = udx__in_flight(stream);
     if (flying >= (lost ? stream->cwnd : allowed)) {
       if (flying == 0) udx__flow_rearm(stream, 1, now);

@@ -60,6 +60,10 @@ udx__udp_multicast_interface (const udx_udp_t *udp, const char *addr);
 void
 udx__udp_probe (udx_udp_t *udp);
 
+/* Whether the network may fragment what is sent from now on. */
+void
+udx__udp_set_fragment (const udx_udp_t *udp, bool on);
+
 /* How many datagrams were taken (or refused for good); fewer than count = would block. */
 unsigned int
 udx__udp_send (udx_udp_t *udp, const udx_datagram_t *datagrams, unsigned int count);

@@ -73,7 +73,8 @@ message_build (struct msghdr *msg, char *control, const udx_datagram_t *first, u
     cmsg->cmsg_level = v6 ? IPPROTO_IPV6 : IPPROTO_IP;
     cmsg->cmsg_type = v6 ? IPV6_HOPLIMIT : IP_TTL;
     cmsg->cmsg_len = CMSG_LEN(sizeof(int));
-    memcpy(CMSG_DATA(cmsg), &first->ttl, sizeof(int));
+    int ttl = first->ttl;
+    memcpy(CMSG_DATA(cmsg), &ttl, sizeof(int));
     at += CMSG_SPACE(sizeof(int));
   }
   msg->msg_control = control;
@@ -103,7 +104,8 @@ run_length (const udx_datagram_t *first, unsigned int count) {
   unsigned int n = 1;
   while (n < count && n < GSO_SEGMENTS) {
     const udx_datagram_t *next = first + n;
-    if (!same_destination(next->to, first->to) || next->ttl != first->ttl || next->length > first->length) break;
+    if (!same_destination(next->to, first->to) || next->ttl != first->ttl || next->fragment) break;
+    if (next->length > first->length) break;
     if (next->length == 0 || bytes + next->length > GSO_BYTES) break;
     if (next->bufs + next->bufs_len - first->bufs > 1000) break; /* IOV_MAX is 1024 */
     bytes += next->length;
@@ -125,10 +127,13 @@ send_singly (udx_udp_t *udp, const udx_datagram_t *datagrams, unsigned int count
     struct msghdr msg;
     _Alignas(struct cmsghdr) char control[SEND_CONTROL];
     message_build(&msg, control, &datagrams[i], 1);
+    if (datagrams[i].fragment) udx__udp_set_fragment(udp, true);
     ssize_t sent;
     do sent = sendmsg(udp->fd, &msg, MSG_DONTWAIT);
     while (sent < 0 && errno == EINTR);
-    if (sent < 0 && would_block(errno)) return i;
+    int err = errno;
+    if (datagrams[i].fragment) udx__udp_set_fragment(udp, false);
+    if (sent < 0 && would_block(err)) return i;
   }
   return count;
 }
@@ -142,7 +147,13 @@ udx__udp_send (udx_udp_t *udp, const udx_datagram_t *datagrams, unsigned int cou
     unsigned int segments[MESSAGES];
     unsigned int n = 0;
     unsigned int at = done;
-    while (at < count && n < MESSAGES) {
+    if (datagrams[done].fragment) {
+      /* rare, and the option is the socket's: one at a time */
+      if (send_singly(udp, &datagrams[done], 1) == 0) return done;
+      done++;
+      continue;
+    }
+    while (at < count && n < MESSAGES && !datagrams[at].fragment) {
       segments[n] = udp->gso ? run_length(&datagrams[at], count - at) : 1;
       message_build(&msgs[n].msg_hdr, controls[n], &datagrams[at], segments[n]);
       msgs[n].msg_len = 0;

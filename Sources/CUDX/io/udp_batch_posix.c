@@ -41,12 +41,16 @@ udx__udp_send (udx_udp_t *udp, const udx_datagram_t *datagrams, unsigned int cou
       cmsg->cmsg_level = is_v6 ? IPPROTO_IPV6 : IPPROTO_IP;
       cmsg->cmsg_type = is_v6 ? IPV6_HOPLIMIT : IP_TTL;
       cmsg->cmsg_len = CMSG_LEN(sizeof(int));
-      memcpy(CMSG_DATA(cmsg), &datagram->ttl, sizeof(int));
+      int ttl = datagram->ttl;
+      memcpy(CMSG_DATA(cmsg), &ttl, sizeof(int));
     }
+    if (datagram->fragment) udx__udp_set_fragment(udp, true);
     ssize_t sent;
     do sent = sendmsg(udp->fd, &msg, 0);
     while (sent < 0 && errno == EINTR);
-    if (sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS)) return i;
+    int err = errno;
+    if (datagram->fragment) udx__udp_set_fragment(udp, false);
+    if (sent < 0 && (err == EAGAIN || err == EWOULDBLOCK || err == ENOBUFS)) return i;
   }
   return count;
 }

@@ -49,20 +49,30 @@ udx__udp_bind (udx_udp_t *udp, const struct sockaddr *addr, unsigned int flags) 
   udp->family = family;
   buffer_ask(fd, SO_RCVBUF, RECV_BUFFER);
   buffer_ask(fd, SO_SNDBUF, SEND_BUFFER);
-  /* never fragment, never believe in a smaller path MTU: the search of the streams finds it (spec 5) */
-#if defined(IP_MTU_DISCOVER) && defined(IP_PMTUDISC_PROBE)
-  (void) option_set(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_PROBE);
-#if defined(IPV6_MTU_DISCOVER) && defined(IPV6_PMTUDISC_PROBE)
-  if (family == AF_INET6) (void) option_set(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_PROBE);
-#endif
-#elif defined(IP_DONTFRAG)
-  (void) option_set(fd, IPPROTO_IP, IP_DONTFRAG, 1);
-#if defined(IPV6_DONTFRAG)
-  if (family == AF_INET6) (void) option_set(fd, IPPROTO_IPV6, IPV6_DONTFRAG, 1);
-#endif
-#endif
+  udx__udp_set_fragment(udp, false);
   udx__udp_probe(udp);
   return 0;
+}
+
+/* Without it: never fragment, never believe in a smaller path MTU; the search of the streams finds it (spec 5). */
+void
+udx__udp_set_fragment (const udx_udp_t *udp, bool on) {
+#if defined(IP_MTU_DISCOVER) && defined(IP_PMTUDISC_PROBE)
+  (void) option_set(udp->fd, IPPROTO_IP, IP_MTU_DISCOVER, on ? IP_PMTUDISC_DONT : IP_PMTUDISC_PROBE);
+#if defined(IPV6_MTU_DISCOVER) && defined(IPV6_PMTUDISC_PROBE)
+  if (udp->family == AF_INET6) {
+    (void) option_set(udp->fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, on ? IPV6_PMTUDISC_DONT : IPV6_PMTUDISC_PROBE);
+  }
+#endif
+#elif defined(IP_DONTFRAG)
+  (void) option_set(udp->fd, IPPROTO_IP, IP_DONTFRAG, !on);
+#if defined(IPV6_DONTFRAG)
+  if (udp->family == AF_INET6) (void) option_set(udp->fd, IPPROTO_IPV6, IPV6_DONTFRAG, !on);
+#endif
+#else
+  (void) udp;
+  (void) on;
+#endif
 }
 
 void

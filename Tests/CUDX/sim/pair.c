@@ -163,6 +163,11 @@ pair_end (pair_t *pair, int side) {
   side_pump(&pair->side[side]);
 }
 
+void
+pair_read_start (pair_t *pair, int side) {
+  udx_stream_read_start(&pair->side[side].stream, on_read);
+}
+
 static int
 both_closed (void *ctx) {
   pair_t *pair = ctx;

@@ -62,6 +62,10 @@ pair_write (pair_t *pair, int side, uint64_t bytes);
 void
 pair_end (pair_t *pair, int side);
 
+/* After udx_stream_read_stop. */
+void
+pair_read_start (pair_t *pair, int side);
+
 /* Runs until both sides are closed or the time is over; 1 if closed. */
 int
 pair_run_closed (pair_t *pair, uint64_t limit);

@@ -273,7 +273,7 @@ network_send (sim_t *sim, sim_datagram_t *datagram) {
   const sim_link_t *link = &direction->link;
   uint64_t size = datagram->length + (datagram->to.ss_family == AF_INET6 ? 48 : 28);
 
-  bool lost = link->down || (link->mtu > 0 && size > link->mtu) || chance(sim, link->loss);
+  bool lost = link->down || (link->mtu > 0 && size > link->mtu && !datagram->fragment) || chance(sim, link->loss);
   if (direction->in_burst) {
     lost = true;
     if (chance(sim, link->burst_end)) direction->in_burst = false;
@@ -489,6 +489,7 @@ driver_transmit (udx_t *udx, udx_socket_t *socket, const udx_datagram_t *datagra
     else memcpy(&datagram->from, &v4, sizeof(v4));
     datagram->from_node = node;
     datagram->ttl = out->ttl;
+    datagram->fragment = out->fragment;
     node->datagrams_sent++;
     network_send(node->sim, datagram);
   }

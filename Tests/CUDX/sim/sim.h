@@ -63,6 +63,7 @@ typedef struct sim_datagram_s {
   struct sockaddr_storage from; /* plain IPv4 where mapped */
   struct sockaddr_storage to;
   int ttl;       /* 0 = default */
+  bool fragment; /* may be fragmented: no MTU stops it */
   bool injected;
   uint64_t delay; /* a tap may add */
   size_t length;
