@@ -6,6 +6,17 @@ public enum Blake2b {
   /// Unkeyed BLAKE2b with a 32-byte digest over the parts, one after another.
   public static func hash32(_ parts: [UInt8]...) -> Bytes32 { Bytes32(digest(parts, key: [], count: 32)) ?? Bytes32() }
 
+  /// Unkeyed BLAKE2b with a 32-byte digest, without heap allocation.
+  public static func hash32(_ bytes: UnsafeRawBufferPointer) -> Bytes32 {
+    withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 32) { out in
+      if let digest = out.baseAddress {
+        crypto_generichash(
+          digest, 32, bytes.baseAddress?.assumingMemoryBound(to: UInt8.self), UInt64(bytes.count), nil, 0)
+      }
+      return Bytes32(UnsafeRawBufferPointer(out)) ?? Bytes32()
+    }
+  }
+
   /// Keyed BLAKE2b with a 32-byte digest. `key` is 1...64 bytes; a longer key is cut.
   public static func hash32(_ bytes: [UInt8], key: some Collection<UInt8>) -> Bytes32 {
     Bytes32(digest([bytes], key: Array(key.prefix(64)), count: 32)) ?? Bytes32()

@@ -16,5 +16,8 @@ package struct NodeAddress: Hashable, Sendable {
   package var port: UInt16 { endpoint.port }
 
   /// The id of a node at `endpoint`: BLAKE2b-256 of the 6-byte address (dht-rpc.md section 4).
-  package static func id(of endpoint: Endpoint) -> Bytes32 { Blake2b.hash32(endpoint.encoded) }
+  package static func id(of endpoint: Endpoint) -> Bytes32 {
+    let address = (endpoint.host.value.bigEndian, endpoint.port.littleEndian)
+    return withUnsafeBytes(of: address) { Blake2b.hash32(UnsafeRawBufferPointer(rebasing: $0[..<6])) }
+  }
 }

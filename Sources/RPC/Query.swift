@@ -20,6 +20,8 @@ package final class Query {
   /// May be changed while running.
   package var concurrency: Int
   package private(set) var isFinished = false
+  /// Nodes this query has ever heard of, bounded by ``RPCLimits/maximumQueryCandidates``.
+  package var knownNodeCount: Int { frontier.knownCount }
   package var isCommitting: Bool { state == .committing }
 
   private enum State {

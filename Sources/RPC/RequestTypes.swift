@@ -92,4 +92,9 @@ package struct QueryOptions {
   package var isForced = false
 
   package init() {}
+
+  package init(seeds: [Endpoint], onlySeeds: Bool = false) {
+    self.seeds = seeds
+    self.onlySeeds = onlySeeds
+  }
 }

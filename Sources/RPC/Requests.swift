@@ -178,7 +178,9 @@ extension RPCNode {
     while !sendQueue.isEmpty, !window.isFull, let request = sendQueue.popFirst() { transmit(request) }
     guard !sendQueue.isEmpty, drainTimer == nil else { return }
     let nextSlot = (windowSlot + 1) * RPCLimits.drainInterval
-    drainTimer = environment.schedule(after: nextSlot - environment.nowMilliseconds) { [weak self] in
+    let now = environment.nowMilliseconds
+    // The clock may have moved on since the slot was determined.
+    drainTimer = environment.schedule(after: nextSlot > now ? nextSlot - now : 1) { [weak self] in
       self?.drainTimer = nil
       self?.drainQueue()
     }
