@@ -30,15 +30,19 @@ package struct NATAnalyzer: Sendable {
   private var full: [NATSample] = []
   private var hosts: [NATSample] = []
   private var referrers: Set<Endpoint> = []
+  private var referrerHosts: Set<IPv4Address> = []
 
   package init(isFirewalled: Bool) {
     firewall = isFirewalled ? .unknown : .open
   }
 
-  /// Whether analysis may stop waiting: a usable class, or samples enough.
+  /// Whether analysis may stop waiting: a usable class, or samples enough. Three equal samples suffice only if three
+  /// hosts gave them: a NAT whose mapping depends on the destination's address looks consistent to ports of one host
+  /// (Part C, 7; the reference takes any three).
   package var isSettled: Bool {
     guard sampleCount > 0 else { return false }
-    return firewall == .consistent || firewall == .open || sampleCount >= Self.wantedSamples
+    if firewall == .open || sampleCount >= Self.wantedSamples { return true }
+    return firewall == .consistent && referrerHosts.count >= Self.minimumSamples
   }
 
   /// External addresses whatever the class: unlike ``addresses`` also for an open node, which otherwise has none to
@@ -54,6 +58,7 @@ package struct NATAnalyzer: Sendable {
   package mutating func add(_ address: Endpoint, from referrer: Endpoint, isFirewalled: Bool) -> Bool {
     guard referrers.count < Self.maximumReferrers, referrers.insert(referrer).inserted else { return false }
     sampleCount += 1
+    referrerHosts.insert(referrer.host)
     Self.count(address, in: &full)
     Self.count(Endpoint(host: address.host, port: 0), in: &hosts)
     if !isFrozen, sampleCount >= Self.minimumSamples || !isFirewalled { update(isFirewalled: isFirewalled) }

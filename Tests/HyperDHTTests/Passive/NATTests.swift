@@ -97,6 +97,20 @@ final class NATTests: XCTestCase {
     XCTAssertEqual(analyzer.firewall, .consistent)
   }
 
+  /// BETTER: a NAT that maps per destination address would look consistent to three ports of one host.
+  func testDHT_C7_threeSamplesSettleOnlyFromThreeHosts() {
+    let one = analyze([seen(hostA, 1), seen(hostA, 1), seen(hostA, 1)])
+    XCTAssertEqual(one.firewall, .consistent)
+    XCTAssertFalse(one.isSettled)
+    XCTAssertTrue(analyze([seen(hostA, 1), seen(hostA, 1), seen(hostA, 1), seen(hostA, 1)]).isSettled)
+    var several = NATAnalyzer(isFirewalled: true)
+    for index in 1...3 {
+      several.add(
+        seen(hostA, 1), from: Endpoint(host: IPv4Address(9, 9, 9, UInt8(index)), port: 9), isFirewalled: true)
+    }
+    XCTAssertTrue(several.isSettled)
+  }
+
   func testReferrersAreBounded() {
     var analyzer = NATAnalyzer(isFirewalled: true)
     for index in 0..<1000 {
