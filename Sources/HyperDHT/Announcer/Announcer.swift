@@ -198,8 +198,10 @@ final class Announcer {
     }
     state = .watching
     roundsLeft = DHTLimits.announcePingRounds
-    pause()
     finishCycle()
+    guard state == .watching else { return }
+    // Without a relay the next cycle waits, too: no tight loop on a broken network.
+    relays.isEmpty ? pause() : watchStep()
   }
 
   // MARK: Watching the relays

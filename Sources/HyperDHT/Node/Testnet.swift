@@ -86,7 +86,12 @@ package final class Testnet {
   /// Closes servers, then nodes in the reverse order of their making. Nodes that are destroyed already count as done.
   package func destroy(_ completion: (() -> Void)? = nil) {
     isDestroyed = true
-    destroyNext((nodes + clients), completion)
+    // Servers first, while the nodes that hold their announcements are still there to be told.
+    let group = Countdown { self.destroyNext(self.nodes + self.clients, completion) }
+    for node in nodes + clients {
+      for server in node.servers { server.close(group.enter()) }
+    }
+    group.seal()
   }
 
   private func destroyNext(_ left: [DHTNode], _ completion: (() -> Void)?) {
