@@ -181,6 +181,27 @@ final class GoldenDatagramTests: RPCTestCase {
     XCTAssertEqual(count, 12)
   }
 
+  /// The table of section 3 through the reader and writer that the datagrams use.
+  func testRPC_01_02_uints() throws {
+    let table: [(UInt64, String)] = [
+      (0, "00"), (1, "01"), (252, "fc"), (253, "fdfd00"), (255, "fdff00"), (256, "fd0001"), (65_535, "fdffff"),
+      (65_536, "fe00000100"), (4_294_967_295, "feffffffff"), (4_294_967_296, "ff0000000001000000"),
+      (9_007_199_254_740_991, "ffffffffffffff1f00"),
+    ]
+    for (value, text) in table {
+      var datagram = RequestDatagram(tid: 0, to: Endpoint(host: .loopback, port: 1))
+      datagram.command = value
+      let bytes = datagram.encode()
+      XCTAssertEqual(Vectors.hex(bytes[10...]), text)
+      XCTAssertEqual(request(bytes)?.command, value)
+      for count in 10..<bytes.count { XCTAssertNil(request(Array(bytes[..<count])), "\(text) cut") }
+    }
+    let head = "03000000" + "7f0000010100"
+    for text in ["05", "fd0500", "fe05000000", "ff0500000000000000"] {
+      XCTAssertEqual(request(hex(head + text))?.command, 5, text)
+    }
+  }
+
   // MARK: D.3
 
   private enum Outcome {
