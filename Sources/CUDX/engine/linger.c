@@ -1,7 +1,7 @@
 /*
  * Closed streams are remembered for a while. A peer whose last packets were acknowledged by a lost ACK gets
  * the acknowledgement again instead of a timeout after 13 s; a peer that missed our DESTROY and goes on sending
- * gets it again. Only the address that the stream was connected to is answered, a bounded number of times,
+ * gets it again. The answer goes to the address that the stream was connected to, a bounded number of times,
  * with 20 bytes for at least 20: nothing here amplifies.
  */
 #include <stdlib.h>
@@ -12,7 +12,7 @@
 #define LINGER_NONE UINT16_MAX
 
 typedef struct linger_entry_s {
-  const udx_socket_t *socket; /* identity only */
+  udx_socket_t *socket; /* forgotten when it closes */
   udx_address_t remote;
   uint32_t local_id;
   uint32_t remote_id;
@@ -110,7 +110,8 @@ udx__linger_answer (udx_socket_t *socket, const udx_header_t *header, const stru
     linger_unlink(linger, index);
     return 0;
   }
-  if (entry->socket != socket || !udx__address_equal(&entry->remote.any, from)) return 0;
+  /* from wherever it comes, as for a live stream: the peer may have moved without our knowing */
+  (void) from;
   int asks = entry->destroyed
                ? (header->type & (UDX_HEADER_DATA | UDX_HEADER_END | UDX_HEADER_HEARTBEAT)) != 0 && !(header->type & UDX_HEADER_DESTROY)
                : (header->type & (UDX_HEADER_DATA | UDX_HEADER_END)) != 0 && udx__seq_before(header->seq, entry->ack);
@@ -127,7 +128,7 @@ udx__linger_answer (udx_socket_t *socket, const udx_header_t *header, const stru
   };
   uint8_t bytes[UDX_HEADER_SIZE];
   udx__header_encode(bytes, &answer);
-  (void) udx__transmit_control(socket, &entry->remote, bytes);
+  (void) udx__transmit_control(entry->socket, &entry->remote, bytes);
   return 1;
 }
 

@@ -21,6 +21,12 @@ udx__receive_deliver (udx_stream_t *stream) {
     udx__pool_put(&stream->udx->buffers, node);
     if (!alive) return 0;
   }
+  /* stopped in the middle: what is in order is ours and acknowledged, the reader gets it when it goes on */
+  const udx_reorder_t *reorder = &stream->reorder;
+  if (reorder->count > 0 && reorder->runs[0].start == stream->ack.delivered &&
+      udx__seq_before(stream->ack.next, reorder->runs[0].end)) {
+    stream->ack.next = reorder->runs[0].end;
+  }
   return 1;
 }
 

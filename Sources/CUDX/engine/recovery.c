@@ -235,7 +235,9 @@ rto_fire (udx_stream_t *stream, uint64_t now) {
   uint32_t count = stream->flight.flying.count;
   uint32_t seq = stream->flight.flying.head;
   udx__mtu_timeout(stream, oldest);
-  if (oldest->state == UDX_PACKET_LOST && oldest->timeouts < UINT8_MAX) oldest->timeouts++;
+  if (oldest->state != UDX_PACKET_FLYING && oldest->timeouts < UINT8_MAX) oldest->timeouts++;
+  /* reported as received, but never acknowledged: nothing to send again, so ask */
+  if (oldest->state == UDX_PACKET_ACKED) udx__owe_heartbeat(stream);
   while (count-- > 0) {
     udx_packet_t *packet = udx__packet_at(stream, seq);
     uint32_t next = packet->next;

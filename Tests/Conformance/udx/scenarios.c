@@ -24,7 +24,7 @@ typedef struct {
   sim_node_t *node;
   udx_socket_t socket, second;
   uint64_t to_write, written, received, mismatches;
-  bool end_asked, end_sent;
+  bool end_asked, end_sent, paused;
   int eofs, closes, finals, status, remote_changes, cancels;
   uint64_t messages, acks, writes;
 } end_t;
@@ -176,10 +176,10 @@ on_read (udx_stream_t *s, ssize_t n, const uv_buf_t *buf) {
   if (e->eofs) fail("data after the end");
   if (memcmp(buf->base, pattern + e->received % PERIOD, (size_t) n) != 0) e->mismatches++;
   e->received += (uint64_t) n;
-  if (plan.pause_for[i] && e->received >= plan.pause_at[i]) {
+  if (plan.pause_for[i] && !e->paused && e->received >= plan.pause_at[i]) {
     udx_stream_read_stop(s);
     sim_after(sim, plan.pause_for[i], resume, e);
-    plan.pause_for[i] = 0;
+    e->paused = true;
   }
   if (i == 1 && plan.move_at && !moved && e->received >= plan.move_at && !ends[0].closes) {
     moved = true;
@@ -260,7 +260,7 @@ tap (sim_t *s, sim_datagram_t *d, void *arg) {
   (void) arg;
   uint64_t at = sim_now(sim) - SIM_EPOCH;
   if (plan.drop_every && ++counted % plan.drop_every == 0) return SIM_DROP;
-  if (plan.black_hole_at && at >= plan.black_hole_at && d->length + 48 > plan.black_hole_mtu) return SIM_DROP;
+  if (plan.black_hole_at && at >= plan.black_hole_at && d->length + (plan.six ? 48 : 28) > plan.black_hole_mtu) return SIM_DROP;
   if (plan.outage_for && at >= plan.outage_at && at < plan.outage_at + plan.outage_for &&
       (plan.outage_direction == 2 || d->from_node == ends[plan.outage_direction].node)) return SIM_DROP;
   return SIM_PASS;
@@ -294,7 +294,8 @@ make_plan (void) {
     plan.corrupt = true;
   }
   if (chance(0.1)) {
-    plan.black_hole_at = (uint64_t) log_uniform(1000, 2000000);
+    plan.black_hole_at = chance(0.5) ? 1 : (uint64_t) log_uniform(1000, 2000000);
+    if (plan.black_hole_at > 1) plan.harsh = true; /* packets built larger can never pass: seqs are not re-packetised */
     plan.black_hole_mtu = 1200 + (uint32_t) (random64() % 300);
   }
   if (chance(0.15)) {
@@ -312,6 +313,7 @@ make_plan (void) {
   if (l->loss > 0.02) most = fmin(most, 400000);
   if (plan.window) most = fmin(most, 60.0 * plan.window);
   if (plan.drop_every && plan.drop_every < 20) most = fmin(most, 400000);
+  if (l->queue > 0 && l->queue < 6000) most = fmin(most, 100000); /* one to four packets: crawls */
   most = fmin(most, 4e6);
   plan.bytes[0] = (uint64_t) log_uniform(1, fmax(most, 2));
   plan.bytes[1] = chance(0.5) ? 0 : (uint64_t) log_uniform(1, fmax(most / 2, 2));
