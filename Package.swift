@@ -42,6 +42,11 @@ let package = Package(
       name: "hyperswarm-cli",
       dependencies: ["Hyperswarm", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
 
+    .executableTarget(
+      name: "secret-stream-benchmark",
+      dependencies: ["SecretStream", "CompactEncoding", "CryptoPrimitives", "Environment", "CSodium"],
+      path: "Benchmarks/SecretStream"),
+
     .target(name: "VectorSupport", path: "Tests/VectorSupport"),
     .target(name: "TestSupport", dependencies: ["CompactEncoding", "Environment"], path: "Tests/TestSupport"),
     .testTarget(name: "CompactEncodingTests", dependencies: ["CompactEncoding", "VectorSupport"]),

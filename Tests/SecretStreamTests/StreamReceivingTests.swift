@@ -302,6 +302,26 @@ final class StreamReceivingTests: XCTestCase {
     XCTAssertEqual(network.pendingEventCount, 0, "no timer is left")
   }
 
+  /// The transport may outlive the stream: it must not hold it.
+  func testTransportDoesNotKeepAClosedStream() {
+    weak var stream: EncryptedStream?
+    let pair = StreamPair()
+    let wire = WireTransport(pair.environment)
+    do {
+      let other = EncryptedStream(environment: pair.environment, isInitiator: true)
+      other.start(transport: wire, keys: pair.keysA)
+      other.onClose = { _ in }
+      pair.run()
+      stream = other
+      other.destroy()
+    }
+    XCTAssertNotNil(stream)
+    pair.run()
+    XCTAssertNil(stream)
+    XCTAssertNil(wire.onData)
+    XCTAssertNil(wire.onClose)
+  }
+
   func testIdleStreamsGiveTheirBuffersBack() {
     let pair = StreamPair()
     pair.pipeB.keepsSent = false

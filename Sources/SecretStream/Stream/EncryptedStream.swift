@@ -35,7 +35,7 @@ package final class EncryptedStream {
   /// Once: the peer's stream header has the right id. Proves nothing about the peer.
   package var onRemoteHeader: (() -> Void)?
   /// One message, valid during the call. Messages wait, and the transport is stopped, until there is a subscriber.
-  package var onMessage: ((UnsafeRawBufferPointer) -> Void)? {
+  @exclusivity(unchecked) package var onMessage: ((UnsafeRawBufferPointer) -> Void)? {
     didSet { if onMessage != nil, isWaitingForReader || keptMessage != nil { scheduleReading() } }
   }
   /// One authenticated datagram, valid during the call. The datagram keys are not secret from whoever saw the
@@ -72,7 +72,7 @@ package final class EncryptedStream {
   /// Whether datagrams are received. Set before start.
   package var receivesDatagrams = true
   /// Largest frame body accepted from the peer, 17...16,777,215 bytes.
-  package var maximumFrame = StreamLimits.maximumBody
+  @exclusivity(unchecked) package var maximumFrame = StreamLimits.maximumBody
 
   // MARK: State
 
@@ -95,10 +95,10 @@ package final class EncryptedStream {
   var keys: SessionKeys?
   var handshake: NoiseHandshake?
   var wasOpened = false
-  package internal(set) var isAuthenticated = false
+  @exclusivity(unchecked) package internal(set) var isAuthenticated = false
   /// Why the stream is closing or closed; `nil` for a regular end and a plain `destroy`.
   package internal(set) var closeError: EncryptedStreamError?
-  var transportIsClosed = false
+  @exclusivity(unchecked) var transportIsClosed = false
   var closesWhenRead = false
   var closeIsScheduled = false
 
@@ -124,15 +124,15 @@ package final class EncryptedStream {
   @exclusivity(unchecked) var scratchCapacity = 0
   @exclusivity(unchecked) var isProcessing = false
   @exclusivity(unchecked) var lastReceived: UInt64 = 0
-  var readingIsScheduled = false
-  package internal(set) var isPaused = false
-  package internal(set) var isHeld = false
-  var isWaitingForReader = false
+  @exclusivity(unchecked) var readingIsScheduled = false
+  @exclusivity(unchecked) package internal(set) var isPaused = false
+  @exclusivity(unchecked) package internal(set) var isHeld = false
+  @exclusivity(unchecked) var isWaitingForReader = false
   /// The message that authenticated the peer while nobody could take it.
-  var keptMessage: [UInt8]?
-  var transportIsPaused = false
-  var remoteHasEnded = false
-  var endIsDelivered = false
+  @exclusivity(unchecked) var keptMessage: [UInt8]?
+  @exclusivity(unchecked) var transportIsPaused = false
+  @exclusivity(unchecked) var remoteHasEnded = false
+  @exclusivity(unchecked) var endIsDelivered = false
   /// The peer said inside the encryption that its half is complete.
   package internal(set) var receivedFinal = false
   var swallowsAfterEnd = false

@@ -15,21 +15,21 @@ final class FrameReader {
     var length: Int
   }
 
-  private var storage: UnsafeMutableRawPointer?
-  private var capacity = 0
-  private var head = 0
-  private var tail = 0
-  private var chunk = UnsafeRawBufferPointer(start: nil, count: 0)
-  private var offset = 0
-  private var late: [UInt8] = []
-  private var isReading = false
+  @exclusivity(unchecked) private var storage: UnsafeMutableRawPointer?
+  @exclusivity(unchecked) private var capacity = 0
+  @exclusivity(unchecked) private var head = 0
+  @exclusivity(unchecked) private var tail = 0
+  @exclusivity(unchecked) private var chunk = UnsafeRawBufferPointer(start: nil, count: 0)
+  @exclusivity(unchecked) private var offset = 0
+  @exclusivity(unchecked) private var late: [UInt8] = []
+  @exclusivity(unchecked) private var isReading = false
 
   deinit { storage?.deallocate() }
 
   /// Bytes that are kept and not yet handed out.
   var bufferedCount: Int { tail - head + late.count }
   /// The last `next` has held a frame back.
-  private(set) var holdsFrame = false
+  @exclusivity(unchecked) private(set) var holdsFrame = false
   var bufferCapacity: Int { capacity }
 
   /// Starts a pass over kept bytes, then `bytes`, which are borrowed until `finish`.

@@ -1,0 +1,157 @@
+// Encrypted streams against the bare cipher, per message size, as ratios.
+//
+//   swift run -c release secret-stream-benchmark [megabytes per run]
+//
+// "raw" is libsodium's secretstream alone, one buffer to another. "seal" is `EncryptedStream.write` over a transport that
+// drops what it gets; a loop turn ends every 64 messages. "open" feeds recorded bytes: whole frames in large reads, and
+// reads of 1,400 bytes as single packets would give. Runs of raw and stream alternate; the table shows medians.
+import CSodium
+import CryptoPrimitives
+import Environment
+import SecretStream
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Darwin)
+  import Darwin
+#endif
+
+let megabytes = CommandLine.arguments.count > 1 ? Int(CommandLine.arguments[1]) ?? 64 : 64
+let rounds = 5
+
+func seconds(_ body: () -> Void) -> Double {
+  var start = timespec()
+  var end = timespec()
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &start)
+  body()
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &end)
+  return Double(end.tv_sec - start.tv_sec) + Double(end.tv_nsec - start.tv_nsec) / 1e9
+}
+
+func median(_ values: [Double]) -> Double { values.sorted()[values.count / 2] }
+
+func makeStream(_ loop: BenchmarkLoop, _ keys: SessionKeys) -> (EncryptedStream, SinkTransport) {
+  let stream = EncryptedStream(environment: loop, isInitiator: keys.isInitiator)
+  stream.sendsConfirmation = false
+  let transport = SinkTransport()
+  stream.start(transport: transport, keys: keys)
+  loop.turn()
+  return (stream, transport)
+}
+
+func measure(size: Int) {
+  let count = max(1, min(megabytes << 20, size * 2_000_000) / size)
+  let total = Double(count * size)
+  let message = [UInt8](repeating: 0x5a, count: size)
+  var sealed = [UInt8](repeating: 0, count: size + 17)
+  var opened = [UInt8](repeating: 0, count: size)
+  let (sendKeys, receiveKeys) = benchmarkKeys()
+  let loop = BenchmarkLoop()
+
+  var results: [String: [Double]] = [:]
+  func add(_ name: String, _ time: Double) { results[name, default: []].append(total / time / 1e9) }
+
+  // What the receiving side gets: at most 32 MiB, fed to fresh streams again and again.
+  let recordedCount = max(1, min(count, (32 << 20) / (size + 20)))
+  let (recorder, recording) = makeStream(loop, sendKeys)
+  recording.keeps = true
+  for index in 0..<recordedCount {
+    recorder.write(message)
+    if index % 64 == 63 { loop.turn() }
+  }
+  loop.turn()
+  let header = recording.header
+  let bytes = recording.kept
+
+  for _ in 0..<rounds {
+    var state = crypto_secretstream_xchacha20poly1305_state()
+    var streamHeader = [UInt8](repeating: 0, count: 24)
+    let key = [UInt8](repeating: 7, count: 32)
+    add(
+      "raw push",
+      seconds {
+        crypto_secretstream_xchacha20poly1305_init_push(&state, &streamHeader, key)
+        for _ in 0..<count {
+          crypto_secretstream_xchacha20poly1305_push(&state, &sealed, nil, message, UInt64(size), nil, 0, 0)
+        }
+      })
+    let (stream, _) = makeStream(loop, sendKeys)
+    add(
+      "seal",
+      seconds {
+        message.withUnsafeBytes { bytes in
+          for index in 0..<count {
+            stream.write(bytes)
+            if index % 64 == 63 { loop.turn() }
+          }
+        }
+        loop.turn()
+      })
+
+    // Raw pull of the recorded frames, without the parser.
+    let pullRounds = max(1, count / recordedCount)
+    let factor = total / Double(pullRounds * recordedCount * size)
+    var failures = 0
+    let raw = seconds {
+      for _ in 0..<pullRounds {
+        receiveKeys.receiveKey.withUnsafePointer { key in
+          _ = crypto_secretstream_xchacha20poly1305_init_pull(&state, Array(header[35...]), key)
+        }
+        bytes.withUnsafeBufferPointer { source in
+          guard let base = source.baseAddress else { return }
+          for index in 0..<recordedCount {
+            let status = crypto_secretstream_xchacha20poly1305_pull(
+              &state, &opened, nil, nil, base + index * (size + 20) + 3, UInt64(size + 17), nil, 0)
+            if status != 0 { failures += 1 }
+          }
+        }
+      }
+    }
+    add("raw pull", raw * factor)
+    for (name, chunk) in [("open", 64 << 10), ("open 1400", 1_400)] {
+      var received = 0
+      let time = seconds {
+        for _ in 0..<pullRounds {
+          let (stream, transport) = makeStream(loop, receiveKeys)
+          stream.onMessage = { received += $0.count }
+          header.withUnsafeBytes { transport.onData?($0) }
+          bytes.withUnsafeBytes { all in
+            var offset = 0
+            // Large reads hold whole frames, as a transport that knows the framing delivers them.
+            let whole = max(1, chunk / (size + 20)) * (size + 20)
+            let step = chunk == 1_400 ? chunk : whole
+            while offset < all.count {
+              let end = min(offset + step, all.count)
+              transport.onData?(UnsafeRawBufferPointer(rebasing: all[offset..<end]))
+              offset = end
+            }
+          }
+          stream.destroy()
+          loop.turn()
+        }
+      }
+      if received != pullRounds * recordedCount * size { failures += 1 }
+      add(name, time * factor)
+    }
+    if failures > 0 { print("FAILED: \(failures) frames did not decrypt") }
+  }
+
+  func text(_ value: Double) -> String {
+    let scaled = Int((value * 100).rounded())
+    let cents = scaled % 100
+    return "\(scaled / 100).\(cents < 10 ? "0" : "")\(cents)"
+  }
+  func pad(_ text: String, _ width: Int) -> String { String(repeating: " ", count: max(0, width - text.count)) + text }
+  let medians = results.mapValues(median)
+  let push = medians["raw push"] ?? 1
+  let pull = medians["raw pull"] ?? 1
+  let columns =
+    [text(push), text((medians["seal"] ?? 0) / push), text(pull)]
+    + ["open", "open 1400"].map { text((medians[$0] ?? 0) / pull) }
+  print(pad("\(size)", 9) + columns.map { pad($0, 12) }.joined())
+}
+
+Sodium.initialize()
+print("GB per CPU second of the bare cipher, and the streams' share of it")
+print("    bytes    raw push   seal/push    raw pull   open/pull   1400/pull")
+for size in [16, 64, 256, 1_024, 4_096, 16_384, 65_536, 1 << 20] { measure(size: size) }
