@@ -15,6 +15,8 @@ package final class Router {
   let environment: any Environment
   private var table: TwoGenerationCache<Bytes32, Entry>
   var budget: SourceBudget
+  /// Private and reserved addresses that take part in routing themselves.
+  var localPeers: TwoGenerationCache<Endpoint, Bool>
   var pendingReplies = 0
   private(set) var isDestroyed = false
 
@@ -38,6 +40,8 @@ package final class Router {
       burst: limits.forwardBurst, perSecond: limits.forwardsPerSecond,
       total: (limits.totalForwardBurst, limits.totalForwardsPerSecond), maximumHosts: limits.maximumTrackedHosts,
       now: now)
+    localPeers = TwoGenerationCache(
+      limits: .init(maximumEntries: limits.maximumLocalPeers, maximumAge: limits.localPeerAge), now: now)
   }
 
   /// Servers in the table, local ones included.

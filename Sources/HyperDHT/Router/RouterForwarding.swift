@@ -168,6 +168,8 @@ extension Router {
       statistics.malformed += 1
       return nil
     }
+    let from = request.from.endpoint
+    if from.host.isBogon { localPeers.set(from, true, now: environment.nowMilliseconds) }
     return message
   }
 
@@ -213,14 +215,21 @@ extension Router {
 
   /// Whether a sender may make us send to an address of its choice (Part B, 6).
   private func mayForward(_ request: IncomingRequest, to destination: Endpoint) -> Bool {
-    let crossesIn = destination.host.isBogon && !request.from.host.isBogon
-    guard isUsable(destination), !(crossesIn && limits.refusesBogonDestinations),
-      isOwnAddress?(destination) != true
+    guard isUsable(destination), isOwnAddress?(destination) != true, !reachesIn(destination, from: request.from.host)
     else {
       statistics.refusedDestinations += 1
       return false
     }
     return true
+  }
+}
+
+extension Router {
+  /// Whether a stranger would reach an address of our own network that has nothing to do with it. A server or client
+  /// beside us takes part from its private address, also towards peers outside.
+  private func reachesIn(_ destination: Endpoint, from source: IPv4Address) -> Bool {
+    guard limits.refusesBogonDestinations, destination.host.isBogon, !source.isBogon else { return false }
+    return localPeers.peek(destination, now: environment.nowMilliseconds) == nil
   }
 }
 

@@ -19,8 +19,12 @@ package struct RouterLimits: Sendable {
   /// Messages that local servers have not answered yet; more are dropped.
   package var maximumPendingReplies = 1024
   /// Whether messages towards private and reserved addresses are dropped when they come from a public address: they
-  /// would reach into our own network. Between such addresses (a LAN, a test network) everything is forwarded.
+  /// would reach into our own network. Between such addresses (a LAN, a test network) everything is forwarded, and so is
+  /// what goes to one that has lately sent such a message itself.
   package var refusesBogonDestinations = true
+  /// How many of those are remembered per generation, and for how long (milliseconds).
+  package var maximumLocalPeers = 1024
+  package var localPeerAge: UInt64 = 120_000
   /// Whether handshakes for servers that we do not know are dropped even if the client names the relay to use. The
   /// reference forwards them, and its clients never ask.
   package var requiresRouteForNamedRelay = false

@@ -427,6 +427,30 @@ final class RouterTests: XCTestCase {
     XCTAssertEqual(node.sent.first?.destination, lan)
   }
 
+  /// A server beside us answers from its punch socket, and a client beside us waits for answers from outside.
+  func testDHT_B6_privatePeersThatTakePartAreReachable() throws {
+    let node = try makeNode()
+    let beside = Endpoint(host: IPv4Address(192, 168, 1, 5), port: 5)
+    let punchSocket = Endpoint(host: beside.host, port: 6)
+    node.announce(pair, target: target, from: beside)
+    holepunch(node, .fromClient, peer: punchSocket, from: client)
+    XCTAssertEqual(node.sent.count, 0)
+    handshake(node, .fromServer, peer: client, from: punchSocket)
+    XCTAssertEqual(node.sent.count, 1)
+    holepunch(node, .fromClient, peer: punchSocket, from: client)
+    XCTAssertEqual(node.sent.first?.destination, punchSocket)
+
+    let neighbour = Endpoint(host: IPv4Address(192, 168, 1, 9), port: 9)
+    handshake(node, .fromServer, peer: neighbour, from: server)
+    XCTAssertEqual(node.sent.count, 0)
+    handshake(node, .fromClient, via: relay, from: neighbour)
+    handshake(node, .fromServer, peer: neighbour, from: server)
+    XCTAssertEqual(node.sent.first?.destination, neighbour)
+    node.network.advance(by: 200_000)
+    handshake(node, .fromServer, peer: neighbour, from: server)
+    XCTAssertEqual(node.sent.count, 0)
+  }
+
   func testDHT_94_garbageIsDropped() throws {
     let node = try makeNode(announced: true)
     let local = pin(node)
