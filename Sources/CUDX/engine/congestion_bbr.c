@@ -183,7 +183,9 @@ static void
 bbr_update_cycle (udx_stream_t *stream, const udx_rate_sample_t *sample) {
   udx_bbr_t *bbr = &stream->bbr;
   if (bbr->state != UDX_BBR_STATE_PROBE_BW) return;
-  uint32_t phase = bbr->min_rtt == UINT32_MAX ? UDX_MS : udx__max_u32(bbr->min_rtt, UDX_MS);
+  /* at least as long as the answer takes: with a standing queue min RTT would hide every probe in the average */
+  uint32_t phase = udx__max_u32(stream->rtt.srtt, UDX_MS);
+  if (bbr->min_rtt != UINT32_MAX) phase = udx__max_u32(phase, bbr->min_rtt);
   int full = sample->now - bbr->cycle_stamp > phase;
   int next = full;
   if (bbr->pacing_gain > 1) {

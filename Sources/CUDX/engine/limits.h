@@ -23,6 +23,8 @@
 #define UDX_BATCH_BUFS 640     /* pieces per transmit call */
 #define UDX_PIECES_MAX 8       /* pieces of one packet that are gathered; more are copied together */
 #define UDX_COPIES_MAX 16      /* copied packets per transmit call */
+#define UDX_TURN_MAX 2048      /* packets a socket sends in one go: no receive buffer takes more at once ... */
+#define UDX_TURN_GAP 500       /* ... then, if no acknowledgement comes first, us until it goes on */
 #define UDX_QUANTUM 44         /* packets one stream sends before the next one's turn: one segmented datagram */
 
 /* ---- receiving ---- */
@@ -67,6 +69,7 @@
 #define UDX_CWND_MAX UDX_FLIGHT_MAX
 #define UDX_SSTHRESH_INITIAL 65535
 #define UDX_PACING_BURST (1 * UDX_MS) /* credit that may be saved up */
+#define UDX_PACING_GRID 250           /* us; deadlines are rounded up to it */
 #define UDX_PACING_BURST_MIN 2        /* packets */
 #define UDX_MIN_RTT_FLOOR (1 * UDX_MS) /* for the BDP: schedulers and timers are not finer than this */
 

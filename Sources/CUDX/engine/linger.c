@@ -8,7 +8,7 @@
 
 #include "engine.h"
 
-#define LINGER_BUCKETS 256
+#define LINGER_BUCKETS 1024
 #define LINGER_NONE UINT16_MAX
 
 typedef struct linger_entry_s {
@@ -35,7 +35,7 @@ struct udx_linger_s {
 
 static uint32_t
 linger_bucket (uint32_t id) {
-  return (id ^ id >> 8 ^ id >> 16 ^ id >> 24) % LINGER_BUCKETS;
+  return (id ^ id >> 10 ^ id >> 20) % LINGER_BUCKETS;
 }
 
 static void

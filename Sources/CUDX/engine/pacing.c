@@ -56,6 +56,8 @@ udx__pacing_wait (udx_stream_t *stream, uint64_t now) {
   double wait = (double) want * (double) UDX_SECOND / (double) pacing->rate;
   if (wait < 1) wait = 1;
   if (wait > 10.0 * UDX_SECOND) wait = 10.0 * UDX_SECOND;
-  pacing->at = now + (uint64_t) wait;
+  /* on a grid, so that streams wake together and share batches; the credit makes up for it */
+  uint64_t at = now + (uint64_t) wait + UDX_PACING_GRID - 1;
+  pacing->at = at - at % UDX_PACING_GRID;
   udx__timer_at_most(stream, pacing->at);
 }

@@ -218,6 +218,7 @@ rto_fire (udx_stream_t *stream, uint64_t now) {
     uint64_t patience = UDX_GIVE_UP_FACTOR * udx__max_u64(stream->rtt.rto, UDX_SECOND);
     /* one timer tick of grace */
     if (now - recovery->stalled_since + UDX_MS >= patience) {
+      udx__linger_add(stream, 1); /* if the peer speaks after all it learns that this is over */
       udx__stream_close(stream, UV_ETIMEDOUT);
       return 0;
     }

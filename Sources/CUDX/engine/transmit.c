@@ -210,8 +210,7 @@ udx__owe_heartbeat (udx_stream_t *stream) {
 void
 udx__mark_ready (udx_stream_t *stream) {
   if (stream->socket == NULL || udx__stream_dead(stream) || stream->relay_to != NULL) return;
-  if (!udx__list_empty(&stream->ready)) return;
-  udx__list_append(&stream->socket->ready, &stream->ready);
+  if (udx__list_empty(&stream->ready)) udx__list_append(&stream->socket->ready, &stream->ready);
   udx__mark_dirty(stream->socket);
 }
 
@@ -505,8 +504,14 @@ udx__transmit_socket (udx_socket_t *socket) {
   socket->udx->now = socket->udx->driver->now(socket->udx);
   transmit_controls(socket);
   transmit_sends(socket);
+  uint64_t sent = socket->packets_tx;
   while (!udx__list_empty(&socket->ready) && !socket->blocked) {
     udx_stream_t *stream = UDX__OWNER(udx_stream_t, ready, socket->ready.next);
+    if (socket->packets_tx - sent >= UDX_TURN_MAX) {
+      stream->pacing.at = socket->udx->now + UDX_TURN_GAP;
+      udx__timer_at_most(stream, stream->pacing.at);
+      break;
+    }
     udx__list_remove(&stream->ready);
     if (transmit_stream(stream) && udx__list_empty(&stream->ready)) udx__list_append(&socket->ready, &stream->ready);
   }

@@ -30,6 +30,7 @@ typedef struct uv_driver_s {
   uv_timer_t timer;
   uv_poll_t timer_poll;
   int timer_fd;
+  int timer_fd_set;
   int open_handles;
   udx_udp_rx_t rx;
 } uv_driver_t;
@@ -77,10 +78,12 @@ on_timer_fd (uv_poll_t *poll, int status, int events) {
   (void) status;
   (void) events;
   uv_driver_t *driver = poll->data;
+  driver->timer_fd_set = 0;
+  if (driver->udx != NULL) udx_driver_tick(driver->udx);
+  if (driver->timer_fd_set) return; /* setting it anew cleared it */
   uint64_t expirations;
   ssize_t n = read(driver->timer_fd, &expirations, sizeof(expirations));
   (void) n;
-  if (driver->udx != NULL) udx_driver_tick(driver->udx);
 }
 
 static void
@@ -170,7 +173,10 @@ driver_arm (udx_t *udx, uint64_t deadline) {
     if (wait == 0) deadline = now + 1;
     at.it_value.tv_sec = (time_t) (deadline / 1000000);
     at.it_value.tv_nsec = (long) (deadline % 1000000) * 1000;
-    if (timerfd_settime(driver->timer_fd, TFD_TIMER_ABSTIME, &at, NULL) == 0) return;
+    if (timerfd_settime(driver->timer_fd, TFD_TIMER_ABSTIME, &at, NULL) == 0) {
+      driver->timer_fd_set = 1;
+      return;
+    }
   }
 #endif
   uv_update_time(udx->loop);
