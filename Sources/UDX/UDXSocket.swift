@@ -40,6 +40,7 @@ package final class UDXSocket: DatagramSocket {
       socket.deallocate()
       throw TransportError(uv: result)
     }
+    environment.becameBusy()
     handle = socket
     // Held until the close callback.
     socket.pointee.data = Unmanaged.passRetained(self).toOpaque()

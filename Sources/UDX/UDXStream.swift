@@ -45,6 +45,7 @@ package final class UDXStream: TransportStream {
       stream.deallocate()
       return
     }
+    environment.becameBusy()
     handle = stream
     // Held until the finalize callback.
     stream.pointee.data = Unmanaged.passRetained(self).toOpaque()

@@ -27,7 +27,7 @@ package final class UVEnvironment: Environment {
 
   private var hook = 0
   private var closeCallbacks: [() -> Void] = []
-  private var selfUntilIdle: UVEnvironment?
+  private var isHeld = false
 
   package init(loop: UVEventLoop) throws(TransportError) {
     loop.assertOnLoop()
@@ -35,11 +35,12 @@ package final class UVEnvironment: Environment {
     udx = .allocate(capacity: 1)
     udx.initialize(to: udx_t())
     let result = udx_init(loop.uv, udx) { udx in
-      guard let udx, let context = udx.pointee.data else { return }
-      Unmanaged<UVEnvironment>.fromOpaque(context)._withUnsafeGuaranteedRef { $0.becameIdle() }
+      guard let context = udx?.pointee.data else { return }
+      // A strong reference for the time of the call: C allows that the instance is freed at its end, not earlier.
+      let this = Unmanaged<UVEnvironment>.fromOpaque(context).takeUnretainedValue()
+      this.becameIdle()
     }
     guard result == 0 else { throw TransportError(uv: result) }
-    // Streams, sockets and requests hold the environment; it lets go of C in `close`.
     udx.pointee.data = Unmanaged.passUnretained(self).toOpaque()
     hook = loop.addShutdownHook { [weak self] closed in
       guard let self else { return closed() }
@@ -97,22 +98,29 @@ package final class UVEnvironment: Environment {
     if !isClosed {
       isClosed = true
       loop.removeShutdownHook(hook)
-      // Whoever closes may let go at once; C refers to the environment until it is idle.
-      selfUntilIdle = self
       udx_teardown(udx)
     }
     if udx_is_idle(udx) != 0 { becameIdle() }
   }
 
+  /// Called with every socket and stream that is made: C refers to the instance until it reports idle, a moment after
+  /// the last of them has let go of this object.
+  func becameBusy() {
+    guard !isHeld else { return }
+    isHeld = true
+    _ = Unmanaged.passRetained(self)
+  }
+
   private func becameIdle() {
+    if isHeld {
+      isHeld = false
+      Unmanaged.passUnretained(self).release()
+    }
     guard isClosed else { return }
     let callbacks = closeCallbacks
     closeCallbacks = []
-    // The C engine is still on the stack; the environment has to outlive it.
-    loop.defer { [self] in
-      selfUntilIdle = nil
-      for callback in callbacks { callback() }
-    }
+    guard !callbacks.isEmpty else { return }
+    loop.defer { for callback in callbacks { callback() } }
   }
 
 }

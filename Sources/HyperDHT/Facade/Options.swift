@@ -10,7 +10,8 @@ extension HyperDHT {
     public var bootstrap: [String]?
     /// Nodes that are known to be there.
     public var nodes: [Endpoint] = []
-    /// First port tried for incoming traffic, then the next four, then (with `anyPort`) any. 0 is any.
+    /// Port for incoming traffic; 0 is any. If it is taken, making the node fails, unless `anyPort`: then the next four are
+    /// tried, then any.
     public var port: UInt16 = DHTOptions.defaultPort
     public var anyPort = true
     /// Address to bind to.

@@ -198,7 +198,11 @@ final class EndToEndTests: XCTestCase {
     let message = try await connectionB.read()
     XCTAssertEqual(message.map { String(decoding: $0, as: UTF8.self) }, "still here")
 
-    let dial = Task { try await a.dht.connect(to: Bytes32([UInt8](repeating: 9, count: 32)) ?? Bytes32()) }
+    let dial = Task {
+      // Starts when the cancellation is there already: otherwise it might be over before.
+      while !Task.isCancelled { await Task.yield() }
+      return try await a.dht.connect(to: Bytes32([UInt8](repeating: 9, count: 32)) ?? Bytes32())
+    }
     dial.cancel()
     do {
       _ = try await dial.value
