@@ -41,24 +41,24 @@ final class NoiseVectorTests: XCTestCase {
   private func initiator(_ object: Case, remote: Bytes32) throws -> NoiseHandshake {
     try NoiseHandshake(
       pattern: try pattern(object), isInitiator: true, keyPair: try keyPair(object, "initiatorStatic"),
-      remotePublicKey: remote, prologue: Vectors.bytes(try text(object, "prologue")),
+      remotePublicKey: remote, prologue: hex(try text(object, "prologue")),
       ephemeral: try keyPair(object, "initiatorEphemeral"))
   }
 
   private func responder(_ object: Case) throws -> NoiseHandshake {
     try NoiseHandshake(
       pattern: try pattern(object), isInitiator: false, keyPair: try keyPair(object, "responderStatic"),
-      prologue: Vectors.bytes(object["responderPrologue"] as? String ?? (try text(object, "prologue"))),
+      prologue: hex(object["responderPrologue"] as? String ?? (try text(object, "prologue"))),
       ephemeral: try keyPair(object, "responderEphemeral"))
   }
 
   /// Compares with the state fields of a vector; a final message has no cipher key.
   private func check(_ state: SymmetricState, _ expected: Case, _ id: String) {
     let snapshot = state.snapshot
-    XCTAssertEqual(Vectors.hex(snapshot.chainingKey), expected["ck"] as? String, id)
-    XCTAssertEqual(Vectors.hex(snapshot.hash), expected["h"] as? String, id)
+    XCTAssertEqual(Hex.encode(snapshot.chainingKey), expected["ck"] as? String, id)
+    XCTAssertEqual(Hex.encode(snapshot.hash), expected["h"] as? String, id)
     if expected.keys.contains("k") {
-      XCTAssertEqual(snapshot.key.map { Vectors.hex($0) }, expected["k"] as? String, id)
+      XCTAssertEqual(snapshot.key.map { Hex.encode($0) }, expected["k"] as? String, id)
       XCTAssertEqual(snapshot.nonce, (expected["n"] as? NSNumber)?.uint64Value, id)
     }
   }
@@ -75,8 +75,8 @@ final class NoiseVectorTests: XCTestCase {
       check(a.symmetricState, initial, id)
       check(b.symmetricState, initial, id)
       for message in try XCTUnwrap(object["messages"] as? [Case]) {
-        let payload = Vectors.bytes(try text(message, "payload"))
-        let bytes = Vectors.bytes(try text(message, "hex"))
+        let payload = hex(try text(message, "payload"))
+        let bytes = hex(try text(message, "hex"))
         let after = try XCTUnwrap(message["after"] as? Case)
         a.trace = { [self] token, state in if token == nil { check(state, after, id) } }
         b.trace = a.trace
@@ -121,7 +121,7 @@ final class NoiseVectorTests: XCTestCase {
       for number in 1...3 where failedAt == nil {
         let isFromInitiator = number % 2 == 1
         if number == 3, a.pattern == .ik { break }
-        let payload = number <= honest.count ? Vectors.bytes(try text(honest[number - 1], "payload")) : []
+        let payload = number <= honest.count ? hex(try text(honest[number - 1], "payload")) : []
         var message: [UInt8] = []
         do {
           if isFromInitiator {
@@ -134,9 +134,9 @@ final class NoiseVectorTests: XCTestCase {
           break
         }
         if number <= honest.count, replaced == 0 || number <= replaced {
-          XCTAssertEqual(Vectors.hex(message), try text(honest[number - 1], "hex"), id)
+          XCTAssertEqual(Hex.encode(message), try text(honest[number - 1], "hex"), id)
         }
-        if number == replaced { message = Vectors.bytes(try text(object, "hex")) }
+        if number == replaced { message = hex(try text(object, "hex")) }
         do {
           if isFromInitiator { _ = try b?.receive(message) } else { _ = try a.receive(message) }
         } catch {
@@ -155,9 +155,9 @@ final class NoiseVectorTests: XCTestCase {
     for object in try cases("dh") {
       let a = NoiseKey(try keyPair(object, "a"))
       let b = NoiseKey(try keyPair(object, "b"))
-      XCTAssertEqual(Vectors.hex(UnsafeBufferPointer(start: a.scalar.base, count: 32)), try text(object, "scalarOfA"))
-      XCTAssertEqual(multiply(a, b.publicKey).map { Vectors.hex($0) }, try text(object, "shared"))
-      XCTAssertEqual(multiply(b, a.publicKey).map { Vectors.hex($0) }, try text(object, "shared"))
+      XCTAssertEqual(Hex.encode(UnsafeBufferPointer(start: a.scalar.base, count: 32)), try text(object, "scalarOfA"))
+      XCTAssertEqual(multiply(a, b.publicKey).map { Hex.encode($0) }, try text(object, "shared"))
+      XCTAssertEqual(multiply(b, a.publicKey).map { Hex.encode($0) }, try text(object, "shared"))
       count += 1
     }
     for object in try cases("dh-invalid") {
@@ -172,14 +172,14 @@ final class NoiseVectorTests: XCTestCase {
   func testHashes() throws {
     var count = 0
     for object in try cases("hmac") {
-      let mac = hmac(Vectors.bytes(try text(object, "key")), Vectors.bytes(try text(object, "data")))
-      XCTAssertEqual(Vectors.hex(mac), try text(object, "mac"))
+      let mac = hmac(hex(try text(object, "key")), hex(try text(object, "data")))
+      XCTAssertEqual(Hex.encode(mac), try text(object, "mac"))
       count += 1
     }
     for object in try cases("hkdf") {
-      let out = hkdf(Vectors.bytes(try text(object, "chainingKey")), Vectors.bytes(try text(object, "input")), 2)
-      XCTAssertEqual(Vectors.hex(out[0]), try text(object, "out1"))
-      XCTAssertEqual(Vectors.hex(out[1]), try text(object, "out2"))
+      let out = hkdf(hex(try text(object, "chainingKey")), hex(try text(object, "input")), 2)
+      XCTAssertEqual(Hex.encode(out[0]), try text(object, "out1"))
+      XCTAssertEqual(Hex.encode(out[1]), try text(object, "out2"))
       count += 1
     }
     print("noise.json hmac, hkdf: \(count) cases")

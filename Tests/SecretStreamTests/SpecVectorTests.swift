@@ -59,7 +59,7 @@ final class SpecVectorTests: XCTestCase {
     for (pair, publicKey, scalar) in expected {
       let key = NoiseKey(pair)
       XCTAssertEqual(key.publicKey.hex, publicKey)
-      XCTAssertEqual(Vectors.hex(UnsafeBufferPointer(start: key.scalar.base, count: 32)), scalar)
+      XCTAssertEqual(Hex.encode(UnsafeBufferPointer(start: key.scalar.base, count: 32)), scalar)
     }
   }
 
@@ -71,27 +71,27 @@ final class SpecVectorTests: XCTestCase {
       (initiator, responderEphemeral, "4f52c01535abfc358239749eeda45ffd7396104eda46a3f7809589b1b58c81e2"),
     ]
     for (a, b, shared) in expected {
-      XCTAssertEqual(multiply(NoiseKey(a), b.publicKey).map { Vectors.hex($0) }, shared)
-      XCTAssertEqual(multiply(NoiseKey(b), a.publicKey).map { Vectors.hex($0) }, shared)
+      XCTAssertEqual(multiply(NoiseKey(a), b.publicKey).map { Hex.encode($0) }, shared)
+      XCTAssertEqual(multiply(NoiseKey(b), a.publicKey).map { Hex.encode($0) }, shared)
     }
   }
 
   func testSS_26_hmacAndHKDF() {
     XCTAssertEqual(
-      Vectors.hex(hmac(Array("key".utf8), Array("abc".utf8))),
+      Hex.encode(hmac(Array("key".utf8), Array("abc".utf8))),
       "05cc4815438d5cfe68fff446b8df57828cc96189de4b4e928e3f06d815d64e5b"
         + "c15124a02ffd39859b3e2476da03bc0235ca86df623af2a5631779809e9fd04a")
     let out = hkdf([UInt8](repeating: 0xaa, count: 64), [UInt8](repeating: 0xbb, count: 32), 3)
     XCTAssertEqual(
-      Vectors.hex(out[0]),
+      Hex.encode(out[0]),
       "a87e0dc3bccb5d299637971dd35d49c449838428f55aa6f139f7db2ccf3f1a90"
         + "70997c3b126c7e5a769ff72710a1219f6c8aa1259e6bcd6f7e838a931f658496")
     XCTAssertEqual(
-      Vectors.hex(out[1]),
+      Hex.encode(out[1]),
       "1fabde0ff876839374477b7ce4bf24623fb6b08606cf142957d38be72b2c0872"
         + "f43353bf10c70844e13b8ee0537fcc1dc99f03455d580ae2087c9ca7a4877519")
     XCTAssertEqual(
-      Vectors.hex(out[2]),
+      Hex.encode(out[2]),
       "0044e25c0ca3a2f7a0b47ab8694923ce34799a5f506ccc9d35f5b6a740b2b757"
         + "be14e9a97bf1cb46e8b9b8584b506130cc2bc13f5459b17d6b54faf112c00526")
   }
@@ -106,9 +106,9 @@ final class SpecVectorTests: XCTestCase {
       a.trace = { token, state in
         let snapshot = state.snapshot
         let step = "M\(index + 1) \(token.map { "\($0)" } ?? "payload")"
-        values.set("\(step): h", Vectors.hex(snapshot.hash))
-        values.set("\(step): ck", Vectors.hex(snapshot.chainingKey))
-        if let key = snapshot.key { values.set("\(step): k", Vectors.hex(key)) }
+        values.set("\(step): h", Hex.encode(snapshot.hash))
+        values.set("\(step): ck", Hex.encode(snapshot.chainingKey))
+        if let key = snapshot.key { values.set("\(step): k", Hex.encode(key)) }
       }
       // The other side must pass through the same values.
       b.trace = a.trace
@@ -120,7 +120,7 @@ final class SpecVectorTests: XCTestCase {
         message = try b.send(payload: Array(payloads[index].utf8))
         XCTAssertEqual(try a.receive(message), Array(payloads[index].utf8))
       }
-      messages.append(Vectors.hex(message))
+      messages.append(Hex.encode(message))
     }
     XCTAssertEqual(values.conflicts, [])
     return (values.all, messages)
@@ -152,16 +152,16 @@ final class SpecVectorTests: XCTestCase {
     let state = SymmetricState(protocolName: "Noise_IK_Ed25519_ChaChaPoly_BLAKE2b")
     let first =
       "4e6f6973655f494b5f456432353531395f436861436861506f6c795f424c414b453262" + String(repeating: "00", count: 29)
-    XCTAssertEqual(Vectors.hex(state.snapshot.hash), first)
-    XCTAssertEqual(Vectors.hex(state.snapshot.chainingKey), first)
+    XCTAssertEqual(Hex.encode(state.snapshot.hash), first)
+    XCTAssertEqual(Hex.encode(state.snapshot.chainingKey), first)
     state.mixHash(UnsafeRawBufferPointer(start: nil, count: 0))
     XCTAssertEqual(
-      Vectors.hex(state.snapshot.hash),
+      Hex.encode(state.snapshot.hash),
       "78da5f19fa7ed566dd5e2ecb78174845a363476079f83a23d8166b93faf7b310"
         + "9de4752727b0a251c23d269df41088a911b6b68dd7a584e42611468f221a6b6c")
     var (a, b) = try handshakes(.ik)
     XCTAssertEqual(
-      Vectors.hex(a.symmetricState.snapshot.hash),
+      Hex.encode(a.symmetricState.snapshot.hash),
       "7d66fb0bdee46fea15d879c80c182d8573dce539468aa2fcea7c2ece4c53a518"
         + "5bf2901f31c4d778ccef7a6fe05560c8a3f71e61a5777e6e2d6c3b4730931a2d")
     let (values, messages) = try trace(&a, &b)
@@ -230,7 +230,7 @@ final class SpecVectorTests: XCTestCase {
   func testSS_26_ikAsHyperDHTRunsIt() throws {
     var (a, b) = try handshakes(.ik, prologue: StreamNamespace.make("hyperswarm/dht", 0).bytes)
     XCTAssertEqual(
-      Vectors.hex(a.symmetricState.snapshot.hash),
+      Hex.encode(a.symmetricState.snapshot.hash),
       "c790644db568c8ae7f0132299e4720b8181e1ad03317d9b245ebecdc01d27c37"
         + "8963e8709830f7f50cdffbd297cef921bf5d7a290d282cc055252457b616e708")
     let (values, messages) = try trace(&a, &b, payloads: ["hello from initiator", "hello from responder"])
@@ -267,11 +267,11 @@ final class SpecVectorTests: XCTestCase {
   func testSS_26_xx() throws {
     let state = SymmetricState(protocolName: "Noise_XX_Ed25519_ChaChaPoly_BLAKE2b")
     XCTAssertEqual(
-      Vectors.hex(state.snapshot.hash),
+      Hex.encode(state.snapshot.hash),
       "4e6f6973655f58585f456432353531395f436861436861506f6c795f424c414b453262" + String(repeating: "00", count: 29))
     var (a, b) = try handshakes(.xx)
     XCTAssertEqual(
-      Vectors.hex(a.symmetricState.snapshot.hash),
+      Hex.encode(a.symmetricState.snapshot.hash),
       "ccb02d59b57b48c5bc64fafb7fc70680eb907d6830a9b039c39136733f44bbd6"
         + "ebcddac9b202ff6bf777f1b1c8cb8cb964038751f8f11d8adb8ec976fea28f18")
     let (values, messages) = try trace(&a, &b)
@@ -432,11 +432,11 @@ final class SpecVectorTests: XCTestCase {
         160000 0ac87f339a5f6363c597416d4c4e96f0507c9548eca7
         """))
     XCTAssertEqual(
-      Vectors.hex(wireB.written.prefix(62)),
+      Hex.encode(wireB.written.prefix(62)),
       "380000" + "6518baaa71352a39e275a0ce8250409b8267bd0f53d3e80beb0a10aa0f389bd1"
         + "a0a1a2a3a4a5a6a7a8a9aaabacadaeafb0b1b2b3b4b5b6b7" + "3d0100")
     XCTAssertEqual(
-      Vectors.hex(wireB.written.dropFirst(62)),
+      Hex.encode(wireB.written.dropFirst(62)),
       "f90bd80c2c707b32550361aef16ed2a85cab21a1ced2a7cf82b82e703975772877c3eccd9ba91fa5a4038d2870cac885474fddbdd5b2ff78"
         + "928da978479221f40ed8f003d21cc5399b2eb500f5974d7b39c38424377297b908795d63e00ea8ac7bdbb8976cdda18baf4ef956ae307c4d"
         + "f46e1b0f6f5511a46356ae44d9aaf2f106f2d0a10835487e905aeac395766331a13194b49accdb908c063fb69edc71561d9da9c77a54203e"

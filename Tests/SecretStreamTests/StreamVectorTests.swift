@@ -47,7 +47,7 @@ final class StreamVectorTests: XCTestCase {
     let network = TestNetwork()
     let environment = network.makeHost()
     environment.scriptedRandom = [
-      Vectors.bytes(try text(try inner(object, "headers"), initiator ? "initiator" : "responder"))
+      hex(try text(try inner(object, "headers"), initiator ? "initiator" : "responder"))
     ]
     let stream = EncryptedStream(environment: environment, isInitiator: initiator)
     stream.sendsConfirmation = false
@@ -62,21 +62,21 @@ final class StreamVectorTests: XCTestCase {
     }
     let plain = try XCTUnwrap(ours["frames"] as? [Case]).compactMap { $0["plain"] as? String }
     // Half before the keys exist, half after.
-    for message in plain.prefix(plain.count / 2) { stream.write(Vectors.bytes(message)) }
+    for message in plain.prefix(plain.count / 2) { stream.write(hex(message)) }
     network.advance(by: 1)
-    let bytes = Vectors.bytes(try text(theirs, "bytes"))
+    let bytes = hex(try text(theirs, "bytes"))
     var offset = 0
     while offset < bytes.count {
       let size = min(chunk ?? bytes.count, bytes.count - offset)
       wire.feed(Array(bytes[offset..<offset + size]))
       offset += size
     }
-    for message in plain.dropFirst(plain.count / 2) { stream.write(Vectors.bytes(message)) }
+    for message in plain.dropFirst(plain.count / 2) { stream.write(hex(message)) }
     network.advance(by: 1)
 
-    XCTAssertEqual(Vectors.hex(wire.written), try text(ours, "bytes"), id)
+    XCTAssertEqual(Hex.encode(wire.written), try text(ours, "bytes"), id)
     let expected = try XCTUnwrap(theirs["frames"] as? [Case]).compactMap { $0["plain"] as? String }
-    XCTAssertEqual(record.messages.map { Vectors.hex($0) }, expected, id)
+    XCTAssertEqual(record.messages.map { Hex.encode($0) }, expected, id)
     XCTAssertEqual(stream.handshakeHash?.hex, try text(object, "handshakeHash"), id)
     XCTAssertEqual(
       stream.remotePublicKey, try pair(object, initiator ? "responderStatic" : "initiatorStatic").publicKey, id)
@@ -113,7 +113,7 @@ final class StreamVectorTests: XCTestCase {
   /// The keys of the case follow from its Noise messages, in both roles.
   private func checkNoise(_ object: Case) throws {
     let pattern: NoisePattern = try text(object, "handshake") == "XX" ? .xx : .ik
-    let prologue = Vectors.bytes(try text(object, "prologue"))
+    let prologue = hex(try text(object, "prologue"))
     var a = try NoiseHandshake(
       pattern: pattern, isInitiator: true, keyPair: try pair(object, "initiatorStatic"),
       remotePublicKey: try pair(object, "responderStatic").publicKey, prologue: prologue,
@@ -122,12 +122,12 @@ final class StreamVectorTests: XCTestCase {
       pattern: pattern, isInitiator: false, keyPair: try pair(object, "responderStatic"), prologue: prologue,
       ephemeral: try pair(object, "responderEphemeral"))
     for (index, message) in try XCTUnwrap(object["noiseMessages"] as? [String]).enumerated() {
-      let bytes = Vectors.bytes(message)
+      let bytes = hex(message)
       // The payload is only known to the receiver; sending it again must give the same bytes.
       if index % 2 == 0 {
-        XCTAssertEqual(Vectors.hex(try a.send(payload: try b.receive(bytes))), message)
+        XCTAssertEqual(Hex.encode(try a.send(payload: try b.receive(bytes))), message)
       } else {
-        XCTAssertEqual(Vectors.hex(try b.send(payload: try a.receive(bytes))), message)
+        XCTAssertEqual(Hex.encode(try b.send(payload: try a.receive(bytes))), message)
       }
     }
     XCTAssertEqual(a.sessionKeys()?.sendKey.hex, try text(object, "initiatorTx"))
@@ -157,14 +157,14 @@ final class StreamVectorTests: XCTestCase {
           handshakeHash: bytes64(try text(object, "handshakeHash")), isInitiator: isInitiator,
           publicKey: Bytes32(), remotePublicKey: Bytes32()))
       network.advance(by: 1)
-      let bytes = Vectors.bytes(try text(object, "bytes"))
+      let bytes = hex(try text(object, "bytes"))
       var offset = 0
       for size in try XCTUnwrap(object["chunks"] as? [Int]) {
         wire.feed(Array(bytes[offset..<offset + size]))
         offset += size
       }
       XCTAssertEqual(offset, bytes.count, id)
-      XCTAssertEqual(record.messages.map { Vectors.hex($0) }, try XCTUnwrap(object["delivered"] as? [String]), id)
+      XCTAssertEqual(record.messages.map { Hex.encode($0) }, try XCTUnwrap(object["delivered"] as? [String]), id)
       XCTAssertEqual(stream.isDestroying, object["destroyed"] as? Bool, id)
       network.advance(by: 1)
       if let name = object["error"] as? String {
@@ -196,26 +196,26 @@ final class StreamVectorTests: XCTestCase {
       XCTAssertEqual(StreamNamespace.initiator.hex, try text(namespaces, "initiator"))
       XCTAssertEqual(StreamNamespace.responder.hex, try text(namespaces, "responder"))
       XCTAssertEqual(StreamNamespace.send.hex, try text(namespaces, "send"))
-      let start = Vectors.bytes(try text(object, "initialCounter")).reversed().reduce(UInt64(0)) {
+      let start = hex(try text(object, "initialCounter")).reversed().reduce(UInt64(0)) {
         $0 << 8 | UInt64($1)
       }
       var sender = DatagramCipher(keys: keys(isInitiator), start: start)
       var receiver = DatagramCipher(keys: keys(!isInitiator), start: 0)
       for message in try XCTUnwrap(object["messages"] as? [Case]) {
-        let plain = Vectors.bytes(try text(message, "plain"))
+        let plain = hex(try text(message, "plain"))
         let sealed = try XCTUnwrap(sender.seal(plain))
-        XCTAssertEqual(Vectors.hex(sealed), try text(message, "hex"), id)
+        XCTAssertEqual(Hex.encode(sealed), try text(message, "hex"), id)
         XCTAssertEqual(open(sealed, &receiver), plain, id)
       }
       for attempt in try XCTUnwrap(object["receiverCases"] as? [Case]) {
         let note = try text(attempt, "note")
-        let opened = open(Vectors.bytes(try text(attempt, "hex")), &receiver)
+        let opened = open(hex(try text(attempt, "hex")), &receiver)
         // The reference delivers replays; we do not (secret-stream.md 18, number 13).
         XCTAssertNil(opened, "\(id) \(note)")
         if let delivered = attempt["delivered"] as? String {
           XCTAssertTrue(note.hasPrefix("replay"), note)
           var fresh = DatagramCipher(keys: keys(!isInitiator), start: 0)
-          XCTAssertEqual(open(Vectors.bytes(try text(attempt, "hex")), &fresh).map { Vectors.hex($0) }, delivered)
+          XCTAssertEqual(open(hex(try text(attempt, "hex")), &fresh).map { Hex.encode($0) }, delivered)
         }
       }
       count += 1

@@ -2,7 +2,6 @@ import CompactEncoding
 import CryptoPrimitives
 import Environment
 import TestSupport
-import VectorSupport
 import XCTest
 
 @testable import SecretStream
@@ -19,8 +18,10 @@ func bytes64(_ hex: String) -> Bytes64 {
   return value
 }
 
-/// Hex with spaces allowed.
-func hex(_ text: String) -> [UInt8] { Vectors.bytes(String(text.filter { !$0.isWhitespace })) }
+/// Hex with spaces allowed; nothing for anything else.
+func hex(_ text: String) -> [UInt8] {
+  Hex.decode(text.contains(where: \.isWhitespace) ? text.filter { !$0.isWhitespace } : text) ?? []
+}
 
 /// le24 length, then the body.
 func frame(_ body: [UInt8]) -> [UInt8] {

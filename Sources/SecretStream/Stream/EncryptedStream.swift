@@ -41,6 +41,9 @@ package final class EncryptedStream {
   /// One authenticated datagram, valid during the call. The datagram keys are not secret from whoever saw the
   /// handshake (secret-stream.md section 19).
   package var onDatagram: ((UnsafeRawBufferPointer) -> Void)?
+  /// Anything arrived on the transport, stream bytes or a datagram of any size and content, not authenticated: for the
+  /// layer that moves a relayed stream to a direct path (hyperdht.md 9.3). Comes before the bytes are looked at.
+  @exclusivity(unchecked) package var onTransportActivity: (() -> Void)?
   /// `write` has returned false and may be used again.
   package var onDrain: (() -> Void)?
   /// The peer has ended its half and all its messages are delivered.
@@ -69,7 +72,7 @@ package final class EncryptedStream {
   /// Whether `end` says so inside the encryption, with an empty message tagged FINAL. Deployed peers accept it; with
   /// keepalive off they see an empty message.
   package var sendsFinal = false
-  /// Whether datagrams are received. Set before start.
+  /// Whether datagrams are received; sending is not affected.
   package var receivesDatagrams = true
   /// Largest frame body accepted from the peer, 17...16,777,215 bytes.
   @exclusivity(unchecked) package var maximumFrame = StreamLimits.maximumBody

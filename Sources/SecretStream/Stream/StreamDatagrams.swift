@@ -27,6 +27,8 @@ extension EncryptedStream {
 
   func transportMessage(_ bytes: UnsafeRawBufferPointer) {
     guard isLive else { return }
+    onTransportActivity?()
+    guard isLive, receivesDatagrams else { return }
     guard keys != nil, bytes.count >= StreamLimits.datagramOverhead else {
       statisticsStorage.datagramsDropped &+= 1
       return

@@ -82,7 +82,7 @@ extension EncryptedStream {
       byteTransport.onDrain = nil
       byteTransport.onClose = nil
     }
-    if receivesDatagrams { transport?.onMessage = nil }
+    transport?.onMessage = nil
     sealer = nil
     opener = nil
     keys = nil
@@ -104,6 +104,7 @@ extension EncryptedStream {
     onRemoteHeader = nil
     onMessage = nil
     onDatagram = nil
+    onTransportActivity = nil
     onDrain = nil
     onEnd = nil
     onClose = nil

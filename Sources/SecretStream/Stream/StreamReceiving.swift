@@ -32,6 +32,10 @@ extension EncryptedStream {
   func transportDelivered(_ bytes: UnsafeRawBufferPointer) {
     guard isLive, !remoteHasEnded, !bytes.isEmpty else { return }
     lastReceived = environment.now
+    if let onTransportActivity {
+      onTransportActivity()
+      guard isLive else { return }
+    }
     // Kept bytes come first; the pass that resumes is scheduled whenever there are any.
     if isProcessing || holdsBack || readingIsScheduled {
       if !reader.append(bytes) { fail(.queueOverflow) }

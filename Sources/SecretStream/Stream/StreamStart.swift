@@ -63,7 +63,7 @@ extension EncryptedStream {
     transport.onEnd = { [self] in transportEnded() }
     transport.onDrain = { [self] in transportDrained() }
     transport.onClose = { [self] in transportClosed($0) }
-    if receivesDatagrams { self.transport?.onMessage = { [self] in transportMessage($0) } }
+    self.transport?.onMessage = { [self] in transportMessage($0) }
     lastSent = environment.now
     lastReceived = lastSent
     acknowledgements = [AcknowledgementGroup()]
