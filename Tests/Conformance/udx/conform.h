@@ -15,6 +15,7 @@
 #include <udx.h>
 #include <uv.h>
 
+#ifndef UDX_SANITIZED
 /* The tests' own memory does not pass through the fault injection. */
 extern void *__libc_malloc (size_t n);
 extern void *__libc_calloc (size_t n, size_t size);
@@ -22,6 +23,7 @@ extern void *__libc_realloc (void *p, size_t n);
 #define malloc  __libc_malloc
 #define calloc  __libc_calloc
 #define realloc __libc_realloc
+#endif
 
 /* ------------------------------------------------------------------ results */
 
