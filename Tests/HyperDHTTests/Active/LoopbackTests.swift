@@ -118,6 +118,85 @@ final class LoopbackTests: XCTestCase {
   func testPunchedOrLocal() throws { try exchange(serverFirewalled: true, clientFirewalled: true, megabytes: 4) }
   func testBothOpen() throws { try exchange(serverFirewalled: false, clientFirewalled: false, megabytes: 4) }
 
+  /// The server ends its half at once and goes on reading.
+  func testDHT_34_halfOpen() throws {
+    let world = try World(4)
+    var received = 0
+    var serverClose: EncryptedStreamError??
+    var clientClose: EncryptedStreamError??
+    let total = 500_000
+    func done() {
+      if serverClose != nil, clientClose != nil { world.testnet.destroy { world.finish() } }
+    }
+    world.testnet.start { _ in
+      let client = world.testnet.createNode(environment: world.environment())!
+      let server = world.testnet.createNode(environment: world.environment())!.makeServer()
+      server.onConnection = { stream in
+        stream.end()
+        stream.onMessage = { received += $0.count }
+        stream.onClose = {
+          serverClose = .some($0)
+          done()
+        }
+      }
+      server.listen { _ in
+        let stream = client.connect(to: server.publicKey ?? Bytes32())
+        var sent = 0
+        func pump() {
+          while sent < total {
+            let count = min(65_536, total - sent)
+            sent += count
+            if !stream.write([UInt8](repeating: 7, count: count)) { return }
+          }
+          stream.end()
+        }
+        stream.onDrain = pump
+        stream.onClose = {
+          clientClose = .some($0)
+          done()
+        }
+        pump()
+      }
+    }
+    world.run(seconds: 30)
+    XCTAssertEqual(received, total)
+    XCTAssertEqual(serverClose, .some(nil))
+    XCTAssertEqual(clientClose, .some(nil))
+  }
+
+  /// 80 MiB echoed in 4 KiB writes with 10 in flight.
+  func testDHT_33_eightyMebibytesEchoed() throws {
+    let world = try World(4)
+    let total = 20_480
+    var received = 0
+    var mismatches = 0
+    world.testnet.start { _ in
+      let client = world.testnet.createNode(environment: world.environment())!
+      let server = world.testnet.createNode(environment: world.environment())!.makeServer()
+      server.onConnection = { stream in stream.onMessage = { [unowned stream] in stream.write($0) } }
+      server.listen { _ in
+        let stream = client.connect(to: server.publicKey ?? Bytes32())
+        var sent = 0
+        func message(_ index: Int) -> [UInt8] { [UInt8](repeating: UInt8(truncatingIfNeeded: index), count: 4096) }
+        func send() {
+          guard sent < total else { return }
+          stream.write(message(sent))
+          sent += 1
+        }
+        stream.onMessage = { bytes in
+          if bytes.count != 4096 || bytes.first != UInt8(truncatingIfNeeded: received) { mismatches += 1 }
+          received += 1
+          send()
+          if received == total { world.testnet.destroy { world.finish() } }
+        }
+        for _ in 0..<10 { send() }
+      }
+    }
+    world.run(seconds: 120)
+    XCTAssertEqual(received, total)
+    XCTAssertEqual(mismatches, 0)
+  }
+
   func testUnknownKeyAndRefusal() throws {
     let world = try World(4)
     var codes: [String] = []
