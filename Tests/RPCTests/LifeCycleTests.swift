@@ -219,18 +219,32 @@ final class LifeCycleTests: RPCTestCase {
     destroy(swarm, network)
   }
 
-  func testNodesAreReleased() throws {
-    let network = TestNetwork(seed: 116)
+  func testNodesQueriesAndNetworksAreReleased() throws {
     weak var weakNode: RPCNode?
+    weak var weakQuery: Query?
+    weak var weakNetwork: TestNetwork?
+    weak var weakHost: TestEnvironment?
     do {
+      let network = TestNetwork(seed: 116)
       let server = try makeBootstrapper(network)
       let node = makeNode(network, bootstrap: [try endpoint(of: server)])
       node.start()
       network.advance(by: 100_000)
+      let query = node.findNode(target: Bytes32())
+      query.onReply = { [unowned query] _ in query.pause() }
+      query.start()
+      // In the middle of everything: packets, timers and requests are under way.
+      node.ping(Endpoint(host: IPv4Address(9, 9, 9, 9), port: 9)) { _ in }
       weakNode = node
-      destroy([node, server], network)
-      network.runUntilIdle(within: 20_000)
+      weakQuery = query
+      weakNetwork = network
+      weakHost = node.environment as? TestEnvironment
+      node.destroy()
+      server.destroy()
     }
     XCTAssertNil(weakNode)
+    XCTAssertNil(weakQuery)
+    XCTAssertNil(weakNetwork)
+    XCTAssertNil(weakHost)
   }
 }

@@ -74,7 +74,15 @@ package final class TestEnvironment: Environment {
   /// Changes the interface list and tells the watchers in the next turn.
   package func setInterfaces(_ list: [InterfaceAddress]) {
     interfaceList = list
-    for watch in watches.values { network.deferred { watch.onChange?(list) } }
+    for watch in watches.values { network.deferred { [weak watch] in watch?.onChange?(list) } }
+  }
+
+  /// The network is gone: drops everything that holds on to this host.
+  func dismantle() {
+    sockets = [:]
+    streams = [:]
+    watches = [:]
+    nat = nil
   }
 
   package var openSocketCount: Int { sockets.values.reduce(0) { $0 + $1.count } }

@@ -47,6 +47,9 @@ package final class TestNetwork {
     random = SeededRandom(seed: seed)
   }
 
+  // Hosts and their sockets refer to each other.
+  deinit { for host in hosts.values { host.dismantle() } }
+
   /// A new host. Without an address: 1.0.0.1, 1.0.0.2, ... (public-looking, every one in its own way distinct).
   package func makeHost(_ address: IPv4Address? = nil) -> TestEnvironment {
     var chosen = address
@@ -142,7 +145,8 @@ package final class TestNetwork {
     let delay = latency?(packet) ?? random.next() % 1001
     let index = record(packet)
     let origin = host
-    _ = schedule(afterMicroseconds: delay) { [self] in
+    _ = schedule(afterMicroseconds: delay) { [weak self] in
+      guard let self else { return }
       guard let target = receiver(of: packet, from: origin) else {
         if let index, index < log.count { log[index].wasDropped = true }
         return
