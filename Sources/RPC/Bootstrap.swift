@@ -82,6 +82,7 @@ extension RPCNode {
   private func becomeReady() {
     guard !isBootstrapped else { return }
     isBootstrapped = true
+    if isForcedPersistent { stabilityTicks = RPCLimits.forcedRetryTicks }
     onReady?()
     finishBootstrap(.success(()))
   }

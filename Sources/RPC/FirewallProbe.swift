@@ -4,6 +4,23 @@ import Environment
 
 // From ephemeral to persistent (dht-rpc.md section 15).
 extension RPCNode {
+  /// Once per tick: adaptive nodes try when they have been stable for long, and each host only once; nodes that are told
+  /// to be persistent try again with growing pauses (the reference gives up, E 7).
+  func considerPersistence() {
+    guard isEphemeral, isAdaptive || isForcedPersistent else { return }
+    stabilityTicks -= 1
+    guard stabilityTicks <= 0 else { return }
+    if isForcedPersistent {
+      updatePersistence(firewallOnly: false) { _ in }
+      stabilityTicks = forcedRetryTicks
+      forcedRetryTicks = min(forcedRetryTicks * 2, RPCLimits.moreStableTicks)
+    } else if sampler.host != nil, sampler.host == lastCheckedHost {
+      stabilityTicks = RPCLimits.moreStableTicks
+    } else {
+      updatePersistence(firewallOnly: false) { _ in }
+    }
+  }
+
   /// Becomes persistent if strangers can reach us; with `firewallOnly` just finds out whether they can. `done` gets
   /// whether something was achieved, exactly once, possibly inside this call.
   func updatePersistence(firewallOnly: Bool, _ done: @escaping (Bool) -> Void) {

@@ -1,6 +1,6 @@
 /// Judges the network from responses and final timeouts per tick (dht-rpc.md section 19).
 struct Health {
-  package struct Snapshot: Hashable {
+  private struct Snapshot {
     var responses: UInt64
     var timeouts: UInt64
     var isBad: Bool?

@@ -46,6 +46,9 @@ package enum RPCLimits {
   package static let refreshTicks = 60
   package static let stableTicks = 240
   package static let moreStableTicks = 720
+  /// Own choice: first pause (1 min) of a node that is told to be persistent and is not; doubles up to
+  /// ``moreStableTicks``.
+  package static let forcedRetryTicks = 12
   package static let recentNodeTicks: UInt64 = 12
   package static let oldNodeTicks: UInt64 = 360
   package static let pingEveryTicks: UInt64 = 8

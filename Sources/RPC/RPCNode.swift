@@ -95,7 +95,10 @@ package final class RPCNode {
   let createdAt: UInt64
 
   // Persistence
+  /// Ticks until the next attempt to become persistent.
   var stabilityTicks = RPCLimits.stableTicks
+  /// The pause after that, for nodes that are told to be persistent.
+  var forcedRetryTicks = RPCLimits.forcedRetryTicks
   var lastCheckedHost: IPv4Address?
   var isUpdatingPersistence = false
   var recordedHosts: Set<IPv4Address>?

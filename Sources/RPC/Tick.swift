@@ -37,16 +37,7 @@ extension RPCNode {
     if gap > RPCLimits.sleepThreshold { wakeUp() } else { tick += 1 }
     guard isBootstrapped else { return }
 
-    if isAdaptive, isEphemeral {
-      stabilityTicks -= 1
-      if stabilityTicks <= 0 {
-        if sampler.host != nil, sampler.host == lastCheckedHost {
-          stabilityTicks = RPCLimits.moreStableTicks
-        } else {
-          updatePersistence(firewallOnly: false) { _ in }
-        }
-      }
-    }
+    considerPersistence()
     if tick % RPCLimits.pingEveryTicks == 0 { pingRound() }
     if tick % RPCLimits.thinTableEveryTicks == 0, table.count < RPCLimits.k {
       refresh()
@@ -98,7 +89,8 @@ extension RPCNode {
     // Two ticks later a ping round runs.
     let phase = tick % RPCLimits.pingEveryTicks
     tick += (RPCLimits.pingEveryTicks - 2 + RPCLimits.pingEveryTicks - phase) % RPCLimits.pingEveryTicks
-    stabilityTicks = RPCLimits.moreStableTicks
+    stabilityTicks = isForcedPersistent ? RPCLimits.forcedRetryTicks : RPCLimits.moreStableTicks
+    forcedRetryTicks = RPCLimits.forcedRetryTicks
     refreshTicks = 1
     lastCheckedHost = nil
     let changed = health.reset()

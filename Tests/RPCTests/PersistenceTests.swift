@@ -282,6 +282,37 @@ final class PersistenceTests: RPCTestCase {
     destroy([node], network)
   }
 
+  /// The reference never tries again (E 7): a port forward that comes later goes unnoticed.
+  func testRPC_C13_forcedNodesRetryWithGrowingPauses() throws {
+    let bootstrap = try startServers(6)
+    network.isLogging = false
+    let nat = TestNAT(
+      network: network, address: IPv4Address(5, 5, 5, 5), mapping: .portPreserving, filter: .byEndpoint)
+    let host = network.makeHost(IPv4Address(192, 168, 0, 2), behind: nat)
+    let node = makeNode(network, bootstrap: [bootstrap], host: host) {
+      $0.ephemeral = false
+      $0.port = 40_000
+    }
+    start(node)
+    XCTAssertTrue(node.isEphemeral)
+    var attempts: [UInt64] = []
+    var probes = node.statistics.pingNAT.tx
+    let begin = network.now
+    while network.now - begin < 3_600_000_000 {
+      network.advance(by: 5000)
+      if node.statistics.pingNAT.tx != probes { attempts.append((network.now - begin) / 60_000_000) }
+      probes = node.statistics.pingNAT.tx
+    }
+    // After about 1, 2, 4, 8, 16 and 32 minutes.
+    XCTAssertEqual(attempts.count, 6)
+    XCTAssertTrue(zip(attempts, [1, 2, 4, 8, 16, 32]).allSatisfy { abs(Int($0) - $1) <= 1 }, "\(attempts)")
+    nat.forwards[40_000] = Endpoint(host: host.address, port: 40_000)
+    network.advance(by: 3_700_000)
+    XCTAssertFalse(node.isEphemeral)
+    XCTAssertEqual(node.remoteAddress, Endpoint(host: nat.address, port: 40_000))
+    destroy([node], network)
+  }
+
   func testRPC_66_recentringMovesNodesAndKeepsFullBucketHandling() throws {
     let node = makeNode(network, bootstrap: [])
     start(node)
