@@ -76,7 +76,8 @@ final class FloodTests: XCTestCase {
     XCTAssertEqual(node.router.count, pinned)
     XCTAssertEqual(node.router.pendingReplies, 0)
     XCTAssertLessThan(Double(sentBytes), 2.5 * Double(receivedBytes))
-    XCTAssertLessThan(growth, 64 << 20)
+    // Sanitizers keep freed memory back on purpose.
+    if !isSanitized { XCTAssertLessThan(growth, 64 << 20) }
   }
 
   private func makeDatagram(_ index: Int, _ samples: [[UInt8]], _ random: inout SeededRandom) -> [UInt8] {
@@ -97,6 +98,12 @@ final class FloodTests: XCTestCase {
       }
     }
     return bytes
+  }
+
+  private var isSanitized: Bool {
+    ["__asan_init", "__tsan_init"].contains { (name: String) in
+      dlsym(UnsafeMutableRawPointer(bitPattern: 0), name) != nil
+    }
   }
 
   private func residentBytes() -> UInt64 {
