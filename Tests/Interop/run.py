@@ -1,0 +1,211 @@
+#!/usr/bin/env python3
+"""Peers of both kinds on one loopback network, in every combination. See README.md in this folder."""
+
+import hashlib
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+SEED = {"js": "02" * 32, "native": "03" * 32}
+KEY = {
+    "js": "8139770ea87d175f56a35466c34c7ecccb8d8a91b4ee37a25df60f5b8fc9b394",
+    "native": "ed4928c628d1c2c6eae90338905995612959273a5c63f93636c14614ac8737d1",
+}
+SIZE = 3_000_000
+DEADLINE = 30
+
+
+def payload(count):
+    out, state = bytearray(count), 1
+    for index in range(count):
+        state = (state * 1103515245 + 12345) & 0xFFFFFFFF
+        out[index] = state >> 24
+    return bytes(out)
+
+
+PAYLOAD = payload(SIZE)
+DIGEST = hashlib.sha256(PAYLOAD).hexdigest()
+
+
+class Peer:
+    """A child process whose JSON lines (of standard output or standard error, or both) are events."""
+
+    def __init__(self, arguments, events="stdout"):
+        self.process = subprocess.Popen(
+            arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT if events == "both" else subprocess.PIPE)
+        self.events = queue.Queue()
+        self.seen = []
+        stream = self.process.stderr if events == "stderr" else self.process.stdout
+        threading.Thread(target=self.read, args=(stream,), daemon=True).start()
+        if events == "stdout":
+            threading.Thread(target=self.process.stderr.read, daemon=True).start()
+
+    def read(self, stream):
+        for line in stream:
+            try:
+                self.events.put(json.loads(line))
+            except ValueError:
+                pass
+        self.events.put(None)
+
+    def wait_for(self, *names):
+        limit = time.monotonic() + DEADLINE
+        while True:
+            event = self.events.get(timeout=max(0.1, limit - time.monotonic()))
+            if event is None:
+                raise RuntimeError(f"ended before {names}: {self.seen[-3:]}")
+            self.seen.append(event)
+            if event.get("event") in names:
+                return event
+
+    def stop(self):
+        self.process.terminate()
+        try:
+            self.process.wait(5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+class Lab:
+    def __init__(self, tool):
+        self.tool = tool
+        self.peers = []
+
+    def start(self, arguments, events="stdout"):
+        peer = Peer(arguments, events)
+        self.peers.append(peer)
+        return peer
+
+    def js(self, *arguments):
+        return self.start(["node", os.path.join(HERE, "peer.js"), *arguments])
+
+    def native(self, *arguments, events="stdout"):
+        return self.start([self.tool, *arguments, "--json"], events)
+
+    def stop_all(self):
+        while self.peers:
+            self.peers.pop().stop()
+
+    def network(self, kind):
+        if kind == "js":
+            return self.js("testnet", "5").wait_for("ready")["bootstrap"]
+        nodes = self.native("testnet", "--size", "5", "--port", "0").wait_for("ready", "testnet")["bootstrap"]
+        return nodes if isinstance(nodes, str) else nodes[0]
+
+    # One connection by key: the dialler sends, the listener answers with the digest.
+    def by_key(self, bootstrap, listener, dialler):
+        if listener == "js":
+            server = self.js("listen", bootstrap, SEED["js"])
+            server.wait_for("ready")
+        else:
+            server = self.native(
+                "listen", "--bootstrap", bootstrap, "--seed", SEED["native"], events="stderr")
+            server.wait_for("listening")
+            threading.Thread(target=self.answer, args=(server.process,), daemon=True).start()
+        if dialler == "js":
+            ok = self.js("connect", bootstrap, KEY[listener], str(SIZE)).wait_for("answered")["ok"]
+        else:
+            client = self.native("connect", KEY[listener], "--bootstrap", bootstrap, events="stderr")
+            reply, _ = self.talk(client.process)
+            ok = reply == DIGEST
+        server.stop()
+        return ok
+
+    @staticmethod
+    def answer(process):
+        received = process.stdout.read(SIZE)
+        process.stdin.write(hashlib.sha256(received).hexdigest().encode())
+        process.stdin.close()
+
+    @staticmethod
+    def talk(process):
+        process.stdin.write(PAYLOAD)
+        process.stdin.close()
+        timer = threading.Timer(DEADLINE, process.kill)
+        timer.start()
+        reply = process.stdout.read().decode()
+        timer.cancel()
+        return reply, process.wait()
+
+    # Two swarms on a topic: both sides report a connection.
+    def by_topic(self, bootstrap, first, second, roles):
+        topic = os.urandom(32).hex()
+        peers = []
+        for kind, role in zip((first, second), roles):
+            if kind == "js":
+                peer = self.js("swarm", bootstrap, topic, role)
+                peer.wait_for("ready")
+                peers.append((peer, "connection"))
+            else:
+                flags = {"server": ["--server-only"], "client": ["--client-only"], "both": []}[role]
+                peer = self.native("join", topic, *flags, "--bootstrap", bootstrap, events="both")
+                peer.wait_for("joined")
+                peers.append((peer, "peer-joined"))
+        for peer, event in peers:
+            if not any(seen.get("event") == event for seen in peer.seen):
+                peer.wait_for(event)
+        return True
+
+    # An announcement of one kind is found by the other.
+    def look_up(self, bootstrap, announcer, reader):
+        topic = os.urandom(32).hex()
+        if announcer == "js":
+            self.js("announce", bootstrap, topic, SEED["js"]).wait_for("done")
+        else:
+            done = subprocess.run(
+                [self.tool, "announce", topic, "--bootstrap", bootstrap, "--seed", SEED["native"], "--json"],
+                capture_output=True, timeout=DEADLINE, check=False)
+            if done.returncode != 0:
+                raise RuntimeError(done.stderr.decode().strip())
+        if reader == "js":
+            peers = self.js("lookup", bootstrap, topic).wait_for("done")["peers"]
+            return KEY[announcer] in peers
+        done = subprocess.run(
+            [self.tool, "lookup", topic, "--bootstrap", bootstrap, "--json"],
+            capture_output=True, timeout=DEADLINE, check=False)
+        return KEY[announcer] in done.stdout.decode()
+
+
+def main():
+    if len(sys.argv) != 2:
+        print("usage: run.py PATH-OF-hyperswarm", file=sys.stderr)
+        return 64
+    probe = subprocess.run(
+        ["node", "-e", "require('hyperswarm');require('hyperdht/testnet')"], capture_output=True, check=False)
+    if probe.returncode != 0:
+        print("skipped: node with hyperswarm and hyperdht in NODE_PATH is not here")
+        return 77
+    lab, passed, failed = Lab(sys.argv[1]), 0, 0
+    kinds = ("js", "native")
+    cases = []
+    for dht in kinds:
+        for a in kinds:
+            for b in kinds:
+                cases.append((dht, f"listen {a}, connect {b}", lambda net, a=a, b=b: lab.by_key(net, a, b)))
+                cases.append((dht, f"announce {a}, lookup {b}", lambda net, a=a, b=b: lab.look_up(net, a, b)))
+                for roles in (("server", "client"), ("both", "both")):
+                    cases.append((
+                        dht, f"swarm {a} {roles[0]}, {b} {roles[1]}",
+                        lambda net, a=a, b=b, roles=roles: lab.by_topic(net, a, b, roles)))
+    for dht, name, run in cases:
+        started = time.monotonic()
+        try:
+            ok, reason = run(lab.network(dht)), ""
+        except (RuntimeError, queue.Empty, subprocess.TimeoutExpired, KeyError) as error:
+            ok, reason = False, f": {type(error).__name__} {error}"
+        lab.stop_all()
+        passed, failed = passed + bool(ok), failed + (not ok)
+        print(f"{'ok  ' if ok else 'FAIL'} dht {dht}: {name} ({time.monotonic() - started:.1f} s){reason}", flush=True)
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
