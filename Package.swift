@@ -60,6 +60,9 @@ let package = Package(
       dependencies: [
         "SecretStream", "CompactEncoding", "CryptoPrimitives", "Environment", "VectorSupport", "TestSupport",
       ]),
+    // The programs of the README, compiled as they stand.
+    .executableTarget(name: "ReadmeExample", dependencies: ["Hyperswarm"], path: "Tests/Readme/Example"),
+    .testTarget(name: "ReadmeTests", path: "Tests/Readme/ReadmeTests"),
     .testTarget(name: "RPCTests", dependencies: ["RPC", "TestSupport", "VectorSupport"]),
   ],
   swiftLanguageModes: [.v6]
