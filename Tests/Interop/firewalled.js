@@ -1,0 +1,39 @@
+'use strict'
+// A JavaScript peer that believes to be behind a NAT and hides its local addresses: the only way to it is punching.
+// Written against the public API of `hyperdht`; needs it in NODE_PATH. One JSON object a line on standard output.
+//
+//   node firewalled.js listen BOOTSTRAP SEED     echoes
+//   node firewalled.js connect BOOTSTRAP KEY     sends one message, expects its echo
+const DHT = require('hyperdht')
+
+const say = (object) => console.log(JSON.stringify(object))
+const [command, entry, argument] = process.argv.slice(2)
+const [host, port] = entry.split(':')
+const dht = new DHT({
+  bootstrap: [{ host, port: Number(port) }], firewalled: true, quickFirewall: false, ephemeral: true
+})
+
+async function main () {
+  if (command === 'listen') {
+    const server = dht.createServer({ shareLocalAddress: false }, (stream) => {
+      stream.on('error', (error) => say({ event: 'error', code: error.code }))
+      stream.on('end', () => stream.end())
+      stream.on('close', () => say({ event: 'close', punches: dht.stats.punches }))
+      stream.on('data', (data) => stream.write(data))
+      say({ event: 'connection' })
+    })
+    await server.listen(DHT.keyPair(Buffer.from(argument, 'hex')))
+    say({ event: 'ready', publicKey: server.publicKey.toString('hex') })
+  } else {
+    const stream = dht.connect(Buffer.from(argument, 'hex'), { localConnection: false })
+    stream.on('error', (error) => say({ event: 'error', code: error.code }))
+    stream.on('close', () => say({ event: 'close', punches: dht.stats.punches }))
+    stream.on('data', (data) => {
+      say({ event: 'echo', text: data.toString() })
+      stream.end()
+    })
+    stream.write('through the hole')
+  }
+}
+
+main().catch((error) => say({ event: 'fatal', message: error.message }))
