@@ -51,6 +51,7 @@ let package = Package(
     .target(name: "TestSupport", dependencies: ["CompactEncoding", "Environment"], path: "Tests/TestSupport"),
     .testTarget(name: "CompactEncodingTests", dependencies: ["CompactEncoding", "VectorSupport"]),
     .testTarget(name: "CryptoPrimitivesTests", dependencies: ["CryptoPrimitives", "VectorSupport"]),
+    .testTarget(name: "CLITests", dependencies: ["hyperswarm-cli", "CryptoPrimitives"]),
     .testTarget(name: "HyperswarmTests", dependencies: ["Hyperswarm", "TestSupport", "VectorSupport"]),
     .testTarget(name: "HyperDHTTests", dependencies: ["HyperDHT", "TestSupport", "VectorSupport"]),
     .testTarget(name: "UDXTests", dependencies: ["UDX"]),

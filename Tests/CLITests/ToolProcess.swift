@@ -1,0 +1,157 @@
+import Foundation
+import XCTest
+
+/// The built `hyperswarm` binary, running.
+final class ToolProcess: @unchecked Sendable {
+  struct Finished {
+    var status: Int32
+    var output: [UInt8]
+    var errors: String
+    var text: String { String(decoding: output, as: UTF8.self) }
+    var errorLines: [Substring] { errors.split(separator: "\n") }
+    /// Standard output as JSON lines.
+    var objects: [[String: Any]] {
+      text.split(separator: "\n").compactMap {
+        (try? JSONSerialization.jsonObject(with: Data($0.utf8))) as? [String: Any]
+      }
+    }
+    func object(_ event: String) -> [String: Any]? { objects.first { $0["event"] as? String == event } }
+  }
+
+  struct TimedOut: Error, CustomStringConvertible {
+    var description: String
+  }
+
+  private let process = Process()
+  private let input = Pipe()
+  private let condition = NSCondition()
+  private var output: [UInt8] = []
+  private var errors: [UInt8] = []
+  private var openPipes = 2
+  private var hasExited = false
+
+  /// Beside the test bundle.
+  static var binary: URL {
+    var folder = Bundle(for: ToolProcess.self).bundleURL
+    if folder.pathExtension == "xctest" { folder.deleteLastPathComponent() }
+    return folder.appendingPathComponent("hyperswarm")
+  }
+
+  init(_ arguments: [String]) throws {
+    signal(SIGPIPE, SIG_IGN)
+    process.executableURL = ToolProcess.binary
+    process.arguments = arguments
+    process.standardInput = input
+    let out = Pipe()
+    let err = Pipe()
+    process.standardOutput = out
+    process.standardError = err
+    collect(out) { $0.output += $1 }
+    collect(err) { $0.errors += $1 }
+    process.terminationHandler = { [self] _ in
+      condition.lock()
+      hasExited = true
+      condition.broadcast()
+      condition.unlock()
+    }
+    try process.run()
+  }
+
+  private func collect(_ pipe: Pipe, _ keep: @escaping @Sendable (ToolProcess, Data) -> Void) {
+    pipe.fileHandleForReading.readabilityHandler = { [self] handle in
+      let data = handle.availableData
+      condition.lock()
+      if data.isEmpty {
+        handle.readabilityHandler = nil
+        openPipes -= 1
+      } else {
+        keep(self, data)
+      }
+      condition.broadcast()
+      condition.unlock()
+    }
+  }
+
+  func write(_ bytes: [UInt8]) { try? input.fileHandleForWriting.write(contentsOf: Data(bytes)) }
+  func write(_ text: String) { write(Array(text.utf8)) }
+  func closeInput() { try? input.fileHandleForWriting.close() }
+  func interrupt() { process.interrupt() }
+  func kill() { Foundation.kill(process.processIdentifier, SIGKILL) }
+
+  /// Waits until standard output and errors together contain the text.
+  func wait(for text: String, seconds: Double = 30) throws {
+    try wait(seconds, "'\(text)'") {
+      String(decoding: output, as: UTF8.self).contains(text) || String(decoding: errors, as: UTF8.self).contains(text)
+    }
+  }
+
+  func finish(seconds: Double = 60) throws -> Finished {
+    do {
+      try wait(seconds, "the end") { hasExited && openPipes == 0 }
+    } catch {
+      kill()
+      throw error
+    }
+    return Finished(
+      status: process.terminationStatus, output: output, errors: String(decoding: errors, as: UTF8.self))
+  }
+
+  private func wait(_ seconds: Double, _ what: String, _ isDone: () -> Bool) throws {
+    let deadline = Date(timeIntervalSinceNow: seconds)
+    condition.lock()
+    defer { condition.unlock() }
+    while !isDone() {
+      guard condition.wait(until: deadline) else {
+        throw TimedOut(
+          description: "waited \(seconds) s for \(what); output: \(String(decoding: output, as: UTF8.self)) errors: "
+            + String(decoding: errors, as: UTF8.self))
+      }
+    }
+  }
+
+  /// First 64 hexadecimal digits in a row on standard error.
+  var announcedKey: String? {
+    condition.lock()
+    defer { condition.unlock() }
+    return String(decoding: errors, as: UTF8.self).split { !$0.isHexDigit }.first { $0.count == 64 }.map(String.init)
+  }
+}
+
+/// Runs to the end.
+func runTool(_ arguments: [String], input: [UInt8] = [], seconds: Double = 60) throws -> ToolProcess.Finished {
+  let process = try ToolProcess(arguments)
+  if !input.isEmpty { process.write(input) }
+  process.closeInput()
+  return try process.finish(seconds: seconds)
+}
+
+/// A running `hyperswarm testnet`.
+final class LocalTestnet {
+  let process: ToolProcess
+  let bootstrap: String
+  var port: String { String(bootstrap.split(separator: ":")[1]) }
+
+  init(size: Int = 5) throws {
+    process = try ToolProcess(["testnet", "--size", "\(size)", "--port", "0", "--json"])
+    try process.wait(for: "bootstrap")
+    try process.wait(for: "\n")
+    var found: String?
+    let parts = process.outputText.split { !$0.isNumber && $0 != "." && $0 != ":" }
+    found = parts.first { $0.hasPrefix("127.0.0.1:") }.map(String.init)
+    guard let found else { throw ToolProcess.TimedOut(description: "no bootstrap address in \(process.outputText)") }
+    bootstrap = found
+  }
+
+  deinit {
+    process.interrupt()
+    _ = try? process.finish(seconds: 20)
+  }
+}
+
+extension ToolProcess {
+  var outputText: String {
+    condition.lock()
+    defer { condition.unlock() }
+    return String(decoding: output, as: UTF8.self)
+  }
+}
