@@ -48,28 +48,35 @@ final class ToolProcess: @unchecked Sendable {
     process.standardError = err
     collect(out) { $0.output += $1 }
     collect(err) { $0.errors += $1 }
-    process.terminationHandler = { [self] _ in
-      condition.lock()
-      hasExited = true
-      condition.broadcast()
-      condition.unlock()
-    }
     try process.run()
+    // Threads instead of handlers: those miss the end of short processes now and then.
+    Thread { [self] in
+      process.waitUntilExit()
+      update { $0.hasExited = true }
+    }.start()
+    // The child has its own copies; ours would keep the pipes open.
+    try? out.fileHandleForWriting.close()
+    try? err.fileHandleForWriting.close()
   }
 
-  private func collect(_ pipe: Pipe, _ keep: @escaping @Sendable (ToolProcess, Data) -> Void) {
-    pipe.fileHandleForReading.readabilityHandler = { [self] handle in
-      let data = handle.availableData
-      condition.lock()
-      if data.isEmpty {
-        handle.readabilityHandler = nil
-        openPipes -= 1
-      } else {
-        keep(self, data)
+  private func update(_ change: (ToolProcess) -> Void) {
+    condition.lock()
+    change(self)
+    condition.broadcast()
+    condition.unlock()
+  }
+
+  private func collect(_ pipe: Pipe, _ keep: @escaping @Sendable (ToolProcess, ArraySlice<UInt8>) -> Void) {
+    Thread { [self] in
+      var bytes = [UInt8](repeating: 0, count: 65_536)
+      while true {
+        let count = read(pipe.fileHandleForReading.fileDescriptor, &bytes, bytes.count)
+        if count < 0 && errno == EINTR { continue }
+        guard count > 0 else { break }
+        update { keep($0, bytes[..<count]) }
       }
-      condition.broadcast()
-      condition.unlock()
-    }
+      update { $0.openPipes -= 1 }
+    }.start()
   }
 
   func write(_ bytes: [UInt8]) { try? input.fileHandleForWriting.write(contentsOf: Data(bytes)) }
@@ -103,7 +110,8 @@ final class ToolProcess: @unchecked Sendable {
     while !isDone() {
       guard condition.wait(until: deadline) else {
         throw TimedOut(
-          description: "waited \(seconds) s for \(what); output: \(String(decoding: output, as: UTF8.self)) errors: "
+          description:
+            "waited \(seconds) s for \(what) (exited: \(hasExited), open pipes: \(openPipes)); output: \(String(decoding: output, as: UTF8.self)) errors: "
             + String(decoding: errors, as: UTF8.self))
       }
     }
