@@ -24,6 +24,7 @@ typedef struct {
   uint32_t chunk;   /* bytes per write */
   uint32_t count;   /* iterations, for the workloads that count */
   uint32_t depth;   /* writes outstanding per stream */
+  uint32_t parallel; /* churn: pairs at once */
   uint32_t sample;  /* ms between samples of srtt and goodput, 0 = none */
   bool message;     /* churn: MESSAGE instead of a write */
   int cpu;          /* pin to this CPU, -1 = do not */

@@ -1,22 +1,28 @@
-/* One process: create a pair of streams over two sockets, connect, pass one 64 byte message, destroy, repeat. */
+/* One process: create a pair of streams over two sockets, connect, pass one 64 byte message, destroy, repeat;
+   `--parallel N` keeps N pairs going at once. */
 #include "bench.h"
 
 #include <dirent.h>
 #include <malloc.h>
 
+typedef struct {
+  udx_stream_t *a, *b;
+  udx_stream_write_t *req;
+  udx_stream_send_t msg;
+  int live;
+} lane_t;
+
 static uv_loop_t loop;
 static udx_t udx;
 static udx_socket_t a_sock, b_sock;
-static udx_stream_t *a, *b;
-static udx_stream_write_t *req;
-static udx_stream_send_t msg;
+static lane_t *lanes;
 static bench_options_t *opt;
 static char payload[64];
-static uint32_t done, live;
+static uint32_t begun, done, idle;
 static double started, cpu_at_start;
 static size_t heap_at_start;
 
-static void next (void);
+static void next (lane_t *lane);
 
 static void
 on_socket_close (udx_socket_t *s) {
@@ -25,17 +31,19 @@ on_socket_close (udx_socket_t *s) {
 
 static void
 on_finalize (udx_stream_t *s) {
+  lane_t *lane = s->data;
   free(s);
-  if (--live == 0) {
+  if (--lane->live == 0) {
     done++;
-    next();
+    next(lane);
   }
 }
 
 static void
 on_close (udx_stream_t *s, int status) {
   (void) status;
-  if (s == b) udx_stream_destroy(a);
+  lane_t *lane = s->data;
+  if (s == lane->b) udx_stream_destroy(lane->a);
 }
 
 static void
@@ -58,33 +66,36 @@ on_sent (udx_stream_send_t *r, int status) {
 }
 
 static void
-next (void) {
-  if (done == opt->count / 10) { /* warm */
+next (lane_t *lane) {
+  if (done == opt->count / 10 && cpu_at_start <= 0) { /* warm */
     started = bench_now();
     cpu_at_start = bench_cpu();
     heap_at_start = mallinfo2().uordblks;
   }
-  if (done == opt->count || (done > opt->count / 10 && bench_now() - started > opt->seconds)) {
-    udx_socket_close(&a_sock);
-    udx_socket_close(&b_sock);
+  if (begun >= opt->count || (done > opt->count / 10 && bench_now() - started > opt->seconds)) {
+    if (++idle == opt->parallel) {
+      udx_socket_close(&a_sock);
+      udx_socket_close(&b_sock);
+    }
     return;
   }
-  live = 2;
-  a = malloc(sizeof(*a));
-  b = malloc(sizeof(*b));
-  uint32_t id = 1 + 2 * done;
-  udx_stream_init(&udx, a, id, on_close, on_finalize);
-  udx_stream_init(&udx, b, id + 1, on_close, on_finalize);
+  lane->live = 2;
+  lane->a = malloc(sizeof(*lane->a));
+  lane->b = malloc(sizeof(*lane->b));
+  uint32_t id = 1 + 2 * begun++;
+  udx_stream_init(&udx, lane->a, id, on_close, on_finalize);
+  udx_stream_init(&udx, lane->b, id + 1, on_close, on_finalize);
+  lane->a->data = lane->b->data = lane;
   struct sockaddr_in to_a = bench_addr(opt->host, opt->port), to_b = bench_addr(opt->host, opt->peer_port);
-  udx_stream_connect(a, &a_sock, id + 1, (struct sockaddr *) &to_b);
-  udx_stream_connect(b, &b_sock, id, (struct sockaddr *) &to_a);
+  udx_stream_connect(lane->a, &a_sock, id + 1, (struct sockaddr *) &to_b);
+  udx_stream_connect(lane->b, &b_sock, id, (struct sockaddr *) &to_a);
   uv_buf_t buf = uv_buf_init(payload, sizeof(payload));
   if (opt->message) {
-    udx_stream_recv_start(b, on_message);
-    udx_stream_send(&msg, a, &buf, 1, on_sent);
+    udx_stream_recv_start(lane->b, on_message);
+    udx_stream_send(&lane->msg, lane->a, &buf, 1, on_sent);
   } else {
-    udx_stream_read_start(b, on_message);
-    udx_stream_write(req, a, &buf, 1, on_ack);
+    udx_stream_read_start(lane->b, on_message);
+    udx_stream_write(lane->req, lane->a, &buf, 1, on_ack);
   }
 }
 
@@ -104,7 +115,8 @@ bench_churn (bench_options_t *o) {
   uv_loop_init(&loop);
   udx_init(&loop, &udx, NULL);
   bench_watchdog(&loop, o->limit);
-  req = malloc((size_t) udx_stream_write_sizeof(1));
+  lanes = calloc(o->parallel, sizeof(lane_t));
+  for (uint32_t i = 0; i < o->parallel; i++) lanes[i].req = malloc((size_t) udx_stream_write_sizeof(1));
   udx_socket_init(&udx, &a_sock, on_socket_close);
   udx_socket_init(&udx, &b_sock, on_socket_close);
   struct sockaddr_in at = bench_addr(o->host, o->port), bt = bench_addr(o->host, o->peer_port);
@@ -113,8 +125,8 @@ bench_churn (bench_options_t *o) {
   if (err < 0) bench_die("bind", err);
   int fds = descriptors();
   started = bench_now();
-  next();
-  while (uv_run(&loop, UV_RUN_ONCE) && done < o->count && bench_now() - started < o->seconds) {}
+  for (uint32_t i = 0; i < o->parallel; i++) next(&lanes[i]);
+  uv_run(&loop, UV_RUN_DEFAULT);
   double wall = bench_now() - started, cpu = bench_cpu() - cpu_at_start;
   int more_fds = descriptors() - fds;
   long growth = (long) mallinfo2().uordblks - (long) heap_at_start;

@@ -119,13 +119,14 @@ bench_parse (bench_options_t *o, int argc, char **argv) {
     {"chunk", required_argument, 0, 'c'},   {"count", required_argument, 0, 'N'},
     {"depth", required_argument, 0, 'd'},   {"message", no_argument, 0, 'm'},
     {"cpu", required_argument, 0, 'C'},     {"sample", required_argument, 0, 'S'},
+    {"parallel", required_argument, 0, 'L'},
     {0, 0, 0, 0},
   };
 
   *o = (bench_options_t){
     .port = 18000, .peer_port = 18001, .host = "127.0.0.1", .peer_host = "127.0.0.1", .streams = 1,
     .bytes = 256 * 1000 * 1000ull, .seconds = 10, .limit = 60, .chunk = 65536, .count = 10000, .depth = 64,
-    .cpu = -1,
+    .cpu = -1, .parallel = 1,
   };
 
   int c;
@@ -144,10 +145,11 @@ bench_parse (bench_options_t *o, int argc, char **argv) {
     case 'd': o->depth = (uint32_t) atoi(optarg); break;
     case 'm': o->message = true; break;
     case 'C': o->cpu = atoi(optarg); break;
+    case 'L': o->parallel = (uint32_t) atoi(optarg); break;
     case 'S': o->sample = (uint32_t) atoi(optarg); break;
     default: return -1;
     }
   }
-  if (o->streams == 0 || o->streams > 100000 || o->chunk == 0 || o->chunk > 1 << 20 || o->depth == 0) return -1;
+  if (o->streams == 0 || o->streams > 100000 || o->chunk == 0 || o->chunk > 1 << 20 || o->depth == 0 || o->parallel == 0) return -1;
   return 0;
 }
