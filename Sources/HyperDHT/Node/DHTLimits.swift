@@ -56,6 +56,13 @@ enum DHTLimits {
   static let concurrentHandshakes = 256
   /// Of these, by one client host.
   static let handshakesPerHost = 128
+  /// New first messages of one client host, at once and per second, and of all together: each costs about half a
+  /// millisecond of Diffie-Hellman.
+  static let handshakeBurst: UInt64 = 256
+  static let handshakesPerSecond: UInt64 = 64
+  static let totalHandshakeBurst: UInt64 = 1024
+  static let totalHandshakesPerSecond: UInt64 = 256
+  static let trackedClientHosts = 4096
   /// Ended handshakes that are remembered until their clearing time; beyond it the oldest are forgotten early.
   static let rememberedHandshakes = 4096
   /// Refused or unreadable first messages that are remembered so that copies cost nothing.

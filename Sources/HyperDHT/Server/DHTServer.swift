@@ -32,12 +32,17 @@ package final class DHTServer {
   private(set) package var target: Bytes32?
   private(set) var announcer: Announcer?
   var table = HandshakeTable()
+  private var budget: SourceBudget
   private var closeWaiters: [() -> Void] = []
   private var listenCompletion: ((Result<Void, DHTError>) -> Void)?
 
   init(node: DHTNode, options: ServerOptions) {
     self.node = node
     self.options = options
+    budget = SourceBudget(
+      burst: DHTLimits.handshakeBurst, perSecond: DHTLimits.handshakesPerSecond,
+      total: (DHTLimits.totalHandshakeBurst, DHTLimits.totalHandshakesPerSecond),
+      maximumHosts: DHTLimits.trackedClientHosts, now: node.environment.nowMilliseconds)
   }
 
   package var isListening: Bool { state == .listening }
@@ -168,6 +173,13 @@ package final class DHTServer {
   // MARK: Handshakes
 
   var accepts: Bool { !isClosed && !isSuspended && !node.isDestroyed }
+
+  /// Whether a new handshake may cost anything now (B1). A relay's word for a client on loopback counts as the relay's.
+  func admits(_ request: HandshakeRequest) -> Bool {
+    let client = request.clientAddress.host
+    let host = client.isLoopback ? request.from.host : client
+    return table.hasRoom(for: client) && budget.take(host, now: node.environment.nowMilliseconds)
+  }
 
   func scheduleClearing(_ session: ServerSession) {
     session.scheduleClear(after: options.handshakeClearWait) { [weak self, weak session] in

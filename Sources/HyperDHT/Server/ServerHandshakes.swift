@@ -7,7 +7,7 @@ extension DHTServer: LocalServer {
     guard accepts, let keyPair, request.noise.count <= DHTLimits.handshakeMessageSize else { return completion(nil) }
     if let session = table.session(for: request.noise) { return session.wait(completion) }
     guard !table.isRefused(request.noise) else { return completion(nil) }
-    guard table.hasRoom(for: request.clientAddress.host) else {
+    guard admits(request) else {
       node.statistics.handshakes.dropped += 1
       return completion(nil)
     }

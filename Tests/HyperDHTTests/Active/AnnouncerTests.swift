@@ -80,7 +80,7 @@ final class AnnouncerTests: XCTestCase {
     net.destroy()
   }
 
-  func testDHT_C6_lostCycleIsRestarted() {
+  func testClosedServerIsQuiet() {
     let net = Net(8)
     let (server, _) = net.listen(on: net.makeNode())
     server.close()

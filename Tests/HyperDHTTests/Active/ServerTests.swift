@@ -372,6 +372,27 @@ final class ServerTests: XCTestCase {
     net.destroy()
   }
 
+  func testDHT_B1_handshakesAreRateLimited() {
+    let net = Net(4)
+    let (server, _) = net.listen(on: net.nodes[1])
+    let client = RawClient(net)
+    let to = address(net.nodes[1])
+    // Message 1 with a broken payload: refused after the Diffie-Hellman, so the bound on concurrent ones does not help.
+    var noise = client.noise(server).1
+    for index in 0..<400 {
+      noise[noise.count - 1] = UInt8(truncatingIfNeeded: index)
+      noise[noise.count - 2] = UInt8(truncatingIfNeeded: index >> 8)
+      client.send(HandshakeMessage(mode: .fromClient, noise: noise), to: to, target: server.target ?? Bytes32())
+    }
+    net.network.advance(by: 10)
+    let statistics = net.nodes[1].statistics.handshakes
+    XCTAssertLessThanOrEqual(statistics.received, DHTLimits.handshakeBurst + 2)
+    XCTAssertEqual(statistics.received + statistics.dropped, 400)
+    net.network.advance(by: 5000)
+    net.assertEcho(net.connect(net.makeNode(), to: server))
+    net.destroy()
+  }
+
   func testDHT_B2_claimedPeerAddressOfADirectClientIsIgnored() {
     let net = Net(4)
     var asked: [Endpoint] = []
