@@ -77,6 +77,7 @@ typedef struct udx_stream_write_s udx_stream_write_t;
 typedef struct udx_lookup_s udx_lookup_t;
 typedef struct udx_interface_event_s udx_interface_event_t;
 typedef struct udx_driver_s udx_driver_t; /* udx_driver.h */
+typedef struct udx_trace_event_s udx_trace_event_t; /* udx_trace.h */
 
 typedef void (*udx_idle_cb)(udx_t *udx);
 
@@ -105,6 +106,9 @@ typedef void (*udx_lookup_cb)(udx_lookup_t *handle, int status, const struct soc
 typedef void (*udx_interface_event_cb)(udx_interface_event_t *handle, int status);
 typedef void (*udx_interface_event_close_cb)(udx_interface_event_t *handle);
 
+/* udx_trace.h */
+typedef void (*udx_trace_cb)(udx_t *udx, const udx_trace_event_t *event, void *data);
+
 #include "udx_private.h"
 
 struct udx_s {
@@ -129,6 +133,8 @@ struct udx_s {
   void *driver_ctx;
   udx_idle_cb on_idle;
   uint64_t now;
+  udx_trace_cb on_trace;
+  void *trace_data;
   uint32_t refs;
   uint32_t depth; /* engine entry points on the stack */
   uint8_t teardown;
@@ -240,6 +246,7 @@ struct udx_stream_s {
   uint64_t timer_key;
   uint32_t timer_index; /* 1-based, 0 = not in the heap */
   uint32_t messages;    /* queued stream messages */
+  uint8_t traced_state; /* congestion state of the last event */
   udx_path_t *paths;
   udx_unproven_t unproven;
   udx_stream_t *relay_to;

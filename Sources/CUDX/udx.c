@@ -1,7 +1,7 @@
 /* The instance: life, entry points of the driver, end of turn. */
 #include <stdlib.h>
 
-#include "engine/engine.h"
+#include "engine/trace.h"
 
 #define ROUNDS_MAX 8 /* of callbacks that cause more work in one turn; the rest waits for the next */
 
@@ -118,6 +118,7 @@ void
 udx_driver_receive (udx_socket_t *socket, const udx_received_t *batch, unsigned int count) {
   udx_t *udx = socket->udx;
   instance_enter(udx);
+  UDX_TRACE(udx, batch_received(socket, batch, count));
   for (unsigned int i = 0; i < count && !(socket->status & UDX_SOCKET_CLOSED); i++) {
     const udx_received_t *received = &batch[i];
     if (received->segment_size == 0 || received->length <= received->segment_size) {

@@ -1,5 +1,5 @@
 /* What the ack, window and SACK fields of any packet do to the sending side (spec 1.5 steps 14-21). */
-#include "engine.h"
+#include "trace.h"
 
 typedef struct ack_walk_s {
   udx_stream_t *stream;
@@ -42,6 +42,7 @@ udx__ack_process (udx_stream_t *stream, const udx_header_t *header, const uint8_
   udx_flight_t *flight = &stream->flight;
   if (udx__seq_before(flight->nxt, header->ack)) {
     stream->udx->packets_invalid++;
+    UDX_TRACE(stream->udx, dropped(stream, stream->socket, header, UDX_HEADER_SIZE, UDX_TRACE_BAD_ACK));
     return 1;
   }
   udx__flow_update(stream, header);

@@ -6,7 +6,7 @@
  */
 #include <stdlib.h>
 
-#include "engine.h"
+#include "trace.h"
 
 int
 udx_stream_change_remote (udx_stream_t *stream, udx_socket_t *socket, uint32_t remote_id, const struct sockaddr *remote_addr, udx_stream_remote_changed_cb remote_changed_cb) {
@@ -65,6 +65,7 @@ udx_stream_change_remote (udx_stream_t *stream, udx_socket_t *socket, uint32_t r
   stream->remote = remote;
   stream->remote_id = remote_id;
   stream->on_remote_changed = outstanding ? remote_changed_cb : NULL; /* nothing to wait for: no callback */
+  UDX_TRACE(udx, path(stream, UDX_TRACE_STREAM_MOVED));
   udx__mtu_reset(stream);
   return outstanding ? 0 : 1;
 }

@@ -3,7 +3,7 @@
  * lost probe is no sign of congestion. If packets above the base size stop getting through later (black
  * hole), the size falls back to the base.
  */
-#include "engine.h"
+#include "trace.h"
 
 void
 udx__mtu_init (udx_stream_t *stream) {
@@ -60,7 +60,9 @@ udx__mtu_acked (udx_stream_t *stream, udx_packet_t *packet, uint64_t now) {
   if (search->state != UDX_MTU_SEARCHING || !search->in_flight) return;
   search->in_flight = 0;
   search->probes = 0;
+  uint16_t old = stream->mtu;
   if (search->probe_size > stream->mtu) stream->mtu = search->probe_size;
+  UDX_TRACE(stream->udx, mtu(stream, old, stream->mtu >= search->ceiling));
   if (stream->mtu >= search->ceiling) {
     mtu_complete(stream, now);
   } else {
@@ -76,7 +78,10 @@ udx__mtu_lost (udx_stream_t *stream, udx_packet_t *packet, uint64_t now) {
   packet->padding = 0;
   if (!search->in_flight) return;
   search->in_flight = 0;
-  if (search->state == UDX_MTU_SEARCHING && search->probes >= UDX_MTU_PROBES) mtu_complete(stream, now);
+  if (search->state == UDX_MTU_SEARCHING && search->probes >= UDX_MTU_PROBES) {
+    mtu_complete(stream, now);
+    UDX_TRACE(stream->udx, mtu(stream, stream->mtu, 1));
+  }
 }
 
 void
@@ -85,7 +90,9 @@ udx__mtu_timeout (udx_stream_t *stream, const udx_packet_t *packet) {
   if (stream->mtu <= UDX_MTU_BASE || packet->length + udx__mtu_overhead(stream) <= UDX_MTU_BASE) return;
   if (++search->black_hole < UDX_MTU_BLACK_HOLE) return;
   search->black_hole = 0;
+  uint16_t old = stream->mtu;
   stream->mtu = UDX_MTU_BASE;
+  UDX_TRACE(stream->udx, mtu(stream, old, 0));
   /* and the search begins anew */
   search->state = UDX_MTU_SEARCHING;
   search->probe_size = UDX_MTU_BASE + UDX_MTU_STEP;
@@ -100,6 +107,8 @@ udx__mtu_exceeds (const udx_stream_t *stream, const udx_packet_t *packet) {
 void
 udx__mtu_reset (udx_stream_t *stream) {
   uint8_t state = stream->search.state;
+  uint16_t old = stream->mtu;
   udx__mtu_init(stream);
+  UDX_TRACE(stream->udx, mtu(stream, old, 0));
   if (state != UDX_MTU_WAITING) stream->search.state = UDX_MTU_SEARCHING;
 }

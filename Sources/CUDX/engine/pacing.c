@@ -2,7 +2,7 @@
  * Token bucket on the microsecond clock. Credit grows with time up to one burst; a packet may leave while
  * credit is positive and takes its size, so that debt is kept and the long-run rate is exact at any rate.
  */
-#include "engine.h"
+#include "trace.h"
 
 void
 udx__pacing_init (udx_stream_t *stream) {
@@ -60,4 +60,5 @@ udx__pacing_wait (udx_stream_t *stream, uint64_t now) {
   uint64_t at = now + (uint64_t) wait + UDX_PACING_GRID - 1;
   pacing->at = at - at % UDX_PACING_GRID;
   udx__timer_at_most(stream, pacing->at);
+  UDX_TRACE(stream->udx, timer(stream, UDX_TRACE_PACING, UDX_TRACE_SET, pacing->at));
 }

@@ -1,5 +1,5 @@
 /* A datagram's way in, step by step as in spec 1.5, and delivery in order (spec 3.2). */
-#include "engine.h"
+#include "trace.h"
 
 static int
 read_payload (udx_stream_t *stream, const uint8_t *data, size_t length) {
@@ -51,9 +51,13 @@ receive_data (udx_stream_t *stream, const udx_header_t *header, const uint8_t *p
   int kept = udx__reorder_insert(stream, seq, header->type, payload, length);
   if (kept < 0) {
     stream->udx->packets_invalid++;
+    UDX_TRACE(stream->udx, dropped(stream, stream->socket, header, length, UDX_TRACE_NO_ROOM));
     return 1;
   }
-  if (kept == 0) return 1;
+  if (kept == 0) {
+    UDX_TRACE(stream->udx, dropped(stream, stream->socket, header, length, UDX_TRACE_DUPLICATE));
+    return 1;
+  }
   if (header->type & UDX_HEADER_END) {
     stream->status |= UDX_STREAM_ENDING_REMOTE;
     ack->end_seq = seq;
@@ -71,7 +75,10 @@ receive_packet (udx_stream_t *stream, udx_socket_t *socket, udx_header_t *header
 
   if (UDX_UNLIKELY(socket != stream->socket) && stream->on_firewall != NULL) {
     udx_address_t scratch;
-    if (stream->on_firewall(stream, socket, udx__address_plain(from, &scratch))) return;
+    if (stream->on_firewall(stream, socket, udx__address_plain(from, &scratch))) {
+      UDX_TRACE(stream->udx, dropped(stream, socket, header, length, UDX_TRACE_FIREWALL));
+      return;
+    }
     if (udx__stream_dead(stream)) return;
   }
   if (UDX_UNLIKELY(stream->relay_to != NULL)) {
@@ -88,11 +95,13 @@ receive_packet (udx_stream_t *stream, udx_socket_t *socket, udx_header_t *header
   if (UDX_UNLIKELY(behind > udx__flight_span(stream) + UDX_ACK_BEHIND_MAX) && (stream->status & UDX_STREAM_CONNECTED) &&
       !udx__address_equal(&stream->remote.any, from)) {
     stream->udx->packets_invalid++;
+    UDX_TRACE(stream->udx, dropped(stream, socket, header, length, UDX_TRACE_UNEXPECTED_SOURCE));
     return;
   }
   size_t body = length - UDX_HEADER_SIZE;
   if (header->data_offset > body) {
     stream->udx->packets_invalid++;
+    UDX_TRACE(stream->udx, dropped(stream, socket, header, length, UDX_TRACE_BAD_DATA_OFFSET));
     return;
   }
   const uint8_t *payload = data + UDX_HEADER_SIZE + header->data_offset;
@@ -103,6 +112,7 @@ receive_packet (udx_stream_t *stream, udx_socket_t *socket, udx_header_t *header
     if (UDX_UNLIKELY(distance >= UDX_SEQ_AHEAD_MAX)) {
       /* no honest sender is that far ahead; nothing of it is believed */
       stream->udx->packets_invalid++;
+      UDX_TRACE(stream->udx, dropped(stream, socket, header, length, UDX_TRACE_TOO_FAR_AHEAD));
       return;
     }
     if (header->type & (UDX_HEADER_DATA | UDX_HEADER_END)) {
@@ -112,6 +122,8 @@ receive_packet (udx_stream_t *stream, udx_socket_t *socket, udx_header_t *header
       udx__stream_close(stream, UV_ECONNRESET);
       return;
     }
+  } else if (header->type & (UDX_HEADER_DATA | UDX_HEADER_END)) {
+    UDX_TRACE(stream->udx, dropped(stream, socket, header, length, UDX_TRACE_DUPLICATE));
   }
   if (UDX_UNLIKELY(header->type & UDX_HEADER_MESSAGE) && stream->on_recv != NULL && (stream->status & UDX_STREAM_RECEIVING)) {
     uv_buf_t buf = uv_buf_init((char *) (uintptr_t) payload, (unsigned int) payload_length);
@@ -137,6 +149,7 @@ udx__receive_datagram (udx_socket_t *socket, uint8_t *data, size_t length, const
   udx->bytes_rx += length;
   socket->packets_rx++;
   socket->bytes_rx += length;
+  UDX_TRACE(udx, received(socket, data, length, from));
 
   udx_header_t header;
   if (udx__header_decode(data, length, &header)) {

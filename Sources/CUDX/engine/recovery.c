@@ -5,7 +5,7 @@
  * when retransmissions prove needless, recovery that ends when the lost flight is acknowledged (not one
  * packet later), a timeout that backs off and reduces cwnd.
  */
-#include "engine.h"
+#include "trace.h"
 
 void
 udx__recovery_init (udx_stream_t *stream) {
@@ -56,7 +56,10 @@ void
 udx__recovery_sent (udx_stream_t *stream, uint32_t seq, int is_new, uint64_t now) {
   udx_recovery_t *recovery = &stream->recovery;
   if (seq == stream->flight.una && is_new) recovery->stalled_since = now;
-  if (recovery->rto_at == UDX_NEVER) rto_start(stream, now);
+  if (recovery->rto_at == UDX_NEVER) {
+    rto_start(stream, now);
+    UDX_TRACE(stream->udx, timer(stream, UDX_TRACE_RTO, UDX_TRACE_SET, recovery->rto_at));
+  }
   if (is_new) tlp_start(stream, now);
 }
 
@@ -110,7 +113,8 @@ reordering_window (const udx_stream_t *stream) {
 }
 
 static void
-packet_lost (udx_stream_t *stream, uint32_t seq, udx_packet_t *packet, uint64_t now) {
+packet_lost (udx_stream_t *stream, uint32_t seq, udx_packet_t *packet, udx_trace_trigger_t trigger, uint64_t now) {
+  UDX_TRACE(stream->udx, lost(stream, seq, packet, trigger));
   udx__flight_remove(stream, seq);
   udx__lost_insert(stream, seq);
   stream->rate.losses++;
@@ -137,7 +141,7 @@ rack_detect (udx_stream_t *stream, uint64_t now) {
       if (due <= now) {
         lost++;
         if (packet->is_probe) probes++;
-        packet_lost(stream, seq, packet, now);
+        packet_lost(stream, seq, packet, window > 0 ? UDX_TRACE_TIME_THRESHOLD : UDX_TRACE_REORDERING_THRESHOLD, now);
       } else if (due - now > longest) {
         longest = due - now;
       }
@@ -157,6 +161,7 @@ rack_detect (udx_stream_t *stream, uint64_t now) {
     recovery->tlp_at = UDX_NEVER;
     stream->fast_recovery_count++;
     stream->congestion->recovery(stream, now);
+    UDX_TRACE(stream->udx, state(stream));
   }
 }
 
@@ -173,6 +178,7 @@ udx__recovery_update (udx_stream_t *stream, uint32_t old_una, uint64_t now) {
   if (recovery->state != UDX_RECOVERY_OPEN && udx__seq_diff(una, recovery->high_seq) >= 0) {
     recovery->state = UDX_RECOVERY_OPEN;
     stream->congestion->recovered(stream, now);
+    UDX_TRACE(stream->udx, state(stream));
   }
   recovery->backoff = 0;
   if (advanced) recovery->stalled_since = now;
@@ -180,9 +186,11 @@ udx__recovery_update (udx_stream_t *stream, uint32_t old_una, uint64_t now) {
 
   if (una == stream->flight.nxt) {
     recovery->rto_at = recovery->tlp_at = recovery->reo_at = UDX_NEVER;
+    UDX_TRACE(stream->udx, timers(stream));
   } else if (advanced) {
     rto_start(stream, now);
     tlp_start(stream, now);
+    UDX_TRACE(stream->udx, timers(stream));
   } else if (stream->flight.sacked_count > 0) {
     recovery->tlp_at = UDX_NEVER;
   }
@@ -199,6 +207,7 @@ tlp_fire (udx_stream_t *stream, uint64_t now) {
 
   uint32_t before = stream->flight.nxt;
   if (!udx__transmit_probe(stream, 0)) return;
+  UDX_TRACE(stream->udx, timer(stream, UDX_TRACE_TLP, UDX_TRACE_EXPIRED, now));
   recovery->tlp_pending = 1;
   recovery->tlp_sampled = 0;
   recovery->tlp_is_retransmit = stream->flight.nxt == before;
@@ -212,6 +221,7 @@ rto_fire (udx_stream_t *stream, uint64_t now) {
   udx_recovery_t *recovery = &stream->recovery;
   recovery->rto_at = UDX_NEVER;
   if (udx__flight_span(stream) == 0) return 1;
+  UDX_TRACE(stream->udx, timer(stream, UDX_TRACE_RTO, UDX_TRACE_EXPIRED, now));
 
   udx_packet_t *oldest = udx__packet_at(stream, stream->flight.una);
   if (oldest->timeouts >= UDX_TIMEOUTS_MAX) {
@@ -244,11 +254,12 @@ rto_fire (udx_stream_t *stream, uint64_t now) {
     uint32_t next = packet->next;
     if (seq == una || packet->sent_at + recovery->rack_rtt + window < now) {
       if (packet->timeouts < UINT8_MAX) packet->timeouts++;
-      packet_lost(stream, seq, packet, now);
+      packet_lost(stream, seq, packet, UDX_TRACE_RTO_EXPIRED, now);
     }
     seq = next;
   }
   stream->congestion->timeout(stream, now);
+  UDX_TRACE(stream->udx, metrics(stream));
   udx__mark_ready(stream);
   rto_start(stream, now);
   return 1;
@@ -257,7 +268,10 @@ rto_fire (udx_stream_t *stream, uint64_t now) {
 int
 udx__recovery_timeout (udx_stream_t *stream, uint64_t now) {
   udx_recovery_t *recovery = &stream->recovery;
-  if (recovery->reo_at <= now) rack_detect(stream, now);
+  if (recovery->reo_at <= now) {
+    UDX_TRACE(stream->udx, timer(stream, UDX_TRACE_REORDERING, UDX_TRACE_EXPIRED, now));
+    rack_detect(stream, now);
+  }
   if (recovery->rto_at <= now) return rto_fire(stream, now);
   if (recovery->tlp_at <= now) tlp_fire(stream, now);
   return 1;

@@ -1,7 +1,7 @@
 /* A stream's life (spec 2): creation, connect, writing, end, destroy, close, and what happens at the end of a batch. */
 #include <stdlib.h>
 
-#include "engine.h"
+#include "trace.h"
 
 int
 udx_stream_init (udx_t *udx, udx_stream_t *stream, uint32_t local_id, udx_stream_close_cb close_cb, udx_stream_finalize_cb finalize_cb) {
@@ -207,6 +207,7 @@ udx_stream_connect (udx_stream_t *stream, udx_socket_t *socket, uint32_t remote_
   stream->socket = socket;
   stream->status |= UDX_STREAM_CONNECTED;
   socket->stream_count++;
+  UDX_TRACE(udx, path(stream, UDX_TRACE_STREAM_CONNECTED));
   udx__flow_rearm(stream, 0, udx->driver->now(udx));
   if (stream->ack.owed) {
     stream->ack.owed = 0;
@@ -321,6 +322,7 @@ udx__stream_settle (udx_stream_t *stream) {
     udx_rate_sample_t sample;
     udx__rate_finish(stream, &sample, now);
     stream->congestion->acked(stream, &sample);
+    UDX_TRACE(udx, metrics(stream));
     udx__flow_rearm(stream, 0, now);
     udx__mark_ready(stream);
   }
@@ -372,6 +374,7 @@ udx__stream_timeout (udx_stream_t *stream, uint64_t now) {
   udx__stream_touch(stream);
   if (stream->pacing.at <= now) {
     stream->pacing.at = UDX_NEVER;
+    UDX_TRACE(stream->udx, timer(stream, UDX_TRACE_PACING, UDX_TRACE_EXPIRED, now));
     udx__mark_ready(stream);
   }
   udx__flow_timeout(stream, now);
@@ -407,6 +410,7 @@ udx__stream_close (udx_stream_t *stream, int status) {
   udx__paths_free(stream);
   udx__reorder_free(stream);
   udx__defer(udx);
+  UDX_TRACE(udx, closed(stream, status));
 
   if (stream->on_close != NULL) stream->on_close(stream, status);
   udx__queue_cancel(stream);

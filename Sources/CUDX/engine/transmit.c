@@ -5,7 +5,7 @@
  */
 #include <stdlib.h>
 
-#include "engine.h"
+#include "trace.h"
 
 enum {
   OWNER_NONE = 0,
@@ -109,6 +109,27 @@ batch_taken (udx_t *udx, udx_socket_t *socket, const batch_owner_t *owner) {
   }
 }
 
+UDX_COLD static void
+batch_trace (udx_socket_t *socket, const struct udx_batch_s *batch, uint32_t taken, uint32_t count) {
+  udx__trace_batch_sent(socket, batch->datagrams, taken, count);
+  for (uint32_t i = 0; i < taken; i++) {
+    const batch_owner_t *owner = &batch->owners[i];
+    udx_stream_t *stream = NULL;
+    if (owner->kind == OWNER_SEND) {
+      udx_stream_send_t *message = UDX__OWNER(udx_stream_send_t, link, owner->object);
+      if (message->kind == UDX_SEND_SOCKET) {
+        udx__trace_datagram_sent(socket, &batch->datagrams[i]);
+        continue;
+      }
+      stream = message->stream;
+    } else if (owner->kind == OWNER_PACKET || owner->kind == OWNER_ACK || owner->kind == OWNER_HEARTBEAT) {
+      stream = owner->object;
+    }
+    udx_trace_trigger_t trigger = owner->kind == OWNER_NONE ? UDX_TRACE_RELAYED : UDX_TRACE_NO_TRIGGER;
+    udx__trace_packet_sent(socket, stream, &batch->datagrams[i], trigger);
+  }
+}
+
 void
 udx__transmit_flush_batch (udx_t *udx) {
   struct udx_batch_s *batch = udx->batch;
@@ -125,6 +146,7 @@ udx__transmit_flush_batch (udx_t *udx) {
     taken = udx->driver->transmit(udx, socket, batch->datagrams, count);
     if (taken < count) socket->blocked = 1;
   }
+  if (UDX_UNLIKELY(udx->on_trace != NULL)) batch_trace(socket, batch, taken, count);
   for (uint32_t i = 0; i < taken; i++) batch_taken(udx, socket, &batch->owners[i]);
   for (uint32_t i = count; i-- > taken;) batch_return(udx, socket, &batch->owners[i]);
 }
