@@ -38,6 +38,11 @@ let package = Package(
       name: "UDX", dependencies: ["CUDX", "CLibuv", "CompactEncoding", "CryptoPrimitives", "Environment", "EventLoop"]),
     .target(name: "EventLoop", dependencies: ["CompactEncoding", "Environment", "CLibuv"]),
 
+    // Whole stacks on a virtual network in virtual time.
+    .target(
+      name: "HyperswarmTesting",
+      dependencies: ["CUDX", "CompactEncoding", "Environment", "TestSupport", "UDX"]),
+
     .executableTarget(
       name: "hyperswarm-cli",
       dependencies: ["Hyperswarm", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
@@ -52,9 +57,10 @@ let package = Package(
     .testTarget(name: "CompactEncodingTests", dependencies: ["CompactEncoding", "VectorSupport"]),
     .testTarget(name: "CryptoPrimitivesTests", dependencies: ["CryptoPrimitives", "VectorSupport"]),
     .testTarget(name: "CLITests", dependencies: ["hyperswarm-cli", "CryptoPrimitives"]),
-    .testTarget(name: "HyperswarmTests", dependencies: ["Hyperswarm", "TestSupport", "VectorSupport"]),
+    .testTarget(
+      name: "HyperswarmTests", dependencies: ["Hyperswarm", "HyperswarmTesting", "TestSupport", "VectorSupport"]),
     .testTarget(name: "HyperDHTTests", dependencies: ["HyperDHT", "TestSupport", "VectorSupport"]),
-    .testTarget(name: "UDXTests", dependencies: ["UDX"]),
+    .testTarget(name: "UDXTests", dependencies: ["UDX", "HyperswarmTesting", "TestSupport"]),
     .testTarget(name: "EventLoopTests", dependencies: ["EventLoop"]),
     .testTarget(
       name: "SecretStreamTests",

@@ -13,7 +13,7 @@ import Environment
 extension Endpoint {
   /// IPv4 sources; `nil` for anything else. The C layer has already turned v4-mapped addresses into plain ones.
   @inline(__always)
-  init?(_ address: UnsafePointer<sockaddr>?) {
+  package init?(socketAddress address: UnsafePointer<sockaddr>?) {
     guard let address, Int32(address.pointee.sa_family) == AF_INET else { return nil }
     self = UnsafeRawPointer(address).withMemoryRebound(to: sockaddr_in.self, capacity: 1) {
       Endpoint(
@@ -23,7 +23,7 @@ extension Endpoint {
   }
 
   @inline(__always)
-  func withSocketAddress<R>(_ body: (UnsafePointer<sockaddr>) -> R) -> R {
+  package func withSocketAddress<R>(_ body: (UnsafePointer<sockaddr>) -> R) -> R {
     var address = sockaddr_in()
     #if canImport(Darwin)
       address.sin_len = UInt8(MemoryLayout<sockaddr_in>.size)

@@ -21,13 +21,13 @@ package final class UDXSocket: DatagramSocket {
   /// Datagrams dropped here: sent after close, too long, or with a full queue.
   package private(set) var droppedSends: UInt64 = 0
 
-  let environment: UVEnvironment
+  let environment: UDXInstance
   private(set) var handle: UnsafeMutablePointer<udx_socket_t>?
   private var isClosing = false
   private var isHandleClosing = false
   private var closeCallbacks: [() -> Void] = []
 
-  init(environment: UVEnvironment) { self.environment = environment }
+  package init(environment: UDXInstance) { self.environment = environment }
 
   // MARK: Binding
 
@@ -63,7 +63,7 @@ package final class UDXSocket: DatagramSocket {
     var length = Int32(MemoryLayout<sockaddr_storage>.size)
     return withUnsafeMutablePointer(to: &storage) { storage in
       storage.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
-        udx_socket_getsockname(socket, address, &length) == 0 ? Endpoint(address) : nil
+        udx_socket_getsockname(socket, address, &length) == 0 ? Endpoint(socketAddress: address) : nil
       }
     }
   }
@@ -123,7 +123,8 @@ package final class UDXSocket: DatagramSocket {
     _ socket: UnsafeMutablePointer<udx_socket_t>?, _ length: Int, _ buffer: UnsafePointer<uv_buf_t>?,
     _ source: UnsafePointer<sockaddr>?
   ) {
-    guard let context = socket?.pointee.data, length >= 0, let buffer, let endpoint = Endpoint(source) else { return }
+    guard let context = socket?.pointee.data, length >= 0, let buffer, let endpoint = Endpoint(socketAddress: source)
+    else { return }
     let bytes = UnsafeRawBufferPointer(start: buffer.pointee.base, count: length)
     Unmanaged<UDXSocket>.fromOpaque(context)._withUnsafeGuaranteedRef { $0.onMessage?(bytes, endpoint) }
   }
@@ -137,7 +138,7 @@ package final class UDXSocket: DatagramSocket {
     guard streamCount == 0 else { return }
     onIdle?()
     // The C stream may count until it is finalized, a moment later.
-    if isClosing, streamCount == 0 { environment.loop.defer { self.tryToClose() } }
+    if isClosing, streamCount == 0 { environment.later { self.tryToClose() } }
   }
 
   /// A stream of this instance is gone for good.
@@ -191,6 +192,6 @@ package final class UDXSocket: DatagramSocket {
     guard !closeCallbacks.isEmpty else { return }
     let callbacks = closeCallbacks
     closeCallbacks = []
-    environment.loop.defer { for callback in callbacks { callback() } }
+    environment.later { for callback in callbacks { callback() } }
   }
 }

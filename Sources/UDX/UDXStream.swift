@@ -20,7 +20,7 @@ package final class UDXStream: TransportStream {
   package private(set) var isClosed = false
   package var socket: (any DatagramSocket)? { udxSocket }
 
-  let environment: UVEnvironment
+  let environment: UDXInstance
   /// `nil` when the C stream could not be made, and after it is gone.
   private var handle: UnsafeMutablePointer<udx_stream_t>?
   private var udxSocket: UDXSocket?
@@ -34,7 +34,7 @@ package final class UDXStream: TransportStream {
   private var remoteChanges: [() -> Void] = []
   private var finalStatistics: TransportStatistics?
 
-  init(environment: UVEnvironment, localID: UInt32) {
+  package init(environment: UDXInstance, localID: UInt32) {
     self.environment = environment
     self.localID = localID
     let stream = UnsafeMutablePointer<udx_stream_t>.allocate(capacity: 1)
@@ -140,7 +140,7 @@ package final class UDXStream: TransportStream {
 
   private func refuse(_ onAcknowledged: ((Bool) -> Void)?) {
     guard let onAcknowledged else { return }
-    environment.loop.defer { onAcknowledged(false) }
+    environment.later { onAcknowledged(false) }
   }
 
   package func end() {
@@ -186,7 +186,7 @@ package final class UDXStream: TransportStream {
     guard let handle else {
       // There never was a C stream.
       isClosed = true
-      environment.loop.defer { self.finish() }
+      environment.later { self.finish() }
       return
     }
     udx_stream_destroy(handle)
@@ -209,7 +209,7 @@ package final class UDXStream: TransportStream {
     guard !isClosed, wantsReading != isReading, !isReadingCheckDue else { return }
     if !wantsReading { return updateReading() }
     isReadingCheckDue = true
-    environment.loop.defer {
+    environment.later {
       self.isReadingCheckDue = false
       self.updateReading()
     }
@@ -283,7 +283,7 @@ package final class UDXStream: TransportStream {
     _ source: UnsafePointer<sockaddr>?
   ) -> Int32 {
     guard let context = stream?.pointee.data, let socketContext = socket?.pointee.data,
-      let endpoint = Endpoint(source)
+      let endpoint = Endpoint(socketAddress: source)
     else { return 1 }
     let socket = Unmanaged<UDXSocket>.fromOpaque(socketContext).takeUnretainedValue()
     let this = Unmanaged<UDXStream>.fromOpaque(context).takeUnretainedValue()

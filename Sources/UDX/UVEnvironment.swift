@@ -19,39 +19,21 @@ import EventLoop
 /// the shutdown of the loop does it otherwise.
 package final class UVEnvironment: Environment {
   package let loop: UVEventLoop
-  let udx: UnsafeMutablePointer<udx_t>
-  let pool = RequestPool()
-  private(set) var isClosed = false
-  /// Datagrams that could not be handed to the system.
-  package var droppedSends: UInt64 = 0
-
-  private var hook = 0
-  private var closeCallbacks: [() -> Void] = []
-  private var isHeld = false
+  package let instance: UDXInstance
+  private let hook: Int
 
   package init(loop: UVEventLoop) throws(TransportError) {
     loop.assertOnLoop()
+    let instance = try UDXInstance(later: { loop.defer($0) }, start: { udx_init(loop.uv, $0, $1) })
     self.loop = loop
-    udx = .allocate(capacity: 1)
-    udx.initialize(to: udx_t())
-    let result = udx_init(loop.uv, udx) { udx in
-      guard let context = udx?.pointee.data else { return }
-      // A strong reference for the time of the call: C allows that the instance is freed at its end, not earlier.
-      let this = Unmanaged<UVEnvironment>.fromOpaque(context).takeUnretainedValue()
-      this.becameIdle()
-    }
-    guard result == 0 else { throw TransportError(uv: result) }
-    udx.pointee.data = Unmanaged.passUnretained(self).toOpaque()
-    hook = loop.addShutdownHook { [weak self] closed in
-      guard let self else { return closed() }
-      self.close(closed)
+    self.instance = instance
+    hook = loop.addShutdownHook { [weak instance] closed in
+      guard let instance else { return closed() }
+      instance.close(closed)
     }
   }
 
-  deinit {
-    loop.removeShutdownHook(hook)
-    udx.deallocate()
-  }
+  deinit { loop.removeShutdownHook(hook) }
 
   // MARK: Environment
 
@@ -76,9 +58,9 @@ package final class UVEnvironment: Environment {
     loop.resolve(name, completion)
   }
 
-  package func makeSocket() -> any DatagramSocket { UDXSocket(environment: self) }
+  package func makeSocket() -> any DatagramSocket { UDXSocket(environment: instance) }
 
-  package func makeStream(localID: UInt32) -> any TransportStream { UDXStream(environment: self, localID: localID) }
+  package func makeStream(localID: UInt32) -> any TransportStream { UDXStream(environment: instance, localID: localID) }
 
   package func interfaces() -> [InterfaceAddress] { UVEventLoop.interfaces() }
 
@@ -90,37 +72,9 @@ package final class UVEnvironment: Environment {
 
   // MARK: Closing
 
-  /// Destroys all streams, closes all sockets; `completion` runs once, later, when the C instance holds nothing any
-  /// more.
+  /// Destroys all streams, closes all sockets; `completion` runs once, later, when that has happened.
   package func close(_ completion: (() -> Void)? = nil) {
-    if let completion { closeCallbacks.append(completion) }
-    if isClosed, udx_is_idle(udx) == 0 { return }
-    if !isClosed {
-      isClosed = true
-      loop.removeShutdownHook(hook)
-      udx_teardown(udx)
-    }
-    if udx_is_idle(udx) != 0 { becameIdle() }
+    loop.removeShutdownHook(hook)
+    instance.close(completion)
   }
-
-  /// Called with every socket and stream that is made: C refers to the instance until it reports idle, a moment after
-  /// the last of them has let go of this object.
-  func becameBusy() {
-    guard !isHeld else { return }
-    isHeld = true
-    _ = Unmanaged.passRetained(self)
-  }
-
-  private func becameIdle() {
-    if isHeld {
-      isHeld = false
-      Unmanaged.passUnretained(self).release()
-    }
-    guard isClosed else { return }
-    let callbacks = closeCallbacks
-    closeCallbacks = []
-    guard !callbacks.isEmpty else { return }
-    loop.defer { for callback in callbacks { callback() } }
-  }
-
 }

@@ -111,7 +111,8 @@ package final class TestNetwork {
     event.action?()
   }
 
-  func schedule(afterMicroseconds delay: UInt64, _ action: @escaping () -> Void) -> any ScheduledAction {
+  /// As `Environment.schedule`, with the resolution of the clock.
+  package func schedule(afterMicroseconds delay: UInt64, _ action: @escaping () -> Void) -> any ScheduledAction {
     queue.push(time: now &+ delay, isDeferred: false, action)
   }
 

@@ -21,8 +21,8 @@ final class Pair {
     loop = try UVEventLoop()
     a = try UVEnvironment(loop: loop)
     b = try UVEnvironment(loop: loop)
-    socketA = UDXSocket(environment: a)
-    socketB = UDXSocket(environment: b)
+    socketA = UDXSocket(environment: a.instance)
+    socketB = UDXSocket(environment: b.instance)
     try socketA.bind(host: .loopback, port: 0)
     try socketB.bind(host: .loopback, port: 0)
   }
@@ -31,8 +31,8 @@ final class Pair {
 
   /// Two connected streams.
   func streams() throws -> (UDXStream, UDXStream) {
-    let streamA = UDXStream(environment: a, localID: nextID)
-    let streamB = UDXStream(environment: b, localID: nextID + 1)
+    let streamA = UDXStream(environment: a.instance, localID: nextID)
+    let streamB = UDXStream(environment: b.instance, localID: nextID + 1)
     try streamA.connect(socket: socketA, remoteID: nextID + 1, to: endpoint(socketB))
     try streamB.connect(socket: socketB, remoteID: nextID, to: endpoint(socketA))
     nextID += 2

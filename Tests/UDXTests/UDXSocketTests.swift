@@ -40,7 +40,7 @@ final class UDXSocketTests: XCTestCase {
 
   func testPortInUseThrows() throws {
     let pair = try Pair()
-    let socket = UDXSocket(environment: pair.a)
+    let socket = UDXSocket(environment: pair.a.instance)
     let port = pair.endpointB.port
     XCTAssertThrowsError(try socket.bind(host: .loopback, port: port)) { error in
       XCTAssertEqual((error as? TransportError)?.code, UV_EADDRINUSE.rawValue)
@@ -83,7 +83,7 @@ final class UDXSocketTests: XCTestCase {
 
   func testAnUnboundSocketCloses() throws {
     let pair = try Pair()
-    let socket = UDXSocket(environment: pair.a)
+    let socket = UDXSocket(environment: pair.a.instance)
     var isInside = true
     socket.close {
       XCTAssertFalse(isInside)
@@ -105,7 +105,7 @@ final class UDXSocketTests: XCTestCase {
     a.write(OwnedBuffer([UInt8](repeating: 0, count: 100_000))) { log.append("write \($0)") }
     pair.a.close {
       log.append("environment A")
-      XCTAssertNil(try? UDXSocket(environment: pair.a).bind(host: .loopback, port: 0))
+      XCTAssertNil(try? UDXSocket(environment: pair.a.instance).bind(host: .loopback, port: 0))
       pair.b.close {
         log.append("environment B")
         pair.finish()

@@ -112,8 +112,8 @@ final class UDXStreamTests: XCTestCase {
 
   func testUDX_firewallSeesPacketsBeforeConnectAndMayConnect() throws {
     let pair = try Pair()
-    let a = UDXStream(environment: pair.a, localID: 10)
-    let b = UDXStream(environment: pair.b, localID: 20)
+    let a = UDXStream(environment: pair.a.instance, localID: 10)
+    let b = UDXStream(environment: pair.b.instance, localID: 20)
     let endpointA = pair.endpointA
     var asked: [Endpoint] = []
     var received: [UInt8] = []
@@ -186,13 +186,13 @@ final class UDXStreamTests: XCTestCase {
           if kind == "close" { victim.destroy() }
         }
       }
-      let third = UDXStream(environment: pair.b, localID: 999)
+      let third = UDXStream(environment: pair.b.instance, localID: 999)
       third.firewall = { _, _ in
         event("firewall", third)
         return true
       }
       third.onClose = { _ in log.append("third") }
-      let toThird = UDXStream(environment: pair.a, localID: 998)
+      let toThird = UDXStream(environment: pair.a.instance, localID: 998)
       try toThird.connect(socket: pair.socketA, remoteID: 999, to: pair.endpointB)
       toThird.sendMessage([1])
       b.onData = { _ in event("data", b) }
@@ -242,13 +242,13 @@ final class UDXStreamTests: XCTestCase {
   func testRelayForwardsBothWays() throws {
     let pair = try Pair()
     let relay = try UVEnvironment(loop: pair.loop)
-    let socket = UDXSocket(environment: relay)
+    let socket = UDXSocket(environment: relay.instance)
     try socket.bind(host: .loopback, port: 0)
     let relayEndpoint = pair.endpoint(socket)
-    let a = UDXStream(environment: pair.a, localID: 1)
-    let b = UDXStream(environment: pair.b, localID: 2)
-    let toA = UDXStream(environment: relay, localID: 3)
-    let toB = UDXStream(environment: relay, localID: 4)
+    let a = UDXStream(environment: pair.a.instance, localID: 1)
+    let b = UDXStream(environment: pair.b.instance, localID: 2)
+    let toA = UDXStream(environment: relay.instance, localID: 3)
+    let toB = UDXStream(environment: relay.instance, localID: 4)
     try a.connect(socket: pair.socketA, remoteID: 3, to: relayEndpoint)
     try b.connect(socket: pair.socketB, remoteID: 4, to: relayEndpoint)
     try toA.connect(socket: socket, remoteID: 1, to: pair.endpointA)
@@ -313,8 +313,8 @@ final class UDXStreamTests: XCTestCase {
 
   func testAnIdInUseFailsAndStillClosesOnce() throws {
     let pair = try Pair()
-    let first = UDXStream(environment: pair.a, localID: 7)
-    let second = UDXStream(environment: pair.a, localID: 7)
+    let first = UDXStream(environment: pair.a.instance, localID: 7)
+    let second = UDXStream(environment: pair.a.instance, localID: 7)
     XCTAssertThrowsError(try second.connect(socket: pair.socketA, remoteID: 1, to: pair.endpointB))
     var closed = 0
     second.onClose = { _ in

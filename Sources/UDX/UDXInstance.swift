@@ -1,0 +1,66 @@
+import CUDX
+import Environment
+
+/// A C transport instance, on libuv or on a driver of somebody else's: what sockets and streams share. Loop-confined.
+package final class UDXInstance {
+  package let udx: UnsafeMutablePointer<udx_t>
+  let pool = RequestPool()
+  /// Runs a closure in the next turn.
+  let later: (@escaping () -> Void) -> Void
+  package private(set) var isClosed = false
+
+  private var closeCallbacks: [() -> Void] = []
+  private var isHeld = false
+
+  /// - Parameters:
+  ///   - later: runs a closure in the next turn of whatever the instance lives on.
+  ///   - start: initializes the C instance with the given idle callback.
+  package init(
+    later: @escaping (@escaping () -> Void) -> Void,
+    start: (UnsafeMutablePointer<udx_t>, @escaping @convention(c) (UnsafeMutablePointer<udx_t>?) -> Void) -> Int32
+  ) throws(TransportError) {
+    self.later = later
+    udx = .allocate(capacity: 1)
+    udx.initialize(to: udx_t())
+    let result = start(udx) { udx in
+      guard let context = udx?.pointee.data else { return }
+      // A strong reference for the time of the call: C allows that the instance is freed at its end, not earlier.
+      let this = Unmanaged<UDXInstance>.fromOpaque(context).takeUnretainedValue()
+      this.becameIdle()
+    }
+    guard result == 0 else { throw TransportError(uv: result) }
+    udx.pointee.data = Unmanaged.passUnretained(self).toOpaque()
+  }
+
+  deinit { udx.deallocate() }
+
+  /// Called with every socket and stream that is made: C refers to the instance until it reports idle, a moment after
+  /// the last of them has let go of this object.
+  func becameBusy() {
+    guard !isHeld else { return }
+    isHeld = true
+    _ = Unmanaged.passRetained(self)
+  }
+
+  private func becameIdle() {
+    if isHeld {
+      isHeld = false
+      Unmanaged.passUnretained(self).release()
+    }
+    guard isClosed else { return }
+    let callbacks = closeCallbacks
+    closeCallbacks = []
+    guard !callbacks.isEmpty else { return }
+    later { for callback in callbacks { callback() } }
+  }
+
+  /// Destroys all streams, closes all sockets; `completion` runs once, later, when C holds nothing any more.
+  package func close(_ completion: (() -> Void)? = nil) {
+    if let completion { closeCallbacks.append(completion) }
+    if !isClosed {
+      isClosed = true
+      udx_teardown(udx)
+    }
+    if udx_is_idle(udx) != 0 { becameIdle() }
+  }
+}

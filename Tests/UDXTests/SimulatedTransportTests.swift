@@ -1,0 +1,97 @@
+import CompactEncoding
+import Environment
+import HyperswarmTesting
+import TestSupport
+import XCTest
+
+@testable import UDX
+
+/// The C engine on a virtual network in virtual time.
+final class SimulatedTransportTests: XCTestCase {
+  private struct Outcome: Equatable {
+    var finishedAt: UInt64
+    var packets: UInt64
+    var retransmissions: UInt64
+    var isComplete: Bool
+    var closed: [String]
+  }
+
+  private func transfer(seed: UInt64, bytes: Int, lossPercent: UInt64, latency: UInt64) throws -> Outcome {
+    let network = TestNetwork(seed: seed)
+    network.isLogging = false
+    var loss = SeededRandom(seed: seed &+ 77)
+    network.shouldDrop = { _ in loss.next() % 100 < lossPercent }
+    var jitter = SeededRandom(seed: seed &+ 78)
+    network.latency = { _ in latency + jitter.next() % 200 }
+    let a = try SimulatedEnvironment(host: network.makeHost())
+    let b = try SimulatedEnvironment(host: network.makeHost())
+    let socketA = a.makeSocket()
+    let socketB = b.makeSocket()
+    try socketA.bind(host: .any, port: 1000)
+    try socketB.bind(host: .any, port: 2000)
+    let streamA = a.makeStream(localID: 1)
+    let streamB = b.makeStream(localID: 2)
+    try streamA.connect(socket: socketA, remoteID: 2, to: Endpoint(host: b.host.address, port: 2000))
+    try streamB.connect(socket: socketB, remoteID: 1, to: Endpoint(host: a.host.address, port: 1000))
+    let writer = BulkWriter(streamA, total: bytes, chunk: 50_000, seed: seed)
+    var digest = StreamDigest()
+    var closed: [String] = []
+    streamA.onData = { _ in }
+    streamB.onData = { digest.update($0) }
+    streamB.onEnd = { streamB.end() }
+    streamA.onClose = { closed.append("a \(String(describing: $0))") }
+    streamB.onClose = { closed.append("b \(String(describing: $0))") }
+    writer.pump()
+    network.run(within: 600_000) { closed.count == 2 }
+    let statistics = streamA.statistics
+    let outcome = Outcome(
+      finishedAt: network.now, packets: statistics.packetsSent, retransmissions: statistics.retransmissions,
+      isComplete: writer.digest == digest, closed: closed.sorted())
+    var environmentsClosed = 0
+    a.close { environmentsClosed += 1 }
+    b.close { environmentsClosed += 1 }
+    network.run(within: 60_000) { environmentsClosed == 2 }
+    XCTAssertEqual(environmentsClosed, 2)
+    return outcome
+  }
+
+  func testEveryByteArrivesUnderLoss() throws {
+    for (seed, loss) in [(1, 0), (2, 1), (3, 5), (4, 10), (5, 20)] as [(UInt64, UInt64)] {
+      let outcome = try transfer(seed: seed, bytes: 2 << 20, lossPercent: loss, latency: 10_000)
+      XCTAssertTrue(outcome.isComplete, "seed \(seed), loss \(loss) %")
+      XCTAssertEqual(outcome.closed, ["a nil", "b nil"], "seed \(seed), loss \(loss) %")
+      if loss == 0 {
+        XCTAssertEqual(outcome.retransmissions, 0)
+      } else {
+        XCTAssertGreaterThan(outcome.retransmissions, 0)
+      }
+    }
+  }
+
+  func testEqualSeedsGiveEqualRuns() throws {
+    let first = try transfer(seed: 42, bytes: 1 << 20, lossPercent: 3, latency: 20_000)
+    let second = try transfer(seed: 42, bytes: 1 << 20, lossPercent: 3, latency: 20_000)
+    let other = try transfer(seed: 43, bytes: 1 << 20, lossPercent: 3, latency: 20_000)
+    XCTAssertEqual(first, second)
+    XCTAssertNotEqual(first, other)
+  }
+
+  func testAStreamWhoseNetworkIsGoneTimesOut() throws {
+    let network = TestNetwork(seed: 1)
+    network.isLogging = false
+    let a = try SimulatedEnvironment(host: network.makeHost())
+    let socket = a.makeSocket()
+    try socket.bind(host: .any, port: 1000)
+    let stream = a.makeStream(localID: 1)
+    try stream.connect(socket: socket, remoteID: 2, to: Endpoint(host: IPv4Address(9, 9, 9, 9), port: 1))
+    var acknowledged: Bool?
+    var error: TransportStreamError??
+    stream.write(OwnedBuffer([1, 2, 3])) { acknowledged = $0 }
+    stream.onClose = { error = .some($0) }
+    network.run(within: 120_000) { error != nil }
+    XCTAssertEqual(error, .some(.timedOut))
+    XCTAssertEqual(acknowledged, false)
+    a.close()
+    network.advance(by: 1000)
+  }
+}
