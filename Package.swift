@@ -10,6 +10,8 @@ let package = Package(
   products: [
     .library(name: "Hyperswarm", targets: ["Hyperswarm"]),
     .library(name: "HyperDHT", targets: ["HyperDHT"]),
+    // Not "UDX": its file would collide with that of the C library libudx on file systems that ignore case.
+    .library(name: "HyperswarmUDX", targets: ["UDX"]),
     .executable(name: "hyperswarm", targets: ["hyperswarm-cli"]),
   ],
   dependencies: [
@@ -29,7 +31,7 @@ let package = Package(
     .target(name: "SecretStream", dependencies: ["CompactEncoding", "CryptoPrimitives", "Environment", "CSodium"]),
     .target(name: "RPC", dependencies: ["CompactEncoding", "CryptoPrimitives", "Environment"]),
     .target(name: "HyperDHT", dependencies: ["RPC", "SecretStream", "EventLoop", "UDX"]),
-    .target(name: "Hyperswarm", dependencies: ["HyperDHT", "EventLoop"]),
+    .target(name: "Hyperswarm", dependencies: ["HyperDHT", "EventLoop", "UDX"]),
 
     .target(
       name: "CUDX", dependencies: ["CLibuv"], path: "Sources/CUDX",

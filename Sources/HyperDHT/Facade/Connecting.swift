@@ -1,5 +1,6 @@
 import EventLoop
 import SecretStream
+import UDX
 
 extension HyperDHT {
   /// Connects to the peer that listens with this public key.

@@ -2,6 +2,7 @@ import CompactEncoding
 import Environment
 import EventLoop
 import SecretStream
+import UDX
 
 extension HyperDHT {
   /// An encrypted, authenticated connection with one peer: a two-way stream of messages, and datagrams beside it.

@@ -2,6 +2,7 @@ import CompactEncoding
 import Environment
 import EventLoop
 import SecretStream
+import UDX
 
 /// The loop's side of a `Connection`: feeds the stream from the outbox and the inbox from the stream.
 ///
@@ -65,8 +66,8 @@ final class ConnectionState: @unchecked Sendable {
         UnsafeMutableRawBufferPointer(target).copyMemory(from: bytes)
         count = bytes.count
       })
-    arrivedBytes &+= bytes.count &+ FacadeLimits.messageCost
-    if arrivedBytes >= FacadeLimits.readStep {
+    arrivedBytes &+= bytes.count &+ StreamBuffers.messageCost
+    if arrivedBytes >= StreamBuffers.readStep {
       deliver()
     } else if !isDeliveryDue {
       isDeliveryDue = true
@@ -110,8 +111,8 @@ final class ConnectionState: @unchecked Sendable {
       switch item {
       case .message(let bytes):
         isBlocked = !stream.write(bytes) && !stream.isDestroying
-        taken &+= bytes.count &+ FacadeLimits.messageCost
-        if taken >= FacadeLimits.writeStep {
+        taken &+= bytes.count &+ StreamBuffers.messageCost
+        if taken >= StreamBuffers.writeStep {
           outbox.took(taken)
           taken = 0
         }
@@ -136,42 +137,5 @@ final class ConnectionState: @unchecked Sendable {
     if case .taken(let announce) = outbox.add(.end), announce { pump() }
     let deadline = loop.schedule(after: FacadeLimits.abandonedGrace) { [stream] in stream.destroy() }
     closing.whenClosed { deadline.cancel() }
-  }
-}
-
-/// Whether and why a connection has closed; can be awaited.
-final class ClosingFlag: Sendable {
-  private struct State: WaitingState {
-    var waiters = Waiters<Outcome>()
-    var outcome: Outcome?
-    var callbacks: [LoopBound<() -> Void>] = []
-  }
-  typealias Outcome = Result<ConnectionError?, ConnectionError>
-
-  private let state = Locked(State())
-
-  var isClosed: Bool { state.withLock { $0.outcome != nil } }
-
-  func close(_ reason: ConnectionError?) {
-    let (waiters, callbacks) = state.withLock { state in
-      if state.outcome == nil { state.outcome = .success(reason) }
-      defer { state.callbacks = [] }
-      return (state.waiters.popAll(), state.callbacks)
-    }
-    for callback in callbacks { callback.value() }
-    for waiter in waiters { waiter.resume(returning: .success(reason)) }
-  }
-
-  /// On the loop; at once when closed already.
-  func whenClosed(_ body: @escaping () -> Void) {
-    let isClosed = state.withLock { state -> Bool in
-      if state.outcome == nil { state.callbacks.append(LoopBound(body)) }
-      return state.outcome != nil
-    }
-    if isClosed { body() }
-  }
-
-  func wait(isolation: isolated (any Actor)?) async -> Outcome {
-    await state.wait(cancelled: .failure(.cancelled), isolation: isolation) { $0.outcome }
   }
 }

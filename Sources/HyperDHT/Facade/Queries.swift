@@ -1,5 +1,6 @@
 import EventLoop
 import RPC
+import UDX
 
 extension HyperDHT {
   /// A node and, if it is a permanent one, its id.

@@ -1,5 +1,6 @@
 import EventLoop
 import HyperDHT
+import UDX
 
 extension Hyperswarm {
   /// One interest in a topic, from `join`. The topic is left when its last interest is destroyed; letting go of the

@@ -1,5 +1,6 @@
 import EventLoop
 import HyperDHT
+import UDX
 
 extension Hyperswarm {
   /// What the swarm knows about the peer of a connection.

@@ -1,5 +1,6 @@
 import EventLoop
 import HyperDHT
+import UDX
 
 extension Hyperswarm {
   /// What happens inside the swarm, for logs and user interfaces.

@@ -1,14 +1,14 @@
 import EventLoop
 
 /// Messages that have arrived and that the application has not read. Filled on the loop, read anywhere.
-final class Inbox: Sendable {
-  typealias Outcome = Result<[UInt8]?, ConnectionError>
+package final class Inbox: Sendable {
+  package typealias Outcome = Result<[UInt8]?, ConnectionError>
 
   private struct State: WaitingState {
     var messages: [[UInt8]] = []
     var head = 0
     var bytes = 0
-    var window = FacadeLimits.unreadWindow
+    var window = StreamBuffers.unreadWindow
     /// The stream is paused until `bytes` falls.
     var isPaused = false
     var end: Result<Void, ConnectionError>?
@@ -17,10 +17,12 @@ final class Inbox: Sendable {
 
   private let state = Locked(State())
 
+  package init() {}
+
   // MARK: On the loop
 
   /// Hands messages over; `true` when the stream has to be paused now.
-  func push(_ batch: [[UInt8]], bytes: Int) -> Bool {
+  package func push(_ batch: [[UInt8]], bytes: Int) -> Bool {
     guard !batch.isEmpty else { return false }
     let (mustPause, waiter) = state.withLock { state -> (Bool, (UnsafeContinuation<Outcome, Never>, Outcome)?) in
       guard state.end == nil else { return (false, nil) }
@@ -39,7 +41,7 @@ final class Inbox: Sendable {
     return mustPause
   }
 
-  func finish(_ result: Result<Void, ConnectionError>) {
+  package func finish(_ result: Result<Void, ConnectionError>) {
     let waiters = state.withLock { state in
       if state.end == nil { state.end = result }
       return state.waiters.popAll()
@@ -47,8 +49,20 @@ final class Inbox: Sendable {
     for waiter in waiters { waiter.resume(returning: result.map { nil }) }
   }
 
+  /// For a reader on the loop: everything that waits.
+  package func takeAll() -> [[UInt8]] {
+    state.withLock { state in
+      let rest = Array(state.messages[state.head...])
+      state.messages = []
+      state.head = 0
+      state.bytes = 0
+      state.isPaused = false
+      return rest
+    }
+  }
+
   /// Nobody will read any more: drops what there is and everything to come.
-  func abandon() {
+  package func abandon() {
     state.withLock { state in
       state.messages = []
       state.head = 0
@@ -60,12 +74,12 @@ final class Inbox: Sendable {
   // MARK: Any thread
 
   /// `resume` is called when the stream has to be told to go on.
-  func next(
+  package func next(
     isolation: isolated (any Actor)?, resume: @Sendable () -> Void
   ) async throws(ConnectionError) -> [UInt8]? {
     let (ready, mustResume) = state.withLock { state -> (Outcome?, Bool) in
       let outcome = Inbox.take(&state)
-      state.window = FacadeLimits.readWindow
+      state.window = StreamBuffers.readWindow
       return (outcome, Inbox.mustResume(&state))
     }
     if mustResume { resume() }
@@ -78,7 +92,7 @@ final class Inbox: Sendable {
       let message = state.messages[state.head]
       state.messages[state.head] = []
       state.head &+= 1
-      state.bytes &-= message.count &+ FacadeLimits.messageCost
+      state.bytes &-= message.count &+ StreamBuffers.messageCost
       if state.head == state.messages.count {
         state.messages.removeAll(keepingCapacity: state.messages.capacity <= 1024)
         state.head = 0
@@ -92,7 +106,7 @@ final class Inbox: Sendable {
   }
 
   private static func mustResume(_ state: inout State) -> Bool {
-    guard state.isPaused, state.bytes <= min(FacadeLimits.readResume, state.window / 2), state.end == nil else {
+    guard state.isPaused, state.bytes <= min(StreamBuffers.readResume, state.window / 2), state.end == nil else {
       return false
     }
     state.isPaused = false

@@ -1,5 +1,4 @@
 import Environment
-import SecretStream
 
 /// Why a connection, or a call on it, failed. `code` is stable across releases and languages.
 public enum ConnectionError: Error, Hashable, Sendable, CustomStringConvertible {
@@ -11,7 +10,7 @@ public enum ConnectionError: Error, Hashable, Sendable, CustomStringConvertible 
   case closed
   /// The task that waited was cancelled. The connection goes on.
   case cancelled
-  /// One message may have at most `HyperDHT.Connection.maximumMessageSize` bytes. Nothing was sent.
+  /// One message may have at most as many bytes as the layer states. Nothing was sent.
   case messageTooLarge(Int)
   /// The bytes that arrived are not the peer's: changed on the way, or a broken peer.
   case decryptionFailed
@@ -37,18 +36,17 @@ public enum ConnectionError: Error, Hashable, Sendable, CustomStringConvertible 
     case .closed: "The connection is closed"
     case .cancelled: "Cancelled"
     case .messageTooLarge(let count):
-      "A message of \(count) bytes is above the limit of \(HyperDHT.Connection.maximumMessageSize)"
+      "A message of \(count) bytes is above the limit"
     case .decryptionFailed: "The received data does not decrypt"
     case .failed(let code, let description): "\(code): \(description)"
     }
   }
 
-  init(_ error: EncryptedStreamError) {
+  package init(_ error: TransportStreamError) {
     switch error {
-    case .transport(.reset): self = .reset
-    case .transport(.timedOut), .timedOut: self = .timedOut
-    case .decryptionFailed: self = .decryptionFailed
-    default: self = .failed(code: error.code, description: error.description)
+    case .reset: self = .reset
+    case .timedOut: self = .timedOut
+    case .other(let code): self = .failed(code: "TRANSPORT_ERROR", description: TransportError(uv: code).description)
     }
   }
 }

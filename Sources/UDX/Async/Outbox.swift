@@ -1,9 +1,8 @@
 import EventLoop
-import SecretStream
 
 /// What the application has written and the stream has not taken yet. Filled anywhere, emptied on the loop.
-final class Outbox: Sendable {
-  enum Item: @unchecked Sendable {
+package final class Outbox: Sendable {
+  package enum Item: @unchecked Sendable {
     case message([UInt8])
     /// Called on the loop when everything before it is acknowledged, or not any more going to be.
     case flush((Bool) -> Void)
@@ -23,9 +22,11 @@ final class Outbox: Sendable {
 
   private let state = Locked(State())
 
+  package init() {}
+
   // MARK: Any thread
 
-  enum Admission {
+  package enum Admission {
     /// Go on; the loop must be told if `announce`.
     case taken(announce: Bool)
     /// Taken, but the writer should wait for room.
@@ -33,7 +34,7 @@ final class Outbox: Sendable {
     case refused(ConnectionError)
   }
 
-  func add(_ item: Item) -> Admission {
+  package func add(_ item: Item) -> Admission {
     state.withLock { state in
       if let error = state.error { return .refused(error) }
       switch item {
@@ -42,25 +43,25 @@ final class Outbox: Sendable {
       }
       if case .end = item { state.isEnded = true }
       state.items.append(item)
-      if case .message(let bytes) = item { state.bytes &+= bytes.count &+ FacadeLimits.messageCost }
+      if case .message(let bytes) = item { state.bytes &+= bytes.count &+ StreamBuffers.messageCost }
       let announce = !state.isAnnounced
       state.isAnnounced = true
-      return state.bytes > FacadeLimits.writeWindow ? .full(announce: announce) : .taken(announce: announce)
+      return state.bytes > StreamBuffers.writeWindow ? .full(announce: announce) : .taken(announce: announce)
     }
   }
 
   /// Until there is room again. A cancelled writer's message is sent all the same.
-  func waitForRoom(isolation: isolated (any Actor)?) async -> ConnectionError? {
+  package func waitForRoom(isolation: isolated (any Actor)?) async -> ConnectionError? {
     await state.wait(cancelled: .cancelled, isolation: isolation) { state -> ConnectionError?? in
       if let error = state.error { return .some(error) }
-      return state.bytes <= FacadeLimits.writeResume ? .some(nil) : nil
+      return state.bytes <= StreamBuffers.writeResume ? .some(nil) : nil
     }
   }
 
   // MARK: On the loop
 
   /// All that is queued; empty means that the next `add` announces again.
-  func takeAll() -> [Item] {
+  package func takeAll() -> [Item] {
     state.withLock { state in
       if state.items.isEmpty { state.isAnnounced = false }
       defer { state.items = [] }
@@ -69,15 +70,15 @@ final class Outbox: Sendable {
   }
 
   /// The stream has taken this much.
-  func took(_ bytes: Int) {
+  package func took(_ bytes: Int) {
     let waiters = state.withLock { state in
       state.bytes &-= bytes
-      return state.bytes <= FacadeLimits.writeResume ? state.waiters.popAll() : []
+      return state.bytes <= StreamBuffers.writeResume ? state.waiters.popAll() : []
     }
     for waiter in waiters { waiter.resume(returning: nil) }
   }
 
-  func close(_ error: ConnectionError) {
+  package func close(_ error: ConnectionError) {
     let (items, waiters) = state.withLock { state in
       if state.error == nil { state.error = error }
       defer {

@@ -1,0 +1,14 @@
+import SecretStream
+
+@_exported import enum UDX.ConnectionError
+
+extension ConnectionError {
+  init(_ error: EncryptedStreamError) {
+    switch error {
+    case .transport(.reset): self = .reset
+    case .transport(.timedOut), .timedOut: self = .timedOut
+    case .decryptionFailed: self = .decryptionFailed
+    default: self = .failed(code: error.code, description: error.description)
+    }
+  }
+}

@@ -1,0 +1,281 @@
+import CompactEncoding
+import Environment
+import EventLoop
+
+/// A UDX stream: ordered, reliable bytes both ways, and unordered, unreliable messages beside them.
+///
+/// Message boundaries of `write` are not kept. Both directions have back-pressure: see `write` and `inbound`. Letting go
+/// of the last reference destroys the stream.
+public final class UDXConnection: Sendable {
+  public let localID: UInt32
+  let port: UDXPort
+  let state: UDXConnectionState
+
+  init(port: UDXPort, stream: UDXStream) {
+    self.port = port
+    localID = stream.localID
+    state = UDXConnectionState(loop: port.transport.loop, stream: stream)
+  }
+
+  deinit {
+    let state = state
+    state.loop.post { state.stream.destroy() }
+  }
+
+  // MARK: Reading
+
+  /// Received bytes in pieces of whatever size; ends when the peer has ended its half.
+  ///
+  /// Up to 2 MiB wait to be read, then the window towards the peer closes.
+  public var inbound: Inbound { Inbound(connection: self) }
+
+  public struct Inbound: AsyncSequence, Sendable {
+    public typealias Element = [UInt8]
+    public typealias Failure = ConnectionError
+    let connection: UDXConnection
+
+    public func makeAsyncIterator() -> Iterator { Iterator(connection: connection) }
+
+    public struct Iterator: AsyncIteratorProtocol {
+      let connection: UDXConnection
+
+      public mutating func next(isolation actor: isolated (any Actor)?) async throws(ConnectionError) -> [UInt8]? {
+        try await connection.read(isolation: actor)
+      }
+
+      public mutating func next() async throws(ConnectionError) -> [UInt8]? {
+        try await connection.read(isolation: nil)
+      }
+    }
+  }
+
+  /// The next piece, `nil` after the peer has ended its half.
+  public func read(isolation: isolated (any Actor)? = #isolation) async throws(ConnectionError) -> [UInt8]? {
+    let state = state
+    return try await state.inbox.next(isolation: isolation) { state.loop.post { state.stream.resumeReading() } }
+  }
+
+  /// Reads without a copy: from now on `body` is called on the loop with each received piece, where it lies in the
+  /// receive buffer, valid during the call. What `read` has not taken by then comes first. `body` must not block.
+  public func readBorrowed(_ body: @escaping @Sendable (UnsafeRawBufferPointer) -> Void) {
+    let state = state
+    state.loop.post { state.borrow(body) }
+  }
+
+  // MARK: Writing
+
+  /// Sends bytes. Suspends while more than 1 MiB waits to be sent. Cancellation ends the wait, not the sending.
+  public func write(
+    _ bytes: [UInt8], isolation: isolated (any Actor)? = #isolation
+  ) async throws(ConnectionError) {
+    let state = state
+    switch state.outbox.add(.message(bytes)) {
+    case .refused(let error): throw error
+    case .taken(let announce):
+      if announce { state.loop.post { state.pump() } }
+    case .full(let announce):
+      if announce { state.loop.post { state.pump() } }
+      if let error = await state.outbox.waitForRoom(isolation: isolation) { throw error }
+    }
+  }
+
+  /// Waits until the peer has acknowledged everything that was written before.
+  public func flush(isolation: isolated (any Actor)? = #isolation) async throws(ConnectionError) {
+    let state = state
+    let arrived: Bool = try await awaitOperation(
+      on: state.loop, cancelled: ConnectionError.cancelled, gone: .closed, isolation: isolation
+    ) { settle in
+      if case .refused(let error) = state.outbox.add(.flush { settle(.success($0)) }) {
+        settle(.failure(error))
+      } else {
+        state.pump()
+      }
+      return nil
+    }
+    guard arrived else { throw .closed }
+  }
+
+  /// Ends the writing half after everything written so far. Reading goes on.
+  public func end() {
+    let state = state
+    if case .taken(true) = state.outbox.add(.end) { state.loop.post { state.pump() } }
+  }
+
+  /// Sends one unordered, unreliable message; longer ones than the path carries are lost.
+  public func sendMessage(_ bytes: [UInt8]) {
+    let state = state
+    state.loop.post { state.stream.sendMessage(bytes) }
+  }
+
+  /// The next message; `nil` when the stream is closed or the task cancelled. Up to 256 wait to be read, further ones are
+  /// dropped.
+  public func nextMessage(isolation: isolated (any Actor)? = #isolation) async -> [UInt8]? {
+    await state.messages.next(isolation: isolation)
+  }
+
+  // MARK: Closing
+
+  /// Aborts; the peer sees a reset.
+  public func destroy() {
+    let state = state
+    state.loop.post { state.stream.destroy() }
+  }
+
+  public var isClosed: Bool { state.closing.isClosed }
+
+  /// Waits until the stream is closed.
+  /// - Returns: why, `nil` for a regular end or a local `destroy`.
+  public func waitUntilClosed(
+    isolation: isolated (any Actor)? = #isolation
+  ) async throws(ConnectionError) -> ConnectionError? {
+    try await state.closing.wait(isolation: isolation).get()
+  }
+}
+
+/// The loop's side of a `UDXConnection`.
+final class UDXConnectionState: @unchecked Sendable {
+  let loop: UVEventLoop
+  let stream: UDXStream
+  let inbox = Inbox()
+  let outbox = Outbox()
+  let messages = EventQueue<[UInt8], Never>(capacity: StreamBuffers.datagrams)
+  let closing = ClosingFlag()
+
+  private var arrived: [UInt8] = []
+  private var isDeliveryDue = false
+  private var borrower: ((UnsafeRawBufferPointer) -> Void)?
+  private var waiting: [Outbox.Item] = []
+  private var waitingHead = 0
+  private var isBlocked = false
+  private var isPumping = false
+  /// Writes that are not acknowledged, in groups that end at a flush; the last group is open.
+  private var groups = [Group()]
+
+  private final class Group {
+    var outstanding = 0
+    var waiters: [(Bool) -> Void] = []
+  }
+
+  init(loop: UVEventLoop, stream: UDXStream) {
+    self.loop = loop
+    self.stream = stream
+    stream.onData = { [self] in received($0) }
+    stream.onMessage = { [self] in _ = messages.push(Array($0)) }
+    stream.onDrain = { [self] in
+      isBlocked = false
+      pump()
+    }
+    stream.onEnd = { [self] in
+      deliver()
+      inbox.finish(.success(()))
+    }
+    stream.onClose = { [self] in closed($0) }
+  }
+
+  private func closed(_ error: TransportStreamError?) {
+    deliver()
+    let reason = error.map { ConnectionError($0) }
+    let unsent = waiting[waitingHead...]
+    waiting = []
+    waitingHead = 0
+    outbox.close(reason ?? .closed)
+    for case .flush(let done) in unsent { done(false) }
+    let unacknowledged = groups.flatMap(\.waiters)
+    groups = [Group()]
+    for done in unacknowledged { done(false) }
+    inbox.finish(reason.map { .failure($0) } ?? .success(()))
+    messages.finish()
+    borrower = nil
+    closing.close(reason)
+  }
+
+  // MARK: Receiving
+
+  private func received(_ bytes: UnsafeRawBufferPointer) {
+    if let borrower { return borrower(bytes) }
+    // Packets of one turn become one piece.
+    arrived.append(contentsOf: bytes)
+    if arrived.count >= StreamBuffers.readStep {
+      deliver()
+    } else if !isDeliveryDue {
+      isDeliveryDue = true
+      loop.defer { [self] in
+        isDeliveryDue = false
+        deliver()
+      }
+    }
+  }
+
+  private func deliver() {
+    guard !arrived.isEmpty else { return }
+    let piece = arrived
+    arrived = []
+    if inbox.push([piece], bytes: piece.count &+ StreamBuffers.messageCost) { stream.pauseReading() }
+  }
+
+  func borrow(_ body: @escaping (UnsafeRawBufferPointer) -> Void) {
+    deliver()
+    for piece in inbox.takeAll() { piece.withUnsafeBytes(body) }
+    borrower = body
+    stream.resumeReading()
+  }
+
+  // MARK: Sending
+
+  func pump() {
+    guard !isPumping else { return }
+    isPumping = true
+    var taken = 0
+    while !isBlocked {
+      if waitingHead == waiting.count {
+        if taken > 0 {
+          outbox.took(taken)
+          taken = 0
+        }
+        waiting = outbox.takeAll()
+        waitingHead = 0
+        if waiting.isEmpty { break }
+      }
+      let item = waiting[waitingHead]
+      waiting[waitingHead] = .end
+      waitingHead &+= 1
+      switch item {
+      case .message(let bytes):
+        send(bytes)
+        taken &+= bytes.count &+ StreamBuffers.messageCost
+        if taken >= StreamBuffers.writeStep {
+          outbox.took(taken)
+          taken = 0
+        }
+      case .flush(let done): flush(done)
+      case .end: stream.end()
+      }
+    }
+    if taken > 0 { outbox.took(taken) }
+    isPumping = false
+  }
+
+  private func send(_ bytes: [UInt8]) {
+    guard !bytes.isEmpty, let group = groups.last else { return }
+    group.outstanding += 1
+    let goOn = stream.write(OwnedBuffer(bytes)) { [weak self] arrived in
+      group.outstanding -= 1
+      if arrived { self?.settleGroups() }
+    }
+    if !goOn { isBlocked = true }
+  }
+
+  private func flush(_ done: @escaping (Bool) -> Void) {
+    guard !stream.isClosed else { return done(false) }
+    groups.last?.waiters.append(done)
+    groups.append(Group())
+    settleGroups()
+  }
+
+  private func settleGroups() {
+    while groups.count > 1, let first = groups.first, first.outstanding == 0 {
+      groups.removeFirst()
+      for done in first.waiters { done(true) }
+    }
+  }
+}

@@ -1,0 +1,175 @@
+@_exported import CompactEncoding
+import Environment
+import EventLoop
+
+@_exported import class EventLoop.UVEventLoop
+
+/// The UDX transport by itself: reliable, congestion-controlled streams and plain datagrams over UDP, unencrypted, without
+/// a handshake. The ids and addresses of both ends of a stream are the application's affair (HyperDHT exchanges them in its
+/// own handshake).
+///
+/// ```swift
+/// let transport = try await UDXTransport()
+/// let port = try await transport.bind()
+/// let connection = try await port.connect(localID: 1, remoteID: 2, to: peer)
+/// try await connection.write(Array("hello".utf8))
+/// for try await bytes in connection.inbound { ... }
+/// ```
+///
+/// May be used from any thread; lives on one event loop, its own thread unless one is given.
+public final class UDXTransport: Sendable {
+  public let loop: UVEventLoop
+  let environment: LoopBound<UVEnvironment>
+  private let ownsLoop: Bool
+
+  public init(loop given: UVEventLoop? = nil) async throws(UDXError) {
+    let loop: UVEventLoop
+    do throws(EventLoopError) {
+      loop = if let given { given } else { try UVEventLoop.startThread() }
+    } catch {
+      throw UDXError(code: error.code, description: error.description)
+    }
+    self.loop = loop
+    ownsLoop = given == nil
+    let made = await onLoop(loop) { () -> LoopBound<Result<UVEnvironment, TransportError>> in
+      do throws(TransportError) {
+        return LoopBound(.success(try UVEnvironment(loop: loop)))
+      } catch {
+        return LoopBound(.failure(error))
+      }
+    }
+    switch made?.value {
+    case .success(let environment)?: self.environment = LoopBound(environment)
+    case .failure(let error)?:
+      if given == nil { await loop.shutdown() }
+      throw UDXError(error)
+    case nil: throw UDXError.closed
+    }
+  }
+
+  deinit {
+    let environment = environment
+    let loop = loop
+    let ownsLoop = ownsLoop
+    loop.post { environment.value.close { if ownsLoop { loop.beginShutdown(nil) } } }
+  }
+
+  /// Opens a UDP socket; port 0 is any.
+  public func bind(
+    host: IPv4Address = .any, port: UInt16 = 0, isolation: isolated (any Actor)? = #isolation
+  ) async throws(UDXError) -> UDXPort {
+    let transport = self
+    let result = await onLoop(loop, isolation: isolation) { () -> Result<UDXPort, UDXError> in
+      let socket = UDXSocket(environment: transport.environment.value.instance)
+      do throws(TransportError) {
+        try socket.bind(host: host, port: port)
+        return .success(UDXPort(transport: transport, socket: socket))
+      } catch {
+        return .failure(UDXError(error))
+      }
+    }
+    guard let result else { throw .closed }
+    return try result.get()
+  }
+
+  /// Destroys all connections, closes all sockets, and waits for it.
+  public func close(isolation: isolated (any Actor)? = #isolation) async {
+    let environment = environment
+    let loop = loop
+    await withUnsafeContinuation(isolation: isolation) { (continuation: UnsafeContinuation<Void, Never>) in
+      if !loop.post({ environment.value.close { continuation.resume() } }) { continuation.resume() }
+    }
+    if ownsLoop { await loop.shutdown() }
+  }
+}
+
+/// Why a socket or stream could not be made: a negative errno as libuv has it, and its text.
+public struct UDXError: Error, Hashable, Sendable, CustomStringConvertible {
+  public let code: Int32
+  public let description: String
+
+  init(code: Int32, description: String) {
+    self.code = code
+    self.description = description
+  }
+
+  init(_ error: TransportError) { self.init(code: error.code, description: error.description) }
+
+  static let closed = UDXError(TransportError(uv: -125))
+}
+
+/// A bound UDP socket: datagrams, and streams that share it. Letting go of it closes it once its streams are gone.
+public final class UDXPort: Sendable {
+  public let address: Endpoint
+  let transport: UDXTransport
+  let socket: LoopBound<UDXSocket>
+  private let queue: EventQueue<Datagram, Never>
+
+  /// A datagram that belongs to no stream.
+  public struct Datagram: Hashable, Sendable {
+    public var bytes: [UInt8]
+    public var source: Endpoint
+  }
+
+  init(transport: UDXTransport, socket: UDXSocket) {
+    self.transport = transport
+    self.socket = LoopBound(socket)
+    address = socket.localEndpoint ?? Endpoint(host: .any, port: 0)
+    let queue = EventQueue<Datagram, Never>(capacity: StreamBuffers.datagrams)
+    self.queue = queue
+    socket.onMessage = { bytes, source in queue.push(Datagram(bytes: Array(bytes), source: source)) }
+  }
+
+  deinit {
+    let socket = socket
+    let queue = queue
+    transport.loop.post { socket.value.close { queue.finish() } }
+  }
+
+  /// The next datagram; `nil` when the socket is closed or the task cancelled. Up to 256 wait to be read, further ones are
+  /// dropped.
+  public func nextDatagram(isolation: isolated (any Actor)? = #isolation) async -> Datagram? {
+    await queue.next(isolation: isolation)
+  }
+
+  /// Sends a datagram, fire and forget. `ttl` 0 is the default.
+  public func send(_ bytes: [UInt8], to destination: Endpoint, ttl: UInt8 = 0) {
+    let socket = socket
+    transport.loop.post { socket.value.send(bytes, to: destination, ttl: ttl) }
+  }
+
+  /// A stream with the peer's stream `remoteID` at `remote`. Nothing is sent before the first write.
+  public func connect(
+    localID: UInt32, remoteID: UInt32, to remote: Endpoint, isolation: isolated (any Actor)? = #isolation
+  ) async throws(UDXError) -> UDXConnection {
+    let port = self
+    let result = await onLoop(transport.loop, isolation: isolation) { () -> Result<UDXConnection, UDXError> in
+      let stream = UDXStream(environment: port.transport.environment.value.instance, localID: localID)
+      do throws(TransportError) {
+        try stream.connect(socket: port.socket.value, remoteID: remoteID, to: remote)
+        return .success(UDXConnection(port: port, stream: stream))
+      } catch {
+        stream.destroy()
+        return .failure(UDXError(error))
+      }
+    }
+    guard let result else { throw .closed }
+    return try result.get()
+  }
+
+  /// Closes the socket once its streams are gone, and waits for it.
+  public func close(isolation: isolated (any Actor)? = #isolation) async {
+    let socket = socket
+    let loop = transport.loop
+    let queue = queue
+    await withUnsafeContinuation(isolation: isolation) { (continuation: UnsafeContinuation<Void, Never>) in
+      let isPosted = loop.post {
+        socket.value.close {
+          queue.finish()
+          continuation.resume()
+        }
+      }
+      if !isPosted { continuation.resume() }
+    }
+  }
+}
