@@ -3,6 +3,7 @@
 // Written against the public API of `hyperdht`; needs it in NODE_PATH. One JSON object a line on standard output.
 //
 //   node firewalled.js listen BOOTSTRAP SEED     echoes
+//   node firewalled.js listen-local ...          the same on 127.0.0.1, and tells it
 //   node firewalled.js connect BOOTSTRAP KEY     sends one message, expects its echo
 const DHT = require('hyperdht')
 
@@ -10,12 +11,13 @@ const say = (object) => console.log(JSON.stringify(object))
 const [command, entry, argument] = process.argv.slice(2)
 const [host, port] = entry.split(':')
 const dht = new DHT({
-  bootstrap: [{ host, port: Number(port) }], firewalled: true, quickFirewall: false, ephemeral: true
+  bootstrap: [{ host, port: Number(port) }], firewalled: true, quickFirewall: false, ephemeral: true,
+  host: command === 'listen-local' ? '127.0.0.1' : undefined
 })
 
 async function main () {
-  if (command === 'listen') {
-    const server = dht.createServer({ shareLocalAddress: false }, (stream) => {
+  if (command.startsWith('listen')) {
+    const server = dht.createServer({ shareLocalAddress: command === 'listen-local' }, (stream) => {
       stream.on('error', (error) => say({ event: 'error', code: error.code }))
       stream.on('end', () => stream.end())
       stream.on('close', () => say({ event: 'close', punches: dht.stats.punches }))

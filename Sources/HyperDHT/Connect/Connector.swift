@@ -45,6 +45,8 @@ final class Connector {
   private var paths: Set<Path> = []
   private var lastError = DHTError.cannotHolepunch("no way to the peer could be tried")
   private var punch: ClientPunch?
+  /// A local address that answers pings without having proven to be the server's.
+  private var lastResort: (socket: any DatagramSocket, address: Endpoint)?
   private var timer: (any ScheduledAction)?
   private var deadline: (any ScheduledAction)?
 
@@ -173,8 +175,8 @@ final class Connector {
     } else if let udx = payload.udx {
       open(
         Handshaken(
-          keys: keys, payload: payload, streamID: udx.id, relay: relay, serverAddress: reply.peerAddress ?? relay,
-          clientAddress: response.to, socket: response.socket))
+          keys: keys, payload: payload, message: reply.noise, streamID: udx.id, relay: relay,
+          serverAddress: reply.peerAddress ?? relay, clientAddress: response.to, socket: response.socket))
     } else {
       fail(.serverError("Server did not send UDX data"))
     }
@@ -227,9 +229,28 @@ final class Connector {
     node.rpc.ping(candidate, options: RequestOptions(session: session, socket: socket)) { [weak self] result in
       guard let self, state == .opening else { return }
       switch result {
-      case .success: attach(socket, candidate)
+      case .success: verifyLocal(candidate, socket)
       case .failure: pathFailed(.local, .holepunchAborted("the server does not answer at its local address"))
       }
+    }
+  }
+
+  /// Private addresses are not unique: whoever answered the ping may be somebody else on our own network, and a stream
+  /// that is once attached cannot be moved. Only the server can repeat its answer to our message 1.
+  private func verifyLocal(_ candidate: Endpoint, _ socket: any DatagramSocket) {
+    let request = RequestMessage(
+      command: Command.peerHandshake.rawValue, target: target,
+      value: HandshakeMessage(mode: .fromClient, noise: message).encoded)
+    let options = RequestOptions(retries: 1, session: session, socket: socket)
+    node.rpc.request(request, to: candidate, options: options) { [weak self] result in
+      guard let self, state == .opening else { return }
+      if case .success(let response) = result, let value = response.value,
+        let reply = try? CompactReader.decode(HandshakeMessage.self, from: value), reply.noise == handshaken?.message
+      {
+        return attach(socket, candidate)
+      }
+      lastResort = (socket, candidate)
+      pathFailed(.local, .holepunchAborted("somebody else answers at the server's local address"))
     }
   }
 
@@ -249,7 +270,8 @@ final class Connector {
     // What punching says is worth more than that the local network does not help.
     if path != .local || paths.isEmpty && punch == nil { lastError = error }
     if path == .punch { punch = nil }
-    if paths.isEmpty { fail(lastError) }
+    guard paths.isEmpty else { return }
+    if let lastResort { attach(lastResort.socket, lastResort.address) } else { fail(lastError) }
   }
 
   // MARK: Ends
@@ -317,6 +339,8 @@ final class Connector {
 struct Handshaken {
   var keys: SessionKeys
   var payload: NoisePayload
+  /// Noise message 2.
+  var message: [UInt8]
   /// The server's transport stream.
   var streamID: UInt32
   /// The node that we asked.

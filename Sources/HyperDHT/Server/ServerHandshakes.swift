@@ -5,7 +5,12 @@ extension DHTServer: LocalServer {
   /// Message 1 of a client, or a copy of it.
   package func handleHandshake(_ request: HandshakeRequest, _ completion: @escaping (HandshakeReply?) -> Void) {
     guard accepts, let keyPair, request.noise.count <= DHTLimits.handshakeMessageSize else { return completion(nil) }
-    if let session = table.session(for: request.noise) { return session.wait(completion) }
+    if let session = table.session(for: request.noise) {
+      // A client that finds us on its own network expects the answer from where it asked.
+      return session.wait { reply in
+        completion(request.isDirect ? reply.map { HandshakeReply(noise: $0.noise) } : reply)
+      }
+    }
     guard !table.isRefused(request.noise) else { return completion(nil) }
     guard admits(request) else {
       node.statistics.handshakes.dropped += 1

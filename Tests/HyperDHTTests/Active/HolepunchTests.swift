@@ -173,6 +173,29 @@ final class HolepunchTests: XCTestCase {
     net.destroy()
   }
 
+  /// Two homes behind one public address may use the same private ones: the pong may be somebody else's.
+  func testDHT_C1_pongOfAStrangerOnTheLocalNetworkDoesNotWin() {
+    let net = Net()
+    let nat = TestNAT(
+      network: net.network, address: IPv4Address(5, 5, 5, 1), mapping: .endpointIndependent, filter: .byEndpoint)
+    let a = net.network.makeHost(IPv4Address(192, 168, 1, 10), behind: nat)
+    let b = net.network.makeHost(IPv4Address(192, 168, 1, 11), behind: nat)
+    let (server, accepted) = net.listen(on: net.makeNode(on: a))
+    let client = net.makeNode(on: b)
+    // The local address answers pings and knows nothing of the server.
+    net.network.shouldDrop = { packet in
+      guard packet.destination.host.isPrivate, packet.source.host.isPrivate else { return false }
+      if let request = Datagrams.request(packet.bytes) { return !request.isInternal }
+      return Datagrams.response(packet.bytes) == nil
+    }
+    let peer = net.connect(client, to: server)
+    net.assertEcho(peer, within: 10_000)
+    XCTAssertEqual(client.statistics.punches.consistent, 1)
+    XCTAssertEqual(peer.stream.transport?.remote?.host, nat.address)
+    XCTAssertEqual(accepted.peers.count, 1)
+    net.destroy()
+  }
+
   func testDHT_66_consistentServerRandomClient() {
     let net = Net(10)
     let serverSite = site(net, 1, .endpointIndependent, .byEndpoint)

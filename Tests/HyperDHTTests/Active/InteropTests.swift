@@ -61,8 +61,8 @@ final class InteropTests: XCTestCase {
     var entry: String { testnet.bootstrap.first?.description ?? "" }
 
     /// A node that believes to be behind a NAT.
-    func firewalledNode() -> DHTNode {
-      var options = DHTOptions(bootstrap: nil, host: .any, port: 0)
+    func firewalledNode(host: IPv4Address = .any) -> DHTNode {
+      var options = DHTOptions(bootstrap: nil, host: host, port: 0)
       options.ephemeral = true
       options.quickFirewall = false
       let node = testnet.createNode(environment: spare[0], options: options)!
@@ -123,6 +123,45 @@ final class InteropTests: XCTestCase {
     XCTAssertEqual(echo.value, Array("hello".utf8), "\(lines.value)")
     XCTAssertEqual(node.value?.statistics.punches.consistent, 1)
     print("interop: punched to a JavaScript server")
+  }
+
+  /// Both believe to be behind a NAT and are on one host: the JavaScript server has to repeat its handshake answer there.
+  func testLocalPathToAJavaScriptServer() throws {
+    let world = try world()
+    let peer = Box<JavaScriptPeer?>(nil)
+    let lines = Box<[String]>([])
+    let echo = Box<[UInt8]>([])
+    let port = Box<UInt16?>(nil)
+    let node = Box<DHTNode?>(nil)
+    let begin = Box<(String) -> Void>({ key in
+      let client = world.firewalledNode(host: .loopback)
+      node.value = client
+      let stream = client.connect(to: Bytes32(hex: key) ?? Bytes32())
+      stream.write(Array("hello".utf8))
+      stream.onMessage = { [unowned stream] in
+        echo.value = Array($0)
+        port.value = stream.transport?.socket?.localEndpoint?.port
+        stream.end()
+      }
+      stream.onClose = { error in
+        XCTAssertNil(error)
+        XCTAssertEqual(port.value, client.rpc.serverSocket?.localEndpoint?.port, "the server socket's path won")
+        peer.value?.stop()
+        world.finish()
+      }
+    })
+    world.testnet.start { _ in
+      peer.value = try? JavaScriptPeer(
+        "firewalled.js", ["listen-local", world.entry, String(repeating: "55", count: 32)], loop: world.loop
+      ) { line in
+        lines.value.append(line)
+        guard line.contains("ready"), let range = line.range(of: "\"publicKey\":\"") else { return }
+        begin.value(String(line[range.upperBound...].prefix(64)))
+      }
+    }
+    world.run(seconds: 60)
+    XCTAssertEqual(echo.value, Array("hello".utf8), "\(lines.value)")
+    print("interop: local path to a JavaScript server")
   }
 
   func testPunchingFromAJavaScriptClient() throws {
