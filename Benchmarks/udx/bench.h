@@ -11,6 +11,10 @@
 #include <string.h>
 #include <udx.h>
 #include <uv.h>
+#if __has_include(<udx_trace.h>)
+#include <udx_trace.h> /* an extension of ours */
+#define BENCH_HAS_TRACE 1
+#endif
 
 typedef struct {
   int port;         /* local UDP port */
@@ -27,6 +31,7 @@ typedef struct {
   uint32_t parallel; /* churn: pairs at once */
   uint32_t sample;  /* ms between samples of srtt and goodput, 0 = none */
   bool message;     /* churn: MESSAGE instead of a write */
+  const char *qlog; /* file for the trace, NULL = none */
   int cpu;          /* pin to this CPU, -1 = do not */
 } bench_options_t;
 
@@ -35,6 +40,9 @@ int bench_parse (bench_options_t *o, int argc, char **argv);
 double bench_now (void);      /* seconds, monotonic */
 double bench_cpu (void);      /* user + system seconds of this process */
 void bench_pin (int cpu);
+/* With --qlog: the trace of the instance until the process ends, if the implementation has one. */
+void bench_trace (udx_t *udx, const bench_options_t *o);
+
 struct sockaddr_in bench_addr (const char *host, int port);
 void bench_die (const char *what, int status);
 

@@ -64,6 +64,7 @@ static void
 open_socket (void) {
   uv_loop_init(&loop);
   udx_init(&loop, &udx, NULL);
+  bench_trace(&udx, opt);
   int err = udx_socket_init(&udx, &sock, on_socket_close);
   if (err < 0) bench_die("socket", err);
   struct sockaddr_in a = bench_addr(opt->host, opt->port);

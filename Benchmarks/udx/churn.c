@@ -114,6 +114,7 @@ bench_churn (bench_options_t *o) {
   opt = o;
   uv_loop_init(&loop);
   udx_init(&loop, &udx, NULL);
+  bench_trace(&udx, opt);
   bench_watchdog(&loop, o->limit);
   lanes = calloc(o->parallel, sizeof(lane_t));
   for (uint32_t i = 0; i < o->parallel; i++) lanes[i].req = malloc((size_t) udx_stream_write_sizeof(1));

@@ -56,6 +56,7 @@ bench_memory (bench_options_t *o) {
   opt = o;
   uv_loop_init(&loop);
   udx_init(&loop, &udx, NULL);
+  bench_trace(&udx, opt);
   bench_watchdog(&loop, o->limit);
   udx_socket_init(&udx, &a_sock, on_socket_close);
   udx_socket_init(&udx, &b_sock, on_socket_close);

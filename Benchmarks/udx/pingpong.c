@@ -50,6 +50,7 @@ static void
 open_all (uint32_t local, uint32_t remote, udx_stream_read_cb on_read) {
   uv_loop_init(&loop);
   udx_init(&loop, &udx, NULL);
+  bench_trace(&udx, opt);
   udx_socket_init(&udx, &sock, on_socket_close);
   struct sockaddr_in a = bench_addr(opt->host, opt->port);
   int err = udx_socket_bind(&sock, (struct sockaddr *) &a, 0);

@@ -60,6 +60,34 @@ bench_watchdog (uv_loop_t *loop, double seconds) {
   uv_unref((uv_handle_t *) &timer);
 }
 
+#ifdef BENCH_HAS_TRACE
+static udx_t *traced;
+
+static void
+trace_close (void) {
+  udx_qlog_stats_t stats;
+  if (udx_qlog_close(traced, &stats) < 0) return;
+  fprintf(stderr, "qlog: %llu events, %llu dropped, %llu bytes\n", (unsigned long long) stats.events,
+    (unsigned long long) stats.dropped, (unsigned long long) stats.bytes);
+}
+
+void
+bench_trace (udx_t *udx, const bench_options_t *o) {
+  if (o->qlog == NULL) return;
+  udx_qlog_options_t options = {.size = sizeof(options), .path = o->qlog, .title = "udxbench"};
+  int err = udx_qlog_open(udx, &options);
+  if (err < 0) bench_die(o->qlog, err);
+  traced = udx;
+  atexit(trace_close);
+}
+#else
+void
+bench_trace (udx_t *udx, const bench_options_t *o) {
+  (void) udx;
+  if (o->qlog != NULL) bench_die("--qlog", UV_ENOTSUP);
+}
+#endif
+
 bench_hook_t
 bench_hook (void) {
   static void (*snapshot)(uint64_t *);
@@ -119,7 +147,7 @@ bench_parse (bench_options_t *o, int argc, char **argv) {
     {"chunk", required_argument, 0, 'c'},   {"count", required_argument, 0, 'N'},
     {"depth", required_argument, 0, 'd'},   {"message", no_argument, 0, 'm'},
     {"cpu", required_argument, 0, 'C'},     {"sample", required_argument, 0, 'S'},
-    {"parallel", required_argument, 0, 'L'},
+    {"parallel", required_argument, 0, 'L'}, {"qlog", required_argument, 0, 'q'},
     {0, 0, 0, 0},
   };
 
@@ -146,6 +174,7 @@ bench_parse (bench_options_t *o, int argc, char **argv) {
     case 'm': o->message = true; break;
     case 'C': o->cpu = atoi(optarg); break;
     case 'L': o->parallel = (uint32_t) atoi(optarg); break;
+    case 'q': o->qlog = optarg; break;
     case 'S': o->sample = (uint32_t) atoi(optarg); break;
     default: return -1;
     }

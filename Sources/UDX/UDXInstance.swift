@@ -32,7 +32,10 @@ package final class UDXInstance {
     udx.pointee.data = Unmanaged.passUnretained(self).toOpaque()
   }
 
-  deinit { udx.deallocate() }
+  deinit {
+    closeTrace()
+    udx.deallocate()
+  }
 
   /// Called with every socket and stream that is made: C refers to the instance until it reports idle, a moment after
   /// the last of them has let go of this object.
@@ -48,6 +51,7 @@ package final class UDXInstance {
       Unmanaged.passUnretained(self).release()
     }
     guard isClosed else { return }
+    closeTrace()
     let callbacks = closeCallbacks
     closeCallbacks = []
     guard !callbacks.isEmpty else { return }

@@ -17,6 +17,8 @@ struct Demo: Command {
   var size = 128
   @Option(help: ArgumentHelp("Send this file instead of a generated one.", valueName: "path"))
   var file: String?
+  @Option(help: ArgumentHelp("Write the sender's transport events to this file, in qlog form.", valueName: "path"))
+  var qlog: String?
   @Flag(help: "Print one JSON object per line.")
   var json = false
 
@@ -59,7 +61,7 @@ struct Demo: Command {
   }
 
   private func run(_ source: SourceFile, bootstrap: [String], target: String) async throws {
-    let server = try await swarm(bootstrap)
+    let server = try await swarm(bootstrap, qlog: qlog)
     let client = try await swarm(bootstrap)
     do {
       let topic = HyperDHT.keyPair().publicKey
@@ -110,9 +112,10 @@ struct Demo: Command {
     await server.destroy()
   }
 
-  private func swarm(_ bootstrap: [String]) async throws -> Hyperswarm {
+  private func swarm(_ bootstrap: [String], qlog: String? = nil) async throws -> Hyperswarm {
     var options = Hyperswarm.Options(bootstrap: bootstrap)
     options.dhtOptions.host = .loopback
+    options.dhtOptions.qlogPath = qlog
     return try await Hyperswarm(options)
   }
 

@@ -40,8 +40,16 @@ public final class HyperDHT: Sendable {
     let place = try LoopPlace(options.loop)
     loop = place.loop
     ownsLoop = place.isOwned
+    let qlogPath = options.qlogPath
     do throws(DHTError) {
       let made: LoopBound<(DHTNode, UVEnvironment)> = try await place.make { environment throws(DHTError) in
+        if let qlogPath {
+          do throws(TransportError) {
+            try environment.instance.openTrace(path: qlogPath, title: "hyperdht")
+          } catch {
+            throw .other("cannot open the trace \(qlogPath): \(error.description)")
+          }
+        }
         let node = DHTNode(environment: environment, options: settings.value)
         node.start()
         do throws(TransportError) {

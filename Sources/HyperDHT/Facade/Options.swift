@@ -30,6 +30,9 @@ extension HyperDHT {
     public var randomPunchInterval: UInt64 = 20_000
     /// The loop to live on; `nil` is a thread of its own.
     public var loop: UVEventLoop?
+    /// Path of a file for a trace of the transport (qlog, JSON text sequences); created or emptied. About 250 bytes per
+    /// packet: for analysis, not for production.
+    public var qlogPath: String?
 
     public init(bootstrap: [String]? = nil, port: UInt16 = 49_737, host: IPv4Address = .any, keyPair: KeyPair? = nil) {
       self.bootstrap = bootstrap
