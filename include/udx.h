@@ -148,6 +148,8 @@ struct udx_s {
   udx_id_table_t ids;
   udx_timer_heap_t timers;
   udx_pool_t buffers;  /* reordered packets */
+  udx_pool_t buffers_large;
+  uint64_t reorder_memory;
   udx_pool_t controls; /* small packets that outlive their stream */
   udx_pool_t rings[UDX_RING_CLASSES];
   struct udx_batch_s *batch;

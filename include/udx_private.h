@@ -87,6 +87,8 @@ typedef struct udx_reorder_s {
   uint32_t count;
   uint32_t capacity;
   uint32_t nodes;
+  uint32_t bytes;  /* payload kept */
+  uint32_t memory; /* what it takes */
   uint32_t cursor;
 } udx_reorder_t;
 
@@ -156,6 +158,8 @@ typedef struct udx_recovery_s {
   uint8_t rack_valid;
   uint32_t high_seq;
   uint32_t tlp_seq;
+  uint32_t hole_seq; /* the hole that was probed last */
+  uint8_t hole_probed;
   uint32_t fack;
   uint32_t rack_seq;
   uint32_t rack_rtt;
@@ -208,6 +212,10 @@ typedef struct udx_bbr_s {
   uint32_t prior_cwnd;
   uint32_t extra_acked[2];
   uint32_t epoch_acked;
+  uint32_t round_acked;
+  uint32_t round_lost;
+  uint8_t lossy;     /* this round lost more than a random share */
+  uint8_t conserved; /* this recovery had its round of packet conservation */
   double pacing_gain;
   double cwnd_gain;
   double full_bandwidth;
@@ -273,7 +281,8 @@ typedef struct udx_ack_state_s {
   uint8_t owed;
   uint8_t heartbeat;
   uint8_t paused;   /* the reader called read_stop */
-  uint8_t started;
+  uint8_t early;    /* acknowledgements that are sent twice, see UDX_ACK_EARLY */
+  uint16_t pending; /* packets since the last one */
 } udx_ack_state_t;
 
 /* migration.c: a remote that did not prove yet that it receives */

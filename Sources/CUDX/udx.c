@@ -22,7 +22,8 @@ udx_init_with_driver (udx_t *udx, const udx_driver_t *driver, void *driver_ctx, 
   udx__list_init(&udx->touched);
   udx__list_init(&udx->closing);
   udx__list_init(&udx->send_done);
-  udx__pool_init(&udx->buffers, sizeof(udx_reorder_node_t), UDX_BUFFERS_CACHED);
+  udx__pool_init(&udx->buffers, UDX_REORDER_BLOCK, UDX_BUFFERS_CACHED);
+  udx__pool_init(&udx->buffers_large, UDX_REORDER_BLOCK_LARGE, UDX_BUFFERS_CACHED / 16);
   udx__pool_init(&udx->controls, UDX_CONTROL_SIZE, UDX_CONTROLS_CACHED);
   for (unsigned int i = 0; i < UDX_RING_CLASSES; i++) {
     /* small rings are what many streams use in turn, of the large ones a few suffice */
@@ -63,6 +64,7 @@ udx__unref (udx_t *udx) {
   udx__ids_free(&udx->ids);
   udx__timers_free(&udx->timers);
   udx__pool_drain(&udx->buffers);
+  udx__pool_drain(&udx->buffers_large);
   udx__pool_drain(&udx->controls);
   for (unsigned int i = 0; i < UDX_RING_CLASSES; i++) udx__pool_drain(&udx->rings[i]);
   if (udx->driver->stop != NULL) udx->driver->stop(udx);

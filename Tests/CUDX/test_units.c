@@ -232,7 +232,8 @@ static void
 reorder_begin (void) {
   memset(&reorder_udx, 0, sizeof(reorder_udx));
   memset(&reorder_stream, 0, sizeof(reorder_stream));
-  udx__pool_init(&reorder_udx.buffers, sizeof(udx_reorder_node_t), 16);
+  udx__pool_init(&reorder_udx.buffers, UDX_REORDER_BLOCK, 16);
+  udx__pool_init(&reorder_udx.buffers_large, UDX_REORDER_BLOCK_LARGE, 16);
   reorder_stream.udx = &reorder_udx;
   reorder_stream.flow.window_max = UDX_WINDOW_DEFAULT;
 }
@@ -240,7 +241,9 @@ reorder_begin (void) {
 static void
 reorder_end (void) {
   udx__reorder_free(&reorder_stream);
+  CHECK_EQ(reorder_udx.reorder_memory, 0);
   udx__pool_drain(&reorder_udx.buffers);
+  udx__pool_drain(&reorder_udx.buffers_large);
 }
 
 TEST(reorder_model) {
@@ -262,7 +265,7 @@ TEST(reorder_model) {
       while ((node = udx__reorder_pop(&reorder_stream, expected)) != NULL) {
         CHECK_EQ(node->data[0], (uint8_t) (expected - base));
         CHECK_EQ(present[expected - base], 1);
-        udx__pool_put(&reorder_udx.buffers, node);
+        udx__reorder_put(&reorder_udx, node);
         expected++;
       }
       CHECK_EQ(present[expected - base], 0);
@@ -321,9 +324,10 @@ TEST(reorder_is_bounded) {
   CHECK_EQ(reorder_stream.reorder.nodes, kept);
   CHECK_EQ(kept, UDX_REORDER_RUNS_MAX);
   uint32_t more = 0;
-  for (uint32_t i = 1; i < 10000; i++) more += udx__reorder_insert(&reorder_stream, 10 + (1u << 26) + i, UDX_HEADER_DATA, &byte, 1) == 1;
-  CHECK((uint64_t) (kept + more) * sizeof(udx_reorder_node_t) <= 2 * (uint64_t) UDX_WINDOW_DEFAULT);
-  CHECK(more < 9999);
+  for (uint32_t i = 1; i < 20000; i++) more += udx__reorder_insert(&reorder_stream, 10 + (1u << 26) + i, UDX_HEADER_DATA, &byte, 1) == 1;
+  CHECK((uint64_t) (kept + more) * UDX_REORDER_BLOCK <= UDX_REORDER_WINDOWS * (uint64_t) UDX_WINDOW_DEFAULT);
+  CHECK(more < 19999);
+  CHECK_EQ(udx__reorder_insert(&reorder_stream, 4, UDX_HEADER_DATA, &byte, 1), UV_ENOBUFS);
   CHECK_EQ(udx__reorder_insert(&reorder_stream, 5, UDX_HEADER_DATA, &byte, UDX_DATAGRAM_MAX + 1), UV_EMSGSIZE);
   reorder_end();
 }

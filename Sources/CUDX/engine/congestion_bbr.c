@@ -1,7 +1,8 @@
 /*
  * BBR version 1 as in spec section 4, in packets and microseconds, with the reference's defects repaired:
  * cwnd is saved when recovery begins and restored when it ends (OBS-3), falls to what is in flight on a
- * timeout (OBS-4), pacing has no floor of a packet per millisecond (OBS-6), the phase of PROBE_BW is random
+ * timeout (OBS-4), cwnd gives way to loss only if a round loses a considerable share (random loss would
+ * otherwise end STARTUP at a fraction of the bandwidth), pacing has no floor of a packet per millisecond (OBS-6), the phase of PROBE_BW is random
  * (OBS-6), and the allowance for batched acknowledgements follows the size of the bursts that are sent.
  */
 #include "engine.h"
@@ -16,6 +17,7 @@
 #define BBR_FULL_GAIN 1.25
 #define BBR_FULL_ROUNDS 3
 #define BBR_EXTRA_ROUNDS 5
+#define BBR_LOSS_TOLERATED 0.1 /* of a round's packets: not taken for congestion */
 #define BBR_EXTRA_TIME 0.1 /* seconds of bandwidth */
 
 static const double bbr_cycle_gain[BBR_CYCLE] = {1.25, 0.75, 1, 1, 1, 1, 1, 1};
@@ -150,6 +152,19 @@ bbr_update_bandwidth (udx_stream_t *stream, const udx_rate_sample_t *sample) {
   }
 }
 
+static void
+bbr_update_loss (udx_stream_t *stream, const udx_rate_sample_t *sample) {
+  udx_bbr_t *bbr = &stream->bbr;
+  bbr->round_acked += sample->acked;
+  bbr->round_lost += sample->losses;
+  double share = BBR_LOSS_TOLERATED * ((double) bbr->round_acked + bbr->round_lost);
+  if (bbr->round_lost > share && bbr->round_lost >= UDX_CWND_MIN) bbr->lossy = 1;
+  if (bbr->round_start) {
+    bbr->lossy = bbr->round_lost > share && bbr->round_lost >= UDX_CWND_MIN;
+    bbr->round_acked = bbr->round_lost = 0;
+  }
+}
+
 static uint32_t
 bbr_extra_allowance (const udx_stream_t *stream) {
   const udx_bbr_t *bbr = &stream->bbr;
@@ -268,15 +283,17 @@ bbr_set_cwnd (udx_stream_t *stream, const udx_rate_sample_t *sample) {
     uint8_t previous = bbr->previous_recovery;
     bbr->previous_recovery = state;
     int conserve = 0;
-    if (sample->losses > 0) cwnd = cwnd > sample->losses ? cwnd - sample->losses : 1;
-    if (state == UDX_RECOVERY_FAST && previous != UDX_RECOVERY_FAST) {
-      bbr->packet_conservation = 1;
+    if (sample->losses > 0 && bbr->lossy) cwnd = cwnd > sample->losses ? cwnd - sample->losses : 1;
+    if (!bbr->lossy && state == UDX_RECOVERY_FAST) bbr->packet_conservation = 0;
+    if (bbr->lossy && state == UDX_RECOVERY_FAST && !bbr->conserved) {
+      bbr->packet_conservation = bbr->conserved = 1;
       bbr->next_round_delivered = stream->rate.delivered;
       cwnd = udx__in_flight(stream) + sample->acked;
     } else if (previous != UDX_RECOVERY_OPEN && state == UDX_RECOVERY_OPEN) {
       bbr->packet_conservation = 0;
       cwnd = udx__max_u32(cwnd, bbr->prior_cwnd);
     }
+    if (state == UDX_RECOVERY_OPEN) bbr->conserved = 0;
     if (bbr->packet_conservation) {
       cwnd = udx__max_u32(cwnd, udx__in_flight(stream) + sample->acked);
       conserve = 1;
@@ -296,6 +313,7 @@ static void
 bbr_acked (udx_stream_t *stream, const udx_rate_sample_t *sample) {
   udx_bbr_t *bbr = &stream->bbr;
   bbr_update_bandwidth(stream, sample);
+  bbr_update_loss(stream, sample);
   bbr_update_aggregation(stream, sample);
   bbr_update_cycle(stream, sample);
   bbr_check_full(stream, sample);

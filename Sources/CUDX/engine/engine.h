@@ -290,8 +290,12 @@ struct udx_reorder_node_s {
   udx_reorder_node_t *next;
   uint16_t length;
   uint8_t type;
-  uint8_t data[UDX_DATAGRAM_MAX];
+  uint8_t large;
+  uint8_t data[];
 };
+
+#define UDX_REORDER_BLOCK (sizeof(udx_reorder_node_t) + UDX_REORDER_SMALL)
+#define UDX_REORDER_BLOCK_LARGE (sizeof(udx_reorder_node_t) + UDX_DATAGRAM_MAX)
 
 int
 udx__reorder_has (const udx_reorder_t *reorder, uint32_t seq);
@@ -300,9 +304,12 @@ udx__reorder_has (const udx_reorder_t *reorder, uint32_t seq);
 int
 udx__reorder_insert (udx_stream_t *stream, uint32_t seq, uint8_t type, const uint8_t *data, size_t length);
 
-/* The node of seq `seq` if it is the first one, taken out; the caller gives it back to udx->buffers. */
+/* The node of seq `seq` if it is the first one, taken out; the caller gives it back with udx__reorder_put. */
 udx_reorder_node_t *
 udx__reorder_pop (udx_stream_t *stream, uint32_t seq);
+
+void
+udx__reorder_put (udx_t *udx, udx_reorder_node_t *node);
 
 /* Writes up to `max` blocks behind a header; returns their number. */
 int

@@ -20,8 +20,8 @@ static uint32_t
 flow_window (udx_stream_t *stream) {
   const udx_flow_t *flow = &stream->flow;
   uint64_t held = stream->get_read_buffer_size == NULL ? 0 : stream->get_read_buffer_size(stream);
-  /* what waits for a paused reader costs a whole node, of which the bound allows two windows */
-  if (stream->ack.paused) held += (uint64_t) stream->reorder.nodes * (sizeof(udx_reorder_node_t) / 2);
+  /* what waits for a paused reader: its bytes, or its share of the memory if the packets are small */
+  if (stream->ack.paused) held += udx__max_u32(stream->reorder.bytes, stream->reorder.memory / UDX_REORDER_WINDOWS);
   uint64_t window = held >= flow->window_max ? 0 : flow->window_max - held;
   /* never between 1 byte and one packet (spec 4.7) */
   if (window < UDX_WINDOW_SMALLEST) window = 0;
@@ -79,11 +79,11 @@ udx__flow_packets (const udx_stream_t *stream) {
 /*
  * The window bounds packets in flight, not the distance between the oldest and the newest seq (spec 4.7).
  * While one hole stays open that distance would grow until the receiver, which keeps early packets in a
- * bounded number of records (ours: twice the window), drops what arrives without reporting it.
+ * bounded number of records (ours: UDX_REORDER_WINDOWS windows), drops what arrives without reporting it.
  */
 uint32_t
 udx__flow_span (const udx_stream_t *stream) {
-  uint64_t records = 2 * (uint64_t) stream->flow.peer_window / (UDX_DATAGRAM_MAX + 64);
+  uint64_t records = UDX_REORDER_WINDOWS * (uint64_t) stream->flow.peer_window / (UDX_REORDER_BLOCK + 64);
   return udx__max_u32((uint32_t) udx__min_u64(records, UDX_FLIGHT_MAX), udx__flow_packets(stream));
 }
 

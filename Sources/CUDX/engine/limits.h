@@ -30,13 +30,19 @@
 /* ---- receiving ---- */
 #define UDX_SEQ_AHEAD_MAX 65536  /* how far ahead of the next expected seq a packet is kept (OBS-9) */
 #define UDX_REORDER_RUNS_MAX 2048 /* ranges per stream; the set is an array */
-#define UDX_REORDER_BYTES_MIN 1048576 /* memory for early packets: twice the window, but at least this */
+#define UDX_REORDER_WINDOWS 4     /* memory for early packets per stream, in windows: holes lost twice and thrice ... */
+#define UDX_REORDER_BYTES_MIN 1048576 /* ... but at least this many bytes */
+#define UDX_REORDER_TOTAL_MAX 268435456u /* bytes per instance, whatever the number of streams */
+#define UDX_REORDER_SMALL 1500    /* payload bytes of the common block; larger packets take one for UDX_DATAGRAM_MAX */
 #define UDX_SACKED_RANGES_MAX 1024 /* sender's record of what was reported; only an optimisation */
 #define UDX_BUFFERS_CACHED 512   /* 2 KiB each, kept per instance for reuse */
 #define UDX_CONTROL_SIZE 128     /* bytes of a control packet's record */
 #define UDX_CONTROLS_CACHED 64
 #define UDX_CONTROLS_MAX 1024    /* control packets queued per socket */
 #define UDX_RINGS_CACHED 8       /* per size class */
+
+#define UDX_ACK_EARLY 6 /* first acknowledgements of several packets: losing one costs the peer, without an RTT yet, a second */
+#define UDX_ACK_EARLY_PACKETS 3
 
 /* ---- instance ---- */
 #define UDX_STREAMS_MAX (1u << 22) /* per instance: the id table then takes 128 MB */

@@ -18,7 +18,7 @@ udx__receive_deliver (udx_stream_t *stream) {
     if (udx__seq_before(stream->ack.next, stream->ack.delivered)) stream->ack.next = stream->ack.delivered;
     int alive = 1;
     if (node->type & UDX_HEADER_DATA) alive = read_payload(stream, node->data, node->length);
-    udx__pool_put(&stream->udx->buffers, node);
+    udx__reorder_put(stream->udx, node);
     if (!alive) return 0;
   }
   /* stopped in the middle: what is in order is ours and acknowledged, the reader gets it when it goes on */
@@ -139,7 +139,10 @@ receive_packet (udx_stream_t *stream, udx_socket_t *socket, udx_header_t *header
     sack_length = header->data_offset > 0 && header->data_offset < body ? header->data_offset : body;
   }
   if (!udx__ack_process(stream, header, sack, sack_length)) return;
-  if (header->type & (UDX_HEADER_DATA | UDX_HEADER_END)) udx__owe_ack(stream);
+  if (header->type & (UDX_HEADER_DATA | UDX_HEADER_END)) {
+    if (stream->ack.pending < UINT16_MAX) stream->ack.pending++;
+    udx__owe_ack(stream);
+  }
 }
 
 void

@@ -3,7 +3,8 @@
  *
  * Differences to the reference, none visible on the wire: microseconds, a reordering window that widens
  * when retransmissions prove needless, recovery that ends when the lost flight is acknowledged (not one
- * packet later), a timeout that backs off and reduces cwnd.
+ * packet later), a timeout that backs off and reduces cwnd, and a probe for the oldest hole: while it is open
+ * the span limit may keep new data back, so that no acknowledgement would reveal the loss of its repair.
  */
 #include "trace.h"
 
@@ -34,11 +35,22 @@ rto_start (udx_stream_t *stream, uint64_t now) {
   udx__timer_at_most(stream, stream->recovery.rto_at);
 }
 
+static int
+has_hole (const udx_stream_t *stream) {
+  return stream->recovery.state == UDX_RECOVERY_FAST || stream->flight.sacked_count > 0;
+}
+
 static void
 tlp_start (udx_stream_t *stream, uint64_t now) {
   udx_recovery_t *recovery = &stream->recovery;
   recovery->tlp_at = UDX_NEVER;
-  if (recovery->state != UDX_RECOVERY_OPEN || stream->flight.sacked_count > 0) return;
+  if (recovery->state == UDX_RECOVERY_LOSS) return;
+  if (has_hole(stream)) {
+    if (stream->rtt.srtt == 0 || (recovery->hole_probed && recovery->hole_seq == stream->flight.una)) return;
+    recovery->tlp_at = now + udx__max_u64(2 * (uint64_t) stream->rtt.srtt, UDX_TLP_MIN);
+    udx__timer_at_most(stream, recovery->tlp_at);
+    return;
+  }
   if (recovery->tlp_pending || !recovery->tlp_sampled) return; /* the RTO takes over */
   uint64_t delay = UDX_RTO_INITIAL;
   if (stream->rtt.srtt > 0) {
@@ -60,7 +72,7 @@ udx__recovery_sent (udx_stream_t *stream, uint32_t seq, int is_new, uint64_t now
     rto_start(stream, now);
     UDX_TRACE(stream->udx, timer(stream, UDX_TRACE_RTO, UDX_TRACE_SET, recovery->rto_at));
   }
-  if (is_new) tlp_start(stream, now);
+  if (is_new || has_hole(stream)) tlp_start(stream, now);
 }
 
 /* ---- acknowledgements ---- */
@@ -122,6 +134,18 @@ packet_lost (udx_stream_t *stream, uint32_t seq, udx_packet_t *packet, udx_trace
 }
 
 static void
+enter_recovery (udx_stream_t *stream, uint64_t now) {
+  udx_recovery_t *recovery = &stream->recovery;
+  recovery->state = UDX_RECOVERY_FAST;
+  recovery->high_seq = stream->flight.nxt;
+  recovery->tlp_pending = 0;
+  recovery->tlp_at = UDX_NEVER;
+  stream->fast_recovery_count++;
+  stream->congestion->recovery(stream, now);
+  UDX_TRACE(stream->udx, state(stream));
+}
+
+static void
 rack_detect (udx_stream_t *stream, uint64_t now) {
   udx_recovery_t *recovery = &stream->recovery;
   recovery->reo_at = UDX_NEVER;
@@ -136,7 +160,12 @@ rack_detect (udx_stream_t *stream, uint64_t now) {
     udx_packet_t *packet = udx__packet_at(stream, seq);
     uint32_t next = packet->next;
     if (packet->sent_at > recovery->rack_time) break;
-    if (packet->sent_at < recovery->rack_time || udx__seq_before(seq + 1, recovery->rack_seq)) {
+    /*
+     * Nothing at or past the highest seq reported: the reference reports its lowest 50 ranges and no more, so that
+     * a repair's acknowledgement would make all that arrived behind them look lost. The probes cover the tail.
+     */
+    int known = udx__seq_before(seq, recovery->fack);
+    if (known && (packet->sent_at < recovery->rack_time || udx__seq_before(seq + 1, recovery->rack_seq))) {
       uint64_t due = packet->sent_at + recovery->rack_rtt + window;
       if (due <= now) {
         lost++;
@@ -154,15 +183,7 @@ rack_detect (udx_stream_t *stream, uint64_t now) {
   }
   if (lost == 0) return;
   udx__mark_ready(stream);
-  if (lost > probes && recovery->state == UDX_RECOVERY_OPEN) {
-    recovery->state = UDX_RECOVERY_FAST;
-    recovery->high_seq = stream->flight.nxt;
-    recovery->tlp_pending = 0;
-    recovery->tlp_at = UDX_NEVER;
-    stream->fast_recovery_count++;
-    stream->congestion->recovery(stream, now);
-    UDX_TRACE(stream->udx, state(stream));
-  }
+  if (lost > probes && recovery->state == UDX_RECOVERY_OPEN) enter_recovery(stream, now);
 }
 
 void
@@ -187,12 +208,11 @@ udx__recovery_update (udx_stream_t *stream, uint32_t old_una, uint64_t now) {
   if (una == stream->flight.nxt) {
     recovery->rto_at = recovery->tlp_at = recovery->reo_at = UDX_NEVER;
     UDX_TRACE(stream->udx, timers(stream));
-  } else if (advanced) {
+  } else {
+    /* Selective progress counts too: RACK takes care of the hole, a timeout would only flood the path. */
     rto_start(stream, now);
-    tlp_start(stream, now);
+    if (advanced || has_hole(stream)) tlp_start(stream, now);
     UDX_TRACE(stream->udx, timers(stream));
-  } else if (stream->flight.sacked_count > 0) {
-    recovery->tlp_at = UDX_NEVER;
   }
 }
 
@@ -202,8 +222,19 @@ static void
 tlp_fire (udx_stream_t *stream, uint64_t now) {
   udx_recovery_t *recovery = &stream->recovery;
   recovery->tlp_at = UDX_NEVER;
-  if (udx__flight_span(stream) == 0 || recovery->tlp_pending || !recovery->tlp_sampled) return;
-  if (recovery->state != UDX_RECOVERY_OPEN) return;
+  if (udx__flight_span(stream) == 0 || recovery->state == UDX_RECOVERY_LOSS) return;
+  if (has_hole(stream)) {
+    uint32_t seq = stream->flight.una;
+    udx_packet_t *packet = udx__packet_at(stream, seq);
+    if (packet->state != UDX_PACKET_FLYING) return;
+    recovery->hole_probed = 1;
+    recovery->hole_seq = seq;
+    packet_lost(stream, seq, packet, UDX_TRACE_TIME_THRESHOLD, now);
+    udx__mark_ready(stream);
+    if (recovery->state == UDX_RECOVERY_OPEN) enter_recovery(stream, now);
+    return;
+  }
+  if (recovery->tlp_pending || !recovery->tlp_sampled) return;
 
   uint32_t before = stream->flight.nxt;
   if (!udx__transmit_probe(stream, 0)) return;

@@ -14,7 +14,7 @@ udx__relay_forward (udx_stream_t *stream, const udx_header_t *header, uint8_t *d
   udx_stream_t *partner = stream->relay_to;
   /* the relay's own numbering stays plausible for the peer */
   uint32_t after = header->seq;
-  if (udx__seq_before(stream->flight.nxt, after)) stream->flight.nxt = stream->flight.una = after;
+  if (udx__flight_span(stream) == 0 && udx__seq_before(stream->flight.nxt, after)) stream->flight.nxt = stream->flight.una = after;
   if (partner->socket != NULL) {
     udx__put_u32(data + 4, partner->remote_id);
     udx__transmit_relay(partner->socket, partner, data, length);

@@ -37,16 +37,29 @@ udx__reorder_has (const udx_reorder_t *reorder, uint32_t seq) {
 static udx_reorder_node_t *
 node_new (udx_stream_t *stream, uint8_t type, const uint8_t *data, size_t length) {
   udx_reorder_t *reorder = &stream->reorder;
-  uint64_t limit = udx__max_u64(2 * (uint64_t) stream->flow.window_max, UDX_REORDER_BYTES_MIN);
-  if (((uint64_t) reorder->nodes + 1) * sizeof(udx_reorder_node_t) > limit) return NULL;
-  udx_reorder_node_t *node = udx__pool_get(&stream->udx->buffers);
+  udx_t *udx = stream->udx;
+  uint64_t limit = udx__max_u64(UDX_REORDER_WINDOWS * (uint64_t) stream->flow.window_max, UDX_REORDER_BYTES_MIN);
+  int large = length > UDX_REORDER_SMALL;
+  uint32_t block = large ? UDX_REORDER_BLOCK_LARGE : UDX_REORDER_BLOCK;
+  if (reorder->memory + block > limit || udx->reorder_memory + block > UDX_REORDER_TOTAL_MAX) return NULL;
+  udx_reorder_node_t *node = udx__pool_get(large ? &udx->buffers_large : &udx->buffers);
   if (node == NULL) return NULL;
+  reorder->memory += block;
+  reorder->bytes += (uint32_t) length;
+  udx->reorder_memory += block;
   node->next = NULL;
+  node->large = (uint8_t) large;
   node->type = type;
   node->length = (uint16_t) length;
   if (length > 0) memcpy(node->data, data, length);
   reorder->nodes++;
   return node;
+}
+
+void
+udx__reorder_put (udx_t *udx, udx_reorder_node_t *node) {
+  udx->reorder_memory -= node->large ? UDX_REORDER_BLOCK_LARGE : UDX_REORDER_BLOCK;
+  udx__pool_put(node->large ? &udx->buffers_large : &udx->buffers, node);
 }
 
 int
@@ -113,6 +126,8 @@ udx__reorder_pop (udx_stream_t *stream, uint32_t seq) {
   run->head = node->next;
   run->start++;
   reorder->nodes--;
+  reorder->bytes -= node->length;
+  reorder->memory -= node->large ? UDX_REORDER_BLOCK_LARGE : UDX_REORDER_BLOCK;
   if (run->head == NULL) {
     reorder->count--;
     memmove(run, run + 1, reorder->count * sizeof(*run));
@@ -172,7 +187,7 @@ udx__reorder_free (udx_stream_t *stream) {
     udx_reorder_node_t *node = reorder->runs[i].head;
     while (node != NULL) {
       udx_reorder_node_t *next = node->next;
-      udx__pool_put(&stream->udx->buffers, node);
+      udx__reorder_put(stream->udx, node);
       node = next;
     }
   }

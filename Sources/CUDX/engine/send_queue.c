@@ -84,11 +84,17 @@ udx__queue_cut (udx_stream_t *stream, udx_packet_t *packet, size_t max) {
     buf = 0;
     offset = 0;
   } else {
-    /* rest on the first byte not sent */
-    while (req != NULL && buf == req->bufs_len) {
-      req = req->next;
-      buf = 0;
-      offset = 0;
+    /* Rest on the first byte not sent, or on an empty write: never in a write that is sent but for empty buffers. */
+    while (req != NULL) {
+      if (buf == req->bufs_len) {
+        req = req->next;
+        buf = 0;
+        offset = 0;
+      } else if (udx__write_bufs(req)[buf].len == 0 && req->size > req->is_end) {
+        buf++;
+      } else {
+        break;
+      }
     }
   }
   queue->next = req;

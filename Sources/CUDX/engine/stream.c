@@ -24,6 +24,7 @@ udx_stream_init (udx_t *udx, udx_stream_t *stream, uint32_t local_id, udx_stream
   stream->cwnd = UDX_CWND_INITIAL;
   stream->ssthresh = UDX_SSTHRESH_INITIAL;
   stream->rate.rtt = UINT32_MAX;
+  stream->ack.early = UDX_ACK_EARLY;
   stream->congestion = &udx__congestion_bbr;
   udx__list_init(&stream->ready);
   udx__list_init(&stream->owing);

@@ -295,7 +295,7 @@ packet_send (udx_stream_t *stream, uint32_t seq, udx_packet_t *packet, uint32_t 
   }
   udx__recovery_sent(stream, seq, is_new, now);
   /* it carries the acknowledgement too, unless ranges have to be reported */
-  if (stream->reorder.count == 0) stream->ack.owed = 0;
+  if (stream->reorder.count == 0) stream->ack.owed = stream->ack.pending = 0;
 }
 
 static int
@@ -492,9 +492,16 @@ transmit_owed (udx_socket_t *socket) {
       udx__stream_header(stream, &header, type);
       udx__header_encode(head, &header);
       (void) batch_add(batch, &stream->remote, n, length, 0, OWNER_ACK, stream, 0);
-      stream->ack.owed = 0;
       socket->udx->acks_tx++;
       count_sent(stream, length);
+      if (stream->ack.early > 0 && stream->ack.pending >= UDX_ACK_EARLY_PACKETS) {
+        /* one for all of a first flight: once more, in the same system call */
+        stream->ack.early--;
+        stream->ack.pending = 0;
+        udx__list_append(&owing, &stream->owing);
+        continue;
+      }
+      stream->ack.owed = stream->ack.pending = 0;
     }
     if (stream->ack.heartbeat) {
       if (!batch_room(socket, 1)) {
