@@ -158,7 +158,6 @@ reaction (const json_t *c) {
     }
 
     const json_t *ack = NULL;
-    int resent = 0;
     bool linger = false;
     for (const json_t *o = out->first; o; o = o->next) {
       const char *event = json_string(o, "event");
@@ -198,7 +197,6 @@ reaction (const json_t *c) {
         if (!*action && (type & (DATA | END))) { /* provoked by the packet: a retransmission or, later, new data */
           uint32_t seq = json_u32(fields, "seq");
           WAIT(peer_count_seq(p, seq) >= 2, 3000);
-          resent++;
         }
       }
     }
