@@ -12,7 +12,7 @@
 #define UDX_OVERHEAD_V6 68
 #define UDX_PADDING_MAX 255
 #define UDX_DATAGRAM_MAX 2048 /* what every peer can receive, and what we keep out of order, bytes */
-#define UDX_SACK_BLOCKS_MAX 50 /* per acknowledgement (spec 1.3) */
+#define UDX_SACK_BLOCKS_MAX 140 /* per acknowledgement: a 1200 byte IPv6 packet; libudx sends 50 and takes any number (spec 1.3, 11.3) */
 
 /* ---- sending ---- */
 #define UDX_FLIGHT_MIN 16      /* slots of the smallest ring */
