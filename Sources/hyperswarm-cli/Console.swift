@@ -40,13 +40,12 @@ enum Console {
     isJSON ? JSON.object([("event", .string(name))] + fields).description + "\n" : text + "\n"
   }
 
-  /// Replaces the current line of a terminal; elsewhere nothing.
-  static func progress(_ text: String) {
-    guard !isJSON, isatty(2) == 1 else { return }
-    write("\r\u{1b}[K\(text)", to: 2)
-  }
+  static let isTerminal = isatty(2) == 1
 
-  static func endProgress() { if !isJSON, isatty(2) == 1 { write("\r\u{1b}[K", to: 2) } }
+  /// Replaces the current line of a terminal; elsewhere a line of its own.
+  static func progress(_ text: String) { write(isTerminal ? "\r\u{1b}[K\(text)" : text + "\n", to: 2) }
+
+  static func endProgress() { if isTerminal { write("\r\u{1b}[K", to: 2) } }
 
   static func write(_ text: String, to descriptor: Int32) { _ = writeAll(Array(text.utf8), to: descriptor) }
 }

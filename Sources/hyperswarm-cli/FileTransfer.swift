@@ -76,6 +76,8 @@ enum FileTransfer {
     let clock = ContinuousClock()
     let start = clock.now
     var shown = start
+    // A terminal's line may change often; a log gets a line per second.
+    let pause: Duration = Console.isJSON || Console.isTerminal ? .milliseconds(100) : .seconds(1)
     var count = 0
     while count < total {
       guard let chunk = try await connection.read() else {
@@ -84,13 +86,13 @@ enum FileTransfer {
       try file.write(chunk)
       count += chunk.count
       let now = clock.now
-      if now - shown > .milliseconds(100) || count == total {
+      if now - shown > pause || count == total {
         shown = now
         report(count, of: total, after: now - start)
       }
     }
     let time = clock.now - start
-    Console.endProgress()
+    if !Console.isJSON { Console.endProgress() }
     // What counts is what lies on the disk.
     let stored = try SourceFile(hashing: path)
     try await connection.write([1])

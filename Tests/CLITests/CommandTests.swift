@@ -287,6 +287,7 @@ final class CommandTests: XCTestCase {
     XCTAssertEqual(result.status, 0, result.errors)
     XCTAssertTrue(result.text.contains(Blake2b.hash32(content).hex))
     XCTAssertTrue(result.text.contains("MB/s"))
+    XCTAssertTrue(result.errors.contains("transfer  [#########################] 100 %"), result.errors)
     assertFails(try runTool(["demo", "--file", path + ".missing"]), "cannot open")
   }
 }
