@@ -127,6 +127,11 @@ struct udx_s {
   uint64_t packets_invalid;     /* dropped for a malformed or out-of-window header */
   uint64_t retransmits;         /* packets sent again */
   uint64_t retransmits_spurious; /* of these, needless as far as can be told */
+  uint64_t gso_batches;         /* segmented sends, and the datagrams in them */
+  uint64_t gso_datagrams;
+  uint64_t gso_fallbacks;       /* segmented sends that the system refused and that were repeated singly */
+  uint64_t gro_batches;         /* receives of several datagrams in one, and the datagrams in them */
+  uint64_t gro_datagrams;
 
   /* private */
   const udx_driver_t *driver;

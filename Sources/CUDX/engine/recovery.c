@@ -160,12 +160,14 @@ rack_detect (udx_stream_t *stream, uint64_t now) {
     udx_packet_t *packet = udx__packet_at(stream, seq);
     uint32_t next = packet->next;
     if (packet->sent_at > recovery->rack_time) break;
+    /* one batch has one time: what follows in it was sent later */
+    if (packet->sent_at == recovery->rack_time && udx__seq_diff(seq + 1, recovery->rack_seq) >= 0) break;
     /*
      * Nothing at or past the highest seq reported: the reference reports its lowest 50 ranges and no more, so that
      * a repair's acknowledgement would make all that arrived behind them look lost. The probes cover the tail.
      */
     int known = udx__seq_before(seq, recovery->fack);
-    if (known && (packet->sent_at < recovery->rack_time || udx__seq_before(seq + 1, recovery->rack_seq))) {
+    if (known) {
       uint64_t due = packet->sent_at + recovery->rack_rtt + window;
       if (due <= now) {
         lost++;

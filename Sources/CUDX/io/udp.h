@@ -20,7 +20,7 @@ typedef struct udx_udp_s {
   bool gro;      /* segmented receives are on */
   bool overflow; /* the kernel counts what it drops */
   uint32_t dropped;
-  uint64_t gso_fallbacks; /* segmented sends that had to be repeated one by one */
+  udx_t *counters; /* the gso_* and gro_* of the instance */
 } udx_udp_t;
 
 /* Receive memory, shared by the sockets of a loop. */

@@ -165,7 +165,12 @@ udx__udp_send (udx_udp_t *udp, const udx_datagram_t *datagrams, unsigned int cou
       int r = n - sent == 1 ? (sendmsg(udp->fd, &msgs[sent].msg_hdr, MSG_DONTWAIT) < 0 ? -1 : 1)
                             : sendmmsg(udp->fd, &msgs[sent], n - sent, MSG_DONTWAIT);
       if (r > 0) {
-        for (int i = 0; i < r; i++) done += segments[sent++];
+        for (int i = 0; i < r; i++, sent++) {
+          done += segments[sent];
+          if (segments[sent] == 1) continue;
+          udp->counters->gso_batches++;
+          udp->counters->gso_datagrams += segments[sent];
+        }
         continue;
       }
       if (errno == EINTR) continue;
@@ -173,7 +178,7 @@ udx__udp_send (udx_udp_t *udp, const udx_datagram_t *datagrams, unsigned int cou
       if (segments[sent] > 1) {
         /* EIO: no checksum offload; EINVAL: old kernel, or larger than the device's MTU */
         if (errno == EIO || errno == EOPNOTSUPP) udp->gso = false;
-        udp->gso_fallbacks++;
+        udp->counters->gso_fallbacks++;
         unsigned int taken = send_singly(udp, &datagrams[done], segments[sent]);
         done += taken;
         if (taken < segments[sent]) return done;
@@ -233,6 +238,10 @@ udx__udp_receive (udx_udp_t *udp, udx_udp_rx_t *rx) {
     received->data = iov[i].iov_base;
     received->length = msgs[i].msg_len;
     received->segment_size = segment > 0 ? (size_t) segment : 0;
+    if (segment > 0 && msgs[i].msg_len > (unsigned int) segment) {
+      udp->counters->gro_batches++;
+      udp->counters->gro_datagrams += (msgs[i].msg_len + (unsigned int) segment - 1) / (unsigned int) segment;
+    }
     received->from = (const struct sockaddr *) &rx->from[i];
     total += msgs[i].msg_len;
   }

@@ -228,6 +228,7 @@ driver_socket_open (udx_t *udx, udx_socket_t *socket) {
   uv_socket_t *s = calloc(1, sizeof(*s));
   if (s == NULL) return UV_ENOMEM;
   s->udp.fd = -1;
+  s->udp.counters = udx;
   s->driver = driver_of(udx);
   s->socket = socket;
   socket->driver_data = s;
