@@ -103,6 +103,9 @@ final class Net {
 
   func destroy() {
     settle { done in testnet.destroy { done(()) } }
+    // Closures that hold the network must not stay in it.
+    network.shouldDrop = nil
+    network.runUntilIdle(within: 120_000)
   }
 }
 

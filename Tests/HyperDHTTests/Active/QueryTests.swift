@@ -263,7 +263,7 @@ final class QueryTests: XCTestCase {
     func fake(_ host: TestEnvironment, _ answer: @escaping (Datagrams.Request) -> [UInt8]?) -> Endpoint {
       let socket = host.makeSocket()
       XCTAssertNoThrow(try socket.bind(host: .any, port: 1000))
-      socket.onMessage = { bytes, source in
+      socket.onMessage = { [unowned socket] bytes, source in
         guard let request = Datagrams.request(Array(bytes)), !request.isInternal else { return }
         socket.send(Datagrams.encodeResponse(tid: request.tid, to: source, value: answer(request)), to: source)
       }

@@ -287,5 +287,7 @@ final class Replay {
     node.destroy(force: true) { done = true }
     network.run(within: 10_000) { done }
     XCTAssertTrue(done)
+    network.runUntilIdle(within: 60_000)
+    environment.onSend = nil
   }
 }

@@ -264,7 +264,7 @@ final class ServerTests: XCTestCase {
       let relay = Endpoint(host: net.network.makeHost(IPv4Address(7, 7, 7, 7)).address, port: 7)
       let socket = net.network.makeHost(IPv4Address(7, 7, 7, 7)).makeSocket()
       XCTAssertNoThrow(try socket.bind(host: .any, port: 7))
-      socket.onMessage = { bytes, source in
+      socket.onMessage = { [unowned socket] bytes, source in
         guard let tid = Datagrams.request(Array(bytes))?.tid, let message = Datagrams.handshake(Array(bytes)) else {
           return
         }
@@ -316,7 +316,7 @@ final class ServerTests: XCTestCase {
     let socket = liar.makeSocket()
     XCTAssertNoThrow(try socket.bind(host: .any, port: 99))
     var lies = 0
-    socket.onMessage = { bytes, source in
+    socket.onMessage = { [unowned socket] bytes, source in
       guard let request = Datagrams.request(Array(bytes)), let message = Datagrams.handshake(Array(bytes)) else {
         return
       }
