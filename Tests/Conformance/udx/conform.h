@@ -214,9 +214,9 @@ typedef struct {
   udx_socket_t other_sock;
   side_t a, b; /* a on (udx, sock), b on (other, other_sock) */
   path_t *path;
-} pair_t;
+} ends_t;
 
-void pair_open (pair_t *q, bool with_path, uint32_t a_id, uint32_t b_id);
+void ends_open (ends_t *q, bool with_path, uint32_t a_id, uint32_t b_id);
 
 /* ------------------------------------------------------------------ faults (see faults.c) */
 

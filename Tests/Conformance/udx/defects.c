@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 static fixture_t f;
-static pair_t q;
+static ends_t q;
 
 static void
 recovery_cwnd (void) {
@@ -220,7 +220,7 @@ no_small_window (void) {
 /* Less than one packet per 10 ms. The reference passes too: it is limited by cwnd there. */
 static void
 slow_path (void) {
-  pair_open(&q, true, 1, 2);
+  ends_open(&q, true, 1, 2);
   q.path->delay = 10;
   q.path->rate = 125; /* 1 Mbit/s */
   q.path->queue = 60000;
@@ -245,7 +245,7 @@ slow_path (void) {
 /* Section 3.3 and OBS of 10.2: data in bulk is acknowledged at most once per two packets on average. */
 static void
 fewer_acks (void) {
-  pair_open(&q, false, 1, 2);
+  ends_open(&q, false, 1, 2);
   q.b.checked = q.b.discard = true;
   side_write_pattern(&q.a, 0, 5000000);
   WAIT(q.b.total == 5000000, 5000);
@@ -263,7 +263,7 @@ recreate (void *arg) {
 /* Issue 3: no descriptor or heap growth over 100,000 streams opened and closed. */
 static void
 churn (void) {
-  pair_open(&q, false, 1, 2);
+  ends_open(&q, false, 1, 2);
   struct sockaddr_storage to_a = socket_addr(&sock), to_b = socket_addr(&q.other_sock);
   size_t heap = 0;
   int fds = 0;

@@ -4,7 +4,7 @@
 
 #include <errno.h>
 
-static pair_t q;
+static ends_t q;
 
 /* Moves `total` bytes over new streams of the same two sockets and ends both. */
 static void
@@ -42,7 +42,7 @@ static const long nth[] = {0, 1, 2, 3, 5, 8, 13, 21, 34, 55};
 
 static void
 failing_send (int error) {
-  pair_open(&q, false, 1, 2);
+  ends_open(&q, false, 1, 2);
   for (size_t i = 0; i < NTH; i++) {
     faults.fail_send = error;
     faults.fail_after = nth[i];
@@ -88,7 +88,7 @@ send_refused (void) {
 
 static void
 send_blocked (void) { /* the socket cannot be written to for a while, again and again */
-  pair_open(&q, false, 1, 2);
+  ends_open(&q, false, 1, 2);
   side_t *a = &q.a, *b = &q.b;
   b->checked = b->discard = true;
   uint64_t offset = 0, total = 3000000;
@@ -108,7 +108,7 @@ send_blocked (void) { /* the socket cannot be written to for a while, again and 
 
 static void
 failing_recv (int error) {
-  pair_open(&q, false, 1, 2);
+  ends_open(&q, false, 1, 2);
   for (size_t i = 0; i < NTH; i++) {
     faults.fail_recv = error;
     faults.fail_recv_after = nth[i];
@@ -158,7 +158,7 @@ bind_fails (void) {
    close with it; bytes that are read must be right. */
 static void
 allocations (void) {
-  pair_open(&q, false, 1, 2);
+  ends_open(&q, false, 1, 2);
   side_write(&q.a, "warm", 4);
   WAIT(q.b.len == 4, 1000);
   long seen = 0, failed = 0;

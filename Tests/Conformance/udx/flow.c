@@ -2,7 +2,7 @@
 #include "conform.h"
 
 static fixture_t f;
-static pair_t q;
+static ends_t q;
 
 static void
 window (uint32_t bytes, uint32_t seq, uint32_t ack) {
@@ -118,7 +118,7 @@ hold (void *side) {
 
 static void
 slow_reader (void) {
-  pair_open(&q, false, 1, 2);
+  ends_open(&q, false, 1, 2);
   CHECK_EQ(udx_stream_set_rwnd_max(&q.b.stream, 2000), 0);
   q.b.stream.get_read_buffer_size = held_back;
   q.b.on_read = hold;

@@ -586,7 +586,7 @@ path_run (path_t *p) {
 }
 
 void
-pair_open (pair_t *q, bool with_path, uint32_t a_id, uint32_t b_id) {
+ends_open (ends_t *q, bool with_path, uint32_t a_id, uint32_t b_id) {
   memset(q, 0, sizeof(*q));
   world_open();
   instance_open(&q->other);

@@ -5,7 +5,7 @@
 #include <malloc.h>
 
 static fixture_t f;
-static pair_t q;
+static ends_t q;
 
 static void
 connect_is_silent (void) {
@@ -216,7 +216,7 @@ end_interleavings (void) {
 
 static void
 end_between_streams (void) {
-  pair_open(&q, true, 1000, 2000);
+  ends_open(&q, true, 1000, 2000);
   q.path->jitter = 4;
   struct sockaddr_storage to_b = q.path->addr[0], to_a = q.path->addr[1];
   static side_t a[40], b[40];
@@ -504,7 +504,7 @@ same_socket (void) {
 
 static void
 many (bool one_socket) {
-  pair_open(&q, false, 1000, 2000);
+  ends_open(&q, false, 1000, 2000);
   static udx_socket_t from[MANY], to[MANY];
   static side_t a[MANY], b[MANY];
   const size_t each = 10000000, chunk = 500000;

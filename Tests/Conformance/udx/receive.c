@@ -2,11 +2,11 @@
 #include "conform.h"
 
 static fixture_t f;
-static pair_t q;
+static ends_t q;
 
 static void
 two_writes (void) {
-  pair_open(&q, false, 1, 2);
+  ends_open(&q, false, 1, 2);
   side_write(&q.a, "hello", 5);
   side_write(&q.a, "world", 5);
   WAIT(q.b.len == 10, 1000);
@@ -29,7 +29,7 @@ out_of_order (void) {
 
 static void
 random_delay (void) {
-  pair_open(&q, true, 1, 2);
+  ends_open(&q, true, 1, 2);
   q.path->jitter = 1000;
   q.b.checked = q.b.discard = true;
   for (uint64_t i = 0, at = 0; i < 1000; i++) {

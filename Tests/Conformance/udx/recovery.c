@@ -2,7 +2,7 @@
 #include "conform.h"
 
 static fixture_t f;
-static pair_t q;
+static ends_t q;
 
 /* One acknowledged packet, `ms` after it was sent: the sender now has a round-trip time. Uses seq 0. */
 static void
@@ -65,7 +65,7 @@ drop_third (path_t *p, int towards, const uint8_t *data, size_t len) {
 
 static void
 every_third (void) {
-  pair_open(&q, true, 1, 2);
+  ends_open(&q, true, 1, 2);
   dropped_times = calloc(200000, 1);
   q.path->drop = drop_third;
   q.b.checked = q.b.discard = true;
@@ -226,7 +226,7 @@ transfer (uint64_t total, double limit) {
 
 static void
 lost_probes (void) {
-  pair_open(&q, true, 1, 2);
+  ends_open(&q, true, 1, 2);
   q.path->delay = 1;
   q.path->drop = watch_probes;
   drop_probes = true;
@@ -240,7 +240,7 @@ lost_probes (void) {
 
 static void
 probes_black_hole (void) {
-  pair_open(&q, true, 1, 2);
+  ends_open(&q, true, 1, 2);
   q.path->delay = 1;
   q.path->drop = watch_probes;
   drop_probes = true;
@@ -254,7 +254,7 @@ probes_black_hole (void) {
 
 static void
 probe_sizes_in_order (void) {
-  pair_open(&q, true, 1, 2);
+  ends_open(&q, true, 1, 2);
   q.path->delay = 2;
   q.path->drop = watch_probes;
   transfer(6000000, 15000);
@@ -273,7 +273,7 @@ probe_sizes_in_order (void) {
 
 static void
 larger_after_probe (void) {
-  pair_open(&q, true, 1, 2);
+  ends_open(&q, true, 1, 2);
   q.path->delay = 2;
   q.path->drop = watch_probes;
   transfer(6000000, 15000);
@@ -283,7 +283,7 @@ larger_after_probe (void) {
 
 static void
 remote_change_resets (void) {
-  pair_open(&q, true, 1, 2);
+  ends_open(&q, true, 1, 2);
   q.path->delay = 2;
   transfer(6000000, 15000);
 #ifndef UDX_REFERENCE

@@ -75,8 +75,8 @@ ack_is_next (void) {
 
 static void
 ids (void) {
-  static pair_t q;
-  pair_open(&q, false, 0xfffffffe, 0xfffffffe);
+  static ends_t q;
+  ends_open(&q, false, 0xfffffffe, 0xfffffffe);
   side_write(&q.a, "ping", 4);
   side_write(&q.b, "pong!", 5);
   WAIT(q.b.len == 4 && q.a.len == 5, 1000);
