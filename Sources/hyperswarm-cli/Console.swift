@@ -115,38 +115,43 @@ enum StandardStreams {
 
 enum Signals {
   static func ignoreBrokenPipes() { signal(SIGPIPE, SIG_IGN) }
-
-  /// Returns at the first SIGINT or SIGTERM, or when the task is cancelled; the next signal ends the process at once.
-  static func untilInterrupted() async {
-    let watch = SignalWatch([SIGINT, SIGTERM])
-    await watch.wait()
-    watch.stop()
-  }
 }
 
-/// Signals as an asynchronous sequence. The sources are touched by the maker only.
-private final class SignalWatch: @unchecked Sendable {
-  private let numbers: [Int32]
-  private let sources: [any DispatchSourceSignal]
+/// SIGINT and SIGTERM, from its making on: make it before telling anybody that the command runs. The same signal again
+/// ends the process at once. One per process.
+final class Interrupt: @unchecked Sendable {
+  /// Where the handlers write to. A signal source of Dispatch starts at an unknown later time; this does not.
+  nonisolated(unsafe) private static var writeEnd: Int32 = -1
+
+  private let source: (any DispatchSourceRead)?
   private let interrupts: AsyncStream<Void>
 
-  init(_ numbers: [Int32]) {
-    self.numbers = numbers
+  init() {
     let (stream, continuation) = AsyncStream<Void>.makeStream()
     interrupts = stream
-    sources = numbers.map { number in
-      signal(number, SIG_IGN)
-      let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
-      source.setEventHandler { continuation.yield() }
-      source.activate()
-      return source
+    var ends: [Int32] = [-1, -1]
+    guard pipe(&ends) == 0 else {
+      source = nil
+      return
+    }
+    Interrupt.writeEnd = ends[1]
+    let source = DispatchSource.makeReadSource(fileDescriptor: ends[0], queue: .global())
+    source.setEventHandler { continuation.yield() }
+    source.activate()
+    self.source = source
+    for number in [SIGINT, SIGTERM] {
+      signal(number) { number in
+        signal(number, SIG_DFL)
+        var byte: UInt8 = 1
+        _ = write(Interrupt.writeEnd, &byte, 1)
+      }
     }
   }
 
-  func wait() async { for await _ in interrupts { return } }
-
-  func stop() {
-    for source in sources { source.cancel() }
-    for number in numbers { signal(number, SIG_DFL) }
+  /// Returns at the first signal, or when the task is cancelled; signals have their usual effect from then on.
+  func wait() async {
+    for await _ in interrupts { break }
+    source?.cancel()
+    for number in [SIGINT, SIGTERM] { signal(number, SIG_DFL) }
   }
 }

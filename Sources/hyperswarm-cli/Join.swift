@@ -29,10 +29,11 @@ struct Join: Command {
       let room = Room()
       let work = Task { await run(swarm, room) }
       guard try await discovery.flushed() else { throw Failure("the topic could not be announced", code: "ANNOUNCE") }
+      let interrupt = Interrupt()
       Console.note(
         "joined", "joined \(topic.topic.hex) as \(swarm.keyPair.publicKey.hex)",
         [("topic", .string(topic.topic.hex)), ("publicKey", .string(swarm.keyPair.publicKey.hex))])
-      await Signals.untilInterrupted()
+      await interrupt.wait()
       work.cancel()
     } catch {
       await swarm.destroy(force: true)

@@ -24,10 +24,11 @@ struct TestnetCommand: Command {
       try await HyperDHT.Testnet(size: size, host: host.host, port: port)
     }
     let addresses = testnet.bootstrap
+    let interrupt = Interrupt()
     Console.event(
       "testnet", "\(size) nodes, bootstrap \(addresses.joined(separator: ","))",
       [("size", .integer(size)), ("bootstrap", .array(addresses.map { .string($0) }))])
-    await Signals.untilInterrupted()
+    await interrupt.wait()
     await testnet.destroy()
   }
 }
@@ -76,13 +77,14 @@ struct NodeCommand: Command {
       if first { try await dht.bootstrapped() } else { try await requireNetwork(dht, common) }
       let local = await dht.localAddress()
       let status = await dht.status()
+      let interrupt = Interrupt()
       Console.event(
         "listening", "listening on \(local?.description ?? "?"), \(status.nodeCount) nodes known",
         [
           ("address", local.map { .string($0.description) } ?? .null), ("nodes", .integer(status.nodeCount)),
           ("ephemeral", .bool(status.isEphemeral)), ("firewalled", .bool(status.isFirewalled)),
         ])
-      await Signals.untilInterrupted()
+      await interrupt.wait()
     }
   }
 }

@@ -14,9 +14,10 @@ struct Listen: Command {
     let dht = try await enterNetwork(common, keyPair: keyPair)
     try await using(dht) {
       let server = try await dht.listen(keyPair: keyPair)
+      let interrupt = Interrupt()
       Console.note(
         "listening", "listening as \(server.publicKey.hex)", [("publicKey", .string(server.publicKey.hex))])
-      let first = try await firstConnection(of: server)
+      let first = try await firstConnection(of: server, or: interrupt)
       if let connection = first {
         Console.note(
           "connection", "connected with \(connection.remotePublicKey.hex)",
@@ -28,14 +29,16 @@ struct Listen: Command {
   }
 
   /// `nil` when interrupted.
-  private func firstConnection(of server: HyperDHT.Server) async throws -> HyperDHT.Connection? {
+  private func firstConnection(
+    of server: HyperDHT.Server, or interrupt: Interrupt
+  ) async throws -> HyperDHT.Connection? {
     await withTaskGroup(of: HyperDHT.Connection?.self) { group in
       group.addTask {
         for await connection in server.connections { return connection }
         return nil
       }
       group.addTask {
-        await Signals.untilInterrupted()
+        await interrupt.wait()
         return nil
       }
       let first = await group.next() ?? nil
