@@ -18,9 +18,11 @@ final class ClientPunch {
   private let puncher: Puncher
   private let session: RequestSession
   /// The server's relay that we talk through, and the server's announcing address there.
-  private let serverRelay: NoisePayload.Relay
+  private var serverRelay: NoisePayload.Relay
   /// The node that carried the handshake.
-  private let clientRelay: Endpoint
+  private var clientRelay: Endpoint
+  /// Other relays of the server, for when that one falls silent (C-12).
+  private var spareRelays: ArraySlice<NoisePayload.Relay>
   /// The server's punch socket as a relay saw it.
   private var serverAddress: Endpoint
   private var round: UInt64 = 0
@@ -43,6 +45,8 @@ final class ClientPunch {
     serverRelay =
       relays.first { $0.relayAddress == handshaken.relay } ?? relays.first
       ?? .init(relayAddress: handshaken.relay, peerAddress: handshaken.serverAddress)
+    let chosen = serverRelay
+    spareRelays = relays.filter { $0.relayAddress != chosen.relayAddress }.prefix(DHTLimits.spareRelays)
   }
 
   func start() {
@@ -130,7 +134,8 @@ final class ClientPunch {
 
   /// One message to the server and its answer, from the punch socket.
   private func exchange(
-    _ payload: HolepunchPayload, via relay: Endpoint, to peerAddress: Endpoint, _ body: @escaping (Reply) -> Void
+    _ payload: HolepunchPayload, via relay: Endpoint, to peerAddress: Endpoint, onTimeout: (() -> Void)? = nil,
+    _ body: @escaping (Reply) -> Void
   ) {
     guard let request = makeRequest(payload, peerAddress: peerAddress), let socket = puncher.socket else {
       return abort(.holepunchAborted("the socket for hole punching is gone"))
@@ -140,6 +145,7 @@ final class ClientPunch {
       guard let self, !isOver else { return }
       switch result {
       case .failure(.requestTimeout):
+        if let onTimeout, !spareRelays.isEmpty { return onTimeout() }
         abort(.holepunchAborted("the node between us and the server, or the server, does not answer any more"))
       case .failure(let error):
         finish(DHTError(error))
@@ -174,13 +180,24 @@ final class ClientPunch {
     let payload = HolepunchPayload(
       firewall: puncher.firewall, round: nextRound(), addresses: puncher.addresses,
       remoteAddress: options.fastOpen ? serverAddress : nil)
-    exchange(payload, via: serverRelay.relayAddress, to: serverRelay.peerAddress) { [weak self] reply in
+    exchange(
+      payload, via: serverRelay.relayAddress, to: serverRelay.peerAddress,
+      onTimeout: { [weak self] in self?.useSpareRelay(mayRepeat: mayRepeat) }
+    ) { [weak self] reply in
       guard let self else { return }
       guard puncher.remote.firewall == .unknown else { return analyze(reply, mayRepeat: mayRepeat) }
       timer = node.environment.schedule(after: DHTLimits.remoteUnknownWait) { [weak self] in
         self?.analyze(reply, mayRepeat: mayRepeat)
       }
     }
+  }
+
+  /// The relay, not the server, is what most likely went away since the handshake.
+  private func useSpareRelay(mayRepeat: Bool) {
+    guard let spare = spareRelays.popFirst() else { return }
+    serverRelay = spare
+    clientRelay = spare.relayAddress
+    probeRound(mayRepeat: mayRepeat)
   }
 
   private func analyze(_ reply: Reply, mayRepeat: Bool) {

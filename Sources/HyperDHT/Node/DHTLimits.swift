@@ -33,6 +33,9 @@ enum DHTLimits {
   static let sampleSkipWhenKnown = 8
   static let samplePasses = 2
   static let socketReopens = 3
+  /// Other relays of the server that are tried when the first does not answer: one, because the server waits no longer
+  /// than two timeouts (`prepunchTimeout`).
+  static let spareRelays = 1
   /// Wait in the probe round for a peer that does not know its NAT yet.
   static let remoteUnknownWait: UInt64 = 1000
   static let consistentRounds = 10

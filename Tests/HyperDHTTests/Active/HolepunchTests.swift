@@ -275,6 +275,28 @@ final class HolepunchTests: XCTestCase {
     net.destroy()
   }
 
+  func testDHT_C12_anotherRelayWhenTheFirstFallsSilent() {
+    let net = Net()
+    var options = ServerOptions()
+    options.shareLocalAddress = false
+    let (server, accepted) = net.listen(on: net.makeNode(), options: options)
+    var connect = ConnectOptions()
+    connect.localConnection = false
+    // Whoever carried the handshake is gone afterwards.
+    var used: Endpoint?
+    net.network.shouldDrop = { packet in
+      guard Datagrams.holepunch(packet.bytes)?.mode == .fromClient else { return false }
+      if used == nil { used = packet.destination }
+      return packet.destination == used
+    }
+    let started = net.network.now
+    net.assertEcho(net.connect(net.makeNode(), to: server, options: connect))
+    XCTAssertEqual(accepted.peers.count, 1)
+    XCTAssertGreaterThan(net.network.now - started, 4_000_000, "four transmissions to the first")
+    XCTAssertLessThan(net.network.now - started, 7_000_000)
+    net.destroy()
+  }
+
   func testDHT_65_unverifiedAddressesGetTwoProbes() {
     let net = Net()
     let node = net.makeNode()
