@@ -180,10 +180,9 @@ final class ClientPunch {
     let payload = HolepunchPayload(
       firewall: puncher.firewall, round: nextRound(), addresses: puncher.addresses,
       remoteAddress: options.fastOpen ? serverAddress : nil)
-    exchange(
-      payload, via: serverRelay.relayAddress, to: serverRelay.peerAddress,
-      onTimeout: { [weak self] in self?.useSpareRelay(mayRepeat: mayRepeat) }
-    ) { [weak self] reply in
+    let retry = { [weak self] in self?.useSpareRelay(mayRepeat: mayRepeat) ?? () }
+    exchange(payload, via: serverRelay.relayAddress, to: serverRelay.peerAddress, onTimeout: retry) {
+      [weak self] reply in
       guard let self else { return }
       guard puncher.remote.firewall == .unknown else { return analyze(reply, mayRepeat: mayRepeat) }
       timer = node.environment.schedule(after: DHTLimits.remoteUnknownWait) { [weak self] in
