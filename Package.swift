@@ -54,6 +54,8 @@ let package = Package(
       dependencies: ["SecretStream", "CompactEncoding", "CryptoPrimitives", "Environment", "CSodium"],
       path: "Benchmarks/SecretStream"),
 
+    .executableTarget(name: "stack-benchmark", dependencies: ["Hyperswarm"], path: "Benchmarks/Stack"),
+
     .target(name: "VectorSupport", path: "Tests/VectorSupport"),
     .target(name: "TestSupport", dependencies: ["CompactEncoding", "Environment"], path: "Tests/TestSupport"),
     .testTarget(name: "CompactEncodingTests", dependencies: ["CompactEncoding", "VectorSupport"]),
