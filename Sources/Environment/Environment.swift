@@ -86,11 +86,11 @@ package struct InterfaceAddress: Hashable, Sendable {
 }
 
 /// Why a socket or stream operation failed: a negative errno as libuv has it, and its text.
-package struct TransportError: Error, Hashable, Sendable, CustomStringConvertible {
-  package var code: Int32
-  package var description: String
+public struct TransportError: Error, Hashable, Sendable, CustomStringConvertible {
+  public var code: Int32
+  public var description: String
 
-  package init(code: Int32, description: String) {
+  public init(code: Int32, description: String) {
     self.code = code
     self.description = description
   }

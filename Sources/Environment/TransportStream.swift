@@ -65,50 +65,56 @@ extension TransportStream {
   package func write(_ buffer: OwnedBuffer) -> Bool { write(buffer, nil) }
 }
 
-package enum TransportStreamError: Error, Hashable, Sendable {
+/// Why a transport stream broke.
+public enum TransportStreamError: Error, Hashable, Sendable {
   /// The peer destroyed the stream (ECONNRESET).
   case reset
   /// The peer stopped acknowledging (ETIMEDOUT).
   case timedOut
+  /// Anything else: a negative errno as libuv has it.
   case other(Int32)
 }
 
-package struct TransportStatistics: Hashable, Sendable {
-  package var roundTripTime: UInt32 = 0  // milliseconds, smoothed
-  package var mtu: UInt16 = 0
-  package var congestionWindow: UInt32 = 0  // packets
-  package var bytesInFlight: Int = 0
-  package var bytesReceived: UInt64 = 0
-  package var bytesSent: UInt64 = 0
-  package var packetsReceived: UInt64 = 0
-  package var packetsSent: UInt64 = 0
-  package var retransmissions: UInt64 = 0
-  package var timeouts: UInt64 = 0
-  package var fastRecoveries: UInt64 = 0
+/// Counters of one stream. Bytes are UDP payloads, with headers and retransmissions.
+public struct TransportStatistics: Hashable, Sendable {
+  /// Smoothed, milliseconds.
+  public var roundTripTime: UInt32 = 0
+  /// IP packet size that the path carries, bytes.
+  public var mtu: UInt16 = 0
+  /// Packets.
+  public var congestionWindow: UInt32 = 0
+  public var bytesInFlight: Int = 0
+  public var bytesReceived: UInt64 = 0
+  public var bytesSent: UInt64 = 0
+  public var packetsReceived: UInt64 = 0
+  public var packetsSent: UInt64 = 0
+  public var retransmissions: UInt64 = 0
+  public var timeouts: UInt64 = 0
+  public var fastRecoveries: UInt64 = 0
 
-  package init() {}
+  public init() {}
 }
 
 /// A byte buffer with a stable address, filled once and handed over to a stream without a copy.
-package final class OwnedBuffer {
-  package let base: UnsafeMutableRawPointer
-  package let capacity: Int
-  /// Bytes in use from `base` on.
-  package var count: Int
+public final class OwnedBuffer {
+  public let base: UnsafeMutableRawPointer
+  public let capacity: Int
+  /// Bytes in use from `base` on, at most `capacity`.
+  public var count: Int { didSet { precondition(count >= 0 && count <= capacity, "count is above the capacity") } }
 
-  package init(capacity: Int) {
+  public init(capacity: Int) {
     self.capacity = max(capacity, 1)
     base = UnsafeMutableRawPointer.allocate(byteCount: self.capacity, alignment: 16)
     count = 0
   }
 
-  package convenience init(copying bytes: UnsafeRawBufferPointer) {
+  public convenience init(copying bytes: UnsafeRawBufferPointer) {
     self.init(capacity: bytes.count)
     if let source = bytes.baseAddress { base.copyMemory(from: source, byteCount: bytes.count) }
     count = bytes.count
   }
 
-  package convenience init(_ bytes: [UInt8]) {
+  public convenience init(_ bytes: [UInt8]) {
     self.init(capacity: bytes.count)
     bytes.withUnsafeBytes { source in
       if let address = source.baseAddress { base.copyMemory(from: address, byteCount: source.count) }
@@ -116,7 +122,8 @@ package final class OwnedBuffer {
     count = bytes.count
   }
 
-  package var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: base, count: count) }
+  /// Valid while somebody holds the buffer.
+  public var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: base, count: count) }
 
   deinit { base.deallocate() }
 }

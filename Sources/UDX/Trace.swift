@@ -7,7 +7,7 @@ extension UDXInstance {
   /// - Parameters:
   ///   - path: created, or emptied.
   ///   - vantagePoint: `client`, `server` or `network`.
-  package func openTrace(path: String, title: String = "udx", vantagePoint: String? = nil) throws(TransportError) {
+  public func openTrace(path: String, title: String = "udx", vantagePoint: String? = nil) throws(TransportError) {
     guard !isClosed else { throw .invalid }
     let result = path.withCString { path in
       title.withCString { title in
@@ -25,5 +25,5 @@ extension UDXInstance {
   }
 
   /// Writes what is buffered and closes the file; nothing without one.
-  package func closeTrace() { udx_qlog_close(udx, nil) }
+  public func closeTrace() { udx_qlog_close(udx, nil) }
 }

@@ -1,17 +1,36 @@
 import CUDX
 import Environment
+import EventLoop
 
-/// A C transport instance, on libuv or on a driver of somebody else's: what sockets and streams share. Loop-confined.
-package final class UDXInstance {
+/// A C transport instance: what sockets and streams share. Stream ids are unique within one.
+///
+/// Loop-confined, like the sockets and streams on it: made, used and let go of on its loop. They call back on the loop,
+/// never inside the call that causes it unless said so. Whoever makes an instance calls `close`; the shutdown of the loop
+/// does it otherwise.
+public final class UDXInstance {
   package let udx: UnsafeMutablePointer<udx_t>
   let pool = RequestPool()
   /// Runs a closure in the next turn.
   let later: (@escaping () -> Void) -> Void
-  package private(set) var isClosed = false
+  public private(set) var isClosed = false
+  /// Undoes what the loop knows about this instance.
+  private var detach: (() -> Void)?
 
   private var closeCallbacks: [() -> Void] = []
   private var isHeld = false
 
+  /// On `loop`, which must be the caller's.
+  public convenience init(loop: UVEventLoop) throws(TransportError) {
+    loop.assertOnLoop()
+    try self.init(later: { loop.defer($0) }, start: { udx_init(loop.uv, $0, $1) })
+    let hook = loop.addShutdownHook { [weak self] closed in
+      guard let self else { return closed() }
+      self.close(closed)
+    }
+    detach = { loop.removeShutdownHook(hook) }
+  }
+
+  /// On libuv or on a driver of somebody else's.
   /// - Parameters:
   ///   - later: runs a closure in the next turn of whatever the instance lives on.
   ///   - start: initializes the C instance with the given idle callback.
@@ -33,6 +52,7 @@ package final class UDXInstance {
   }
 
   deinit {
+    detach?()
     closeTrace()
     udx.deallocate()
   }
@@ -59,7 +79,9 @@ package final class UDXInstance {
   }
 
   /// Destroys all streams, closes all sockets; `completion` runs once, later, when C holds nothing any more.
-  package func close(_ completion: (() -> Void)? = nil) {
+  public func close(_ completion: (() -> Void)? = nil) {
+    detach?()
+    detach = nil
     if let completion { closeCallbacks.append(completion) }
     if !isClosed {
       isClosed = true

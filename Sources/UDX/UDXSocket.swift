@@ -10,16 +10,23 @@ import Environment
   import Glibc
 #endif
 
-/// A UDP socket of a C transport instance. The C socket exists from `bind` until its close callback and holds this
-/// object for that time.
-package final class UDXSocket: DatagramSocket {
-  package var onMessage: ((UnsafeRawBufferPointer, Endpoint) -> Void)?
-  package var onIdle: (() -> Void)?
-  package private(set) var localEndpoint: Endpoint?
-  package private(set) var isClosed = false
-  package private(set) var streamCount = 0
+/// A UDP socket: datagrams of the application, and the packets of the streams that are connected through it.
+///
+/// Loop-confined. Held by the transport from `bind` until it has closed; whoever makes one closes it. IPv4.
+public final class UDXSocket: DatagramSocket {
+  // The C socket exists from `bind` until its close callback and holds this object for that time.
+
+  /// Datagrams that belong to no stream, with their source; the bytes are valid during the call.
+  public var onMessage: ((UnsafeRawBufferPointer, Endpoint) -> Void)?
+  /// The last stream that used this socket is gone.
+  public var onIdle: (() -> Void)?
+  /// The bound address, `nil` before `bind` and after the close.
+  public private(set) var localEndpoint: Endpoint?
+  public private(set) var isClosed = false
+  /// Streams that are connected through this socket.
+  public private(set) var streamCount = 0
   /// Datagrams dropped here: sent after close, too long, or with a full queue.
-  package private(set) var droppedSends: UInt64 = 0
+  public private(set) var droppedSends: UInt64 = 0
 
   let environment: UDXInstance
   private(set) var handle: UnsafeMutablePointer<udx_socket_t>?
@@ -27,11 +34,14 @@ package final class UDXSocket: DatagramSocket {
   private var isHandleClosing = false
   private var closeCallbacks: [() -> Void] = []
 
+  public convenience init(_ instance: UDXInstance) { self.init(environment: instance) }
+
   package init(environment: UDXInstance) { self.environment = environment }
 
   // MARK: Binding
 
-  package func bind(host: IPv4Address, port: UInt16) throws(TransportError) {
+  /// Binds and begins to receive; port 0 is any. Once only. Fails at once when the port is taken.
+  public func bind(host: IPv4Address, port: UInt16) throws(TransportError) {
     guard handle == nil, !isClosing else { throw .invalid }
     let socket = UnsafeMutablePointer<udx_socket_t>.allocate(capacity: 1)
     socket.initialize(to: udx_socket_t())
@@ -76,7 +86,7 @@ package final class UDXSocket: DatagramSocket {
   }
 
   /// Sizes of the kernel's buffers in bytes as it reports them, `nil` before `bind`.
-  package var kernelBuffers: (send: Int32, receive: Int32)? {
+  public var kernelBuffers: (send: Int32, receive: Int32)? {
     guard let handle else { return nil }
     var send: Int32 = 0
     var receive: Int32 = 0
@@ -87,7 +97,9 @@ package final class UDXSocket: DatagramSocket {
 
   // MARK: Datagrams
 
-  package func send(_ bytes: [UInt8], to destination: Endpoint, ttl: UInt8) {
+  /// Sends one datagram, fire and forget; the bytes are copied. `ttl` 0 is the default of 64 hops. Binds to any port if
+  /// need be. What cannot be sent is dropped and counted.
+  public func send(_ bytes: [UInt8], to destination: Endpoint, ttl: UInt8 = 0) {
     guard !isClosing, !isClosed, bytes.count <= Limits.datagram, destination.port != 0,
       let socket = try? boundHandle()
     else {
@@ -148,7 +160,8 @@ package final class UDXSocket: DatagramSocket {
 
   // MARK: Closing
 
-  package func close(_ completion: (() -> Void)?) {
+  /// Closes once no stream uses the socket any more; `completion` runs once, later.
+  public func close(_ completion: (() -> Void)?) {
     if let completion { closeCallbacks.append(completion) }
     guard !isClosed else { return reportClosed() }
     isClosing = true

@@ -2,22 +2,32 @@ import CUDX
 import CompactEncoding
 import Environment
 
-/// A transport stream of a C instance. The C stream exists from `init` until its finalize callback and holds this
-/// object for that time: whoever makes a stream destroys it or sees it end.
+/// A UDX stream: ordered, reliable bytes both ways, and unordered, unreliable messages beside them. Not encrypted.
 ///
-/// Until somebody sets `onData` the bytes that arrive are kept, up to the advertised window, and delivered then.
-package final class UDXStream: TransportStream {
-  package let localID: UInt32
-  package var firewall: ((any DatagramSocket, Endpoint) -> Bool)?
-  package var onData: ((UnsafeRawBufferPointer) -> Void)? { didSet { readingChanged() } }
-  package var onEnd: (() -> Void)? { didSet { readingChanged() } }
-  package var onDrain: (() -> Void)?
-  package var onMessage: ((UnsafeRawBufferPointer) -> Void)?
-  package var onClose: ((TransportStreamError?) -> Void)?
+/// Loop-confined. Receives from its making on, subject to the firewall; `connect` attaches socket and peer and sends
+/// nothing. Until somebody sets `onData` or `onEnd` the bytes that arrive are kept, up to the advertised window (4 MiB),
+/// and delivered then; such a stream does not see the peer's end, and so does not close by itself. Held by the transport until `onClose`: whoever makes a stream destroys it or sees it end.
+public final class UDXStream: TransportStream {
+  // The C stream exists from `init` until its finalize callback and holds this object for that time.
 
-  package private(set) var remote: Endpoint?
-  package private(set) var isConnected = false
-  package private(set) var isClosed = false
+  /// The id that the peer puts into packets for this stream.
+  public let localID: UInt32
+  package var firewall: ((any DatagramSocket, Endpoint) -> Bool)?
+  /// Stream bytes in order: one packet's payload where it lies in the receive buffer, valid during the call.
+  public var onData: ((UnsafeRawBufferPointer) -> Void)? { didSet { readingChanged() } }
+  /// The peer has ended its half; nothing follows on `onData`.
+  public var onEnd: (() -> Void)? { didSet { readingChanged() } }
+  /// Unsent data has fallen below the mark after a `write` returned `false`.
+  public var onDrain: (() -> Void)?
+  /// A message, valid during the call.
+  public var onMessage: ((UnsafeRawBufferPointer) -> Void)?
+  /// Exactly once, last, also for a stream that never connected: `nil` for a regular end or a local `destroy`.
+  public var onClose: ((TransportStreamError?) -> Void)?
+
+  /// Where the peer's packets go; kept after the close.
+  public private(set) var remote: Endpoint?
+  public private(set) var isConnected = false
+  public private(set) var isClosed = false
   package var socket: (any DatagramSocket)? { udxSocket }
 
   let environment: UDXInstance
@@ -33,6 +43,12 @@ package final class UDXStream: TransportStream {
   private var closeError: TransportStreamError?
   private var remoteChanges: [() -> Void] = []
   private var finalStatistics: TransportStatistics?
+
+  /// `localID` must be unique in the instance; with an id in use, or after `close` of the instance, the stream is born
+  /// dead: `connect` fails.
+  public convenience init(_ instance: UDXInstance, localID: UInt32) {
+    self.init(environment: instance, localID: localID)
+  }
 
   package init(environment: UDXInstance, localID: UInt32) {
     self.environment = environment
@@ -116,8 +132,11 @@ package final class UDXStream: TransportStream {
 
   // MARK: Sending
 
+  /// Queues the buffer without a copy; the stream owns it until it is acknowledged or the stream closes.
+  /// - Parameter onAcknowledged: once: whether the peer has all of it.
+  /// - Returns: `false` when the writer should wait for `onDrain`.
   @discardableResult
-  package func write(_ buffer: OwnedBuffer, _ onAcknowledged: ((Bool) -> Void)?) -> Bool {
+  public func write(_ buffer: OwnedBuffer, _ onAcknowledged: ((Bool) -> Void)? = nil) -> Bool {
     guard let handle, !isClosed, !hasEnded, !isEndDue else {
       refuse(onAcknowledged)
       return true
@@ -143,7 +162,8 @@ package final class UDXStream: TransportStream {
     environment.later { onAcknowledged(false) }
   }
 
-  package func end() {
+  /// Sends what is queued, then ends the writing half.
+  public func end() {
     guard let handle, !isClosed, !hasEnded else { return }
     guard isConnected else {
       isEndDue = true
@@ -161,7 +181,8 @@ package final class UDXStream: TransportStream {
     }
   }
 
-  package func sendMessage(_ bytes: [UInt8]) {
+  /// One unordered, unreliable message of at most `mtu` - 48 bytes; longer ones are lost on the way. The bytes are copied.
+  public func sendMessage(_ bytes: [UInt8]) {
     guard let handle, !isClosed, isConnected, bytes.count <= Limits.datagram else { return }
     let block = environment.pool.take(payload: bytes.count)
     let request = block.initializeMemory(as: udx_stream_send_t.self, to: udx_stream_send_t())
@@ -181,7 +202,8 @@ package final class UDXStream: TransportStream {
     if result < 0 { environment.pool.giveBack(block, payload: bytes.count) }
   }
 
-  package func destroy() {
+  /// Aborts, telling the peer. Idempotent.
+  public func destroy() {
     guard !isClosed else { return }
     guard let handle else {
       // There never was a C stream.
@@ -194,12 +216,13 @@ package final class UDXStream: TransportStream {
 
   // MARK: Receiving
 
-  package func pauseReading() {
+  /// Stops `onData`: what arrives is kept and the window towards the peer closes. Also from inside `onData`.
+  public func pauseReading() {
     isPaused = true
     updateReading()
   }
 
-  package func resumeReading() {
+  public func resumeReading() {
     isPaused = false
     readingChanged()
   }
@@ -227,7 +250,8 @@ package final class UDXStream: TransportStream {
     }
   }
 
-  package var statistics: TransportStatistics {
+  /// Kept after the close.
+  public var statistics: TransportStatistics {
     guard let handle else { return finalStatistics ?? TransportStatistics() }
     var result = TransportStatistics()
     result.roundTripTime = handle.pointee.srtt

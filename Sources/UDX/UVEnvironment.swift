@@ -1,5 +1,4 @@
 import CLibuv
-import CUDX
 import CompactEncoding
 import CryptoPrimitives
 import Environment
@@ -20,20 +19,11 @@ import EventLoop
 package final class UVEnvironment: Environment {
   package let loop: UVEventLoop
   package let instance: UDXInstance
-  private let hook: Int
 
   package init(loop: UVEventLoop) throws(TransportError) {
-    loop.assertOnLoop()
-    let instance = try UDXInstance(later: { loop.defer($0) }, start: { udx_init(loop.uv, $0, $1) })
     self.loop = loop
-    self.instance = instance
-    hook = loop.addShutdownHook { [weak instance] closed in
-      guard let instance else { return closed() }
-      instance.close(closed)
-    }
+    instance = try UDXInstance(loop: loop)
   }
-
-  deinit { loop.removeShutdownHook(hook) }
 
   // MARK: Environment
 
@@ -73,8 +63,5 @@ package final class UVEnvironment: Environment {
   // MARK: Closing
 
   /// Destroys all streams, closes all sockets; `completion` runs once, later, when that has happened.
-  package func close(_ completion: (() -> Void)? = nil) {
-    loop.removeShutdownHook(hook)
-    instance.close(completion)
-  }
+  package func close(_ completion: (() -> Void)? = nil) { instance.close(completion) }
 }

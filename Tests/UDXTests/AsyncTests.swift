@@ -16,10 +16,7 @@ final class UDXAsyncTests: XCTestCase {
 
   private func pieces(_ count: Int) -> [[UInt8]] {
     var source = ByteSource(seed: 5)
-    return (0..<count).map { _ in
-      let buffer = source.next(70_001)
-      return withExtendedLifetime(buffer) { Array(buffer.bytes) }
-    }
+    return (0..<count).map { _ in source.nextArray(70_001) }
   }
 
   func testBytesBothWaysThroughSequences() async throws {

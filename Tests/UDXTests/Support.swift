@@ -77,6 +77,12 @@ struct ByteSource {
     buffer.count = count
     return buffer
   }
+
+  mutating func nextArray(_ count: Int) -> [UInt8] {
+    let buffer = next(count)
+    // The buffer must outlive the copy.
+    return withExtendedLifetime(buffer) { Array(buffer.bytes) }
+  }
 }
 
 /// FNV-1a over 8-byte words with a carry for odd pieces: order- and content-sensitive, cheap in debug builds.

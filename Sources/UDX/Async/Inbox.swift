@@ -49,6 +49,12 @@ package final class Inbox: Sendable {
     for waiter in waiters { waiter.resume(returning: result.map { nil }) }
   }
 
+  /// For a reader on the loop: what waits, or the end; `nil` when there is nothing yet.
+  package func takeNow() -> Outcome? { state.withLock { Inbox.take(&$0) } }
+
+  /// The stream was paused for another reason: the next `next` has to resume it.
+  package func markPaused() { state.withLock { $0.isPaused = true } }
+
   /// For a reader on the loop: everything that waits.
   package func takeAll() -> [[UInt8]] {
     state.withLock { state in

@@ -62,6 +62,33 @@ public final class UDXConnection: Sendable {
     state.loop.post { state.borrow(body) }
   }
 
+  /// Runs `body` on the loop with the next received bytes, where they lie in the receive buffer: nothing is copied, and
+  /// the pointer is valid only inside `body`, which must not block. Between two calls the stream is paused and the
+  /// window towards the peer closes, so that the reader sets the pace. What `read` has not taken comes first.
+  ///
+  /// Cancellation ends a wait; bytes that were handed to `body` are always reported.
+  /// - Returns: what `body` returns, `nil` after the peer has ended its half.
+  public func withNextBytes<R: Sendable>(
+    isolation: isolated (any Actor)? = #isolation, _ body: @escaping @Sendable (UnsafeRawBufferPointer) -> R
+  ) async throws(ConnectionError) -> R? {
+    let state = state
+    let reader = BorrowingReader()
+    let result = await withTaskCancellationHandler {
+      await withUnsafeContinuation(isolation: isolation) {
+        (continuation: UnsafeContinuation<Result<R?, ConnectionError>, Never>) in
+        let isPosted = state.loop.post {
+          reader.take = { continuation.resume(returning: .success(body($0))) }
+          reader.end = { end in continuation.resume(returning: end.map { nil }) }
+          state.borrowNext(reader)
+        }
+        if !isPosted { continuation.resume(returning: .failure(.closed)) }
+      }
+    } onCancel: {
+      state.loop.post { state.cancelBorrowing(reader) }
+    }
+    return try result.get()
+  }
+
   // MARK: Writing
 
   /// Sends bytes. Suspends while more than 1 MiB waits to be sent. Cancellation ends the wait, not the sending.
@@ -123,6 +150,21 @@ public final class UDXConnection: Sendable {
 
   public var isClosed: Bool { state.closing.isClosed }
 
+  /// Runs `body` on the loop with the stream itself: for statistics, a change of remote, relaying. Do not set its
+  /// callbacks, they are in use.
+  /// - Returns: what `body` returns, `nil` when the loop has ended.
+  public func withStream<R: Sendable>(
+    isolation: isolated (any Actor)? = #isolation, _ body: @escaping @Sendable (UDXStream) -> R
+  ) async -> R? {
+    let state = state
+    return await onLoop(state.loop, isolation: isolation) { body(state.stream) }
+  }
+
+  /// Counters; also after the close.
+  public func statistics(isolation: isolated (any Actor)? = #isolation) async -> TransportStatistics {
+    await withStream(isolation: isolation) { $0.statistics } ?? TransportStatistics()
+  }
+
   /// Waits until the stream is closed.
   /// - Returns: why, `nil` for a regular end or a local `destroy`.
   public func waitUntilClosed(
@@ -130,6 +172,13 @@ public final class UDXConnection: Sendable {
   ) async throws(ConnectionError) -> ConnectionError? {
     try await state.closing.wait(isolation: isolation).get()
   }
+}
+
+/// One call of `withNextBytes`, on the loop. Settled once: by bytes, by an end, or by its cancellation.
+final class BorrowingReader: @unchecked Sendable {
+  var take: ((UnsafeRawBufferPointer) -> Void)?
+  var end: ((Result<Void, ConnectionError>) -> Void)?
+  var isCancelled = false
 }
 
 /// The loop's side of a `UDXConnection`.
@@ -144,6 +193,8 @@ final class UDXConnectionState: @unchecked Sendable {
   private var arrived: [UInt8] = []
   private var isDeliveryDue = false
   private var borrower: ((UnsafeRawBufferPointer) -> Void)?
+  /// Each waits for the next bytes; while there is none, and there was one, the stream is paused.
+  private var nextReaders: [BorrowingReader] = []
   private var waiting: [Outbox.Item] = []
   private var waitingHead = 0
   private var isBlocked = false
@@ -168,6 +219,7 @@ final class UDXConnectionState: @unchecked Sendable {
     stream.onEnd = { [self] in
       deliver()
       inbox.finish(.success(()))
+      endReaders(.success(()))
     }
     stream.onClose = { [self] in closed($0) }
   }
@@ -184,6 +236,7 @@ final class UDXConnectionState: @unchecked Sendable {
     groups = [Group()]
     for done in unacknowledged { done(false) }
     inbox.finish(reason.map { .failure($0) } ?? .success(()))
+    endReaders(reason.map { .failure($0) } ?? .success(()))
     messages.finish()
     borrower = nil
     closing.close(reason)
@@ -193,6 +246,7 @@ final class UDXConnectionState: @unchecked Sendable {
 
   private func received(_ bytes: UnsafeRawBufferPointer) {
     if let borrower { return borrower(bytes) }
+    if !nextReaders.isEmpty { return lend(bytes) }
     // Packets of one turn become one piece.
     arrived.append(contentsOf: bytes)
     if arrived.count >= StreamBuffers.readStep {
@@ -218,6 +272,60 @@ final class UDXConnectionState: @unchecked Sendable {
     for piece in inbox.takeAll() { piece.withUnsafeBytes(body) }
     borrower = body
     stream.resumeReading()
+  }
+
+  func borrowNext(_ reader: BorrowingReader) {
+    if reader.isCancelled { return settle(reader, .failure(.cancelled)) }
+    deliver()
+    switch inbox.takeNow() {
+    case .success(let piece?)?: piece.withUnsafeBytes { settle(reader, $0) }
+    case .success(nil)?: settle(reader, .success(()))
+    case .failure(let error)?: settle(reader, .failure(error))
+    case nil:
+      nextReaders.append(reader)
+      stream.resumeReading()
+    }
+  }
+
+  func cancelBorrowing(_ reader: BorrowingReader) {
+    reader.isCancelled = true
+    guard let index = nextReaders.firstIndex(where: { $0 === reader }) else { return }
+    nextReaders.remove(at: index)
+    if nextReaders.isEmpty { hold() }
+    settle(reader, .failure(.cancelled))
+  }
+
+  private func lend(_ bytes: UnsafeRawBufferPointer) {
+    let reader = nextReaders.removeFirst()
+    // First, because what the reader does may ask for more.
+    if nextReaders.isEmpty { hold() }
+    settle(reader, bytes)
+  }
+
+  /// Until the next reader of whichever kind.
+  private func hold() {
+    inbox.markPaused()
+    stream.pauseReading()
+  }
+
+  private func endReaders(_ result: Result<Void, ConnectionError>) {
+    let readers = nextReaders
+    nextReaders = []
+    for reader in readers { settle(reader, result) }
+  }
+
+  private func settle(_ reader: BorrowingReader, _ bytes: UnsafeRawBufferPointer) {
+    let take = reader.take
+    reader.take = nil
+    reader.end = nil
+    take?(bytes)
+  }
+
+  private func settle(_ reader: BorrowingReader, _ result: Result<Void, ConnectionError>) {
+    let end = reader.end
+    reader.take = nil
+    reader.end = nil
+    end?(result)
   }
 
   // MARK: Sending

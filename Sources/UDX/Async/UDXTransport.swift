@@ -1,8 +1,7 @@
-@_exported import CompactEncoding
+import CLibuv
+import CompactEncoding
 import Environment
 import EventLoop
-
-@_exported import class EventLoop.UVEventLoop
 
 /// The UDX transport by itself: reliable, congestion-controlled streams and plain datagrams over UDP, unencrypted, without
 /// a handshake. The ids and addresses of both ends of a stream are the application's affair (HyperDHT exchanges them in its
@@ -42,7 +41,7 @@ public final class UDXTransport: Sendable {
     case .success(let environment)?: self.environment = LoopBound(environment)
     case .failure(let error)?:
       if given == nil { await loop.shutdown() }
-      throw UDXError(error)
+      throw error
     case nil: throw UDXError.closed
     }
   }
@@ -65,7 +64,22 @@ public final class UDXTransport: Sendable {
         try socket.bind(host: host, port: port)
         return .success(UDXPort(transport: transport, socket: socket))
       } catch {
-        return .failure(UDXError(error))
+        return .failure(error)
+      }
+    }
+    guard let result else { throw .closed }
+    return try result.get()
+  }
+
+  /// Writes every transport event to a file, as qlog (JSON text sequences), until the transport is closed. About 250 bytes
+  /// per packet; what the file does not take is dropped and counted in the last record.
+  public func openTrace(path: String, isolation: isolated (any Actor)? = #isolation) async throws(UDXError) {
+    let environment = environment
+    let result = await onLoop(loop, isolation: isolation) { () -> Result<Void, UDXError> in
+      do throws(TransportError) {
+        return .success(try environment.value.instance.openTrace(path: path))
+      } catch {
+        return .failure(error)
       }
     }
     guard let result else { throw .closed }
@@ -84,18 +98,10 @@ public final class UDXTransport: Sendable {
 }
 
 /// Why a socket or stream could not be made: a negative errno as libuv has it, and its text.
-public struct UDXError: Error, Hashable, Sendable, CustomStringConvertible {
-  public let code: Int32
-  public let description: String
+public typealias UDXError = TransportError
 
-  init(code: Int32, description: String) {
-    self.code = code
-    self.description = description
-  }
-
-  init(_ error: TransportError) { self.init(code: error.code, description: error.description) }
-
-  static let closed = UDXError(TransportError(uv: -125))
+extension TransportError {
+  static let closed = TransportError(uv: UV_ECANCELED.rawValue)
 }
 
 /// A bound UDP socket: datagrams, and streams that share it. Letting go of it closes it once its streams are gone.
@@ -150,7 +156,7 @@ public final class UDXPort: Sendable {
         return .success(UDXConnection(port: port, stream: stream))
       } catch {
         stream.destroy()
-        return .failure(UDXError(error))
+        return .failure(error)
       }
     }
     guard let result else { throw .closed }
