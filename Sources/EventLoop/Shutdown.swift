@@ -26,7 +26,7 @@ extension UVEventLoop {
   }
 
   /// Starts the shutdown; `done` runs when it is complete, on whatever thread that happens.
-  package func beginShutdown(_ done: (@Sendable () -> Void)?) {
+  public func beginShutdown(_ done: (@Sendable () -> Void)? = nil) {
     if let done {
       let isOver = shared.withLock { state -> Bool in
         // Never the one who joins: an own thread detaches itself when nobody awaits it.

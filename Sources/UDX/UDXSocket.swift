@@ -161,7 +161,7 @@ public final class UDXSocket: DatagramSocket {
   // MARK: Closing
 
   /// Closes once no stream uses the socket any more; `completion` runs once, later.
-  public func close(_ completion: (() -> Void)?) {
+  public func close(_ completion: (() -> Void)? = nil) {
     if let completion { closeCallbacks.append(completion) }
     guard !isClosed else { return reportClosed() }
     isClosing = true
