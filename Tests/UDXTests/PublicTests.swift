@@ -203,6 +203,16 @@ final class UDXPublicTests: XCTestCase {
     for transport in transports { await transport.close() }
   }
 
+  func testSpans() async throws {
+    let (a, b, transports) = try await pair()
+    try await a.write([1, 2, 3, 4])
+    let sum = try await b.withNextSpan { span in
+      (0..<span.byteCount).reduce(0) { $0 + Int(span.unsafeLoad(fromByteOffset: $1, as: UInt8.self)) }
+    }
+    XCTAssertEqual(sum, 10)
+    for transport in transports { await transport.close() }
+  }
+
   func testCancelledReadersSettleOnceAndLoseNothing() async throws {
     let (a, b, transports) = try await pair()
     var received = 0

@@ -89,6 +89,13 @@ public final class UDXConnection: Sendable {
     return try result.get()
   }
 
+  /// The same as a span, which the compiler keeps from outliving `body`.
+  public func withNextSpan<R: Sendable>(
+    isolation: isolated (any Actor)? = #isolation, _ body: @escaping @Sendable (RawSpan) -> R
+  ) async throws(ConnectionError) -> R? {
+    try await withNextBytes(isolation: isolation) { body($0.bytes) }
+  }
+
   // MARK: Writing
 
   /// Sends bytes. Suspends while more than 1 MiB waits to be sent. Cancellation ends the wait, not the sending.
