@@ -9,7 +9,7 @@ import CLibuv
 #endif
 
 extension UVEventLoop {
-  /// A loop on a thread of its own, already running.
+  /// A loop on a thread of its own, already running. The thread keeps the loop until `shutdown`, which its owner calls.
   public static func startThread() throws(EventLoopError) -> UVEventLoop {
     let loop = try UVEventLoop()
     // Until the thread says otherwise nobody is on the loop.
