@@ -22,7 +22,8 @@
 #define UDX_BATCH_MAX 192      /* datagrams per transmit call: four full segmented ones */
 #define UDX_BATCH_BUFS 640     /* pieces per transmit call */
 #define UDX_PIECES_MAX 8       /* pieces of one packet that are gathered; more are copied together */
-#define UDX_COPIES_MAX 16      /* copied packets per transmit call */
+#define UDX_BATCH_ARENA 16384  /* bytes per transmit call for what has to be copied */
+#define UDX_ARENA_ITEM 1536    /* the largest such thing */
 #define UDX_TURN_MAX 2048      /* packets a socket sends in one go: no receive buffer takes more at once ... */
 #define UDX_TURN_GAP 500       /* ... then, if no acknowledgement comes first, us until it goes on */
 #define UDX_QUANTUM 44         /* packets one stream sends before the next one's turn: one segmented datagram */

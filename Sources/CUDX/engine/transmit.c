@@ -32,16 +32,17 @@ struct udx_batch_s {
   udx_socket_t *socket;
   uint32_t count;
   uint32_t bufs_len;
-  uint32_t copies_len;
+  uint32_t arena_len;
   udx_datagram_t datagrams[UDX_BATCH_MAX];
   batch_owner_t owners[UDX_BATCH_MAX];
   uint8_t headers[UDX_BATCH_MAX][UDX_HEADER_SIZE];
   uv_buf_t bufs[UDX_BATCH_BUFS];
-  uint8_t copies[UDX_COPIES_MAX][UDX_DATAGRAM_MAX];
+  uint8_t arena[UDX_BATCH_ARENA]; /* SACK blocks and packets of many pieces */
 };
 
 static const char batch_zeros[UDX_PADDING_MAX + 1];
 
+_Static_assert(UDX_ARENA_ITEM >= UDX_MTU_MAX && UDX_ARENA_ITEM >= 8 * UDX_SACK_BLOCKS_MAX, "one item fits");
 _Static_assert(sizeof(control_t) <= UDX_CONTROL_SIZE, "pool block");
 
 static const udx_address_t *
@@ -138,7 +139,7 @@ udx__transmit_flush_batch (udx_t *udx) {
   uint32_t count = batch->count;
   batch->count = 0;
   batch->bufs_len = 0;
-  batch->copies_len = 0;
+  batch->arena_len = 0;
 
   uint32_t taken = 0;
   if (!socket->blocked) {
@@ -160,11 +161,11 @@ batch_room (udx_socket_t *socket, uint32_t bufs) {
   if (batch == NULL) {
     batch = malloc(sizeof(*batch));
     if (batch == NULL) return 0;
-    batch->count = batch->bufs_len = batch->copies_len = 0;
+    batch->count = batch->bufs_len = batch->arena_len = 0;
     udx->batch = batch;
   }
   if (batch->count > 0 && (batch->socket != socket || batch->count == UDX_BATCH_MAX ||
-                           batch->bufs_len + bufs > UDX_BATCH_BUFS || batch->copies_len == UDX_COPIES_MAX)) {
+                           batch->bufs_len + bufs > UDX_BATCH_BUFS || batch->arena_len + UDX_ARENA_ITEM > UDX_BATCH_ARENA)) {
     udx__transmit_flush_batch(udx);
     if (socket->blocked) return 0;
   }
@@ -270,7 +271,8 @@ packet_send (udx_stream_t *stream, uint32_t seq, udx_packet_t *packet, uint32_t 
   if (packet->length > 0) {
     int pieces = udx__queue_gather(packet, bufs + n, UDX_PIECES_MAX);
     if (pieces < 0) {
-      uint8_t *copy = batch->copies[batch->copies_len++];
+      uint8_t *copy = batch->arena + batch->arena_len;
+      batch->arena_len += packet->length;
       udx__queue_copy(packet, copy);
       bufs[n].base = (char *) copy;
       bufs[n].len = packet->length;
@@ -477,10 +479,10 @@ transmit_owed (udx_socket_t *socket) {
       batch->bufs[batch->bufs_len].base = (char *) head;
       batch->bufs[batch->bufs_len].len = UDX_HEADER_SIZE;
       if (stream->reorder.count > 0) {
-        uint8_t *blocks = batch->copies[batch->copies_len];
+        uint8_t *blocks = batch->arena + batch->arena_len;
         int count = udx__reorder_blocks(stream, blocks, UDX_SACK_BLOCKS_MAX);
         if (count > 0) {
-          batch->copies_len++;
+          batch->arena_len += 8 * (uint32_t) count;
           type = UDX_HEADER_SACK;
           batch->bufs[batch->bufs_len + 1].base = (char *) blocks;
           batch->bufs[batch->bufs_len + 1].len = 8 * (size_t) count;
