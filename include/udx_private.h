@@ -142,6 +142,7 @@ typedef struct udx_rtt_s {
   uint32_t srtt; /* us, 0 = no sample yet */
   uint32_t var;
   uint32_t rto;
+  uint32_t rto_min;
   uint32_t latest;
   udx_filter_t min;
 } udx_rtt_t;
@@ -160,6 +161,10 @@ typedef struct udx_recovery_s {
   uint32_t tlp_seq;
   uint32_t hole_seq; /* the hole that was probed last */
   uint8_t hole_probed;
+  uint8_t reported; /* the latest acknowledgement listed ranges */
+  uint8_t undo; /* after a timeout: 1 = may prove needless, 2 = did */
+  uint32_t undo_cwnd;
+  uint32_t undo_ssthresh;
   uint32_t fack;
   uint32_t rack_seq;
   uint32_t rack_rtt;
@@ -243,6 +248,7 @@ typedef struct udx_pacing_s {
   int64_t credit;   /* bytes that may leave now, negative = debt */
   uint64_t updated;
   uint64_t at;      /* deadline of the next attempt */
+  uint8_t waiting;  /* the pacer, nothing else, held the stream back */
 } udx_pacing_t;
 
 /* mtu.c */

@@ -11,8 +11,13 @@ typedef struct ack_walk_s {
 static void
 packet_acked (ack_walk_t *walk, uint32_t seq, udx_packet_t *packet, int unordered) {
   udx_stream_t *stream = walk->stream;
-  if (packet->state == UDX_PACKET_FLYING) udx__flight_remove(stream, seq);
-  else udx__lost_remove(stream, seq);
+  if (packet->state == UDX_PACKET_FLYING) {
+    udx__flight_remove(stream, seq);
+  } else {
+    udx__lost_remove(stream, seq);
+    /* given up by a timeout, not sent again, and there it is */
+    if (packet->timeouts > 0 && packet->transmits > 0 && stream->recovery.undo) stream->recovery.undo = 2;
+  }
   packet->state = UDX_PACKET_ACKED;
   walk->progress++;
   if (packet->transmits == 1 && packet->sent_at > walk->newest) walk->newest = packet->sent_at;
@@ -63,6 +68,7 @@ udx__ack_process (udx_stream_t *stream, const udx_header_t *header, const uint8_
     stream->rate.ack_advanced = 1;
     if (moving) udx__paths_acked(stream);
   }
+  stream->recovery.reported = sack_length >= 8;
   for (size_t i = 0; i + 8 <= sack_length; i += 8) {
     uint32_t start = udx__get_u32(sack + i);
     uint32_t end = udx__get_u32(sack + i + 4);

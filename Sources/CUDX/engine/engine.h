@@ -232,6 +232,10 @@ udx__lost_insert (udx_stream_t *stream, uint32_t seq);
 void
 udx__lost_remove (udx_stream_t *stream, uint32_t seq);
 
+/* All lost packets fly again, before those that were sent later. */
+void
+udx__lost_revive (udx_stream_t *stream);
+
 /* Gives the ring back once nothing is outstanding. */
 void
 udx__flight_relax (udx_stream_t *stream);

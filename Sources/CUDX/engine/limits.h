@@ -58,6 +58,7 @@
 /* ---- round trips and timeouts (spec 3.4, 3.6, 3.7) ---- */
 #define UDX_RTO_INITIAL (1000 * UDX_MS)
 #define UDX_RTO_MIN (250 * UDX_MS) /* after a sample; nothing on the wire depends on it (spec 10.3) */
+#define UDX_RTO_MIN_MAX (1000 * UDX_MS) /* the minimum after needless timeouts, each of which doubles it */
 #define UDX_RTO_MAX (30 * UDX_SECOND)
 #define UDX_RTO_SPACING_MIN (2000 * UDX_MS) /* the back-off reaches max(this, 2 rto) and stays */
 #define UDX_TIMEOUTS_MAX 6         /* per packet; the next one closes ... */
@@ -76,6 +77,7 @@
 #define UDX_CWND_MAX UDX_FLIGHT_MAX
 #define UDX_SSTHRESH_INITIAL 65535
 #define UDX_PACING_BURST (1 * UDX_MS) /* credit that may be saved up */
+#define UDX_PACING_LATE (20 * UDX_MS)  /* credit that is made up for if the wake-up came late */
 #define UDX_PACING_GRID 250           /* us; deadlines are rounded up to it */
 #define UDX_PACING_BURST_MIN 2        /* packets */
 #define UDX_MIN_RTT_FLOOR (1 * UDX_MS) /* for the BDP: schedulers and timers are not finer than this */

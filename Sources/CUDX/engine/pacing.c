@@ -1,6 +1,8 @@
 /*
  * Token bucket on the microsecond clock. Credit grows with time up to one burst; a packet may leave while
  * credit is positive and takes its size, so that debt is kept and the long-run rate is exact at any rate.
+ * On a busy machine the wake-up of a waiting stream comes late: that time is made up for, otherwise the rate
+ * would stay below the estimate, the next estimate would follow it, and so on down.
  */
 #include "trace.h"
 
@@ -10,6 +12,7 @@ udx__pacing_init (udx_stream_t *stream) {
   stream->pacing.credit = 0;
   stream->pacing.updated = 0;
   stream->pacing.at = UDX_NEVER;
+  stream->pacing.waiting = 0;
 }
 
 static int64_t
@@ -26,6 +29,7 @@ pacing_refill (udx_stream_t *stream, uint64_t now) {
   uint64_t elapsed = now - pacing->updated;
   pacing->updated = now;
   int64_t burst = pacing_burst(stream);
+  if (pacing->waiting) burst += (int64_t) (pacing->rate / (UDX_SECOND / UDX_PACING_LATE));
   double credit = (double) pacing->credit + (double) pacing->rate * (double) elapsed / (double) UDX_SECOND;
   pacing->credit = credit > (double) burst ? burst : (int64_t) credit;
 }
@@ -40,6 +44,7 @@ udx__pacing_set_rate (udx_stream_t *stream, double bytes_per_second) {
 int
 udx__pacing_ready (udx_stream_t *stream, uint64_t now) {
   pacing_refill(stream, now);
+  stream->pacing.waiting = 0;
   return stream->pacing.credit > 0;
 }
 
@@ -54,6 +59,7 @@ udx__pacing_wait (udx_stream_t *stream, uint64_t now) {
   /* wake for half a burst at once: fewer, larger batches */
   int64_t want = pacing_burst(stream) / 2 - pacing->credit;
   double wait = (double) want * (double) UDX_SECOND / (double) pacing->rate;
+  pacing->waiting = 1;
   if (wait < 1) wait = 1;
   if (wait > 10.0 * UDX_SECOND) wait = 10.0 * UDX_SECOND;
   /* on a grid, so that streams wake together and share batches; the credit makes up for it */

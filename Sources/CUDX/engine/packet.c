@@ -128,6 +128,31 @@ udx__lost_remove (udx_stream_t *stream, uint32_t seq) {
 }
 
 void
+udx__lost_revive (udx_stream_t *stream) {
+  udx_seq_list_t *lost = &stream->flight.lost;
+  udx_seq_list_t *flying = &stream->flight.flying;
+  uint32_t count = lost->count;
+  uint32_t before = lost->tail;
+  while (count-- > 0) {
+    uint32_t seq = before;
+    udx_packet_t *packet = udx__packet_at(stream, seq);
+    before = packet->prev;
+    if (packet->transmits == 0) continue; /* the socket was full: it never left */
+    list_remove(stream, lost, seq);
+    packet->state = UDX_PACKET_FLYING;
+    if (flying->count == 0) {
+      flying->tail = seq;
+    } else {
+      packet->next = flying->head;
+      udx__packet_at(stream, flying->head)->prev = seq;
+    }
+    flying->head = seq;
+    flying->count++;
+    stream->inflight += packet_size(packet);
+  }
+}
+
+void
 udx__flight_free (udx_stream_t *stream) {
   udx_flight_t *flight = &stream->flight;
   if (flight->ring != NULL) {

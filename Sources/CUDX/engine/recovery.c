@@ -88,6 +88,7 @@ udx__recovery_acked (udx_stream_t *stream, uint32_t seq, udx_packet_t *packet, u
     /* answered sooner than light travels: the original had arrived */
     stream->spurious_count++;
     stream->udx->retransmits_spurious++;
+    if (packet->timeouts > 0 && recovery->undo) recovery->undo = 2;
     if (udx__seq_diff(seq, recovery->reo_round_end) >= 0) {
       recovery->reo_round_end = stream->flight.nxt;
       recovery->reordering_seen = 1;
@@ -163,10 +164,10 @@ rack_detect (udx_stream_t *stream, uint64_t now) {
     /* one batch has one time: what follows in it was sent later */
     if (packet->sent_at == recovery->rack_time && udx__seq_diff(seq + 1, recovery->rack_seq) >= 0) break;
     /*
-     * Nothing at or past the highest seq reported: the reference reports its lowest 50 ranges and no more, so that
-     * a repair's acknowledgement would make all that arrived behind them look lost. The probes cover the tail.
+     * The reference reports its lowest 50 ranges and no more: a repair's acknowledgement would make all that
+     * arrived behind them look lost. So nothing past the highest seq reported while ranges are reported.
      */
-    int known = udx__seq_before(seq, recovery->fack);
+    int known = !recovery->reported || udx__seq_before(seq, recovery->fack);
     if (known) {
       uint64_t due = packet->sent_at + recovery->rack_rtt + window;
       if (due <= now) {
@@ -188,6 +189,20 @@ rack_detect (udx_stream_t *stream, uint64_t now) {
   if (lost > probes && recovery->state == UDX_RECOVERY_OPEN) enter_recovery(stream, now);
 }
 
+/* The timeout was needless (the peer or we were slow, nothing was lost): as if it had not been (cf. RFC 5682). */
+static void
+undo_timeout (udx_stream_t *stream) {
+  udx_recovery_t *recovery = &stream->recovery;
+  recovery->undo = 0;
+  recovery->state = UDX_RECOVERY_OPEN;
+  udx__lost_revive(stream);
+  stream->cwnd = udx__max_u32(stream->cwnd, recovery->undo_cwnd);
+  stream->ssthresh = udx__max_u32(stream->ssthresh, recovery->undo_ssthresh);
+  stream->rate.losses = 0;
+  stream->rtt.rto_min = udx__min_u32(2 * stream->rtt.rto_min, UDX_RTO_MIN_MAX);
+  UDX_TRACE(stream->udx, state(stream));
+}
+
 void
 udx__recovery_update (udx_stream_t *stream, uint32_t old_una, uint64_t now) {
   udx_recovery_t *recovery = &stream->recovery;
@@ -198,8 +213,10 @@ udx__recovery_update (udx_stream_t *stream, uint32_t old_una, uint64_t now) {
     int passed = recovery->tlp_is_retransmit ? udx__seq_before(recovery->tlp_seq, una) : udx__seq_diff(una, recovery->tlp_seq) >= 0;
     if (passed) recovery->tlp_pending = 0;
   }
+  if (recovery->undo == 2) undo_timeout(stream);
   if (recovery->state != UDX_RECOVERY_OPEN && udx__seq_diff(una, recovery->high_seq) >= 0) {
     recovery->state = UDX_RECOVERY_OPEN;
+    recovery->undo = 0;
     stream->congestion->recovered(stream, now);
     UDX_TRACE(stream->udx, state(stream));
   }
@@ -231,6 +248,16 @@ tlp_fire (udx_stream_t *stream, uint64_t now) {
     if (packet->state != UDX_PACKET_FLYING) return;
     recovery->hole_probed = 1;
     recovery->hole_seq = seq;
+    /* with silence for two round trips, also what was sent before that */
+    uint32_t count = stream->flight.flying.count;
+    uint32_t at = stream->flight.flying.head;
+    while (count-- > 0) {
+      udx_packet_t *other = udx__packet_at(stream, at);
+      uint32_t next = other->next;
+      if (other->sent_at + 2 * (uint64_t) stream->rtt.srtt > now) break;
+      if (at != seq) packet_lost(stream, at, other, UDX_TRACE_TIME_THRESHOLD, now);
+      at = next;
+    }
     packet_lost(stream, seq, packet, UDX_TRACE_TIME_THRESHOLD, now);
     udx__mark_ready(stream);
     if (recovery->state == UDX_RECOVERY_OPEN) enter_recovery(stream, now);
@@ -267,6 +294,11 @@ rto_fire (udx_stream_t *stream, uint64_t now) {
     }
   }
   stream->rto_count++;
+  if (recovery->state != UDX_RECOVERY_LOSS) {
+    recovery->undo = 1;
+    recovery->undo_cwnd = stream->cwnd;
+    recovery->undo_ssthresh = stream->ssthresh;
+  }
   recovery->state = UDX_RECOVERY_LOSS;
   recovery->high_seq = stream->flight.nxt;
   recovery->tlp_pending = 0;

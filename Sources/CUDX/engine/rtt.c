@@ -14,6 +14,7 @@ udx__rtt_init (udx_stream_t *stream) {
   stream->rtt.var = 0;
   stream->rtt.latest = 0;
   stream->rtt.rto = UDX_RTO_INITIAL;
+  stream->rtt.rto_min = UDX_RTO_MIN;
   udx__filter_reset(&stream->rtt.min, 0, (double) UINT32_MAX);
   rtt_publish(stream);
 }
@@ -43,7 +44,7 @@ udx__rtt_sample (udx_stream_t *stream, uint32_t rtt, uint64_t now) {
   r->latest = rtt;
   (void) udx__filter_min(&r->min, UDX_RTT_MIN_WINDOW, now, (double) rtt);
   uint64_t rto = r->srtt + udx__max_u64(4 * (uint64_t) r->var, UDX_MS);
-  rto = udx__max_u64(rto, UDX_RTO_MIN);
+  rto = udx__max_u64(rto, r->rto_min);
   r->rto = (uint32_t) udx__min_u64(rto, UDX_RTO_MAX);
   rtt_publish(stream);
 }

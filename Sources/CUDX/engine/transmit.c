@@ -343,6 +343,7 @@ transmit_stream (udx_stream_t *stream) {
     if (UDX_UNLIKELY(stream->unproven.active) && !lost && stream->flight.nxt - stream->unproven.since >= UDX_UNPROVEN_PACKETS) return 0;
     uint32_t flying = udx__in_flight(stream);
     if (flying >= (lost ? stream->cwnd : allowed)) {
+      stream->pacing.waiting = 0;
       if (flying == 0) udx__flow_rearm(stream, 1, now);
       return 0;
     }
@@ -540,6 +541,7 @@ udx__transmit_socket (udx_socket_t *socket) {
     udx_stream_t *stream = UDX__OWNER(udx_stream_t, ready, socket->ready.next);
     if (socket->packets_tx - sent >= UDX_TURN_MAX) {
       stream->pacing.at = socket->udx->now + UDX_TURN_GAP;
+      stream->pacing.waiting = 1;
       udx__timer_at_most(stream, stream->pacing.at);
       break;
     }
