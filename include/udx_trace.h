@@ -165,7 +165,7 @@ typedef struct udx_trace_event_s {
     } closed;
 
     struct {
-      uint32_t messages;  /* received: system messages, segmented ones (GRO) count once; sent: as datagrams */
+      uint32_t messages;  /* of the system: segmented ones (GSO, GRO) count once */
       uint32_t datagrams;
       uint32_t left;      /* sent: what a full socket did not take */
       uint64_t bytes;

@@ -12,9 +12,11 @@
 
 #define QLOG_BUFFER 65536      /* bytes */
 #define QLOG_WRITE (QLOG_BUFFER / 2)
-#define QLOG_RECORD_MAX 4096   /* bytes of one record; the longest has 50 ranges */
-#define QLOG_RANGES_MAX 64     /* per acknowledgement; a foreign datagram may hold more */
+#define QLOG_RECORD_MAX 4096   /* bytes of one record; the longest has all ranges and 500 bytes besides */
+#define QLOG_RANGES_MAX UDX_SACK_BLOCKS_MAX /* 24 bytes each; a foreign datagram may hold more */
 #define QLOG_TITLE_MAX 256     /* bytes of title and vantage point, escaped */
+
+_Static_assert(QLOG_RANGES_MAX * 24 + 700 <= QLOG_RECORD_MAX, "a record fits");
 
 typedef struct qlog_s {
   udx_qlog_write_cb write;

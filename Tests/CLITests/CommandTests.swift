@@ -278,6 +278,22 @@ final class CommandTests: XCTestCase {
     XCTAssertEqual(result.objects.last { $0["event"] as? String == "progress" }?["bytes"] as? Int, 8 << 20)
   }
 
+  func testCLI_demoWithATrace() throws {
+    let path = FileManager.default.temporaryDirectory.appendingPathComponent("hyperswarm-test-\(getpid()).qlog").path
+    defer { try? FileManager.default.removeItem(atPath: path) }
+    let result = try runTool(["demo", "--size", "1", "--qlog", path], seconds: 120)
+    XCTAssertEqual(result.status, 0, result.errors)
+    let records = try String(contentsOfFile: path, encoding: .utf8).split(separator: "\u{1e}")
+    let names = try records.map { record in
+      try XCTUnwrap(JSONSerialization.jsonObject(with: Data(record.utf8)) as? [String: Any])["name"] as? String
+    }
+    XCTAssertNil(names.first ?? "no header")
+    XCTAssertEqual(names.last, "udx:trace_closed")
+    // A mebibyte in packets of at most 1452 bytes.
+    XCTAssertGreaterThan(names.filter { $0 == "transport:packet_sent" }.count, 700)
+    assertFails(try runTool(["demo", "--size", "1", "--qlog", "/nonexistent/x"]), "cannot open the trace")
+  }
+
   func testCLI_demoWithAFile() throws {
     let path = FileManager.default.temporaryDirectory.appendingPathComponent("hyperswarm-test-\(getpid())").path
     let content = Array("a small file".utf8)

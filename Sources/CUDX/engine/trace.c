@@ -27,10 +27,10 @@ event_emit (udx_t *udx, const udx_trace_event_t *event) {
 /* ---- packets ---- */
 
 void
-udx__trace_batch_sent (udx_socket_t *socket, const udx_datagram_t *datagrams, uint32_t taken, uint32_t count) {
+udx__trace_batch_sent (udx_socket_t *socket, const udx_datagram_t *datagrams, uint32_t taken, uint32_t count, uint32_t joined) {
   udx_trace_event_t event;
   event_init(&event, socket->udx, UDX_TRACE_BATCH_SENT, socket, NULL);
-  event.as.batch.messages = taken;
+  event.as.batch.messages = taken - joined;
   event.as.batch.datagrams = taken;
   event.as.batch.left = count - taken;
   for (uint32_t i = 0; i < taken; i++) event.as.batch.bytes += datagrams[i].length;

@@ -21,7 +21,7 @@
   } while (0)
 
 UDX_COLD void
-udx__trace_batch_sent (udx_socket_t *socket, const udx_datagram_t *datagrams, uint32_t taken, uint32_t count);
+udx__trace_batch_sent (udx_socket_t *socket, const udx_datagram_t *datagrams, uint32_t taken, uint32_t count, uint32_t joined);
 
 UDX_COLD void
 udx__trace_batch_received (udx_socket_t *socket, const udx_received_t *batch, unsigned int count);

@@ -111,8 +111,8 @@ batch_taken (udx_t *udx, udx_socket_t *socket, const batch_owner_t *owner) {
 }
 
 UDX_COLD static void
-batch_trace (udx_socket_t *socket, const struct udx_batch_s *batch, uint32_t taken, uint32_t count) {
-  udx__trace_batch_sent(socket, batch->datagrams, taken, count);
+batch_trace (udx_socket_t *socket, const struct udx_batch_s *batch, uint32_t taken, uint32_t count, uint32_t joined) {
+  udx__trace_batch_sent(socket, batch->datagrams, taken, count, joined);
   for (uint32_t i = 0; i < taken; i++) {
     const batch_owner_t *owner = &batch->owners[i];
     udx_stream_t *stream = NULL;
@@ -142,12 +142,13 @@ udx__transmit_flush_batch (udx_t *udx) {
   batch->arena_len = 0;
 
   uint32_t taken = 0;
+  uint64_t joined = udx->gso_datagrams - udx->gso_batches; /* system messages that segmentation saved */
   if (!socket->blocked) {
     udx->transmit_calls++;
     taken = udx->driver->transmit(udx, socket, batch->datagrams, count);
     if (taken < count) socket->blocked = 1;
   }
-  if (UDX_UNLIKELY(udx->on_trace != NULL)) batch_trace(socket, batch, taken, count);
+  if (UDX_UNLIKELY(udx->on_trace != NULL)) batch_trace(socket, batch, taken, count, (uint32_t) (udx->gso_datagrams - udx->gso_batches - joined));
   for (uint32_t i = 0; i < taken; i++) batch_taken(udx, socket, &batch->owners[i]);
   for (uint32_t i = count; i-- > taken;) batch_return(udx, socket, &batch->owners[i]);
 }
