@@ -142,4 +142,43 @@ TEST(ipv6) {
   transfer("::1", 10000000);
 }
 
-TEST_MAIN(TEST_ENTRY(ipv4), TEST_ENTRY(ipv6))
+static void
+connect_to (end_t *from, end_t *to) {
+  struct sockaddr_storage name;
+  int length = sizeof(name);
+  CHECK_EQ(udx_socket_getsockname(&to->socket, (struct sockaddr *) &name, &length), 0);
+  CHECK_EQ(udx_stream_connect(&from->stream, &from->socket, to->stream.local_id, (struct sockaddr *) &name), 0);
+}
+
+/* UDX-77: the two halves of a relay may belong to different instances of one loop. */
+TEST(relay_across_instances) {
+  uv_loop_t loop;
+  CHECK_EQ(uv_loop_init(&loop), 0);
+  struct sockaddr_storage bind_to;
+  memset(&bind_to, 0, sizeof(bind_to));
+  uv_ip4_addr("127.0.0.1", 0, (struct sockaddr_in *) &bind_to);
+  payload_size = 1000000;
+  payload = calloc(1, payload_size);
+  acks = 0;
+  end_t *end[4]; /* end[0] <-> end[1] = relay = end[2] <-> end[3] */
+  for (uint32_t i = 0; i < 4; i++) end_open(end[i] = malloc(sizeof(end_t)), &loop, i + 1, (struct sockaddr *) &bind_to);
+  for (int i = 0; i < 4; i++) connect_to(end[i], end[i ^ 1]);
+  CHECK_EQ(udx_stream_relay_to(&end[1]->stream, &end[2]->stream), 0);
+  CHECK_EQ(udx_stream_relay_to(&end[2]->stream, &end[1]->stream), 0);
+  write_end(end[0], payload_size);
+  write_end(end[3], 0);
+  while (!(end[0]->closed && end[3]->closed)) CHECK(uv_run(&loop, UV_RUN_ONCE) != 0);
+  CHECK_EQ(end[3]->received, payload_size);
+  CHECK_EQ(end[0]->status, 0);
+  CHECK_EQ(end[3]->status, 0);
+  udx_stream_destroy(&end[1]->stream);
+  CHECK_EQ(uv_run(&loop, UV_RUN_DEFAULT), 0);
+  for (int i = 0; i < 4; i++) {
+    CHECK_EQ(end[i]->finalized, 1);
+    free(end[i]);
+  }
+  free(payload);
+  CHECK_EQ(uv_loop_close(&loop), 0);
+}
+
+TEST_MAIN(TEST_ENTRY(ipv4), TEST_ENTRY(ipv6), TEST_ENTRY(relay_across_instances))
