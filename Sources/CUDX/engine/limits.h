@@ -68,6 +68,7 @@
 #define UDX_RTT_MIN_WINDOW (300 * (uint64_t) UDX_SECOND)
 #define UDX_TLP_MIN (4 * UDX_MS)   /* a sleeping peer is not a lost packet */
 #define UDX_TLP_SINGLE (2 * UDX_MS)
+#define UDX_SILENCE (20 * UDX_MS)  /* beyond two round trips, before a whole tail is taken for lost */
 #define UDX_REO_STEPS_MAX 16       /* quarters of the minimum RTT */
 #define UDX_REO_SACKED_MIN 3
 

@@ -29,7 +29,11 @@ pacing_refill (udx_stream_t *stream, uint64_t now) {
   uint64_t elapsed = now - pacing->updated;
   pacing->updated = now;
   int64_t burst = pacing_burst(stream);
-  if (pacing->waiting) burst += (int64_t) (pacing->rate / (UDX_SECOND / UDX_PACING_LATE));
+  if (pacing->waiting) {
+    /* but no more than a quarter of a flight, and little if many streams do it at once: no burst may fill a queue */
+    uint64_t late = udx__min_u64(UDX_PACING_LATE, stream->rtt.srtt / 4) / (1 + stream->socket->stream_count / 8);
+    burst += (int64_t) (pacing->rate / 1000 * late / 1000);
+  }
   double credit = (double) pacing->credit + (double) pacing->rate * (double) elapsed / (double) UDX_SECOND;
   pacing->credit = credit > (double) burst ? burst : (int64_t) credit;
 }

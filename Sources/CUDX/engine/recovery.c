@@ -95,7 +95,7 @@ udx__recovery_acked (udx_stream_t *stream, uint32_t seq, udx_packet_t *packet, u
       if (recovery->reo_steps < UDX_REO_STEPS_MAX) recovery->reo_steps++;
     }
   }
-  if (packet->transmits == 1 || rtt >= min_rtt) {
+  if (packet->transmits == 1 || min_rtt == UINT32_MAX || rtt >= min_rtt) {
     recovery->rack_rtt = rtt;
     if (!recovery->rack_valid || packet->sent_at > recovery->rack_time ||
         (packet->sent_at == recovery->rack_time && udx__seq_before(recovery->rack_seq, seq + 1))) {
@@ -248,13 +248,13 @@ tlp_fire (udx_stream_t *stream, uint64_t now) {
     if (packet->state != UDX_PACKET_FLYING) return;
     recovery->hole_probed = 1;
     recovery->hole_seq = seq;
-    /* with silence for two round trips, also what was sent before that */
+    /* with silence for two round trips (and a while more: a peer may be asleep), also what was sent before that */
     uint32_t count = stream->flight.flying.count;
     uint32_t at = stream->flight.flying.head;
     while (count-- > 0) {
       udx_packet_t *other = udx__packet_at(stream, at);
       uint32_t next = other->next;
-      if (other->sent_at + 2 * (uint64_t) stream->rtt.srtt > now) break;
+      if (other->sent_at + 2 * (uint64_t) stream->rtt.srtt + UDX_SILENCE > now) break;
       if (at != seq) packet_lost(stream, at, other, UDX_TRACE_TIME_THRESHOLD, now);
       at = next;
     }
