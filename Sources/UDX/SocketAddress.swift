@@ -1,3 +1,4 @@
+import CLibuv
 import CUDX
 import CompactEncoding
 import Environment

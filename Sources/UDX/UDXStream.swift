@@ -1,3 +1,4 @@
+import CLibuv
 import CUDX
 import CompactEncoding
 import Environment
@@ -6,7 +7,8 @@ import Environment
 ///
 /// Loop-confined. Receives from its making on, subject to the firewall; `connect` attaches socket and peer and sends
 /// nothing. Until somebody sets `onData` or `onEnd` the bytes that arrive are kept, up to the advertised window (4 MiB),
-/// and delivered then; such a stream does not see the peer's end, and so does not close by itself. Held by the transport until `onClose`: whoever makes a stream destroys it or sees it end.
+/// and delivered then; such a stream does not see the peer's end, and so does not close by itself. Held by the transport
+/// until `onClose`: whoever makes a stream destroys it or sees it end.
 public final class UDXStream: TransportStream {
   // The C stream exists from `init` until its finalize callback and holds this object for that time.
 
