@@ -159,6 +159,7 @@ struct udx_s {
   udx_pool_t rings[UDX_RING_CLASSES];
   struct udx_batch_s *batch;
   struct udx_linger_s *linger;
+  struct udx_destinations_s *destinations;
   udx_link_t send_done; /* socket and stream messages whose callback is due */
 };
 
@@ -183,6 +184,7 @@ struct udx_socket_s {
   udx_link_t owing;    /* streams that owe an acknowledgement or heartbeat */
   udx_link_t sends;    /* socket and stream messages, first in first out */
   udx_link_t controls; /* built control packets */
+  udx_link_t released; /* destinations whose held streams may go on */
   uint32_t sends_count;
   uint32_t controls_count;
   uint32_t stream_count;
@@ -254,6 +256,9 @@ struct udx_stream_s {
   uint32_t timer_index; /* 1-based, 0 = not in the heap */
   uint32_t messages;    /* queued stream messages */
   uint8_t traced_state; /* congestion state of the last event */
+  uint8_t held;         /* `ready` is in the line of the destination */
+  uint8_t overdue;      /* held too long: one packet may leave */
+  udx_destination_t *destination; /* NULL before connect and without memory */
   udx_path_t *paths;
   udx_unproven_t unproven;
   udx_stream_t *relay_to;

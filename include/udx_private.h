@@ -251,6 +251,25 @@ typedef struct udx_pacing_s {
   uint8_t waiting;  /* the pacer, nothing else, held the stream back */
 } udx_pacing_t;
 
+/* destination.c: the streams of a socket towards one address */
+typedef struct udx_destination_s {
+  struct udx_destination_s *next; /* in the bucket */
+  udx_socket_t *socket;
+  udx_link_t held;      /* streams, by their `ready` */
+  udx_link_t released;  /* in the socket's list */
+  uint64_t inflight;    /* bytes */
+  uint64_t budget;      /* bytes */
+  uint64_t min_rtt_stamp;
+  uint64_t round_end;
+  uint32_t min_rtt;     /* us, 0 = none */
+  uint32_t round_acked; /* packets */
+  uint32_t round_lost;
+  uint32_t streams;
+  udx_address_t address;
+  uint8_t limits;       /* streams were held in this round */
+  uint8_t overflowed;   /* a considerable share of a round was lost: no queue is tolerated any more */
+} udx_destination_t;
+
 /* mtu.c */
 typedef struct udx_mtu_search_s {
   uint8_t state;

@@ -23,6 +23,7 @@ udx_socket_init (udx_t *udx, udx_socket_t *socket, udx_socket_close_cb cb) {
   socket->packets_dropped_by_kernel = -1;
   udx__list_init(&socket->dirty);
   udx__list_init(&socket->ready);
+  udx__list_init(&socket->released);
   udx__list_init(&socket->owing);
   udx__list_init(&socket->sends);
   udx__list_init(&socket->controls);

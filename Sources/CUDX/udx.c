@@ -61,6 +61,8 @@ udx__unref (udx_t *udx) {
   free(udx->batch);
   udx->batch = NULL;
   udx__linger_free(udx);
+  free(udx->destinations);
+  udx->destinations = NULL;
   udx__ids_free(&udx->ids);
   udx__timers_free(&udx->timers);
   udx__pool_drain(&udx->buffers);

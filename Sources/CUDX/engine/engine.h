@@ -444,6 +444,38 @@ udx__pacing_spend (udx_stream_t *stream, uint32_t bytes);
 void
 udx__pacing_wait (udx_stream_t *stream, uint64_t now);
 
+/* ---- destination.c ---- */
+
+/* The stream was connected or moved: it counts for (socket, remote). */
+void
+udx__destination_join (udx_stream_t *stream);
+
+void
+udx__destination_leave (udx_stream_t *stream);
+
+/* 1 if the budget is spent: the stream waits in line. */
+int
+udx__destination_hold (udx_stream_t *stream, uint64_t now);
+
+/* The first in line, taken out, if the budget allows. */
+udx_stream_t *
+udx__destination_next (udx_destination_t *destination);
+
+/* The stream leaves the line. */
+void
+udx__destination_skip (udx_stream_t *stream);
+
+/* The stream waited for long: with nothing in flight it leaves the line, and one packet may pass the budget. */
+void
+udx__destination_overdue (udx_stream_t *stream, uint64_t now);
+
+/* Less is in flight: the socket looks at the line in this turn. */
+void
+udx__destination_release (udx_destination_t *destination);
+
+void
+udx__destination_acked (udx_stream_t *stream, const udx_rate_sample_t *sample);
+
 /* ---- mtu.c ---- */
 
 enum {

@@ -83,6 +83,14 @@
 #define UDX_PACING_BURST_MIN 2        /* packets */
 #define UDX_MIN_RTT_FLOOR (1 * UDX_MS) /* for the BDP: schedulers and timers are not finer than this */
 
+#define UDX_DESTINATION_MIN 262144u /* bytes in flight to one address that need no proof: fits any receive buffer ... */
+#define UDX_DESTINATION_MIN_TIME (2 * UDX_MS) /* ... once more for each of these in the least RTT: 1 Gbit/s ... */
+#define UDX_DESTINATION_EASY 1048576u /* ... up to here a queue of UDX_DESTINATION_QUEUE is no reason to stop growing ... */
+#define UDX_DESTINATION_MAX 268435456u /* ... and never more */
+#define UDX_DESTINATION_QUEUE (4 * UDX_MS) /* beyond twice the least RTT: schedulers are not finer than this */
+#define UDX_HELD_QUANTUM 6 /* packets per turn while streams wait for a budget */
+#define UDX_HELD_MAX (50 * UDX_MS) /* then a stream with nothing in flight sends one packet past the budget */
+
 /* ---- flow control (spec 4.7) ---- */
 #define UDX_WINDOW_DEFAULT 4194304u
 #define UDX_WINDOW_SMALLEST 1500u /* never offer less, except 0: old peers would stall */

@@ -44,6 +44,8 @@ udx_stream_change_remote (udx_stream_t *stream, udx_socket_t *socket, uint32_t r
     path->until = stream->flight.nxt;
     *last = path;
   }
+  int held = stream->held;
+  udx__destination_leave(stream);
   if (socket != stream->socket) {
     if (stream->messages > 0) udx__transmit_socket(stream->socket);
     if (stream->messages > 0) udx__sends_cancel_stream(stream->socket, stream);
@@ -64,6 +66,8 @@ udx_stream_change_remote (udx_stream_t *stream, udx_socket_t *socket, uint32_t r
   }
   stream->remote = remote;
   stream->remote_id = remote_id;
+  udx__destination_join(stream);
+  if (held) udx__mark_ready(stream);
   stream->on_remote_changed = outstanding ? remote_changed_cb : NULL; /* nothing to wait for: no callback */
   UDX_TRACE(udx, path(stream, UDX_TRACE_STREAM_MOVED));
   udx__mtu_reset(stream);

@@ -83,18 +83,30 @@ packet_size (const udx_packet_t *packet) {
   return (size_t) packet->length + UDX_HEADER_SIZE;
 }
 
+static void
+inflight_add (udx_stream_t *stream, size_t size) {
+  stream->inflight += size;
+  if (stream->destination != NULL) stream->destination->inflight += size;
+}
+
+static void
+inflight_take (udx_stream_t *stream, size_t size) {
+  stream->inflight -= size;
+  if (stream->destination != NULL) stream->destination->inflight -= size;
+}
+
 void
 udx__flight_append (udx_stream_t *stream, uint32_t seq) {
   udx_packet_t *packet = udx__packet_at(stream, seq);
   packet->state = UDX_PACKET_FLYING;
   list_append(stream, &stream->flight.flying, seq);
-  stream->inflight += packet_size(packet);
+  inflight_add(stream, packet_size(packet));
 }
 
 void
 udx__flight_remove (udx_stream_t *stream, uint32_t seq) {
   list_remove(stream, &stream->flight.flying, seq);
-  stream->inflight -= packet_size(udx__packet_at(stream, seq));
+  inflight_take(stream, packet_size(udx__packet_at(stream, seq)));
 }
 
 void
@@ -148,7 +160,7 @@ udx__lost_revive (udx_stream_t *stream) {
     }
     flying->head = seq;
     flying->count++;
-    stream->inflight += packet_size(packet);
+    inflight_add(stream, packet_size(packet));
   }
 }
 
@@ -162,7 +174,7 @@ udx__flight_free (udx_stream_t *stream) {
   flight->flying.count = 0;
   flight->lost.count = 0;
   flight->sacked_count = 0;
-  stream->inflight = 0;
+  inflight_take(stream, stream->inflight);
   udx__intervals_free(&flight->sacked);
 }
 

@@ -208,6 +208,7 @@ udx_stream_connect (udx_stream_t *stream, udx_socket_t *socket, uint32_t remote_
   stream->socket = socket;
   stream->status |= UDX_STREAM_CONNECTED;
   socket->stream_count++;
+  udx__destination_join(stream);
   UDX_TRACE(udx, path(stream, UDX_TRACE_STREAM_CONNECTED));
   udx__flow_rearm(stream, 0, udx->driver->now(udx));
   if (stream->ack.owed) {
@@ -323,9 +324,11 @@ udx__stream_settle (udx_stream_t *stream) {
     udx_rate_sample_t sample;
     udx__rate_finish(stream, &sample, now);
     stream->congestion->acked(stream, &sample);
+    udx__destination_acked(stream, &sample);
     UDX_TRACE(udx, metrics(stream));
     udx__flow_rearm(stream, 0, now);
     udx__mark_ready(stream);
+    udx__destination_release(stream->destination);
   }
   udx__queue_flush_empty(stream);
   if (!udx__queue_report(stream)) return;
@@ -375,6 +378,7 @@ udx__stream_timeout (udx_stream_t *stream, uint64_t now) {
   udx__stream_touch(stream);
   if (stream->pacing.at <= now) {
     stream->pacing.at = UDX_NEVER;
+    if (stream->held) udx__destination_overdue(stream, now);
     UDX_TRACE(stream->udx, timer(stream, UDX_TRACE_PACING, UDX_TRACE_EXPIRED, now));
     udx__mark_ready(stream);
   }
@@ -410,6 +414,7 @@ udx__stream_close (udx_stream_t *stream, int status) {
   }
   udx__relay_detach(stream);
   udx__flight_free(stream);
+  udx__destination_leave(stream);
   udx__paths_free(stream);
   udx__reorder_free(stream);
   udx__defer(udx);

@@ -234,6 +234,7 @@ udx__owe_heartbeat (udx_stream_t *stream) {
 void
 udx__mark_ready (udx_stream_t *stream) {
   if (stream->socket == NULL || udx__stream_dead(stream) || stream->relay_to != NULL) return;
+  if (UDX_UNLIKELY(stream->held) && stream->flight.lost.count > 0) udx__destination_skip(stream); /* repairs do not wait */
   if (udx__list_empty(&stream->ready)) udx__list_append(&stream->socket->ready, &stream->ready);
   udx__mark_dirty(stream->socket);
 }
@@ -335,7 +336,9 @@ transmit_stream (udx_stream_t *stream) {
   uint32_t allowed = udx__min_u32(stream->cwnd, udx__flow_packets(stream));
   uint32_t span = udx__flow_span(stream);
   uint32_t window = udx__flow_advertise(stream);
-  for (int i = 0; i < UDX_QUANTUM; i++) {
+  /* who waits in line gets small turns: they are even, and packets of many streams share system calls anyway */
+  int quantum = stream->destination != NULL && stream->destination->limits ? UDX_HELD_QUANTUM : UDX_QUANTUM;
+  for (int i = 0; i < quantum; i++) {
     int lost = stream->flight.lost.count > 0;
     if (!lost && !udx__queue_has_unsent(stream)) {
       udx__rate_check_app_limited(stream);
@@ -349,11 +352,13 @@ transmit_stream (udx_stream_t *stream) {
       return 0;
     }
     if (!lost && udx__flight_span(stream) >= span) return 0;
+    /* repairs are what everything behind them waits for, and what was lost made room */
+    if (!lost && udx__destination_hold(stream, now)) return 0;
     if (!udx__pacing_ready(stream, now)) {
       udx__pacing_wait(stream, now);
       return 0;
     }
-    if (!(lost ? packet_retransmit(stream, window) : packet_new(stream, window, 1))) return 0;
+    if (!(lost ? packet_retransmit(stream, window) : packet_new(stream, window, 1))) return stream->socket->blocked;
   }
   return 1;
 }
@@ -531,6 +536,22 @@ transmit_owed (udx_socket_t *socket) {
   }
 }
 
+/* Whose turn it is: those that waited for the budget of their destination first. NULL if nobody's. */
+static udx_stream_t *
+next_stream (udx_socket_t *socket) {
+  if (socket->blocked) return NULL;
+  while (!udx__list_empty(&socket->released)) {
+    udx_destination_t *destination = UDX__OWNER(udx_destination_t, released, socket->released.next);
+    udx_stream_t *stream = udx__destination_next(destination);
+    if (stream != NULL) return stream;
+    udx__list_remove(&destination->released);
+  }
+  if (udx__list_empty(&socket->ready)) return NULL;
+  udx_stream_t *stream = UDX__OWNER(udx_stream_t, ready, socket->ready.next);
+  udx__list_remove(&stream->ready);
+  return stream;
+}
+
 void
 udx__transmit_socket (udx_socket_t *socket) {
   if (socket->status & UDX_SOCKET_CLOSED || socket->blocked) return;
@@ -538,15 +559,15 @@ udx__transmit_socket (udx_socket_t *socket) {
   transmit_controls(socket);
   transmit_sends(socket);
   uint64_t sent = socket->packets_tx;
-  while (!udx__list_empty(&socket->ready) && !socket->blocked) {
-    udx_stream_t *stream = UDX__OWNER(udx_stream_t, ready, socket->ready.next);
+  udx_stream_t *stream;
+  while ((stream = next_stream(socket)) != NULL) {
     if (socket->packets_tx - sent >= UDX_TURN_MAX) {
+      udx__list_prepend(&socket->ready, &stream->ready);
       stream->pacing.at = socket->udx->now + UDX_TURN_GAP;
       stream->pacing.waiting = 1;
       udx__timer_at_most(stream, stream->pacing.at);
       break;
     }
-    udx__list_remove(&stream->ready);
     if (transmit_stream(stream) && udx__list_empty(&stream->ready)) udx__list_append(&socket->ready, &stream->ready);
   }
   transmit_owed(socket);
