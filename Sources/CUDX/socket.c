@@ -212,7 +212,7 @@ udx_socket_close (udx_socket_t *socket) {
   if (socket->stream_count > 0) return UV_EBUSY;
   if (socket->status & UDX_SOCKET_CLOSED) return 0;
   /* what was accepted leaves if the kernel takes it, the rest is cancelled */
-  udx__transmit_flush_batch(udx);
+  udx__batch_flush(udx);
   udx__transmit_socket(socket);
   socket->status |= UDX_SOCKET_CLOSED;
   socket->status &= ~UDX_SOCKET_RECEIVING;

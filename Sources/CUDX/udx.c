@@ -88,14 +88,13 @@ instance_enter (udx_t *udx) {
   udx->now = udx->driver->now(udx);
 }
 
-static int
-instance_busy (udx_t *udx) {
-  return !udx__list_empty(&udx->touched) || !udx__list_empty(&udx->dirty) || !udx__list_empty(&udx->send_done);
-}
-
+/*
+ * Reports what happened and sends what came of it. Where streams are to be finalized the end of the turn is near:
+ * what their owners do next, and what everybody else has to send, waits for it and shares system calls.
+ */
 static void
-instance_leave (udx_t *udx, int finalizes) {
-  for (int round = 0; round < ROUNDS_MAX && instance_busy(udx); round++) {
+instance_settle (udx_t *udx, int at_end) {
+  for (int round = 0; round < ROUNDS_MAX; round++) {
     udx_link_t touched;
     udx__list_take(&touched, &udx->touched);
     while (!udx__list_empty(&touched)) {
@@ -103,12 +102,27 @@ instance_leave (udx_t *udx, int finalizes) {
       udx__list_remove(&stream->touched);
       udx__stream_settle(stream);
     }
-    if (!udx__list_empty(&udx->dirty)) udx__transmit_all(udx);
+    if (at_end || udx__list_empty(&udx->closing)) udx__transmit_all(udx);
     udx__sends_report(udx);
+    if (udx__list_empty(&udx->touched) && udx__list_empty(&udx->send_done) &&
+        (udx__list_empty(&udx->dirty) || (!at_end && !udx__list_empty(&udx->closing)))) {
+      return;
+    }
   }
+}
+
+static int
+instance_busy (const udx_t *udx) {
+  return !udx__list_empty(&udx->touched) || !udx__list_empty(&udx->dirty) || !udx__list_empty(&udx->send_done) ||
+         !udx__list_empty(&udx->closing);
+}
+
+static void
+instance_leave (udx_t *udx, int at_end) {
+  instance_settle(udx, at_end);
   udx->depth--;
   if (udx->depth > 0) return;
-  if (instance_busy(udx) || (!finalizes && !udx__list_empty(&udx->closing))) udx__defer(udx);
+  if (instance_busy(udx)) udx__defer(udx);
 
   /* a deadline that moved back is found out when it comes */
   uint64_t first = udx->timers.count == 0 ? UDX_NEVER : udx->timers.entries[0]->timer_key;
@@ -138,7 +152,7 @@ udx_driver_receive (udx_socket_t *socket, const udx_received_t *batch, unsigned 
     }
   }
   /* relayed packets still point into the driver's buffers */
-  udx__transmit_flush_batch(udx);
+  udx__batch_flush(udx);
   instance_leave(udx, 0);
 }
 
@@ -173,24 +187,35 @@ udx_driver_tick (udx_t *udx) {
   instance_leave(udx, 0);
 }
 
-void
-udx_driver_flush (udx_t *udx) {
-  if (udx->refs == 0) return;
-  udx->deferred = 0;
-  instance_enter(udx);
-  instance_leave(udx, 1);
-
-  /* nothing of the engine is on the stack any more: closed streams may go */
+/* Nothing of the engine is on the stack: closed streams may go. 0 if the instance went with the last of them. */
+static int
+instance_finalize (udx_t *udx) {
   udx_link_t closing;
   udx__list_take(&closing, &udx->closing);
   while (!udx__list_empty(&closing)) {
     udx_stream_t *stream = UDX__OWNER(udx_stream_t, link, closing.next);
     udx__list_remove(&stream->link);
     if (stream->on_finalize != NULL) stream->on_finalize(stream);
+    int last = udx->refs == 1;
     udx__unref(udx);
-    /* the last one: the instance may be gone */
-    if (udx__list_empty(&closing)) return;
+    if (last) return 0;
   }
+  return 1;
+}
+
+void
+udx_driver_flush (udx_t *udx) {
+  if (udx->refs == 0) return;
+  udx->deferred = 0;
+  if (!udx__list_empty(&udx->closing)) {
+    instance_enter(udx);
+    instance_settle(udx, 0);
+    udx->depth--;
+    if (!instance_finalize(udx)) return;
+    udx->deferred = 0; /* what the owners began leaves now */
+  }
+  instance_enter(udx);
+  instance_leave(udx, 1);
 }
 
 void

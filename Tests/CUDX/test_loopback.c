@@ -181,4 +181,42 @@ TEST(relay_across_instances) {
   CHECK_EQ(uv_loop_close(&loop), 0);
 }
 
-TEST_MAIN(TEST_ENTRY(ipv4), TEST_ENTRY(ipv6), TEST_ENTRY(relay_across_instances))
+static void
+on_close_only (udx_stream_t *stream, int status) {
+  (void) status;
+  ((end_t *) stream->data)->closed++;
+}
+
+static void
+on_finalize_destroy_next (udx_stream_t *stream) {
+  end_t *end = stream->data;
+  end->finalized++;
+  if (end[1].udx.loop != NULL) udx_stream_destroy(&end[1].stream);
+}
+
+/* UDX-45: streams that are destroyed when another is finalized, one after the other, with nothing else to wake the loop. */
+TEST(destroy_in_finalize) {
+  enum { CHAIN = 12 };
+  uv_loop_t loop;
+  CHECK_EQ(uv_loop_init(&loop), 0);
+  udx_t udx;
+  memset(&udx, 0, sizeof(udx));
+  CHECK_EQ(udx_init(&loop, &udx, NULL), 0);
+  end_t *end = calloc(CHAIN + 1, sizeof(*end));
+  for (uint32_t i = 0; i < CHAIN; i++) {
+    end[i].udx.loop = &loop; /* marks the members of the chain */
+    end[i].stream.data = &end[i];
+    CHECK_EQ(udx_stream_init(&udx, &end[i].stream, i + 1, on_close_only, on_finalize_destroy_next), 0);
+  }
+  udx_stream_destroy(&end[0].stream);
+  CHECK_EQ(uv_run(&loop, UV_RUN_DEFAULT), 0);
+  for (int i = 0; i < CHAIN; i++) {
+    CHECK_EQ(end[i].closed, 1);
+    CHECK_EQ(end[i].finalized, 1);
+  }
+  CHECK(udx_is_idle(&udx));
+  free(end);
+  CHECK_EQ(uv_loop_close(&loop), 0);
+}
+
+TEST_MAIN(TEST_ENTRY(ipv4), TEST_ENTRY(ipv6), TEST_ENTRY(relay_across_instances), TEST_ENTRY(destroy_in_finalize))

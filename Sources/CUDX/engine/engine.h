@@ -576,6 +576,8 @@ udx__transmit_socket (udx_socket_t *socket);
 int
 udx__transmit_probe (udx_stream_t *stream, int new_data_only);
 
+/* ---- transmit_control.c ---- */
+
 /* A control packet that does not depend on the stream any more. */
 int
 udx__transmit_control (udx_socket_t *socket, const udx_address_t *to, const uint8_t header[UDX_HEADER_SIZE]);
@@ -587,9 +589,23 @@ udx__transmit_relay (udx_socket_t *socket, udx_stream_t *stream, uint8_t *data, 
 void
 udx__controls_free (udx_socket_t *socket);
 
+/* The three put into the batch what is queued on the socket, as far as there is room. */
+void
+udx__transmit_controls (udx_socket_t *socket);
+
+/* Messages of streams and datagrams of the application. */
+void
+udx__transmit_sends (udx_socket_t *socket);
+
+/* Acknowledgements and heartbeats. */
+void
+udx__transmit_owed (udx_socket_t *socket);
+
+/* ---- batch.c ---- */
+
 /* Sends what is in the batch now (the buffers it refers to go away). */
 void
-udx__transmit_flush_batch (udx_t *udx);
+udx__batch_flush (udx_t *udx);
 
 /* ---- socket.c ---- */
 

@@ -19,10 +19,10 @@ udx__relay_forward (udx_stream_t *stream, const udx_header_t *header, uint8_t *d
     udx__put_u32(data + 4, partner->remote_id);
     udx__transmit_relay(partner->socket, partner, data, length);
     /* The bytes lie in this instance's receive buffer, and only its own batch is flushed before that is used again. */
-    if (partner->udx != stream->udx) udx__transmit_flush_batch(partner->udx);
+    if (partner->udx != stream->udx) udx__batch_flush(partner->udx);
   }
   if (header->type & UDX_HEADER_DESTROY) {
-    udx__transmit_flush_batch(stream->udx);
+    udx__batch_flush(stream->udx);
     udx__stream_close(stream, UV_ECONNRESET);
     return 0;
   }

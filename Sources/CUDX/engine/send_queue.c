@@ -103,57 +103,58 @@ udx__queue_cut (udx_stream_t *stream, udx_packet_t *packet, size_t max) {
   return 1;
 }
 
-int
-udx__queue_gather (const udx_packet_t *packet, uv_buf_t *pieces, int max) {
-  int n = 0;
-  size_t left = packet->length;
-  udx_stream_write_t *req = packet->write;
-  uint32_t buf = packet->buf;
-  size_t offset = packet->offset;
-  while (left > 0) {
-    if (buf == req->bufs_len) {
-      req = req->next;
-      buf = 0;
-      offset = 0;
+/* Walks the pieces of payload that a packet covers. */
+typedef struct {
+  udx_stream_write_t *req;
+  uint32_t buf;
+  size_t offset;
+  size_t left;
+} queue_cursor_t;
+
+static queue_cursor_t
+cursor_begin (const udx_packet_t *packet) {
+  return (queue_cursor_t) {packet->write, packet->buf, packet->offset, packet->length};
+}
+
+/* 0 at the end. */
+static int
+cursor_next (queue_cursor_t *at, uv_buf_t *piece) {
+  while (at->left > 0) {
+    if (at->buf == at->req->bufs_len) {
+      at->req = at->req->next;
+      at->buf = 0;
       continue;
     }
-    const uv_buf_t *from = &udx__write_bufs(req)[buf];
-    size_t room = from->len - offset;
-    size_t take = room < left ? room : left;
-    if (take > 0) {
-      if (n == max) return -1;
-      pieces[n].base = from->base + offset;
-      pieces[n].len = take;
-      n++;
-    }
-    left -= take;
-    buf++;
-    offset = 0;
+    const uv_buf_t *from = &udx__write_bufs(at->req)[at->buf++];
+    size_t room = from->len - at->offset;
+    piece->base = from->base + at->offset;
+    piece->len = room < at->left ? room : at->left;
+    at->left -= piece->len;
+    at->offset = 0;
+    if (piece->len > 0) return 1;
+  }
+  return 0;
+}
+
+int
+udx__queue_gather (const udx_packet_t *packet, uv_buf_t *pieces, int max) {
+  queue_cursor_t cursor = cursor_begin(packet);
+  uv_buf_t piece;
+  int n = 0;
+  while (cursor_next(&cursor, &piece)) {
+    if (n == max) return -1;
+    pieces[n++] = piece;
   }
   return n;
 }
 
 void
 udx__queue_copy (const udx_packet_t *packet, uint8_t *to) {
-  size_t left = packet->length;
-  udx_stream_write_t *req = packet->write;
-  uint32_t buf = packet->buf;
-  size_t offset = packet->offset;
-  while (left > 0) {
-    if (buf == req->bufs_len) {
-      req = req->next;
-      buf = 0;
-      offset = 0;
-      continue;
-    }
-    const uv_buf_t *from = &udx__write_bufs(req)[buf];
-    size_t room = from->len - offset;
-    size_t take = room < left ? room : left;
-    if (take > 0) memcpy(to, from->base + offset, take);
-    to += take;
-    left -= take;
-    buf++;
-    offset = 0;
+  queue_cursor_t cursor = cursor_begin(packet);
+  uv_buf_t piece;
+  while (cursor_next(&cursor, &piece)) {
+    memcpy(to, piece.base, piece.len);
+    to += piece.len;
   }
 }
 

@@ -397,7 +397,7 @@ udx__stream_close (udx_stream_t *stream, int status) {
   /* messages that were accepted leave before the stream does */
   if (stream->messages > 0) udx__transmit_socket(socket);
   /* a probe of this turn refers to payload that the callbacks below may free */
-  udx__transmit_flush_batch(udx);
+  udx__batch_flush(udx);
 
   stream->status |= UDX_STREAM_CLOSED;
   stream->status &= ~UDX_STREAM_CONNECTED;

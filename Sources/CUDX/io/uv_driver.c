@@ -60,10 +60,17 @@ driver_handle_closed (uv_handle_t *handle) {
 }
 
 static void
+on_timer (uv_timer_t *timer);
+
+static void
 on_prepare (uv_prepare_t *prepare) {
   uv_driver_t *driver = prepare->data;
   uv_prepare_stop(prepare);
-  if (driver->udx != NULL) udx_driver_flush(driver->udx);
+  if (driver->udx == NULL) return;
+  udx_driver_flush(driver->udx);
+  if (driver->udx == NULL) return;
+  if (!driver->udx->deferred) uv_prepare_stop(prepare);
+  else uv_timer_start(&driver->timer, on_timer, 0, 0); /* one more turn is due, and the loop is about to wait */
 }
 
 static void

@@ -1,0 +1,126 @@
+/*
+ * The batch on its way to the driver: what it did not take goes back to where it came from, what it took is
+ * counted and reported.
+ */
+#include <stdlib.h>
+
+#include "batch.h"
+#include "trace.h"
+
+/* Puts back what the driver did not take, newest first, so that queues keep their order. */
+static void
+batch_return (udx_t *udx, udx_socket_t *socket, const udx_batch_owner_t *owner) {
+  switch (owner->kind) {
+  case UDX_OWNER_PACKET: {
+    udx_stream_t *stream = owner->object;
+    udx_packet_t *packet = udx__packet_at(stream, owner->seq);
+    size_t size = (size_t) packet->length + UDX_HEADER_SIZE;
+    if (packet->transmits > 1) {
+      stream->retransmit_count--;
+      udx->retransmits--;
+    }
+    packet->transmits--;
+    udx__flight_remove(stream, owner->seq);
+    udx__lost_insert(stream, owner->seq);
+    stream->pacing.credit += (int64_t) size;
+    stream->packets_tx--;
+    socket->packets_tx--;
+    udx->packets_tx--;
+    stream->bytes_tx -= size;
+    socket->bytes_tx -= size;
+    udx->bytes_tx -= size;
+    udx__mark_ready(stream);
+    break;
+  }
+  case UDX_OWNER_ACK:
+    udx__owe_ack(owner->object);
+    break;
+  case UDX_OWNER_HEARTBEAT:
+    udx__owe_heartbeat(owner->object);
+    break;
+  case UDX_OWNER_CONTROL: {
+    udx_control_t *control = owner->object;
+    udx__list_prepend(&socket->controls, &control->link);
+    break;
+  }
+  case UDX_OWNER_SEND:
+    udx__list_remove(owner->object);
+    udx__list_prepend(&socket->sends, owner->object);
+    break;
+  default:
+    break;
+  }
+}
+
+static void
+batch_taken (udx_t *udx, udx_socket_t *socket, const udx_batch_owner_t *owner) {
+  if (owner->kind == UDX_OWNER_CONTROL) {
+    socket->controls_count--;
+    udx__pool_put(&udx->controls, owner->object);
+  } else if (owner->kind == UDX_OWNER_SEND) {
+    udx_stream_send_t *message = UDX__OWNER(udx_stream_send_t, link, owner->object);
+    if (message->kind == UDX_SEND_STREAM) message->stream->messages--;
+    socket->sends_count--;
+    udx__list_append(&udx->send_done, owner->object);
+  }
+}
+
+UDX_COLD static void
+batch_trace (udx_socket_t *socket, const struct udx_batch_s *batch, uint32_t taken, uint32_t count, uint32_t joined) {
+  udx__trace_batch_sent(socket, batch->datagrams, taken, count, joined);
+  for (uint32_t i = 0; i < taken; i++) {
+    const udx_batch_owner_t *owner = &batch->owners[i];
+    udx_stream_t *stream = NULL;
+    if (owner->kind == UDX_OWNER_SEND) {
+      udx_stream_send_t *message = UDX__OWNER(udx_stream_send_t, link, owner->object);
+      if (message->kind == UDX_SEND_SOCKET) {
+        udx__trace_datagram_sent(socket, &batch->datagrams[i]);
+        continue;
+      }
+      stream = message->stream;
+    } else if (owner->kind == UDX_OWNER_PACKET || owner->kind == UDX_OWNER_ACK || owner->kind == UDX_OWNER_HEARTBEAT) {
+      stream = owner->object;
+    }
+    udx_trace_trigger_t trigger = owner->kind == UDX_OWNER_NONE ? UDX_TRACE_RELAYED : UDX_TRACE_NO_TRIGGER;
+    udx__trace_packet_sent(socket, stream, &batch->datagrams[i], trigger);
+  }
+}
+
+void
+udx__batch_flush (udx_t *udx) {
+  struct udx_batch_s *batch = udx->batch;
+  if (batch == NULL || batch->count == 0) return;
+  udx_socket_t *socket = batch->socket;
+  uint32_t count = batch->count;
+  batch->count = 0;
+  batch->bufs_len = 0;
+  batch->arena_len = 0;
+
+  uint32_t taken = 0;
+  uint64_t joined = udx->gso_datagrams - udx->gso_batches; /* system messages that segmentation saved */
+  if (!socket->blocked) {
+    udx->transmit_calls++;
+    taken = udx->driver->transmit(udx, socket, batch->datagrams, count);
+    if (taken < count) socket->blocked = 1;
+  }
+  if (UDX_UNLIKELY(udx->on_trace != NULL)) batch_trace(socket, batch, taken, count, (uint32_t) (udx->gso_datagrams - udx->gso_batches - joined));
+  for (uint32_t i = 0; i < taken; i++) batch_taken(udx, socket, &batch->owners[i]);
+  for (uint32_t i = count; i-- > taken;) batch_return(udx, socket, &batch->owners[i]);
+}
+
+int
+udx__batch_renew (udx_socket_t *socket) {
+  udx_t *udx = socket->udx;
+  struct udx_batch_s *batch = udx->batch;
+  if (batch == NULL) {
+    batch = malloc(sizeof(*batch));
+    if (batch == NULL) return 0;
+    batch->count = batch->bufs_len = batch->arena_len = 0;
+    udx->batch = batch;
+  } else if (batch->count > 0) {
+    udx__batch_flush(udx);
+    if (socket->blocked) return 0;
+  }
+  batch->socket = socket;
+  return 1;
+}
