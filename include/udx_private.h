@@ -312,8 +312,11 @@ typedef struct udx_ack_state_s {
 
 /* migration.c: a remote that did not prove yet that it receives */
 typedef struct udx_unproven_s {
-  uint32_t since; /* first seq sent to it */
+  uint64_t next_at; /* before this acknowledgements from elsewhere earn nothing */
+  uint64_t wake_at; /* one did come earlier than that: then */
+  uint32_t since;   /* first seq sent to it, or since more was earned */
   uint8_t active;
+  uint8_t elsewhere; /* the packet at hand is not from its address */
 } udx_unproven_t;
 
 /* migration.c: where packets of earlier remotes go */

@@ -26,8 +26,7 @@ packet_acked (ack_walk_t *walk, uint32_t seq, udx_packet_t *packet, int unordere
   udx__mtu_acked(stream, packet, walk->now);
   udx__queue_credit(stream, packet, unordered);
   if (UDX_UNLIKELY(stream->unproven.active) && udx__seq_diff(seq, stream->unproven.since) >= 0) {
-    stream->unproven.active = 0;
-    udx__mark_ready(stream);
+    udx__unproven_acked(stream, walk->now);
   }
 }
 
@@ -85,10 +84,19 @@ udx__ack_process (udx_stream_t *stream, const udx_header_t *header, const uint8_
     stream->recovery.tlp_sampled = 1;
   }
   if (walk.progress > 0 || flight->una != old_una) {
+    udx_stream_remote_changed_cb changed = NULL;
+    if (UDX_UNLIKELY(moving) && stream->paths == NULL) {
+      /* everything sent to older remotes is acknowledged; taken now, the callbacks below may change the remote again */
+      changed = stream->on_remote_changed;
+      stream->on_remote_changed = NULL;
+    }
     udx__recovery_update(stream, old_una, walk.now);
     udx__queue_flush_empty(stream);
     if (!udx__queue_report(stream)) return 0;
-    if (moving && stream->paths == NULL) return udx__path_changed(stream);
+    if (changed != NULL) {
+      changed(stream);
+      if (udx__stream_dead(stream)) return 0;
+    }
   }
   return 1;
 }

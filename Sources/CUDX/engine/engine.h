@@ -680,8 +680,18 @@ udx__path_for (udx_stream_t *stream, uint32_t seq, const udx_address_t **address
 void
 udx__paths_acked (udx_stream_t *stream);
 
-int
-udx__path_changed (udx_stream_t *stream);
+/* A packet that was sent to an unproven remote is acknowledged. */
+void
+udx__unproven_acked (udx_stream_t *stream, uint64_t now);
+
+void
+udx__unproven_timeout (udx_stream_t *stream, uint64_t now);
+
+/* New packets must wait until the remote proves that it receives. */
+static inline int
+udx__unproven_full (const udx_stream_t *stream) {
+  return stream->unproven.active && stream->flight.nxt - stream->unproven.since >= UDX_UNPROVEN_PACKETS;
+}
 
 void
 udx__paths_free (udx_stream_t *stream);

@@ -1,12 +1,26 @@
 /*
  * Change of remote (spec 2.9). New packets go to the new remote at once; packets built before keep their
  * old destination and id, remembered per change, until they are acknowledged. Until something that was sent
- * to a new address is acknowledged it gets no more than an initial window: who names somebody else's address
- * cannot have him flooded.
+ * to a new address is acknowledged from there it gets no more than an initial window: who names somebody else's
+ * address cannot have him flooded. Acknowledgements that come from elsewhere may be such a peer's, who knows
+ * well what we send, or those of an honest one whose packets take another way: they earn a little at a time.
  */
 #include <stdlib.h>
 
 #include "trace.h"
+
+/* Old packets leave from the new socket, so their address has to fit its family; if it cannot they take the new one. */
+static void
+path_refit (udx_path_t *path, int family, const udx_address_t *remote, uint32_t remote_id) {
+  udx_address_t scratch, fitting;
+  const struct sockaddr *plain = udx__address_plain(&path->address.any, &scratch);
+  if (udx__address_for(&fitting, plain, family) == 0) {
+    path->address = fitting;
+  } else {
+    path->address = *remote;
+    path->remote_id = remote_id;
+  }
+}
 
 int
 udx_stream_change_remote (udx_stream_t *stream, udx_socket_t *socket, uint32_t remote_id, const struct sockaddr *remote_addr, udx_stream_remote_changed_cb remote_changed_cb) {
@@ -36,15 +50,17 @@ udx_stream_change_remote (udx_stream_t *stream, udx_socket_t *socket, uint32_t r
     if (path == NULL) return UV_ENOMEM;
     path->next = NULL;
     path->address = stream->remote;
-    /* sent from the new socket: the address has to fit its family */
-    udx_address_t scratch;
-    const struct sockaddr *plain = udx__address_plain(&stream->remote.any, &scratch);
-    if (udx__address_for(&path->address, plain, socket->family)) path->address = remote;
     path->remote_id = stream->remote_id;
     path->until = stream->flight.nxt;
     *last = path;
   }
-  int held = stream->held;
+  /* a probe of this turn refers to addresses that change now */
+  udx__transmit_flush_batch(udx);
+  if (socket->family != stream->socket->family) {
+    for (udx_path_t *path = stream->paths; path != NULL; path = path->next) {
+      path_refit(path, socket->family, &remote, remote_id);
+    }
+  }
   udx__destination_leave(stream);
   if (socket != stream->socket) {
     if (stream->messages > 0) udx__transmit_socket(stream->socket);
@@ -63,12 +79,14 @@ udx_stream_change_remote (udx_stream_t *stream, udx_socket_t *socket, uint32_t r
   if (!udx__address_equal(&stream->remote.any, &remote.any)) {
     stream->unproven.active = 1;
     stream->unproven.since = stream->flight.nxt;
+    stream->unproven.next_at = 0;
+    stream->unproven.wake_at = UDX_NEVER;
   }
   stream->remote = remote;
   stream->remote_id = remote_id;
   udx__destination_join(stream);
-  if (held) udx__mark_ready(stream);
-  stream->on_remote_changed = outstanding ? remote_changed_cb : NULL; /* nothing to wait for: no callback */
+  udx__mark_ready(stream); /* whatever held it back was about the old remote */
+  if (outstanding) stream->on_remote_changed = remote_changed_cb; /* else nothing to wait for: no callback */
   UDX_TRACE(udx, path(stream, UDX_TRACE_STREAM_MOVED));
   udx__mtu_reset(stream);
   return outstanding ? 0 : 1;
@@ -94,13 +112,32 @@ udx__paths_acked (udx_stream_t *stream) {
   }
 }
 
-/* Everything sent to older remotes is acknowledged. 0 if the stream died in the callback. */
-int
-udx__path_changed (udx_stream_t *stream) {
-  udx_stream_remote_changed_cb cb = stream->on_remote_changed;
-  stream->on_remote_changed = NULL;
-  if (cb != NULL) cb(stream);
-  return !udx__stream_dead(stream);
+static void
+unproven_earn (udx_stream_t *stream, uint64_t now) {
+  stream->unproven.since = stream->flight.nxt;
+  stream->unproven.next_at = now + UDX_UNPROVEN_TIME;
+  stream->unproven.wake_at = UDX_NEVER;
+  udx__mark_ready(stream);
+}
+
+void
+udx__unproven_acked (udx_stream_t *stream, uint64_t now) {
+  udx_unproven_t *unproven = &stream->unproven;
+  if (!unproven->elsewhere) {
+    unproven->active = 0;
+    unproven->wake_at = UDX_NEVER;
+    udx__mark_ready(stream);
+  } else if (now >= unproven->next_at) {
+    unproven_earn(stream, now);
+  } else if (unproven->wake_at == UDX_NEVER) {
+    unproven->wake_at = unproven->next_at;
+    udx__timer_at_most(stream, unproven->wake_at);
+  }
+}
+
+void
+udx__unproven_timeout (udx_stream_t *stream, uint64_t now) {
+  if (stream->unproven.wake_at <= now) unproven_earn(stream, now);
 }
 
 void

@@ -138,6 +138,7 @@ receive_packet (udx_stream_t *stream, udx_socket_t *socket, udx_header_t *header
     sack = data + UDX_HEADER_SIZE;
     sack_length = header->data_offset > 0 && header->data_offset < body ? header->data_offset : body;
   }
+  if (UDX_UNLIKELY(stream->unproven.active)) stream->unproven.elsewhere = !udx__address_equal(&stream->remote.any, from);
   if (!udx__ack_process(stream, header, sack, sack_length)) return;
   if (header->type & (UDX_HEADER_DATA | UDX_HEADER_END)) {
     if (stream->ack.pending < UINT16_MAX) stream->ack.pending++;

@@ -264,6 +264,7 @@ tlp_fire (udx_stream_t *stream, uint64_t now) {
     return;
   }
   if (recovery->tlp_pending || !recovery->tlp_sampled) return;
+  if (udx__unproven_full(stream)) return; /* it would be one more packet for who did not ask; the timeout repairs */
 
   uint32_t before = stream->flight.nxt;
   if (!udx__transmit_probe(stream, 0)) return;

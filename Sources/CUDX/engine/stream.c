@@ -25,6 +25,7 @@ udx_stream_init (udx_t *udx, udx_stream_t *stream, uint32_t local_id, udx_stream
   stream->ssthresh = UDX_SSTHRESH_INITIAL;
   stream->rate.rtt = UINT32_MAX;
   stream->ack.early = UDX_ACK_EARLY;
+  stream->unproven.wake_at = UDX_NEVER;
   stream->congestion = &udx__congestion_bbr;
   udx__list_init(&stream->ready);
   udx__list_init(&stream->owing);
@@ -370,6 +371,7 @@ udx__stream_deadline (const udx_stream_t *stream) {
   at = udx__min_u64(at, stream->pacing.at);
   at = udx__min_u64(at, stream->flow.probe_at);
   at = udx__min_u64(at, stream->flow.keepalive_at);
+  at = udx__min_u64(at, stream->unproven.wake_at);
   return udx__min_u64(at, stream->flow.reopen_at);
 }
 
@@ -382,6 +384,7 @@ udx__stream_timeout (udx_stream_t *stream, uint64_t now) {
     UDX_TRACE(stream->udx, timer(stream, UDX_TRACE_PACING, UDX_TRACE_EXPIRED, now));
     udx__mark_ready(stream);
   }
+  udx__unproven_timeout(stream, now);
   udx__flow_timeout(stream, now);
   if (!udx__recovery_timeout(stream, now)) return;
   udx__timer_at_most(stream, udx__stream_deadline(stream));

@@ -476,6 +476,7 @@ driver_transmit (udx_t *udx, udx_socket_t *socket, const udx_datagram_t *datagra
   node->transmit_calls++;
   for (unsigned int i = 0; i < count; i++) {
     const udx_datagram_t *out = &datagrams[i];
+    if (out->to->sa_family != s->family) abort(); /* kernels refuse that */
     sim_datagram_t *datagram = datagram_new(out->length);
     size_t at = 0;
     for (uint32_t b = 0; b < out->bufs_len; b++) {
