@@ -55,7 +55,7 @@ udx_stream_change_remote (udx_stream_t *stream, udx_socket_t *socket, uint32_t r
     *last = path;
   }
   /* a probe of this turn refers to addresses that change now */
-  udx__transmit_flush_batch(udx);
+  udx__batch_flush(udx);
   if (socket->family != stream->socket->family) {
     for (udx_path_t *path = stream->paths; path != NULL; path = path->next) {
       path_refit(path, socket->family, &remote, remote_id);
