@@ -13,9 +13,28 @@ package enum RPCLimits {
   /// Below so many successes a cached query falls back to the routing table.
   package static let minimumCachedSuccesses = 5
 
+  /// Own choice (C 6), milliseconds: how long a query with a full closest set waits for a nearer node at least; at most
+  /// it is ``requestTimeout``.
+  package static let minimumVisitPatience: UInt64 = 600
+  /// Own choice (C 6), milliseconds: how long a query with some answers, but not a full closest set, waits for a node at
+  /// least (three transmissions with the smallest timeouts). Without any answer it waits to the end.
+  package static let silentVisitPatience: UInt64 = 2000
+
   // Requests
   /// Milliseconds to wait for an answer to one transmission.
   package static let requestTimeout: UInt64 = 1000
+  /// Own choice (C 3): bounds in milliseconds of the measured time to wait for an answer. The lower ones are those of the
+  /// reference's adaptive timeout, the one for paths without measurements doubled.
+  package static let minimumTimeout: UInt64 = 300
+  package static let minimumUnknownTimeout: UInt64 = 500
+  package static let maximumTimeout: UInt64 = 4000
+  /// Own bound: paths whose round-trip time is remembered (about 100 bytes each), and for how long (milliseconds).
+  package static let trackedPaths = 4096
+  package static let pathMemory: UInt64 = 600_000
+  /// Own bound: nodes remembered as silent, and for how long (milliseconds): the minutes until their last traces have
+  /// left the tables of others.
+  package static let silentPaths = 128
+  package static let silentMemory: UInt64 = 300_000
   /// Retransmissions of a plain request and of a query visit.
   package static let requestRetries = 3
   package static let queryRetries = 5

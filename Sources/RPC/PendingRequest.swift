@@ -27,8 +27,10 @@ package final class PendingRequest {
   var transmissions = 0
   /// Microseconds.
   var firstSentAt: UInt64 = 0
+  /// Milliseconds that the answer to the first transmission may take.
+  var firstTimeout: UInt64 = 0
   var timer: (any ScheduledAction)?
-  /// Called once, when the first transmission has not been answered in time.
+  /// Called once, when the first transmission has not been answered in time, at the latest after a second.
   var onSlow: (() -> Void)?
   private var completion: ((Result<Response, RPCError>) -> Void)?
   private weak var node: RPCNode?
@@ -49,6 +51,10 @@ package final class PendingRequest {
   }
 
   package var isSettled: Bool { state == .settled }
+
+  /// The time to the answer is that of the path: the asked node answers by itself and at once. Not so for requests that
+  /// it may relay, and for pings with a delay.
+  var measuresPath: Bool { options.timeout == nil && (isInternal || options.isVisit) }
 
   /// Gives up; the completion gets `error` unless the request has settled already.
   package func cancel(_ error: RPCError = .requestDestroyed) {

@@ -4,7 +4,8 @@ import Environment
 /// An iterative look-up of the nodes nearest to a target (dht-rpc.md section 20).
 ///
 /// Lazy: nothing is sent before `start`. Visits the nearest unvisited candidate first. Ends when the nearest 20 nodes
-/// that answer have answered and nobody nearer is known, then commits to them if asked to.
+/// that answer have answered and nobody nearer is known, then commits to them if asked to. Nodes that stay silent hold
+/// it up for a bounded time only (`QueryPatience.swift`).
 package final class Query {
   package let target: Bytes32
   /// Successful replies in the order of arrival, those of nodes without an id included.
@@ -33,9 +34,10 @@ package final class Query {
   }
 
   /// A request in flight to a node.
-  private final class Visit {
+  final class Visit {
     let candidate: QueryFrontier.Candidate
     var isSlow = false
+    weak var request: PendingRequest?
 
     init(_ candidate: QueryFrontier.Candidate) { self.candidate = candidate }
   }
@@ -44,16 +46,18 @@ package final class Query {
   let serial: UInt64
   private let message: RequestMessage
   private let options: QueryOptions
-  private weak var node: RPCNode?
+  private(set) weak var node: RPCNode?
   private let environment: any Environment
-  private let session: RequestSession
+  let session: RequestSession
   private let ownsSession: Bool
 
   private var state = State.idle
   private var isPaused = false
   private var isInStart = false
-  private var frontier = QueryFrontier()
-  private var visits: [ObjectIdentifier: Visit] = [:]
+  var frontier = QueryFrontier()
+  private(set) var visits: [ObjectIdentifier: Visit] = [:]
+  /// Ends the wait for silent nodes.
+  private var patienceTimer: (any ScheduledAction)?
   private var slowCount = 0
   /// Distances of `closestReplies`.
   private var closestDistances: [Bytes32] = []
@@ -140,7 +144,7 @@ package final class Query {
 
   // MARK: Candidates
 
-  private func isCloser(_ distance: Bytes32) -> Bool {
+  func isCloser(_ distance: Bytes32) -> Bool {
     guard closestDistances.count >= RPCLimits.k, let last = closestDistances.last else { return true }
     return distance < last
   }
@@ -177,7 +181,7 @@ package final class Query {
     }
     // After the first burst from a cache, a slow start until that much has come back.
     if !isFromTable, successes + errors == 0 { isSlowedDown = true }
-    guard frontier.isEmpty, !isWaitingForUseful else { return }
+    guard frontier.isEmpty, !isWaiting() else { return }
     if !isFromTable, !options.onlySeeds, successes < RPCLimits.minimumCachedSuccesses {
       state = .opening
       open()
@@ -186,11 +190,20 @@ package final class Query {
     exhausted()
   }
 
-  /// Whether an answer under way can still change the result.
-  private var isWaitingForUseful: Bool {
-    guard inFlight > 0 else { return false }
-    guard closestReplies.count >= RPCLimits.k else { return true }
-    return visits.values.contains { !$0.isSlow && isCloser($0.candidate.distance) }
+  /// Whether an answer under way is still worth waiting for; comes back when that ends without an event.
+  private func isWaiting() -> Bool {
+    patienceTimer?.cancel()
+    patienceTimer = nil
+    switch remainingPatience(now: environment.now) {
+    case .over: return false
+    case .untilAnswered: return true
+    case .milliseconds(let time):
+      patienceTimer = environment.schedule(after: time) { [weak self] in
+        self?.patienceTimer = nil
+        self?.advance()
+      }
+      return true
+    }
   }
 
   private func visit(_ candidate: QueryFrontier.Candidate, _ node: RPCNode) {
@@ -202,6 +215,7 @@ package final class Query {
       retries: options.isForced ? 0 : options.retries, session: session)
     requestOptions.isForced = options.isForced
     requestOptions.destinationID = candidate.id
+    requestOptions.isVisit = true
     let request = node.request(message, to: candidate.endpoint, options: requestOptions) { [weak self] result in
       guard let self, visits.removeValue(forKey: key) != nil else { return }
       inFlight -= 1
@@ -211,6 +225,7 @@ package final class Query {
       case .failure(let error): failed(error, candidate)
       }
     }
+    visit.request = request
     request.onSlow = { [weak self] in
       guard let self, visits[key] != nil else { return }
       visit.isSlow = true
@@ -239,6 +254,7 @@ package final class Query {
       finish(.failure(error))
       return
     case .requestTimeout:
+      node?.roundTripTimes.markSilent(candidate.endpoint, now: environment.nowMilliseconds)
       for referrer in frontier.markDown(candidate.endpoint) {
         node?.sendDownHint(about: candidate.endpoint, to: referrer, session: session)
       }
@@ -264,6 +280,7 @@ package final class Query {
   // MARK: Commit
 
   private func exhausted() {
+    suspectSilentNodes()
     guard options.commit != nil || options.commitsWithToken else {
       finish(.success(()))
       return
@@ -329,6 +346,8 @@ package final class Query {
     guard state != .finished else { return }
     state = .finished
     isFinished = true
+    patienceTimer?.cancel()
+    patienceTimer = nil
     frontier.removePending()
     if let node {
       node.queries[ObjectIdentifier(self)] = nil

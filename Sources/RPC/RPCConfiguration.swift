@@ -50,6 +50,8 @@ package struct RPCConfiguration {
   package var downHintsRateLimit = RPCLimits.downHintsPerTick
   /// Milliseconds; 0 means the default.
   package var maxPingDelay = RPCLimits.maxPingDelay
+  /// Waits for answers as long as the path needs instead of always 1 s, and no longer than useful in queries (C 3, C 6).
+  package var adaptiveTimeout = true
   /// Primes the NAT sampler (bootstrappers know their address).
   package var natSample: Endpoint?
 

@@ -72,6 +72,7 @@ package final class RPCNode {
   var window: CongestionWindow
   var windowSlot: UInt64
   var drainTimer: (any ScheduledAction)?
+  var roundTripTimes = RoundTripTimes()
 
   // Queries
   /// Those that run.

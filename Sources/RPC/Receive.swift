@@ -66,7 +66,13 @@ extension RPCNode {
     if request.isInternal { count(request.command) { $0.rx += 1 } }
     let sender = identify(response.id, source)
     // A single transmission gives an exact time; with several it is not known which one was answered.
-    let roundTripTime = (environment.now - request.firstSentAt) / 1000
+    let elapsed = environment.now - request.firstSentAt
+    let roundTripTime = elapsed / 1000
+    roundTripTimes.heard(source)
+    // With two transmissions the time is at worst too long, which errs towards patience; with more it says too little.
+    if request.measuresPath, request.transmissions <= 2 {
+      roundTripTimes.add(elapsed, of: request.destination, now: environment.nowMilliseconds)
+    }
     learn(sender, to: response.to, isExternal: isExternal(socket))
     let closerNodes = AddressRules.closerNodes(
       response.closerNodes ?? [], from: source.host, own: sampler.host)

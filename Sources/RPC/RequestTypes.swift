@@ -32,8 +32,11 @@ package struct RequestOptions {
   package var socket: (any DatagramSocket)?
   /// IP time to live; 0 is the default of 64.
   package var ttl: UInt8 = 0
-  /// Milliseconds per transmission; `nil` is 1000.
+  /// Milliseconds per transmission; `nil` is 1000, or what the path needs for requests that the asked node answers by
+  /// itself.
   package var timeout: UInt64?
+  /// A visit of a query: answered by the asked node itself, so that its round-trip time is that of the path.
+  var isVisit = false
   /// Takes an answer with the right transaction id from any address (relayed requests, dht-rpc.md section 5.3).
   package var acceptsAnswerFromAnyAddress = false
   /// Bypasses the congestion window.

@@ -134,24 +134,58 @@ extension RPCNode {
     let now = environment.now
     request.state = .sent
     request.transmissions += 1
-    if request.transmissions == 1 { request.firstSentAt = now } else { statistics.retries += 1 }
+    if request.transmissions == 1 {
+      request.firstSentAt = now
+      request.firstTimeout = firstTimeout(of: request)
+    } else {
+      statistics.retries += 1
+    }
     window.sent()
     socket.send(request.bytes, to: request.destination, ttl: request.options.ttl)
-    let timeout = request.options.timeout ?? RPCLimits.requestTimeout
-    request.timer = environment.schedule(after: timeout) { [weak self, weak request] in
-      guard let self, let request else { return }
-      timerFired(request)
+    arm(request, after: timeout(of: request))
+  }
+
+  private func firstTimeout(of request: PendingRequest) -> UInt64 {
+    guard configuration.adaptiveTimeout, request.measuresPath else {
+      return request.options.timeout ?? RPCLimits.requestTimeout
+    }
+    return roundTripTimes.timeout(for: request.destination, now: environment.nowMilliseconds)
+  }
+
+  /// Milliseconds to wait for an answer to the latest transmission: the first timeout, doubled each time up to a second.
+  /// The last transmission gets at least a second, and whatever is left of the time that the fixed timeout gives to a
+  /// request as a whole: what is known of a path makes us ask again sooner, not give up sooner.
+  private func timeout(of request: PendingRequest) -> UInt64 {
+    let first = request.firstTimeout
+    if request.options.timeout != nil { return first }
+    let doublings = UInt64(min(request.transmissions - 1, 8))
+    let timeout = max(first, min(first << doublings, RPCLimits.requestTimeout))
+    guard request.transmissions > request.options.retries else { return timeout }
+    let whole = UInt64(max(request.options.retries, 0) + 1) * RPCLimits.requestTimeout
+    let elapsed = (environment.now - request.firstSentAt) / 1000
+    return max(timeout, RPCLimits.requestTimeout, whole > elapsed ? whole - elapsed : 0)
+  }
+
+  /// The request turns slow after a second at the latest, however long its path may take.
+  private func arm(_ request: PendingRequest, after timeout: UInt64) {
+    let untilSlow = request.onSlow == nil ? timeout : min(timeout, slowAfter(request))
+    request.timer = environment.schedule(after: untilSlow) { [weak self, weak request] in
+      guard let self, let request, !request.isSettled else { return }
+      request.timer = nil
+      if let onSlow = request.onSlow {
+        request.onSlow = nil
+        onSlow()
+        if request.isSettled { return }
+      }
+      if untilSlow < timeout { arm(request, after: timeout - untilSlow) } else { timerFired(request) }
     }
   }
 
+  private func slowAfter(_ request: PendingRequest) -> UInt64 {
+    request.options.timeout ?? min(request.firstTimeout, RPCLimits.requestTimeout)
+  }
+
   private func timerFired(_ request: PendingRequest) {
-    guard !request.isSettled else { return }
-    request.timer = nil
-    if let onSlow = request.onSlow {
-      request.onSlow = nil
-      onSlow()
-      if request.isSettled { return }
-    }
     if request.transmissions > request.options.retries {
       statistics.timeouts += 1
       fail(request, .requestTimeout)

@@ -1,0 +1,89 @@
+import CompactEncoding
+
+/// Smoothed round-trip time and its variation (RFC 6298 section 2), in microseconds.
+struct RoundTripEstimate {
+  let smoothed: UInt64
+  let variation: UInt64
+
+  /// A first measurement, or a further one with gains of 1/8 and 1/4.
+  init(_ before: RoundTripEstimate? = nil, adding sample: UInt64) {
+    guard let before else {
+      smoothed = sample
+      variation = sample / 2
+      return
+    }
+    let error = sample > before.smoothed ? sample - before.smoothed : before.smoothed - sample
+    variation = (3 * before.variation + error) / 4
+    smoothed = (7 * before.smoothed + sample) / 8
+  }
+
+  /// `SRTT + 4 RTTVAR`, rounded up to milliseconds.
+  var timeout: UInt64 { (smoothed + 4 * variation + 999) / 1000 }
+}
+
+/// How long answers take: per path, and over all paths for nodes that have not been asked yet (dht-rpc.md section 11.4
+/// and C 3).
+///
+/// Bounded by two generations, the older one is dropped when the newer one is full. No jitter: equal events give equal
+/// timeouts.
+struct RoundTripTimes {
+  private struct Path {
+    var estimate: RoundTripEstimate
+    /// Milliseconds.
+    var updated: UInt64
+  }
+
+  /// Nodes that a query has ended without, latest last; few, and only for a while.
+  private var silent: [(endpoint: Endpoint, since: UInt64)] = []
+  private var recent: [Endpoint: Path] = [:]
+  private var older: [Endpoint: Path] = [:]
+  private var overall: RoundTripEstimate?
+
+  var trackedCount: Int { recent.count + older.count }
+
+  /// A measurement, in microseconds; `now` in milliseconds. Longer ones than any timeout count as that: a node that
+  /// stalls its answers must not make us wait for minutes.
+  mutating func add(_ microseconds: UInt64, of endpoint: Endpoint, now: UInt64) {
+    let sample = min(microseconds, RPCLimits.maximumTimeout * 1000)
+    overall = RoundTripEstimate(overall, adding: sample)
+    let estimate = RoundTripEstimate(known(endpoint, now: now)?.estimate, adding: sample)
+    if recent[endpoint] == nil, recent.count >= RPCLimits.trackedPaths / 2 {
+      older = recent
+      recent = [:]
+    }
+    recent[endpoint] = Path(estimate: estimate, updated: now)
+  }
+
+  // MARK: Silence
+
+  /// Nobody has answered there for several transmissions; `now` in milliseconds.
+  mutating func markSilent(_ endpoint: Endpoint, now: UInt64) {
+    heard(endpoint)
+    if silent.count >= RPCLimits.silentPaths { silent.removeFirst() }
+    silent.append((endpoint, now))
+  }
+
+  mutating func heard(_ endpoint: Endpoint) { silent.removeAll { $0.endpoint == endpoint } }
+
+  /// Whether the node was silent lately and has not been heard since.
+  func isSilent(_ endpoint: Endpoint, now: UInt64) -> Bool {
+    silent.contains { $0.endpoint == endpoint && now &- $0.since <= RPCLimits.silentMemory }
+  }
+
+  private func known(_ endpoint: Endpoint, now: UInt64) -> Path? {
+    guard let path = recent[endpoint] ?? older[endpoint], now &- path.updated <= RPCLimits.pathMemory else {
+      return nil
+    }
+    return path
+  }
+
+  /// Milliseconds to wait for the answer to a first transmission. Of a path that is not known: what all the others
+  /// suggest, never more than the fixed second and never less than half of it; without any measurement the second.
+  func timeout(for endpoint: Endpoint, now: UInt64) -> UInt64 {
+    if let path = known(endpoint, now: now) {
+      return min(max(path.estimate.timeout, RPCLimits.minimumTimeout), RPCLimits.maximumTimeout)
+    }
+    guard let overall else { return RPCLimits.requestTimeout }
+    return min(max(overall.timeout, RPCLimits.minimumUnknownTimeout), RPCLimits.requestTimeout)
+  }
+}
