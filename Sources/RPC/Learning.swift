@@ -56,43 +56,62 @@ extension RPCNode {
   func insert(_ node: RoutingNode) -> Bool {
     if let filter = configuration.filterNode, !filter(node.endpoint) { return false }
     guard !table.contains(node.id) else { return false }
-    guard table.insert(node) else {
-      makeRoom(for: node)
+    if let obstacle = table.obstacle(for: node) {
+      if obstacle == .bucketFull {
+        replacements.add(node, bucket: table.bucketIndex(of: node.id))
+      } else {
+        statistics.drops.crowdedSubnets += 1
+      }
+      makeRoom(for: node, obstacle)
       return false
     }
+    _ = table.insert(node)
+    replacements.remove(node, bucket: table.bucketIndex(of: node.id))
     recency.append(node)
     onNodeAdded?(node.address)
     return true
   }
 
-  func remove(_ node: RoutingNode) {
+  /// The latest of the nodes that found the bucket full takes the place, unless the caller has somebody else for it.
+  func remove(_ node: RoutingNode, promotesReplacement: Bool = true) {
     guard table.node(node.id) === node else { return }
     table.remove(node.id)
     recency.remove(node)
     onNodeRemoved?(node.address)
+    guard promotesReplacement, !isDestroyed, !isSuspended,
+      let next = replacements.take(
+        bucket: table.bucketIndex(of: node.id),
+        where: { table.obstacle(for: $0) == nil && configuration.filterNode?($0.endpoint) != false })
+    else { return }
+    let isStale = tick - next.seen >= RPCLimits.recentNodeTicks
+    if insert(next), isStale, downChecks < RPCLimits.maximumDownChecks { checkLiveness(of: next) }
   }
 
   /// Moves all nodes that fit into a table around `id`.
   func recentre(on id: Bytes32) {
     var dropped: [RoutingNode] = []
-    var next = RoutingTable(id: id)
+    var next = RoutingTable(id: id, isDiverse: configuration.limitsSubnets)
     var node = recency.oldest
     while let current = node {
       node = current.later
       if current.id == id || !next.insert(current) { dropped.append(current) }
     }
     table = next
+    replacements.removeAll()
     for node in dropped {
       recency.remove(node)
       onNodeRemoved?(node.address)
     }
   }
 
-  /// A full bucket keeps what answers (section 12.4).
-  private func makeRoom(for newcomer: RoutingNode) {
-    guard isBootstrapped, repings < RPCLimits.maximumRepings else { return }
+  /// A full bucket keeps what answers (section 12.4). A bucket with enough nodes of the newcomer's subnet may exchange one
+  /// of these in the same way; the table as a whole never does.
+  private func makeRoom(for newcomer: RoutingNode, _ obstacle: RoutingTable.Obstacle) {
+    guard isBootstrapped, repings < RPCLimits.maximumRepings, obstacle != .subnetCrowdsTable else { return }
+    let subnet = SubnetQuota.subnet(of: newcomer.endpoint.host)
     var candidate: RoutingNode?
     for node in table.bucket(for: newcomer.id) where node.pinged < tick {
+      if obstacle == .subnetCrowdsBucket, SubnetQuota.subnet(of: node.endpoint.host) != subnet { continue }
       guard let best = candidate else {
         candidate = node
         continue
@@ -108,7 +127,7 @@ extension RPCNode {
       guard let self else { return }
       repings -= 1
       guard isAlive == false else { return }
-      remove(candidate)
+      remove(candidate, promotesReplacement: false)
       newcomer.added = tick
       _ = insert(newcomer)
     }

@@ -98,6 +98,17 @@ package enum RPCLimits {
   /// Milliseconds between looks at the interface list.
   package static let interfacePoll: UInt64 = 5000
 
+  // Own bounds against eclipse attacks (C 10): nodes of one IP address and of one /24, local ones not counted
+  package static let bucketNodesPerHost = 2
+  package static let bucketNodesPerSubnet = 5
+  package static let tableNodesPerHost = 5
+  package static let tableNodesPerSubnet = 10
+  /// Candidates of one query: one reply may be all of one host.
+  package static let queryCandidatesPerHost = 20
+  package static let queryCandidatesPerSubnet = 40
+  /// Nodes that wait for a place in a full bucket.
+  package static let replacementsPerBucket = 8
+
   // Own bounds against abuse
   /// Candidates that one query may know (visited ones included); 50 times the closest set.
   package static let maximumQueryCandidates = 1000

@@ -12,8 +12,8 @@ package final class Query {
   package var onReply: ((Response) -> Void)?
   /// Exactly once, last, never inside `start`.
   package var onFinished: ((Result<Void, RPCError>) -> Void)?
-  /// Up to 20 successful replies of nodes with an id, nearest first.
-  package private(set) var closestReplies: [Response] = []
+  /// Up to 20 successful replies of nodes with an id, nearest first, not too many of one subnet while there are others.
+  package var closestReplies: [Response] { closest.replies }
   package var closestNodes: [Endpoint] { closestReplies.map(\.from.endpoint) }
   package private(set) var successes = 0
   package private(set) var errors = 0
@@ -59,8 +59,8 @@ package final class Query {
   /// Ends the wait for silent nodes.
   private var patienceTimer: (any ScheduledAction)?
   private var slowCount = 0
-  /// Distances of `closestReplies`.
-  private var closestDistances: [Bytes32] = []
+  private(set) var closest: ClosestSet
+  private var candidateQuota = SubnetQuota(.ofQuery)
   private var isFromTable = false
   private var isSlowedDown = false
   private var commitsLeft = 0
@@ -76,6 +76,7 @@ package final class Query {
     environment = node.environment
     session = options.session ?? RequestSession()
     ownsSession = options.session == nil
+    closest = ClosestSet(isDiverse: node.configuration.limitsSubnets)
     concurrency = options.concurrency ?? node.configuration.concurrency
     if options.isBackground { concurrency = node.backgroundConcurrency }
     for seed in options.seeds { add(seed, referrer: nil) }
@@ -144,11 +145,6 @@ package final class Query {
 
   // MARK: Candidates
 
-  func isCloser(_ distance: Bytes32) -> Bool {
-    guard closestDistances.count >= RPCLimits.k, let last = closestDistances.last else { return true }
-    return distance < last
-  }
-
   private func add(_ endpoint: Endpoint, referrer: Endpoint?) {
     switch frontier.fates[endpoint] {
     case .done: return
@@ -160,7 +156,13 @@ package final class Query {
       guard frontier.knownCount < RPCLimits.maximumQueryCandidates, AddressRules.isUsable(endpoint) else { return }
       let id = NodeAddress.id(of: endpoint)
       let distance = target.distance(to: id)
-      guard isCloser(distance), id != node?.tableID, node?.configuration.filterNode?(endpoint) != false else { return }
+      guard closest.isCloser(distance), id != node?.tableID, node?.configuration.filterNode?(endpoint) != false else {
+        return
+      }
+      // Only what others name is bounded: seeds are the caller's word or out of the table.
+      guard let node, referrer == nil || !node.configuration.limitsSubnets || candidateQuota.hasRoom(for: endpoint.host)
+      else { return }
+      candidateQuota.add(endpoint.host)
       frontier.insert(.init(distance: distance, id: id, endpoint: endpoint), referrer: referrer)
     }
   }
@@ -172,7 +174,7 @@ package final class Query {
     if successes + errors >= concurrency { isSlowedDown = false }
     let limit = isSlowedDown ? min(RPCLimits.slowdownConcurrency, concurrency) : concurrency
     while inFlight < limit + slowCount, let candidate = frontier.popNearest() {
-      guard isCloser(candidate.distance) else {
+      guard closest.isCloser(candidate.distance) else {
         // The frontier is sorted: nobody behind is nearer.
         frontier.removePending()
         break
@@ -239,7 +241,7 @@ package final class Query {
     guard state == .running || state == .opening else { return }
     let isSuccess = response.error == RPCErrorCode.ok
     if isSuccess { successes += 1 } else { errors += 1 }
-    if isSuccess, let id = response.from.id { insertClosest(response, distance: target.distance(to: id)) }
+    if isSuccess, let id = response.from.id { closest.insert(response, distance: target.distance(to: id)) }
     if !options.onlySeeds {
       for endpoint in response.closerNodes { add(endpoint, referrer: response.from.endpoint) }
     }
@@ -262,19 +264,6 @@ package final class Query {
     }
     errors += 1
     advance()
-  }
-
-  private func insertClosest(_ response: Response, distance: Bytes32) {
-    guard isCloser(distance) else { return }
-    var position = closestDistances.count
-    while position > 0, closestDistances[position - 1] >= distance { position -= 1 }
-    if position < closestDistances.count, closestDistances[position] == distance { return }
-    closestDistances.insert(distance, at: position)
-    closestReplies.insert(response, at: position)
-    if closestReplies.count > RPCLimits.k {
-      closestDistances.removeLast()
-      closestReplies.removeLast()
-    }
   }
 
   // MARK: Commit

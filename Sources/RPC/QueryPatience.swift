@@ -15,11 +15,11 @@ extension Query {
   /// `now` in microseconds.
   func remainingPatience(now: UInt64) -> Patience {
     guard inFlight > 0 else { return .over }
-    let isFull = closestReplies.count >= RPCLimits.k
+    let isFull = closest.isFull
     // Without any answer there is nothing to end with; and the fixed timeouts know no end but the last one.
     if !isFull, successes == 0 || node?.configuration.adaptiveTimeout != true { return .untilAnswered }
     var remaining: UInt64 = 0
-    for visit in visits.values where !isFull || isCloser(visit.candidate.distance) {
+    for visit in visits.values where !isFull || closest.isCloser(visit.candidate.distance) {
       guard let request = visit.request, request.transmissions > 0 else {
         // Waits for the congestion window: look again when that has moved on.
         remaining = max(remaining, RPCLimits.drainInterval)

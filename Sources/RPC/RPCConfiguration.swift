@@ -52,6 +52,8 @@ package struct RPCConfiguration {
   package var maxPingDelay = RPCLimits.maxPingDelay
   /// Waits for answers as long as the path needs instead of always 1 s, and no longer than useful in queries (C 3, C 6).
   package var adaptiveTimeout = true
+  /// Bounds the nodes of one IP address and of one /24 in buckets, table and closest sets (C 10).
+  package var limitsSubnets = true
   /// Primes the NAT sampler (bootstrappers know their address).
   package var natSample: Endpoint?
 

@@ -85,6 +85,7 @@ package final class RPCNode {
   package internal(set) var isEphemeral = true
   var table: RoutingTable
   var recency = RecencyList()
+  var replacements = ReplacementCache()
   var sampler = NATSampler()
   var earlySamples: Set<Endpoint> = []
   var downChecks = 0
@@ -125,7 +126,7 @@ package final class RPCNode {
     windowSlot = environment.nowMilliseconds / RPCLimits.drainInterval
     downHintsLeft = configuration.downHintsRateLimit
     isFirewalled = configuration.firewalled
-    table = RoutingTable(id: environment.random32())
+    table = RoutingTable(id: environment.random32(), isDiverse: configuration.limitsSubnets)
     tick = 100 - UInt64(environment.random(below: 50))
     refreshTicks = RPCLimits.refreshTicks - Int(environment.random(below: 30))
     if let sample = configuration.natSample { sampler.add(sample) }

@@ -30,18 +30,29 @@ final class RoutingNode {
   var address: NodeAddress { NodeAddress(id: id, endpoint: endpoint) }
 }
 
-/// 256 buckets of at most 20 nodes, one per number of leading bits shared with our own id; no splitting, no
-/// replacement cache (dht-rpc.md section 12.2).
+/// 256 buckets of at most 20 nodes, one per number of leading bits shared with our own id; no splitting
+/// (dht-rpc.md section 12.2).
 struct RoutingTable {
   let id: Bytes32
   let bucketSize: Int
+  /// Bounds the nodes per IP address and /24, in each bucket and in all.
+  let isDiverse: Bool
   private(set) var count = 0
+  private var quota = SubnetQuota(.ofTable)
   /// Inside a bucket ascending by id.
   private var buckets: [[RoutingNode]]
 
-  init(id: Bytes32, bucketSize: Int = RPCLimits.k) {
+  /// Why a node does not get in.
+  enum Obstacle {
+    case bucketFull
+    case subnetCrowdsBucket
+    case subnetCrowdsTable
+  }
+
+  init(id: Bytes32, bucketSize: Int = RPCLimits.k, isDiverse: Bool = true) {
     self.id = id
     self.bucketSize = bucketSize
+    self.isDiverse = isDiverse
     buckets = Array(repeating: [], count: RPCLimits.bucketCount)
   }
 
@@ -62,7 +73,20 @@ struct RoutingTable {
 
   func bucket(at index: Int) -> [RoutingNode] { buckets.indices.contains(index) ? buckets[index] : [] }
 
-  /// Replaces a record with the same id. `false` when the bucket is full.
+  /// What keeps a node out that is not in the table.
+  func obstacle(for node: RoutingNode) -> Obstacle? {
+    let bucket = buckets[bucketIndex(of: node.id)]
+    let host = node.endpoint.host
+    if isDiverse, !AddressRules.isLocal(host) {
+      var quota = SubnetQuota(.ofBucket)
+      for other in bucket { quota.add(other.endpoint.host) }
+      if !quota.hasRoom(for: host) { return .subnetCrowdsBucket }
+      if !self.quota.hasRoom(for: host) { return .subnetCrowdsTable }
+    }
+    return bucket.count < bucketSize ? nil : .bucketFull
+  }
+
+  /// Replaces a record with the same id. `false` when an ``Obstacle`` is in the way.
   mutating func insert(_ node: RoutingNode) -> Bool {
     let index = bucketIndex(of: node.id)
     let position = RoutingTable.position(of: node.id, in: buckets[index])
@@ -70,8 +94,9 @@ struct RoutingTable {
       buckets[index][position] = node
       return true
     }
-    guard buckets[index].count < bucketSize else { return false }
+    guard obstacle(for: node) == nil else { return false }
     buckets[index].insert(node, at: position)
+    quota.add(node.endpoint.host)
     count += 1
     return true
   }
@@ -82,6 +107,7 @@ struct RoutingTable {
     let position = RoutingTable.position(of: id, in: buckets[index])
     guard position < buckets[index].count, buckets[index][position].id == id else { return nil }
     count -= 1
+    quota.remove(buckets[index][position].endpoint.host)
     return buckets[index].remove(at: position)
   }
 

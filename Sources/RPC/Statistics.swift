@@ -23,6 +23,8 @@ package struct RPCStatistics: Hashable, Sendable {
     package var invalidCommand: UInt64 = 0
     /// Replies and relays that do not fit into a datagram.
     package var oversizedReplies: UInt64 = 0
+    /// Nodes kept out of the table because it has enough of their IP address or /24.
+    package var crowdedSubnets: UInt64 = 0
     /// Delayed pings beyond the bound on waiting answers.
     package var delayedPings: UInt64 = 0
   }

@@ -145,7 +145,7 @@ final class AbuseTests: RPCTestCase {
         var reply = ResponseDatagram(tid: incoming.tid, to: source)
         reply.closerNodes = (0..<20).map { _ in
           counter += 1
-          return Endpoint(host: IPv4Address(value: 9 << 24 | counter), port: 9)
+          return Endpoint(host: IPv4Address(value: 9 << 24 | counter << 8 | 9), port: 9)
         }
         peer.send(reply, to: source)
       }
@@ -269,7 +269,7 @@ final class AbuseTests: RPCTestCase {
 
   func testOversizedRepliesShrinkOrAreDropped() throws {
     let node = try makeBootstrapper(network)
-    for index in 1...20 { node.addNode(Endpoint(host: IPv4Address(9, 9, 9, UInt8(index)), port: 1)) }
+    for index in 1...20 { node.addNode(Endpoint(host: IPv4Address(9, 9, UInt8(index), 9), port: 1)) }
     let own = try endpoint(of: node)
     let peer = try RawPeer(network)
     var size = 1900

@@ -322,7 +322,7 @@ final class PersistenceTests: RPCTestCase {
     var index: UInt16 = 0
     while far.count < 25 {
       index += 1
-      let endpoint = Endpoint(host: IPv4Address(9, 9, UInt8(index >> 8), UInt8(index & 255)), port: 9)
+      let endpoint = Endpoint(host: IPv4Address(9, UInt8(index >> 8), UInt8(index & 255), 9), port: 9)
       if NodeAddress.id(of: endpoint).leadingZeroBitCount == 0 { far.append(endpoint) }
     }
     for endpoint in far.prefix(18) { node.addNode(endpoint) }

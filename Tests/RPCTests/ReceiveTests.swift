@@ -169,7 +169,7 @@ final class ReceiveTests: RPCTestCase {
     XCTAssertEqual(ask(internalRequest(2)).count, 0)
     XCTAssertNil(ask(internalRequest(2, target: Bytes32())).first?.closerNodes, "an empty table clears the flag")
     for index in 1...30 {
-      node.addNode(Endpoint(host: IPv4Address(9, 9, 9, UInt8(index)), port: 1000))
+      node.addNode(Endpoint(host: IPv4Address(9, 9, UInt8(index), 9), port: 1000))
     }
     let reply = ask(internalRequest(2, target: Bytes32())).first
     XCTAssertEqual(reply?.closerNodes?.count, 20)

@@ -28,7 +28,7 @@ final class RoutingTests: RPCTestCase {
     var index: UInt32 = 0
     while result.count < count {
       index += 1
-      let endpoint = Endpoint(host: IPv4Address(value: 9 << 24 | index), port: 9)
+      let endpoint = Endpoint(host: IPv4Address(value: 9 << 24 | index << 8 | 9), port: 9)
       if NodeAddress.id(of: endpoint).leadingZeroBitCount == 0 { result.append(endpoint) }
     }
     return result
@@ -188,7 +188,7 @@ final class RoutingTests: RPCTestCase {
       bytes[31] = last
       return Bytes32(bytes) ?? Bytes32()
     }
-    var table = RoutingTable(id: Bytes32())
+    var table = RoutingTable(id: Bytes32(), isDiverse: false)
     let place = Endpoint(host: IPv4Address(1, 1, 1, 1), port: 1)
     let ids = (0..<20).map { id(0x80, UInt8($0)) } + [id(0x40), id(0x20), id(0x21), id(0x01)]
     for id in ids { XCTAssertTrue(table.insert(RoutingNode(id: id, endpoint: place, tick: 0))) }
@@ -197,7 +197,7 @@ final class RoutingTests: RPCTestCase {
     XCTAssertEqual(table.closest(to: id(0), limit: 0).count, 0)
 
     var random = SeededRandom(seed: 85)
-    var other = RoutingTable(id: Bytes32(random.bytes(32)) ?? Bytes32())
+    var other = RoutingTable(id: Bytes32(random.bytes(32)) ?? Bytes32(), isDiverse: false)
     var all: [Bytes32] = []
     for _ in 0..<400 {
       // Ids near our own, so that many buckets are filled.

@@ -154,7 +154,8 @@ final class StateVectorTests: RPCTestCase {
     let all = try cases("routing-table")
     for vector in all {
       var table = RoutingTable(
-        id: try XCTUnwrap(bytes32(vector["selfId"])), bucketSize: try XCTUnwrap(vector["k"] as? Int))
+        id: try XCTUnwrap(bytes32(vector["selfId"])), bucketSize: try XCTUnwrap(vector["k"] as? Int),
+        isDiverse: false)
       XCTAssertEqual(table.id, NodeAddress.id(of: try endpoint(vector["self"])))
       var known: [Endpoint: RoutingNode] = [:]
       for operation in try XCTUnwrap(vector["ops"] as? [[String: Any]]) {

@@ -50,12 +50,12 @@ package final class TestNetwork {
   // Hosts and their sockets refer to each other.
   deinit { for host in hosts.values { host.dismantle() } }
 
-  /// A new host. Without an address: 1.0.0.1, 1.0.0.2, ... (public-looking, every one in its own way distinct).
+  /// A new host. Without an address: 1.0.1.1, 1.0.2.1, ... (public-looking, each in a /24 of its own).
   package func makeHost(_ address: IPv4Address? = nil) -> TestEnvironment {
     var chosen = address
     while chosen == nil {
       nextHost += 1
-      let candidate = IPv4Address(value: 0x0100_0000 + nextHost)
+      let candidate = IPv4Address(value: 0x0100_0001 + nextHost << 8)
       if hosts[candidate] == nil { chosen = candidate }
     }
     let host = TestEnvironment(network: self, address: chosen ?? .loopback, seed: random.next())

@@ -1,0 +1,50 @@
+import CompactEncoding
+
+/// How many nodes of one IP address and of one /24 may share a place (dht-rpc.md part B 2, B 3 and C 10).
+///
+/// Ids follow from addresses, so that an attacker needs many addresses to surround a target or a node: ports are cheap
+/// (65,535 ids each), addresses of one subnet are little dearer. There is no IPv6 in this protocol.
+struct SubnetLimits: Equatable {
+  let perHost: Int
+  let perSubnet: Int
+
+  /// A bucket, and the nodes nearest to a target: at most a quarter of one.
+  static let ofBucket = SubnetLimits(perHost: RPCLimits.bucketNodesPerHost, perSubnet: RPCLimits.bucketNodesPerSubnet)
+  static let ofTable = SubnetLimits(perHost: RPCLimits.tableNodesPerHost, perSubnet: RPCLimits.tableNodesPerSubnet)
+  static let ofQuery = SubnetLimits(
+    perHost: RPCLimits.queryCandidatesPerHost, perSubnet: RPCLimits.queryCandidatesPerSubnet)
+}
+
+/// Counts the nodes of a place by IP address and by /24. Loopback and private addresses are not counted: they cannot
+/// come from outside, and test networks live there.
+struct SubnetQuota {
+  let limits: SubnetLimits
+  private var hosts: [IPv4Address: Int] = [:]
+  private var subnets: [UInt32: Int] = [:]
+
+  init(_ limits: SubnetLimits) { self.limits = limits }
+
+  static func subnet(of host: IPv4Address) -> UInt32 { host.value >> 8 }
+
+  func hasRoom(for host: IPv4Address) -> Bool {
+    AddressRules.isLocal(host)
+      || hosts[host, default: 0] < limits.perHost
+        && subnets[SubnetQuota.subnet(of: host), default: 0] < limits.perSubnet
+  }
+
+  mutating func add(_ host: IPv4Address) {
+    guard !AddressRules.isLocal(host) else { return }
+    hosts[host, default: 0] += 1
+    subnets[SubnetQuota.subnet(of: host), default: 0] += 1
+  }
+
+  mutating func remove(_ host: IPv4Address) {
+    SubnetQuota.decrement(&hosts, host)
+    SubnetQuota.decrement(&subnets, SubnetQuota.subnet(of: host))
+  }
+
+  private static func decrement<Key>(_ counts: inout [Key: Int], _ key: Key) {
+    guard let count = counts[key] else { return }
+    counts[key] = count > 1 ? count - 1 : nil
+  }
+}
