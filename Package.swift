@@ -63,7 +63,8 @@ let package = Package(
     .testTarget(name: "CLITests", dependencies: ["hyperswarm-cli", "CryptoPrimitives"]),
     .testTarget(
       name: "HyperswarmTests", dependencies: ["Hyperswarm", "HyperswarmTesting", "TestSupport", "VectorSupport"]),
-    .testTarget(name: "HyperDHTTests", dependencies: ["HyperDHT", "TestSupport", "VectorSupport"]),
+    .testTarget(
+      name: "HyperDHTTests", dependencies: ["HyperDHT", "HyperswarmTesting", "TestSupport", "VectorSupport"]),
     .testTarget(name: "UDXTests", dependencies: ["UDX", "HyperswarmTesting", "TestSupport"]),
     .testTarget(name: "EventLoopTests", dependencies: ["EventLoop"]),
     .testTarget(

@@ -16,6 +16,7 @@ extension DHTNode: SwarmDHT {
     var connect = ConnectOptions()
     connect.keyPair = options.keyPair
     connect.relayAddresses = options.relayAddresses
+    connect.relayThrough = options.relayThrough.map { .keys([$0]) }
     return self.connect(to: publicKey, options: connect)
   }
 
@@ -75,6 +76,7 @@ package final class DHTSwarmServer: SwarmServer {
     self.node = node
     var serverOptions = ServerOptions()
     serverOptions.handshakeClearWait = options.handshakeClearWait
+    serverOptions.relayThrough = .choose(options.relayThrough)
     serverOptions.firewall = { publicKey, payload, address, verdict in
       options.firewall(SwarmFirewallRequest(publicKey: publicKey, address: address, payload: payload)) {
         verdict($0 ? .accept : .reject)

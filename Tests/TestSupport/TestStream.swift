@@ -195,7 +195,8 @@ package final class TestStream: TransportStream {
 
   package func destroy() {
     guard !isClosed else { return }
-    if isConnected { send(.reset) }
+    // The end of a relay is silent (udx.md section 2.10).
+    if isConnected, relayTarget == nil { send(.reset) }
     close(nil)
   }
 

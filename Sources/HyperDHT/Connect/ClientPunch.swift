@@ -8,6 +8,8 @@ import RPC
 final class ClientPunch {
   var onConnect: ((any DatagramSocket, Endpoint) -> Void)?
   var onFailure: ((DHTError) -> Void)?
+  /// A relay carries the connection, or may soon: then there is time to wait for another try.
+  var isRelayed: () -> Bool = { false }
 
   private unowned let node: DHTNode
   private let target: Bytes32
@@ -26,6 +28,7 @@ final class ClientPunch {
   /// The server's punch socket as a relay saw it.
   private var serverAddress: Endpoint
   private var round: UInt64 = 0
+  private var waits = 0
   private var timer: (any ScheduledAction)?
   private var isOver = false
 
@@ -135,7 +138,7 @@ final class ClientPunch {
   /// One message to the server and its answer, from the punch socket.
   private func exchange(
     _ payload: HolepunchPayload, via relay: Endpoint, to peerAddress: Endpoint, onTimeout: (() -> Void)? = nil,
-    _ body: @escaping (Reply) -> Void
+    onTryLater: (() -> Void)? = nil, _ body: @escaping (Reply) -> Void
   ) {
     guard let request = makeRequest(payload, peerAddress: peerAddress), let socket = puncher.socket else {
       return abort(.holepunchAborted("the socket for hole punching is gone"))
@@ -150,18 +153,20 @@ final class ClientPunch {
       case .failure(let error):
         finish(DHTError(error))
       case .success(let response):
-        receive(response, from: relay, sentToken: payload.token, body)
+        receive(response, from: relay, sentToken: payload.token, onTryLater: onTryLater, body)
       }
     }
   }
 
   private func receive(
-    _ response: Response, from relay: Endpoint, sentToken: Bytes32?, _ body: (Reply) -> Void
+    _ response: Response, from relay: Endpoint, sentToken: Bytes32?, onTryLater: (() -> Void)?,
+    _ body: (Reply) -> Void
   ) {
     guard response.from.endpoint == relay, let value = response.value,
       let message = try? CompactReader.decode(HolepunchMessage.self, from: value), message.mode == .reply
     else { return abort(.badHolepunchReply) }
     guard let payload = sealer.open(message.payload) else { return abort(.holepunchInvalid) }
+    if payload.error == .tryLater, let onTryLater, mayWait { return onTryLater() }
     guard payload.error == .none else { return finish(.remoteAborted(payload.error.rawValue)) }
     var verifiedHost: IPv4Address?
     if let sentToken, let echo = payload.remoteToken, constantTimeEqual(sentToken, echo) {
@@ -229,18 +234,42 @@ final class ClientPunch {
     punchRound(echo: reply.payload.token)
   }
 
-  private func punchRound(echo: Bytes32?) {
+  private var mayWait: Bool { waits < DHTLimits.punchWaits && isRelayed() }
+
+  /// `isDelayed`: the server's own relay passes the message on, because its NAT may have forgotten ours meanwhile.
+  private func punchRound(echo: Bytes32?, isDelayed: Bool = false) {
     puncher.freeze()
     guard !puncher.needsBudget || node.punchBudget.isAvailable else {
-      return abort(.holepunchAborted("another hole is being punched through a difficult NAT, or was just now"))
+      guard mayWait else {
+        return abort(.holepunchAborted("another hole is being punched through a difficult NAT, or was just now"))
+      }
+      if isDelayed { return wait(echo: echo) }
+      // The server learns all about us before we let it wait.
+      let payload = HolepunchPayload(
+        firewall: puncher.firewall, round: nextRound(), addresses: puncher.addresses,
+        token: sealer.token(for: serverAddress.host), remoteToken: echo)
+      return exchange(payload, via: clientRelay, to: serverAddress) { [weak self] _ in self?.wait(echo: echo) }
     }
     let payload = HolepunchPayload(
       firewall: puncher.firewall, round: nextRound(), punching: true, addresses: puncher.addresses,
-      token: sealer.token(for: serverAddress.host), remoteToken: echo)
-    exchange(payload, via: clientRelay, to: serverAddress) { [weak self] reply in
+      token: isDelayed ? nil : sealer.token(for: serverAddress.host), remoteToken: echo)
+    let relay = isDelayed ? serverRelay.relayAddress : clientRelay
+    let peerAddress = isDelayed ? serverRelay.peerAddress : serverAddress
+    let later = { [weak self] in self?.wait(echo: echo) ?? () }
+    exchange(payload, via: relay, to: peerAddress, onTryLater: later) { [weak self] reply in
       guard let self else { return }
       guard puncher.remote.isPunching else { return abort(.remoteNotHolepunching) }
       guard puncher.punch() else { return abort(.remoteNotHolepunchable) }
+    }
+  }
+
+  private func wait(echo: Bytes32?) {
+    guard !isOver else { return }
+    waits += 1
+    let spread = UInt64(node.environment.random(below: UInt32(DHTLimits.punchWaitSpread)))
+    timer = node.environment.schedule(after: DHTLimits.punchWait + spread) { [weak self] in
+      guard let self, !isOver else { return }
+      punchRound(echo: echo, isDelayed: true)
     }
   }
 }

@@ -13,6 +13,13 @@ package struct ConnectOptions {
   package var fastOpen = true
   /// Asked before punching, with both NAT states and address lists; `false` aborts.
   package var holepunch: HolepunchHook?
+  /// A blind relay to go over while, and if, there is no direct path; not asked for the relay itself. The server's own
+  /// choice wins.
+  package var relayThrough: RelayChoice?
+  /// Use the relay that the server names in its answer.
+  package var followsServerRelay = true
+  /// Milliseconds without a write after which the connection with the relay sends an empty frame.
+  package var relayKeepAlive = RelayLimits.keepAlive
   /// Overall time in milliseconds, 0 is none: then the phases bound it (section 6.7).
   package var deadline: UInt64 = 0
 

@@ -15,12 +15,14 @@ final class Connector {
     case searching
     /// Keys exist; paths are being tried.
     case opening
+    /// The stream runs over a relay; direct paths are still being tried.
+    case relayed
     case done
   }
 
   /// Ways to the peer that are being tried after the handshake.
   private enum Path {
-    case passive, local, punch
+    case passive, local, punch, relay
   }
 
   private unowned let node: DHTNode
@@ -45,6 +47,9 @@ final class Connector {
   private var paths: Set<Path> = []
   private var lastError = DHTError.cannotHolepunch("no way to the peer could be tried")
   private var punch: ClientPunch?
+  /// Our choice of relay, if any, and the token for it; the server may have another.
+  private let ticket: RelayTicket?
+  private var relay: RelayPath?
   /// A local address that answers pings without having proven to be the server's.
   private var lastResort: (socket: any DatagramSocket, address: Endpoint)?
   private var timer: (any ScheduledAction)?
@@ -67,6 +72,10 @@ final class Connector {
     self.raw = raw
     target = Target.of(publicKey: publicKey)
     session = node.rpc.makeSession()
+    let environment = node.environment
+    ticket = options.relayThrough?.pick(environment).flatMap { key in
+      key == publicKey ? nil : RelayTicket(publicKey: key, token: environment.random32(), isInitiator: true)
+    }
   }
 
   func start() {
@@ -84,7 +93,12 @@ final class Connector {
   private func listenForEarlyPackets() {
     raw.firewall = { [weak self] socket, source in
       guard let self, source.port != 0 else { return false }
+      // The server may use the relay before we have heard that we are paired.
+      if relay?.isRelay(socket, source) ?? false { return true }
       if state == .opening {
+        attach(socket, source)
+      } else if state == .relayed {
+        guard !paths.isEmpty else { return false }
         attach(socket, source)
       } else if early == nil {
         early = (socket, source)
@@ -131,7 +145,8 @@ final class Connector {
       addresses += LocalAddresses.list(environment: node.environment, serverSocket: node.rpc.serverSocket)
     }
     let payload = NoisePayload(
-      firewall: isOpen ? .open : .unknown, addresses4: addresses, udx: .init(id: raw.localID), secretStream: .init())
+      firewall: isOpen ? .open : .unknown, addresses4: addresses, udx: .init(id: raw.localID), secretStream: .init(),
+      relayThrough: ticket.map { .init(publicKey: $0.publicKey, token: $0.token) })
     var handshake = try NoiseHandshake(
       pattern: .ik, isInitiator: true, keyPair: keyPair, remotePublicKey: publicKey,
       prologue: Namespaces.peerHandshake.bytes, ephemeral: KeyPair(seed: node.environment.random32()))
@@ -205,6 +220,7 @@ final class Connector {
       return attach(socket, address)
     }
     if isOpen { return waitForServer() }
+    startRelay(result)
     if options.localConnection, result.clientAddress.host == result.serverAddress.host { tryLocal(result) }
     tryPunch(result)
   }
@@ -254,6 +270,24 @@ final class Connector {
     }
   }
 
+  /// Beside everything else: whoever is first carries the connection, and a direct path takes it over (section 10.3).
+  private func startRelay(_ result: Handshaken) {
+    var chosen = ticket
+    if options.followsServerRelay, let named = result.payload.relayThrough, named.publicKey != publicKey {
+      chosen = RelayTicket(publicKey: named.publicKey, token: named.token, isInitiator: false)
+    }
+    guard let chosen, node.relays.hasRoom(for: .ourselves) else { return }
+    paths.insert(.relay)
+    let relay = RelayPath(node: node, ticket: chosen, streamID: raw.localID, origin: .ourselves)
+    self.relay = relay
+    relay.onPaired = { [weak self] in self?.attachRelayed($0) }
+    relay.onFailed = { [weak self] error in
+      self?.relay = nil
+      self?.pathFailed(.relay, error)
+    }
+    relay.start(keepAlive: options.relayKeepAlive)
+  }
+
   private func tryPunch(_ result: Handshaken) {
     paths.insert(.punch)
     let punch = ClientPunch(
@@ -261,46 +295,88 @@ final class Connector {
     self.punch = punch
     punch.onConnect = { [weak self] socket, remote in self?.attach(socket, remote) }
     punch.onFailure = { [weak self] in self?.pathFailed(.punch, $0) }
+    punch.isRelayed = { [weak self] in self?.relay != nil }
     punch.start()
   }
 
   /// The connection fails only when no other path can still win.
   private func pathFailed(_ path: Path, _ error: DHTError) {
-    guard state == .opening, paths.remove(path) != nil else { return }
+    guard state == .opening || state == .relayed, paths.remove(path) != nil else { return }
     // What punching says is worth more than that the local network does not help.
     if path != .local || paths.isEmpty && punch == nil { lastError = error }
     if path == .punch { punch = nil }
     guard paths.isEmpty else { return }
-    if let lastResort { attach(lastResort.socket, lastResort.address) } else { fail(lastError) }
+    if state == .relayed {
+      leave()
+    } else if let lastResort {
+      attach(lastResort.socket, lastResort.address)
+    } else {
+      fail(lastError)
+    }
   }
 
   // MARK: Ends
 
   /// First come, first served (section 9.2).
   private func attach(_ socket: any DatagramSocket, _ remote: Endpoint) {
-    guard state == .opening, let result = handshaken else { return }
-    raw.onClose = nil
-    raw.onEnd = nil
-    raw.onData = nil
+    guard let result = handshaken else { return }
+    if state == .relayed { return upgrade(to: remote, socket, result) }
+    guard state == .opening else { return }
     raw.firewall = nil
-    do {
-      try raw.connect(socket: socket, remoteID: result.streamID, to: remote)
-    } catch {
-      return fail(.other("cannot start the stream: \(error.description)"))
-    }
-    node.statistics.connects.opened += 1
-    node.relayHints[publicKey] = result.payload.relayAddresses.flatMap { $0.isEmpty ? nil : $0 } ?? tried
-    let head = earlyBytes
-    let ended = earlyEnd
+    guard connectTransport(socket, remote, id: result.streamID, result) else { return }
+    let (head, ended) = (earlyBytes, earlyEnd)
     leave()
     punch?.succeed()
     punch = nil
+    relay?.standBy()
+    relay = nil
     stream.start(transport: raw, keys: result.keys, head: head, ended: ended)
+  }
+
+  private func connectTransport(
+    _ socket: any DatagramSocket, _ remote: Endpoint, id: UInt32, _ result: Handshaken
+  ) -> Bool {
+    raw.onClose = nil
+    raw.onEnd = nil
+    raw.onData = nil
+    do {
+      try raw.connect(socket: socket, remoteID: id, to: remote)
+    } catch {
+      fail(.other("cannot start the stream: \(error.description)"))
+      return false
+    }
+    node.statistics.connects.opened += 1
+    node.relayHints[publicKey] = result.payload.relayAddresses.flatMap { $0.isEmpty ? nil : $0 } ?? tried
+    return true
+  }
+
+  /// The relay was first.
+  private func attachRelayed(_ way: RelayPath.Attachment) {
+    guard state == .opening, let result = handshaken, let relay else { return }
+    guard connectTransport(way.socket, way.remote, id: way.remoteID, result) else { return }
+    state = .relayed
+    paths.remove(.relay)
+    deadline?.cancel()
+    deadline = nil
+    let (head, ended) = (earlyBytes, earlyEnd)
+    earlyBytes = []
+    stream.start(transport: raw, keys: result.keys, head: head, ended: ended)
+    relay.attached(raw: raw, stream: stream)
+    if paths.isEmpty { leave() }
+  }
+
+  /// A direct path for a stream that runs over the relay.
+  private func upgrade(to remote: Endpoint, _ socket: any DatagramSocket, _ result: Handshaken) {
+    guard relay?.move(to: remote, socket: socket, remoteID: result.streamID) ?? false else { return }
+    node.statistics.relaying.upgrades += 1
+    leave()
+    punch?.succeed()
+    punch = nil
   }
 
   func fail(_ error: DHTError) {
     guard state != .done else { return }
-    node.statistics.connects.failed += 1
+    if state != .relayed { node.statistics.connects.failed += 1 }
     finish()
     stream.destroy(EncryptedStreamError(error))
   }
@@ -308,9 +384,14 @@ final class Connector {
   /// Gives everything up that is under way; also when the stream is destroyed from above.
   private func finish() {
     guard state != .done else { return }
+    let wasRelayed = state == .relayed
     leave()
     punch?.destroy()
     punch = nil
+    // A running stream owns its transport, and its relay goes with it.
+    guard !wasRelayed else { return }
+    relay?.discard()
+    relay = nil
     raw.onClose = nil
     raw.onEnd = nil
     raw.onData = nil

@@ -102,6 +102,8 @@ extension ServerOptions {
     shareLocalAddress = options.shareLocalAddress
     allowsHolepunching = options.allowsHolepunching
     connectionKeepAlive = options.connectionKeepAlive
+    relayThrough = options.relayThrough.map(RelayChoice.init)
+    acceptsRelay = options.acceptsRelay
     guard let firewall = options.firewall else { return }
     self.firewall = { publicKey, _, address, verdict in
       let verdict = LoopBound(verdict)

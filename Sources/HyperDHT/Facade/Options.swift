@@ -60,10 +60,25 @@ extension HyperDHT {
     public var relayAddresses: [Endpoint] = []
     /// Tell the peer our local addresses, and try its local ones.
     public var localConnection = true
+    /// A relay to go over until, and unless, there is a direct path. `nil`, and a server that names none, is no relay:
+    /// then two peers behind port-randomising NATs cannot connect.
+    public var relayThrough: RelayChoice?
+    /// `false`: neither punch holes nor try the local network. What is left are servers with a public address, and relays.
+    public var allowsHolepunching = true
     /// Overall time in milliseconds, 0 is none.
     public var deadline: UInt64 = 0
 
     public init() {}
+  }
+
+  /// Which blind relay to use: the public key of a `RelayServer`, one's own or somebody else's. It sees addresses and
+  /// volumes, not content.
+  public enum RelayChoice: Sendable {
+    case key(Bytes32)
+    /// One is drawn per connection.
+    case oneOf([Bytes32])
+    /// Asked once per connection, on the loop: return at once. `nil` is none.
+    case choose(@Sendable () -> Bytes32?)
   }
 
   /// Who asks to connect.
@@ -82,6 +97,10 @@ extension HyperDHT {
     public var shareLocalAddress = true
     /// `false`: only peers that need no hole punching get through.
     public var allowsHolepunching = true
+    /// A relay that clients without a direct path are told to come over. Wins over the client's own choice.
+    public var relayThrough: RelayChoice?
+    /// Whether to use the relay with this key, named by a client; asked on the loop. `nil` takes any, 32 at a time.
+    public var acceptsRelay: (@Sendable (Bytes32) -> Bool)?
     /// Milliseconds; `nil` is the node's value.
     public var connectionKeepAlive: UInt64?
 
@@ -122,8 +141,20 @@ extension ConnectOptions {
     self.init()
     keyPair = options.keyPair
     relayAddresses = options.relayAddresses
-    localConnection = options.localConnection
+    localConnection = options.localConnection && options.allowsHolepunching
+    if !options.allowsHolepunching { holepunch = { _, _, _, _ in false } }
+    relayThrough = options.relayThrough.map(RelayChoice.init)
     deadline = options.deadline
+  }
+}
+
+extension RelayChoice {
+  init(_ choice: HyperDHT.RelayChoice) {
+    switch choice {
+    case .key(let key): self = .keys([key])
+    case .oneOf(let keys): self = .keys(keys)
+    case .choose(let choose): self = .choose(choose)
+    }
   }
 }
 
@@ -132,7 +163,7 @@ extension DHTError {
     let plain: [DHTError] = [
       .peerNotFound, .peerConnectionFailed, .serverIncompatible, .badHandshakeReply, .badHolepunchReply,
       .handshakeUnfinished, .handshakeInvalid, .holepunchInvalid, .holepunchProbeTimeout,
-      .holepunchDoubleRandomizedNATs, .remoteNotHolepunching, .remoteNotHolepunchable, .relayAborted,
+      .holepunchDoubleRandomizedNATs, .remoteNotHolepunching, .remoteNotHolepunchable,
       .duplicateConnection, .streamNotConnected, .connectTimeout, .nodeDestroyed, .suspended, .requestTimeout,
       .requestDestroyed, .ioSuspended,
     ]
@@ -155,6 +186,7 @@ extension DHTError {
     case "CANNOT_HOLEPUNCH": self = .cannotHolepunch(text)
     case "HOLEPUNCH_ABORTED": self = .holepunchAborted(text)
     case "REMOTE_ABORTED": self = .holepunchAborted(text)
+    case "RELAY_ABORTED": self = .relayAborted(text)
     default: self = DHTError.byCode[code] ?? .other(description)
     }
   }

@@ -27,7 +27,8 @@ public enum DHTError: Error, Hashable, Sendable {
   case remoteNotHolepunchable
   /// The peer gave up; the number is its error code.
   case remoteAborted(UInt64)
-  case relayAborted
+  /// The blind relay, or the way over it, did not work; the text says how far it went.
+  case relayAborted(String)
   case duplicateConnection
   case streamNotConnected
   /// The caller's deadline passed.
@@ -117,7 +118,7 @@ public enum DHTError: Error, Hashable, Sendable {
     case .remoteNotHolepunching: "the peer does not take part in hole punching"
     case .remoteNotHolepunchable: "the peer gave no address to punch to"
     case .remoteAborted(let code): "the peer aborted hole punching with error \(code)"
-    case .relayAborted: "the relay gave up"
+    case .relayAborted(let text): text
     case .duplicateConnection: "another connection to the same peer was kept"
     case .streamNotConnected: "the stream is not connected"
     case .connectTimeout: "the connection was not made within its deadline"

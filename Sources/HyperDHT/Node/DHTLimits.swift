@@ -44,6 +44,10 @@ enum DHTLimits {
   static let unverifiedRounds: Set<Int> = [4, 8]
   /// The server's fast-mode probe has just been sent.
   static let responderLeadIn: UInt64 = 1000
+  /// While a relay carries the connection, a random punch waits for its turn: how long, and how often.
+  static let punchWait: UInt64 = 10_000
+  static let punchWaitSpread: UInt64 = 10_000
+  static let punchWaits = 3
   static let randomProbes = 1750
   static let randomProbeInterval: UInt64 = 20
   static let birthdaySockets = 256

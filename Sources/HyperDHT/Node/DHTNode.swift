@@ -33,6 +33,7 @@ package final class DHTNode {
   let sockets: SocketPool
   let relayHints: RelayHintCache
   let punchBudget: PunchBudget
+  private(set) lazy var relays = RelayClients(node: self)
   let localAddressValidator: LocalAddressValidator
   var connectors: [ObjectIdentifier: Connector] = [:]
 
@@ -174,6 +175,7 @@ package final class DHTNode {
         done?()
         return
       }
+      relays.destroyAll()
       rawStreams.destroyAll()
       rpc.suspend {
         self.rawStreams.destroyAll()
@@ -181,6 +183,7 @@ package final class DHTNode {
       }
     }
     for server in servers { server.suspend(group.enter()) }
+    relays.destroyAll()
     rawStreams.destroyAll()
     group.seal()
   }
@@ -218,6 +221,7 @@ package final class DHTNode {
   private func tearDown() {
     router.destroy()
     storage?.destroy()
+    relays.destroyAll()
     rawStreams.destroyAll()
     sockets.destroy()
     localAddressValidator.destroy()

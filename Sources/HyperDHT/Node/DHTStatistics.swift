@@ -23,9 +23,22 @@ package struct DHTStatistics: Hashable, Sendable {
     package var phantoms: UInt64 = 0
   }
 
+  /// Of servers; connects over relays count as connects.
+  package struct Relaying: Hashable, Sendable {
+    package var attempts: UInt64 = 0
+    package var successes: UInt64 = 0
+    /// Ended unpaired.
+    package var aborts: UInt64 = 0
+    /// Relays named by clients that were not dialled: above the bound, or not wanted (B4).
+    package var refused: UInt64 = 0
+    /// Connections of both roles that moved to a direct path.
+    package var upgrades: UInt64 = 0
+  }
+
   package var punches = Punches()
   package var connects = Connects()
   package var handshakes = Handshakes()
+  package var relaying = Relaying()
 
   package init() {}
 }

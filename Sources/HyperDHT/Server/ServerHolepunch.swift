@@ -7,7 +7,7 @@ import CryptoPrimitives
 /// repeated.
 extension ServerSession {
   func receiveHolepunch(_ request: HolepunchRequest, _ completion: @escaping (HolepunchReply?) -> Void) {
-    guard state == .answered, let sealer, let payload = sealer.open(request.payload) else { return completion(nil) }
+    guard mayPunch, let sealer, let payload = sealer.open(request.payload) else { return completion(nil) }
     guard let puncher, let socket = puncher.socket, !puncher.isDestroyed else { return completion(refusal()) }
     guard payload.error == .none else {
       round = max(round, payload.round)
@@ -41,7 +41,7 @@ extension ServerSession {
   private func proceed(_ exchange: HolepunchExchange) {
     let puncher = exchange.puncher
     let payload = exchange.payload
-    guard state == .answered, self.puncher === puncher, let socket = puncher.socket else {
+    guard mayPunch, self.puncher === puncher, let socket = puncher.socket else {
       return exchange.completion(nil)
     }
     // Fast mode: the client has just opened its NAT towards this very address of ours.
@@ -58,19 +58,27 @@ extension ServerSession {
       stopPrepunchTimer()
       if puncher.needsBudget, !node.punchBudget.isAvailable {
         // Without a relay nothing keeps the session useful until the budget is there again.
-        return giveUp(exchange, error: .tryLater)
+        guard relay != nil else { return giveUp(exchange, error: .tryLater) }
+        return exchange.completion(
+          answer(exchange, error: .tryLater).map { HolepunchReply(payload: $0, socket: socket) })
       }
       guard puncher.punch() else { return giveUp(exchange) }
     }
     if puncher.firewall != .unknown { puncher.freeze() }
-    let answer = HolepunchPayload(
-      firewall: puncher.firewall, round: round, connected: puncher.isConnected, punching: puncher.isPunching,
-      addresses: puncher.addresses, token: exchange.token, remoteToken: payload.token)
-    exchange.completion(seal(answer).map { HolepunchReply(payload: $0, socket: socket) })
+    exchange.completion(answer(exchange).map { HolepunchReply(payload: $0, socket: socket) })
+  }
+
+  private func answer(_ exchange: HolepunchExchange, error: PayloadError = .none) -> [UInt8]? {
+    let puncher = exchange.puncher
+    return seal(
+      HolepunchPayload(
+        error: error, firewall: puncher.firewall, round: round, connected: puncher.isConnected,
+        punching: puncher.isPunching, addresses: puncher.addresses, token: exchange.token,
+        remoteToken: exchange.payload.token))
   }
 
   private func giveUp(_ exchange: HolepunchExchange, error: PayloadError = .aborted) {
-    guard state == .answered else { return exchange.completion(nil) }
+    guard mayPunch else { return exchange.completion(nil) }
     let answer = refusal(error)
     exchange.completion(answer)
     abort()

@@ -18,6 +18,12 @@ package struct ServerOptions {
   package var holepunch: HolepunchHook?
   /// Tell clients our (validated) local addresses.
   package var shareLocalAddress = true
+  /// A blind relay that clients without a direct path are told to come over.
+  package var relayThrough: RelayChoice?
+  /// Whether to dial a relay that a client names, by its key; `nil` dials any (B4).
+  package var acceptsRelay: ((Bytes32) -> Bool)?
+  /// Milliseconds without a write after which the connection with a relay sends an empty frame.
+  package var relayKeepAlive = RelayLimits.keepAlive
   /// Milliseconds that a handshake is remembered after it ended.
   package var handshakeClearWait: UInt64 = DHTLimits.handshakeClearWait
   /// Milliseconds without a write after which a connection sends an empty frame; `nil` is the node's value.

@@ -48,6 +48,15 @@ final class ServerSession {
   /// Highest round seen, and the state of section 8.5.
   var round: UInt64 = 0
 
+  /// A blind relay beside hole punching (section 10.3).
+  private(set) var relay: RelayPath?
+  private var ticket: RelayTicket?
+  /// The stream runs over the relay, and a direct path may still be found.
+  private(set) var isRelayed = false
+  /// No direct path will come any more.
+  private var isDirectOver = false
+  /// Waits for the client's next step, or for the end of attempts to leave the relay.
+  private var punchTimer: (any ScheduledAction)?
   private var timer: (any ScheduledAction)?
   private var clearTimer: (any ScheduledAction)?
 
@@ -124,10 +133,14 @@ final class ServerSession {
       self.raw = raw
       raw.firewall = { [weak self] socket, source in
         guard let self, source.port != 0 else { return false }
-        self.attach(socket, source)
-        return true
+        // The client may use the relay before we have heard that we are paired.
+        if self.relay?.isRelay(socket, source) ?? false { return true }
+        return self.clientArrived(socket, source)
       }
       raw.onClose = { [weak self] _ in self?.die() }
+    }
+    if error == .none, let key = server.options.relayThrough?.pick(node.environment), key != server.publicKey {
+      ticket = RelayTicket(publicKey: key, token: node.environment.random32(), isInitiator: true)
     }
     let addresses = (ownAddress.map { [$0] } ?? []) + localAddresses
     let announcer = server.announcer
@@ -135,6 +148,7 @@ final class ServerSession {
       error: error, firewall: ownAddress == nil ? .unknown : .open,
       holepunch: ownAddress == nil ? .init(id: UInt64(index), relays: announcer?.relays ?? []) : nil,
       addresses4: addresses, udx: .init(id: raw?.localID ?? 0), secretStream: .init(),
+      relayThrough: ticket.map { .init(publicKey: $0.publicKey, token: $0.token) },
       relayAddresses: announcer.flatMap { $0.relayAddresses.isEmpty ? nil : $0.relayAddresses })
     guard let noise = try? handshake.send(payload: payload.encoded), let keys = handshake.sessionKeys() else {
       return drop()
@@ -156,7 +170,8 @@ final class ServerSession {
       guard let socket = request.isDirect ? request.socket : node.rpc.socket else { return die() }
       return attach(socket, clientAddress)
     }
-    timer = node.environment.schedule(after: DHTLimits.prepunchTimeout) { [weak self] in self?.abort() }
+    punchTimer = node.environment.schedule(after: DHTLimits.prepunchTimeout) { [weak self] in self?.abort() }
+    startRelay()
     // Also without a puncher: then hole punching messages are answered with "aborted" instead of silence.
     sealer = HolepunchSealer(handshakeHash: keys.handshakeHash, localSecret: node.environment.random32())
     guard ownAddress == nil, server.options.allowsHolepunching else {
@@ -181,18 +196,35 @@ final class ServerSession {
 
   // MARK: Stream
 
+  /// Whether the packet is taken. A stream that stays on the relay takes none from elsewhere.
+  private func clientArrived(_ socket: any DatagramSocket, _ source: Endpoint) -> Bool {
+    if isRelayed { return upgrade(socket, source) }
+    attach(socket, source)
+    return state == .attached
+  }
+
   /// The first path on which the client shows up wins (section 9.2).
-  func attach(_ socket: any DatagramSocket, _ remote: Endpoint) {
-    guard state == .answered, let raw, let keys, let udx = remotePayload.udx else { return }
-    timer?.cancel()
-    timer = nil
+  private func attach(_ socket: any DatagramSocket, _ remote: Endpoint) {
+    guard state == .answered, let raw, let udx = remotePayload.udx else { return }
+    raw.firewall = nil
+    stopPrepunchTimer()
+    relay?.standBy()
+    relay = nil
+    run(socket, remote, remoteID: udx.id)
+    // After the stream has taken its socket over.
+    releasePuncher()
+  }
+
+  /// Starts the stream.
+  private func run(_ socket: any DatagramSocket, _ remote: Endpoint, remoteID: UInt32) {
+    guard state == .answered, let raw, let keys else { return }
     do {
-      try raw.connect(socket: socket, remoteID: udx.id, to: remote)
+      try raw.connect(socket: socket, remoteID: remoteID, to: remote)
     } catch {
       return die()
     }
     state = .attached
-    raw.firewall = nil
+    raw.resumeReading()
     let stream = EncryptedStream(
       environment: node.environment, isInitiator: false, publicKey: keys.publicKey,
       remotePublicKey: keys.remotePublicKey)
@@ -204,7 +236,6 @@ final class ServerSession {
     timer = node.environment.schedule(after: DHTLimits.phantomTimeout) { [weak self] in
       if let self, state == .attached { die() }
     }
-    releasePuncher()
     stream.start(transport: raw, keys: keys)
   }
 
@@ -218,7 +249,8 @@ final class ServerSession {
     self.stream = nil
     raw = nil
     server.settled(self)
-    server.scheduleClearing(self)
+    // A direct path may still be found, for which the client has to find this session.
+    if !isRelayed { server.scheduleClearing(self) }
     server.onConnection?(stream)
   }
 
@@ -230,16 +262,95 @@ final class ServerSession {
 
   /// The client is punching: from here on the puncher bounds the session.
   func stopPrepunchTimer() {
-    timer?.cancel()
-    timer = nil
+    guard !isRelayed else { return }
+    punchTimer?.cancel()
+    punchTimer = nil
+  }
+
+  // MARK: Relay
+
+  /// Hole punching messages are of use.
+  var mayPunch: Bool { state == .answered || isRelayed }
+
+  private func startRelay() {
+    var origin = RelayPath.Origin.ourselves
+    if ticket == nil, let named = remotePayload.relayThrough {
+      let isWanted = server.options.acceptsRelay?(named.publicKey) ?? true
+      guard isWanted, named.publicKey != server.publicKey, node.relays.hasRoom(for: .client) else {
+        node.statistics.relaying.refused += 1
+        return
+      }
+      origin = .client
+      ticket = RelayTicket(publicKey: named.publicKey, token: named.token, isInitiator: false)
+    }
+    guard let ticket, let raw, node.relays.hasRoom(for: origin) else { return }
+    node.statistics.relaying.attempts += 1
+    let relay = RelayPath(node: node, ticket: ticket, streamID: raw.localID, origin: origin)
+    self.relay = relay
+    // What comes over the relay before its answer is kept by the stream.
+    raw.pauseReading()
+    relay.onPaired = { [weak self] in self?.attachRelayed($0) }
+    relay.onFailed = { [weak self] _ in
+      guard let self else { return }
+      self.relay = nil
+      node.statistics.relaying.aborts += 1
+      if isDirectOver { die() }
+    }
+    relay.start(keepAlive: server.options.relayKeepAlive)
+  }
+
+  private func attachRelayed(_ way: RelayPath.Attachment) {
+    node.statistics.relaying.successes += 1
+    guard state == .answered, let raw, let relay else { return }
+    run(way.socket, way.remote, remoteID: way.remoteID)
+    guard state == .attached, let stream else { return }
+    isRelayed = true
+    relay.onLeft = { [weak self] in self?.leftRelay() }
+    relay.attached(raw: raw, stream: stream)
+    punchTimer?.cancel()
+    punchTimer = node.environment.schedule(after: RelayLimits.upgradeWindow) { [weak self] in self?.abort() }
+    if isDirectOver { giveUpDirect() }
+  }
+
+  /// The client has shown itself on a direct path.
+  private func upgrade(_ socket: any DatagramSocket, _ remote: Endpoint) -> Bool {
+    guard !isDirectOver, let relay, let udx = remotePayload.udx,
+      relay.move(to: remote, socket: socket, remoteID: udx.id)
+    else { return false }
+    node.statistics.relaying.upgrades += 1
+    leftRelay()
+    return true
+  }
+
+  /// The stream has moved or closed, or stays on the relay for good: the session has done its work.
+  private func leftRelay() {
+    relay?.onLeft = nil
+    relay = nil
+    isRelayed = false
+    punchTimer?.cancel()
+    punchTimer = nil
+    releasePuncher()
+    if state == .connected { server.scheduleClearing(self) }
+  }
+
+  private func giveUpDirect() {
+    isDirectOver = true
+    puncher?.onAbort = nil
+    puncher?.destroy()
+    puncher = nil
+    if isRelayed {
+      leftRelay()
+    } else if relay == nil {
+      die()
+    }
   }
 
   // MARK: End
 
   /// Nobody came in time, or punching failed (section 7.3).
   func abort() {
-    guard state == .answered else { return }
-    die()
+    guard mayPunch else { return }
+    giveUpDirect()
   }
 
   /// Ends the attempt and leaves the entry to the clearing timer.
@@ -263,6 +374,15 @@ final class ServerSession {
     state = .dead
     timer?.cancel()
     timer = nil
+    punchTimer?.cancel()
+    punchTimer = nil
+    if let relay {
+      relay.onLeft = nil
+      if !relay.isRunning { node.statistics.relaying.aborts += 1 }
+      relay.discard()
+    }
+    relay = nil
+    isRelayed = false
     let waiting = waiters
     waiters = []
     puncher?.onAbort = nil
@@ -284,7 +404,10 @@ final class ServerSession {
   func close() {
     clearTimer?.cancel()
     clearTimer = nil
-    if state == .connected { state = .dead } else { kill() }
+    guard state == .connected else { return kill() }
+    // The connection lives on, on the relay if it still is there.
+    if isRelayed { leftRelay() }
+    state = .dead
   }
 
   func scheduleClear(after milliseconds: UInt64, _ body: @escaping () -> Void) {

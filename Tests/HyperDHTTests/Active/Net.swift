@@ -1,6 +1,7 @@
 import CompactEncoding
 import CryptoPrimitives
 import Environment
+import HyperswarmTesting
 import RPC
 import SecretStream
 import TestSupport
@@ -13,13 +14,19 @@ final class Net {
   let network: TestNetwork
   let hosts: [TestEnvironment]
   let testnet: Testnet
+  /// Streams are those of the C engine, as bytes on the virtual network.
+  let usesRealTransport: Bool
 
   /// Started and bootstrapped.
-  init(_ size: Int = 8, seed: UInt64 = 1, file: StaticString = #filePath, line: UInt = #line) {
+  init(
+    _ size: Int = 8, seed: UInt64 = 1, realTransport: Bool = false, file: StaticString = #filePath, line: UInt = #line
+  ) {
+    usesRealTransport = realTransport
     network = TestNetwork(seed: seed)
     network.isLogging = false
     hosts = (0..<size).map { [network] _ in network.makeHost() }
-    testnet = Testnet(environments: hosts, size: size, host: nil)
+    testnet = Testnet(
+      environments: hosts.map { Net.environment(of: $0, realTransport: realTransport) }, size: size, host: nil)
     var result: Result<Void, DHTError>?
     testnet.start { result = $0 }
     network.run(within: 600_000) { result != nil }
@@ -27,6 +34,16 @@ final class Net {
   }
 
   var nodes: [DHTNode] { testnet.nodes }
+
+  private static func environment(of host: TestEnvironment, realTransport: Bool) -> any Environment {
+    guard realTransport else { return host }
+    do {
+      return try SimulatedEnvironment(host: host)
+    } catch {
+      XCTFail("no transport: \(error)")
+      return host
+    }
+  }
 
   /// A node on a fresh host, bootstrapped.
   func makeNode(
@@ -38,7 +55,9 @@ final class Net {
     options.firewalled = firewalled
     options.quickFirewall = false
     adjust(&options)
-    let node = testnet.createNode(environment: environment ?? network.makeHost(), options: options)!
+    let host = environment ?? network.makeHost()
+    let node = testnet.createNode(
+      environment: Net.environment(of: host, realTransport: usesRealTransport), options: options)!
     node.start()
     settle { node.whenBootstrapped($0) }
     return node
