@@ -210,13 +210,20 @@ udx__queue_high_water (const udx_stream_t *stream) {
   return UDX_WRITE_HIGH_WATER + flight;
 }
 
+static udx_stream_write_t *
+queue_pop_done (udx_send_queue_t *queue) {
+  udx_stream_write_t *req = queue->done_head;
+  if (req == NULL) return NULL;
+  queue->done_head = req->next;
+  if (queue->done_head == NULL) queue->done_tail = NULL;
+  return req;
+}
+
 int
 udx__queue_report (udx_stream_t *stream) {
   udx_send_queue_t *queue = &stream->queue;
-  while (queue->done_head != NULL) {
-    udx_stream_write_t *req = queue->done_head;
-    queue->done_head = req->next;
-    if (queue->done_head == NULL) queue->done_tail = NULL;
+  udx_stream_write_t *req;
+  while ((req = queue_pop_done(queue)) != NULL) {
     if (req->on_ack != NULL) req->on_ack(req, 0, req->unordered);
     if (stream->status & UDX_STREAM_CLOSED) return 0;
   }
@@ -231,11 +238,9 @@ udx__queue_report (udx_stream_t *stream) {
 void
 udx__queue_cancel (udx_stream_t *stream) {
   udx_send_queue_t *queue = &stream->queue;
-  while (queue->done_head != NULL) {
-    udx_stream_write_t *req = queue->done_head;
-    queue->done_head = req->next;
-    if (queue->done_head == NULL) queue->done_tail = NULL;
-    if (req->on_ack != NULL) req->on_ack(req, 0, req->unordered);
+  udx_stream_write_t *done;
+  while ((done = queue_pop_done(queue)) != NULL) {
+    if (done->on_ack != NULL) done->on_ack(done, 0, done->unordered);
   }
   while (queue->head != NULL) {
     udx_stream_write_t *req = queue->head;
