@@ -1,5 +1,6 @@
 /* A path in user space: delay, random loss, and a rate-limited drop-tail queue between two UDP ports.
    Datagrams from `--a-peer` arrive at `--a`, leave from `--b` to `--b-peer`, and the other way round.
+   With `--pairs 2` a second pair, whose four ports are each two higher, shares the queue.
    The rate limit acts from a to b only. Statistics are one JSON line at SIGTERM. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -37,19 +38,25 @@ typedef struct {
   uint16_t len;
 } record_t;
 
+#define PAIRS_MAX    2
+
+typedef struct {
+  uint64_t free_at; /* when the bottleneck has sent everything queued so far */
+  double rate;      /* bytes per ns */
+  double queue;     /* bytes */
+  uint64_t bins[MAX_BIN];
+  uint64_t binned;
+} bottleneck_t;
+
 typedef struct {
   int in, out;
   struct sockaddr_in to;
   record_t *records;
   uint8_t *slots;
   uint32_t head, tail;
-  uint64_t free_at; /* when the bottleneck has sent everything queued so far */
-  double rate;      /* bytes per ns, 0 = no limit */
-  double queue;     /* bytes */
+  bottleneck_t *bottleneck; /* NULL = no limit */
   double loss;
   uint64_t seen, lost, overflow, full, sent, errors;
-  uint32_t bins[MAX_BIN];
-  uint64_t binned;
 } path_t;
 
 static uint64_t delay_ns, first_ns;
@@ -89,20 +96,21 @@ accept_packet (path_t *p, const uint8_t *data, size_t len, uint64_t now) {
     return;
   }
   uint64_t leave = now;
-  if (p->rate > 0) {
-    uint64_t begin = p->free_at > now ? p->free_at : now;
-    double waiting = (double) (begin - now) * p->rate;
-    if (waiting + (double) len > p->queue) {
+  bottleneck_t *line = p->bottleneck;
+  if (line) {
+    uint64_t begin = line->free_at > now ? line->free_at : now;
+    double waiting = (double) (begin - now) * line->rate;
+    if (waiting + (double) len > line->queue) {
       p->overflow++;
       return;
     }
     if (now - first_ns > (uint64_t) (SKIP_SECONDS * 1e9)) {
       uint64_t bin = (begin - now) / 100000u;
-      p->bins[bin < MAX_BIN ? bin : MAX_BIN - 1]++;
-      p->binned++;
+      line->bins[bin < MAX_BIN ? bin : MAX_BIN - 1]++;
+      line->binned++;
     }
-    leave = begin + (uint64_t) ((double) (len + IP_OVERHEAD) / p->rate);
-    p->free_at = leave;
+    leave = begin + (uint64_t) ((double) (len + IP_OVERHEAD) / line->rate);
+    line->free_at = leave;
   }
   if (p->tail - p->head == SLOTS) {
     p->full++;
@@ -209,7 +217,7 @@ open_port (int port) {
 }
 
 static double
-quantile (const path_t *p, double q) {
+quantile (const bottleneck_t *p, double q) {
   uint64_t want = (uint64_t) (q * (double) p->binned), sum = 0;
   for (uint32_t i = 0; i < MAX_BIN; i++) {
     sum += p->bins[i];
@@ -224,9 +232,9 @@ main (int argc, char **argv) {
     {"a", required_argument, 0, 'a'},     {"b", required_argument, 0, 'b'},     {"a-peer", required_argument, 0, 'A'},
     {"b-peer", required_argument, 0, 'B'}, {"delay", required_argument, 0, 'd'}, {"loss", required_argument, 0, 'l'},
     {"rate", required_argument, 0, 'r'},  {"queue", required_argument, 0, 'q'}, {"limit", required_argument, 0, 't'},
-    {"seed", required_argument, 0, 's'},  {0, 0, 0, 0},
+    {"seed", required_argument, 0, 's'},  {"pairs", required_argument, 0, 'p'},  {0, 0, 0, 0},
   };
-  int a = 18010, b = 18011, a_peer = 18000, b_peer = 18001, c;
+  int a = 18010, b = 18011, a_peer = 18000, b_peer = 18001, pairs = 1, c;
   double delay_ms = 0, loss = 0, rate_mbit = 0, queue = 1e6, limit = 120;
   while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
     switch (c) {
@@ -239,6 +247,7 @@ main (int argc, char **argv) {
     case 'r': rate_mbit = atof(optarg); break;
     case 'q': queue = atof(optarg); break;
     case 't': limit = atof(optarg); break;
+    case 'p': pairs = atoi(optarg); break;
     case 's': rng ^= strtoull(optarg, NULL, 10) * 2654435761u; break;
     default: return 64;
     }
@@ -248,23 +257,29 @@ main (int argc, char **argv) {
   signal(SIGTERM, on_signal);
   signal(SIGINT, on_signal);
 
-  static path_t ab, ba;
-  int fd_a = open_port(a), fd_b = open_port(b);
-  path_t *paths[2] = {&ab, &ba};
-  for (int i = 0; i < 2; i++) {
-    path_t *p = paths[i];
-    p->in = i ? fd_b : fd_a;
-    p->out = i ? fd_a : fd_b;
-    p->to.sin_family = AF_INET;
-    p->to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    p->to.sin_port = htons((uint16_t) (i ? a_peer : b_peer));
-    p->records = calloc(SLOTS, sizeof(record_t));
-    p->slots = malloc((size_t) SLOTS * SLOT_BYTES);
-    p->loss = loss;
-    if (!p->records || !p->slots) return 2;
+  if (pairs < 1 || pairs > PAIRS_MAX) return 64;
+
+  static path_t paths[2 * PAIRS_MAX]; /* there and back, per pair */
+  static bottleneck_t line;
+  line.rate = rate_mbit / 8e3; /* Mbit/s -> bytes per ns */
+  line.queue = queue;
+  int count = 2 * pairs;
+  for (int pair = 0; pair < pairs; pair++) {
+    int fd_a = open_port(a + 2 * pair), fd_b = open_port(b + 2 * pair);
+    for (int i = 0; i < 2; i++) {
+      path_t *p = &paths[2 * pair + i];
+      p->in = i ? fd_b : fd_a;
+      p->out = i ? fd_a : fd_b;
+      p->to.sin_family = AF_INET;
+      p->to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+      p->to.sin_port = htons((uint16_t) ((i ? a_peer : b_peer) + 2 * pair));
+      p->records = calloc(SLOTS, sizeof(record_t));
+      p->slots = malloc((size_t) SLOTS * SLOT_BYTES);
+      p->loss = loss;
+      if (!p->records || !p->slots) return 2;
+      if (i == 0 && rate_mbit > 0) p->bottleneck = &line;
+    }
   }
-  ab.rate = rate_mbit / 8e3; /* Mbit/s -> bytes per ns */
-  ab.queue = queue;
 
   printf("ready\n");
   fflush(stdout);
@@ -273,28 +288,36 @@ main (int argc, char **argv) {
     uint64_t now = now_ns();
     if (now > end) break;
     uint64_t wake = now + 100000000u;
-    for (int i = 0; i < 2; i++) {
-      transmit(paths[i], now);
-      if (paths[i]->head != paths[i]->tail) {
-        uint64_t due = paths[i]->records[paths[i]->head & (SLOTS - 1)].due;
-        if (due < wake) wake = due;
-      }
+    struct pollfd fds[2 * PAIRS_MAX];
+    for (int i = 0; i < count; i++) {
+      path_t *p = &paths[i];
+      transmit(p, now);
+      if (p->head != p->tail && p->records[p->head & (SLOTS - 1)].due < wake) wake = p->records[p->head & (SLOTS - 1)].due;
+      fds[i] = (struct pollfd) {p->in, POLLIN, 0};
     }
-    struct pollfd fds[2] = {{fd_a, POLLIN, 0}, {fd_b, POLLIN, 0}};
     now = now_ns();
     uint64_t wait = wake > now ? wake - now : 0;
     struct timespec t = {(time_t) (wait / 1000000000u), (long) (wait % 1000000000u)};
-    if (ppoll(fds, 2, &t, NULL) > 0) {
-      if (fds[0].revents) receive(&ab);
-      if (fds[1].revents) receive(&ba);
+    if (ppoll(fds, (nfds_t) count, &t, NULL) <= 0) continue;
+    for (int i = 0; i < count; i++) {
+      if (fds[i].revents) receive(&paths[i]);
     }
+  }
+  path_t there = {0}, back = {0};
+  for (int i = 0; i < count; i++) {
+    path_t *sum = i % 2 ? &back : &there;
+    sum->seen += paths[i].seen;
+    sum->lost += paths[i].lost;
+    sum->overflow += paths[i].overflow;
+    sum->full += paths[i].full;
+    sum->errors += paths[i].errors;
   }
   printf(
     "{\"seen\":%llu,\"lost\":%llu,\"overflow\":%llu,\"full\":%llu,\"errors\":%llu,\"back_seen\":%llu,"
     "\"queue_ms_p50\":%.1f,\"queue_ms_p95\":%.1f}\n",
-    (unsigned long long) ab.seen, (unsigned long long) ab.lost, (unsigned long long) ab.overflow,
-    (unsigned long long) (ab.full + ba.full), (unsigned long long) (ab.errors + ba.errors),
-    (unsigned long long) ba.seen, quantile(&ab, 0.5), quantile(&ab, 0.95)
+    (unsigned long long) there.seen, (unsigned long long) there.lost, (unsigned long long) there.overflow,
+    (unsigned long long) (there.full + back.full), (unsigned long long) (there.errors + back.errors),
+    (unsigned long long) back.seen, quantile(&line, 0.5), quantile(&line, 0.95)
   );
   return 0;
 }
