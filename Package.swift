@@ -12,6 +12,9 @@ let package = Package(
     .library(name: "HyperDHT", targets: ["HyperDHT"]),
     // Not "UDX": its file would collide with that of the C library libudx on file systems that ignore case.
     .library(name: "HyperswarmUDX", targets: ["UDX"]),
+    // For C: include/hyperswarm.h.
+    .library(name: "hyperswarm-c", type: .dynamic, targets: ["HyperswarmABI"]),
+    .library(name: "hyperswarm-c-static", type: .static, targets: ["HyperswarmABI"]),
     .executable(name: "hyperswarm", targets: ["hyperswarm-cli"]),
   ],
   dependencies: [
@@ -32,6 +35,8 @@ let package = Package(
     .target(name: "RPC", dependencies: ["CompactEncoding", "CryptoPrimitives", "Environment"]),
     .target(name: "HyperDHT", dependencies: ["RPC", "SecretStream", "EventLoop", "UDX"]),
     .target(name: "Hyperswarm", dependencies: ["HyperDHT", "EventLoop", "UDX"]),
+
+    .target(name: "HyperswarmABI", dependencies: ["Hyperswarm", "CUDX", "EventLoop", "UDX"]),
 
     .target(
       name: "CUDX", dependencies: ["CLibuv"], path: "Sources/CUDX",
@@ -74,7 +79,16 @@ let package = Package(
       ]),
     // The programs of the README, compiled as they stand.
     .executableTarget(name: "ReadmeExample", dependencies: ["Hyperswarm"], path: "Tests/Readme/Example"),
+    .executableTarget(
+      name: "ReadmeCExample", dependencies: ["HyperswarmABI"], path: "Tests/Readme/CExample",
+      cSettings: [.headerSearchPath("../../../include")]),
     .testTarget(name: "ReadmeTests", path: "Tests/Readme/ReadmeTests"),
+    // The C interface, used from C.
+    .target(
+      name: "HyperswarmABIChecks", dependencies: ["HyperswarmABI", "CLibuv"], path: "Tests/HyperswarmABIChecks",
+      cSettings: [.headerSearchPath("../../include"), .define("_GNU_SOURCE")]),
+    .testTarget(
+      name: "HyperswarmABITests", dependencies: ["HyperswarmABI", "HyperswarmABIChecks", "Hyperswarm"]),
     .testTarget(name: "RPCTests", dependencies: ["RPC", "TestSupport", "VectorSupport"]),
   ],
   swiftLanguageModes: [.v6]

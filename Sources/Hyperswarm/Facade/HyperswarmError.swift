@@ -44,7 +44,7 @@ public enum HyperswarmError: Error, Hashable, Sendable, CustomStringConvertible 
     }
   }
 
-  init(_ error: SwarmError) {
+  package init(_ error: SwarmError) {
     switch error {
     case .destroyed: self = .destroyed
     case .sessionDestroyed: self = .sessionDestroyed

@@ -20,6 +20,12 @@ final class ReadmeTests: XCTestCase {
     XCTAssertTrue(try text("README.md").contains("```c\n\(example)```"))
   }
 
+  /// `Scripts/test` also links it from outside the package and lets two of them meet.
+  func testCExampleOfTheWholeStackIsCompiledAsItStands() throws {
+    let example = try text("Tests/Readme/CExample/swarm.c")
+    XCTAssertTrue(try text("README.md").contains("```c\n\(example)```"))
+  }
+
   /// Every path that the README names in code quotes exists.
   func testNamedPathsExist() throws {
     let readme = try text("README.md")

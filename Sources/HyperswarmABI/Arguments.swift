@@ -1,0 +1,96 @@
+import CHyperswarm
+import CompactEncoding
+import CryptoPrimitives
+import EventLoop
+
+/// A code of `hyperswarm.h`.
+struct Failure: Error {
+  let code: Int32
+
+  init(_ code: Int32) { self.code = code }
+  init(_ code: Int) { self.code = Int32(code) }
+}
+
+/// Runs a function's body; its result is the code.
+func checked(_ body: () throws(Failure) -> Void) -> Int32 {
+  do throws(Failure) {
+    try body()
+    return Int32(HYPERSWARM_OK)
+  } catch {
+    return error.code
+  }
+}
+
+func require<T>(_ value: T?) throws(Failure) -> T {
+  guard let value else { throw Failure(HYPERSWARM_ERR_INVALID_ARGUMENT) }
+  return value
+}
+
+func find<T>(_ table: HandleTable<T>, _ handle: OpaquePointer?) throws(Failure) -> T {
+  guard let object = table.find(handle) else { throw Failure(HYPERSWARM_ERR_BAD_HANDLE) }
+  return object
+}
+
+func key(_ pointer: UnsafePointer<UInt8>?) throws(Failure) -> Bytes32 {
+  try require(Bytes32(UnsafeRawBufferPointer(start: try require(pointer), count: Bytes32.count)))
+}
+
+/// `nil` for NULL; fails for a key whose halves do not belong together.
+func keyPair(_ secretKey: UnsafePointer<UInt8>?) throws(Failure) -> KeyPair? {
+  guard let secretKey else { return nil }
+  return try require(
+    KeyPair(secretKey: Array(UnsafeBufferPointer(start: secretKey, count: Int(HYPERSWARM_SECRET_KEY_SIZE)))))
+}
+
+func bytes(_ data: UnsafeRawPointer?, _ length: Int) throws(Failure) -> UnsafeRawBufferPointer {
+  guard length >= 0, data != nil || length == 0 else { throw Failure(HYPERSWARM_ERR_INVALID_ARGUMENT) }
+  return UnsafeRawBufferPointer(start: data, count: length)
+}
+
+func text(_ pointer: UnsafePointer<CChar>?) throws(Failure) -> String? {
+  guard let pointer else { return nil }
+  var length = 0
+  while pointer[length] != 0 {
+    length += 1
+    if length > Limits.text { throw Failure(HYPERSWARM_ERR_INVALID_ARGUMENT) }
+  }
+  return String(decoding: UnsafeRawBufferPointer(start: pointer, count: length), as: UTF8.self)
+}
+
+/// The parts of a list with commas; none for an empty text.
+func list(_ text: String) -> [String] {
+  text.split(separator: ",").map { part in
+    String(part.drop { $0 == " " }.reversed().drop { $0 == " " }.reversed())
+  }
+}
+
+/// A struct of the caller that begins with its size: shorter ones come from older programs, longer ones from newer, which
+/// must not use what this library does not know.
+func sized<T: BitwiseCopyable>(_ pointer: UnsafePointer<T>?, minimum: Int, zero: T) throws(Failure) -> T {
+  let raw = UnsafeRawPointer(try require(pointer))
+  let size = raw.loadUnaligned(as: Int.self)
+  guard size >= minimum, size <= Limits.structSize else { throw Failure(HYPERSWARM_ERR_INVALID_SIZE) }
+  let known = MemoryLayout<T>.size
+  var offset = known
+  while offset < size {
+    guard raw.load(fromByteOffset: offset, as: UInt8.self) == 0 else { throw Failure(HYPERSWARM_ERR_INVALID_SIZE) }
+    offset += 1
+  }
+  var value = zero
+  withUnsafeMutableBytes(of: &value) {
+    $0.copyMemory(from: UnsafeRawBufferPointer(start: raw, count: min(size, known)))
+  }
+  return value
+}
+
+extension Bytes32 {
+  func copy(to target: UnsafeMutablePointer<UInt8>) {
+    withUnsafeBytes { UnsafeMutableRawPointer(target).copyMemory(from: $0.baseAddress!, byteCount: Self.count) }
+  }
+}
+
+extension Bytes64 {
+  func copy(to target: UnsafeMutablePointer<UInt8>) {
+    withUnsafeBytes { UnsafeMutableRawPointer(target).copyMemory(from: $0.baseAddress!, byteCount: Self.count) }
+  }
+}

@@ -1,0 +1,50 @@
+import EventLoop
+
+/// What C callers hold: never an address, always a number that is given out once per process, so that a stale one is
+/// found out.
+enum Handles {
+  static let swarms = HandleTable<SwarmHandle>()
+  static let connections = HandleTable<ConnectionHandle>()
+  static let servers = HandleTable<ServerHandle>()
+  static let testnets = HandleTable<TestnetHandle>()
+  /// Completions that are still to come, of all swarms.
+  static let operations = Locked(0)
+
+  private static let next = Locked<UInt>(0)
+
+  /// Odd, so that it cannot be taken for the address of anything.
+  fileprivate static func makeNumber() -> UInt {
+    next.withLock { next in
+      next &+= 1
+      return next &* 2 &+ 1
+    }
+  }
+
+  static var count: Int {
+    swarms.count + connections.count + servers.count + testnets.count + operations.withLock { $0 }
+  }
+}
+
+final class HandleTable<Object: AnyObject>: @unchecked Sendable {
+  private let objects = Locked<[UInt: Object]>([:])
+
+  func add(_ object: Object) -> OpaquePointer {
+    let number = Handles.makeNumber()
+    objects.withLock { $0[number] = object }
+    return OpaquePointer(bitPattern: number)!
+  }
+
+  func find(_ handle: OpaquePointer?) -> Object? {
+    guard let handle else { return nil }
+    return objects.withLock { $0[UInt(bitPattern: handle)] }
+  }
+
+  /// `nil` when somebody was faster.
+  @discardableResult
+  func remove(_ handle: OpaquePointer?) -> Object? {
+    guard let handle else { return nil }
+    return objects.withLock { $0.removeValue(forKey: UInt(bitPattern: handle)) }
+  }
+
+  var count: Int { objects.withLock { $0.count } }
+}

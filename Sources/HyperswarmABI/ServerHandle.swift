@@ -1,0 +1,137 @@
+// The names are those of hyperswarm.h.
+// swift-format-ignore-file: AlwaysUseLowerCamelCase
+
+import CHyperswarm
+import CompactEncoding
+import CryptoPrimitives
+import EventLoop
+import HyperDHT
+import SecretStream
+
+/// What stands behind a `hyperswarm_server_t`.
+final class ServerHandle: @unchecked Sendable {
+  let swarm: SwarmHandle
+  let callbacks: hyperswarm_server_options_t
+  let publicKey: Bytes32
+  let isClosing = Locked(false)
+  private(set) var pointer: OpaquePointer?
+  private var server: DHTServer?
+
+  init(swarm: SwarmHandle, callbacks: hyperswarm_server_options_t, publicKey: Bytes32) {
+    self.swarm = swarm
+    self.callbacks = callbacks
+    self.publicKey = publicKey
+    pointer = Handles.servers.add(self)
+  }
+
+  private var userData: UnsafeMutableRawPointer? { callbacks.user_data }
+
+  // MARK: On the loop
+
+  func listen(_ keyPair: KeyPair) {
+    guard let node = swarm.node, !swarm.shared.withLock({ $0.isDestroying }) else {
+      callbacks.on_listening?(pointer, Int32(HYPERSWARM_ERR_SWARM_DESTROYED), userData)
+      return closed()
+    }
+    swarm.servers[ObjectIdentifier(self)] = self
+    var options = ServerOptions()
+    if let firewall = callbacks.firewall {
+      options.firewall = { [weak self] publicKey, _, address, verdict in
+        guard let self else { return verdict(.reject) }
+        let answer = firewallAnswer(publicKey, address) { firewall(self.pointer, $0, $1, self.userData) }
+        verdict(answer == HYPERSWARM_ACCEPT ? .accept : .reject)
+      }
+    }
+    let server = node.makeServer(options: options)
+    self.server = server
+    server.onConnection = { [weak self] stream in
+      guard let self, let onConnection = callbacks.on_connection else { return stream.destroy() }
+      let connection = ConnectionHandle(swarm: swarm, isInitiator: false)
+      connection.adopt(stream)
+      onConnection(pointer, connection.pointer, userData)
+    }
+    server.onClose = { [weak self] in self?.closed() }
+    server.listen(keyPair: keyPair) { [weak self] result in
+      guard let self else { return }
+      if !server.isClosed || result.isFailure { callbacks.on_listening?(pointer, status(result), userData) }
+      if result.isFailure { close() }
+    }
+    // Closed by its owner before it was made.
+    if isClosing.withLock({ $0 }) { server.close() }
+  }
+
+  func close() { server?.close() }
+
+  private func closed() {
+    isClosing.withLock { $0 = true }
+    callbacks.on_close?(pointer, userData)
+    Handles.servers.remove(pointer)
+    swarm.servers[ObjectIdentifier(self)] = nil
+    server?.onConnection = nil
+    server = nil
+    swarm.checkIdle()
+  }
+}
+
+extension Result {
+  fileprivate var isFailure: Bool { if case .failure = self { true } else { false } }
+}
+
+@c @implementation
+public func hyperswarm_server_listen(
+  _ swarm: OpaquePointer?, _ options: UnsafePointer<hyperswarm_server_options_t>?,
+  _ server: UnsafeMutablePointer<OpaquePointer?>?
+) -> Int32 {
+  checked { () throws(Failure) in
+    let handle = try find(Handles.swarms, swarm)
+    let server = try require(server)
+    server.pointee = nil
+    var given = try sized(
+      options, minimum: MemoryLayout<hyperswarm_server_options_t>.size, zero: hyperswarm_server_options_t())
+    let identity = try require(try keyPair(given.secret_key) ?? handle.engineKeyPair)
+    // Only good during this call.
+    given.secret_key = nil
+    try handle.home.checkThread()
+    try handle.begin()
+    let made = ServerHandle(swarm: handle, callbacks: given, publicKey: identity.publicKey)
+    let isPosted = handle.home.run {
+      made.listen(identity)
+      handle.finish()
+    }
+    guard isPosted else {
+      Handles.servers.remove(made.pointer)
+      handle.finish()
+      throw Failure(HYPERSWARM_ERR_SWARM_DESTROYED)
+    }
+    server.pointee = made.pointer
+  }
+}
+
+@c @implementation
+public func hyperswarm_server_close(_ server: OpaquePointer?) -> Int32 {
+  checked { () throws(Failure) in
+    let handle = try find(Handles.servers, server)
+    try handle.swarm.home.checkThread()
+    let isFirst = handle.isClosing.withLock { isClosing -> Bool in
+      defer { isClosing = true }
+      return !isClosing
+    }
+    guard isFirst else { throw Failure(HYPERSWARM_ERR_CLOSED) }
+    _ = handle.swarm.home.run { handle.close() }
+  }
+}
+
+@c @implementation
+public func hyperswarm_server_user_data(_ server: OpaquePointer?) -> UnsafeMutableRawPointer? {
+  Handles.servers.find(server)?.callbacks.user_data
+}
+
+@c @implementation
+public func hyperswarm_server_public_key(
+  _ server: OpaquePointer?, _ publicKey: UnsafeMutablePointer<UInt8>?
+) -> Int32 {
+  checked { () throws(Failure) in
+    let handle = try find(Handles.servers, server)
+    handle.publicKey.copy(to: try require(publicKey))
+  }
+}

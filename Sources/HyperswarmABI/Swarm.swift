@@ -1,0 +1,333 @@
+// The names are those of hyperswarm.h.
+// swift-format-ignore-file: AlwaysUseLowerCamelCase
+
+import CHyperswarm
+import CompactEncoding
+import CryptoPrimitives
+import EventLoop
+import HyperDHT
+import Hyperswarm
+import RPC
+
+@c @implementation
+public func hyperswarm_create(
+  _ options: UnsafePointer<hyperswarm_options_t>?, _ swarm: UnsafeMutablePointer<OpaquePointer?>?
+) -> Int32 {
+  checked { () throws(Failure) in
+    let swarm = try require(swarm)
+    swarm.pointee = nil
+    let given = try sized(
+      options, minimum: MemoryLayout<hyperswarm_options_t>.size, zero: hyperswarm_options_t())
+    let dht = try LoopBound<DHTOptions>(given)
+    let home = try LoopHome(given.loop)
+    // Pointers of the caller that are only good during this call are not kept.
+    var callbacks = given
+    callbacks.secret_key = nil
+    callbacks.bootstrap = nil
+    callbacks.host = nil
+    let handle = SwarmHandle(home: home, callbacks: callbacks)
+    let code = home.runAndWait { handle.open(dht.value, SwarmOptions(given)) }
+    guard code == HYPERSWARM_OK else {
+      home.abandon()
+      throw Failure(code)
+    }
+    swarm.pointee = handle.pointer
+  }
+}
+
+extension LoopBound where Value == DHTOptions {
+  fileprivate init(_ given: hyperswarm_options_t) throws(Failure) {
+    var options = HyperDHT.Options(port: given.port)
+    options.bootstrap = try text(given.bootstrap).map(list)
+    if let host = try text(given.host) {
+      guard let address = IPv4Address(host) else { throw Failure(HYPERSWARM_ERR_INVALID_ADDRESS) }
+      options.host = address
+    }
+    options.keyPair = try keyPair(given.secret_key)
+    let flags = Int(given.flags)
+    let known =
+      Int(HYPERSWARM_NODE_PERMANENT) | Int(HYPERSWARM_NODE_EPHEMERAL) | Int(HYPERSWARM_NODE_REACHABLE)
+      | Int(HYPERSWARM_NODE_EXACT_PORT)
+    let isPermanent = flags & Int(HYPERSWARM_NODE_PERMANENT) != 0
+    let isEphemeral = flags & Int(HYPERSWARM_NODE_EPHEMERAL) != 0
+    guard flags & ~known == 0, !(isPermanent && isEphemeral), given.keep_alive >= -1 else {
+      throw Failure(HYPERSWARM_ERR_INVALID_ARGUMENT)
+    }
+    if isPermanent { options.isEphemeral = false }
+    if isEphemeral { options.isEphemeral = true }
+    options.isFirewalled = flags & Int(HYPERSWARM_NODE_REACHABLE) == 0
+    options.anyPort = flags & Int(HYPERSWARM_NODE_EXACT_PORT) == 0
+    if given.keep_alive != 0 { options.connectionKeepAlive = UInt64(max(given.keep_alive, 0)) }
+    do throws(DHTError) {
+      try self.init(options)
+    } catch {
+      throw Failure(status(error))
+    }
+  }
+}
+
+extension SwarmOptions {
+  fileprivate init(_ given: hyperswarm_options_t) {
+    self.init()
+    if given.max_peers > 0 { maxPeers = Int(given.max_peers) }
+    if given.max_parallel > 0 { maxParallel = Int(given.max_parallel) }
+    if given.max_connections > 0 { maxConnections = Int(given.max_connections) }
+    if given.max_client_connections > 0 { maxClientConnections = Int(given.max_client_connections) }
+    if given.max_server_connections > 0 { maxServerConnections = Int(given.max_server_connections) }
+  }
+}
+
+@c @implementation
+public func hyperswarm_destroy(
+  _ swarm: OpaquePointer?, _ force: Int32, _ done: (@convention(c) (UnsafeMutableRawPointer?) -> Void)?,
+  _ userData: UnsafeMutableRawPointer?
+) -> Int32 {
+  checked { () throws(Failure) in
+    try find(Handles.swarms, swarm).home.checkThread()
+    guard let handle = Handles.swarms.remove(swarm) else { throw Failure(HYPERSWARM_ERR_BAD_HANDLE) }
+    Handles.operations.withLock { $0 += 1 }
+    let userData = LoopBound(userData)
+    handle.destroy(force: force != 0) {
+      Handles.operations.withLock { $0 -= 1 }
+      done?(userData.value)
+    }
+  }
+}
+
+// MARK: About itself
+
+@c @implementation
+public func hyperswarm_user_data(_ swarm: OpaquePointer?) -> UnsafeMutableRawPointer? {
+  Handles.swarms.find(swarm)?.userData
+}
+
+@c @implementation
+public func hyperswarm_public_key(_ swarm: OpaquePointer?, _ publicKey: UnsafeMutablePointer<UInt8>?) -> Int32 {
+  checked { () throws(Failure) in
+    let handle = try find(Handles.swarms, swarm)
+    try require(handle.engineKeyPair).publicKey.copy(to: try require(publicKey))
+  }
+}
+
+@c @implementation
+public func hyperswarm_local_port(_ swarm: OpaquePointer?, _ port: UnsafeMutablePointer<UInt16>?) -> Int32 {
+  checked { () throws(Failure) in
+    let handle = try find(Handles.swarms, swarm)
+    let port = try require(port)
+    port.pointee = handle.shared.withLock { $0.port }
+  }
+}
+
+@c @implementation
+public func hyperswarm_bootstrapped(
+  _ swarm: OpaquePointer?, _ done: hyperswarm_done_cb?, _ userData: UnsafeMutableRawPointer?
+) -> Int32 {
+  checked { () throws(Failure) in
+    try find(Handles.swarms, swarm).operation(done, userData) { _, node, settle in
+      node.whenBootstrapped { settle(status($0)) }
+    }
+  }
+}
+
+// MARK: Topics
+
+@c @implementation
+public func hyperswarm_join(
+  _ swarm: OpaquePointer?, _ topic: UnsafePointer<UInt8>?, _ roles: UInt32, _ done: hyperswarm_done_cb?,
+  _ userData: UnsafeMutableRawPointer?
+) -> Int32 {
+  checked { () throws(Failure) in
+    let handle = try find(Handles.swarms, swarm)
+    let topic = try key(topic)
+    let known = UInt32(HYPERSWARM_SERVER) | UInt32(HYPERSWARM_CLIENT)
+    guard roles & ~known == 0 else { throw Failure(HYPERSWARM_ERR_INVALID_ARGUMENT) }
+    guard roles != 0 else { throw Failure(HYPERSWARM_ERR_NO_ROLES) }
+    let options = JoinOptions(
+      server: roles & UInt32(HYPERSWARM_SERVER) != 0, client: roles & UInt32(HYPERSWARM_CLIENT) != 0)
+    try handle.operation(done, userData) { engine, _, settle in
+      let finish: (Result<Bool, SwarmError>) -> Void = { result in
+        switch result {
+        case .success(true): settle(Int32(HYPERSWARM_OK))
+        case .success(false): settle(Int32(HYPERSWARM_ERR_REFRESH_FAILED))
+        case .failure(let error): settle(status(error))
+        }
+      }
+      if let session = handle.sessions[topic], !session.isDestroyed {
+        session.refresh(options, finish)
+        return
+      }
+      do throws(SwarmError) {
+        let session = try engine.join(topic: topic, options: options)
+        handle.sessions[topic] = session
+        session.flushed(finish)
+      } catch {
+        settle(status(error))
+      }
+    }
+  }
+}
+
+@c @implementation
+public func hyperswarm_leave(
+  _ swarm: OpaquePointer?, _ topic: UnsafePointer<UInt8>?, _ done: hyperswarm_done_cb?,
+  _ userData: UnsafeMutableRawPointer?
+) -> Int32 {
+  checked { () throws(Failure) in
+    let handle = try find(Handles.swarms, swarm)
+    let topic = try key(topic)
+    try handle.operation(done, userData) { engine, _, settle in
+      handle.sessions[topic] = nil
+      engine.leave(topic) { settle(Int32(HYPERSWARM_OK)) }
+    }
+  }
+}
+
+@c @implementation
+public func hyperswarm_flush(
+  _ swarm: OpaquePointer?, _ timeout: UInt64, _ done: hyperswarm_done_cb?, _ userData: UnsafeMutableRawPointer?
+) -> Int32 {
+  checked { () throws(Failure) in
+    try find(Handles.swarms, swarm).operation(done, userData) { engine, _, settle in
+      engine.flush(timeout: timeout == 0 ? nil : timeout) { result in
+        if case .success(false) = result { return settle(Int32(HYPERSWARM_ERR_SWARM_DESTROYED)) }
+        settle(status(result))
+      }
+    }
+  }
+}
+
+@c @implementation
+public func hyperswarm_listen(
+  _ swarm: OpaquePointer?, _ done: hyperswarm_done_cb?, _ userData: UnsafeMutableRawPointer?
+) -> Int32 {
+  checked { () throws(Failure) in
+    try find(Handles.swarms, swarm).operation(done, userData) { engine, _, settle in
+      engine.listen { settle(status($0)) }
+    }
+  }
+}
+
+@c @implementation
+public func hyperswarm_suspend(
+  _ swarm: OpaquePointer?, _ done: hyperswarm_done_cb?, _ userData: UnsafeMutableRawPointer?
+) -> Int32 {
+  checked { () throws(Failure) in
+    try find(Handles.swarms, swarm).operation(done, userData) { engine, _, settle in
+      engine.suspend { settle(Int32(HYPERSWARM_OK)) }
+    }
+  }
+}
+
+@c @implementation
+public func hyperswarm_resume(
+  _ swarm: OpaquePointer?, _ done: hyperswarm_done_cb?, _ userData: UnsafeMutableRawPointer?
+) -> Int32 {
+  checked { () throws(Failure) in
+    try find(Handles.swarms, swarm).operation(done, userData) { engine, _, settle in
+      engine.resume { settle(Int32(HYPERSWARM_OK)) }
+    }
+  }
+}
+
+// MARK: Peers
+
+@c @implementation
+public func hyperswarm_peer_join(_ swarm: OpaquePointer?, _ publicKey: UnsafePointer<UInt8>?) -> Int32 {
+  onPeer(swarm, publicKey) { $0.joinPeer($1) }
+}
+
+@c @implementation
+public func hyperswarm_peer_leave(_ swarm: OpaquePointer?, _ publicKey: UnsafePointer<UInt8>?) -> Int32 {
+  onPeer(swarm, publicKey) { $0.leavePeer($1) }
+}
+
+@c @implementation
+public func hyperswarm_peer_ban(
+  _ swarm: OpaquePointer?, _ publicKey: UnsafePointer<UInt8>?, _ isBanned: Int32
+) -> Int32 {
+  onPeer(swarm, publicKey) { $0.peers[$1]?.ban(isBanned != 0) }
+}
+
+private func onPeer(
+  _ swarm: OpaquePointer?, _ publicKey: UnsafePointer<UInt8>?, _ body: @escaping (SwarmEngine, Bytes32) -> Void
+) -> Int32 {
+  checked { () throws(Failure) in
+    let handle = try find(Handles.swarms, swarm)
+    let publicKey = try key(publicKey)
+    try handle.operation(nil, nil) { engine, _, settle in
+      body(engine, publicKey)
+      settle(Int32(HYPERSWARM_OK))
+    }
+  }
+}
+
+@c @implementation
+public func hyperswarm_peers(
+  _ swarm: OpaquePointer?,
+  _ each: (@convention(c) (OpaquePointer?, UnsafePointer<hyperswarm_peer_info_t>?, UnsafeMutableRawPointer?) -> Void)?,
+  _ done: hyperswarm_done_cb?, _ userData: UnsafeMutableRawPointer?
+) -> Int32 {
+  checked { () throws(Failure) in
+    let handle = try find(Handles.swarms, swarm)
+    let each = try require(each)
+    try handle.operation(done, userData) { engine, _, settle in
+      let connected = Set(engine.connections.compactMap(\.remotePublicKey))
+      for peer in Array(engine.peers.values) {
+        withPeerInfo(peer, isConnected: connected.contains(peer.publicKey)) { each(handle.pointer, $0, userData) }
+      }
+      settle(Int32(HYPERSWARM_OK))
+    }
+  }
+}
+
+// MARK: Numbers
+
+@c @implementation
+public func hyperswarm_statistics(
+  _ swarm: OpaquePointer?,
+  _ callback: (
+    @convention(c) (OpaquePointer?, UnsafePointer<hyperswarm_statistics_t>?, UnsafeMutableRawPointer?) -> Void
+  )?, _ userData: UnsafeMutableRawPointer?
+) -> Int32 {
+  checked { () throws(Failure) in
+    let handle = try find(Handles.swarms, swarm)
+    let callback = try require(callback)
+    try handle.operation(
+      failed: { _ in hyperswarm_statistics_t() },
+      report: { statistics in
+        var statistics = statistics
+        statistics.size = MemoryLayout<hyperswarm_statistics_t>.size
+        callback(handle.pointer, &statistics, userData)
+      }
+    ) { engine, node, settle in settle(hyperswarm_statistics_t(engine, node)) }
+  }
+}
+
+extension hyperswarm_statistics_t {
+  fileprivate init(_ engine: SwarmEngine, _ node: DHTNode) {
+    self.init()
+    let swarm = engine.statistics
+    nodes = UInt64(node.rpc.nodeCount)
+    topics = UInt64(swarm.topics)
+    peers = UInt64(swarm.known)
+    connecting = UInt64(swarm.connecting)
+    client_connections = UInt64(swarm.liveClients)
+    server_connections = UInt64(swarm.liveServers)
+    streams = UInt64(node.rawStreamCount)
+    is_bootstrapped = node.rpc.isBootstrapped ? 1 : 0
+    is_online = node.rpc.isOnline ? 1 : 0
+    is_ephemeral = node.rpc.isEphemeral ? 1 : 0
+    is_firewalled = node.rpc.isFirewalled ? 1 : 0
+    is_suspended = node.isSuspended ? 1 : 0
+    dials_attempted = swarm.client.attempted
+    dials_opened = swarm.client.opened
+    accepted = swarm.server.opened
+    refused_by_firewall = swarm.refusedByFirewall
+    refused_by_limit = swarm.refusedByLimit
+    bytes_sent = swarm.bytesTransmitted
+    bytes_received = swarm.bytesReceived
+    packets_sent = swarm.packetsTransmitted
+    packets_received = swarm.packetsReceived
+    retransmissions = swarm.retransmissions
+  }
+}

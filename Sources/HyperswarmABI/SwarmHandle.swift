@@ -1,0 +1,226 @@
+import CHyperswarm
+import CompactEncoding
+import CryptoPrimitives
+import EventLoop
+import HyperDHT
+import Hyperswarm
+import RPC
+import SecretStream
+import UDX
+
+/// What stands behind a `hyperswarm_t`: the engines of one node, and the books of what C callers still wait for.
+///
+/// Everything but `shared` and constants is confined to the loop.
+final class SwarmHandle: @unchecked Sendable {
+  let home: LoopHome
+  let callbacks: hyperswarm_options_t
+  private(set) var pointer: OpaquePointer?
+
+  struct Shared {
+    var operations = 0
+    var isDestroying = false
+    var keyPair: KeyPair?
+    var port: UInt16 = 0
+  }
+  let shared = Locked(Shared())
+
+  private(set) var environment: UVEnvironment?
+  private(set) var node: DHTNode?
+  private(set) var engine: SwarmEngine?
+  /// One per topic: a second `join` of the same topic changes the roles of the first.
+  var sessions: [Bytes32: DiscoverySession] = [:]
+  var connections: [ObjectIdentifier: ConnectionHandle] = [:]
+  var servers: [ObjectIdentifier: ServerHandle] = [:]
+  private var whenIdle: (() -> Void)?
+
+  /// Copies what it needs of the caller's options.
+  init(home: LoopHome, callbacks: hyperswarm_options_t) {
+    self.home = home
+    self.callbacks = callbacks
+  }
+
+  // MARK: Life
+
+  /// On the loop.
+  func open(_ options: DHTOptions, _ swarmOptions: SwarmOptions) -> Int32 {
+    do {
+      let environment = try UVEnvironment(loop: home.loop)
+      let node = DHTNode(environment: environment, options: options)
+      node.start()
+      do {
+        try node.rpc.bind()
+      } catch {
+        node.destroy(force: true) { environment.close() }
+        return Int32(HYPERSWARM_ERR_BIND_FAILED)
+      }
+      self.environment = environment
+      self.node = node
+    } catch {
+      return Int32(HYPERSWARM_ERR_BIND_FAILED)
+    }
+    guard let environment, let node else { return Int32(HYPERSWARM_ERR_UNKNOWN) }
+    var swarmOptions = swarmOptions
+    swarmOptions.keyPair = node.defaultKeyPair
+    // Destroyed here, so that servers beside the swarm's can withdraw their announcements.
+    swarmOptions.ownsDHT = false
+    if let firewall = callbacks.firewall {
+      swarmOptions.firewall = { [weak self] request, verdict in
+        guard let self else { return verdict(.refuse) }
+        switch firewallAnswer(request.publicKey, request.address, { firewall(self.pointer, $0, $1, self.userData) }) {
+        case Int32(HYPERSWARM_ACCEPT): verdict(.accept)
+        case Int32(HYPERSWARM_BAN): verdict(.ban)
+        default: verdict(.refuse)
+        }
+      }
+    }
+    let engine = SwarmEngine(environment: environment, dht: node, options: swarmOptions)
+    engine.onConnection = { [weak self] stream, peer in self?.connected(stream, peer) }
+    self.engine = engine
+    let port = node.rpc.serverSocket?.localEndpoint?.port ?? 0
+    shared.withLock {
+      $0.keyPair = node.defaultKeyPair
+      $0.port = port
+    }
+    pointer = Handles.swarms.add(self)
+    return Int32(HYPERSWARM_OK)
+  }
+
+  var userData: UnsafeMutableRawPointer? { callbacks.user_data }
+  /// The swarm's identity.
+  var engineKeyPair: KeyPair? { shared.withLock { $0.keyPair } }
+
+  private func connected(_ stream: EncryptedStream, _ peer: PeerInfo) {
+    guard let onConnection = callbacks.on_connection else { return stream.destroy() }
+    let connection = ConnectionHandle(swarm: self, isInitiator: stream.isInitiator)
+    connection.adopt(stream)
+    withPeerInfo(peer, isConnected: true) { onConnection(pointer, connection.pointer, $0, userData) }
+  }
+
+  /// The handle is out of the table: nobody can begin anything any more.
+  func destroy(force: Bool, _ done: @escaping @Sendable () -> Void) {
+    shared.withLock { $0.isDestroying = true }
+    _ = home.run { [self] in
+      guard let engine, let node, let environment else { return }
+      engine.destroy(force: force) { [self] in
+        engine.onConnection = nil
+        node.destroy(force: force) { [self] in
+          environment.close { [self] in
+            whenIdle = { [self] in
+              // Closing the loop is the last act: whoever is told may close his own.
+              home.loop.beginShutdown { [self] in
+                release()
+                done()
+              }
+            }
+            checkIdle()
+          }
+        }
+      }
+    }
+  }
+
+  private func release() {
+    sessions = [:]
+    engine = nil
+    node = nil
+    environment = nil
+  }
+
+  func checkIdle() {
+    guard let body = whenIdle, connections.isEmpty, servers.isEmpty, shared.withLock({ $0.operations }) == 0 else {
+      return
+    }
+    whenIdle = nil
+    home.loop.defer(body)
+  }
+
+  // MARK: Operations
+
+  /// Books one call whose completion is to come.
+  func begin() throws(Failure) {
+    let code = shared.withLock { shared -> Int in
+      if shared.isDestroying { return HYPERSWARM_ERR_SWARM_DESTROYED }
+      guard shared.operations < Limits.operations else { return HYPERSWARM_ERR_TOO_MANY_OPERATIONS }
+      shared.operations += 1
+      return HYPERSWARM_OK
+    }
+    if code != HYPERSWARM_OK { throw Failure(code) }
+    Handles.operations.withLock { $0 += 1 }
+  }
+
+  /// The completion has been called. On the loop, or before anything was posted.
+  func finish() {
+    shared.withLock { $0.operations -= 1 }
+    Handles.operations.withLock { $0 -= 1 }
+    if home.loop.isOnLoop { checkIdle() }
+  }
+
+  /// One operation. `start` runs on the loop, later, and calls its argument with the outcome; `report` calls the C
+  /// callback, exactly once.
+  func operation<Outcome>(
+    failed: @escaping (Int32) -> Outcome, report: @escaping (Outcome) -> Void,
+    _ start: @escaping (SwarmEngine, DHTNode, _ settle: @escaping (Outcome) -> Void) -> Void
+  ) throws(Failure) {
+    try home.checkThread()
+    try begin()
+    var isSettled = false
+    let settle: (Outcome) -> Void = { [self] outcome in
+      guard !isSettled else { return }
+      isSettled = true
+      report(outcome)
+      finish()
+    }
+    let isPosted = home.run { [self] in
+      guard let engine, let node, !shared.withLock({ $0.isDestroying }) else {
+        return settle(failed(Int32(HYPERSWARM_ERR_SWARM_DESTROYED)))
+      }
+      // Engines may answer at once; C never hears of it inside a call of its own, because this runs later.
+      start(engine, node, settle)
+    }
+    if !isPosted {
+      finish()
+      throw Failure(HYPERSWARM_ERR_SWARM_DESTROYED)
+    }
+  }
+
+  func operation(
+    _ done: hyperswarm_done_cb?, _ userData: UnsafeMutableRawPointer?,
+    _ start: @escaping (SwarmEngine, DHTNode, _ settle: @escaping (Int32) -> Void) -> Void
+  ) throws(Failure) {
+    try operation(failed: { $0 }, report: { [pointer] in done?(pointer, $0, userData) }, start)
+  }
+}
+
+/// Hands key and address to a firewall callback.
+func firewallAnswer(
+  _ publicKey: Bytes32, _ address: Endpoint?, _ body: (UnsafePointer<UInt8>?, UnsafePointer<CChar>?) -> Int32
+) -> Int32 {
+  publicKey.withUnsafePointer { key in
+    guard let address else { return body(key, nil) }
+    return address.description.withCString { body(key, $0) }
+  }
+}
+
+func withPeerInfo(
+  _ peer: PeerInfo, isConnected: Bool, _ body: (UnsafePointer<hyperswarm_peer_info_t>?) -> Void
+) {
+  let topics = peer.topics.flatMap(\.bytes)
+  topics.withUnsafeBufferPointer { topics in
+    peer.publicKey.withUnsafePointer { key in
+      var info = hyperswarm_peer_info_t()
+      info.size = MemoryLayout<hyperswarm_peer_info_t>.size
+      info.public_key = key
+      info.topics = topics.baseAddress
+      info.topic_count = topics.count / Bytes32.count
+      info.attempts = UInt32(clamping: peer.attempts)
+      info.is_client = peer.isClient ? 1 : 0
+      info.is_proven = peer.isProven ? 1 : 0
+      info.is_banned = peer.isBanned ? 1 : 0
+      info.is_explicit = peer.isExplicit ? 1 : 0
+      info.is_queued = peer.isQueued ? 1 : 0
+      info.is_waiting = peer.isWaiting ? 1 : 0
+      info.is_connected = isConnected ? 1 : 0
+      body(&info)
+    }
+  }
+}

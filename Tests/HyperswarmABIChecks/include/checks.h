@@ -1,0 +1,21 @@
+// Tests of include/hyperswarm.h, in C as its users write it. Each returns how many expectations failed.
+#ifndef HYPERSWARM_CHECKS_H
+#define HYPERSWARM_CHECKS_H
+
+int check_errors(void);
+int check_keys(void);
+int check_arguments(void);
+int check_threads(void);
+int check_create_failures(void);
+int check_topic_transfer(void);
+int check_own_threads(void);
+int check_connect_by_key(void);
+int check_refused(void);
+int check_values(void);
+int check_announcements(void);
+int check_peers(void);
+int check_bounds(void);
+int check_destroy_in_callbacks(void);
+int check_pending_at_destroy(void);
+
+#endif

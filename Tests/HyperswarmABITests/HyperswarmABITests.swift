@@ -1,0 +1,21 @@
+import HyperswarmABIChecks
+import XCTest
+
+/// The C programs of HyperswarmABIChecks, one test each.
+final class HyperswarmABITests: XCTestCase {
+  func testErrorsHaveStableNumbersAndNames() { XCTAssertEqual(check_errors(), 0) }
+  func testKeys() { XCTAssertEqual(check_keys(), 0) }
+  func testBadArgumentsGiveErrors() { XCTAssertEqual(check_arguments(), 0) }
+  func testCallersLoopIsRefusedToOtherThreads() { XCTAssertEqual(check_threads(), 0) }
+  func testCreateFailuresLeaveNothing() { XCTAssertEqual(check_create_failures(), 0) }
+  func testTwoSwarmsMeetAndTransferBothWays() { XCTAssertEqual(check_topic_transfer(), 0) }
+  func testOwnThreads() { XCTAssertEqual(check_own_threads(), 0) }
+  func testConnectByKey() { XCTAssertEqual(check_connect_by_key(), 0) }
+  func testFirewallRefuses() { XCTAssertEqual(check_refused(), 0) }
+  func testValues() { XCTAssertEqual(check_values(), 0) }
+  func testAnnouncements() { XCTAssertEqual(check_announcements(), 0) }
+  func testPeersSuspendAndBan() { XCTAssertEqual(check_peers(), 0) }
+  func testQueuesAreBounded() { XCTAssertEqual(check_bounds(), 0) }
+  func testDestroyInEachCallback() { XCTAssertEqual(check_destroy_in_callbacks(), 0) }
+  func testEverythingPendingIsSettledByDestroy() { XCTAssertEqual(check_pending_at_destroy(), 0) }
+}
