@@ -151,7 +151,8 @@ extension SwarmHandle {
       case .failure(let failure): done?(pointer, failure.code, nil, userData)
       }
     }
-    try operation(failed: { .failure(Failure($0)) }, report: report) { _, node, settle in
+    let failed: (Int32) -> Result<Value, Failure> = { .failure(Failure($0)) }
+    try operation(failed: failed, report: report) { _, node, settle in
       start(node) { result in
         switch result {
         case .success(.some(let value)): settle(.success(value))

@@ -11,7 +11,7 @@ final class ErrorTableTests: XCTestCase {
       .peerNotFound, .peerConnectionFailed, .serverIncompatible, .serverError(""), .badHandshakeReply,
       .badHolepunchReply, .handshakeUnfinished, .handshakeInvalid, .cannotHolepunch(""), .holepunchAborted(""),
       .holepunchInvalid, .holepunchProbeTimeout, .holepunchDoubleRandomizedNATs, .remoteNotHolepunching,
-      .remoteNotHolepunchable, .remoteAborted(1), .relayAborted, .duplicateConnection, .streamNotConnected,
+      .remoteNotHolepunchable, .remoteAborted(1), .relayAborted(""), .duplicateConnection, .streamNotConnected,
       .connectTimeout, .alreadyListening, .keyPairAlreadyUsed, .nodeDestroyed, .suspended,
       .bindFailed(code: -98, ""), .requestTimeout, .requestDestroyed, .ioSuspended, .tooFewNodes, .remote(1),
       .sequenceReused, .sequenceTooLow, .valueTooLarge(2, 1), .invalidAddress,
