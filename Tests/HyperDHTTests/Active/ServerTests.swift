@@ -40,7 +40,8 @@ final class ServerTests: XCTestCase {
       _ server: DHTServer, payload: NoisePayload? = nil, raw: [UInt8]? = nil, seed: UInt8 = 1
     ) -> (NoiseHandshake, [UInt8]) {
       var keySeed = [UInt8](repeating: seed, count: 32)
-      keySeed[0] = UInt8(truncatingIfNeeded: host.address.value)
+      let address = host.address.value
+      keySeed[0] = UInt8(truncatingIfNeeded: address ^ address >> 8)
       let key = KeyPair(seed: Bytes32(keySeed)!)
       var handshake = try! NoiseHandshake(
         pattern: .ik, isInitiator: true, keyPair: key, remotePublicKey: server.publicKey,
