@@ -8,6 +8,8 @@ struct Join: Command {
 
   @OptionGroup var common: CommonOptions
   @OptionGroup var identity: IdentityOptions
+  @Option(help: ArgumentHelp("Key of a blind relay for peers that cannot be reached otherwise.", valueName: "key"))
+  var relay: [KeyArgument] = []
   @Flag(help: "Do not announce: only dial others.")
   var clientOnly = false
   @Flag(help: "Do not look the topic up: only wait for others.")
@@ -22,6 +24,7 @@ struct Join: Command {
   func execute() async throws {
     var options = Hyperswarm.Options(bootstrap: common.bootstrap?.nodes, keyPair: identity.keyPair)
     options.dhtOptions.host = bindAddress(for: common.bootstrap)
+    options.relays = relay.map(\.key)
     let swarm = try await Hyperswarm(options)
     do {
       try await requireNetwork(swarm.dht, common)

@@ -8,12 +8,17 @@ struct Listen: Command {
 
   @OptionGroup var common: CommonOptions
   @OptionGroup var identity: IdentityOptions
+  @OptionGroup var relay: RelayOptions
 
   func execute() async throws {
     let keyPair = identity.keyPair
     let dht = try await enterNetwork(common, keyPair: keyPair)
     try await using(dht) {
-      let server = try await dht.listen(keyPair: keyPair)
+      var options = HyperDHT.ServerOptions()
+      options.relayThrough = relay.choice
+      options.allowsHolepunching = !relay.noPunch
+      options.shareLocalAddress = !relay.noPunch
+      let server = try await dht.listen(keyPair: keyPair, options: options)
       let interrupt = Interrupt()
       Console.note(
         "listening", "listening as \(server.publicKey.hex)", [("publicKey", .string(server.publicKey.hex))])
@@ -54,13 +59,17 @@ struct Connect: Command {
 
   @OptionGroup var common: CommonOptions
   @OptionGroup var identity: IdentityOptions
+  @OptionGroup var relay: RelayOptions
   @Argument(help: "Public key: 64 hexadecimal digits or 52 z-base-32 characters.")
   var key: KeyArgument
 
   func execute() async throws {
     let dht = try await enterNetwork(common, keyPair: identity.keyPair)
     try await using(dht) {
-      let connection = try await dht.connect(to: key.key)
+      var options = HyperDHT.ConnectOptions()
+      options.relayThrough = relay.choice
+      options.allowsHolepunching = !relay.noPunch
+      let connection = try await dht.connect(to: key.key, options: options)
       Console.note(
         "connection", "connected with \(connection.remotePublicKey.hex)",
         [("remotePublicKey", .string(connection.remotePublicKey.hex))])

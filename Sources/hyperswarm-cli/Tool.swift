@@ -13,7 +13,7 @@ struct Tool: AsyncParsableCommand {
     version: "0.1.0",
     subcommands: [
       Demo.self, TestnetCommand.self, NodeCommand.self, Keygen.self, Listen.self, Connect.self, Join.self, Lookup.self,
-      Announce.self, Ping.self,
+      Announce.self, Ping.self, Relay.self,
     ])
 }
 

@@ -41,7 +41,9 @@ final class CommandTests: XCTestCase {
   func testCLI_helpAndVersion() throws {
     let help = try runTool(["--help"])
     XCTAssertEqual(help.status, 0)
-    for command in ["demo", "testnet", "node", "keygen", "listen", "connect", "join", "lookup", "announce", "ping"] {
+    for command in [
+      "demo", "testnet", "node", "keygen", "listen", "connect", "join", "lookup", "announce", "ping", "relay",
+    ] {
       XCTAssertTrue(help.text.contains("\n  \(command) "), command)
       XCTAssertEqual(try runTool([command, "--help"]).status, 0, command)
     }
@@ -66,6 +68,9 @@ final class CommandTests: XCTestCase {
     try assertUsage(["node", "--first"])
     try assertUsage(["node", "--host", "example"])
     try assertUsage(["join", "x", "--client-only", "--server-only"])
+    try assertUsage(["relay", "--links", "0"])
+    try assertUsage(["relay", "--allow", "abcd"])
+    try assertUsage(["connect", String(repeating: "ab", count: 32), "--relay", "x"])
     try assertUsage(["demo", "--size", "0"])
     try assertUsage(["demo", "--nodes", "1"])
   }
@@ -207,6 +212,27 @@ final class CommandTests: XCTestCase {
     XCTAssertEqual(here.status, 0, here.errors)
     XCTAssertEqual(here.text, "from the connecting side\n")
     XCTAssertTrue(there.output == big, "\(there.output.count) of \(big.count) bytes")
+  }
+
+  func testCLI_relayIsServedAndNamed() throws {
+    let bootstrap = try testnet().bootstrap
+    let relay = try ToolProcess(["relay", "--bootstrap", bootstrap, "--port", "0", "--json"])
+    try relay.wait(for: "\n")
+    let relayKey = try XCTUnwrap(relay.outputText.split { !$0.isHexDigit }.first { $0.count == 64 })
+    let listener = try ToolProcess(["listen", "--bootstrap", bootstrap, "--relay", String(relayKey)])
+    try listener.wait(for: "listening as")
+    let key = try XCTUnwrap(listener.announcedKey)
+    let connector = try ToolProcess(
+      ["connect", key, "--bootstrap", bootstrap, "--relay", String(relayKey), "--no-punch"])
+    connector.write("by whatever way")
+    connector.closeInput()
+    listener.closeInput()
+    XCTAssertEqual(try connector.finish().status, 0)
+    XCTAssertEqual(try listener.finish().text, "by whatever way")
+    relay.interrupt()
+    let result = try relay.finish(seconds: 20)
+    XCTAssertEqual(result.status, 0, result.errors)
+    XCTAssertNotNil(result.object("relayed")?["connections"])
   }
 
   func testCLI_listenIsInterruptible() throws {

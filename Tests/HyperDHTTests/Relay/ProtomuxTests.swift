@@ -179,10 +179,10 @@ final class ProtomuxTests: XCTestCase {
     for round in 0..<4000 {
       let end = End()
       end.mux.onOffer = { [unowned end] name, id in if round % 2 == 0 { _ = end.mux.open(name, id: id) } }
-      _ =
-        end.mux.open("x")?.onMessage = { _, body throws(CompactError) in
-          _ = try CompactReader.decode(RelayPairMessage.self, from: body)
-        }
+      let channel = end.mux.open("x")
+      channel?.onMessage = { _, body throws(CompactError) in
+        _ = try CompactReader.decode(RelayPairMessage.self, from: body)
+      }
       for _ in 0..<20 {
         var frame = seeds[Int(random.next() % UInt64(seeds.count))]
         for _ in 0..<(random.next() % 6 == 0 ? random.next() % 4 : 0) {

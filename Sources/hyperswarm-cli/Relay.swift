@@ -1,0 +1,67 @@
+import ArgumentParser
+import Hyperswarm
+
+struct Relay: Command {
+  static let configuration = CommandConfiguration(
+    abstract: "Run a blind relay until Ctrl-C.",
+    discussion: """
+      Peers that name the printed key (--relay) and have no direct path meet here. The relay forwards packets that it \
+      cannot read. It should have a public address and bandwidth to spare.
+      """)
+
+  @OptionGroup var common: CommonOptions
+  @OptionGroup var identity: IdentityOptions
+  @Option(help: "UDP port; without it 49737, or another one if that is taken.")
+  var port: UInt16?
+  @Option(help: ArgumentHelp("Only clients with this key; may be given several times.", valueName: "key"))
+  var allow: [KeyArgument] = []
+  @Option(help: "Relayed connections at a time.")
+  var links: Int?
+
+  func validate() throws {
+    if let links, links < 1 { throw ValidationError("--links is 1 or more") }
+  }
+
+  func execute() async throws {
+    let keyPair = identity.keyPair
+    var options = HyperDHT.Options(
+      bootstrap: common.bootstrap?.nodes, host: bindAddress(for: common.bootstrap), keyPair: keyPair)
+    options.anyPort = port.map { $0 == 0 } ?? true
+    if let port { options.port = port }
+    let dht = try await opening(options.port, on: options.host) { try await HyperDHT(options) }
+    try await using(dht) {
+      try await requireNetwork(dht, common)
+      var limits = HyperDHT.RelayServer.Limits()
+      if let links { limits.links = links }
+      let allowed = Set(allow.map(\.key))
+      let firewall: (@Sendable (HyperDHT.IncomingPeer) async -> Bool)? =
+        allowed.isEmpty ? nil : { @Sendable in allowed.contains($0.publicKey) }
+      let relay = try await dht.serveRelay(keyPair: keyPair, firewall: firewall, limits: limits)
+      let interrupt = Interrupt()
+      Console.event(
+        "listening", "relaying as \(relay.publicKey.hex)", [("publicKey", .string(relay.publicKey.hex))])
+      await interrupt.wait()
+      let statistics = await relay.statistics()
+      Console.event(
+        "relayed", "\(statistics.pairingsMatched) connections, \(statistics.bytesRelayed) bytes",
+        [
+          ("connections", .integer(Int(clamping: statistics.pairingsMatched))),
+          ("bytes", .integer(Int(clamping: statistics.bytesRelayed))),
+        ])
+      await relay.close()
+    }
+  }
+}
+
+/// For the commands that connect.
+struct RelayOptions: ParsableArguments {
+  @Option(
+    help: ArgumentHelp(
+      "Key of a blind relay to go over while there is no direct path; may be given several times.", valueName: "key"))
+  var relay: [KeyArgument] = []
+
+  @Flag(help: "Neither punch holes nor try the local network: what is not reachable by itself goes over the relay.")
+  var noPunch = false
+
+  var choice: HyperDHT.RelayChoice? { relay.isEmpty ? nil : .oneOf(relay.map(\.key)) }
+}
