@@ -308,6 +308,7 @@ typedef struct udx_ack_state_s {
   uint8_t paused;   /* the reader called read_stop */
   uint8_t early;    /* acknowledgements that are sent twice, see UDX_ACK_EARLY */
   uint16_t pending; /* packets since the last one */
+  uint8_t lossy;    /* packets came late, twice or with a gap before them */
 } udx_ack_state_t;
 
 /* migration.c: a remote that did not prove yet that it receives */

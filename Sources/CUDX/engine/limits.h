@@ -51,6 +51,7 @@
 #define UDX_LINGER_TIME (15 * UDX_SECOND) /* peers of all versions give up after 13 s */
 #define UDX_LINGER_ANSWERS 32      /* per closed stream */
 #define UDX_LINGER_SPACING (20 * UDX_MS)
+#define UDX_FINAL_ACKS 4           /* copies of the last acknowledgement on a path that loses packets */
 #define UDX_UNPROVEN_PACKETS UDX_CWND_INITIAL /* to a new remote before it acknowledges anything */
 #define UDX_UNPROVEN_TIME (100 * UDX_MS) /* as many more, if somebody else acknowledges: a peer of two addresses, or a liar */
 #define UDX_ACK_BEHIND_MAX 65536   /* how old an ack of a stranger's packet may be */

@@ -48,6 +48,7 @@ receive_data (udx_stream_t *stream, const udx_header_t *header, const uint8_t *p
     if (header->type & UDX_HEADER_DATA) return read_payload(stream, payload, length);
     return 1;
   }
+  if (!ack->paused) ack->lossy = 1;
   int kept = udx__reorder_insert(stream, seq, header->type, payload, length);
   if (kept < 0) {
     stream->udx->packets_invalid++;
@@ -123,6 +124,7 @@ receive_packet (udx_stream_t *stream, udx_socket_t *socket, udx_header_t *header
       return;
     }
   } else if (header->type & (UDX_HEADER_DATA | UDX_HEADER_END)) {
+    stream->ack.lossy = 1;
     UDX_TRACE(stream->udx, dropped(stream, socket, header, length, UDX_TRACE_DUPLICATE));
   }
   if (UDX_UNLIKELY(header->type & UDX_HEADER_MESSAGE) && stream->on_recv != NULL && (stream->status & UDX_STREAM_RECEIVING)) {

@@ -290,7 +290,9 @@ rto_fire (udx_stream_t *stream, uint64_t now) {
     /* one timer tick of grace */
     if (now - recovery->stalled_since + UDX_MS >= patience) {
       udx__linger_add(stream, 1); /* if the peer speaks after all it learns that this is over */
-      udx__stream_close(stream, UV_ETIMEDOUT);
+      /* A peer that ended, has all our data, and closed: what got lost is the last acknowledgement (spec 2.5 OBS). */
+      int all = (stream->status & UDX_STREAM_ENDED_REMOTE) && udx__flight_span(stream) == 1 && oldest->type == UDX_HEADER_END;
+      udx__stream_close(stream, all ? 0 : UV_ETIMEDOUT);
       return 0;
     }
   }

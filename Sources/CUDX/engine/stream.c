@@ -297,17 +297,26 @@ udx__stream_touch (udx_stream_t *stream) {
   stream->rate.had_flight = stream->flight.flying.count > 0;
 }
 
+/*
+ * If it is lost the peer repeats its END to a closed stream. The linger state answers that, but only while the socket
+ * is open, and many programs close it or exit right now: the peer would fail with ETIMEDOUT 13 s later (spec 2.5). So
+ * where packets get lost there are copies; elsewhere none, for a peer that has closed sees them as stray messages.
+ */
 static void
 send_final_ack (udx_stream_t *stream) {
-  if (!stream->ack.owed) return;
+  int lossy = stream->ack.lossy || stream->retransmit_count > 0;
+  if (!stream->ack.owed && !lossy) return; /* lossy: the one that was sent may be lost, too */
   udx_header_t header;
   uint8_t bytes[UDX_HEADER_SIZE];
   udx__stream_header(stream, &header, 0);
   udx__header_encode(bytes, &header);
-  (void) udx__transmit_control(stream->socket, &stream->remote, bytes);
-  stream->packets_tx++;
-  stream->bytes_tx += UDX_HEADER_SIZE;
-  stream->udx->acks_tx++;
+  int copies = lossy ? UDX_FINAL_ACKS : 1;
+  for (int i = 0; i < copies; i++) {
+    if (udx__transmit_control(stream->socket, &stream->remote, bytes)) break;
+    stream->packets_tx++;
+    stream->bytes_tx += UDX_HEADER_SIZE;
+    stream->udx->acks_tx++;
+  }
   stream->ack.owed = 0;
 }
 
