@@ -303,6 +303,7 @@ typedef struct udx_ack_state_s {
   uint32_t next;      /* next seq expected from the peer */
   uint32_t delivered; /* next seq to hand to the reader; behind `next` only while it pauses */
   uint32_t end_seq;   /* valid with ENDING_REMOTE */
+  uint32_t end_told;  /* first seq of ours that carries the acknowledgement of it; valid with ENDED_REMOTE */
   uint8_t owed;
   uint8_t heartbeat;
   uint8_t paused;   /* the reader called read_stop */

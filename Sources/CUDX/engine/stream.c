@@ -304,7 +304,9 @@ udx__stream_touch (udx_stream_t *stream) {
  */
 static void
 send_final_ack (udx_stream_t *stream) {
-  int lossy = stream->ack.lossy || stream->retransmit_count > 0;
+  /* everything of ours is acknowledged: with it what it said, if it was sent late enough */
+  int told = udx__seq_before(stream->ack.end_told, stream->flight.nxt);
+  int lossy = !told && (stream->ack.lossy || stream->retransmit_count > 0);
   if (!stream->ack.owed && !lossy) return; /* lossy: the one that was sent may be lost, too */
   udx_header_t header;
   uint8_t bytes[UDX_HEADER_SIZE];
@@ -348,6 +350,7 @@ udx__stream_settle (udx_stream_t *stream) {
                      stream->ack.delivered == stream->ack.end_seq + 1;
   if (ended_remote && !stream->ack.paused) {
     stream->status |= UDX_STREAM_ENDED_REMOTE;
+    stream->ack.end_told = stream->flight.nxt;
     if (stream->on_read != NULL && (stream->status & UDX_STREAM_READING)) {
       uv_buf_t empty = uv_buf_init(NULL, 0);
       stream->on_read(stream, UV_EOF, &empty);
