@@ -248,6 +248,11 @@ typedef struct udx_pacing_s {
   int64_t credit;   /* bytes that may leave now, negative = debt */
   uint64_t updated;
   uint64_t at;      /* deadline of the next attempt */
+  uint64_t thin_until; /* packets go one by one: bursts were lost on a path without a queue to speak of */
+  uint64_t thin_judged; /* losses of single packets count from here */
+  uint64_t thick_until; /* that did not help: not before */
+  uint32_t sent;       /* packets since losses were looked at */
+  uint32_t lost;
   uint8_t waiting;  /* the pacer, nothing else, held the stream back */
 } udx_pacing_t;
 

@@ -440,6 +440,10 @@ udx__pacing_ready (udx_stream_t *stream, uint64_t now);
 void
 udx__pacing_spend (udx_stream_t *stream, uint32_t bytes);
 
+/* `count` packets were found lost. */
+void
+udx__pacing_lost (udx_stream_t *stream, uint32_t count, uint64_t now);
+
 /* Sets the deadline for the next attempt. */
 void
 udx__pacing_wait (udx_stream_t *stream, uint64_t now);

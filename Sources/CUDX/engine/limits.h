@@ -83,6 +83,11 @@
 #define UDX_PACING_LATE (20 * UDX_MS)  /* credit that is made up for if the wake-up came late */
 #define UDX_PACING_GRID 250           /* us; deadlines are rounded up to it */
 #define UDX_PACING_BURST_MIN 2        /* packets */
+#define UDX_PACING_THIN_TIME (10 * UDX_SECOND) /* single packets after a loss without a queue, or none of that ... */
+#define UDX_PACING_THIN_LOSSES 32    /* ... if, of what these were lost of, ... */
+#define UDX_PACING_THIN_SHARE 5      /* ... more than a fifth was lost although it went one by one, ... */
+#define UDX_PACING_THIN_ROUNDS 16    /* ... after so many round trips: what flew before, and the end of the start-up */
+#define UDX_PACING_THIN_RATE 12500000u /* bytes per second; above that a timer tick is worth several packets anyway */
 #define UDX_MIN_RTT_FLOOR (1 * UDX_MS) /* for the BDP: schedulers and timers are not finer than this */
 
 #define UDX_DESTINATION_MIN 262144u /* bytes in flight to one address that need no proof: fits any receive buffer ... */

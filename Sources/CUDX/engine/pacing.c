@@ -13,10 +13,47 @@ udx__pacing_init (udx_stream_t *stream) {
   stream->pacing.updated = 0;
   stream->pacing.at = UDX_NEVER;
   stream->pacing.waiting = 0;
+  stream->pacing.thin_until = stream->pacing.thin_judged = stream->pacing.thick_until = 0;
+  stream->pacing.sent = stream->pacing.lost = 0;
+}
+
+/*
+ * A queue of a packet or two drops all but the first of a burst, again and again, and the stream starves at a packet
+ * per round trip. It shows as loss although packets travel as fast as ever: a queue that is worth the name shows in the
+ * round-trip time before it overflows. Then packets go one by one, for as long as that goes on. If as many get lost
+ * that way it was none of the bursts' fault, and bursts are better at making use of what heavy random loss leaves.
+ */
+void
+udx__pacing_lost (udx_stream_t *stream, uint32_t count, uint64_t now) {
+  udx_pacing_t *pacing = &stream->pacing;
+  uint32_t least = udx__rtt_min(stream);
+  if (count == 0 || least == UINT32_MAX) return;
+  int queueing = stream->rtt.latest > least + least / 4 + UDX_MS;
+  pacing->lost += count;
+  if (now >= pacing->thin_until) {
+    if (queueing || now < pacing->thick_until) return;
+    pacing->thin_until = now + UDX_PACING_THIN_TIME;
+    pacing->thin_judged = now + UDX_PACING_THIN_ROUNDS * (uint64_t) stream->rtt.srtt;
+    return;
+  }
+  if (!queueing) pacing->thin_until = now + UDX_PACING_THIN_TIME;
+  if (now < pacing->thin_judged) pacing->lost = pacing->sent = 0;
+  if (pacing->lost < UDX_PACING_THIN_LOSSES) return;
+  if (pacing->lost > pacing->sent / UDX_PACING_THIN_SHARE) {
+    pacing->thin_until = 0;
+    pacing->thick_until = now + UDX_PACING_THIN_TIME;
+  }
+  pacing->lost = pacing->sent = 0;
+}
+
+static int
+pacing_thin (const udx_stream_t *stream) {
+  return stream->pacing.updated < stream->pacing.thin_until && stream->pacing.rate <= UDX_PACING_THIN_RATE;
 }
 
 static int64_t
 pacing_burst (const udx_stream_t *stream) {
+  if (UDX_UNLIKELY(pacing_thin(stream))) return 1; /* a packet may leave if there is any credit */
   uint64_t burst = stream->pacing.rate / (UDX_SECOND / UDX_PACING_BURST);
   uint64_t least = (uint64_t) UDX_PACING_BURST_MIN * stream->mtu;
   return (int64_t) udx__max_u64(burst, least);
@@ -55,13 +92,14 @@ udx__pacing_ready (udx_stream_t *stream, uint64_t now) {
 void
 udx__pacing_spend (udx_stream_t *stream, uint32_t bytes) {
   stream->pacing.credit -= bytes;
+  stream->pacing.sent++;
 }
 
 void
 udx__pacing_wait (udx_stream_t *stream, uint64_t now) {
   udx_pacing_t *pacing = &stream->pacing;
   /* wake for half a burst at once: fewer, larger batches */
-  int64_t want = pacing_burst(stream) / 2 - pacing->credit;
+  int64_t want = (pacing_burst(stream) + 1) / 2 - pacing->credit;
   double wait = (double) want * (double) UDX_SECOND / (double) pacing->rate;
   pacing->waiting = 1;
   if (wait < 1) wait = 1;

@@ -185,6 +185,7 @@ rack_detect (udx_stream_t *stream, uint64_t now) {
     udx__timer_at_most(stream, recovery->reo_at);
   }
   if (lost == 0) return;
+  udx__pacing_lost(stream, lost - probes, now);
   udx__mark_ready(stream);
   if (lost > probes && recovery->state == UDX_RECOVERY_OPEN) enter_recovery(stream, now);
 }
