@@ -5,9 +5,9 @@
 #define S 1000000ull
 
 static double
-goodput (double rate, double rtt_ms, uint64_t queue, double loss, uint64_t seconds) {
+goodput (double rate, double rtt_ms, uint64_t queue, double loss, uint64_t seconds, uint64_t seeds) {
   double sum = 0;
-  for (uint64_t seed = 1; seed <= 3; seed++) {
+  for (uint64_t seed = 1; seed <= seeds; seed++) {
     sim_link_t link = sim_link_default();
     link.latency = (uint64_t) (rtt_ms * 500);
     link.rate = (uint64_t) rate;
@@ -23,7 +23,7 @@ goodput (double rate, double rtt_ms, uint64_t queue, double loss, uint64_t secon
     sum += (double) (p->side[1].received - at) / ((double) seconds * 0.75) / (rate * 1452 / 1500);
     pair_free(p);
   }
-  return sum / 3;
+  return sum / (double) seeds;
 }
 
 /* Before single packets: 59, 15, 33, 5, 1.0 and 0.4 percent. */
@@ -33,18 +33,18 @@ TEST(queue_of_one_packet) {
     uint64_t seconds;
   } cases[] = {{2.9, 2, 0.6, 20}, {2.9, 20, 0.6, 20}, {10, 2, 0.7, 20}, {10, 20, 0.6, 20}, {50, 20, 0.7, 20}, {2.9, 838, 0.4, 60}};
   for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
-    double share = goodput(cases[i].mbit * 125000, cases[i].rtt, 1500, 0, cases[i].seconds);
+    double share = goodput(cases[i].mbit * 125000, cases[i].rtt, 1500, 0, cases[i].seconds, 3);
     printf("  %4.1f Mbit/s, RTT %3.0f ms: %.1f %%\n", cases[i].mbit, cases[i].rtt, 100 * share);
     CHECK(share > cases[i].least);
   }
 }
 
 TEST(queues_of_two_to_four_packets) {
-  static const double mbit[] = {1, 10, 50, 100}, rtt[] = {2, 20, 100};
-  for (int m = 0; m < 4; m++) {
+  static const double mbit[] = {1, 10, 50}, rtt[] = {2, 20, 100};
+  for (int m = 0; m < 3; m++) {
     for (int r = 0; r < 3; r++) {
       for (uint64_t packets = 2; packets <= 4; packets++) {
-        double share = goodput(mbit[m] * 125000, rtt[r], packets * 1500, 0, 8);
+        double share = goodput(mbit[m] * 125000, rtt[r], packets * 1500, 0, 6, 1);
         if (share < 0.9) printf("  %.0f Mbit/s, RTT %.0f ms, %d packets: %.1f %%\n", mbit[m], rtt[r], (int) packets, 100 * share);
         CHECK(share > 0.8);
       }
@@ -54,12 +54,12 @@ TEST(queues_of_two_to_four_packets) {
 
 /* Random loss is no reason to go slower. */
 TEST(random_loss_with_a_proper_queue) {
-  static const double mbit[] = {10, 50, 100}, rtt[] = {2, 40}, loss[] = {0.001, 0.01, 0.05, 0.1, 0.2};
+  static const double mbit[] = {10, 50}, rtt[] = {2, 40}, loss[] = {0.001, 0.01, 0.05, 0.1, 0.2};
   static const double least[] = {0.97, 0.96, 0.9, 0.8, 0.4};
-  for (int m = 0; m < 3; m++) {
+  for (int m = 0; m < 2; m++) {
     for (int r = 0; r < 2; r++) {
       for (int l = 0; l < 5; l++) {
-        double share = goodput(mbit[m] * 125000, rtt[r], (uint64_t) (mbit[m] * 125 * rtt[r]) + 15000, loss[l], 8);
+        double share = goodput(mbit[m] * 125000, rtt[r], (uint64_t) (mbit[m] * 125 * rtt[r]) + 15000, loss[l], 6, 1);
         if (share < least[l]) printf("  %.0f Mbit/s, RTT %.0f ms, loss %.1f %%: %.1f %%\n", mbit[m], rtt[r], 100 * loss[l], 100 * share);
         CHECK(share > least[l]);
       }
