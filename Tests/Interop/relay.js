@@ -4,8 +4,11 @@
 // One JSON object a line on standard output.
 //
 //   node relay.js relay BOOTSTRAP SEED
-//   node relay.js listen BOOTSTRAP SEED RELAY|- [punch]    echoes; RELAY is its own relayThrough
-//   node relay.js connect BOOTSTRAP KEY RELAY|- [punch]    sends a message every 200 ms, expects the echo, ends after STAY
+//   node relay.js listen BOOTSTRAP SEED RELAY|- [punch|late]  echoes; RELAY is its own relayThrough
+//   node relay.js connect BOOTSTRAP KEY RELAY|- [punch|late]  sends a message every 200 ms, expects the echo, ends after STAY
+//
+// With `late` instead of `punch` the peer takes no part in punching for two seconds, so that the relay is first and the
+// connection has to move.
 //
 // STAY (environment, milliseconds, default 1000): how long the connecting side stays.
 const DHT = require('hyperdht')
@@ -21,6 +24,26 @@ const dht = new DHT({
   firewalled: !isRelay
 })
 const relayThrough = !relay || relay === '-' ? null : hex(relay)
+
+if (punch === 'late') {
+  const Holepuncher = require('hyperdht/lib/holepuncher')
+  const { _punch: start, _onholepunchmessage: probe } = Holepuncher.prototype
+  let opened = null
+  const gate = () => {
+    if (!opened) {
+      opened = new Promise((resolve) => setTimeout(() => { opened.done = true; resolve() }, 2000))
+      opened.done = false
+    }
+    return opened
+  }
+  Holepuncher.prototype._punch = async function () {
+    await gate()
+    return start.call(this)
+  }
+  Holepuncher.prototype._onholepunchmessage = function (...args) {
+    if (gate().done) return probe.apply(this, args)
+  }
+}
 
 async function serveRelay () {
   const blind = new Server({ createStream: (options) => dht.createRawStream({ ...options, framed: true }) })

@@ -22,9 +22,14 @@ final class RelayInteropTests: XCTestCase {
     var byServer = false
     /// Both sides punch, so that the connection becomes direct.
     var punches = false
+    /// The JavaScript side takes no part in it at first, so that the relay is first.
+    var isLate = false
+    /// Milliseconds that the client stays.
+    var stay: UInt64 { isLate ? 6000 : 2000 }
+    var punching: [String] { isLate ? ["late"] : punches ? ["punch"] : [] }
     var name: String {
       "relay \(relay), server \(server), client \(client), named by the \(byServer ? "server" : "client")"
-        + (punches ? ", punching" : "")
+        + (isLate ? ", punching late" : punches ? ", punching" : "")
     }
   }
 
@@ -38,6 +43,9 @@ final class RelayInteropTests: XCTestCase {
           cases.append(Case(relay: relay, server: server, client: client, byServer: byServer))
         }
         cases.append(Case(relay: relay, server: server, client: client, punches: true))
+        if server == .js || client == .js {
+          cases.append(Case(relay: relay, server: server, client: client, punches: true, isLate: true))
+        }
       }
     }
     for item in cases where item.relay == .js || item.server == .js || item.client == .js {
@@ -46,12 +54,13 @@ final class RelayInteropTests: XCTestCase {
       XCTAssertGreaterThan(run.echoes, 2, "\(item.name): \(run.log)")
       XCTAssertEqual(run.clientErrors, [], "\(item.name): \(run.log)")
       XCTAssertTrue(run.wasPaired || item.punches, "\(item.name): \(run.log)")
-      if item.punches, run.wasRelayed, let isDirect = run.endedDirect {
-        XCTAssertTrue(isDirect, "moved to the direct path, \(item.name)")
-      }
+      if item.isLate { XCTAssertTrue(run.hasMoved, "\(item.name): \(run.log)") }
+      XCTAssertFalse(run.hasMoved && !item.punches, "\(item.name): \(run.log)")
+      XCTAssertFalse(run.isStillRelayed && item.punches, "\(item.name): \(run.log)")
+      XCTAssertEqual(run.sessionsLeft, 0, "control connections are given back, \(item.name)")
       print(
         "relay interop: \(item.name): \(run.echoes) echoes, paired \(run.wasPaired), "
-          + "relayed at first \(run.wasRelayed), control connections left \(run.sessionsLeft.map(String.init) ?? "?")")
+          + "moved \(run.hasMoved), control connections left \(run.sessionsLeft.map(String.init) ?? "?")")
     }
   }
 
@@ -70,8 +79,10 @@ final class RelayInteropTests: XCTestCase {
     var echoes = 0
     var clientErrors: [String] = []
     var wasPaired = false
-    var wasRelayed = false
-    var endedDirect: Bool?
+    /// The client's stream has changed its path.
+    var hasMoved = false
+    var isStillRelayed = false
+    private var first: Endpoint?
     var sessionsLeft: Int?
     private var relayKey = Bytes32()
     private var relayPort: UInt16 = 0
@@ -114,7 +125,7 @@ final class RelayInteropTests: XCTestCase {
       let handler = Handler(onEvent)
       do {
         scripts.append(
-          try Script(arguments) { line in
+          try Script(arguments, stay: item.stay) { line in
             _ = loop.post { [self] in
               log.append(line)
               let object = try? JSONSerialization.jsonObject(with: Data(line.utf8))
@@ -159,7 +170,7 @@ final class RelayInteropTests: XCTestCase {
       switch item.server {
       case .js:
         script(
-          ["listen", entry, String(repeating: "52", count: 32), through] + (item.punches ? ["punch"] : [])
+          ["listen", entry, String(repeating: "52", count: 32), through] + item.punching
         ) { [self] event in if event["event"] as? String == "ready" { startClient(key(event)) } }
       case .native:
         var options = ServerOptions()
@@ -181,7 +192,7 @@ final class RelayInteropTests: XCTestCase {
       case .js:
         var ports: [Int] = []
         script(
-          ["connect", entry, serverKey.hex, item.byServer ? "-" : relayKey.hex] + (item.punches ? ["punch"] : [])
+          ["connect", entry, serverKey.hex, item.byServer ? "-" : relayKey.hex] + item.punching
         ) { [self] event in
           switch event["event"] as? String {
           case "echo":
@@ -189,8 +200,7 @@ final class RelayInteropTests: XCTestCase {
             if let port = event["remotePort"] as? Int { ports.append(port) }
           case "error": clientErrors.append(event["code"] as? String ?? "?")
           case "close":
-            wasRelayed = wasPaired || (service?.relay.statistics.pairingsMatched ?? 0) > 0
-            if item.punches, wasRelayed { endedDirect = Set(ports).count > 1 || ports.first != ports.last ? true : nil }
+            hasMoved = Set(ports).count > 1
             wind()
           default: break
           }
@@ -203,17 +213,18 @@ final class RelayInteropTests: XCTestCase {
         let client = node(2, firewalled: true)
         let stream = client.connect(to: serverKey, options: options)
         self.stream = stream
-        stream.onOpen = { [self] in wasRelayed = client.relays.pathCount > 0 && !(stream.transport?.remote == nil) }
+        stream.onOpen = { [self] in first = stream.transport?.remote }
         stream.onMessage = { [self] _ in echoes += 1 }
         stream.onClose = { [self] error in
           if let error { clientErrors.append(error.code) }
           wind()
         }
-        for turn in UInt64(0)..<10 {
+        for turn in UInt64(0)..<(item.stay / 200) {
           _ = loop.schedule(after: turn * 200) { stream.write(Array("over the relay \(turn)".utf8)) }
         }
-        _ = loop.schedule(after: 4000) { [self] in
-          if item.punches { endedDirect = client.relays.pathCount == 0 }
+        _ = loop.schedule(after: item.stay) { [self] in
+          hasMoved = first != nil && stream.transport?.remote != first
+          isStillRelayed = client.relays.pathCount > 0
           stream.end()
         }
       }
@@ -248,13 +259,13 @@ final class RelayInteropTests: XCTestCase {
     private let pipe = Pipe()
     private var buffer = Data()
 
-    init(_ arguments: [String], onLine: @escaping @Sendable (String) -> Void) throws {
+    init(_ arguments: [String], stay: UInt64, onLine: @escaping @Sendable (String) -> Void) throws {
       let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
         .deletingLastPathComponent().appendingPathComponent("Interop")
       process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
       process.arguments = ["node", folder.appendingPathComponent("relay.js").path] + arguments
       var variables = ProcessInfo.processInfo.environment
-      variables["STAY"] = "4000"
+      variables["STAY"] = String(stay)
       process.environment = variables
       process.standardOutput = pipe
       pipe.fileHandleForReading.readabilityHandler = { [self] handle in

@@ -27,6 +27,7 @@ final class RelayNetworkTests: XCTestCase {
       world.net.assertEcho(peer, "a minute later")
       XCTAssertTrue(world.isRelayed(peer), "there is no direct path")
       XCTAssertEqual(world.accepted.peers.count, 1)
+      XCTAssertEqual(world.accepted.peers.first?.stream.keepAlive, 5000)
       XCTAssertEqual(world.relay.statistics.pairingsMatched, 1)
       XCTAssertEqual(world.serverNode.statistics.relaying.attempts, 1)
       XCTAssertEqual(world.serverNode.statistics.relaying.successes, 1)
