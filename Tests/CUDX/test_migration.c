@@ -146,7 +146,7 @@ close_sockets (pair_t *p, udx_socket_t *sockets, int count) {
 
 /* Right ids, both streams, any type; everything else guessed. Nobody ever sends the stranger anything. */
 TEST(obs_11_stranger_with_the_right_ids) {
-  for (uint64_t seed = 1; seed <= 20; seed++) {
+  for (uint64_t seed = 1; seed <= 8; seed++) {
     sim_link_t link = sim_link_default();
     link.latency = 5 * MS;
     link.loss = 0.01;
@@ -504,11 +504,11 @@ mover_run (uint64_t seed, int families) {
 }
 
 TEST(udx_74_back_and_forth_with_loss) {
-  for (uint64_t seed = 1; seed <= 60; seed++) mover_run(seed, 0);
+  for (uint64_t seed = 1; seed <= 30; seed++) mover_run(seed, 0);
 }
 
 TEST(udx_74_back_and_forth_between_families) {
-  for (uint64_t seed = 1; seed <= 60; seed++) mover_run(1000 + seed, 1);
+  for (uint64_t seed = 1; seed <= 30; seed++) mover_run(1000 + seed, 1);
 }
 
 /* IPv6 peer, then two changes at once, the second to a socket that has no IPv6: what is old goes where it can. */
@@ -794,7 +794,7 @@ relay_finalize (udx_stream_t *stream) {
 
 /* Two peers meet through a relay and move to the direct path in the middle of a transfer, each at its own time. */
 TEST(udx_74_from_a_relay_to_the_direct_path) {
-  for (uint64_t seed = 1; seed <= 40; seed++) {
+  for (uint64_t seed = 1; seed <= 20; seed++) {
     sim_link_t link = sim_link_default();
     link.latency = 5 * MS;
     link.loss = (double) (seed % 5) / 100;
