@@ -215,6 +215,10 @@ typedef struct hyperswarm_options {
   uint32_t max_connections;        // both roles; 0: 4096
   uint32_t max_client_connections; // 0: no limit of its own
   uint32_t max_server_connections; // 0: no limit of its own
+  // relay_count times HYPERSWARM_KEY_SIZE: public keys of blind relays for peers that cannot be reached otherwise. A
+  // relay sees addresses and volumes, not content. NULL and 0: none.
+  const uint8_t *relays;
+  size_t relay_count;
   // A connection of a topic, or with a peer of hyperswarm_peer_join, has opened. Call
   // hyperswarm_connection_set_callbacks, here or later: messages wait until then. Without this callback such
   // connections are closed at once.
@@ -334,11 +338,18 @@ typedef struct hyperswarm_connection_callbacks {
   void *user_data; // also of hyperswarm_connection_user_data
 } hyperswarm_connection_callbacks_t;
 
+enum {
+  HYPERSWARM_CONNECT_NO_HOLEPUNCH = 1 << 0, // only servers with a public address, and relays
+};
+
 typedef struct hyperswarm_connect_options {
   size_t size;
   const uint8_t *secret_key;   // HYPERSWARM_SECRET_KEY_SIZE bytes: who we are; NULL: the swarm's identity
   const char *relay_addresses; // nodes known to route to the peer, host:port separated by commas, tried first; or NULL
-  uint32_t deadline;           // milliseconds, 0: none of its own
+  const uint8_t *relays;       // as for the swarm; the server's own choice wins
+  size_t relay_count;
+  uint32_t deadline; // milliseconds, 0: none of its own
+  uint32_t flags;    // HYPERSWARM_CONNECT_...
 } hyperswarm_connect_options_t;
 
 // Connects to whoever listens with this public key. The handle is valid at once: what is written is sent when the
@@ -416,9 +427,18 @@ int hyperswarm_connection_statistics(
 
 // ---- Servers -------------------------------------------------------------------------------------------------------
 
+enum {
+  HYPERSWARM_SERVER_NO_HOLEPUNCH = 1 << 0, // only clients that need no hole punching, and relays
+  // Serve as a blind relay: forward the packets of peers that name this key as theirs. `on_connection` is not used.
+  HYPERSWARM_SERVER_RELAY = 1 << 1,
+};
+
 typedef struct hyperswarm_server_options {
   size_t size;
   const uint8_t *secret_key; // HYPERSWARM_SECRET_KEY_SIZE bytes; NULL: the swarm's identity. One server per key pair.
+  const uint8_t *relays;     // as for the swarm: clients without a direct path are told to come over one of these
+  size_t relay_count;
+  uint32_t flags; // HYPERSWARM_SERVER_...
   // The first nodes hold the announcement (HYPERSWARM_OK), or it failed. Once, unless the server is closed before.
   void (*on_listening)(hyperswarm_server_t *server, int status, void *user_data);
   // As for the swarm. Without it connections are closed at once.

@@ -42,6 +42,16 @@ func keyPair(_ secretKey: UnsafePointer<UInt8>?) throws(Failure) -> KeyPair? {
     KeyPair(secretKey: Array(UnsafeBufferPointer(start: secretKey, count: Int(HYPERSWARM_SECRET_KEY_SIZE)))))
 }
 
+/// Keys one after another; none for none.
+func keys(_ pointer: UnsafePointer<UInt8>?, _ count: Int) throws(Failure) -> [Bytes32] {
+  guard count >= 0, count <= Limits.relays, pointer != nil || count == 0 else {
+    throw Failure(HYPERSWARM_ERR_INVALID_ARGUMENT)
+  }
+  var keys: [Bytes32] = []
+  for index in 0..<count { keys.append(try key(pointer.map { $0 + index * Bytes32.count })) }
+  return keys
+}
+
 func bytes(_ data: UnsafeRawPointer?, _ length: Int) throws(Failure) -> UnsafeRawBufferPointer {
   guard length >= 0, data != nil || length == 0 else { throw Failure(HYPERSWARM_ERR_INVALID_ARGUMENT) }
   return UnsafeRawBufferPointer(start: data, count: length)

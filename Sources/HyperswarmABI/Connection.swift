@@ -21,13 +21,18 @@ public func hyperswarm_connect(
     connection.pointee = nil
     let publicKey = try key(publicKey)
     let callbacks = try sized(callbacks)
-    var connect = ConnectOptions()
+    var connect = HyperDHT.ConnectOptions()
     connect.keyPair = handle.engineKeyPair
     if options != nil {
       let given = try sized(
         options, minimum: MemoryLayout<hyperswarm_connect_options_t>.size, zero: hyperswarm_connect_options_t())
       if let identity = try keyPair(given.secret_key) { connect.keyPair = identity }
       connect.deadline = UInt64(given.deadline)
+      let flags = Int(given.flags)
+      guard flags & ~Int(HYPERSWARM_CONNECT_NO_HOLEPUNCH) == 0 else { throw Failure(HYPERSWARM_ERR_INVALID_ARGUMENT) }
+      connect.allowsHolepunching = flags == 0
+      let relays = try keys(given.relays, given.relay_count)
+      if !relays.isEmpty { connect.relayThrough = .oneOf(relays) }
       for address in list(try text(given.relay_addresses) ?? "") {
         guard let endpoint = Endpoint(address) else { throw Failure(HYPERSWARM_ERR_INVALID_ADDRESS) }
         connect.relayAddresses.append(endpoint)
@@ -44,7 +49,7 @@ public func hyperswarm_connect(
     let connectOptions = connect
     let isPosted = handle.home.run {
       if let node = handle.node, !handle.shared.withLock({ $0.isDestroying }) {
-        made.attach(node.connect(to: publicKey, options: connectOptions))
+        made.attach(node.connect(to: publicKey, options: .init(connectOptions)))
       } else {
         made.closed(Int32(HYPERSWARM_ERR_SWARM_DESTROYED), "the swarm is destroyed")
       }

@@ -15,6 +15,8 @@ enum Limits {
   static let datagram = 65_507
   /// Bytes of a struct of the caller; more is rubbish.
   static let structSize = 4096
+  /// Relays of one list; the engines look at as many.
+  static let relays = 64
   /// Bytes of a text of the caller.
   static let text = 65_536
   /// Nodes of a private network in one process: sockets are files.

@@ -13,11 +13,15 @@ final class ServerHandle: @unchecked Sendable {
   let swarm: SwarmHandle
   let callbacks: hyperswarm_server_options_t
   let publicKey: Bytes32
+  let relays: [Bytes32]
   let isClosing = Locked(false)
   private(set) var pointer: OpaquePointer?
   private var server: DHTServer?
+  /// Around the server of a relay.
+  private var relay: RelayService?
 
-  init(swarm: SwarmHandle, callbacks: hyperswarm_server_options_t, publicKey: Bytes32) {
+  init(swarm: SwarmHandle, callbacks: hyperswarm_server_options_t, publicKey: Bytes32, relays: [Bytes32]) {
+    self.relays = relays
     self.swarm = swarm
     self.callbacks = callbacks
     self.publicKey = publicKey
@@ -42,14 +46,24 @@ final class ServerHandle: @unchecked Sendable {
         verdict(answer == HYPERSWARM_ACCEPT ? .accept : .reject)
       }
     }
-    let server = node.makeServer(options: options)
-    self.server = server
-    server.onConnection = { [weak self] stream in
-      guard let self, let onConnection = callbacks.on_connection else { return stream.destroy() }
-      let connection = ConnectionHandle(swarm: swarm, isInitiator: false)
-      connection.adopt(stream)
-      onConnection(pointer, connection.pointer, userData)
+    let flags = Int(callbacks.flags)
+    options.allowsHolepunching = flags & Int(HYPERSWARM_SERVER_NO_HOLEPUNCH) == 0
+    if !relays.isEmpty { options.relayThrough = .keys(relays) }
+    let server: DHTServer
+    if flags & Int(HYPERSWARM_SERVER_RELAY) != 0 {
+      let service = RelayService(node: node, options: options)
+      relay = service
+      server = service.server
+    } else {
+      server = node.makeServer(options: options)
+      server.onConnection = { [weak self] stream in
+        guard let self, let onConnection = callbacks.on_connection else { return stream.destroy() }
+        let connection = ConnectionHandle(swarm: swarm, isInitiator: false)
+        connection.adopt(stream)
+        onConnection(pointer, connection.pointer, userData)
+      }
     }
+    self.server = server
     server.onClose = { [weak self] in self?.closed() }
     server.listen(keyPair: keyPair) { [weak self] result in
       guard let self else { return }
@@ -57,18 +71,23 @@ final class ServerHandle: @unchecked Sendable {
       if result.isFailure { close() }
     }
     // Closed by its owner before it was made.
-    if isClosing.withLock({ $0 }) { server.close() }
+    if isClosing.withLock({ $0 }) { close() }
   }
 
-  func close() { server?.close() }
+  func close() {
+    relay?.relay.close()
+    server?.close()
+  }
 
   private func closed() {
     isClosing.withLock { $0 = true }
     callbacks.on_close?(pointer, userData)
     Handles.servers.remove(pointer)
     swarm.servers[ObjectIdentifier(self)] = nil
+    relay?.relay.close()
     server?.onConnection = nil
     server = nil
+    relay = nil
     swarm.checkIdle()
   }
 }
@@ -89,11 +108,16 @@ public func hyperswarm_server_listen(
     var given = try sized(
       options, minimum: MemoryLayout<hyperswarm_server_options_t>.size, zero: hyperswarm_server_options_t())
     let identity = try require(try keyPair(given.secret_key) ?? handle.engineKeyPair)
+    let relays = try keys(given.relays, given.relay_count)
+    guard Int(given.flags) & ~(Int(HYPERSWARM_SERVER_NO_HOLEPUNCH) | Int(HYPERSWARM_SERVER_RELAY)) == 0 else {
+      throw Failure(HYPERSWARM_ERR_INVALID_ARGUMENT)
+    }
     // Only good during this call.
     given.secret_key = nil
+    given.relays = nil
     try handle.home.checkThread()
     try handle.begin()
-    let made = ServerHandle(swarm: handle, callbacks: given, publicKey: identity.publicKey)
+    let made = ServerHandle(swarm: handle, callbacks: given, publicKey: identity.publicKey, relays: relays)
     let isPosted = handle.home.run {
       made.listen(identity)
       handle.finish()

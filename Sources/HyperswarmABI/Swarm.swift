@@ -19,14 +19,16 @@ public func hyperswarm_create(
     let given = try sized(
       options, minimum: MemoryLayout<hyperswarm_options_t>.size, zero: hyperswarm_options_t())
     let dht = try LoopBound<DHTOptions>(given)
+    let relays = try keys(given.relays, given.relay_count)
     let home = try LoopHome(given.loop)
     // Pointers of the caller that are only good during this call are not kept.
     var callbacks = given
     callbacks.secret_key = nil
     callbacks.bootstrap = nil
     callbacks.host = nil
+    callbacks.relays = nil
     let handle = SwarmHandle(home: home, callbacks: callbacks)
-    let code = home.runAndWait { handle.open(dht.value, SwarmOptions(given)) }
+    let code = home.runAndWait { handle.open(dht.value, SwarmOptions(given, relays)) }
     guard code == HYPERSWARM_OK else {
       home.abandon()
       throw Failure(code)
@@ -67,8 +69,9 @@ extension LoopBound where Value == DHTOptions {
 }
 
 extension SwarmOptions {
-  fileprivate init(_ given: hyperswarm_options_t) {
+  fileprivate init(_ given: hyperswarm_options_t, _ relays: [Bytes32]) {
     self.init()
+    if !relays.isEmpty { relayThrough = .keys(relays) }
     if given.max_peers > 0 { maxPeers = Int(given.max_peers) }
     if given.max_parallel > 0 { maxParallel = Int(given.max_parallel) }
     if given.max_connections > 0 { maxConnections = Int(given.max_connections) }

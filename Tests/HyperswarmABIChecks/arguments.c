@@ -179,6 +179,11 @@ int check_arguments(void) {
   options.secret_key = bad_secret;
   EXPECT(hyperswarm_create(&options, &swarm) == invalid);
   options.secret_key = NULL;
+  options.relay_count = 1;
+  EXPECT(hyperswarm_create(&options, &swarm) == invalid);
+  options.relays = key;
+  options.relay_count = SIZE_MAX;
+  EXPECT(hyperswarm_create(&options, &swarm) == invalid);
   EXPECT(hyperswarm_testnet_create(&bench.loop, 0, NULL, NULL, &testnet) == invalid);
   EXPECT(hyperswarm_testnet_create(&bench.loop, 257, NULL, NULL, &testnet) == invalid);
   EXPECT(hyperswarm_testnet_create(&bench.loop, 1, NULL, NULL, NULL) == invalid);
@@ -232,6 +237,12 @@ int check_arguments(void) {
   connect.relay_addresses = NULL;
   connect.secret_key = bad_secret;
   EXPECT(hyperswarm_connect(swarm, key, &connect, &callbacks, &connection) == invalid);
+  connect.secret_key = NULL;
+  connect.flags = 2;
+  EXPECT(hyperswarm_connect(swarm, key, &connect, &callbacks, &connection) == invalid);
+  connect.flags = 0;
+  connect.relay_count = 1;
+  EXPECT(hyperswarm_connect(swarm, key, &connect, &callbacks, &connection) == invalid);
   callbacks.size = 8;
   EXPECT(hyperswarm_connect(swarm, key, NULL, &callbacks, &connection) == HYPERSWARM_ERR_INVALID_SIZE);
 
@@ -240,6 +251,13 @@ int check_arguments(void) {
   EXPECT(hyperswarm_server_listen(swarm, NULL, &server) == invalid && server == NULL);
   EXPECT(hyperswarm_server_listen(swarm, &server_options, NULL) == invalid);
   server_options.secret_key = bad_secret;
+  EXPECT(hyperswarm_server_listen(swarm, &server_options, &server) == invalid);
+  server_options.secret_key = NULL;
+  server_options.flags = 4;
+  EXPECT(hyperswarm_server_listen(swarm, &server_options, &server) == invalid);
+  server_options.flags = 0;
+  server_options.relay_count = 65;
+  server_options.relays = key;
   EXPECT(hyperswarm_server_listen(swarm, &server_options, &server) == invalid);
   server_options.size = 3;
   EXPECT(hyperswarm_server_listen(swarm, &server_options, &server) == HYPERSWARM_ERR_INVALID_SIZE);

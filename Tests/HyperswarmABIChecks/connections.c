@@ -508,6 +508,57 @@ int check_refused(void) {
   return bench_end(&bench);
 }
 
+// A relay serves and closes; both sides may name it. On one host there is always a direct path: what goes over a relay is
+// tested below this interface.
+int check_relays(void) {
+  struct bench bench;
+  if (!bench_start(&bench, 4)) return failures + 1;
+  hyperswarm_options_t options = bench_options(&bench);
+  hyperswarm_t *home, *away, *middle;
+  EXPECT(hyperswarm_create(&options, &home) == HYPERSWARM_OK);
+  options.flags = HYPERSWARM_NODE_REACHABLE | HYPERSWARM_NODE_PERMANENT;
+  EXPECT(hyperswarm_create(&options, &middle) == HYPERSWARM_OK);
+  uint8_t relay_key[HYPERSWARM_KEY_SIZE], key[HYPERSWARM_KEY_SIZE];
+  struct host relay = {0}, host = {0};
+  hyperswarm_server_t *relay_server, *server;
+  hyperswarm_server_options_t listen = host_options(&relay);
+  listen.flags = HYPERSWARM_SERVER_RELAY;
+  EXPECT(hyperswarm_server_listen(middle, &listen, &relay_server) == HYPERSWARM_OK);
+  EXPECT(bench_run(&bench, &relay.listening, 1) && relay.status == HYPERSWARM_OK);
+  EXPECT(hyperswarm_server_public_key(relay_server, relay_key) == HYPERSWARM_OK);
+  options.relays = relay_key;
+  options.relay_count = 1;
+  options.flags = 0;
+  EXPECT(hyperswarm_create(&options, &away) == HYPERSWARM_OK);
+  listen = host_options(&host);
+  listen.flags = HYPERSWARM_SERVER_NO_HOLEPUNCH;
+  listen.relays = relay_key;
+  listen.relay_count = 1;
+  EXPECT(hyperswarm_server_listen(home, &listen, &server) == HYPERSWARM_OK);
+  EXPECT(bench_run(&bench, &host.listening, 1) && host.status == HYPERSWARM_OK);
+  EXPECT(hyperswarm_server_public_key(server, key) == HYPERSWARM_OK);
+
+  struct peer peer = {0};
+  hyperswarm_connection_callbacks_t callbacks = peer_callbacks(&peer);
+  hyperswarm_connect_options_t connect = {.size = sizeof(connect), .flags = HYPERSWARM_CONNECT_NO_HOLEPUNCH};
+  connect.relays = relay_key;
+  connect.relay_count = 1;
+  EXPECT(hyperswarm_connect(away, key, &connect, &callbacks, &peer.connection) == HYPERSWARM_OK);
+  uint8_t data[4000];
+  for (uint32_t number = 0; number < 100; number++) {
+    EXPECT(hyperswarm_connection_write(peer.connection, data, fill(data, number, 4000), on_written, &peer) > 0);
+  }
+  EXPECT(bench_run(&bench, &peer.written, 100) && peer.written_status == HYPERSWARM_OK && peer.opened == 1);
+  EXPECT(host.connections == 1 && host.peers[0].messages == 100 && host.peers[0].bad == 0);
+  EXPECT(relay.connections == 0);
+  EXPECT(hyperswarm_server_close(relay_server) == HYPERSWARM_OK);
+  EXPECT(bench_run(&bench, &relay.closed, 1));
+  bench_destroy(&bench, away);
+  bench_destroy(&bench, home);
+  bench_destroy(&bench, middle);
+  return bench_end(&bench);
+}
+
 // ---- Bounds --------------------------------------------------------------------------------------------------------
 
 static void count_value(hyperswarm_t *swarm, int status, const hyperswarm_value_t *value, void *user_data) {

@@ -12,10 +12,12 @@ final class HyperswarmABITests: XCTestCase {
   func testOwnThreads() { XCTAssertEqual(check_own_threads(), 0) }
   func testConnectByKey() { XCTAssertEqual(check_connect_by_key(), 0) }
   func testFirewallRefuses() { XCTAssertEqual(check_refused(), 0) }
+  func testRelaysAreNamedAndServed() { XCTAssertEqual(check_relays(), 0) }
   func testValues() { XCTAssertEqual(check_values(), 0) }
   func testAnnouncements() { XCTAssertEqual(check_announcements(), 0) }
   func testPeersSuspendAndBan() { XCTAssertEqual(check_peers(), 0) }
   func testQueuesAreBounded() { XCTAssertEqual(check_bounds(), 0) }
   func testDestroyInEachCallback() { XCTAssertEqual(check_destroy_in_callbacks(), 0) }
   func testEverythingPendingIsSettledByDestroy() { XCTAssertEqual(check_pending_at_destroy(), 0) }
+  func testThreadsUseWhatGoesAway() { XCTAssertEqual(check_concurrent_use(), 0) }
 }

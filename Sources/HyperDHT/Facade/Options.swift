@@ -137,7 +137,7 @@ extension LoopBound where Value == DHTOptions {
 }
 
 extension ConnectOptions {
-  init(_ options: HyperDHT.ConnectOptions) {
+  package init(_ options: HyperDHT.ConnectOptions) {
     self.init()
     keyPair = options.keyPair
     relayAddresses = options.relayAddresses

@@ -11,11 +11,13 @@ int check_topic_transfer(void);
 int check_own_threads(void);
 int check_connect_by_key(void);
 int check_refused(void);
+int check_relays(void);
 int check_values(void);
 int check_announcements(void);
 int check_peers(void);
 int check_bounds(void);
 int check_destroy_in_callbacks(void);
 int check_pending_at_destroy(void);
+int check_concurrent_use(void);
 
 #endif
