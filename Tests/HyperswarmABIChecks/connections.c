@@ -309,7 +309,9 @@ int check_own_threads(void) {
   EXPECT(wait_for(&client, &client.closed, 1) && wait_for(&server, &server.closed, 1));
   EXPECT(client.status == HYPERSWARM_OK && server.status == HYPERSWARM_OK && client.opened == 1);
   EXPECT(server.received == bytes && server.messages == sent && server.bad == 0);
-  EXPECT(hyperswarm_connection_end(client.connection) == HYPERSWARM_ERR_BAD_HANDLE);
+  // Still inside on_close, or after it.
+  int late = hyperswarm_connection_end(client.connection);
+  EXPECT(late == HYPERSWARM_ERR_CLOSED || late == HYPERSWARM_ERR_BAD_HANDLE);
   printf("abi: %zu bytes from another thread, waited %d times\n", bytes, waits);
 
   EXPECT(hyperswarm_server_close(listener) == HYPERSWARM_OK);
