@@ -153,23 +153,30 @@ final class RelayUpgradeTests: XCTestCase {
     let peer = world.connectRelayed()
     world.net.assertEcho(peer)
     world.net.network.advance(by: 30_000)
-    guard let transport = peer.stream.transport, let socket = world.clientNode.rpc.serverSocket,
-      let id = world.accepted.peers.first?.stream.transport?.localID
-    else { return XCTFail("no stream") }
+    guard let transport = peer.stream.transport, let socket = world.clientNode.rpc.serverSocket else {
+      return XCTFail("no stream")
+    }
     let stranger = world.net.makeNode()
     guard let raw = stranger.makeTransportStream(), let own = stranger.rpc.socket, let port = socket.localEndpoint?.port
     else { return XCTFail("no stream") }
-    // The NAT lets it in only if the client has sent there.
+    // A way in through the NAT to the client's other socket.
+    let door: UInt16 = 19_000
+    world.clientNAT.forwards[door] = Endpoint(host: IPv4Address(192, 168, 2, 10), port: port)
     let strangerHost = stranger.environment.interfaces().first { !$0.isInternal }?.address ?? .any
-    socket.send([1, 2], to: Endpoint(host: strangerHost, port: own.localEndpoint?.port ?? 0))
-    world.net.network.advance(by: 100)
     XCTAssertNoThrow(
       try raw.connect(
-        socket: own, remoteID: transport.localID, to: Endpoint(host: world.clientNAT.address, port: port)))
+        socket: own, remoteID: transport.localID, to: Endpoint(host: world.clientNAT.address, port: door)))
+    world.net.network.isLogging = true
+    world.net.network.log = []
     raw.sendMessage([1])
     world.net.network.advance(by: 1000)
+    world.net.network.isLogging = false
+    XCTAssertTrue(
+      world.net.network.log.contains {
+        $0.source.host == strangerHost && $0.destination.port == door && $0.bytes.first == 0xff && !$0.wasDropped
+      }, "the packet got there")
     XCTAssertTrue(world.isRelayed(peer))
-    XCTAssertNotEqual(id, 0)
+    XCTAssertEqual(world.clientNode.statistics.relaying.upgrades, 0)
     world.net.assertEcho(peer, "still there")
     raw.destroy()
     world.destroy()
