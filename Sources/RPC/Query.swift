@@ -17,12 +17,19 @@ package final class Query {
   package var closestNodes: [Endpoint] { closestReplies.map(\.from.endpoint) }
   package private(set) var successes = 0
   package private(set) var errors = 0
+  /// Nodes that have answered, with an error or not.
+  package private(set) var answers = 0
   package private(set) var inFlight = 0
   /// May be changed while running.
   package var concurrency: Int
   package private(set) var isFinished = false
   /// Nodes this query has ever heard of, bounded by ``RPCLimits/maximumQueryCandidates``.
   package var knownNodeCount: Int { frontier.knownCount }
+  /// Nobody has answered, although somebody was asked or should have been: there is no way into the network. Not so for a
+  /// node that has no bootstrap nodes and knows nobody, it is a network of its own.
+  package var isUnreachable: Bool {
+    answers == 0 && (frontier.knownCount > 0 || node?.configuration.bootstrap.isEmpty == false)
+  }
   package var isCommitting: Bool { state == .committing }
 
   private enum State {
@@ -239,6 +246,7 @@ package final class Query {
   private func answered(_ response: Response, _ candidate: QueryFrontier.Candidate) {
     frontier.markDone(candidate.endpoint)
     guard state == .running || state == .opening else { return }
+    answers += 1
     let isSuccess = response.error == RPCErrorCode.ok
     if isSuccess { successes += 1 } else { errors += 1 }
     if isSuccess, let id = response.from.id { closest.insert(response, distance: target.distance(to: id)) }

@@ -248,6 +248,13 @@ final class CommandTests: XCTestCase {
       try runTool(["connect", String(repeating: "ab", count: 32), "--bootstrap", bootstrap]), "PEER_NOT_FOUND")
   }
 
+  func testCLI_connectWithoutANetwork() throws {
+    // Port 9 (discard) of this machine: nobody answers.
+    assertFails(
+      try runTool(["connect", String(repeating: "ab", count: 32), "--bootstrap", "127.0.0.1:9"]),
+      "no bootstrap node answered")
+  }
+
   func testCLI_peerThatGoesAwayIsAnError() throws {
     let bootstrap = try testnet().bootstrap
     let listener = try ToolProcess(["listen", "--bootstrap", bootstrap])

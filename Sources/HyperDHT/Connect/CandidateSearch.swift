@@ -25,6 +25,8 @@ final class CandidateSearch {
   private var running = 0
   private var attempts = 0
   private var queryError: DHTError?
+  /// A round met nodes: another one that did not says nothing about the network.
+  private var isReachable = false
   private var isStopped = false
 
   init(node: DHTNode, target: Bytes32, hints: [Endpoint]) {
@@ -80,7 +82,10 @@ final class CandidateSearch {
       guard let self, !isStopped else { return }
       self.query = nil
       isQuerying = false
-      if case .failure(let error) = result { queryError = error }
+      switch result {
+      case .success: isReachable = true
+      case .failure(let error): queryError = error
+      }
       // The attempts that this round started decide whether another one is needed.
       if running == 0 { nextRound() }
     }
@@ -112,7 +117,8 @@ final class CandidateSearch {
   private func finishIfDone() {
     guard !isStopped, !isQuerying, !isTryingHint, running == 0, queue.isEmpty, rounds.isEmpty else { return }
     let report = onExhausted
-    let error = queryError ?? (attempts == 0 ? .peerNotFound : .peerConnectionFailed)
+    var error = queryError ?? (attempts == 0 ? .peerNotFound : .peerConnectionFailed)
+    if error == .networkUnreachable, isReachable { error = attempts == 0 ? .peerNotFound : .peerConnectionFailed }
     stop()
     report?(error)
   }

@@ -161,7 +161,8 @@ extension RelayChoice {
 extension DHTError {
   private static let byCode: [String: DHTError] = {
     let plain: [DHTError] = [
-      .peerNotFound, .peerConnectionFailed, .serverIncompatible, .badHandshakeReply, .badHolepunchReply,
+      .networkUnreachable, .peerNotFound, .peerConnectionFailed, .serverIncompatible, .badHandshakeReply,
+      .badHolepunchReply,
       .handshakeUnfinished, .handshakeInvalid, .holepunchInvalid, .holepunchProbeTimeout,
       .holepunchDoubleRandomizedNATs, .remoteNotHolepunching, .remoteNotHolepunchable,
       .duplicateConnection, .streamNotConnected, .connectTimeout, .nodeDestroyed, .suspended, .requestTimeout,

@@ -139,7 +139,7 @@ extension HyperDHT {
     return try await operation(isolation: isolation) { settle in
       let query = node.value.rpc.findNode(target: target, options: .init())
       query.onFinished = { [unowned query] result in
-        settle(result.map { query.closestReplies.map { Node($0.from) } }.mapError(DHTError.init))
+        settle(query.outcome(result).map { query.closestReplies.map { Node($0.from) } })
       }
       query.start()
       return { query.destroy() }

@@ -3,7 +3,10 @@ import SecretStream
 /// Why a DHT operation failed (hyperdht.md section 15.6). `code` is stable and spelled as on other implementations.
 public enum DHTError: Error, Hashable, Sendable {
   // Connecting
-  /// No node of the network holds an announcement of this key.
+  /// No node of the network answered, not even a bootstrap node: this machine is offline, a firewall keeps UDP in, or the
+  /// bootstrap nodes are wrong or down. Says nothing about the peer or the record that was looked for.
+  case networkUnreachable
+  /// The network answered, but no node of it holds an announcement of this key.
   case peerNotFound
   /// Announcements were found, but no handshake through their nodes succeeded: the server is gone, or refuses us.
   case peerConnectionFailed
@@ -61,6 +64,7 @@ public enum DHTError: Error, Hashable, Sendable {
   /// The stable code; hyperswarm and C callers decide by it.
   public var code: String {
     switch self {
+    case .networkUnreachable: "NETWORK_UNREACHABLE"
     case .peerNotFound: "PEER_NOT_FOUND"
     case .peerConnectionFailed: "PEER_CONNECTION_FAILED"
     case .serverIncompatible: "SERVER_INCOMPATIBLE"
@@ -101,6 +105,8 @@ public enum DHTError: Error, Hashable, Sendable {
 
   private var text: String {
     switch self {
+    case .networkUnreachable:
+      "no node of the network answered; is this machine online, may UDP leave it, are the bootstrap nodes right?"
     case .peerNotFound: "no node of the network knows this key; is the server listening on the same network?"
     case .peerConnectionFailed: "the peer is announced, but it did not answer the handshake or refused us"
     case .serverIncompatible: "the server speaks an incompatible version"

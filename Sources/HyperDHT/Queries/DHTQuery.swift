@@ -33,8 +33,9 @@ package final class DHTQuery<Item> {
       self.onReply?(item)
     }
     query.onFinished = { result in
+      let result = self.query.outcome(result)
       guard case .success = result, let beforeFinish = self.beforeFinish else {
-        self.finish(result.mapError(DHTError.init))
+        self.finish(result)
         return
       }
       beforeFinish { self.finish(.success(())) }
@@ -89,6 +90,17 @@ package struct DHTQueryOptions {
     options.concurrency = concurrency
     options.session = session
     return options
+  }
+}
+
+extension Query {
+  /// The result for callers of the DHT: a walk that met nobody is a failure, with or without something to commit.
+  func outcome(_ result: Result<Void, RPCError>) -> Result<Void, DHTError> {
+    switch result {
+    case .success, .failure(.tooFewNodes): if isUnreachable { return .failure(.networkUnreachable) }
+    default: break
+    }
+    return result.mapError(DHTError.init)
   }
 }
 

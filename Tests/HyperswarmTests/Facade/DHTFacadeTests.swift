@@ -55,6 +55,30 @@ final class DHTFacadeTests: XCTestCase {
       XCTAssertEqual(error, .keyPairAlreadyUsed)
     }
     await server.close()
+    // A port that was bound a moment ago and is free now: nobody answers there.
+    let gone = try await HyperDHT.Testnet(size: 1)
+    let nowhere = gone.bootstrap
+    await gone.destroy()
+    let lost = try await HyperDHT(HyperDHT.Options(bootstrap: nowhere))
+    do throws(DHTError) {
+      _ = try await lost.connect(to: HyperDHT.keyPair().publicKey)
+      XCTFail("there is no network")
+    } catch {
+      XCTAssertEqual(error, .networkUnreachable)
+    }
+    do throws(DHTError) {
+      for try await reply in lost.lookup(HyperDHT.keyPair().publicKey) { XCTFail("\(reply)") }
+      XCTFail("there is no network")
+    } catch {
+      XCTAssertEqual(error, .networkUnreachable)
+    }
+    do throws(DHTError) {
+      for try await reply in lost.findPeer(HyperDHT.keyPair().publicKey) { XCTFail("\(reply)") }
+      XCTFail("there is no network")
+    } catch {
+      XCTAssertEqual(error, .networkUnreachable)
+    }
+    await lost.destroy()
     do throws(DHTError) {
       _ = try await HyperDHT(HyperDHT.Options(bootstrap: ["not an address"]))
       XCTFail("unusable bootstrap")
