@@ -61,10 +61,14 @@ extension RPCNode {
       return false
     }
     let newID = NodeAddress.id(of: Endpoint(host: host, port: newSampler.port))
-    if !firewallOnly { isEphemeral = false }
+    if !firewallOnly {
+      isEphemeral = false
+      persistentAddress = Endpoint(host: host, port: newSampler.port)
+    }
     if newSampler !== sampler {
       sampler = newSampler
       earlySamples = []
+      forgetWitnesses()
       if newSampler.port != port { onNATUpdate?(newSampler.host, newSampler.port) }
     }
     if newID != table.id {

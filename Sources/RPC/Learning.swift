@@ -13,12 +13,12 @@ extension RPCNode {
     }
     guard id != table.id else { return }
     if let node = table.node(id) {
-      if !isExternal, node.sampled == 0 || tick - node.sampled >= RPCLimits.oldNodeTicks {
+      heard(node)
+      if !isExternal, isSampleDue(node, to) {
         node.to = to
         node.sampled = tick
         addSample(to)
       }
-      heard(node)
       return
     }
     guard AddressRules.isUsable(sender.endpoint) else { return }
@@ -27,6 +27,20 @@ extension RPCNode {
     if !isExternal { node.sampled = tick }
     // The reference samples here even when the traffic is external, which can mix the ports of several sockets (E6).
     if insert(node), !isExternal { addSample(to) }
+  }
+
+  /// Every node is a sample once in half an hour, and once more in that time when it sees us somewhere else than before:
+  /// a new address shows within minutes, and a liar gains one more vote (C 13).
+  private func isSampleDue(_ node: RoutingNode, _ to: Endpoint) -> Bool {
+    if node.sampled == 0 || tick - node.sampled >= RPCLimits.oldNodeTicks { return true }
+    guard let before = node.to else {
+      node.to = to
+      return false
+    }
+    guard before != to, node.resampled == 0 || tick - node.resampled >= RPCLimits.oldNodeTicks
+    else { return false }
+    node.resampled = tick
+    return true
   }
 
   /// Senders without an id count as samples only until the bootstrap nodes could all have answered.
@@ -39,7 +53,9 @@ extension RPCNode {
   private func addSample(_ observed: Endpoint) {
     let before = (sampler.host, sampler.port)
     sampler.add(observed)
-    if before != (sampler.host, sampler.port) { onNATUpdate?(sampler.host, sampler.port) }
+    guard before != (sampler.host, sampler.port) else { return }
+    onNATUpdate?(sampler.host, sampler.port)
+    ownAddressMayHaveChanged(from: before.0)
   }
 
   /// A known node has spoken.

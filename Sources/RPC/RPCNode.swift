@@ -28,6 +28,9 @@ package final class RPCNode {
   package var onClose: (() -> Void)?
   /// The public host and port as peers see us: host `nil` when they disagree, port 0 when only the ports differ.
   package var onNATUpdate: ((IPv4Address?, UInt16) -> Void)?
+  /// The address that our id was made of is no longer ours: the old one, and the new one if it is known. Comes after
+  /// `onEphemeral`; what was announced under the old address has to be announced again.
+  package var onAddressChange: ((Endpoint, Endpoint?) -> Void)?
   package var onNetworkChange: (([InterfaceAddress]) -> Void)?
   /// Interfaces or `isOnline`/`isDegraded` changed.
   package var onNetworkUpdate: (() -> Void)?
@@ -102,6 +105,8 @@ package final class RPCNode {
   /// The pause after that, for nodes that are told to be persistent.
   var forcedRetryTicks = RPCLimits.forcedRetryTicks
   var lastCheckedHost: IPv4Address?
+  /// What our id is made of, while persistent.
+  var persistentAddress: Endpoint?
   var isUpdatingPersistence = false
   var recordedHosts: Set<IPv4Address>?
 

@@ -13,6 +13,8 @@ final class RoutingNode {
   var seen: UInt64
   /// Last used as NAT sample, 0 = never.
   var sampled: UInt64 = 0
+  /// Last used as NAT sample ahead of time, because it saw us somewhere else; 0 = never.
+  var resampled: UInt64 = 0
   var downHints = 0
 
   // Links of the recency list.

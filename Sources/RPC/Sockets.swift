@@ -60,6 +60,7 @@ extension RPCNode {
       receiveOnOwnSocket(bytes, from: source, on: client)
     }
     interfaceWatch = environment.watchInterfaces(every: RPCLimits.interfacePoll) { [weak self] interfaces in
+      self?.interfacesChanged()
       self?.onNetworkChange?(interfaces)
       self?.onNetworkUpdate?()
     }

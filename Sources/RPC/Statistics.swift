@@ -40,6 +40,9 @@ package struct RPCStatistics: Hashable, Sendable {
   /// Retransmissions.
   package var retries: UInt64 = 0
 
+  /// Times that a persistent node has lost its public address.
+  package var addressChanges: UInt64 = 0
+
   package var ping = Command()
   package var pingNAT = Command()
   package var findNode = Command()

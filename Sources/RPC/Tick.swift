@@ -96,6 +96,7 @@ extension RPCNode {
     let changed = health.reset()
     if isAdaptive, !isEphemeral {
       isEphemeral = true
+      persistentAddress = nil
       onEphemeral?()
     }
     if changed { onNetworkUpdate?() }

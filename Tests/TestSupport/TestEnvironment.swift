@@ -5,7 +5,8 @@ import Environment
 package final class TestEnvironment: Environment {
   package unowned let network: TestNetwork
   package let address: IPv4Address
-  package internal(set) var nat: TestNAT?
+  /// May be exchanged: the host moves to another network.
+  package var nat: TestNAT?
   /// This host's random source, seeded from the network's.
   package var random: SeededRandom
   /// Bytes to hand out before random ones, for replaying recorded sessions.

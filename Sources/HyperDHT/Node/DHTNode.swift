@@ -14,10 +14,13 @@ package final class DHTNode {
   package let defaultKeyPair: KeyPair
   package internal(set) var statistics = DHTStatistics()
 
-  /// The interface list changed.
+  /// The interface list or our public address changed.
   package let onNetworkChange = ObserverList<Void>()
   /// Interfaces, or whether the network answers, changed.
   package let onNetworkUpdate = ObserverList<Void>()
+  /// Our public address changed, and our id with it: the old address, and the new one as far as it is known. Listening
+  /// servers announce themselves again by themselves.
+  package let onAddressChange = ObserverList<(old: Endpoint, new: Endpoint?)>()
   package let onNATUpdate = ObserverList<Void>()
   package let onPersistent = ObserverList<Void>()
   package let onEphemeral = ObserverList<Void>()
@@ -69,6 +72,13 @@ package final class DHTNode {
       onPersistent.notify(())
     }
     rpc.onEphemeral = { [weak self] in self?.onEphemeral.notify(()) }
+    rpc.onAddressChange = { [weak self] old, new in
+      guard let self else { return }
+      for server in servers { server.refresh() }
+      onAddressChange.notify((old, new))
+      // For those who announce topics it is the same as a new network.
+      onNetworkChange.notify(())
+    }
     rpc.onNATUpdate = { [weak self] _, _ in self?.onNATUpdate.notify(()) }
     rpc.onNetworkChange = { [weak self] _ in
       guard let self else { return }

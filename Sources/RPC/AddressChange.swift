@@ -1,0 +1,62 @@
+import CompactEncoding
+import Environment
+
+// What happens when our public address changes while we are awake (dht-rpc.md section 15.5, part C 13 and C 14). The
+// reference goes on announcing its old id, which nobody can verify any more.
+extension RPCNode {
+  /// The NAT sampler says something else than before.
+  func ownAddressMayHaveChanged(from before: IPv4Address?) {
+    if isEphemeral {
+      // Another NAT, another chance: but only of one that stays.
+      if let host = sampler.host, host != before, host != lastCheckedHost, isAdaptive {
+        stabilityTicks = min(stabilityTicks, RPCLimits.stableTicks)
+      }
+      return
+    }
+    // A majority for one other address. While peers disagree the old one may still be right, and bootstrappers have been
+    // told what theirs is.
+    guard configuration.natSample == nil, let old = persistentAddress, let host = sampler.host, sampler.port != 0,
+      old != Endpoint(host: host, port: sampler.port)
+    else { return }
+    demote(from: old, to: Endpoint(host: host, port: sampler.port))
+  }
+
+  /// Nobody knows us under our id any more, nor whether we are still reachable: back to the beginning, with the table.
+  private func demote(from old: Endpoint, to new: Endpoint) {
+    isEphemeral = true
+    persistentAddress = nil
+    isFirewalled = configuration.firewalled
+    lastCheckedHost = nil
+    stabilityTicks = RPCLimits.movedTicks
+    forcedRetryTicks = RPCLimits.forcedRetryTicks
+    if isFirewalled {
+      // Requests leave from the client socket again: what was said about the server socket's mapping is void.
+      sampler = NATSampler()
+      earlySamples = []
+    }
+    // Whoever is heard from now on is a fresh witness.
+    forgetWitnesses(areSamplesDue: true)
+    statistics.addressChanges += 1
+    onEphemeral?()
+    onAddressChange?(old, new)
+    if isBootstrapped { refresh() }
+  }
+
+  /// Our requests leave from another socket or address: how nodes saw us before is nothing to compare with.
+  func forgetWitnesses(areSamplesDue: Bool = false) {
+    var node = recency.oldest
+    while let current = node {
+      if areSamplesDue { current.sampled = 0 }
+      current.to = nil
+      current.resampled = 0
+      node = current.later
+    }
+  }
+
+  /// Other networks, other addresses: ask around, and test a host again that has failed before.
+  func interfacesChanged() {
+    lastCheckedHost = nil
+    if isEphemeral, isAdaptive { stabilityTicks = min(stabilityTicks, RPCLimits.stableTicks) }
+    if isBootstrapped { refresh() }
+  }
+}
