@@ -92,6 +92,7 @@ enum ErrorCodes {
     Entry(HYPERSWARM_ERR_SEQ_TOO_LOW, "SEQ_TOO_LOW", "the nodes hold a value with a higher sequence number"),
     Entry(HYPERSWARM_ERR_VALUE_TOO_LARGE, "VALUE_TOO_LARGE", "the value is longer than the network stores"),
     Entry(HYPERSWARM_ERR_INVALID_ADDRESS, "INVALID_ADDRESS", "not a usable address"),
+    Entry(HYPERSWARM_ERR_NETWORK_UNREACHABLE, "NETWORK_UNREACHABLE", "no node of the network answered"),
 
     Entry(HYPERSWARM_ERR_CONNECTION_RESET, "ECONNRESET", "the peer closed the connection abruptly"),
     Entry(HYPERSWARM_ERR_CONNECTION_TIMED_OUT, "ETIMEDOUT", "the peer stopped answering"),
