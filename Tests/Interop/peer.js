@@ -5,6 +5,7 @@
 //   node peer.js testnet SIZE
 //   node peer.js node BOOTSTRAP
 //   node peer.js swarm BOOTSTRAP TOPIC server|client|both [BYTES]
+//   node peer.js pair BOOTSTRAP TOPIC SEED
 //   node peer.js listen BOOTSTRAP SEED
 //   node peer.js connect BOOTSTRAP KEY [BYTES]
 //   node peer.js lookup BOOTSTRAP TOPIC
@@ -12,7 +13,8 @@
 //   node peer.js findpeer BOOTSTRAP KEY
 //
 // BOOTSTRAP is host:port[,host:port]. A dialling peer with BYTES sends that many pseudo-random bytes, ends, and expects
-// the other side to answer with the hash of what it received; an accepting peer answers so.
+// the other side to answer with the hash of what it received; an accepting peer answers so. A pair dials whoever dials
+// it, at that very moment, and writes a line on every connection.
 const crypto = require('crypto')
 const Hyperswarm = require('hyperswarm')
 const DHT = require('hyperdht')
@@ -102,6 +104,32 @@ async function main () {
     })
     const discovery = swarm.join(hex(args[1]), { server: role !== 'client', client: role !== 'server' })
     await discovery.flushed()
+    say({ event: 'ready', publicKey: swarm.keyPair.publicKey.toString('hex') })
+  } else if (command === 'pair') {
+    const dialling = new Set()
+    const swarm = new Hyperswarm({
+      bootstrap,
+      seed: hex(args[2]),
+      firewall (key) {
+        const remote = key.toString('hex')
+        if (!dialling.has(remote)) {
+          dialling.add(remote)
+          say({ event: 'dialling', remote })
+          swarm.joinPeer(key)
+        }
+        return false
+      }
+    })
+    let connections = 0
+    swarm.on('connection', (stream) => {
+      const number = ++connections
+      say({ event: 'connection', number, initiator: stream.isInitiator })
+      stream.on('error', (error) => say({ event: 'error', number, code: error.code, message: error.message }))
+      stream.on('close', () => say({ event: 'close', number }))
+      stream.on('data', () => {})
+      stream.write(`line of ${number}\n`)
+    })
+    await swarm.join(hex(args[1]), { client: false }).flushed()
     say({ event: 'ready', publicKey: swarm.keyPair.publicKey.toString('hex') })
   } else if (command === 'listen') {
     const dht = new DHT({ bootstrap })

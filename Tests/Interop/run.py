@@ -18,6 +18,7 @@ KEY = {
 }
 SIZE = 3_000_000
 DEADLINE = 30
+SETTLE = 4  # seconds in which a duplicate has to be gone
 
 
 def payload(count):
@@ -64,6 +65,12 @@ class Peer:
             if event.get("event") in names:
                 return event
 
+    def drain(self):
+        while not self.events.empty():
+            event = self.events.get()
+            if event is not None:
+                self.seen.append(event)
+
     def stop(self):
         self.process.terminate()
         try:
@@ -77,6 +84,7 @@ class Lab:
     def __init__(self, tool):
         self.tool = tool
         self.peers = []
+        self.note = ""
 
     def start(self, arguments, events="stdout"):
         peer = Peer(arguments, events)
@@ -153,6 +161,38 @@ class Lab:
                 peer.wait_for(event)
         return True
 
+    # Both dial each other at the same moment: one connection is left, the one that the larger key has dialled
+    # (hyperswarm.md 7.3), and both sides mean the same one.
+    def at_once(self, bootstrap, is_js_larger):
+        seeds = {"js": SEED["native"], "native": SEED["js"]} if is_js_larger else SEED
+        topic = os.urandom(32).hex()
+        js = self.js("pair", bootstrap, topic, seeds["js"])
+        js.wait_for("ready")
+        native = self.native("join", topic, "--bootstrap", bootstrap, "--seed", seeds["native"], events="both")
+        js.wait_for("connection")
+        native.wait_for("peer-joined")
+        time.sleep(SETTLE)
+        js.drain()
+        native.drain()
+        open_ones = {e["number"]: e["initiator"] for e in js.seen if e.get("event") == "connection"}
+        dialled = sorted(open_ones.values())
+        for event in js.seen:
+            if event.get("event") == "close":
+                open_ones.pop(event["number"], None)
+        names = [event.get("event") for event in native.seen]
+        lines = [event.get("text", "") for event in native.seen if event.get("event") == "message"]
+        left = names.count("peer-joined") - names.count("peer-left")
+        if not any(event.get("event") == "dialling" for event in js.seen):
+            raise RuntimeError("the native peer did not dial")
+        self.note = f"js saw {'/'.join('dialled' if d else 'accepted' for d in dialled)}"
+        if len(open_ones) != 1 or left != 1:
+            raise RuntimeError(f"{len(open_ones)} and {left} open connections, {self.note}: {js.seen} {native.seen}")
+        number, initiator = next(iter(open_ones.items()))
+        if f"line of {number}" not in "".join(lines):
+            raise RuntimeError(f"not the same connection: {js.seen} {native.seen}")
+        # Where the JavaScript dial came too late there was nothing to decide.
+        return initiator == is_js_larger or dialled == [False]
+
     # An announcement of one kind is found by the other.
     def look_up(self, bootstrap, announcer, reader):
         topic = os.urandom(32).hex()
@@ -174,8 +214,8 @@ class Lab:
 
 
 def main():
-    if len(sys.argv) != 2:
-        print("usage: run.py PATH-OF-hyperswarm", file=sys.stderr)
+    if len(sys.argv) not in (2, 3, 4):
+        print("usage: run.py PATH-OF-hyperswarm [PART-OF-CASE-NAME [TIMES]]", file=sys.stderr)
         return 64
     probe = subprocess.run(
         ["node", "-e", "require('hyperswarm');require('hyperdht/testnet')"], capture_output=True, check=False)
@@ -194,10 +234,19 @@ def main():
                     cases.append((
                         dht, f"swarm {a} {roles[0]}, {b} {roles[1]}",
                         lambda net, a=a, b=b, roles=roles: lab.by_topic(net, a, b, roles)))
+        for larger in kinds:
+            cases.append((
+                dht, f"both dial at once, larger key {larger}",
+                lambda net, larger=larger: lab.at_once(net, larger == "js")))
+    if len(sys.argv) > 2:
+        cases = [case for case in cases if sys.argv[2] in case[1]]
+    if len(sys.argv) > 3:
+        cases = cases * int(sys.argv[3])
     for dht, name, run in cases:
-        started = time.monotonic()
+        started, lab.note = time.monotonic(), ""
         try:
-            ok, reason = run(lab.network(dht)), ""
+            ok = run(lab.network(dht))
+            reason = f": {lab.note}" if lab.note else ""
         except (RuntimeError, queue.Empty, subprocess.TimeoutExpired, KeyError) as error:
             ok, reason = False, f": {type(error).__name__} {error}"
         lab.stop_all()
