@@ -103,6 +103,7 @@ instance_settle (udx_t *udx, int at_end) {
       udx__stream_settle(stream);
     }
     if (at_end || udx__list_empty(&udx->closing)) udx__transmit_all(udx);
+    else udx__batch_flush(udx); /* a probe of this turn refers to payload that may go */
     udx__sends_report(udx);
     if (udx__list_empty(&udx->touched) && udx__list_empty(&udx->send_done) &&
         (udx__list_empty(&udx->dirty) || (!at_end && !udx__list_empty(&udx->closing)))) {
