@@ -21,6 +21,9 @@ package enum Limits {
   /// Topic refresh after each finished query, and the width of the uniform addition.
   package static let refreshInterval: UInt64 = 600_000
   package static let refreshSpread: UInt32 = 120_000
+  /// Refreshes of a topic on which nobody else was found yet: after this, and after three times as long as before
+  /// each further time, until that reaches `refreshInterval`.
+  package static let lonelyRefresh: UInt64 = 5_000
   /// A refresh timer later than this means that the machine slept.
   package static let sleepGrace: UInt64 = 30_000
   /// How long the DHT server remembers a finished or rejected handshake.

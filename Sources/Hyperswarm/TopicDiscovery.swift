@@ -36,6 +36,7 @@ package final class TopicDiscovery {
     var query: (any SwarmQuery)?
     var waiters: [(Result<Bool, SwarmError>) -> Void] = []
     var isAborted = false
+    var foundSomebody = false
     let isServer: Bool
     let isClient: Bool
     init(isServer: Bool, isClient: Bool) {
@@ -50,6 +51,8 @@ package final class TopicDiscovery {
   private var isFirstAnnounce = true
   private var needsUnannounce = false
   private var timer: (any ScheduledAction)?
+  /// Look-ups in a row that found nobody else.
+  private var lonelyRuns = 0
   private var teardowns: [() -> Void] = []
   private var isTearingDown = false
   private var unannounceQuery: (any SwarmQuery)?
@@ -174,6 +177,7 @@ package final class TopicDiscovery {
       request,
       onPeers: { [weak self] peers in
         guard let self, !run.isAborted, run.isClient else { return }
+        if peers.contains(where: { $0.publicKey != self.host.keyPair.publicKey }) { run.foundSomebody = true }
         self.found(peers)
       },
       onFinished: { [weak self] succeeded in
@@ -190,8 +194,22 @@ package final class TopicDiscovery {
     guard self.run === run else { return }
     run.isAborted = true
     self.run = nil
-    scheduleRefresh(after: Limits.refreshInterval + UInt64(random(Limits.refreshSpread)))
+    scheduleRefresh(after: refreshDelay(after: run))
     for waiter in run.waiters { waiter(result) }
+  }
+
+  /// Peers that come at the same moment miss each other: both look first and announce then. So who found nobody looks
+  /// again soon, and less and less often.
+  private func refreshDelay(after run: Run) -> UInt64 {
+    let usual = Limits.refreshInterval + UInt64(random(Limits.refreshSpread))
+    guard run.isClient, !run.foundSomebody else {
+      lonelyRuns = 0
+      return usual
+    }
+    var delay = Limits.lonelyRefresh
+    for _ in 0..<lonelyRuns where delay < usual { delay *= 3 }
+    lonelyRuns = min(lonelyRuns + 1, 8)
+    return min(delay + UInt64(random(UInt32(min(delay, usual)))), usual)
   }
 
   private func abort(_ run: Run) {

@@ -170,7 +170,7 @@ final class ConnectionTests: XCTestCase {
     world.advance(by: 500)
     let server = TestSwarm(world)
     try server.join(topic(1), client: false)
-    world.advance(by: 60_000)
+    world.advance(by: 4_000)
     XCTAssertEqual(client.connections.count, 0)
     var result: Bool?
     session.refresh { result = try? $0.get() }
@@ -375,8 +375,42 @@ final class ConnectionTests: XCTestCase {
     XCTAssertEqual(client.core.connections.count, 8)
   }
 
+  func testSW_peersThatComeAtTheSameMomentMeetSoon() throws {
+    for seed in 1...20 {
+      let world = FakeWorld()
+      let swarms = [TestSwarm(world), TestSwarm(world)]
+      world.advance(by: UInt64(seed) * 37)
+      for swarm in swarms { try swarm.join(topic(1)) }
+      world.advance(by: 15_000)
+      for swarm in swarms { XCTAssertEqual(swarm.core.connections.count, 1, "start \(seed)") }
+    }
+  }
+
+  func testSW_whoFindsNobodyLooksAgainSoonAndLessAndLessOften() throws {
+    let world = FakeWorld()
+    let swarm = TestSwarm(world)
+    try swarm.join(topic(1), server: false)
+    XCTAssertEqual(swarm.node.queries.count, 1)
+    var times = [swarm.node.environment.nowMilliseconds]
+    for _ in 0..<1_800 {
+      let count = swarm.node.queries.count
+      world.advance(by: 1_000)
+      if swarm.node.queries.count > count { times.append(swarm.node.environment.nowMilliseconds) }
+    }
+    let gaps = zip(times.dropFirst(), times).map { $0 - $1 }
+    for (gap, base) in zip(gaps, [5_000, 15_000, 45_000, 135_000, 405_000] as [UInt64]) {
+      XCTAssertGreaterThanOrEqual(gap + 2_000, base)
+      XCTAssertLessThanOrEqual(gap, min(2 * base, 720_000) + 2_000)
+    }
+    XCTAssertGreaterThanOrEqual(gaps.count, 5)
+    XCTAssertLessThanOrEqual(gaps.count, 7)
+  }
+
   func testSW_refreshTimer_everyTenToTwelveMinutesAndLaterAfterSleep() throws {
     let world = FakeWorld()
+    let other = TestSwarm(world)
+    try other.join(topic(1), client: false)
+    world.advance(by: 1_000)
     let swarm = TestSwarm(world)
     try swarm.join(topic(1), server: false)
     world.advance(by: 590_000)
@@ -402,7 +436,7 @@ final class ConnectionTests: XCTestCase {
     world.advance(by: 500)
     XCTAssertEqual(result, false)
     world.queriesFail = false
-    world.advance(by: 720_500)
+    world.advance(by: 10_500)
     XCTAssertEqual(swarm.node.queries.count, 2)
   }
 
