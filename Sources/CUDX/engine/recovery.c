@@ -293,6 +293,7 @@ rto_fire (udx_stream_t *stream, uint64_t now) {
       udx__linger_add(stream, 1); /* if the peer speaks after all it learns that this is over */
       /* A peer that ended, has all our data, and closed: what got lost is the last acknowledgement (spec 2.5 OBS). */
       int all = (stream->status & UDX_STREAM_ENDED_REMOTE) && udx__flight_span(stream) == 1 && oldest->type == UDX_HEADER_END;
+      if (all && oldest->state != UDX_PACKET_ACKED) udx__queue_credit(stream, oldest, 0);
       udx__stream_close(stream, all ? 0 : UV_ETIMEDOUT);
       return 0;
     }

@@ -37,6 +37,7 @@ typedef struct {
   int outage_direction;
   uint64_t black_hole_at;             /* us, 0 = none */
   uint32_t black_hole_mtu;
+  bool fragments; /* pass it */
   uint64_t move_at;                   /* bytes received by b, 0 = never */
   uint32_t drop_every;                /* periodic loss */
   uint32_t keepalive;
@@ -260,7 +261,8 @@ tap (sim_t *s, sim_datagram_t *d, void *arg) {
   (void) arg;
   uint64_t at = sim_now(sim) - SIM_EPOCH;
   if (plan.drop_every && ++counted % plan.drop_every == 0) return SIM_DROP;
-  if (plan.black_hole_at && at >= plan.black_hole_at && d->length + (plan.six ? 48 : 28) > plan.black_hole_mtu) return SIM_DROP;
+  if (plan.black_hole_at && at >= plan.black_hole_at && d->length + (plan.six ? 48 : 28) > plan.black_hole_mtu &&
+      !(d->fragment && plan.fragments)) return SIM_DROP;
   if (plan.outage_for && at >= plan.outage_at && at < plan.outage_at + plan.outage_for &&
       (plan.outage_direction == 2 || d->from_node == ends[plan.outage_direction].node)) return SIM_DROP;
   return SIM_PASS;
@@ -295,8 +297,10 @@ make_plan (void) {
   }
   if (chance(0.1)) {
     plan.black_hole_at = chance(0.5) ? 1 : (uint64_t) log_uniform(1000, 2000000);
-    if (plan.black_hole_at > 1) plan.harsh = true; /* packets built larger can never pass: seqs are not re-packetised */
     plan.black_hole_mtu = 1200 + (uint32_t) (random64() % 300);
+    /* without fragments, packets built larger before can never pass: seqs are not re-packetised */
+    plan.fragments = plan.black_hole_mtu & 1;
+    if (!plan.fragments && (plan.black_hole_at > 1 || l->latency == 0)) plan.harsh = true;
   }
   if (chance(0.15)) {
     plan.outage_at = (uint64_t) log_uniform(1000, 3000000);
