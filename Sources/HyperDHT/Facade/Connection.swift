@@ -102,14 +102,7 @@ extension HyperDHT {
       _ message: [UInt8], isolation: isolated (any Actor)? = #isolation
     ) async throws(ConnectionError) {
       guard message.count <= Connection.maximumMessageSize else { throw .messageTooLarge(message.count) }
-      switch state.outbox.add(.message(message)) {
-      case .refused(let error): throw error
-      case .taken(let announce):
-        if announce { pump() }
-      case .full(let announce):
-        if announce { pump() }
-        if let error = await state.outbox.waitForRoom(isolation: isolation) { throw error }
-      }
+      if try state.writing.put(message) { try await state.writing.waitForRoom(isolation: isolation) }
     }
 
     /// Sends the text in UTF-8 as one message.
@@ -122,31 +115,12 @@ extension HyperDHT {
     @discardableResult
     public func writeWithoutWaiting(_ message: [UInt8]) throws(ConnectionError) -> Bool {
       guard message.count <= Connection.maximumMessageSize else { throw .messageTooLarge(message.count) }
-      switch state.outbox.add(.message(message)) {
-      case .refused(let error): throw error
-      case .taken(let announce):
-        if announce { pump() }
-        return false
-      case .full(let announce):
-        if announce { pump() }
-        return true
-      }
+      return try state.writing.put(message)
     }
 
     /// Waits until the peer has acknowledged everything that was written before.
     public func flush(isolation: isolated (any Actor)? = #isolation) async throws(ConnectionError) {
-      let state = state
-      let arrived: Bool = try await awaitOperation(
-        on: state.loop, cancelled: ConnectionError.cancelled, gone: .closed, isolation: isolation
-      ) { settle in
-        if case .refused(let error) = state.outbox.add(.flush { settle(.success($0)) }) {
-          settle(.failure(error))
-        } else {
-          state.pump()
-        }
-        return nil
-      }
-      guard arrived else { throw .closed }
+      try await state.writing.flush(isolation: isolation)
     }
 
     /// Sends one datagram, unordered and unreliable.
@@ -158,16 +132,11 @@ extension HyperDHT {
       return await onLoop(state.loop, isolation: isolation) { state.stream.sendDatagram(bytes) } ?? false
     }
 
-    private func pump() {
-      let state = state
-      state.loop.post { state.pump() }
-    }
-
     // MARK: Closing
 
     /// Ends the writing half after everything written so far. Reading goes on.
     public func end() {
-      if case .taken(true) = state.outbox.add(.end) { pump() }
+      state.writing.end()
     }
 
     /// Ends the writing half, drops what still arrives, and waits until the peer has ended its half, too.

@@ -4,7 +4,7 @@ import EventLoop
 import SecretStream
 import UDX
 
-/// The loop's side of a `Connection`: feeds the stream from the outbox and the inbox from the stream.
+/// The loop's side of a `Connection`: joins the stream with the reader and the writers.
 ///
 /// Held by the stream's callbacks until the stream closes, and by the handle. Everything but the boxes is confined to
 /// the loop.
@@ -12,46 +12,34 @@ final class ConnectionState: @unchecked Sendable {
   let loop: UVEventLoop
   let stream: EncryptedStream
   let inbox = Inbox()
-  let outbox = Outbox()
+  let writing: WritingHalf
   let datagrams = EventQueue<[UInt8], Never>(capacity: FacadeLimits.datagrams)
   let closing = ClosingFlag()
 
-  private var arrived: [[UInt8]] = []
-  private var arrivedBytes = 0
-  private var isDeliveryDue = false
+  private let arrivals: Arrivals
   private var isAbandoned = false
-  /// Taken from the outbox while the stream was full.
-  private var waiting: [Outbox.Item] = []
-  private var waitingHead = 0
-  private var isBlocked = false
-  private var isPumping = false
 
   /// Takes over the stream's `onMessage`, `onDatagram`, `onDrain`, `onEnd`; the owner calls `closed` from `onClose`.
   init(loop: UVEventLoop, stream: EncryptedStream) {
     self.loop = loop
     self.stream = stream
+    writing = WritingHalf(loop: loop, sink: stream)
+    arrivals = Arrivals(loop: loop, inbox: inbox) { stream.pause() }
     stream.onMessage = { [self] in received($0) }
     stream.onDatagram = { [self] bytes in datagrams.push(Array(bytes)) }
-    stream.onDrain = { [self] in
-      isBlocked = false
-      pump()
-    }
+    stream.onDrain = { [self] in writing.drained() }
     stream.onEnd = { [self] in
-      deliver()
+      arrivals.deliver()
       inbox.finish(.success(()))
     }
   }
 
   /// Last act of the stream.
   func closed(_ error: EncryptedStreamError?) {
-    deliver()
+    arrivals.deliver()
     let reason = error.map(ConnectionError.init)
     // Writing fails first: a reader that learns of the end may write at once.
-    let unsent = waiting[waitingHead...]
-    waiting = []
-    waitingHead = 0
-    outbox.close(reason ?? .closed)
-    for case .flush(let done) in unsent { done(false) }
+    writing.close(reason ?? .closed)
     inbox.finish(reason.map { .failure($0) } ?? .success(()))
     datagrams.finish()
     closing.close(reason)
@@ -60,69 +48,10 @@ final class ConnectionState: @unchecked Sendable {
   // MARK: Receiving
 
   private func received(_ bytes: UnsafeRawBufferPointer) {
-    guard !isAbandoned else { return }
-    arrived.append(
-      [UInt8](unsafeUninitializedCapacity: bytes.count) { target, count in
-        UnsafeMutableRawBufferPointer(target).copyMemory(from: bytes)
-        count = bytes.count
-      })
-    arrivedBytes &+= bytes.count &+ StreamBuffers.messageCost
-    if arrivedBytes >= StreamBuffers.readStep {
-      deliver()
-    } else if !isDeliveryDue {
-      isDeliveryDue = true
-      loop.defer { [self] in
-        isDeliveryDue = false
-        deliver()
-      }
-    }
-  }
-
-  private func deliver() {
-    guard arrivedBytes > 0 else { return }
-    let batch = arrived
-    let bytes = arrivedBytes
-    arrived = []
-    arrivedBytes = 0
-    if inbox.push(batch, bytes: bytes) { stream.pause() }
+    if !isAbandoned { arrivals.add(message: bytes) }
   }
 
   func resumeReading() { stream.resume() }
-
-  // MARK: Sending
-
-  func pump() {
-    guard !isPumping else { return }
-    isPumping = true
-    var taken = 0
-    while !isBlocked {
-      if waitingHead == waiting.count {
-        if taken > 0 {
-          outbox.took(taken)
-          taken = 0
-        }
-        waiting = outbox.takeAll()
-        waitingHead = 0
-        if waiting.isEmpty { break }
-      }
-      let item = waiting[waitingHead]
-      waiting[waitingHead] = .end
-      waitingHead &+= 1
-      switch item {
-      case .message(let bytes):
-        isBlocked = !stream.write(bytes) && !stream.isDestroying
-        taken &+= bytes.count &+ StreamBuffers.messageCost
-        if taken >= StreamBuffers.writeStep {
-          outbox.took(taken)
-          taken = 0
-        }
-      case .flush(let done): stream.flush(done)
-      case .end: stream.end()
-      }
-    }
-    if taken > 0 { outbox.took(taken) }
-    isPumping = false
-  }
 
   // MARK: Closing
 
@@ -130,12 +59,16 @@ final class ConnectionState: @unchecked Sendable {
   func abandon() {
     guard !stream.isDestroying else { return }
     isAbandoned = true
-    arrived = []
-    arrivedBytes = 0
+    arrivals.drop()
     inbox.abandon()
     stream.resume()
-    if case .taken(let announce) = outbox.add(.end), announce { pump() }
+    writing.end()
     let deadline = loop.schedule(after: FacadeLimits.abandonedGrace) { [stream] in stream.destroy() }
     closing.whenClosed { deadline.cancel() }
   }
+}
+
+extension EncryptedStream: WritingSink {
+  /// A stream that is about to close has room for everything, and drops it.
+  package func send(_ message: [UInt8]) -> Bool { write(message) || isDestroying }
 }

@@ -102,37 +102,17 @@ public final class UDXConnection: Sendable {
   public func write(
     _ bytes: [UInt8], isolation: isolated (any Actor)? = #isolation
   ) async throws(ConnectionError) {
-    let state = state
-    switch state.outbox.add(.message(bytes)) {
-    case .refused(let error): throw error
-    case .taken(let announce):
-      if announce { state.loop.post { state.pump() } }
-    case .full(let announce):
-      if announce { state.loop.post { state.pump() } }
-      if let error = await state.outbox.waitForRoom(isolation: isolation) { throw error }
-    }
+    if try state.writing.put(bytes) { try await state.writing.waitForRoom(isolation: isolation) }
   }
 
   /// Waits until the peer has acknowledged everything that was written before.
   public func flush(isolation: isolated (any Actor)? = #isolation) async throws(ConnectionError) {
-    let state = state
-    let arrived: Bool = try await awaitOperation(
-      on: state.loop, cancelled: ConnectionError.cancelled, gone: .closed, isolation: isolation
-    ) { settle in
-      if case .refused(let error) = state.outbox.add(.flush { settle(.success($0)) }) {
-        settle(.failure(error))
-      } else {
-        state.pump()
-      }
-      return nil
-    }
-    guard arrived else { throw .closed }
+    try await state.writing.flush(isolation: isolation)
   }
 
   /// Ends the writing half after everything written so far. Reading goes on.
   public func end() {
-    let state = state
-    if case .taken(true) = state.outbox.add(.end) { state.loop.post { state.pump() } }
+    state.writing.end()
   }
 
   /// Sends one unordered, unreliable message; longer ones than the path carries are lost.
@@ -193,38 +173,27 @@ final class UDXConnectionState: @unchecked Sendable {
   let loop: UVEventLoop
   let stream: UDXStream
   let inbox = Inbox()
-  let outbox = Outbox()
+  let writing: WritingHalf
   let messages = EventQueue<[UInt8], Never>(capacity: StreamBuffers.datagrams)
   let closing = ClosingFlag()
 
-  private var arrived: [UInt8] = []
-  private var isDeliveryDue = false
+  private let writer: AcknowledgedWriter
+  private let arrivals: Arrivals
   private var borrower: ((UnsafeRawBufferPointer) -> Void)?
   /// Each waits for the next bytes; while there is none, and there was one, the stream is paused.
   private var nextReaders: [BorrowingReader] = []
-  private var waiting: [Outbox.Item] = []
-  private var waitingHead = 0
-  private var isBlocked = false
-  private var isPumping = false
-  /// Writes that are not acknowledged, in groups that end at a flush; the last group is open.
-  private var groups = [Group()]
-
-  private final class Group {
-    var outstanding = 0
-    var waiters: [(Bool) -> Void] = []
-  }
 
   init(loop: UVEventLoop, stream: UDXStream) {
     self.loop = loop
     self.stream = stream
+    writer = AcknowledgedWriter(stream)
+    writing = WritingHalf(loop: loop, sink: writer)
+    arrivals = Arrivals(loop: loop, inbox: inbox) { stream.pauseReading() }
     stream.onData = { [self] in received($0) }
     stream.onMessage = { [self] in _ = messages.push(Array($0)) }
-    stream.onDrain = { [self] in
-      isBlocked = false
-      pump()
-    }
+    stream.onDrain = { [self] in writing.drained() }
     stream.onEnd = { [self] in
-      deliver()
+      arrivals.deliver()
       inbox.finish(.success(()))
       endReaders(.success(()))
     }
@@ -232,16 +201,10 @@ final class UDXConnectionState: @unchecked Sendable {
   }
 
   private func closed(_ error: TransportStreamError?) {
-    deliver()
+    arrivals.deliver()
     let reason = error.map { ConnectionError($0) }
-    let unsent = waiting[waitingHead...]
-    waiting = []
-    waitingHead = 0
-    outbox.close(reason ?? .closed)
-    for case .flush(let done) in unsent { done(false) }
-    let unacknowledged = groups.flatMap(\.waiters)
-    groups = [Group()]
-    for done in unacknowledged { done(false) }
+    writing.close(reason ?? .closed)
+    writer.close()
     inbox.finish(reason.map { .failure($0) } ?? .success(()))
     endReaders(reason.map { .failure($0) } ?? .success(()))
     messages.finish()
@@ -254,28 +217,11 @@ final class UDXConnectionState: @unchecked Sendable {
   private func received(_ bytes: UnsafeRawBufferPointer) {
     if let borrower { return borrower(bytes) }
     if !nextReaders.isEmpty { return lend(bytes) }
-    // Packets of one turn become one piece.
-    arrived.append(contentsOf: bytes)
-    if arrived.count >= StreamBuffers.readStep {
-      deliver()
-    } else if !isDeliveryDue {
-      isDeliveryDue = true
-      loop.defer { [self] in
-        isDeliveryDue = false
-        deliver()
-      }
-    }
-  }
-
-  private func deliver() {
-    guard !arrived.isEmpty else { return }
-    let piece = arrived
-    arrived = []
-    if inbox.push([piece], bytes: piece.count &+ StreamBuffers.messageCost) { stream.pauseReading() }
+    arrivals.add(part: bytes)
   }
 
   func borrow(_ body: @escaping (UnsafeRawBufferPointer) -> Void) {
-    deliver()
+    arrivals.deliver()
     for piece in inbox.takeAll() { piece.withUnsafeBytes(body) }
     borrower = body
     stream.resumeReading()
@@ -283,7 +229,7 @@ final class UDXConnectionState: @unchecked Sendable {
 
   func borrowNext(_ reader: BorrowingReader) {
     if reader.isCancelled { return settle(reader, .failure(.cancelled)) }
-    deliver()
+    arrivals.deliver()
     switch inbox.takeNow() {
     case .success(let piece?)?: piece.withUnsafeBytes { settle(reader, $0) }
     case .success(nil)?: settle(reader, .success(()))
@@ -333,64 +279,5 @@ final class UDXConnectionState: @unchecked Sendable {
     reader.take = nil
     reader.end = nil
     end?(result)
-  }
-
-  // MARK: Sending
-
-  func pump() {
-    guard !isPumping else { return }
-    isPumping = true
-    var taken = 0
-    while !isBlocked {
-      if waitingHead == waiting.count {
-        if taken > 0 {
-          outbox.took(taken)
-          taken = 0
-        }
-        waiting = outbox.takeAll()
-        waitingHead = 0
-        if waiting.isEmpty { break }
-      }
-      let item = waiting[waitingHead]
-      waiting[waitingHead] = .end
-      waitingHead &+= 1
-      switch item {
-      case .message(let bytes):
-        send(bytes)
-        taken &+= bytes.count &+ StreamBuffers.messageCost
-        if taken >= StreamBuffers.writeStep {
-          outbox.took(taken)
-          taken = 0
-        }
-      case .flush(let done): flush(done)
-      case .end: stream.end()
-      }
-    }
-    if taken > 0 { outbox.took(taken) }
-    isPumping = false
-  }
-
-  private func send(_ bytes: [UInt8]) {
-    guard !bytes.isEmpty, let group = groups.last else { return }
-    group.outstanding += 1
-    let goOn = stream.write(OwnedBuffer(bytes)) { [weak self] arrived in
-      group.outstanding -= 1
-      if arrived { self?.settleGroups() }
-    }
-    if !goOn { isBlocked = true }
-  }
-
-  private func flush(_ done: @escaping (Bool) -> Void) {
-    guard !stream.isClosed else { return done(false) }
-    groups.last?.waiters.append(done)
-    groups.append(Group())
-    settleGroups()
-  }
-
-  private func settleGroups() {
-    while groups.count > 1, let first = groups.first, first.outstanding == 0 {
-      groups.removeFirst()
-      for done in first.waiters { done(true) }
-    }
   }
 }
