@@ -1,7 +1,7 @@
-/* The fuzz target without a fuzzer: the corpus kept in fuzz/corpus and generated programs. */
+/* The fuzz target without a fuzzer: the corpus kept in Tests/Fuzz/udx/corpus/program and generated programs. */
 #include <dirent.h>
 
-#include "fuzz/fuzz.h"
+#include "program.h"
 #include "test.h"
 
 TEST(corpus) {
@@ -18,7 +18,7 @@ TEST(corpus) {
     static uint8_t data[65536];
     size_t size = fread(data, 1, sizeof(data), file);
     fclose(file);
-    fuzz_one(data, size);
+    program_run(data, size);
     count++;
   }
   closedir(dir);
@@ -38,7 +38,7 @@ TEST(generated) {
       state = state * 6364136223846793005u + 1442695040888963407u;
       data[k] = (uint8_t) (state >> 56);
     }
-    fuzz_one(data, size);
+    program_run(data, size);
   }
   printf("  %d programs\n", runs);
 }

@@ -4,16 +4,16 @@
  * operation the engine's books are checked; at the end everything is torn down and every request and stream
  * must have settled exactly once.
  *
- * fuzz_target.c is the libFuzzer entry (clang -fsanitize=fuzzer,address,undefined), test_fuzz.c replays the
- * corpus and generated programs in the ordinary tests.
+ * fuzz_program.c is the libFuzzer entry, Tests/CUDX/test_fuzz.c replays the corpus and generated programs in the
+ * ordinary tests.
  */
-#ifndef UDX_FUZZ_H
-#define UDX_FUZZ_H
+#ifndef UDX_FUZZ_PROGRAM_H
+#define UDX_FUZZ_PROGRAM_H
 
 #include <stddef.h>
 #include <stdint.h>
 
 void
-fuzz_one (const uint8_t *data, size_t size);
+program_run (const uint8_t *data, size_t size);
 
 #endif

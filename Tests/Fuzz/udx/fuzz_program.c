@@ -1,9 +1,9 @@
-#include "fuzz.h"
+#include "program.h"
 
 int LLVMFuzzerTestOneInput (const uint8_t *data, size_t size);
 
 int
 LLVMFuzzerTestOneInput (const uint8_t *data, size_t size) {
-  if (size <= 8192) fuzz_one(data, size);
+  if (size <= 8192) program_run(data, size);
   return 0;
 }

@@ -1,4 +1,4 @@
-#include "fuzz.h"
+#include "program.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -562,7 +562,7 @@ operate (int inside) {
 }
 
 void
-fuzz_one (const uint8_t *data, size_t size) {
+program_run (const uint8_t *data, size_t size) {
   input = data;
   left = size;
   now = 1000000;
