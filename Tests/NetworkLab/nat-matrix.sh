@@ -8,7 +8,8 @@
 #
 #   Tests/NetworkLab/nat-matrix.sh [path of the hyperswarm tool]
 #
-# Expected: three pairs get through, random/random is refused with a reason. Exit code 0 if so, 77 where it cannot run.
+# Expected: three pairs get through, random/random is refused with a reason, and gets through over a blind relay. Exit
+# code 0 if so, 77 where it cannot run.
 set -u
 tool=$(realpath "${1:-.build/debug/hyperswarm}")
 if [ "$(id -u)" != 0 ] || ! command -v ip nft >/dev/null || [ ! -x "$tool" ]; then
@@ -74,7 +75,7 @@ wait_for() { # pattern file seconds
   return 1
 }
 
-pair() { # kind of the server's NAT, kind of the client's NAT, what is expected
+pair() { # kind of the server's NAT, kind of the client's NAT, what is expected, "relay" for one that the client names
   for name in core pub natA natB siteA siteB; do
     ip netns add "$prefix$name"
     ip -n "$prefix$name" link set lo up
@@ -97,9 +98,16 @@ pair() { # kind of the server's NAT, kind of the client's NAT, what is expected
   wait_for '[0-9a-f]{64}' "$work/server" 20
   local key
   key=$(grep -oE '[0-9a-f]{64}' "$work/server" | head -1)
+  local relay=""
+  if [ "${4:-}" = relay ]; then
+    ip netns exec "${prefix}pub" "$tool" relay --bootstrap 5.0.0.1:49737 > "$work/relay" 2>&1 &
+    processes="$processes $!"
+    wait_for '[0-9a-f]{64}' "$work/relay" 20
+    relay="--relay $(grep -oE '[0-9a-f]{64}' "$work/relay" | head -1)"
+  fi
   local begin
   begin=$(date +%s%N)
-  ip netns exec "${prefix}siteB" "$tool" connect --bootstrap 5.0.0.1:49737 "$key" \
+  ip netns exec "${prefix}siteB" "$tool" connect --bootstrap 5.0.0.1:49737 $relay "$key" \
     > /dev/null 2> "$work/client" < <(cat "$work/data"; sleep 60) &
   processes="$processes $!"
   wait_for '.' "$work/client" 70
@@ -116,7 +124,7 @@ pair() { # kind of the server's NAT, kind of the client's NAT, what is expected
   fi
   local verdict=ok
   [[ "$outcome" =~ ^($3)$ ]] || verdict="FAILED, expected $3"
-  echo "$1 / $2: $outcome after $elapsed ms: $verdict"
+  echo "$1 / $2${4:+, $4}: $outcome after $elapsed ms: $verdict"
   [ "$verdict" = ok ] || failures=$((failures + 1))
   remove
 }
@@ -127,5 +135,6 @@ pair cone random connected
 pair random cone connected
 # Whichever side finds out first.
 pair random random "HOLEPUNCH_DOUBLE_RANDOMIZED_NATS|REMOTE_ABORTED"
-echo "$failures of 4 pairs failed"
+pair random random connected relay
+echo "$failures of 5 pairs failed"
 [ "$failures" = 0 ]
