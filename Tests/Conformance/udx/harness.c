@@ -5,10 +5,8 @@
 #include <poll.h>
 #include <stdarg.h>
 #include <sys/syscall.h>
-#include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <time.h>
-#include <unistd.h>
 #include <unistd.h>
 
 uv_loop_t loop;
