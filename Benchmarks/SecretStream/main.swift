@@ -1,6 +1,6 @@
 // Encrypted streams against the bare cipher, per message size, as ratios.
 //
-//   swift run -c release secret-stream-benchmark [megabytes per run]
+//   swift run -c release hyperswarm-benchmark-secret-stream [megabytes per run]
 //
 // "raw" is libsodium's secretstream alone, one buffer to another. "seal" is `EncryptedStream.write` over a transport that
 // drops what it gets; a loop turn ends every 64 messages. "open" feeds recorded bytes: whole frames in large reads, and

@@ -12,9 +12,9 @@ import Hyperswarm
 /// The whole stack through the public interface, on 127.0.0.1, both ends in this process: sockets, DHT, handshake,
 /// encryption. Figures are of this process, so of both sides together.
 ///
-///     swift run -c release stack-benchmark bulk [MiB] [message bytes]
-///     swift run -c release stack-benchmark ping [round trips]
-///     swift run -c release stack-benchmark connect [connects]
+///     swift run -c release hyperswarm-benchmark-stack bulk [MiB] [message bytes]
+///     swift run -c release hyperswarm-benchmark-stack ping [round trips]
+///     swift run -c release hyperswarm-benchmark-stack connect [connects]
 @main
 struct StackBenchmark {
   static func main() async throws {

@@ -1,4 +1,4 @@
-/// Bounds of the public API; those of one connection's buffers are in `StreamBuffers` of the module UDX.
+/// Bounds of the public API; those of one connection's buffers are in `StreamBuffers` of HyperRuntime.
 enum FacadeLimits {
   /// Datagrams not yet read; further ones are dropped, like everywhere on their way.
   static let datagrams = 256

@@ -10,7 +10,7 @@ extension HyperDHT {
     /// For the options of nodes that should join.
     public let bootstrap: [String]
 
-    private let engine: LoopBound<(TestnetEngine, [UVEnvironment])>
+    private let engine: LoopBound<(HyperDHTEngine.Testnet, [UVEnvironment])>
     private let ownsLoop: Bool
     private let destruction = Locked(false)
 
@@ -30,14 +30,14 @@ extension HyperDHT {
       ownsLoop = place.isOwned
       let loop = place.loop
       do throws(DHTError) {
-        let made = try await place.make { environment throws(DHTError) -> (TestnetEngine, [UVEnvironment]) in
+        let made = try await place.make { environment throws(DHTError) -> (HyperDHTEngine.Testnet, [UVEnvironment]) in
           // One instance each, like separate processes.
           var environments = [environment]
           while environments.count < max(size, 1) {
             guard let next = try? UVEnvironment(loop: loop) else { throw .other("cannot open the sockets") }
             environments.append(next)
           }
-          return (TestnetEngine(environments: environments, size: size, host: host, port: port), environments)
+          return (HyperDHTEngine.Testnet(environments: environments, size: size, host: host, port: port), environments)
         }
         engine = LoopBound(made.value)
         bootstrap = try await awaitOperation(

@@ -238,7 +238,7 @@ extension HyperDHT {
 }
 
 extension HyperDHT.PeerRecord {
-  init(_ record: PeerRecordMessage) {
+  init(_ record: HyperDHTEngine.PeerRecord) {
     publicKey = record.publicKey
     relayAddresses = record.relayAddresses
   }

@@ -4,7 +4,7 @@ import XCTest
 
 @testable import HyperCrypto
 
-final class CryptoPrimitivesTests: XCTestCase {
+final class CryptoTests: XCTestCase {
   /// Key pair and id vectors of hyperdht.md D.1 and dht-rpc.md section 4.
   func testKnownKeysAndHashes() throws {
     let client = KeyPair(seed: Bytes32(repeating: 1))
