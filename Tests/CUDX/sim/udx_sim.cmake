@@ -1,5 +1,8 @@
 # The simulator (with the macros of the tests) as one library, for the C tests, the conformance tests and the fuzz
 # targets. Needs the target udx_static of the root project.
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(LIBUV REQUIRED IMPORTED_TARGET libuv>=1.44)
+
 set(UDX_SIM_DIRECTORY ${CMAKE_CURRENT_LIST_DIR}/..)
 
 # udx_test_target(NAME): the language and the warnings of everything that tests the transport.
