@@ -1,6 +1,6 @@
 /*
  * A tiny test harness. A test program is a list of TEST() functions and one TEST_MAIN(). Each test runs
- * in order in one process; a failed check prints where and ends the process with 1. The last line counts.
+ * in order in one process; a failed check (sim/check.h) stops it. The last line counts.
  *
  *   TEST(udx_26_sequence_wrap) { CHECK(x == 1); CHECK_EQ(a, b); }
  *   TEST_MAIN(TEST_ENTRY(udx_26_sequence_wrap))
@@ -14,6 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sim/check.h"
+
 typedef struct test_entry_s {
   const char *name;
   void (*run)(void);
@@ -21,23 +23,6 @@ typedef struct test_entry_s {
 
 #define TEST(name) static void name(void)
 #define TEST_ENTRY(name) {#name, name}
-
-#define CHECK(condition) \
-  do { \
-    if (!(condition)) { \
-      fprintf(stderr, "%s:%d: failed: %s\n", __FILE__, __LINE__, #condition); \
-      exit(1); \
-    } \
-  } while (0)
-
-#define CHECK_EQ(a, b) \
-  do { \
-    long long test_a = (long long) (a), test_b = (long long) (b); \
-    if (test_a != test_b) { \
-      fprintf(stderr, "%s:%d: failed: %s == %s (%lld, %lld)\n", __FILE__, __LINE__, #a, #b, test_a, test_b); \
-      exit(1); \
-    } \
-  } while (0)
 
 #define TEST_MAIN(...) \
   int main(int argc, char **argv) { \

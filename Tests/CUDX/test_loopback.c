@@ -139,7 +139,13 @@ TEST(ipv4) {
 }
 
 TEST(ipv6) {
-  transfer("::1", 10000000);
+  struct sockaddr_in6 loopback6;
+  CHECK_EQ(uv_ip6_addr("::1", 0, &loopback6), 0);
+  int fd = socket(AF_INET6, SOCK_DGRAM, 0);
+  bool has_ipv6 = fd >= 0 && bind(fd, (struct sockaddr *) &loopback6, sizeof(loopback6)) == 0;
+  if (fd >= 0) close(fd);
+  if (has_ipv6) transfer("::1", 10000000);
+  else printf("  skipped: this machine has no address ::1\n");
 }
 
 static void

@@ -1,5 +1,7 @@
 #include "pair.h"
 
+#include "check.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -49,7 +51,7 @@ on_read (udx_stream_t *stream, ssize_t length, const uv_buf_t *buf) {
     side->eof++;
     return;
   }
-  if (length < 0) abort();
+  CHECK(length >= 0);
   if (memcmp(buf->base, pattern + side->received % PATTERN_PERIOD, (size_t) length) != 0) side->mismatches++;
   side->received += (uint64_t) length;
   if (side->on_data != NULL) side->on_data(side);
@@ -86,7 +88,7 @@ side_pump (pair_side_t *side) {
   while (side->to_write > 0 && more > 0 && !side->closed) {
     size_t length = side->to_write > PIECE ? PIECE : (size_t) side->to_write;
     udx_stream_write_t *req = malloc((size_t) udx_stream_write_sizeof(1));
-    if (req == NULL) abort();
+    CHECK(req != NULL);
     uv_buf_t buf = uv_buf_init((char *) pattern + side->written % PATTERN_PERIOD, (unsigned int) length);
     more = udx_stream_write(req, &side->stream, &buf, 1, on_ack);
     if (more < 0) {
@@ -99,7 +101,7 @@ side_pump (pair_side_t *side) {
   if (side->to_write == 0 && side->end_when_written == 1 && !side->closed) {
     side->end_when_written = 2;
     udx_stream_write_t *req = malloc((size_t) udx_stream_write_sizeof(1));
-    if (req == NULL) abort();
+    CHECK(req != NULL);
     if (udx_stream_write_end(req, &side->stream, NULL, 0, on_ack) < 0) free(req);
   }
 }
@@ -108,15 +110,15 @@ pair_t *
 pair_new_unconnected (uint64_t seed, const sim_link_t *link) {
   pattern_init();
   pair_t *pair = calloc(1, sizeof(*pair));
-  if (pair == NULL) abort();
+  CHECK(pair != NULL);
   pair->sim = sim_new(seed);
   for (int i = 0; i < 2; i++) {
     pair_side_t *side = &pair->side[i];
     side->pair = pair;
     side->node = sim_node(pair->sim);
-    if (udx_socket_init(&side->node->udx, &side->socket, on_socket_close)) abort();
+    CHECK_EQ(udx_socket_init(&side->node->udx, &side->socket, on_socket_close), 0);
     side->stream.data = side;
-    if (udx_stream_init(&side->node->udx, &side->stream, (uint32_t) i + 1, on_close, on_finalize)) abort();
+    CHECK_EQ(udx_stream_init(&side->node->udx, &side->stream, (uint32_t) i + 1, on_close, on_finalize), 0);
     udx_stream_read_start(&side->stream, on_read);
     udx_stream_recv_start(&side->stream, on_message);
     udx_stream_write_resume(&side->stream, on_drain);
@@ -132,14 +134,16 @@ pair_bind (pair_t *pair) {
     memset(&any, 0, sizeof(any));
     any.sin_family = AF_INET;
     any.sin_port = htons((uint16_t) (5001 + i));
-    if (udx_socket_bind(&pair->side[i].socket, (const struct sockaddr *) &any, 0)) abort();
+    CHECK_EQ(udx_socket_bind(&pair->side[i].socket, (const struct sockaddr *) &any, 0), 0);
   }
 }
 
 void
 pair_connect (pair_t *pair, int side) {
   struct sockaddr_in to = sim_address4(pair->side[1 - side].node, (uint16_t) (5001 + 1 - side));
-  if (udx_stream_connect(&pair->side[side].stream, &pair->side[side].socket, (uint32_t) (2 - side), (const struct sockaddr *) &to)) abort();
+  pair_side_t *own = &pair->side[side];
+  uint32_t remote_id = (uint32_t) (2 - side);
+  CHECK_EQ(udx_stream_connect(&own->stream, &own->socket, remote_id, (const struct sockaddr *) &to), 0);
 }
 
 pair_t *
@@ -200,11 +204,12 @@ void
 pair_free (pair_t *pair) {
   for (int i = 0; i < 2; i++) (void) udx_stream_destroy(&pair->side[i].stream);
   for (int i = 0; i < 2; i++) {
-    if (udx_socket_close(&pair->side[i].socket)) abort();
+    CHECK_EQ(udx_socket_close(&pair->side[i].socket), 0);
   }
   sim_run(pair->sim, 1000);
   for (int i = 0; i < 2; i++) {
-    if (pair->side[i].finalized != 1 || pair->side[i].closed != 1) abort();
+    CHECK_EQ(pair->side[i].finalized, 1);
+    CHECK_EQ(pair->side[i].closed, 1);
   }
   sim_free(pair->sim);
   free(pair);

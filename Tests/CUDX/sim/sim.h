@@ -59,10 +59,10 @@ typedef struct sim_link_s {
 typedef struct sim_datagram_s {
   uint64_t time; /* when it was sent */
   sim_node_t *from_node;
-  sim_node_t *to_node; /* NULL = nobody or a raw peer */
+  sim_node_t *to_node; /* NULL = a raw peer, or no such address */
   struct sockaddr_storage from; /* plain IPv4 where mapped */
   struct sockaddr_storage to;
-  int ttl;       /* 0 = default */
+  int ttl;       /* hop limit that it starts with */
   bool fragment; /* may be fragmented: no MTU stops it */
   bool injected;
   uint64_t delay; /* a tap may add */
@@ -81,6 +81,7 @@ typedef void (*sim_timer_cb)(sim_t *sim, void *ctx);
 
 struct sim_node_s {
   udx_t udx;
+  udx_t *instance; /* &udx, or the one given to sim_attach */
   sim_t *sim;
   uint32_t index; /* from 1; the last bytes of its addresses */
   void *data;     /* the test's own */
@@ -93,10 +94,10 @@ struct sim_node_s {
   /* private */
   struct sim_socket_s *sockets;
   uint16_t next_port;
-  uint64_t deadline;
-  uint64_t deadline_id;
+  uint64_t deadline_id; /* of the newest armed deadline; older events are void */
   bool flush_pending;
   bool blocked; /* see sim_node_block */
+  unsigned int transmit_limit; /* see sim_node_throttle */
 };
 
 sim_t *
@@ -119,6 +120,10 @@ sim_random (sim_t *sim);
 sim_node_t *
 sim_node (sim_t *sim);
 
+/* The same for an instance that belongs to the caller: node->udx stays unused. */
+sim_node_t *
+sim_attach (sim_t *sim, udx_t *instance);
+
 const udx_driver_t *
 sim_driver (void);
 
@@ -128,6 +133,11 @@ sim_link_default (void);
 /* Both directions. */
 void
 sim_connect (sim_node_t *a, sim_node_t *b, const sim_link_t *link);
+
+/* The link of pairs of nodes that no packet has passed and that are not connected; its latency is also the one
+   towards raw peers. */
+void
+sim_set_default_link (sim_t *sim, const sim_link_t *link);
 
 /* One direction; the returned link may be changed while the simulation runs. */
 sim_link_t *
@@ -149,15 +159,24 @@ sim_raw (sim_t *sim, const struct sockaddr *address, sim_raw_cb cb, void *ctx);
 
 /* Delivers a datagram after `delay`, past links and tap. */
 void
-sim_inject (sim_t *sim, const struct sockaddr *from, const struct sockaddr *to, const void *data, size_t length, uint64_t delay);
+sim_inject (sim_t *sim, const struct sockaddr *from, const struct sockaddr *to, const void *data, size_t length,
+  uint64_t delay);
 
 /* While blocked a node's sockets take nothing; unblocking makes them writable. */
 void
 sim_node_block (sim_node_t *node, bool blocked);
 
+/* A node's sockets take at most so many datagrams per transmit call, 0 = all; every call makes them writable. */
+void
+sim_node_throttle (sim_node_t *node, unsigned int datagrams);
+
 /* Calls back at a point in time, as a turn of its own. */
 void
 sim_after (sim_t *sim, uint64_t delay, sim_timer_cb cb, void *ctx);
+
+/* Runs the next event if it is due within `limit`, else lets that time pass. True if there was one. */
+bool
+sim_turn (sim_t *sim, uint64_t limit);
 
 /* Runs for a time. Returns the number of events. */
 uint64_t

@@ -1,6 +1,6 @@
 /* Failure injection: the Nth sendmsg, recvmsg, allocation or bind fails. Whatever fails, every byte arrives once, or a
    call or the close callback says why; nothing crashes. */
-#include "conform.h"
+#include "harness/conform.h"
 
 #include <errno.h>
 
@@ -21,10 +21,10 @@ transfer_once (uint32_t id, uint64_t total, double limit) {
   for (uint64_t at = 0; at < total; at += 20000) side_write_pattern(a, at, 20000);
   side_end(a);
   side_end(b);
-  double end = now_ms() + limit;
+  double end = limit_ms(limit);
   while (a->finals == 0 || b->finals == 0) {
     if (now_ms() > end) {
-      test_fail(__FILE__, __LINE__, "not finished: %llu of %llu bytes, %ld sends, %ld receives",
+      check_failed(__FILE__, __LINE__, "not finished: %llu of %llu bytes, %ld sends, %ld receives",
         (unsigned long long) b->total, (unsigned long long) total, faults.sends, faults.recvs);
     }
     step();
@@ -92,17 +92,17 @@ send_blocked (void) { /* the socket cannot be written to for a while, again and 
   side_t *a = &q.a, *b = &q.b;
   b->checked = b->discard = true;
   uint64_t offset = 0, total = 3000000;
-  double end = now_ms() + 15000;
+  double end = limit_ms(15000);
   for (long turn = 0; b->total < total; turn++) {
     CHECK(now_ms() < end && a->closes == 0);
     while (offset < total && offset < b->total + 200000) {
       side_write_pattern(a, offset, 20000);
       offset += 20000;
     }
-    faults.block_send = turn % 7 < 3;
+    backend->block_sends(turn % 7 < 3);
     step();
   }
-  faults.block_send = false;
+  backend->block_sends(false);
   CHECK_EQ(b->mismatches, 0);
 }
 
@@ -211,18 +211,18 @@ allocations (void) {}
 #endif
 
 const test_t failure_tests[] = {
-  {"FAIL-1", "Nth send says EAGAIN", send_eagain, NULL, 60},
-  {"FAIL-2", "Nth send says ENOBUFS", send_enobufs, NULL, 60},
-  {"FAIL-3", "Nth send says EPERM", send_eperm, NULL, 60},
-  {"FAIL-4", "Nth send says EIO", send_eio, NULL, 60},
-  {"FAIL-5", "Nth send says EINVAL", send_einval, NULL, 60},
-  {"FAIL-6", "Nth send says EMSGSIZE", send_emsgsize, NULL, 60},
-  {"FAIL-7", "Nth send says ECONNREFUSED", send_refused, NULL, 60},
-  {"FAIL-8", "the socket blocks again and again", send_blocked, NULL, 30},
-  {"FAIL-9", "Nth receive says EINTR", recv_eintr, NULL, 60},
-  {"FAIL-10", "Nth receive says ECONNREFUSED", recv_refused, NULL, 60},
-  {"FAIL-11", "Nth receive says ENOMEM", recv_enomem, NULL, 60},
-  {"FAIL-12", "bind fails", bind_fails, NULL, 0},
-  {"FAIL-13", "Nth allocation fails", allocations, "no checks", 90},
-  {NULL, NULL, NULL, NULL, 0},
+  {"FAIL-1", "Nth send says EAGAIN", send_eagain, NULL, 60, SOCKETS},
+  {"FAIL-2", "Nth send says ENOBUFS", send_enobufs, NULL, 60, SOCKETS},
+  {"FAIL-3", "Nth send says EPERM", send_eperm, NULL, 60, SOCKETS},
+  {"FAIL-4", "Nth send says EIO", send_eio, NULL, 60, SOCKETS},
+  {"FAIL-5", "Nth send says EINVAL", send_einval, NULL, 60, SOCKETS},
+  {"FAIL-6", "Nth send says EMSGSIZE", send_emsgsize, NULL, 60, SOCKETS},
+  {"FAIL-7", "Nth send says ECONNREFUSED", send_refused, NULL, 60, SOCKETS},
+  {"FAIL-8", "the socket blocks again and again", send_blocked, NULL, 30, BOTH},
+  {"FAIL-9", "Nth receive says EINTR", recv_eintr, NULL, 60, SOCKETS},
+  {"FAIL-10", "Nth receive says ECONNREFUSED", recv_refused, NULL, 60, SOCKETS},
+  {"FAIL-11", "Nth receive says ENOMEM", recv_enomem, NULL, 60, SOCKETS},
+  {"FAIL-12", "bind fails", bind_fails, NULL, 0, SOCKETS},
+  {"FAIL-13", "Nth allocation fails", allocations, "no checks", 90, SOCKETS},
+  {NULL, NULL, NULL, NULL, 0, BOTH},
 };

@@ -1,5 +1,5 @@
 /* Receiving: items 19 to 29. */
-#include "conform.h"
+#include "harness/conform.h"
 
 static fixture_t f;
 static ends_t q;
@@ -204,17 +204,17 @@ messages (void) {
 }
 
 const test_t receive_tests[] = {
-  {"UDX-19", "two writes are read in order", two_writes, NULL, 0},
-  {"UDX-20", "out of order packets are delivered in order", out_of_order, NULL, 0},
-  {"UDX-21", "1000 small writes, up to 1 s random delay", random_delay, NULL, 45},
-  {"UDX-22", "duplicates are acknowledged, not delivered", duplicate, NULL, 0},
-  {"UDX-23", "every DATA and END is acknowledged promptly", acknowledged, NULL, 0},
-  {"UDX-24", "[4,5) is reported at once after losing 1 to 3", sack_at_once, "OBS-1", 0},
-  {"UDX-25", "reported blocks are never withdrawn", no_reneging, NULL, 0},
-  {"UDX-26", "seq and ack wrap, both ends ours", wrap, NULL, 0},
-  {"UDX-26", "seq wrap on the wire", wrap_on_wire, NULL, 0},
-  {"UDX-27", "HEARTBEAT is answered", heartbeat, NULL, 0},
-  {"UDX-28", "HEARTBEAT overrides other bits", heartbeat_only, NULL, 0},
-  {"UDX-29", "messages ignore seq and are not acknowledged", messages, NULL, 0},
-  {NULL, NULL, NULL, NULL, 0},
+  {"UDX-19", "two writes are read in order", two_writes, NULL, 0, BOTH},
+  {"UDX-20", "out of order packets are delivered in order", out_of_order, NULL, 0, SIMULATOR},
+  {"UDX-21", "1000 small writes, up to 1 s random delay", random_delay, NULL, 45, SIMULATOR},
+  {"UDX-22", "duplicates are acknowledged, not delivered", duplicate, NULL, 0, SIMULATOR},
+  {"UDX-23", "every DATA and END is acknowledged promptly", acknowledged, NULL, 0, SIMULATOR},
+  {"UDX-24", "[4,5) is reported at once after losing 1 to 3", sack_at_once, "OBS-1", 0, SIMULATOR},
+  {"UDX-25", "reported blocks are never withdrawn", no_reneging, NULL, 0, SIMULATOR},
+  {"UDX-26", "seq and ack wrap, both ends ours", wrap, NULL, 0, SIMULATOR},
+  {"UDX-26", "seq wrap on the wire", wrap_on_wire, NULL, 0, SIMULATOR},
+  {"UDX-27", "HEARTBEAT is answered", heartbeat, NULL, 0, SIMULATOR},
+  {"UDX-28", "HEARTBEAT overrides other bits", heartbeat_only, NULL, 0, SIMULATOR},
+  {"UDX-29", "messages ignore seq and are not acknowledged", messages, NULL, 0, SIMULATOR},
+  {NULL, NULL, NULL, NULL, 0, BOTH},
 };

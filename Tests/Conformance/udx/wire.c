@@ -1,5 +1,5 @@
 /* Wire format: items 1 to 18. */
-#include "conform.h"
+#include "harness/conform.h"
 
 static fixture_t f;
 
@@ -298,23 +298,23 @@ ack_of_unsent (void) {
 }
 
 const test_t wire_tests[] = {
-  {"UDX-1", "data packet bytes", hello, NULL, 0},
-  {"UDX-2", "seq rises by one per DATA, END, DESTROY", seq_per_packet, NULL, 0},
-  {"UDX-3", "ACK, SACK, MESSAGE, HEARTBEAT carry the next seq", seq_not_consumed, NULL, 0},
-  {"UDX-4", "ack field is the next expected seq", ack_is_next, NULL, 0},
-  {"UDX-5", "ids with the top bit, equal ids", ids, NULL, 0},
-  {"UDX-6", "short datagram is a socket message", short_datagram, NULL, 0},
-  {"UDX-7", "wrong magic or version is a socket message", wrong_magic, NULL, 0},
-  {"UDX-8", "unknown id is a socket message, no answer", unknown_id, NULL, 0},
-  {"UDX-9", "packet for a closed stream is a socket message, no answer", closed_stream, NULL, 0},
-  {"UDX-10", "empty datagram is a socket message", empty_datagram, NULL, 0},
-  {"UDX-11", "data offset beyond the body is dropped", offset_too_big, NULL, 0},
-  {"UDX-12", "padding is skipped", padding, NULL, 0},
-  {"UDX-13", "unknown type bits are ignored", unknown_bits, NULL, 0},
-  {"UDX-14", "DATA+SACK delivers the rest and applies the block", data_and_sack, NULL, 0},
-  {"UDX-15", "reversed SACK block is skipped, data delivered", reversed_block, NULL, 0},
-  {"UDX-16", "SACK block past the next seq is skipped", block_past_next, NULL, 0},
-  {"UDX-17", "SACK block before the cumulative ack is skipped", block_before_ack, NULL, 0},
-  {"UDX-18", "ack of unsent seqs does not move una", ack_of_unsent, NULL, 0},
-  {NULL, NULL, NULL, NULL, 0},
+  {"UDX-1", "data packet bytes", hello, NULL, 0, BOTH},
+  {"UDX-2", "seq rises by one per DATA, END, DESTROY", seq_per_packet, NULL, 0, SIMULATOR},
+  {"UDX-3", "ACK, SACK, MESSAGE, HEARTBEAT carry the next seq", seq_not_consumed, NULL, 0, SIMULATOR},
+  {"UDX-4", "ack field is the next expected seq", ack_is_next, NULL, 0, SIMULATOR},
+  {"UDX-5", "ids with the top bit, equal ids", ids, NULL, 0, SIMULATOR},
+  {"UDX-6", "short datagram is a socket message", short_datagram, NULL, 0, SIMULATOR},
+  {"UDX-7", "wrong magic or version is a socket message", wrong_magic, NULL, 0, SIMULATOR},
+  {"UDX-8", "unknown id is a socket message, no answer", unknown_id, NULL, 0, SIMULATOR},
+  {"UDX-9", "packet for a closed stream is a socket message, no answer", closed_stream, NULL, 0, SIMULATOR},
+  {"UDX-10", "empty datagram is a socket message", empty_datagram, NULL, 0, SIMULATOR},
+  {"UDX-11", "data offset beyond the body is dropped", offset_too_big, NULL, 0, SIMULATOR},
+  {"UDX-12", "padding is skipped", padding, NULL, 0, SIMULATOR},
+  {"UDX-13", "unknown type bits are ignored", unknown_bits, NULL, 0, SIMULATOR},
+  {"UDX-14", "DATA+SACK delivers the rest and applies the block", data_and_sack, NULL, 0, SIMULATOR},
+  {"UDX-15", "reversed SACK block is skipped, data delivered", reversed_block, NULL, 0, SIMULATOR},
+  {"UDX-16", "SACK block past the next seq is skipped", block_past_next, NULL, 0, SIMULATOR},
+  {"UDX-17", "SACK block before the cumulative ack is skipped", block_before_ack, NULL, 0, SIMULATOR},
+  {"UDX-18", "ack of unsent seqs does not move una", ack_of_unsent, NULL, 0, SIMULATOR},
+  {NULL, NULL, NULL, NULL, 0, BOTH},
 };

@@ -18,14 +18,14 @@ fuzz_u32 (fuzz_input_t *in) {
 
 static void
 on_close (udx_stream_t *s, int status) {
-  FUZZ_CHECK(status == 0 || status == UV_ECONNRESET || status == UV_ETIMEDOUT);
+  CHECK(status == 0 || status == UV_ECONNRESET || status == UV_ETIMEDOUT);
   ((fuzz_stream_t *) s)->closes++;
 }
 
 static void
 on_finalize (udx_stream_t *s) {
   fuzz_stream_t *f = (fuzz_stream_t *) s;
-  FUZZ_CHECK(f->closes == 1);
+  CHECK(f->closes == 1);
   f->finals++;
 }
 
@@ -40,9 +40,9 @@ fuzz_stream_open (fuzz_stream_t *s, sim_node_t *node, uint32_t id) {
 static void
 on_read (udx_stream_t *s, ssize_t n, const uv_buf_t *buf) {
   fuzz_stream_t *f = (fuzz_stream_t *) s;
-  FUZZ_CHECK(f->closes == 0 && f->eofs == 0);
+  CHECK(f->closes == 0 && f->eofs == 0);
   if (n < 0) {
-    FUZZ_CHECK(n == UV_EOF);
+    CHECK(n == UV_EOF);
     f->eofs++;
     return;
   }
@@ -54,7 +54,7 @@ on_read (udx_stream_t *s, ssize_t n, const uv_buf_t *buf) {
 
 static void
 on_message (udx_stream_t *s, ssize_t n, const uv_buf_t *buf) {
-  FUZZ_CHECK(((fuzz_stream_t *) s)->closes == 0);
+  CHECK(((fuzz_stream_t *) s)->closes == 0);
   volatile uint8_t sum = 0;
   for (ssize_t i = 0; i < n; i++) sum = (uint8_t) (sum + (uint8_t) buf->base[i]);
 }
@@ -68,7 +68,7 @@ fuzz_read (fuzz_stream_t *s) {
 static void
 on_ack (udx_stream_write_t *req, int status, int unordered) {
   (void) unordered;
-  FUZZ_CHECK(status == 0 || status == UV_ECANCELED);
+  CHECK(status == 0 || status == UV_ECANCELED);
   ((fuzz_stream_t *) req->stream)->acks++;
   free(req);
 }
@@ -77,8 +77,12 @@ void
 fuzz_write (fuzz_stream_t *s, size_t len, bool end) {
   udx_stream_write_t *req = malloc((size_t) udx_stream_write_sizeof(2));
   if (len > sizeof(bytes)) len = sizeof(bytes);
-  uv_buf_t bufs[2] = {uv_buf_init((char *) bytes, (unsigned) (len / 2)), uv_buf_init((char *) bytes, (unsigned) (len - len / 2))};
-  int r = end ? udx_stream_write_end(req, &s->stream, bufs, 2, on_ack) : udx_stream_write(req, &s->stream, bufs, 2, on_ack);
+  uv_buf_t bufs[2] = {
+    uv_buf_init((char *) bytes, (unsigned) (len / 2)),
+    uv_buf_init((char *) bytes, (unsigned) (len - len / 2)),
+  };
+  int r = end ? udx_stream_write_end(req, &s->stream, bufs, 2, on_ack)
+              : udx_stream_write(req, &s->stream, bufs, 2, on_ack);
   if (r < 0) {
     free(req);
     return;
@@ -113,16 +117,16 @@ fuzz_on_socket_close (udx_socket_t *s) {
 void
 fuzz_on_socket_recv (udx_socket_t *s, ssize_t len, const uv_buf_t *buf, const struct sockaddr *from) {
   (void) s;
-  FUZZ_CHECK(len >= 0 && from != NULL && buf != NULL);
+  CHECK(len >= 0 && from != NULL && buf != NULL);
 }
 
 void
 fuzz_stream_check (const fuzz_stream_t *s) {
   if (!s->used) return;
-  FUZZ_CHECK(s->closes == 1);
-  FUZZ_CHECK(s->finals == 1);
-  FUZZ_CHECK(s->acks == s->writes);
-  FUZZ_CHECK(s->sent == s->sends);
+  CHECK(s->closes == 1);
+  CHECK(s->finals == 1);
+  CHECK(s->acks == s->writes);
+  CHECK(s->sent == s->sends);
 }
 
 static void

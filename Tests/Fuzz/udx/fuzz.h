@@ -2,22 +2,14 @@
 #ifndef UDX_FUZZ_H
 #define UDX_FUZZ_H
 
+#include "sim/check.h"
 #include "sim/sim.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define FUZZ_CHECK(x)                                                                                                  \
-  do {                                                                                                                 \
-    if (!(x)) {                                                                                                        \
-      fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x);                                                          \
-      abort();                                                                                                         \
-    }                                                                                                                  \
-  } while (0)
 
 typedef struct {
   const uint8_t *data;
@@ -33,6 +25,9 @@ typedef struct {
   uint64_t received, written;
   uint32_t writes, acks, sends, sent;
 } fuzz_stream_t;
+
+/* A target: libFuzzer or replay.c calls it. */
+int LLVMFuzzerTestOneInput (const uint8_t *data, size_t size);
 
 uint8_t fuzz_byte (fuzz_input_t *in);
 uint32_t fuzz_u32 (fuzz_input_t *in);

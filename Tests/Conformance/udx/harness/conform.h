@@ -1,6 +1,6 @@
-/* Harness of the conformance tests: a stream under test (or several) on a real loop, raw UDP sockets that speak the
-   wire format byte by byte as its peers, and an optional path with delay and loss between two streams.
-   Only the public interface is used, so the same tests judge any implementation of udx.h. */
+/* Harness of the conformance tests: streams under test, raw peers that speak the wire format byte by byte, and an
+   optional path with delay and loss between two streams, all on one of two backends (backend.h). Only the public
+   interface is used, so the same tests judge any implementation of udx.h. */
 #ifndef UDX_CONFORM_H
 #define UDX_CONFORM_H
 
@@ -14,6 +14,10 @@
 #include <string.h>
 #include <udx.h>
 #include <uv.h>
+
+#include "backend.h"
+#include "inspect.h"
+#include "sim/check.h"
 
 #ifndef UDX_SANITIZED
 /* The tests' own memory does not pass through the fault injection. */
@@ -29,43 +33,37 @@ extern void *__libc_realloc (void *p, size_t n);
 
 typedef void (*test_fn)(void);
 
+/* Protocol tests run on the simulator, tests of the libuv driver on sockets; a reference has sockets only. */
+typedef enum { SIMULATOR = 1, SOCKETS = 2, BOTH = SIMULATOR | SOCKETS } backends_t;
+
+enum { EXIT_SKIPPED = 77 };
+
 typedef struct {
   const char *id;   /* UDX-1 ... UDX-91, or OBS-n */
   const char *what;
   test_fn run;
   const char *reference_fails; /* OBS number when the reference is known not to pass, else NULL */
   int seconds;                 /* bound, 0 = 20 */
+  backends_t on;
 } test_t;
 
 /* Every table ends with an entry without an id. */
-extern const test_t wire_tests[], receive_tests[], lifecycle_tests[], recovery_tests[], flow_tests[], path_tests[],
-  socket_tests[], congestion_tests[], defect_tests[], failure_tests[];
-
-_Noreturn void test_fail (const char *file, int line, const char *format, ...);
-
-#define CHECK(expr)                                                                                                    \
-  do {                                                                                                                 \
-    if (!(expr)) test_fail(__FILE__, __LINE__, "%s", #expr);                                                           \
-  } while (0)
-
-#define CHECK_EQ(a, b)                                                                                                 \
-  do {                                                                                                                 \
-    long long a_ = (long long) (a), b_ = (long long) (b);                                                              \
-    if (a_ != b_) test_fail(__FILE__, __LINE__, "%s is %lld, not %s = %lld", #a, a_, #b, b_);                          \
-  } while (0)
+extern const test_t wire_tests[], receive_tests[], lifecycle_tests[], closing_tests[], recovery_tests[], flow_tests[],
+  path_tests[], socket_tests[], congestion_tests[], defect_tests[], failure_tests[];
 
 /* Runs the loop until the expression holds; fails after `ms` milliseconds. */
 #define WAIT(expr, ms)                                                                                                 \
   do {                                                                                                                 \
-    double end_ = now_ms() + (ms);                                                                                     \
+    double end_ = limit_ms(ms);                                                                                        \
     while (!(expr)) {                                                                                                  \
-      if (now_ms() > end_) test_fail(__FILE__, __LINE__, "not within %d ms: %s", (int) (ms), #expr);                   \
+      if (now_ms() > end_) check_failed(__FILE__, __LINE__, "not within %d ms: %s", (int) (ms), #expr);                   \
       step();                                                                                                          \
     }                                                                                                                  \
   } while (0)
 
 double now_ms (void);
-void step (void);             /* one turn of the loop, the peers and the path; waits at most 1 ms */
+double limit_ms (double ms);  /* the time at which something that takes `ms` is late on this backend */
+void step (void);             /* one turn of instances, peers and path; waits at most 1 ms */
 void settle (double ms);      /* for statements of the kind "nothing happens" */
 
 /* ------------------------------------------------------------------ world */
@@ -118,7 +116,7 @@ typedef struct {
 } packet_t;
 
 typedef struct peer {
-  int fd, family;
+  endpoint_t endpoint;
   struct sockaddr_storage addr; /* its own */
   struct sockaddr_storage to;   /* where it sends: the socket under test */
   uint32_t id;                  /* id that it writes into its packets: the local id of the stream under test */
@@ -129,10 +127,9 @@ typedef struct peer {
   uint32_t rcv;                 /* next seq expected, for auto_ack */
   uint32_t seq;                 /* its own next seq */
   bool (*on_packet)(struct peer *p, packet_t *k); /* true = handled, no auto_ack */
-  struct peer *next;
 } peer_t;
 
-extern uv_loop_t loop;
+extern uv_loop_t loop;        /* of the backend with sockets */
 extern udx_t udx;             /* the instance under test */
 extern udx_socket_t sock;     /* its socket, bound to 127.0.0.1 */
 extern blobs_t socket_messages;
@@ -141,6 +138,9 @@ extern struct sockaddr_storage socket_message_from;
 void world_open (void);
 void socket_open (udx_t *instance, udx_socket_t *socket, const char *host, int port, unsigned flags);
 struct sockaddr_storage socket_addr (udx_socket_t *socket); /* with 0.0.0.0 and :: replaced by loopback */
+struct sockaddr_storage socket_addr4 (udx_socket_t *socket); /* where an IPv6 socket receives IPv4 */
+void address_copy (struct sockaddr_storage *to, const struct sockaddr *from);
+void require_address (const char *host); /* skips the test, visibly, on a machine without it */
 void instance_open (udx_t *instance);
 
 void side_init (side_t *s, udx_t *instance, uint32_t id);
@@ -191,19 +191,16 @@ void fixture_open (fixture_t *f, bool connect);
 
 /* Two streams under test over two sockets of two instances, through a path. */
 typedef struct path {
-  int fd[2];
-  struct sockaddr_storage end[2]; /* where fd[0] and fd[1] forward to */
+  endpoint_t side[2];
+  struct sockaddr_storage end[2]; /* where side[0] and side[1] forward to */
   struct sockaddr_storage addr[2];
   double delay, jitter; /* ms */
   double rate;          /* bytes per ms towards end[1], 0 = no limit */
   double queue;         /* bytes */
   bool (*drop)(struct path *p, int towards, const uint8_t *data, size_t len);
   double free_at;
-  struct held *held;
-  size_t n, cap;
   uint64_t forwarded[2], dropped[2];
   uint64_t random;
-  struct path *next;
 } path_t;
 
 path_t *path_open (void);

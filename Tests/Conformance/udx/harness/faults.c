@@ -1,6 +1,5 @@
 /* The socket calls of the process pass through here, so that a test can make them block or fail.
    Defining the symbols in the executable overrides the C library's for statically linked engines and libuv alike. */
-#define _GNU_SOURCE
 #include "conform.h"
 
 #undef malloc
