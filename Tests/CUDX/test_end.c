@@ -3,7 +3,8 @@
  * closes its socket, as a program that exits does, the moment its stream is closed; who ends first. Nobody may end
  * with ETIMEDOUT after everything arrived, except where the documentation says so.
  */
-#include "engine/engine.h"
+#include "engine/stream.h"
+#include "engine/wire.h"
 #include "sim/pair.h"
 #include "test.h"
 

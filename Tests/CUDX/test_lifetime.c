@@ -1,4 +1,5 @@
 /* What a callback may free while packets that refer to it wait in the batch. */
+#include "engine/stream.h"
 #include "sim/sim.h"
 #include "test.h"
 
@@ -116,11 +117,11 @@ TEST(a_probe_in_the_batch_of_a_stream_that_is_destroyed) {
   CHECK_EQ(udx_stream_connect(&peer, &sockets[1], 2, (struct sockaddr *) &from), 0);
   CHECK(udx_stream_write(&first_write.req, &victim->stream, &one, 1, ignore_ack) >= 0);
   sim_run(sim, 1000000);
-  CHECK(victim->stream.rtt.srtt > 0);
+  CHECK(udx__stream(&victim->stream)->rtt.srtt > 0);
   sim_link(nodes[0], nodes[1])->down = true;
 
   /* its probe is due exactly when the other one gives up */
-  uint64_t write_at = begin + 13000000 - (2 * (uint64_t) victim->stream.rtt.srtt + 2000);
+  uint64_t write_at = begin + 13000000 - (2 * (uint64_t) udx__stream(&victim->stream)->rtt.srtt + 2000);
   sim_run(sim, write_at - sim_now(sim));
   victim->payload = malloc(PAYLOAD);
   memset(victim->payload, 0x41, PAYLOAD);

@@ -2,7 +2,8 @@
  * Change of remote and validation of addresses (spec 2.9, OBS-11), adversarially: strangers who know the ids, replays,
  * peers that name somebody else's address, changes back and forth under loss, to other sockets and families.
  */
-#include "engine/engine.h"
+#include "engine/stream.h"
+#include "engine/wire.h"
 #include "sim/pair.h"
 #include "test.h"
 
@@ -199,7 +200,7 @@ TEST(obs_11_replays_from_a_new_address) {
     net.recording = 0;
     CHECK(net.count > 500);
     uint64_t replayed = 0, sent = net.sent[0] + net.sent[1], bytes = net.sent_bytes[0] + net.sent_bytes[1];
-    uint32_t windows[2] = {p->side[0].stream.flow.peer_window, p->side[1].stream.flow.peer_window};
+    uint32_t windows[2] = {udx__stream(&p->side[0].stream)->flow.peer_window, udx__stream(&p->side[1].stream)->flow.peer_window};
     for (int round = 0; round < 3; round++) {
       for (int i = 0; i < net.count; i++) {
         record_t *record = &net.records[sim_random(p->sim) % (uint64_t) net.count];
@@ -213,7 +214,7 @@ TEST(obs_11_replays_from_a_new_address) {
     CHECK_EQ(net.attacker_datagrams, 0);
     CHECK_EQ(p->side[0].received, 300000);
     CHECK_EQ(p->side[1].received, 1000000);
-    for (int i = 0; i < 2; i++) CHECK_EQ(p->side[i].stream.flow.peer_window, windows[i]);
+    for (int i = 0; i < 2; i++) CHECK_EQ(udx__stream(&p->side[i].stream)->flow.peer_window, windows[i]);
     /* and while a transfer runs */
     pair_write(p, 0, 1000000);
     for (int i = 0; i < net.count; i++) {
@@ -243,12 +244,12 @@ TEST(silent_victim_gets_an_initial_window) {
     pair_write(p, 0, 50000000);
     sim_run(p->sim, 240 * MS);
     CHECK(net.victim_datagrams > 0);
-    if (!lossy) CHECK(net.victim_datagrams <= UDX_UNPROVEN_PACKETS);
+    if (!lossy) CHECK(net.victim_datagrams <= UDX_AMPLIFICATION_PACKETS);
     sim_run(p->sim, 60 * S);
     printf("  %llu datagrams, %llu bytes until given up (%d)\n", (unsigned long long) net.victim_datagrams, (unsigned long long) net.victim_bytes, p->side[0].close_status);
     CHECK_EQ(p->side[0].close_status, UV_ETIMEDOUT);
-    CHECK(net.victim_datagrams <= UDX_UNPROVEN_PACKETS * (UDX_TIMEOUTS_MAX + 2));
-    CHECK(net.victim_bytes <= UDX_UNPROVEN_PACKETS * (UDX_TIMEOUTS_MAX + 2) * 1200);
+    CHECK(net.victim_datagrams <= UDX_AMPLIFICATION_PACKETS * (UDX_TIMEOUTS_MAX + 2));
+    CHECK(net.victim_bytes <= UDX_AMPLIFICATION_PACKETS * (UDX_TIMEOUTS_MAX + 2) * 1200);
     pair_free(p);
   }
 }
@@ -268,7 +269,7 @@ TEST(lying_peer_cannot_have_a_victim_flooded) {
     sim_run(p->sim, 10 * S);
     printf("  %llu datagrams, %llu bytes in 10 s\n", (unsigned long long) net.victim_datagrams, (unsigned long long) net.victim_bytes);
     /* ten packets per tenth of a second, and some repairs */
-    CHECK(net.victim_datagrams <= 10 * S / UDX_UNPROVEN_TIME * UDX_UNPROVEN_PACKETS * 5 / 4);
+    CHECK(net.victim_datagrams <= 10 * S / UDX_AMPLIFICATION_INTERVAL * UDX_AMPLIFICATION_PACKETS * 5 / 4);
     CHECK(net.victim_datagrams >= 100);
     pair_free(p);
   }
@@ -290,7 +291,7 @@ TEST(victim_named_again_and_again) {
   }
   CHECK(changes > 0);
   sim_run(p->sim, 60 * S);
-  CHECK(net.victim_datagrams <= (uint64_t) changes * UDX_UNPROVEN_PACKETS * (UDX_TIMEOUTS_MAX + 2));
+  CHECK(net.victim_datagrams <= (uint64_t) changes * UDX_AMPLIFICATION_PACKETS * (UDX_TIMEOUTS_MAX + 2));
   pair_free(p);
 }
 
@@ -328,7 +329,7 @@ TEST(proven_remote_is_not_held_back) {
   CHECK(udx_stream_change_remote(&p->side[1].stream, &second, 1, (struct sockaddr *) &a, NULL) >= 0);
   CHECK(udx_stream_change_remote(&p->side[0].stream, &p->side[0].socket, 2, (struct sockaddr *) &b, NULL) >= 0);
   sim_run(p->sim, 100 * MS);
-  CHECK_EQ(p->side[0].stream.unproven.active, 0);
+  CHECK_EQ(udx__stream(&p->side[0].stream)->validation.pending, 0);
   uint64_t at = p->side[1].received;
   sim_run(p->sim, 1000 * MS);
   CHECK((double) (p->side[1].received - at) > 0.8 * 5000000);
@@ -384,8 +385,8 @@ TEST(udx_76_outstanding_packets_keep_their_remote) {
   old.drop_old = 1;
   pair_write(p, 0, 40000);
   sim_run(p->sim, 2 * MS);
-  old.until = s->flight.nxt;
-  CHECK(s->flight.nxt != s->flight.una);
+  old.until = udx__stream(s)->flight.nxt;
+  CHECK(udx__stream(s)->flight.nxt != udx__stream(s)->flight.una);
   changed = 0;
   struct sockaddr_in to = sim_address4(p->side[1].node, 7002);
   CHECK_EQ(udx_stream_change_remote(s, &sockets[0], 22, (struct sockaddr *) &to, on_changed), 0);
@@ -395,7 +396,7 @@ TEST(udx_76_outstanding_packets_keep_their_remote) {
   sim_run(p->sim, 5 * S);
   CHECK(old.old_again > 0);
   CHECK(old.new_first > 0);
-  CHECK_EQ(s->paths == NULL, 1);
+  CHECK_EQ(udx__stream(s)->paths == NULL, 1);
   CHECK_EQ(changed, 1);
   (void) udx_stream_destroy(s);
   sim_set_tap(p->sim, NULL, NULL);
@@ -458,7 +459,7 @@ mover_move (sim_t *sim, void *ctx) {
     mover.busy++;
   } else {
     CHECK(err >= 0);
-    CHECK_EQ(err == 1, stream->flight.nxt == stream->flight.una);
+    CHECK_EQ(err == 1, udx__stream(stream)->flight.nxt == udx__stream(stream)->flight.una);
     if (err == 0) mover.pending[side]++;
     mover.at[side] = index;
     mover.moves++;
@@ -715,7 +716,7 @@ TEST(paths_are_bounded) {
   changed = 0;
   for (int i = 0; i < UDX_PATHS_MAX; i++) CHECK_EQ(udx_stream_change_remote(s, &p->side[0].socket, 2, (struct sockaddr *) &to, on_changed), 0);
   CHECK_EQ(udx_stream_change_remote(s, &p->side[0].socket, 2, (struct sockaddr *) &other, on_changed), UV_EBUSY);
-  CHECK(udx__address_equal(&s->remote.any, (struct sockaddr *) &to)); /* nothing changed */
+  CHECK(udx__address_equal(&udx__stream(s)->remote.any, (struct sockaddr *) &to)); /* nothing changed */
   link->down = false;
   sim_run(p->sim, 5 * S);
   CHECK_EQ(changed, 1);

@@ -5,6 +5,7 @@
  *   UDX_SIM_RUNS=10000 test_random            more runs (200 by default)
  *   UDX_SIM_SEED=1234 UDX_SIM_RUNS=1 test_random    one run again, with details
  */
+#include "engine/stream.h"
 #include "sim/pair.h"
 #include "test.h"
 
@@ -215,7 +216,7 @@ one_run (uint64_t seed, int verbose) {
       printf("    side %d: wrote %llu, peer has %llu, mismatches %llu, status %d, eof %d, %u resent of %llu, %u timeouts, cwnd %u, window %u\n", i,
         (unsigned long long) side->written, (unsigned long long) p->side[1 - i].received, (unsigned long long) side->mismatches,
         side->close_status, side->eof, side->stream.retransmit_count, (unsigned long long) side->stream.packets_tx, side->stream.rto_count,
-        side->stream.cwnd, side->stream.flow.peer_window);
+        side->stream.cwnd, udx__stream(&side->stream)->flow.peer_window);
     }
   }
   CHECK(fine);

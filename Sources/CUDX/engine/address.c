@@ -1,4 +1,4 @@
-#include "engine.h"
+#include "address.h"
 
 int
 udx__address_set (udx_address_t *address, const struct sockaddr *from) {

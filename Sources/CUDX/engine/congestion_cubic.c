@@ -1,5 +1,8 @@
 /* CUBIC (RFC 9438) behind the same interface: window-based, paced at 1.25 cwnd per round trip (2 in slow start). */
-#include "engine.h"
+#include "congestion_cubic.h"
+
+#include "pacing.h"
+#include "stream.h"
 
 #define CUBIC_C 0.4
 #define CUBIC_BETA 0.7
@@ -19,7 +22,7 @@ cube_root (double x) {
 
 static void
 cubic_pace (udx_stream_t *stream) {
-  double rtt = stream->rtt.srtt > 0 ? (double) udx__max_u32(stream->rtt.srtt, 100) : UDX_MS;
+  double rtt = udx__stream(stream)->rtt.srtt > 0 ? (double) udx__max_u32(udx__stream(stream)->rtt.srtt, 100) : UDX_MS;
   double gain = stream->cwnd < stream->ssthresh ? 2 : 1.25;
   double bytes = (double) stream->cwnd * (udx__mtu_payload(stream) + UDX_HEADER_SIZE);
   udx__pacing_set_rate(stream, bytes * gain * UDX_SECOND / rtt);
@@ -27,7 +30,7 @@ cubic_pace (udx_stream_t *stream) {
 
 static void
 cubic_init (udx_stream_t *stream) {
-  memset(&stream->cubic, 0, sizeof(stream->cubic));
+  memset(&udx__stream(stream)->cubic, 0, sizeof(udx__stream(stream)->cubic));
   stream->cwnd = UDX_CWND_INITIAL;
   stream->ssthresh = UDX_SSTHRESH_INITIAL;
   cubic_pace(stream);
@@ -36,14 +39,15 @@ cubic_init (udx_stream_t *stream) {
 static void
 cubic_sent (udx_stream_t *stream, uint32_t in_flight, uint64_t now) {
   /* after a pause the epoch starts anew: growth is for time in use only */
-  if (in_flight == 0 && stream->cubic.epoch_start > 0 && stream->rate.app_limited) stream->cubic.epoch_start = now;
+  if (in_flight == 0 && udx__stream(stream)->cubic.epoch_start > 0 && udx__stream(stream)->rate.app_limited)
+    udx__stream(stream)->cubic.epoch_start = now;
 }
 
 static void
 cubic_acked (udx_stream_t *stream, const udx_rate_sample_t *sample) {
-  udx_cubic_t *cubic = &stream->cubic;
+  udx_cubic_t *cubic = &udx__stream(stream)->cubic;
   uint32_t acked = sample->acked;
-  if (acked > 0 && stream->recovery.state != UDX_RECOVERY_FAST) {
+  if (acked > 0 && udx__stream(stream)->recovery.state != UDX_RECOVERY_FAST) {
     int limited = sample->prior_in_flight * 2 >= stream->cwnd;
     if (stream->cwnd < stream->ssthresh) {
       if (limited) stream->cwnd += acked;
@@ -59,7 +63,7 @@ cubic_acked (udx_stream_t *stream, const udx_rate_sample_t *sample) {
         }
         cubic->w_est = cwnd;
       }
-      double t = (double) (sample->now - cubic->epoch_start + stream->rtt.srtt) / UDX_SECOND - cubic->k;
+      double t = (double) (sample->now - cubic->epoch_start + udx__stream(stream)->rtt.srtt) / UDX_SECOND - cubic->k;
       double target = cubic->w_max + CUBIC_C * t * t * t;
       if (target < cwnd) target = cwnd;
       if (target > 1.5 * cwnd) target = 1.5 * cwnd;
@@ -80,7 +84,7 @@ cubic_acked (udx_stream_t *stream, const udx_rate_sample_t *sample) {
 
 static void
 cubic_reduce (udx_stream_t *stream) {
-  udx_cubic_t *cubic = &stream->cubic;
+  udx_cubic_t *cubic = &udx__stream(stream)->cubic;
   double cwnd = stream->cwnd;
   cubic->w_max = cwnd < cubic->w_max ? cwnd * (1 + CUBIC_BETA) / 2 : cwnd;
   cubic->epoch_start = 0;
@@ -105,14 +109,14 @@ cubic_recovered (udx_stream_t *stream, uint64_t now) {
 static void
 cubic_timeout (udx_stream_t *stream, uint64_t now) {
   (void) now;
-  if (stream->recovery.backoff <= 1) cubic_reduce(stream);
+  if (udx__stream(stream)->recovery.backoff <= 1) cubic_reduce(stream);
   stream->cwnd = udx__max_u32(udx__in_flight(stream) + 1, 1);
   cubic_pace(stream);
 }
 
 static double
 cubic_bandwidth (const udx_stream_t *stream) {
-  return stream->rtt.srtt > 0 ? (double) stream->cwnd * UDX_SECOND / stream->rtt.srtt : 0;
+  return udx__stream(stream)->rtt.srtt > 0 ? (double) stream->cwnd * UDX_SECOND / udx__stream(stream)->rtt.srtt : 0;
 }
 
 const udx_congestion_ops_t udx__congestion_cubic = {

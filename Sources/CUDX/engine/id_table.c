@@ -2,9 +2,9 @@
  * Local id -> stream. Robin Hood hashing with a random seed (ids come from the network, collisions must
  * not be a weapon), load at most 3/4, backward-shift deletion.
  */
-#include <stdlib.h>
+#include "id_table.h"
 
-#include "engine.h"
+#include <stdlib.h>
 
 static uint32_t
 id_hash (const udx_id_table_t *table, uint32_t id) {

@@ -1,7 +1,7 @@
 /* Sorted, disjoint, non-adjacent ranges of sequence numbers (serial arithmetic). */
-#include <stdlib.h>
+#include "interval_set.h"
 
-#include "engine.h"
+#include <stdlib.h>
 
 /* Index of the first range that ends at or after seq (could touch it). */
 static uint32_t
@@ -16,7 +16,8 @@ intervals_lower (const udx_interval_set_t *set, uint32_t seq) {
 }
 
 int
-udx__intervals_add (udx_interval_set_t *set, uint32_t start, uint32_t end, void (*fresh)(void *ctx, uint32_t start, uint32_t end), void *ctx) {
+udx__intervals_add (udx_interval_set_t *set, uint32_t start, uint32_t end,
+  void (*fresh)(void *ctx, uint32_t start, uint32_t end), void *ctx) {
   uint32_t first = intervals_lower(set, start);
   uint32_t last = first; /* one past the ranges that merge */
   uint32_t at = start;

@@ -1,7 +1,7 @@
 /* Free lists of equal blocks: the data path allocates only while it grows. */
-#include <stdlib.h>
+#include "pool.h"
 
-#include "engine.h"
+#include <stdlib.h>
 
 void
 udx__pool_init (udx_pool_t *pool, uint32_t block_size, uint32_t cached_max) {

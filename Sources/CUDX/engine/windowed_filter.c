@@ -1,5 +1,5 @@
 /* Minimum or maximum over a sliding window with three samples (Kathleen Nichols' algorithm). */
-#include "engine.h"
+#include "windowed_filter.h"
 
 void
 udx__filter_reset (udx_filter_t *filter, uint64_t time, double value) {

@@ -134,7 +134,8 @@ literal (const char *text, int family, struct sockaddr_storage *out) {
 }
 
 int
-udx__udp_membership (const udx_udp_t *udp, const char *group, const char *interface_addr, const char *source, bool join) {
+udx__udp_membership (
+  const udx_udp_t *udp, const char *group, const char *interface_addr, const char *source, bool join) {
   if (udp->fd < 0) return UV_EBADF;
   struct sockaddr_storage g, i, s;
   if (literal(group, AF_INET, &g) == 0) {

@@ -3,7 +3,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "engine/engine.h"
+#include "engine/stream.h"
+#include "engine/wire.h"
 
 #define STREAMS 4
 #define SOCKETS 2
@@ -67,13 +68,14 @@ driver_now (udx_t *u) {
   return now;
 }
 
-static void
+static int
 driver_random (udx_t *u, void *bytes, size_t length) {
   (void) u;
   for (size_t i = 0; i < length; i++) {
     random_state = random_state * 6364136223846793005u + 1442695040888963407u;
     ((uint8_t *) bytes)[i] = (uint8_t) (random_state >> 56);
   }
+  return 0;
 }
 
 static void
@@ -283,12 +285,12 @@ on_datagram_sent (udx_socket_send_t *req, int status) {
 static void
 check_stream (udx_stream_t *stream) {
   if (stream->status & UDX_STREAM_CLOSED) {
-    REQUIRE(stream->flight.ring == NULL && stream->queue.head == NULL && stream->reorder.count == 0 && stream->timer_index == 0);
+    REQUIRE(udx__stream(stream)->flight.ring == NULL && udx__stream(stream)->queue.head == NULL && udx__stream(stream)->reorder.count == 0 && udx__stream(stream)->timer_index == 0);
     return;
   }
   uint32_t flying = 0, lost = 0, acked = 0;
-  size_t bytes = 0, unacked = 0, end = stream->queue.end_unsent;
-  for (uint32_t seq = stream->flight.una; seq != stream->flight.nxt && stream->flight.ring != NULL; seq++) {
+  size_t bytes = 0, unacked = 0, end = udx__stream(stream)->queue.end_unsent;
+  for (uint32_t seq = udx__stream(stream)->flight.una; seq != udx__stream(stream)->flight.nxt && udx__stream(stream)->flight.ring != NULL; seq++) {
     const udx_packet_t *packet = udx__packet_at(stream, seq);
     if (packet->state == UDX_PACKET_FLYING) {
       flying++;
@@ -301,30 +303,30 @@ check_stream (udx_stream_t *stream) {
       if (packet->type & UDX_HEADER_END) end = 1;
     }
   }
-  if (stream->relay_to == NULL) REQUIRE(flying + lost + acked == udx__flight_span(stream));
-  REQUIRE(flying == stream->flight.flying.count && lost == stream->flight.lost.count && acked == stream->flight.sacked_count);
+  if (udx__stream(stream)->relay_to == NULL) REQUIRE(flying + lost + acked == udx__flight_span(stream));
+  REQUIRE(flying == udx__stream(stream)->flight.flying.count && lost == udx__stream(stream)->flight.lost.count && acked == udx__stream(stream)->flight.sacked_count);
   REQUIRE(bytes == stream->inflight);
-  REQUIRE(unacked == stream->queue.unacked);
+  REQUIRE(unacked == udx__stream(stream)->queue.unacked);
   REQUIRE(stream->cwnd >= 1 && stream->cwnd <= UDX_CWND_MAX);
 
   size_t total = 0;
-  for (udx_stream_write_t *req = stream->queue.head; req != NULL; req = req->next) {
-    REQUIRE(req->acked <= req->size);
-    total += req->size - req->acked;
+  for (udx_stream_write_t *req = udx__stream(stream)->queue.head; req != NULL; req = udx__write(req)->next) {
+    REQUIRE(udx__write(req)->acked <= udx__write(req)->size);
+    total += udx__write(req)->size - udx__write(req)->acked;
   }
-  REQUIRE(total == stream->queue.unsent + stream->queue.unacked + end);
+  REQUIRE(total == udx__stream(stream)->queue.unsent + udx__stream(stream)->queue.unacked + end);
 
   uint32_t nodes = 0;
-  for (uint32_t i = 0; i < stream->reorder.count; i++) {
-    const udx_reorder_run_t *run = &stream->reorder.runs[i];
+  for (uint32_t i = 0; i < udx__stream(stream)->reorder.count; i++) {
+    const udx_reorder_run_t *run = &udx__stream(stream)->reorder.runs[i];
     REQUIRE(udx__seq_before(run->start, run->end));
-    if (i > 0) REQUIRE(udx__seq_before(stream->reorder.runs[i - 1].end, run->start));
+    if (i > 0) REQUIRE(udx__seq_before(udx__stream(stream)->reorder.runs[i - 1].end, run->start));
     uint32_t count = 0;
     for (udx_reorder_node_t *node = run->head; node != NULL; node = node->next) count++;
     REQUIRE(count == run->end - run->start);
     nodes += count;
   }
-  REQUIRE(nodes == stream->reorder.nodes);
+  REQUIRE(nodes == udx__stream(stream)->reorder.nodes);
 }
 
 static void
@@ -332,8 +334,8 @@ check (void) {
   for (int i = 0; i < STREAMS; i++) {
     if (slots[i].used) check_stream(&slots[i].stream);
   }
-  for (uint32_t i = 1; i < udx.timers.count; i++) {
-    REQUIRE(udx.timers.entries[(i - 1) / 2]->timer_key <= udx.timers.entries[i]->timer_key);
+  for (uint32_t i = 1; i < udx__instance(&udx)->timers.count; i++) {
+    REQUIRE(udx__stream(udx__instance(&udx)->timers.entries[(i - 1) / 2])->timer_key <= udx__stream(udx__instance(&udx)->timers.entries[i])->timer_key);
   }
 }
 
@@ -416,15 +418,15 @@ operate (int inside) {
       .data_offset = shape & 1 ? offset : 0,
       .id = (uint32_t) (slot - slots) + 1,
       .window = shape & 2 ? next_u32() : UDX_WINDOW_DEFAULT,
-      .seq = (slot->used ? stream->ack.next : 0) + (uint32_t) (int32_t) (shape & 4 ? seq : seq % 4),
-      .ack = slot->used ? (shape & 8 ? stream->flight.nxt : stream->flight.una) + (uint32_t) (int32_t) ack : 0,
+      .seq = (slot->used ? udx__stream(stream)->ack.next : 0) + (uint32_t) (int32_t) (shape & 4 ? seq : seq % 4),
+      .ack = slot->used ? (shape & 8 ? udx__stream(stream)->flight.nxt : udx__stream(stream)->flight.una) + (uint32_t) (int32_t) ack : 0,
     };
     udx__header_encode(packet, &header);
     size_t length = shape & 16 ? 16 * (size_t) (next_u8() % 32) : next_u8() % 64;
     size_t at = UDX_HEADER_SIZE;
     if (type & UDX_HEADER_SACK) {
       for (size_t k = 0; k < 6 && at + 8 <= UDX_HEADER_SIZE + length; k++, at += 8) {
-        uint32_t start = (slot->used ? stream->flight.una : 0) + next_u8() % 32;
+        uint32_t start = (slot->used ? udx__stream(stream)->flight.una : 0) + next_u8() % 32;
         udx__put_u32(packet + at, start);
         udx__put_u32(packet + at + 4, start + next_u8() % 8);
       }

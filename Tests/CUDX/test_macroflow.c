@@ -1,7 +1,8 @@
 /* Many streams of one socket towards one address share a budget of bytes in flight (engine/destination.c). */
 #include <stdlib.h>
 
-#include "engine/engine.h"
+#include "engine/stream.h"
+#include "engine/wire.h"
 #include "sim/sim.h"
 #include "test.h"
 
@@ -101,7 +102,7 @@ static int
 all_closed (void *ctx) {
   many_t *many = ctx;
   for (int i = 0; i < STREAMS; i++) {
-    udx_destination_t *destination = many->flows[i].tx.destination;
+    udx_macroflow_t *destination = udx__stream(&many->flows[i].tx)->macroflow;
     if (destination == NULL) continue;
     uint64_t sum = 0;
     for (int j = 0; j < STREAMS; j++) sum += many->flows[j].tx.inflight;
@@ -141,7 +142,7 @@ TEST(first_flights_fit) {
     flow_t *flow = &many->flows[i];
     CHECK_EQ(flow->received, BYTES);
     CHECK_EQ(flow->closed, 2);
-    CHECK(flow->tx.destination == NULL);
+    CHECK(udx__stream(&flow->tx)->macroflow == NULL);
     if (flow->share < least) least = flow->share;
     retransmits += flow->tx.retransmit_count;
     timeouts += flow->tx.rto_count;
