@@ -23,6 +23,7 @@ batch_return (udx_t *udx, udx_socket_t *socket, const udx_batch_owner_t *owner) 
     udx_stream_t *stream = owner->object;
     udx_packet_t *packet = udx__packet_at(stream, owner->seq);
     size_t size = (size_t) packet->length + UDX_HEADER_SIZE;
+    UDX_ASSERT(packet->state == UDX_PACKET_FLYING && packet->transmits > 0);
     if (packet->transmits > 1) {
       stream->retransmit_count--;
       udx->retransmits--;
@@ -65,6 +66,7 @@ batch_return (udx_t *udx, udx_socket_t *socket, const udx_batch_owner_t *owner) 
 static void
 batch_taken (udx_t *udx, udx_socket_t *socket, const udx_batch_owner_t *owner) {
   if (owner->kind == UDX_OWNER_CONTROL) {
+    UDX_ASSERT(udx__socket(socket)->controls_count > 0);
     udx__socket(socket)->controls_count--;
     udx__pool_put(&udx__instance(udx)->controls, owner->object);
   } else if (owner->kind == UDX_OWNER_SEND) {
@@ -107,6 +109,8 @@ udx__batch_flush (udx_t *udx) {
   if (batch == NULL || batch->count == 0) return;
   udx_socket_t *socket = batch->socket;
   uint32_t count = batch->count;
+  UDX_ASSERT(batch->arena_len <= UDX_BATCH_ARENA);
+  UDX_ASSERT(count <= UDX_BATCH_MAX && batch->bufs_len <= UDX_BATCH_BUFS);
   batch->count = 0;
   batch->bufs_len = 0;
   batch->arena_len = 0;
@@ -116,6 +120,7 @@ udx__batch_flush (udx_t *udx) {
   if (!udx__socket(socket)->blocked) {
     udx->transmit_calls++;
     taken = udx__instance(udx)->driver->transmit(udx, socket, batch->datagrams, count);
+    UDX_ASSERT(taken <= count);
     if (taken < count) udx__socket(socket)->blocked = 1;
   }
   if (UDX_UNLIKELY(udx__instance(udx)->on_trace != NULL))
@@ -137,6 +142,7 @@ udx__batch_renew (udx_socket_t *socket) {
     udx__batch_flush(udx);
     if (udx__socket(socket)->blocked) return 0;
   }
+  UDX_ASSERT(batch->count == 0 && batch->bufs_len == 0);
   batch->socket = socket;
   return 1;
 }

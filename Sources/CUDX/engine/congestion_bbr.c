@@ -34,6 +34,7 @@ bbr_bandwidth (const udx_stream_t *stream) {
 
 static uint32_t
 bbr_clamp (double packets) {
+  UDX_ASSERT(packets >= 0);
   return packets > (double) UDX_CWND_MAX ? UDX_CWND_MAX : (uint32_t) packets;
 }
 
@@ -59,6 +60,7 @@ bbr_with_budget (const udx_stream_t *stream, uint32_t cwnd) {
 
 static void
 bbr_set_pacing (udx_stream_t *stream, double bandwidth, double gain) {
+  UDX_ASSERT(gain > 0 && bandwidth >= 0);
   double rate = bandwidth * (udx__mtu_payload(stream) + UDX_HEADER_SIZE) * gain * BBR_PACING_MARGIN;
   if (udx__stream(stream)->bbr.full_reached || rate > (double) udx__stream(stream)->pacing.rate)
     udx__pacing_set_rate(stream, rate);
@@ -87,6 +89,7 @@ bbr_enter_startup (udx_stream_t *stream) {
 
 static void
 bbr_set_cycle (udx_bbr_state_t *bbr, uint8_t index) {
+  UDX_ASSERT(index < BBR_CYCLE);
   bbr->cycle_index = index;
   bbr->pacing_gain = bbr_cycle_gain[index];
 }
@@ -99,10 +102,12 @@ bbr_enter_probe_bw (udx_stream_t *stream, uint64_t now) {
   if (udx__instance(stream->udx)->driver->random(stream->udx, &random, 1)) random = 0;
   stream->bbr.state = UDX_BBR_STATE_PROBE_BW;
   bbr->cwnd_gain = BBR_CWND_GAIN;
+  UDX_ASSERT(udx__stream(stream)->bbr.full_reached);
   bbr->cycle_stamp = now;
   /* any phase but the draining one */
   bbr_set_cycle(bbr, (uint8_t) (random % (BBR_CYCLE - 1) == 0 ? 0 : 1 + random % (BBR_CYCLE - 1)));
   if (bbr->cycle_index == 1) bbr_set_cycle(bbr, 2);
+  UDX_ASSERT(bbr->cycle_index != 1);
 }
 
 static void
@@ -147,6 +152,7 @@ bbr_sent (udx_stream_t *stream, uint32_t in_flight, uint64_t now) {
 
 static void
 bbr_update_bandwidth (udx_stream_t *stream, const udx_rate_sample_t *sample) {
+  UDX_ASSERT(sample->interval > 0 || sample->delivered == 0);
   udx_bbr_state_t *bbr = &udx__stream(stream)->bbr;
   bbr->round_start = 0;
   if (sample->interval == 0) return;
@@ -186,6 +192,7 @@ bbr_extra_allowance (const udx_stream_t *stream) {
 static void
 bbr_update_aggregation (udx_stream_t *stream, const udx_rate_sample_t *sample) {
   udx_bbr_state_t *bbr = &udx__stream(stream)->bbr;
+  UDX_ASSERT(bbr->extra_index <= 1);
   if (sample->acked == 0 || sample->interval == 0) return;
   if (bbr->round_start && ++bbr->extra_rounds >= BBR_EXTRA_ROUNDS) {
     bbr->extra_rounds = 0;
@@ -286,6 +293,7 @@ bbr_update_min_rtt (udx_stream_t *stream, const udx_rate_sample_t *sample) {
 
 static void
 bbr_set_cwnd (udx_stream_t *stream, const udx_rate_sample_t *sample) {
+  UDX_ASSERT(stream->cwnd >= 1 && stream->cwnd <= UDX_CWND_MAX);
   udx_bbr_state_t *bbr = &udx__stream(stream)->bbr;
   uint32_t cwnd = stream->cwnd;
   if (sample->acked > 0) {
@@ -317,10 +325,12 @@ bbr_set_cwnd (udx_stream_t *stream, const udx_rate_sample_t *sample) {
   }
   if (stream->bbr.state == UDX_BBR_STATE_PROBE_RTT) cwnd = udx__min_u32(cwnd, UDX_CWND_MIN);
   stream->cwnd = udx__min_u32(cwnd, UDX_CWND_MAX);
+  UDX_ASSERT(stream->cwnd >= 1);
 }
 
 static void
 bbr_acked (udx_stream_t *stream, const udx_rate_sample_t *sample) {
+  UDX_ASSERT(stream->bbr.state <= UDX_BBR_STATE_PROBE_RTT);
   udx_bbr_state_t *bbr = &udx__stream(stream)->bbr;
   bbr_update_bandwidth(stream, sample);
   bbr_update_loss(stream, sample);
@@ -336,6 +346,7 @@ bbr_acked (udx_stream_t *stream, const udx_rate_sample_t *sample) {
 
 static void
 bbr_recovery (udx_stream_t *stream, uint64_t now) {
+  UDX_ASSERT(udx__stream(stream)->recovery.state != UDX_RECOVERY_OPEN);
   (void) now;
   /* called in the new state: what counted before */
   udx_bbr_state_t *bbr = &udx__stream(stream)->bbr;
@@ -352,6 +363,7 @@ bbr_recovered (udx_stream_t *stream, uint64_t now) {
 
 static void
 bbr_timeout (udx_stream_t *stream, uint64_t now) {
+  UDX_ASSERT(udx__stream(stream)->recovery.state == UDX_RECOVERY_LOSS);
   udx_bbr_state_t *bbr = &udx__stream(stream)->bbr;
   bbr_recovery(stream, now);
   bbr->previous_recovery = UDX_RECOVERY_LOSS;
@@ -359,6 +371,7 @@ bbr_timeout (udx_stream_t *stream, uint64_t now) {
   bbr->round_start = 1;
   bbr->packet_conservation = 1;
   stream->cwnd = udx__max_u32(udx__in_flight(stream) + 1, UDX_CWND_MIN);
+  UDX_ASSERT(stream->cwnd >= UDX_CWND_MIN);
 }
 
 const udx_congestion_ops_t udx__congestion_bbr = {

@@ -17,11 +17,13 @@ cube_root (double x) {
     if (next >= r) break;
     r = next;
   }
+  UDX_ASSERT(r > 0);
   return r;
 }
 
 static void
 cubic_pace (udx_stream_t *stream) {
+  UDX_ASSERT(stream->cwnd >= 1);
   double rtt = udx__stream(stream)->rtt.srtt > 0 ? (double) udx__max_u32(udx__stream(stream)->rtt.srtt, 100) : UDX_MS;
   double gain = stream->cwnd < stream->ssthresh ? 2 : 1.25;
   double bytes = (double) stream->cwnd * (udx__mtu_payload(stream) + UDX_HEADER_SIZE);
@@ -79,6 +81,7 @@ cubic_acked (udx_stream_t *stream, const udx_rate_sample_t *sample) {
     }
     stream->cwnd = udx__min_u32(stream->cwnd, UDX_CWND_MAX);
   }
+  UDX_ASSERT(stream->cwnd >= 1 && stream->cwnd <= UDX_CWND_MAX);
   cubic_pace(stream);
 }
 
@@ -90,10 +93,12 @@ cubic_reduce (udx_stream_t *stream) {
   cubic->epoch_start = 0;
   cubic->fraction = 0;
   stream->ssthresh = udx__max_u32((uint32_t) (cwnd * CUBIC_BETA), UDX_CWND_MIN);
+  UDX_ASSERT(stream->ssthresh >= UDX_CWND_MIN);
 }
 
 static void
 cubic_recovery (udx_stream_t *stream, uint64_t now) {
+  UDX_ASSERT(udx__stream(stream)->recovery.state == UDX_RECOVERY_FAST);
   (void) now;
   cubic_reduce(stream);
   stream->cwnd = stream->ssthresh;
@@ -108,6 +113,7 @@ cubic_recovered (udx_stream_t *stream, uint64_t now) {
 
 static void
 cubic_timeout (udx_stream_t *stream, uint64_t now) {
+  UDX_ASSERT(udx__stream(stream)->recovery.state == UDX_RECOVERY_LOSS);
   (void) now;
   if (udx__stream(stream)->recovery.backoff <= 1) cubic_reduce(stream);
   stream->cwnd = udx__max_u32(udx__in_flight(stream) + 1, 1);

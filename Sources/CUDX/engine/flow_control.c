@@ -31,6 +31,8 @@ flow_window (udx_stream_t *stream) {
   uint64_t window = held >= flow->window_max ? 0 : flow->window_max - held;
   /* never between 1 byte and one packet (spec 4.7) */
   if (window < UDX_WINDOW_SMALLEST) window = 0;
+  UDX_ASSERT(window <= flow->window_max);
+  UDX_ASSERT(window == 0 || window >= UDX_WINDOW_SMALLEST);
   return (uint32_t) window;
 }
 
@@ -61,6 +63,7 @@ udx__flow_reopen (udx_stream_t *stream) {
 
 void
 udx__flow_update (udx_stream_t *stream, const udx_header_t *header) {
+  UDX_ASSERT(udx__seq_diff(header->ack, udx__stream(stream)->flight.nxt) <= 0);
   udx_flow_t *flow = &udx__stream(stream)->flow;
   if (udx__seq_before(header->ack, udx__stream(stream)->flight.una)) return;
   if (!udx__seq_before(flow->wl_seq, header->seq) &&
@@ -79,6 +82,7 @@ uint32_t
 udx__flow_packets (const udx_stream_t *stream) {
   uint32_t window = udx__stream(stream)->flow.peer_window;
   if (window == 0) return 0;
+  UDX_ASSERT(udx__mtu_payload(stream) > 0);
   return udx__max_u32(1, window / udx__mtu_payload(stream));
 }
 
@@ -118,6 +122,8 @@ udx__flow_rearm (udx_stream_t *stream, int idle_write, uint64_t now) {
 
 void
 udx__flow_timeout (udx_stream_t *stream, uint64_t now) {
+  UDX_ASSERT(udx__stream(stream)->flow.poll_backoff <= 5);
+  UDX_ASSERT(stream->socket != NULL || udx__stream(stream)->flow.probe_at == UDX_NEVER);
   udx_flow_t *flow = &udx__stream(stream)->flow;
   if (flow->probe_at <= now) {
     flow->probe_at = UDX_NEVER;

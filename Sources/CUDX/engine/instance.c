@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "batch.h"
+#include "check.h"
 #include "id_table.h"
 #include "list.h"
 #include "pool.h"
@@ -19,6 +20,7 @@
 
 int
 udx_init_with_driver (udx_t *udx, const udx_driver_t *driver, void *driver_ctx, udx_idle_cb on_idle) {
+  UDX_ASSERT(driver != NULL && udx != NULL);
   if (driver->size < sizeof(*driver)) return UV_EINVAL;
   void *data = udx->data;
   memset(udx, 0, sizeof(*udx));
@@ -76,7 +78,11 @@ udx__ref (udx_t *udx) {
 /* Nothing of the instance may be used after the last unref: the application may free it in on_idle. */
 void
 udx__unref (udx_t *udx) {
+  UDX_ASSERT(udx__instance(udx)->refs > 0);
   if (--udx__instance(udx)->refs > 0) return;
+  UDX_ASSERT(udx__list_empty(&udx__instance(udx)->streams) && udx__list_empty(&udx__instance(udx)->sockets));
+  UDX_ASSERT(udx__instance(udx)->ids.count == 0 && udx__instance(udx)->timers.count == 0);
+  UDX_ASSERT(udx__instance(udx)->reorder_memory == 0);
   free(udx__instance(udx)->batch);
   udx__instance(udx)->batch = NULL;
   udx__time_wait_free(udx);
@@ -94,6 +100,7 @@ udx__unref (udx_t *udx) {
 
 void
 udx__defer (udx_t *udx) {
+  UDX_ASSERT(udx__instance(udx)->refs > 0);
   if (udx__instance(udx)->depth > 0 || udx__instance(udx)->deferred) return;
   udx__instance(udx)->deferred = 1;
   udx__instance(udx)->driver->defer(udx);
@@ -103,6 +110,7 @@ udx__defer (udx_t *udx) {
 
 static void
 instance_enter (udx_t *udx) {
+  UDX_ASSERT(udx__instance(udx)->refs > 0 && udx__instance(udx)->depth < UINT32_MAX);
   udx__instance(udx)->depth++;
   udx__instance(udx)->now = udx__instance(udx)->driver->now(udx);
 }
@@ -118,6 +126,7 @@ instance_settle (udx_t *udx, int at_end) {
     udx__list_take(&touched, &udx__instance(udx)->touched);
     while (!udx__list_empty(&touched)) {
       udx_stream_t *stream = UDX__STREAM_OF(touched.next, touched);
+      UDX_ASSERT(stream->udx == udx);
       udx__list_remove(&udx__stream(stream)->touched);
       udx__stream_settle(stream);
     }
@@ -139,6 +148,7 @@ instance_busy (const udx_t *udx) {
 
 static void
 instance_leave (udx_t *udx, int at_end) {
+  UDX_ASSERT(udx__instance(udx)->depth > 0);
   instance_settle(udx, at_end);
   udx__instance(udx)->depth--;
   if (udx__instance(udx)->depth > 0) return;
@@ -151,15 +161,18 @@ instance_leave (udx_t *udx, int at_end) {
     udx__instance(udx)->timers.armed = first;
     udx__instance(udx)->driver->arm(udx, first);
   }
+  UDX_CHECK_INSTANCE(udx);
 }
 
 void
 udx_driver_receive (udx_socket_t *socket, const udx_received_t *batch, unsigned int count) {
+  UDX_ASSERT(udx__instance(socket->udx)->depth == 0);
   udx_t *udx = socket->udx;
   instance_enter(udx);
   UDX_TRACE(udx, batch_received(socket, batch, count));
   for (unsigned int i = 0; i < count && !(socket->status & UDX_SOCKET_CLOSED); i++) {
     const udx_received_t *received = &batch[i];
+    UDX_ASSERT(received->data != NULL && received->from != NULL);
     if (received->segment_size == 0 || received->length <= received->segment_size) {
       udx__receive_datagram(socket, received->data, received->length, received->from);
       continue;
@@ -190,6 +203,7 @@ udx_driver_writable (udx_socket_t *socket) {
 void
 udx_driver_tick (udx_t *udx) {
   if (udx__instance(udx)->refs == 0) return;
+  UDX_ASSERT(udx__instance(udx)->depth == 0);
   instance_enter(udx);
   uint64_t now = udx__instance(udx)->now;
   udx__instance(udx)->timers.armed = UDX_NEVER;
@@ -215,6 +229,7 @@ instance_finalize (udx_t *udx) {
   udx__list_take(&closing, &udx__instance(udx)->closing);
   while (!udx__list_empty(&closing)) {
     udx_stream_t *stream = UDX__STREAM_OF(closing.next, link);
+    UDX_ASSERT(stream->status & UDX_STREAM_CLOSED);
     udx__list_remove(&udx__stream(stream)->link);
     if (udx__stream(stream)->on_finalize != NULL) udx__stream(stream)->on_finalize(stream);
     int last = udx__instance(udx)->refs == 1;
@@ -227,6 +242,7 @@ instance_finalize (udx_t *udx) {
 void
 udx_driver_flush (udx_t *udx) {
   if (udx__instance(udx)->refs == 0) return;
+  UDX_ASSERT(udx__instance(udx)->depth == 0);
   udx__instance(udx)->deferred = 0;
   if (!udx__list_empty(&udx__instance(udx)->closing)) {
     instance_enter(udx);
@@ -241,6 +257,7 @@ udx_driver_flush (udx_t *udx) {
 
 void
 udx_driver_socket_closed (udx_socket_t *socket) {
+  UDX_ASSERT(socket->status & UDX_SOCKET_CLOSED);
   udx_t *udx = socket->udx;
   udx__sends_report(udx);
   if (udx__socket(socket)->on_close != NULL) udx__socket(socket)->on_close(socket);

@@ -120,4 +120,9 @@
 #define UDX_MTU_RAISE_TIME (600 * (uint64_t) UDX_SECOND)
 #define UDX_MTU_BLACK_HOLE 3 /* timeouts in a row of the oldest packet before falling back to the base */
 
+/* ---- checks ---- */
+#define UDX_CHECK_WALK_MAX 64
+#define UDX_CHECK_PERIOD 256
+#define UDX_CHECK_STREAMS 16
+
 #endif

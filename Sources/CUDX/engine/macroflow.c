@@ -56,12 +56,14 @@ macroflow_bucket (const udx_t *udx, const udx_socket_t *socket, const udx_addres
 /* On a long path most of what is in flight is in no buffer: that much more per round trip needs no proof. */
 static uint64_t
 macroflow_limit (const udx_macroflow_t *macroflow) {
+  UDX_ASSERT(macroflow->budget >= UDX_MACROFLOW_MIN && macroflow->budget <= UDX_MACROFLOW_MAX);
   uint64_t easy = UDX_MACROFLOW_MIN * (1 + (uint64_t) macroflow->min_rtt / UDX_MACROFLOW_MIN_TIME);
   return udx__max_u64(macroflow->budget, easy);
 }
 
 void
 udx__macroflow_join (udx_stream_t *stream) {
+  UDX_ASSERT(stream->socket != NULL && udx__stream(stream)->macroflow == NULL);
   udx_t *udx = stream->udx;
   udx_socket_t *socket = stream->socket;
   if (udx__instance(udx)->macroflows == NULL) {
@@ -86,6 +88,7 @@ udx__macroflow_join (udx_stream_t *stream) {
     macroflow->next = *bucket;
     *bucket = macroflow;
   }
+  UDX_ASSERT(macroflow->socket == socket);
   macroflow->streams++;
   macroflow->inflight += stream->inflight;
   udx__stream(stream)->macroflow = macroflow;
@@ -96,12 +99,15 @@ udx__macroflow_leave (udx_stream_t *stream) {
   udx_macroflow_t *macroflow = udx__stream(stream)->macroflow;
   if (macroflow == NULL) return;
   if (udx__stream(stream)->queued) udx__macroflow_dequeue(stream);
+  UDX_ASSERT(macroflow->inflight >= stream->inflight);
+  UDX_ASSERT(macroflow->streams > 0);
   macroflow->inflight -= stream->inflight;
   udx__stream(stream)->macroflow = NULL;
   if (--macroflow->streams > 0) {
     udx__macroflow_resume(macroflow);
     return;
   }
+  UDX_ASSERT(udx__list_empty(&macroflow->waiting) && macroflow->inflight == 0);
   udx_t *udx = stream->udx;
   udx__list_remove(&macroflow->resumable);
   udx_macroflow_t **link =
@@ -113,6 +119,7 @@ udx__macroflow_leave (udx_stream_t *stream) {
 
 int
 udx__macroflow_wait (udx_stream_t *stream, uint64_t now) {
+  UDX_ASSERT(!udx__stream(stream)->queued);
   udx_macroflow_t *macroflow = udx__stream(stream)->macroflow;
   if (macroflow == NULL || macroflow->inflight < macroflow_limit(macroflow) || macroflow->inflight == stream->inflight)
     return 0;
@@ -120,6 +127,7 @@ udx__macroflow_wait (udx_stream_t *stream, uint64_t now) {
     udx__stream(stream)->may_exceed = 0;
     return 0;
   }
+  UDX_ASSERT(macroflow->inflight > stream->inflight);
   macroflow->limited = 1;
   udx__stream(stream)->queued = 1;
   udx__stream(stream)->may_exceed = 0;
@@ -135,12 +143,14 @@ udx_stream_t *
 udx__macroflow_next (udx_macroflow_t *macroflow) {
   if (udx__list_empty(&macroflow->waiting) || macroflow->inflight >= macroflow_limit(macroflow)) return NULL;
   udx_stream_t *stream = UDX__STREAM_OF(macroflow->waiting.next, ready);
+  UDX_ASSERT(udx__stream(stream)->queued && udx__stream(stream)->macroflow == macroflow);
   udx__macroflow_dequeue(stream);
   return stream;
 }
 
 void
 udx__macroflow_wait_expired (udx_stream_t *stream, uint64_t now) {
+  UDX_ASSERT(udx__stream(stream)->queued);
   if (stream->inflight > 0) {
     /* it will be acknowledged or lost: its place in the line is good enough */
     udx__stream(stream)->pacing.at = now + UDX_MACROFLOW_WAIT_MAX;
@@ -152,6 +162,8 @@ udx__macroflow_wait_expired (udx_stream_t *stream, uint64_t now) {
 
 void
 udx__macroflow_dequeue (udx_stream_t *stream) {
+  UDX_ASSERT(!udx__list_empty(&udx__stream(stream)->ready));
+  UDX_ASSERT(udx__stream(stream)->queued);
   udx__stream(stream)->queued = 0;
   udx__stream(stream)->pacing.at = UDX_NEVER;
   udx__list_remove(&udx__stream(stream)->ready);
@@ -161,6 +173,7 @@ void
 udx__macroflow_resume (udx_macroflow_t *macroflow) {
   if (macroflow == NULL || udx__list_empty(&macroflow->waiting) || macroflow->inflight >= macroflow_limit(macroflow))
     return;
+  UDX_ASSERT(macroflow->streams > 0);
   if (udx__list_empty(&macroflow->resumable))
     udx__list_append(&udx__socket(macroflow->socket)->resumable, &macroflow->resumable);
   udx__mark_dirty(macroflow->socket);
@@ -170,6 +183,7 @@ void
 udx__macroflow_acked (udx_stream_t *stream, const udx_rate_sample_t *sample) {
   udx_macroflow_t *macroflow = udx__stream(stream)->macroflow;
   if (macroflow == NULL) return;
+  UDX_ASSERT(macroflow->socket == stream->socket);
   uint64_t now = sample->now;
   if (sample->rtt != UINT32_MAX) {
     if (macroflow->min_rtt == 0 || sample->rtt <= macroflow->min_rtt ||

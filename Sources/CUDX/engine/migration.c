@@ -11,6 +11,7 @@
 
 #include "address.h"
 #include "batch.h"
+#include "check.h"
 #include "list.h"
 #include "macroflow.h"
 #include "mtu.h"
@@ -23,6 +24,7 @@
 /* Old packets leave from the new socket, so their address has to fit its family; if it cannot they take the new one. */
 static void
 path_refit (udx_path_t *path, int family, const udx_address_t *remote, uint32_t remote_id) {
+  UDX_ASSERT(family == AF_INET || family == AF_INET6);
   udx_address_t scratch, fitting;
   const struct sockaddr *plain = udx__address_plain(&path->address.any, &scratch);
   if (udx__address_for(&fitting, plain, family) == 0) {
@@ -50,6 +52,7 @@ udx_stream_change_remote (udx_stream_t *stream, udx_socket_t *socket, uint32_t r
   err = udx__address_for(&remote, remote_addr, udx__socket(socket)->family);
   if (err) return err;
 
+  UDX_ASSERT(udx__socket(socket)->family == remote.any.sa_family);
   int outstanding = udx__flight_span(stream) > 0;
   if (outstanding) {
     unsigned int count = 0;
@@ -100,11 +103,13 @@ udx_stream_change_remote (udx_stream_t *stream, udx_socket_t *socket, uint32_t r
     udx__stream(stream)->on_remote_changed = remote_changed_cb; /* else nothing to wait for: no callback */
   UDX_TRACE(udx, path(stream, UDX_TRACE_STREAM_MOVED));
   udx__mtu_reset(stream);
+  UDX_CHECK_STREAM(stream);
   return outstanding ? 0 : 1;
 }
 
 void
 udx__path_for (udx_stream_t *stream, uint32_t seq, const udx_address_t **address, uint32_t *remote_id) {
+  UDX_ASSERT(udx__stream(stream)->paths != NULL);
   for (udx_path_t *path = udx__stream(stream)->paths; path != NULL; path = path->next) {
     if (udx__seq_before(seq, path->until)) {
       *address = &path->address;
@@ -119,6 +124,7 @@ udx__paths_acked (udx_stream_t *stream) {
   while (udx__stream(stream)->paths != NULL &&
          udx__seq_diff(udx__stream(stream)->flight.una, udx__stream(stream)->paths->until) >= 0) {
     udx_path_t *path = udx__stream(stream)->paths;
+    UDX_ASSERT(path->next == NULL || udx__seq_diff(path->next->until, path->until) >= 0);
     udx__stream(stream)->paths = path->next;
     free(path);
   }

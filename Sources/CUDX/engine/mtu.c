@@ -26,21 +26,23 @@ udx__mtu_overhead (const udx_stream_t *stream) {
 }
 
 void
-udx__mtu_probe (udx_stream_t *stream, uint32_t seq, udx_packet_t *packet) {
+udx__mtu_probe (udx_stream_t *stream, udx_packet_t *packet) {
   udx_mtu_search_t *search = &udx__stream(stream)->search;
   if (search->state != UDX_MTU_STATE_SEARCH || search->in_flight || udx__stream(stream)->paths != NULL) return;
   if (!(packet->type & UDX_HEADER_DATA)) return;
   uint32_t size = packet->length + udx__mtu_overhead(stream);
   if (size > search->probe_size || search->probe_size - size > UDX_PADDING_MAX) return;
+  UDX_ASSERT(!packet->is_probe && packet->padding == 0);
   packet->padding = (uint8_t) (search->probe_size - size);
   packet->is_probe = 1;
   search->in_flight = 1;
-  search->probe_seq = seq;
   search->probes++;
+  UDX_ASSERT(search->probes <= UDX_MTU_PROBES);
 }
 
 static void
 mtu_complete (udx_stream_t *stream, uint64_t now) {
+  UDX_ASSERT(udx__stream(stream)->search.state == UDX_MTU_STATE_SEARCH);
   udx__stream(stream)->search.state = UDX_MTU_STATE_COMPLETE;
   udx__stream(stream)->search.raise_at =
     stream->mtu < udx__stream(stream)->search.ceiling ? now + UDX_MTU_RAISE_TIME : UDX_NEVER;
@@ -48,6 +50,7 @@ mtu_complete (udx_stream_t *stream, uint64_t now) {
 
 void
 udx__mtu_acked (udx_stream_t *stream, udx_packet_t *packet, uint64_t now) {
+  UDX_ASSERT(packet->state == UDX_PACKET_ACKED);
   udx_mtu_search_t *search = &udx__stream(stream)->search;
   if (packet->length + udx__mtu_overhead(stream) > UDX_MTU_BASE || packet->is_probe) search->black_hole = 0;
   if (search->state == UDX_MTU_STATE_BASE) {
@@ -66,6 +69,7 @@ udx__mtu_acked (udx_stream_t *stream, udx_packet_t *packet, uint64_t now) {
   search->probes = 0;
   uint16_t old = stream->mtu;
   if (search->probe_size > stream->mtu) stream->mtu = search->probe_size;
+  UDX_ASSERT(stream->mtu <= UDX_MTU_MAX);
   UDX_TRACE(stream->udx, mtu(stream, old, stream->mtu >= search->ceiling));
   if (stream->mtu >= search->ceiling) {
     mtu_complete(stream, now);
@@ -76,6 +80,7 @@ udx__mtu_acked (udx_stream_t *stream, udx_packet_t *packet, uint64_t now) {
 
 void
 udx__mtu_lost (udx_stream_t *stream, udx_packet_t *packet, uint64_t now) {
+  UDX_ASSERT(packet->state == UDX_PACKET_LOST);
   udx_mtu_search_t *search = &udx__stream(stream)->search;
   if (!packet->is_probe) return;
   packet->is_probe = 0;
@@ -90,6 +95,7 @@ udx__mtu_lost (udx_stream_t *stream, udx_packet_t *packet, uint64_t now) {
 
 void
 udx__mtu_timeout (udx_stream_t *stream, const udx_packet_t *packet) {
+  UDX_ASSERT(stream->mtu >= UDX_MTU_BASE && stream->mtu <= UDX_MTU_MAX);
   udx_mtu_search_t *search = &udx__stream(stream)->search;
   if (stream->mtu <= UDX_MTU_BASE || packet->length + udx__mtu_overhead(stream) <= UDX_MTU_BASE) return;
   if (++search->black_hole < UDX_MTU_BLACK_HOLE) return;
@@ -110,6 +116,7 @@ udx__mtu_exceeds (const udx_stream_t *stream, const udx_packet_t *packet) {
 
 void
 udx__mtu_reset (udx_stream_t *stream) {
+  UDX_ASSERT(udx__stream(stream)->search.state <= UDX_MTU_STATE_COMPLETE);
   uint8_t state = udx__stream(stream)->search.state;
   uint16_t old = stream->mtu;
   udx__mtu_init(stream);

@@ -11,7 +11,6 @@ typedef struct udx_mtu_search_s {
   uint8_t in_flight;
   uint16_t probe_size;
   uint16_t ceiling;
-  uint32_t probe_seq;
   uint64_t raise_at;
 } udx_mtu_search_t;
 
@@ -30,7 +29,7 @@ udx__mtu_overhead (const udx_stream_t *stream);
 
 /* Pads a new packet to be a probe if one is due. */
 void
-udx__mtu_probe (udx_stream_t *stream, uint32_t seq, udx_packet_t *packet);
+udx__mtu_probe (udx_stream_t *stream, udx_packet_t *packet);
 
 void
 udx__mtu_acked (udx_stream_t *stream, udx_packet_t *packet, uint64_t now);

@@ -32,6 +32,7 @@ udx__pacing_init (udx_stream_t *stream) {
  */
 void
 udx__pacing_lost (udx_stream_t *stream, uint32_t count, uint64_t now) {
+  UDX_ASSERT(udx__stream(stream)->pacing.lost <= UINT32_MAX - count);
   udx_pacing_t *pacing = &udx__stream(stream)->pacing;
   uint32_t least = udx__rtt_min(stream);
   if (count == 0 || least == UINT32_MAX) return;
@@ -61,6 +62,7 @@ pacing_is_single (const udx_stream_t *stream) {
 
 static int64_t
 pacing_burst (const udx_stream_t *stream) {
+  UDX_ASSERT(udx__stream(stream)->pacing.rate >= 1);
   if (UDX_UNLIKELY(pacing_is_single(stream))) return 1; /* a packet may leave if there is any credit */
   uint64_t burst = udx__stream(stream)->pacing.rate / (UDX_SECOND / UDX_PACING_BURST);
   uint64_t least = (uint64_t) UDX_PACING_BURST_MIN * stream->mtu;
@@ -70,6 +72,7 @@ pacing_burst (const udx_stream_t *stream) {
 static void
 pacing_refill (udx_stream_t *stream, uint64_t now) {
   udx_pacing_t *pacing = &udx__stream(stream)->pacing;
+  UDX_ASSERT(pacing->rate >= 1);
   if (now <= pacing->updated) return;
   uint64_t elapsed = now - pacing->updated;
   pacing->updated = now;
@@ -80,6 +83,7 @@ pacing_refill (udx_stream_t *stream, uint64_t now) {
                     (1 + udx__socket(stream->socket)->stream_count / 8);
     burst += (int64_t) (pacing->rate / 1000 * late / 1000);
   }
+  UDX_ASSERT(burst > 0);
   double credit = (double) pacing->credit + (double) pacing->rate * (double) elapsed / (double) UDX_SECOND;
   pacing->credit = credit > (double) burst ? burst : (int64_t) credit;
 }
@@ -89,6 +93,7 @@ udx__pacing_set_rate (udx_stream_t *stream, double bytes_per_second) {
   if (bytes_per_second < 1) bytes_per_second = 1;
   if (bytes_per_second > 1e12) bytes_per_second = 1e12;
   udx__stream(stream)->pacing.rate = (uint64_t) bytes_per_second;
+  UDX_ASSERT(udx__stream(stream)->pacing.rate >= 1);
 }
 
 int
@@ -100,12 +105,14 @@ udx__pacing_ready (udx_stream_t *stream, uint64_t now) {
 
 void
 udx__pacing_spend (udx_stream_t *stream, uint32_t bytes) {
+  UDX_ASSERT(bytes > 0);
   udx__stream(stream)->pacing.credit -= bytes;
   udx__stream(stream)->pacing.sent++;
 }
 
 void
 udx__pacing_wait (udx_stream_t *stream, uint64_t now) {
+  UDX_ASSERT(udx__stream(stream)->pacing.credit <= 0);
   udx_pacing_t *pacing = &udx__stream(stream)->pacing;
   /* wake for half a burst at once: fewer, larger batches */
   int64_t want = (pacing_burst(stream) + 1) / 2 - pacing->credit;
@@ -116,6 +123,7 @@ udx__pacing_wait (udx_stream_t *stream, uint64_t now) {
   /* on a grid, so that streams wake together and share batches; the credit makes up for it */
   uint64_t at = now + (uint64_t) wait + UDX_PACING_GRID - 1;
   pacing->at = at - at % UDX_PACING_GRID;
+  UDX_ASSERT(pacing->at > now);
   udx__timer_at_most(stream, pacing->at);
   UDX_TRACE(stream->udx, timer(stream, UDX_TRACE_PACING, UDX_TRACE_SET, pacing->at));
 }

@@ -12,6 +12,7 @@
 
 void
 udx__path_validation_begin (udx_stream_t *stream) {
+  UDX_ASSERT(stream->status & UDX_STREAM_CONNECTED);
   udx_path_validation_t *validation = &udx__stream(stream)->validation;
   validation->pending = 1;
   validation->limit_from = udx__stream(stream)->flight.nxt;
@@ -21,6 +22,7 @@ udx__path_validation_begin (udx_stream_t *stream) {
 
 static void
 allowance_renew (udx_stream_t *stream, uint64_t now) {
+  UDX_ASSERT(udx__stream(stream)->validation.pending);
   udx__stream(stream)->validation.limit_from = udx__stream(stream)->flight.nxt;
   udx__stream(stream)->validation.next_at = now + UDX_AMPLIFICATION_INTERVAL;
   udx__stream(stream)->validation.wake_at = UDX_NEVER;
@@ -29,6 +31,7 @@ allowance_renew (udx_stream_t *stream, uint64_t now) {
 
 void
 udx__path_validation_acked (udx_stream_t *stream, uint64_t now) {
+  UDX_ASSERT(udx__stream(stream)->validation.pending);
   udx_path_validation_t *validation = &udx__stream(stream)->validation;
   if (!validation->other_source) {
     validation->pending = 0;

@@ -12,6 +12,7 @@ ago (uint64_t now, uint64_t then) {
 
 void
 udx__rate_sent (udx_stream_t *stream, udx_packet_t *packet, uint64_t now) {
+  UDX_ASSERT(packet->state != UDX_PACKET_ACKED);
   udx_rate_t *rate = &udx__stream(stream)->rate;
   if (udx__in_flight(stream) == 0) rate->first_sent = rate->delivered_time = now;
   packet->first_sent_ago = ago(now, rate->first_sent);
@@ -22,6 +23,7 @@ udx__rate_sent (udx_stream_t *stream, udx_packet_t *packet, uint64_t now) {
 
 void
 udx__rate_acked (udx_stream_t *stream, const udx_packet_t *packet, uint64_t now) {
+  UDX_ASSERT(packet->sent_at <= now);
   udx_rate_t *rate = &udx__stream(stream)->rate;
   rate->delivered++;
   rate->acked++;
@@ -32,6 +34,7 @@ udx__rate_acked (udx_stream_t *stream, const udx_packet_t *packet, uint64_t now)
     rate->has_prior = 1;
     rate->prior_sent_at = packet->sent_at;
     rate->prior_delivered = packet->delivered;
+    UDX_ASSERT(packet->sent_at >= packet->delivered_ago);
     rate->prior_time = packet->sent_at - packet->delivered_ago;
     rate->prior_app_limited = packet->app_limited;
     rate->send_interval = packet->first_sent_ago;
@@ -64,6 +67,8 @@ udx__rate_finish (udx_stream_t *stream, udx_rate_sample_t *sample, uint64_t now)
       sample->delivered = rate->delivered - rate->prior_delivered;
     }
   }
+  UDX_ASSERT(sample->interval > 0 || sample->delivered == 0);
+  UDX_ASSERT(sample->prior_in_flight >= sample->acked);
   rate->acked = 0;
   rate->losses = 0;
   rate->has_prior = 0;

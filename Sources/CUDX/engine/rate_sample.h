@@ -20,7 +20,6 @@ typedef struct udx_rate_s {
   uint64_t prior_sent_at;
   uint8_t prior_app_limited;
   uint8_t has_prior;
-  uint8_t had_flight;
   uint8_t ack_advanced;
 } udx_rate_t;
 

@@ -16,6 +16,7 @@
 
 static int
 read_payload (udx_stream_t *stream, const uint8_t *data, size_t length) {
+  UDX_ASSERT(!(udx__stream(stream)->ack.paused && (stream->status & UDX_STREAM_READING)));
   if (udx__stream(stream)->on_read == NULL || !(stream->status & UDX_STREAM_READING)) return 1;
   uv_buf_t buf = uv_buf_init((char *) (uintptr_t) data, (unsigned int) length);
   udx__stream(stream)->on_read(stream, (ssize_t) length, &buf);
@@ -24,9 +25,11 @@ read_payload (udx_stream_t *stream, const uint8_t *data, size_t length) {
 
 int
 udx__receive_deliver (udx_stream_t *stream) {
+  UDX_ASSERT(udx__seq_diff(udx__stream(stream)->ack.next, udx__stream(stream)->ack.delivered) >= 0);
   while (!udx__stream(stream)->ack.paused) {
     udx_reorder_node_t *node = udx__reorder_pop(stream, udx__stream(stream)->ack.delivered);
     if (node == NULL) break;
+    UDX_ASSERT(node->length <= UDX_DATAGRAM_MAX);
     udx__stream(stream)->ack.delivered++;
     if (udx__seq_before(udx__stream(stream)->ack.next, udx__stream(stream)->ack.delivered))
       udx__stream(stream)->ack.next = udx__stream(stream)->ack.delivered;
@@ -47,6 +50,8 @@ udx__receive_deliver (udx_stream_t *stream) {
 /* A DATA or END packet that is not old. 0 if the stream died. */
 static int
 receive_data (udx_stream_t *stream, const udx_header_t *header, const uint8_t *payload, size_t length) {
+  UDX_ASSERT(header->type & (UDX_HEADER_DATA | UDX_HEADER_END));
+  UDX_ASSERT(udx__seq_diff(header->seq, udx__stream(stream)->ack.next) >= 0);
   udx_ack_state_t *ack = &udx__stream(stream)->ack;
   uint32_t seq = header->seq;
   if (stream->status & UDX_STREAM_ENDED_REMOTE) return 1;
@@ -86,6 +91,8 @@ receive_data (udx_stream_t *stream, const udx_header_t *header, const uint8_t *p
 static void
 receive_packet (udx_stream_t *stream, udx_socket_t *socket, udx_header_t *header, uint8_t *data, size_t length,
   const struct sockaddr *from) {
+  UDX_ASSERT(length >= UDX_HEADER_SIZE && header->id == stream->local_id);
+  UDX_ASSERT(stream->udx == socket->udx);
   stream->packets_rx++;
   stream->bytes_rx += length;
 
@@ -167,6 +174,7 @@ receive_packet (udx_stream_t *stream, udx_socket_t *socket, udx_header_t *header
 
 void
 udx__receive_datagram (udx_socket_t *socket, uint8_t *data, size_t length, const struct sockaddr *from) {
+  UDX_ASSERT(!(socket->status & UDX_SOCKET_CLOSED));
   udx_t *udx = socket->udx;
   udx->packets_rx++;
   udx->bytes_rx += length;

@@ -33,6 +33,7 @@ udx__recovery_init (udx_stream_t *stream) {
 
 static uint64_t
 rto_delay (const udx_stream_t *stream) {
+  UDX_ASSERT(udx__stream(stream)->rtt.rto > 0);
   uint64_t rto = udx__stream(stream)->rtt.rto;
   if (udx__stream(stream)->recovery.backoff == 0) return rto;
   uint64_t limit = udx__max_u64(2 * rto, UDX_RTO_SPACING_MIN);
@@ -42,6 +43,7 @@ rto_delay (const udx_stream_t *stream) {
 
 static void
 rto_start (udx_stream_t *stream, uint64_t now) {
+  UDX_ASSERT(udx__flight_span(stream) > 0);
   udx__stream(stream)->recovery.rto_at = now + rto_delay(stream);
   udx__timer_at_most(stream, udx__stream(stream)->recovery.rto_at);
 }
@@ -53,6 +55,7 @@ has_hole (const udx_stream_t *stream) {
 
 static void
 tlp_start (udx_stream_t *stream, uint64_t now) {
+  UDX_ASSERT(udx__stream(stream)->recovery.state <= UDX_RECOVERY_LOSS);
   udx_recovery_t *recovery = &udx__stream(stream)->recovery;
   recovery->tlp_at = UDX_NEVER;
   if (recovery->state == UDX_RECOVERY_LOSS) return;
@@ -79,6 +82,8 @@ tlp_start (udx_stream_t *stream, uint64_t now) {
 
 void
 udx__recovery_sent (udx_stream_t *stream, uint32_t seq, int is_new, uint64_t now) {
+  UDX_ASSERT(seq - udx__stream(stream)->flight.una < udx__flight_span(stream));
+  UDX_ASSERT(udx__packet_at(stream, seq)->state == UDX_PACKET_FLYING);
   udx_recovery_t *recovery = &udx__stream(stream)->recovery;
   if (seq == udx__stream(stream)->flight.una && is_new) recovery->stalled_since = now;
   if (recovery->rto_at == UDX_NEVER) {
@@ -92,6 +97,8 @@ udx__recovery_sent (udx_stream_t *stream, uint32_t seq, int is_new, uint64_t now
 
 void
 udx__recovery_acked (udx_stream_t *stream, uint32_t seq, udx_packet_t *packet, uint64_t now) {
+  UDX_ASSERT(packet->sent_at <= now);
+  UDX_ASSERT(packet->state == UDX_PACKET_ACKED);
   udx_recovery_t *recovery = &udx__stream(stream)->recovery;
   uint64_t rtt64 = now - packet->sent_at;
   uint32_t rtt = rtt64 > UINT32_MAX ? UINT32_MAX : (uint32_t) rtt64;
@@ -128,6 +135,7 @@ udx__recovery_acked (udx_stream_t *stream, uint32_t seq, udx_packet_t *packet, u
 
 static uint64_t
 rack_reo_wnd (const udx_stream_t *stream) {
+  UDX_ASSERT(udx__stream(stream)->recovery.reo_wnd_mult >= 1);
   const udx_recovery_t *recovery = &udx__stream(stream)->recovery;
   if (!recovery->reordering_seen &&
       (recovery->state != UDX_RECOVERY_OPEN || udx__stream(stream)->flight.sacked_count >= UDX_REO_SACKED_MIN)) {
@@ -140,15 +148,18 @@ rack_reo_wnd (const udx_stream_t *stream) {
 
 static void
 packet_lost (udx_stream_t *stream, uint32_t seq, udx_packet_t *packet, udx_trace_trigger_t trigger, uint64_t now) {
+  UDX_ASSERT(packet->state == UDX_PACKET_FLYING);
   UDX_TRACE(stream->udx, lost(stream, seq, packet, trigger));
   udx__flight_remove(stream, seq);
   udx__lost_insert(stream, seq);
   udx__stream(stream)->rate.losses++;
+  UDX_ASSERT(packet->state == UDX_PACKET_LOST);
   udx__mtu_lost(stream, packet, now);
 }
 
 static void
 enter_recovery (udx_stream_t *stream, uint64_t now) {
+  UDX_ASSERT(udx__stream(stream)->recovery.state == UDX_RECOVERY_OPEN);
   udx_recovery_t *recovery = &udx__stream(stream)->recovery;
   recovery->state = UDX_RECOVERY_FAST;
   recovery->high_seq = udx__stream(stream)->flight.nxt;
@@ -173,6 +184,7 @@ rack_detect (udx_stream_t *stream, uint64_t now) {
   while (count-- > 0) {
     udx_packet_t *packet = udx__packet_at(stream, seq);
     uint32_t next = packet->next;
+    UDX_ASSERT(packet->state == UDX_PACKET_FLYING);
     if (packet->sent_at > recovery->rack_xmit_ts) break;
     /* one batch has one time: what follows in it was sent later */
     if (packet->sent_at == recovery->rack_xmit_ts && udx__seq_diff(seq + 1, recovery->rack_end_seq) >= 0) break;
@@ -206,6 +218,7 @@ rack_detect (udx_stream_t *stream, uint64_t now) {
 /* The timeout was needless (the peer or we were slow, nothing was lost): as if it had not been (cf. RFC 5682). */
 static void
 spurious_timeout_undo (udx_stream_t *stream) {
+  UDX_ASSERT(udx__stream(stream)->recovery.frto == UDX_FRTO_SPURIOUS);
   udx_recovery_t *recovery = &udx__stream(stream)->recovery;
   recovery->frto = UDX_FRTO_NONE;
   recovery->state = UDX_RECOVERY_OPEN;
@@ -219,6 +232,7 @@ spurious_timeout_undo (udx_stream_t *stream) {
 
 void
 udx__recovery_update (udx_stream_t *stream, uint32_t old_una, uint64_t now) {
+  UDX_ASSERT(udx__seq_diff(udx__stream(stream)->flight.una, old_una) >= 0);
   udx_recovery_t *recovery = &udx__stream(stream)->recovery;
   uint32_t una = udx__stream(stream)->flight.una;
   int advanced = una != old_una;
@@ -255,6 +269,7 @@ udx__recovery_update (udx_stream_t *stream, uint32_t old_una, uint64_t now) {
 static void
 tlp_fire (udx_stream_t *stream, uint64_t now) {
   udx_recovery_t *recovery = &udx__stream(stream)->recovery;
+  UDX_ASSERT(recovery->tlp_at <= now);
   recovery->tlp_at = UDX_NEVER;
   if (udx__flight_span(stream) == 0 || recovery->state == UDX_RECOVERY_LOSS) return;
   if (has_hole(stream)) {
@@ -296,11 +311,13 @@ tlp_fire (udx_stream_t *stream, uint64_t now) {
 static int
 rto_fire (udx_stream_t *stream, uint64_t now) {
   udx_recovery_t *recovery = &udx__stream(stream)->recovery;
+  UDX_ASSERT(recovery->rto_at <= now);
   recovery->rto_at = UDX_NEVER;
   if (udx__flight_span(stream) == 0) return 1;
   UDX_TRACE(stream->udx, timer(stream, UDX_TRACE_RTO, UDX_TRACE_EXPIRED, now));
 
   udx_packet_t *oldest = udx__packet_at(stream, udx__stream(stream)->flight.una);
+  UDX_ASSERT(oldest->state != UDX_PACKET_FREE);
   if (oldest->timeouts >= UDX_TIMEOUTS_MAX) {
     uint64_t give_up_after = UDX_GIVE_UP_FACTOR * udx__max_u64(udx__stream(stream)->rtt.rto, UDX_SECOND);
     /* one timer tick of grace */
@@ -353,6 +370,7 @@ rto_fire (udx_stream_t *stream, uint64_t now) {
 
 int
 udx__recovery_timeout (udx_stream_t *stream, uint64_t now) {
+  UDX_ASSERT(!(stream->status & UDX_STREAM_CLOSED));
   udx_recovery_t *recovery = &udx__stream(stream)->recovery;
   if (recovery->reo_at <= now) {
     UDX_TRACE(stream->udx, timer(stream, UDX_TRACE_REORDERING, UDX_TRACE_EXPIRED, now));

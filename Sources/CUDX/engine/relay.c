@@ -2,6 +2,7 @@
 #include "relay.h"
 
 #include "batch.h"
+#include "check.h"
 #include "list.h"
 #include "stream.h"
 #include "transmit_control.h"
@@ -13,11 +14,13 @@ udx_stream_relay_to (udx_stream_t *stream, udx_stream_t *destination) {
     return UV_EINVAL;
   udx__stream(stream)->relay_to = destination;
   udx__list_append(&udx__stream(destination)->relays, &udx__stream(stream)->relay);
+  UDX_CHECK_STREAM(stream);
   return 0;
 }
 
 int
 udx__relay_forward (udx_stream_t *stream, const udx_header_t *header, uint8_t *data, size_t length) {
+  UDX_ASSERT(udx__stream(stream)->relay_to != NULL && length >= UDX_HEADER_SIZE);
   udx_stream_t *partner = udx__stream(stream)->relay_to;
   /* the relay's own numbering stays plausible for the peer */
   uint32_t after = header->seq;
@@ -45,6 +48,7 @@ udx__relay_detach (udx_stream_t *stream) {
   }
   while (!udx__list_empty(&udx__stream(stream)->relays)) {
     udx_stream_t *other = UDX__STREAM_OF(udx__stream(stream)->relays.next, relay);
+    UDX_ASSERT(udx__stream(other)->relay_to == stream);
     udx__list_remove(&udx__stream(other)->relay);
     udx__stream(other)->relay_to = NULL;
     other->status |= UDX_STREAM_DESTROYING;

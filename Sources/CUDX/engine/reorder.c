@@ -15,6 +15,7 @@
 /* Index of the first run that ends at or after seq. */
 static uint32_t
 runs_lower (const udx_reorder_t *reorder, uint32_t seq) {
+  UDX_ASSERT(reorder->count <= reorder->capacity);
   /* arrivals mostly extend the last run */
   if (reorder->count == 0 || udx__seq_before(reorder->runs[reorder->count - 1].end, seq)) return reorder->count;
   uint32_t low = 0, high = reorder->count - 1;
@@ -33,6 +34,7 @@ run_holds (const udx_reorder_run_t *run, uint32_t seq) {
 
 static udx_reorder_node_t *
 node_new (udx_stream_t *stream, uint8_t type, const uint8_t *data, size_t length) {
+  UDX_ASSERT(length <= UDX_DATAGRAM_MAX);
   udx_reorder_t *reorder = &udx__stream(stream)->reorder;
   udx_t *udx = stream->udx;
   uint64_t limit =
@@ -57,6 +59,7 @@ node_new (udx_stream_t *stream, uint8_t type, const uint8_t *data, size_t length
 
 void
 udx__reorder_put (udx_t *udx, udx_reorder_node_t *node) {
+  UDX_ASSERT(udx__instance(udx)->reorder_memory >= (node->large ? UDX_REORDER_BLOCK_LARGE : UDX_REORDER_BLOCK));
   udx__instance(udx)->reorder_memory -= node->large ? UDX_REORDER_BLOCK_LARGE : UDX_REORDER_BLOCK;
   udx__pool_put(node->large ? &udx__instance(udx)->buffers_large : &udx__instance(udx)->buffers, node);
 }
@@ -66,6 +69,7 @@ udx__reorder_insert (udx_stream_t *stream, uint32_t seq, uint8_t type, const uin
   udx_reorder_t *reorder = &udx__stream(stream)->reorder;
   if (length > UDX_DATAGRAM_MAX) return UV_EMSGSIZE;
   uint32_t i = runs_lower(reorder, seq);
+  UDX_ASSERT(i <= reorder->count && reorder->count <= UDX_REORDER_RUNS_MAX);
   udx_reorder_run_t *run = i < reorder->count ? &reorder->runs[i] : NULL;
 
   if (run != NULL && run_holds(run, seq)) return 0;
@@ -74,6 +78,7 @@ udx__reorder_insert (udx_stream_t *stream, uint32_t seq, uint8_t type, const uin
     if (next != NULL && run_holds(next, seq)) return 0;
     udx_reorder_node_t *node = node_new(stream, type, data, length);
     if (node == NULL) return UV_ENOBUFS;
+    UDX_ASSERT(run->tail->next == NULL);
     run->tail->next = node;
     run->tail = node;
     run->end++;
@@ -107,6 +112,7 @@ udx__reorder_insert (udx_stream_t *stream, uint32_t seq, uint8_t type, const uin
   udx_reorder_node_t *node = node_new(stream, type, data, length);
   if (node == NULL) return UV_ENOBUFS;
   run = &reorder->runs[i];
+  UDX_ASSERT(reorder->count < reorder->capacity);
   memmove(run + 1, run, (reorder->count - i) * sizeof(*run));
   reorder->count++;
   run->start = seq;
@@ -122,12 +128,15 @@ udx__reorder_pop (udx_stream_t *stream, uint32_t seq) {
   if (reorder->count == 0 || reorder->runs[0].start != seq) return NULL;
   udx_reorder_run_t *run = &reorder->runs[0];
   udx_reorder_node_t *node = run->head;
+  UDX_ASSERT(reorder->bytes >= node->length);
+  UDX_ASSERT(node != NULL && reorder->nodes > 0);
   run->head = node->next;
   run->start++;
   reorder->nodes--;
   reorder->bytes -= node->length;
   reorder->memory -= node->large ? UDX_REORDER_BLOCK_LARGE : UDX_REORDER_BLOCK;
   if (run->head == NULL) {
+    UDX_ASSERT(run->start == run->end);
     reorder->count--;
     memmove(run, run + 1, reorder->count * sizeof(*run));
     if (reorder->count == 0) {
@@ -151,6 +160,7 @@ block_put (uint8_t *out, const udx_reorder_run_t *run) {
  */
 int
 udx__reorder_blocks (udx_stream_t *stream, uint8_t *out, int max) {
+  UDX_ASSERT(max > 0 && max <= UDX_SACK_BLOCKS_MAX * 2);
   udx_reorder_t *reorder = &udx__stream(stream)->reorder;
   /* a paused reader keeps a run that is already acknowledged cumulatively */
   uint32_t first = 0;
@@ -182,6 +192,7 @@ udx__reorder_blocks (udx_stream_t *stream, uint8_t *out, int max) {
 
 void
 udx__reorder_free (udx_stream_t *stream) {
+  UDX_ASSERT(udx__stream(stream)->reorder.count <= udx__stream(stream)->reorder.capacity);
   udx_reorder_t *reorder = &udx__stream(stream)->reorder;
   for (uint32_t i = 0; i < reorder->count; i++) {
     udx_reorder_node_t *node = reorder->runs[i].head;

@@ -6,6 +6,7 @@
 
 static void
 rtt_publish (udx_stream_t *stream) {
+  UDX_ASSERT(udx__stream(stream)->rtt.rto <= UDX_RTO_MAX);
   /* whole milliseconds, rounded up: 0 keeps meaning "no sample" */
   stream->srtt = (udx__stream(stream)->rtt.srtt + UDX_MS - 1) / UDX_MS;
   stream->rto = (udx__stream(stream)->rtt.rto + UDX_MS - 1) / UDX_MS;
@@ -30,6 +31,7 @@ udx__rtt_min (const udx_stream_t *stream) {
 void
 udx__rtt_sample (udx_stream_t *stream, uint32_t rtt, uint64_t now) {
   udx_rtt_t *r = &udx__stream(stream)->rtt;
+  UDX_ASSERT(r->rto_min >= UDX_RTO_MIN && r->rto_min <= UDX_RTO_MIN_MAX);
   if (rtt == 0) rtt = 1;
   if (r->srtt == 0) {
     rtt = udx__min_u32(rtt, UDX_RTT_CAP);
@@ -49,5 +51,7 @@ udx__rtt_sample (udx_stream_t *stream, uint32_t rtt, uint64_t now) {
   uint64_t rto = r->srtt + udx__max_u64(4 * (uint64_t) r->var, UDX_MS);
   rto = udx__max_u64(rto, r->rto_min);
   r->rto = (uint32_t) udx__min_u64(rto, UDX_RTO_MAX);
+  UDX_ASSERT(r->rto >= r->rto_min && r->rto <= UDX_RTO_MAX);
+  UDX_ASSERT(r->srtt > 0);
   rtt_publish(stream);
 }

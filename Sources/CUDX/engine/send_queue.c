@@ -9,7 +9,10 @@
 
 void
 udx__queue_push (udx_stream_t *stream, udx_stream_write_t *req) {
+  UDX_ASSERT(udx__write(req)->is_end <= udx__write(req)->size);
   udx_send_queue_t *queue = &udx__stream(stream)->queue;
+  UDX_ASSERT(!queue->end_unsent);
+  UDX_ASSERT((queue->head == NULL) == (queue->tail == NULL));
   udx__write(req)->next = NULL;
   udx__write(req)->prev = queue->tail;
   if (queue->tail != NULL) udx__write(queue->tail)->next = req;
@@ -26,7 +29,9 @@ udx__queue_push (udx_stream_t *stream, udx_stream_write_t *req) {
 
 static void
 queue_complete (udx_stream_t *stream, udx_stream_write_t *req, int unordered) {
+  UDX_ASSERT(udx__write(req)->acked == udx__write(req)->size);
   udx_send_queue_t *queue = &udx__stream(stream)->queue;
+  UDX_ASSERT(queue->head != NULL && queue->tail != NULL);
   if (udx__write(req)->prev != NULL) udx__write(udx__write(req)->prev)->next = udx__write(req)->next;
   else queue->head = udx__write(req)->next;
   if (udx__write(req)->next != NULL) udx__write(udx__write(req)->next)->prev = udx__write(req)->prev;
@@ -48,6 +53,7 @@ udx__queue_cut (udx_stream_t *stream, udx_packet_t *packet, size_t max) {
   udx_send_queue_t *queue = &udx__stream(stream)->queue;
   if (!udx__queue_has_unsent(stream)) return 0;
 
+  UDX_ASSERT(queue->next != NULL);
   packet->write = queue->next;
   packet->buf = queue->next_buf;
   packet->offset = queue->next_offset;
@@ -74,6 +80,7 @@ udx__queue_cut (udx_stream_t *stream, udx_packet_t *packet, size_t max) {
       offset = 0;
     }
   }
+  UDX_ASSERT(length <= queue->unsent && length <= UINT16_MAX);
   queue->unsent -= length;
   queue->unacked += length;
   packet->length = (uint16_t) length;
@@ -99,6 +106,7 @@ udx__queue_cut (udx_stream_t *stream, udx_packet_t *packet, size_t max) {
       }
     }
   }
+  UDX_ASSERT(req != NULL || queue->unsent == 0);
   queue->next = req;
   queue->next_buf = buf;
   queue->next_offset = offset;
@@ -127,8 +135,10 @@ cursor_next (queue_cursor_t *at, uv_buf_t *piece) {
       at->buf = 0;
       continue;
     }
+    UDX_ASSERT(at->req != NULL);
     const uv_buf_t *from = &udx__write_bufs(at->req)[at->buf++];
     size_t room = from->len - at->offset;
+    UDX_ASSERT(at->offset <= from->len);
     piece->base = from->base + at->offset;
     piece->len = room < at->left ? room : at->left;
     at->left -= piece->len;
@@ -166,6 +176,7 @@ udx__queue_copy (const udx_packet_t *packet, uint8_t *to) {
  */
 void
 udx__queue_credit (udx_stream_t *stream, const udx_packet_t *packet, int unordered) {
+  UDX_ASSERT(udx__stream(stream)->queue.unacked >= packet->length);
   size_t left = packet->length;
   udx_stream_write_t *req = packet->write;
   uint32_t buf = packet->buf;
@@ -189,6 +200,7 @@ udx__queue_credit (udx_stream_t *stream, const udx_packet_t *packet, int unorder
     udx__write(req)->acked += bytes;
     int reaches_end = left == 0 && is_end && udx__write(req)->is_end;
     if (reaches_end) udx__write(req)->acked++;
+    UDX_ASSERT(udx__write(req)->acked <= udx__write(req)->size);
     if (udx__write(req)->acked == udx__write(req)->size) queue_complete(stream, req, unordered);
     if (reaches_end || (left == 0 && !is_end)) break;
     req = next;
@@ -214,6 +226,7 @@ udx__queue_high_water (const udx_stream_t *stream) {
 
 static udx_stream_write_t *
 queue_pop_done (udx_send_queue_t *queue) {
+  UDX_ASSERT((queue->done_head == NULL) == (queue->done_tail == NULL));
   udx_stream_write_t *req = queue->done_head;
   if (req == NULL) return NULL;
   queue->done_head = udx__write(req)->next;
@@ -224,6 +237,7 @@ queue_pop_done (udx_send_queue_t *queue) {
 int
 udx__queue_report (udx_stream_t *stream) {
   udx_send_queue_t *queue = &udx__stream(stream)->queue;
+  UDX_ASSERT((queue->done_head == NULL) == (queue->done_tail == NULL));
   udx_stream_write_t *req;
   while ((req = queue_pop_done(queue)) != NULL) {
     if (udx__write(req)->on_ack != NULL) udx__write(req)->on_ack(req, 0, udx__write(req)->unordered);
@@ -239,6 +253,7 @@ udx__queue_report (udx_stream_t *stream) {
 
 void
 udx__queue_cancel (udx_stream_t *stream) {
+  UDX_ASSERT(udx__stream_dead(stream));
   udx_send_queue_t *queue = &udx__stream(stream)->queue;
   udx_stream_write_t *done;
   while ((done = queue_pop_done(queue)) != NULL) {

@@ -30,6 +30,7 @@ udx_socket_init (udx_t *udx, udx_socket_t *socket, udx_socket_close_cb cb) {
   udx__list_init(&udx__socket(socket)->owing);
   udx__list_init(&udx__socket(socket)->sends);
   udx__list_init(&udx__socket(socket)->controls);
+  UDX_ASSERT(udx__instance(udx)->refs > 0);
   err = udx__instance(udx)->driver->socket_open(udx, socket);
   if (err) {
     udx__unref(udx);
@@ -96,6 +97,7 @@ udx_socket_bind (udx_socket_t *socket, const struct sockaddr *addr, unsigned int
   if (addr->sa_family != AF_INET && addr->sa_family != AF_INET6) return UV_EINVAL;
   int err = udx__instance(udx)->driver->socket_bind(udx, socket, addr, flags);
   if (err) return err;
+  UDX_ASSERT(udx__socket(socket)->family == 0);
   udx__socket(socket)->family = addr->sa_family;
   socket->status |= UDX_SOCKET_BOUND;
   if (udx__socket(socket)->ttl != DEFAULT_TTL) (void) socket_set(socket, UDX_OPTION_TTL, udx__socket(socket)->ttl);
@@ -104,6 +106,7 @@ udx_socket_bind (udx_socket_t *socket, const struct sockaddr *addr, unsigned int
 
 int
 udx__socket_autobind (udx_socket_t *socket, int family) {
+  UDX_ASSERT(family == AF_INET || family == AF_INET6);
   struct sockaddr_storage any;
   memset(&any, 0, sizeof(any));
   any.ss_family = (sa_family_t) family;
@@ -242,6 +245,8 @@ udx_socket_close (udx_socket_t *socket) {
   udx__time_wait_forget_socket(udx, socket);
   udx__list_remove(&udx__socket(socket)->dirty);
   udx__list_remove(&udx__socket(socket)->link);
+  UDX_ASSERT(udx__socket(socket)->sends_count == 0);
+  UDX_ASSERT(udx__list_empty(&udx__socket(socket)->ready) && udx__list_empty(&udx__socket(socket)->owing));
   udx__defer(udx);
   udx__instance(udx)->driver->socket_close(udx, socket);
   return 0;

@@ -5,6 +5,7 @@
 
 #include "address.h"
 #include "batch.h"
+#include "check.h"
 #include "flow_control.h"
 #include "id_table.h"
 #include "instance.h"
@@ -70,150 +71,6 @@ udx_stream_init (udx_t *udx, udx_stream_t *stream, uint32_t local_id, udx_stream
   return 0;
 }
 
-/* ---- plain settings ---- */
-
-int
-udx_stream_get_mtu (udx_stream_t *stream, uint16_t *mtu) {
-  *mtu = stream->mtu;
-  return 0;
-}
-
-int
-udx_stream_get_seq (udx_stream_t *stream, uint32_t *seq) {
-  *seq = udx__stream(stream)->flight.nxt;
-  return 0;
-}
-
-int
-udx_stream_set_seq (udx_stream_t *stream, uint32_t seq) {
-  if (udx__flight_span(stream) > 0) return UV_EBUSY;
-  udx__stream(stream)->flight.nxt = udx__stream(stream)->flight.una = seq;
-  udx__stream(stream)->flow.wl_ack = seq;
-  udx__recovery_init(stream);
-  return 0;
-}
-
-int
-udx_stream_get_ack (udx_stream_t *stream, uint32_t *ack) {
-  *ack = udx__stream(stream)->ack.next;
-  return 0;
-}
-
-int
-udx_stream_set_ack (udx_stream_t *stream, uint32_t ack) {
-  if (udx__stream(stream)->reorder.count > 0) return UV_EBUSY;
-  udx__stream(stream)->ack.next = udx__stream(stream)->ack.delivered = ack;
-  udx__stream(stream)->flow.wl_seq = ack;
-  return 0;
-}
-
-int
-udx_stream_set_keepalive (udx_stream_t *stream, uint32_t keepalive_timeout_ms) {
-  udx__stream(stream)->flow.keepalive = keepalive_timeout_ms;
-  udx__stream(stream)->flow.keepalive_at = UDX_NEVER;
-  if (stream->status & UDX_STREAM_CONNECTED) {
-    udx__flow_rearm(stream, 0, udx__instance(stream->udx)->driver->now(stream->udx));
-    udx__defer(stream->udx);
-  }
-  return 0;
-}
-
-int
-udx_stream_get_bw (udx_stream_t *stream, uint64_t *bw_bytes_per_sec_out) {
-  double packets = udx__stream(stream)->congestion->bandwidth(stream);
-  *bw_bytes_per_sec_out = (uint64_t) (packets * udx__mtu_payload(stream));
-  return 0;
-}
-
-int
-udx_stream_get_min_rtt (udx_stream_t *stream, uint32_t *min_rtt_ms_out) {
-  *min_rtt_ms_out = udx_rtt_min(stream);
-  return 0;
-}
-
-uint32_t
-udx_rtt_min (udx_stream_t *stream) {
-  uint32_t rtt = udx__rtt_min(stream);
-  return rtt == UINT32_MAX ? UINT32_MAX : (rtt + UDX_MS - 1) / UDX_MS;
-}
-
-int
-udx_stream_get_rwnd_max (udx_stream_t *stream, uint32_t *rwnd_max) {
-  *rwnd_max = udx__stream(stream)->flow.window_max;
-  return 0;
-}
-
-int
-udx_stream_set_rwnd_max (udx_stream_t *stream, uint32_t rwnd_max) {
-  udx__stream(stream)->flow.window_max = rwnd_max;
-  return 0;
-}
-
-int
-udx_stream_window_changed (udx_stream_t *stream) {
-  udx__flow_reopen(stream);
-  return 0;
-}
-
-int
-udx_stream_set_congestion (udx_stream_t *stream, udx_congestion_t congestion) {
-  if (udx__flight_span(stream) > 0) return UV_EBUSY;
-  switch (congestion) {
-  case UDX_CONGESTION_BBR:
-    udx__stream(stream)->congestion = &udx__congestion_bbr;
-    break;
-  case UDX_CONGESTION_CUBIC:
-    udx__stream(stream)->congestion = &udx__congestion_cubic;
-    break;
-  default:
-    return UV_EINVAL;
-  }
-  udx__stream(stream)->congestion->init(stream);
-  return 0;
-}
-
-int
-udx_stream_firewall (udx_stream_t *stream, udx_stream_firewall_cb firewall_cb) {
-  udx__stream(stream)->on_firewall = firewall_cb;
-  return 0;
-}
-
-int
-udx_stream_recv_start (udx_stream_t *stream, udx_stream_recv_cb cb) {
-  if (stream->status & UDX_STREAM_RECEIVING) return UV_EALREADY;
-  udx__stream(stream)->on_recv = cb;
-  stream->status |= UDX_STREAM_RECEIVING;
-  return 0;
-}
-
-int
-udx_stream_recv_stop (udx_stream_t *stream) {
-  udx__stream(stream)->on_recv = NULL;
-  stream->status &= ~UDX_STREAM_RECEIVING;
-  return 0;
-}
-
-int
-udx_stream_read_start (udx_stream_t *stream, udx_stream_read_cb cb) {
-  if (stream->status & UDX_STREAM_READING) return UV_EALREADY;
-  udx__stream(stream)->on_read = cb;
-  stream->status |= UDX_STREAM_READING;
-  if (udx__stream(stream)->ack.paused) {
-    udx__stream(stream)->ack.paused = 0;
-    /* what was kept is handed over from the end of this turn, never from inside this call */
-    udx__stream_touch(stream);
-    udx__defer(stream->udx);
-  }
-  return 0;
-}
-
-int
-udx_stream_read_stop (udx_stream_t *stream) {
-  if (stream->status & UDX_STREAM_READING) udx__stream(stream)->ack.paused = 1;
-  stream->status &= ~UDX_STREAM_READING;
-  return 0;
-}
-
 /* ---- connect ---- */
 
 int
@@ -235,6 +92,7 @@ udx_stream_connect (
   err = udx__address_for(&remote, remote_addr, udx__socket(socket)->family);
   if (err) return err;
 
+  UDX_ASSERT(stream->socket == NULL && udx__stream(stream)->macroflow == NULL);
   udx__stream(stream)->remote = remote;
   stream->remote_id = remote_id;
   stream->socket = socket;
@@ -249,6 +107,7 @@ udx_stream_connect (
   }
   udx__stream_touch(stream);
   udx__defer(udx);
+  UDX_CHECK_STREAM(stream);
   return 0;
 }
 
@@ -257,6 +116,7 @@ udx_stream_connect (
 int
 udx_stream_write_sizeof (int nwbufs) {
   if (nwbufs < 1) nwbufs = 1;
+  UDX_ASSERT(nwbufs >= 1);
   return (int) (sizeof(udx_stream_write_t) + (size_t) nwbufs * sizeof(uv_buf_t));
 }
 
@@ -278,6 +138,7 @@ stream_enqueue (udx_stream_write_t *req, udx_stream_t *stream, const uv_buf_t bu
     copies[i] = bufs[i];
     write->size += bufs[i].len;
   }
+  UDX_ASSERT(stream->socket != NULL);
   udx__queue_push(stream, req);
   if (is_end) stream->status |= UDX_STREAM_ENDING;
   if (write->size == 0) {
@@ -287,6 +148,7 @@ stream_enqueue (udx_stream_write_t *req, udx_stream_t *stream, const uv_buf_t bu
   } else {
     udx__mark_ready(stream);
   }
+  UDX_CHECK_STREAM(stream);
   if (udx__stream(stream)->queue.unsent + udx__stream(stream)->queue.unacked > udx__queue_high_water(stream)) {
     udx__stream(stream)->queue.want_drain = 1;
     return 0;
@@ -315,6 +177,7 @@ udx_stream_write_resume (udx_stream_t *stream, udx_stream_drain_cb drain_cb) {
 
 void
 udx__stream_header (udx_stream_t *stream, udx_header_t *header, uint8_t type) {
+  UDX_ASSERT(stream->status & (UDX_STREAM_CONNECTED | UDX_STREAM_DESTROYING));
   header->type = type;
   header->data_offset = 0;
   header->id = stream->remote_id;
@@ -327,9 +190,9 @@ udx__stream_header (udx_stream_t *stream, udx_header_t *header, uint8_t type) {
 
 void
 udx__stream_touch (udx_stream_t *stream) {
+  UDX_ASSERT(!(stream->status & UDX_STREAM_CLOSED));
   if (!udx__list_empty(&udx__stream(stream)->touched)) return;
   udx__list_append(&udx__instance(stream->udx)->touched, &udx__stream(stream)->touched);
-  udx__stream(stream)->rate.had_flight = udx__stream(stream)->flight.flying.count > 0;
 }
 
 /*
@@ -339,6 +202,7 @@ udx__stream_touch (udx_stream_t *stream) {
  */
 static void
 send_final_ack (udx_stream_t *stream) {
+  UDX_ASSERT(udx__flight_span(stream) == 0 && stream->socket != NULL);
   /* everything of ours is acknowledged: with it what it said, if it was sent late enough */
   int told = udx__seq_before(udx__stream(stream)->ack.end_told, udx__stream(stream)->flight.nxt);
   int lossy = !told && (udx__stream(stream)->ack.lossy || stream->retransmit_count > 0);
@@ -407,6 +271,7 @@ udx__stream_settle (udx_stream_t *stream) {
     udx__stream_close(stream, 0);
     return;
   }
+  UDX_ASSERT(!(stream->status & UDX_STREAM_CLOSED));
   udx__flight_relax(stream);
 }
 
@@ -426,6 +291,7 @@ udx__stream_deadline (const udx_stream_t *stream) {
 
 void
 udx__stream_timeout (udx_stream_t *stream, uint64_t now) {
+  UDX_ASSERT(!(stream->status & UDX_STREAM_CLOSED));
   udx__stream_touch(stream);
   if (udx__stream(stream)->pacing.at <= now) {
     udx__stream(stream)->pacing.at = UDX_NEVER;
@@ -461,6 +327,7 @@ udx__stream_close (udx_stream_t *stream, int status) {
   udx__list_remove(&udx__stream(stream)->link);
   udx__list_append(&udx__instance(udx)->closing, &udx__stream(stream)->link);
   if (socket != NULL) {
+    UDX_ASSERT(udx__socket(socket)->stream_count > 0);
     udx__socket(socket)->stream_count--;
     if (udx__stream(stream)->messages > 0) udx__sends_cancel_stream(socket, stream);
   }
@@ -469,6 +336,9 @@ udx__stream_close (udx_stream_t *stream, int status) {
   udx__macroflow_leave(stream);
   udx__paths_free(stream);
   udx__reorder_free(stream);
+  UDX_ASSERT(udx__stream(stream)->timer_index == 0 && stream->inflight == 0);
+  UDX_ASSERT(udx__stream(stream)->messages == 0);
+  UDX_ASSERT(udx__stream(stream)->macroflow == NULL);
   udx__defer(udx);
   UDX_TRACE(udx, closed(stream, status));
 
@@ -498,6 +368,7 @@ udx_stream_destroy (udx_stream_t *stream) {
   udx__time_wait_add(stream, 1);
   udx__stream(stream)->flight.nxt++;
   udx__stream_close(stream, 0);
+  UDX_CHECK_STREAM(stream);
   return 1;
 }
 
@@ -509,6 +380,7 @@ udx_stream_send (
   if (!(stream->status & UDX_STREAM_CONNECTED) || udx__stream_dead(stream)) return UV_ENOTCONN;
   if (bufs_len != 1) return UV_EINVAL;
   udx_socket_t *socket = stream->socket;
+  UDX_ASSERT(socket != NULL && socket->udx == stream->udx);
   if (udx__socket(socket)->sends_count >= UDX_SENDS_MAX) return UV_ENOBUFS;
   req->stream = stream;
   udx_send_state_t *send = (udx_send_state_t *) (void *) req->reserved;
@@ -516,5 +388,6 @@ udx_stream_send (
   send->kind = UDX_SEND_STREAM;
   udx__sends_append(socket, send, &bufs[0], 0);
   udx__stream(stream)->messages++;
+  UDX_CHECK_STREAM(stream);
   return 0;
 }

@@ -45,6 +45,7 @@ time_wait_bucket (uint32_t id) {
 
 static void
 time_wait_unlink (struct udx_time_wait_s *time_wait, uint32_t index) {
+  UDX_ASSERT(index < time_wait->capacity);
   time_wait_entry_t *entry = &time_wait->entries[index];
   if (!entry->used) return;
   uint16_t *link = &time_wait->buckets[time_wait_bucket(entry->local_id)];
@@ -55,6 +56,7 @@ time_wait_unlink (struct udx_time_wait_s *time_wait, uint32_t index) {
 
 static int
 time_wait_grow (struct udx_time_wait_s *time_wait) {
+  UDX_ASSERT(time_wait->capacity < UDX_TIME_WAIT_MAX);
   uint32_t capacity = time_wait->capacity == 0 ? 16 : time_wait->capacity * 2;
   time_wait_entry_t *entries = realloc(time_wait->entries, capacity * sizeof(*entries));
   if (entries == NULL) return UV_ENOMEM;
@@ -67,6 +69,7 @@ time_wait_grow (struct udx_time_wait_s *time_wait) {
 
 void
 udx__time_wait_add (udx_stream_t *stream, int destroyed) {
+  UDX_ASSERT(stream->socket != NULL);
   udx_t *udx = stream->udx;
   if (udx__instance(udx)->teardown) return;
   struct udx_time_wait_s *time_wait = udx__instance(udx)->time_wait;
@@ -82,6 +85,7 @@ udx__time_wait_add (udx_stream_t *stream, int destroyed) {
     if (time_wait_grow(time_wait) && time_wait->capacity == 0) return;
   }
   uint32_t index = time_wait->cursor;
+  UDX_ASSERT(index < time_wait->capacity);
   time_wait->cursor = (time_wait->cursor + 1) % time_wait->capacity;
   time_wait_unlink(time_wait, index);
 
@@ -108,6 +112,7 @@ udx__time_wait_add (udx_stream_t *stream, int destroyed) {
 int
 udx__time_wait_answer (udx_socket_t *socket, const udx_header_t *header, const struct sockaddr *from) {
   udx_t *udx = socket->udx;
+  UDX_ASSERT(udx__instance(udx)->time_wait != NULL);
   struct udx_time_wait_s *time_wait = udx__instance(udx)->time_wait;
   uint32_t index = time_wait->buckets[time_wait_bucket(header->id)];
   while (index != TIME_WAIT_NONE && time_wait->entries[index].local_id != header->id)
@@ -129,6 +134,7 @@ udx__time_wait_answer (udx_socket_t *socket, const udx_header_t *header, const s
   entry->answers++;
   entry->next_answer = udx__instance(udx)->now + UDX_TIME_WAIT_SPACING;
 
+  UDX_ASSERT(entry->used && entry->answers <= UDX_TIME_WAIT_ANSWERS);
   udx_header_t answer = {
     .type = entry->destroyed ? UDX_HEADER_DESTROY : 0,
     .id = entry->remote_id,

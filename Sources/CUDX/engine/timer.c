@@ -12,9 +12,11 @@
 
 int
 udx__timers_reserve (udx_timer_heap_t *heap, uint32_t count) {
+  UDX_ASSERT(heap->count <= heap->capacity);
   if (count <= heap->capacity) return 0;
   uint32_t capacity = heap->capacity == 0 ? 16 : heap->capacity;
   while (capacity < count) capacity *= 2;
+  UDX_ASSERT(capacity >= count);
   udx_stream_t **entries = realloc(heap->entries, capacity * sizeof(*entries));
   if (entries == NULL) return UV_ENOMEM;
   heap->entries = entries;
@@ -24,12 +26,14 @@ udx__timers_reserve (udx_timer_heap_t *heap, uint32_t count) {
 
 static void
 heap_set (udx_timer_heap_t *heap, uint32_t i, udx_stream_t *stream) {
+  UDX_ASSERT(i < heap->count);
   heap->entries[i] = stream;
   udx__stream(stream)->timer_index = i + 1;
 }
 
 static void
 heap_up (udx_timer_heap_t *heap, uint32_t i, udx_stream_t *stream) {
+  UDX_ASSERT(i < heap->count);
   while (i > 0) {
     uint32_t parent = (i - 1) / 2;
     if (udx__stream(heap->entries[parent])->timer_key <= udx__stream(stream)->timer_key) break;
@@ -41,6 +45,7 @@ heap_up (udx_timer_heap_t *heap, uint32_t i, udx_stream_t *stream) {
 
 static void
 heap_down (udx_timer_heap_t *heap, uint32_t i, udx_stream_t *stream) {
+  UDX_ASSERT(i < heap->count);
   for (;;) {
     uint32_t child = 2 * i + 1;
     if (child >= heap->count) break;
@@ -57,6 +62,7 @@ heap_down (udx_timer_heap_t *heap, uint32_t i, udx_stream_t *stream) {
 void
 udx__timer_at_most (udx_stream_t *stream, uint64_t deadline) {
   udx_timer_heap_t *heap = &udx__instance(stream->udx)->timers;
+  UDX_ASSERT(heap->count <= heap->capacity);
   if (udx__stream(stream)->timer_index == 0) {
     if (deadline == UDX_NEVER || heap->count == heap->capacity) return;
     udx__stream(stream)->timer_key = deadline;
@@ -73,7 +79,9 @@ udx__timer_remove (udx_stream_t *stream) {
   if (udx__stream(stream)->timer_index == 0) return;
   udx_timer_heap_t *heap = &udx__instance(stream->udx)->timers;
   uint32_t i = udx__stream(stream)->timer_index - 1;
+  UDX_ASSERT(i < heap->count && heap->entries[i] == stream);
   udx__stream(stream)->timer_index = 0;
+  UDX_ASSERT(heap->count > 0);
   heap->count--;
   if (i == heap->count) return;
   udx_stream_t *last = heap->entries[heap->count];
@@ -88,6 +96,7 @@ udx_stream_t *
 udx__timers_pop (udx_timer_heap_t *heap, uint64_t now) {
   if (heap->count == 0 || udx__stream(heap->entries[0])->timer_key > now) return NULL;
   udx_stream_t *stream = heap->entries[0];
+  UDX_ASSERT(udx__stream(stream)->timer_index == 1);
   udx__timer_remove(stream);
   return stream;
 }

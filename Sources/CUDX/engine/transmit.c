@@ -30,6 +30,7 @@ static const char batch_zeros[UDX_PADDING_MAX + 1];
 
 void
 udx__mark_dirty (udx_socket_t *socket) {
+  UDX_ASSERT(!(socket->status & UDX_SOCKET_CLOSED));
   if (udx__list_empty(&udx__socket(socket)->dirty))
     udx__list_append(&udx__instance(socket->udx)->dirty, &udx__socket(socket)->dirty);
   udx__defer(socket->udx);
@@ -61,6 +62,7 @@ udx__mark_ready (udx_stream_t *stream) {
   if (stream->socket == NULL || udx__stream_dead(stream) || udx__stream(stream)->relay_to != NULL) return;
   if (UDX_UNLIKELY(udx__stream(stream)->queued) && udx__stream(stream)->flight.lost.count > 0)
     udx__macroflow_dequeue(stream); /* repairs do not wait */
+  UDX_ASSERT(stream->udx == stream->socket->udx);
   if (udx__list_empty(&udx__stream(stream)->ready))
     udx__list_append(&udx__socket(stream->socket)->ready, &udx__stream(stream)->ready);
   udx__mark_dirty(stream->socket);
@@ -71,6 +73,9 @@ udx__mark_ready (udx_stream_t *stream) {
 /* Puts packet `seq`, which is in no list, into the batch. The room is there. */
 static void
 packet_send (udx_stream_t *stream, uint32_t seq, udx_packet_t *packet, uint32_t window) {
+  UDX_ASSERT(seq - udx__stream(stream)->flight.una < udx__flight_span(stream));
+  UDX_ASSERT(
+    packet->state == UDX_PACKET_FREE || packet->state == UDX_PACKET_LOST || packet->state == UDX_PACKET_FLYING);
   udx_t *udx = stream->udx;
   struct udx_batch_s *batch = udx__instance(udx)->batch;
   uint64_t now = udx__instance(udx)->now;
@@ -108,6 +113,7 @@ packet_send (udx_stream_t *stream, uint32_t seq, udx_packet_t *packet, uint32_t 
       pieces = 1;
     }
     n += (uint32_t) pieces;
+    UDX_ASSERT(n <= UDX_PIECES_MAX + 2);
   }
   uint32_t size = UDX_HEADER_SIZE + (uint32_t) packet->length;
   uint32_t index = udx__batch_add(batch, to, n, size + packet->padding, 0, UDX_OWNER_PACKET, stream, seq);
@@ -131,6 +137,7 @@ packet_send (udx_stream_t *stream, uint32_t seq, udx_packet_t *packet, uint32_t 
 
 static int
 packet_retransmit (udx_stream_t *stream, uint32_t window) {
+  UDX_ASSERT(udx__stream(stream)->flight.lost.count > 0);
   if (!udx__batch_room(stream->socket, UDX_PIECES_MAX + 2)) return 0;
   uint32_t seq = udx__stream(stream)->flight.lost.head;
   udx__lost_remove(stream, seq);
@@ -140,6 +147,7 @@ packet_retransmit (udx_stream_t *stream, uint32_t window) {
 
 static int
 packet_new (udx_stream_t *stream, uint32_t window, int may_probe) {
+  UDX_ASSERT(stream->status & UDX_STREAM_CONNECTED);
   if (!udx__batch_room(stream->socket, UDX_PIECES_MAX + 2)) return 0;
   udx_packet_t *packet = udx__flight_push(stream);
   if (packet == NULL) return 0;
@@ -148,7 +156,7 @@ packet_new (udx_stream_t *stream, uint32_t window, int may_probe) {
     udx__flight_unpush(stream);
     return 0;
   }
-  if (may_probe) udx__mtu_probe(stream, seq, packet);
+  if (may_probe) udx__mtu_probe(stream, packet);
   packet_send(stream, seq, packet, window);
   return 1;
 }
@@ -160,6 +168,7 @@ transmit_stream (udx_stream_t *stream) {
   uint64_t now = udx__instance(stream->udx)->now;
   if (udx__stream(stream)->flight.lost.count == 0 && !udx__queue_has_unsent(stream)) return 0;
 
+  UDX_ASSERT(stream->socket != NULL && udx__stream(stream)->relay_to == NULL);
   uint32_t allowed = udx__min_u32(stream->cwnd, udx__flow_packets(stream));
   uint32_t span = udx__flow_span(stream);
   uint32_t window = udx__flow_advertise(stream);
@@ -196,6 +205,7 @@ transmit_stream (udx_stream_t *stream) {
 
 int
 udx__transmit_probe (udx_stream_t *stream, int new_data_only) {
+  UDX_ASSERT(!(stream->status & UDX_STREAM_CLOSED));
   if (stream->socket == NULL) return 0;
   uint32_t window = udx__flow_advertise(stream);
   if (udx__queue_has_unsent(stream)) {
@@ -219,6 +229,7 @@ next_stream (udx_socket_t *socket) {
   if (udx__socket(socket)->blocked) return NULL;
   while (!udx__list_empty(&udx__socket(socket)->resumable)) {
     udx_macroflow_t *macroflow = UDX__OWNER(udx_macroflow_t, resumable, udx__socket(socket)->resumable.next);
+    UDX_ASSERT(macroflow->socket == socket);
     udx_stream_t *stream = udx__macroflow_next(macroflow);
     if (stream != NULL) return stream;
     udx__list_remove(&macroflow->resumable);
@@ -245,6 +256,7 @@ udx__transmit_socket (udx_socket_t *socket) {
       udx__timer_at_most(stream, udx__stream(stream)->pacing.at);
       break;
     }
+    UDX_ASSERT(stream->socket == socket);
     if (transmit_stream(stream) && udx__list_empty(&udx__stream(stream)->ready))
       udx__list_append(&udx__socket(socket)->ready, &udx__stream(stream)->ready);
   }
@@ -256,6 +268,7 @@ void
 udx__transmit_all (udx_t *udx) {
   while (!udx__list_empty(&udx__instance(udx)->dirty)) {
     udx_socket_t *socket = UDX__SOCKET_OF(udx__instance(udx)->dirty.next, dirty);
+    UDX_ASSERT(socket->udx == udx);
     udx__list_remove(&udx__socket(socket)->dirty);
     udx__transmit_socket(socket);
   }

@@ -16,6 +16,7 @@
 
 int
 udx__transmit_control (udx_socket_t *socket, const udx_address_t *to, const uint8_t header[UDX_HEADER_SIZE]) {
+  UDX_ASSERT(!(socket->status & UDX_SOCKET_CLOSED));
   if (udx__socket(socket)->controls_count >= UDX_CONTROLS_MAX) return UV_ENOBUFS;
   udx_control_t *control = udx__pool_get(&udx__instance(socket->udx)->controls);
   if (control == NULL) return UV_ENOMEM;
@@ -23,12 +24,14 @@ udx__transmit_control (udx_socket_t *socket, const udx_address_t *to, const uint
   memcpy(control->header, header, UDX_HEADER_SIZE);
   udx__list_append(&udx__socket(socket)->controls, &control->link);
   udx__socket(socket)->controls_count++;
+  UDX_ASSERT(udx__socket(socket)->controls_count <= UDX_CONTROLS_MAX);
   udx__mark_dirty(socket);
   return 0;
 }
 
 void
 udx__transmit_relay (udx_socket_t *socket, udx_stream_t *stream, uint8_t *data, size_t length) {
+  UDX_ASSERT(stream->socket == socket && length >= UDX_HEADER_SIZE);
   if (!udx__batch_room(socket, 1)) return; /* lost: the end points repair it */
   struct udx_batch_s *batch = udx__instance(socket->udx)->batch;
   batch->bufs[batch->bufs_len].base = (char *) data;
@@ -49,6 +52,7 @@ void
 udx__transmit_controls (udx_socket_t *socket) {
   while (!udx__list_empty(&udx__socket(socket)->controls) && udx__batch_room(socket, 1)) {
     struct udx_batch_s *batch = udx__instance(socket->udx)->batch;
+    UDX_ASSERT(batch->socket == socket);
     udx_control_t *control = UDX__OWNER(udx_control_t, link, udx__socket(socket)->controls.next);
     udx__list_remove(&control->link);
     batch->bufs[batch->bufs_len].base = (char *) control->header;
@@ -67,6 +71,7 @@ udx__transmit_sends (udx_socket_t *socket) {
   udx__list_take(&waiting, &udx__socket(socket)->sends);
   while (!udx__list_empty(&waiting) && udx__batch_room(socket, 2)) {
     struct udx_batch_s *batch = udx__instance(socket->udx)->batch;
+    UDX_ASSERT(batch->socket == socket);
     udx_link_t *link = waiting.next;
     udx__list_remove(link);
     udx_send_state_t *send = UDX__OWNER(udx_send_state_t, link, link);
@@ -98,6 +103,7 @@ udx__transmit_sends (udx_socket_t *socket) {
 /* 1 if the stream owes one more, 0 if not, -1 if there is no room. */
 static int
 transmit_ack (udx_socket_t *socket, udx_stream_t *stream) {
+  UDX_ASSERT(stream->socket == socket && udx__stream(stream)->ack.owed);
   if (!udx__batch_room(socket, 2)) return -1;
   struct udx_batch_s *batch = udx__instance(socket->udx)->batch;
   uint32_t n = 1;
@@ -110,6 +116,7 @@ transmit_ack (udx_socket_t *socket, udx_stream_t *stream) {
     uint8_t *blocks = batch->arena + batch->arena_len;
     int count = udx__reorder_blocks(stream, blocks, UDX_SACK_BLOCKS_MAX);
     if (count > 0) {
+      UDX_ASSERT(count <= UDX_SACK_BLOCKS_MAX);
       batch->arena_len += 8 * (uint32_t) count;
       type = UDX_HEADER_SACK;
       batch->bufs[batch->bufs_len + 1].base = (char *) blocks;
@@ -137,6 +144,7 @@ transmit_ack (udx_socket_t *socket, udx_stream_t *stream) {
 /* 0, or -1 if there is no room. */
 static int
 transmit_heartbeat (udx_socket_t *socket, udx_stream_t *stream) {
+  UDX_ASSERT(stream->socket == socket && udx__stream(stream)->ack.heartbeat);
   if (!udx__batch_room(socket, 1)) return -1;
   struct udx_batch_s *batch = udx__instance(socket->udx)->batch;
   uint8_t *head = batch->headers[batch->count];

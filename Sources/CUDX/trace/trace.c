@@ -15,6 +15,7 @@ udx_set_trace (udx_t *udx, udx_trace_cb cb, void *data) {
 
 static void
 event_init (udx_trace_event_t *event, udx_t *udx, udx_trace_type_t type, udx_socket_t *socket, udx_stream_t *stream) {
+  UDX_ASSERT(udx != NULL);
   memset(event, 0, sizeof(*event));
   event->size = sizeof(*event);
   event->type = type;
