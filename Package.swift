@@ -1,17 +1,156 @@
 // swift-tools-version: 6.1
 import PackageDescription
 
-// The map of the house is in README.md. Layers only look downwards:
-// Hyperswarm > HyperDHT > RPC, SecretStream > Environment, CryptoPrimitives > CompactEncoding,
-// and beside them EventLoop and UDX, the production drivers over libuv.
+// The rooms and what each may use: docs/ARCHITECTURE.md. A target lists exactly what it imports, so this file is the
+// graph of the layers; continuous integration enforces it. Every target has a name of our own, because target names are
+// unique across all packages of a program; folders are short.
+
+/// The engines and the ground they stand on: no libuv, no sockets, no clock.
+let engines: [Target] = [
+  .target(name: "HyperEncoding", path: "Sources/Encoding"),
+  .target(name: "HyperCrypto", dependencies: ["HyperEncoding", "CHyperSodium"], path: "Sources/Crypto"),
+  .target(name: "HyperEnvironment", dependencies: ["HyperEncoding"], path: "Sources/Environment"),
+  .target(
+    name: "HyperSecretStream", dependencies: ["HyperEncoding", "HyperCrypto", "HyperEnvironment", "CHyperSodium"],
+    path: "Sources/SecretStream"),
+  .target(name: "HyperRPC", dependencies: ["HyperEncoding", "HyperCrypto", "HyperEnvironment"], path: "Sources/RPC"),
+  .target(
+    name: "HyperDHTEngine",
+    dependencies: ["HyperEncoding", "HyperCrypto", "HyperEnvironment", "HyperSecretStream", "HyperRPC"],
+    path: "Sources/DHTEngine"),
+  .target(
+    name: "HyperswarmEngine",
+    dependencies: [
+      "HyperEncoding", "HyperCrypto", "HyperEnvironment", "HyperSecretStream", "HyperRPC", "HyperDHTEngine",
+    ],
+    path: "Sources/SwarmEngine"),
+]
+
+/// What the engines run on: the C transport, the event loop, the helpers between threads.
+let runtime: [Target] = [
+  .systemLibrary(
+    name: "CHyperUV", path: "Sources/CLibuv", pkgConfig: "libuv",
+    providers: [.apt(["libuv1-dev"]), .brew(["libuv"])]),
+  .systemLibrary(
+    name: "CHyperSodium", path: "Sources/CSodium", pkgConfig: "libsodium",
+    providers: [.apt(["libsodium-dev"]), .brew(["libsodium"])]),
+  .target(
+    name: "CHyperUDX", dependencies: ["CHyperUV"], path: "Sources/CUDX",
+    cSettings: [.headerSearchPath("."), .headerSearchPath("../../include"), .define("_GNU_SOURCE")]),
+  .target(
+    name: "HyperRuntime", dependencies: ["HyperEncoding", "HyperEnvironment", "CHyperUV"], path: "Sources/Runtime"),
+]
+
+/// What programs use.
+let faces: [Target] = [
+  .target(
+    name: "HyperUDX",
+    dependencies: ["HyperEncoding", "HyperCrypto", "HyperEnvironment", "HyperRuntime", "CHyperUDX", "CHyperUV"],
+    path: "Sources/UDX"),
+  .target(
+    name: "HyperDHT",
+    dependencies: [
+      "HyperEncoding", "HyperCrypto", "HyperEnvironment", "HyperSecretStream", "HyperRPC", "HyperDHTEngine",
+      "HyperRuntime", "HyperUDX",
+    ]),
+  .target(
+    name: "Hyperswarm",
+    dependencies: [
+      "HyperEncoding", "HyperCrypto", "HyperEnvironment", "HyperSecretStream", "HyperDHTEngine", "HyperswarmEngine",
+      "HyperRuntime", "HyperUDX", "HyperDHT",
+    ]),
+  .systemLibrary(name: "CHyperswarm", path: "Sources/CHyperswarm"),
+  .target(
+    name: "HyperswarmABI",
+    dependencies: [
+      "HyperEncoding", "HyperCrypto", "HyperEnvironment", "HyperSecretStream", "HyperRPC", "HyperDHTEngine",
+      "HyperswarmEngine", "HyperRuntime", "HyperUDX", "HyperDHT", "Hyperswarm", "CHyperswarm", "CHyperUV",
+    ]),
+  // Whole stacks on a virtual network in virtual time.
+  .target(
+    name: "HyperswarmTesting",
+    dependencies: ["HyperEncoding", "HyperCrypto", "HyperEnvironment", "HyperRuntime", "HyperUDX", "CHyperUDX"]),
+]
+
+let programs: [Target] = [
+  .executableTarget(
+    name: "hyperswarm-cli",
+    dependencies: [
+      "HyperEncoding", "HyperCrypto", "HyperDHT", "Hyperswarm",
+      .product(name: "ArgumentParser", package: "swift-argument-parser"),
+    ]),
+  .executableTarget(
+    name: "hyperswarm-benchmark-secret-stream",
+    dependencies: ["HyperSecretStream", "HyperEncoding", "HyperCrypto", "HyperEnvironment", "CHyperSodium"],
+    path: "Benchmarks/SecretStream"),
+  .executableTarget(
+    name: "hyperswarm-benchmark-stack", dependencies: ["Hyperswarm", "HyperDHT", "HyperEncoding"],
+    path: "Benchmarks/Stack"),
+]
+
+let tests: [Target] = [
+  .target(name: "HyperTestVectors", path: "Tests/TestVectors"),
+  .testTarget(name: "EncodingTests", dependencies: ["HyperEncoding", "HyperTestVectors"]),
+  .testTarget(name: "CryptoTests", dependencies: ["HyperCrypto", "HyperEncoding", "HyperTestVectors"]),
+  .testTarget(
+    name: "SecretStreamTests",
+    dependencies: [
+      "HyperSecretStream", "HyperEncoding", "HyperCrypto", "HyperEnvironment", "HyperTestVectors",
+      "HyperswarmTesting",
+    ]),
+  .testTarget(
+    name: "RPCTests",
+    dependencies: [
+      "HyperRPC", "HyperEncoding", "HyperCrypto", "HyperEnvironment", "HyperswarmTesting", "HyperTestVectors",
+    ]),
+  .testTarget(
+    name: "DHTEngineTests",
+    dependencies: [
+      "HyperDHTEngine", "HyperRPC", "HyperSecretStream", "HyperEncoding", "HyperCrypto", "HyperEnvironment",
+      "HyperRuntime", "HyperUDX", "HyperswarmTesting", "HyperTestVectors",
+    ]),
+  .testTarget(
+    name: "SwarmEngineTests",
+    dependencies: [
+      "HyperswarmEngine", "HyperDHTEngine", "HyperSecretStream", "HyperEncoding", "HyperCrypto", "HyperEnvironment",
+      "HyperswarmTesting", "HyperTestVectors",
+    ]),
+  .testTarget(name: "RuntimeTests", dependencies: ["HyperRuntime", "HyperEncoding", "HyperEnvironment", "CHyperUV"]),
+  .testTarget(
+    name: "UDXTests",
+    dependencies: [
+      "HyperUDX", "HyperRuntime", "HyperEncoding", "HyperEnvironment", "HyperswarmTesting", "CHyperUDX", "CHyperUV",
+    ]),
+  .testTarget(
+    name: "HyperswarmTests",
+    dependencies: [
+      "Hyperswarm", "HyperDHT", "HyperswarmEngine", "HyperDHTEngine", "HyperRPC", "HyperSecretStream",
+      "HyperEncoding", "HyperCrypto", "HyperEnvironment", "HyperRuntime", "HyperUDX", "HyperswarmTesting", "CHyperUV",
+    ]),
+  .testTarget(name: "CLITests", dependencies: ["hyperswarm-cli", "HyperCrypto", "HyperEncoding"]),
+  // The programs of the README, compiled as they stand.
+  .executableTarget(name: "hyperswarm-readme", dependencies: ["Hyperswarm"], path: "Tests/Readme/Example"),
+  .executableTarget(
+    name: "hyperswarm-readme-c", dependencies: ["HyperswarmABI"], path: "Tests/Readme/CExample",
+    cSettings: [.headerSearchPath("../../../include")]),
+  .testTarget(name: "ReadmeTests", path: "Tests/Readme/ReadmeTests"),
+  // The C interface, used from C.
+  .target(
+    name: "CHyperswarmChecks", dependencies: ["HyperswarmABI", "CHyperUV"], path: "Tests/HyperswarmABIChecks",
+    cSettings: [.headerSearchPath("../../include"), .define("_GNU_SOURCE")]),
+  .testTarget(
+    name: "HyperswarmABITests",
+    dependencies: ["HyperswarmABI", "CHyperswarmChecks", "CHyperswarm", "Hyperswarm", "HyperDHT", "HyperDHTEngine"]),
+]
+
 let package = Package(
   name: "hyperswarm",
   platforms: [.macOS(.v15)],
   products: [
     .library(name: "Hyperswarm", targets: ["Hyperswarm"]),
     .library(name: "HyperDHT", targets: ["HyperDHT"]),
-    // Not "UDX": its file would collide with that of the C library libudx on file systems that ignore case.
-    .library(name: "HyperswarmUDX", targets: ["UDX"]),
+    .library(name: "HyperUDX", targets: ["HyperUDX"]),
+    .library(name: "HyperswarmTesting", targets: ["HyperswarmTesting"]),
     // For C: include/hyperswarm.h.
     .library(name: "hyperswarm-c", type: .dynamic, targets: ["HyperswarmABI"]),
     .library(name: "hyperswarm-c-static", type: .static, targets: ["HyperswarmABI"]),
@@ -20,76 +159,6 @@ let package = Package(
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2")
   ],
-  targets: [
-    .systemLibrary(
-      name: "CLibuv", path: "Sources/CLibuv", pkgConfig: "libuv",
-      providers: [.apt(["libuv1-dev"]), .brew(["libuv"])]),
-    .systemLibrary(
-      name: "CSodium", path: "Sources/CSodium", pkgConfig: "libsodium",
-      providers: [.apt(["libsodium-dev"]), .brew(["libsodium"])]),
-
-    .target(name: "CompactEncoding"),
-    .target(name: "CryptoPrimitives", dependencies: ["CompactEncoding", "CSodium"]),
-    .target(name: "Environment", dependencies: ["CompactEncoding"]),
-    .target(name: "SecretStream", dependencies: ["CompactEncoding", "CryptoPrimitives", "Environment", "CSodium"]),
-    .target(name: "RPC", dependencies: ["CompactEncoding", "CryptoPrimitives", "Environment"]),
-    .target(name: "HyperDHT", dependencies: ["RPC", "SecretStream", "EventLoop", "UDX"]),
-    .target(name: "Hyperswarm", dependencies: ["HyperDHT", "EventLoop", "UDX"]),
-
-    .target(name: "HyperswarmABI", dependencies: ["Hyperswarm", "CUDX", "EventLoop", "UDX"]),
-
-    .target(
-      name: "CUDX", dependencies: ["CLibuv"], path: "Sources/CUDX",
-      cSettings: [.headerSearchPath("."), .define("_GNU_SOURCE")]),
-    .target(
-      name: "UDX", dependencies: ["CUDX", "CLibuv", "CompactEncoding", "CryptoPrimitives", "Environment", "EventLoop"]),
-    .target(name: "EventLoop", dependencies: ["CompactEncoding", "Environment", "CLibuv"]),
-
-    // Whole stacks on a virtual network in virtual time.
-    .target(
-      name: "HyperswarmTesting",
-      dependencies: ["CUDX", "CompactEncoding", "Environment", "TestSupport", "UDX"]),
-
-    .executableTarget(
-      name: "hyperswarm-cli",
-      dependencies: ["Hyperswarm", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
-
-    .executableTarget(
-      name: "secret-stream-benchmark",
-      dependencies: ["SecretStream", "CompactEncoding", "CryptoPrimitives", "Environment", "CSodium"],
-      path: "Benchmarks/SecretStream"),
-
-    .executableTarget(name: "stack-benchmark", dependencies: ["Hyperswarm"], path: "Benchmarks/Stack"),
-
-    .target(name: "VectorSupport", path: "Tests/VectorSupport"),
-    .target(name: "TestSupport", dependencies: ["CompactEncoding", "Environment"], path: "Tests/TestSupport"),
-    .testTarget(name: "CompactEncodingTests", dependencies: ["CompactEncoding", "VectorSupport"]),
-    .testTarget(name: "CryptoPrimitivesTests", dependencies: ["CryptoPrimitives", "VectorSupport"]),
-    .testTarget(name: "CLITests", dependencies: ["hyperswarm-cli", "CryptoPrimitives"]),
-    .testTarget(
-      name: "HyperswarmTests", dependencies: ["Hyperswarm", "HyperswarmTesting", "TestSupport", "VectorSupport"]),
-    .testTarget(
-      name: "HyperDHTTests", dependencies: ["HyperDHT", "HyperswarmTesting", "TestSupport", "VectorSupport"]),
-    .testTarget(name: "UDXTests", dependencies: ["UDX", "HyperswarmTesting", "TestSupport"]),
-    .testTarget(name: "EventLoopTests", dependencies: ["EventLoop"]),
-    .testTarget(
-      name: "SecretStreamTests",
-      dependencies: [
-        "SecretStream", "CompactEncoding", "CryptoPrimitives", "Environment", "VectorSupport", "TestSupport",
-      ]),
-    // The programs of the README, compiled as they stand.
-    .executableTarget(name: "ReadmeExample", dependencies: ["Hyperswarm"], path: "Tests/Readme/Example"),
-    .executableTarget(
-      name: "ReadmeCExample", dependencies: ["HyperswarmABI"], path: "Tests/Readme/CExample",
-      cSettings: [.headerSearchPath("../../../include")]),
-    .testTarget(name: "ReadmeTests", path: "Tests/Readme/ReadmeTests"),
-    // The C interface, used from C.
-    .target(
-      name: "HyperswarmABIChecks", dependencies: ["HyperswarmABI", "CLibuv"], path: "Tests/HyperswarmABIChecks",
-      cSettings: [.headerSearchPath("../../include"), .define("_GNU_SOURCE")]),
-    .testTarget(
-      name: "HyperswarmABITests", dependencies: ["HyperswarmABI", "HyperswarmABIChecks", "Hyperswarm"]),
-    .testTarget(name: "RPCTests", dependencies: ["RPC", "TestSupport", "VectorSupport"]),
-  ],
+  targets: engines + runtime + faces + programs + tests,
   swiftLanguageModes: [.v6]
 )

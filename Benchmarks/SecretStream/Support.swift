@@ -1,6 +1,6 @@
-import CompactEncoding
-import Environment
-import SecretStream
+import HyperEncoding
+import HyperEnvironment
+import HyperSecretStream
 
 /// An environment without network: deferred actions run when the benchmark ends a turn, timers never.
 final class BenchmarkLoop: Environment {

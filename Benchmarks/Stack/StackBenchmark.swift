@@ -1,3 +1,4 @@
+import HyperDHT
 import Hyperswarm
 
 #if canImport(Darwin)

@@ -1,4 +1,4 @@
-import CompactEncoding
+import HyperEncoding
 
 /// A UDP socket that is shared by connectionless messages and transport streams (udx.md section 1.6).
 package protocol DatagramSocket: AnyObject {

@@ -1,4 +1,4 @@
-import CompactEncoding
+import HyperEncoding
 
 /// Everything an engine may ask of the outside world.
 ///

@@ -1,4 +1,4 @@
-import CompactEncoding
+import HyperEncoding
 
 /// A reliable, ordered, unencrypted byte stream over UDP (UDX). Loop-confined.
 ///

@@ -1,7 +1,8 @@
 import CHyperswarm
-import CompactEncoding
-import CryptoPrimitives
-import EventLoop
+import HyperCrypto
+import HyperEncoding
+import HyperRuntime
+import HyperswarmEngine
 
 /// A code of `hyperswarm.h`.
 struct Failure: Error {

@@ -2,11 +2,13 @@
 // swift-format-ignore-file: AlwaysUseLowerCamelCase
 
 import CHyperswarm
-import CompactEncoding
-import CryptoPrimitives
-import EventLoop
+import HyperCrypto
 import HyperDHT
-import SecretStream
+import HyperDHTEngine
+import HyperEncoding
+import HyperRuntime
+import HyperSecretStream
+import HyperswarmEngine
 
 @c @implementation
 public func hyperswarm_connect(

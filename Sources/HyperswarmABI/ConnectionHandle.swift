@@ -1,9 +1,11 @@
 import CHyperswarm
-import CompactEncoding
-import CryptoPrimitives
-import EventLoop
+import HyperCrypto
 import HyperDHT
-import SecretStream
+import HyperDHTEngine
+import HyperEncoding
+import HyperRuntime
+import HyperSecretStream
+import HyperswarmEngine
 
 /// What stands behind a `hyperswarm_connection_t`: an encrypted stream, the C callbacks, and a bounded queue of what was
 /// written while the stream could not take it, or from another thread.

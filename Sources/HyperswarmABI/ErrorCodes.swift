@@ -2,10 +2,12 @@
 // swift-format-ignore-file: AlwaysUseLowerCamelCase
 
 import CHyperswarm
-import EventLoop
 import HyperDHT
+import HyperDHTEngine
+import HyperRuntime
+import HyperSecretStream
 import Hyperswarm
-import SecretStream
+import HyperswarmEngine
 
 /// The table behind the numbers of `hyperswarm.h`: number, the code of the Swift error, a sentence.
 enum ErrorCodes {

@@ -1,4 +1,4 @@
-import EventLoop
+import HyperRuntime
 
 /// What C callers hold: never an address, always a number that is given out once per process, so that a stale one is
 /// found out.

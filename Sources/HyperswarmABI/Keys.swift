@@ -2,8 +2,8 @@
 // swift-format-ignore-file: AlwaysUseLowerCamelCase
 
 import CHyperswarm
-import CompactEncoding
-import CryptoPrimitives
+import HyperCrypto
+import HyperEncoding
 
 @c @implementation
 public func hyperswarm_version() -> UnsafePointer<CChar>? { ("0.1.0" as StaticString).cString }

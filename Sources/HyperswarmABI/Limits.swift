@@ -1,5 +1,6 @@
 import CHyperswarm
-import SecretStream
+import HyperSecretStream
+import HyperswarmEngine
 
 /// Bounds of the C interface. Those that callers must know are in `hyperswarm.h`.
 enum Limits {

@@ -1,5 +1,5 @@
 import CHyperswarm
-import EventLoop
+import HyperRuntime
 
 #if canImport(Darwin)
   import Darwin

@@ -2,11 +2,12 @@
 // swift-format-ignore-file: AlwaysUseLowerCamelCase
 
 import CHyperswarm
-import CompactEncoding
-import CryptoPrimitives
-import EventLoop
+import HyperCrypto
 import HyperDHT
-import SecretStream
+import HyperDHTEngine
+import HyperEncoding
+import HyperRuntime
+import HyperSecretStream
 
 /// What stands behind a `hyperswarm_server_t`.
 final class ServerHandle: @unchecked Sendable {

@@ -2,12 +2,14 @@
 // swift-format-ignore-file: AlwaysUseLowerCamelCase
 
 import CHyperswarm
-import CompactEncoding
-import CryptoPrimitives
-import EventLoop
+import HyperCrypto
 import HyperDHT
+import HyperDHTEngine
+import HyperEncoding
+import HyperRPC
+import HyperRuntime
 import Hyperswarm
-import RPC
+import HyperswarmEngine
 
 @c @implementation
 public func hyperswarm_create(

@@ -1,12 +1,14 @@
 import CHyperswarm
-import CompactEncoding
-import CryptoPrimitives
-import EventLoop
+import HyperCrypto
 import HyperDHT
+import HyperDHTEngine
+import HyperEncoding
+import HyperRPC
+import HyperRuntime
+import HyperSecretStream
+import HyperUDX
 import Hyperswarm
-import RPC
-import SecretStream
-import UDX
+import HyperswarmEngine
 
 /// What stands behind a `hyperswarm_t`: the engines of one node, and the books of what C callers still wait for.
 ///

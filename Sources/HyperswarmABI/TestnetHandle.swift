@@ -2,9 +2,11 @@
 // swift-format-ignore-file: AlwaysUseLowerCamelCase
 
 import CHyperswarm
-import EventLoop
 import HyperDHT
-import UDX
+import HyperDHTEngine
+import HyperRuntime
+import HyperUDX
+import HyperswarmEngine
 
 /// What stands behind a `hyperswarm_testnet_t`.
 final class TestnetHandle: @unchecked Sendable {

@@ -1,8 +1,7 @@
-import CUDX
-import CompactEncoding
-import Environment
-import TestSupport
-import UDX
+import CHyperUDX
+import HyperEncoding
+import HyperEnvironment
+import HyperUDX
 
 #if canImport(Darwin)
   import Darwin

@@ -1,5 +1,5 @@
-import CompactEncoding
-import Environment
+import HyperEncoding
+import HyperEnvironment
 
 // What happens when our public address changes while we are awake (dht-rpc.md section 15.5, part C 13 and C 14). The
 // reference goes on announcing its old id, which nobody can verify any more.

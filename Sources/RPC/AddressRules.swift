@@ -1,4 +1,4 @@
-import CompactEncoding
+import HyperEncoding
 
 /// Which addresses out of other nodes' messages may be contacted (dht-rpc.md part C 7).
 enum AddressRules {

@@ -1,5 +1,5 @@
-import CompactEncoding
-import Environment
+import HyperEncoding
+import HyperEnvironment
 
 // Entering the network (dht-rpc.md section 16).
 extension RPCNode {

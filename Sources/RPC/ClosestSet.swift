@@ -1,4 +1,4 @@
-import CompactEncoding
+import HyperEncoding
 
 /// The answers nearest to a target, at most 20 (dht-rpc.md section 20.2), of many subnets (C 10).
 ///

@@ -1,5 +1,5 @@
-import CompactEncoding
-import Environment
+import HyperEncoding
+import HyperEnvironment
 
 /// Answers that wait for their time, bounded in all and per source (dht-rpc.md sections 7.1 and C 11).
 struct DelayedPings {

@@ -1,6 +1,6 @@
-import CompactEncoding
-import CryptoPrimitives
-import Environment
+import HyperCrypto
+import HyperEncoding
+import HyperEnvironment
 
 // From ephemeral to persistent (dht-rpc.md section 15).
 extension RPCNode {

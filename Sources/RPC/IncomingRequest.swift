@@ -1,5 +1,5 @@
-import CompactEncoding
-import Environment
+import HyperEncoding
+import HyperEnvironment
 
 /// A user command that another node asks us to handle (dht-rpc.md section 7.2).
 ///

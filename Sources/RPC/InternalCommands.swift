@@ -1,5 +1,5 @@
-import CompactEncoding
-import Environment
+import HyperEncoding
+import HyperEnvironment
 
 /// Commands of this layer (dht-rpc.md section 7.1).
 enum InternalCommand: UInt64 {

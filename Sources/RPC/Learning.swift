@@ -1,6 +1,6 @@
-import CompactEncoding
-import CryptoPrimitives
-import Environment
+import HyperCrypto
+import HyperEncoding
+import HyperEnvironment
 
 // Routing table upkeep: learning from traffic, full buckets, liveness (dht-rpc.md sections 12.4, 12.5, 13).
 extension RPCNode {

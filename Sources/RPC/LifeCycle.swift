@@ -1,5 +1,5 @@
-import CompactEncoding
-import Environment
+import HyperEncoding
+import HyperEnvironment
 
 // Suspend, resume, destroy (dht-rpc.md section 18).
 extension RPCNode {

@@ -1,4 +1,4 @@
-import CompactEncoding
+import HyperEncoding
 
 // Datagrams of dht-rpc.md section 5. Pure: bytes in, values out.
 

@@ -1,4 +1,4 @@
-import CompactEncoding
+import HyperEncoding
 
 /// Finds the public address that most of the recent peers agree on (dht-rpc.md section 14).
 ///

@@ -1,5 +1,5 @@
-import CompactEncoding
-import CryptoPrimitives
+import HyperCrypto
+import HyperEncoding
 
 /// A node: where it is and, if it has shown a valid one, its id.
 package struct NodeAddress: Hashable, Sendable {

@@ -1,5 +1,5 @@
-import CompactEncoding
-import Environment
+import HyperEncoding
+import HyperEnvironment
 
 /// A request in flight (dht-rpc.md section 11). Completes exactly once.
 package final class PendingRequest {

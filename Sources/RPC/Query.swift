@@ -1,5 +1,5 @@
-import CompactEncoding
-import Environment
+import HyperEncoding
+import HyperEnvironment
 
 /// An iterative look-up of the nodes nearest to a target (dht-rpc.md section 20).
 ///

@@ -1,4 +1,4 @@
-import CompactEncoding
+import HyperEncoding
 
 /// The nodes a query knows of: those still to visit, nearest first, and the fate of the others (dht-rpc.md section 20.2
 /// with a sorted frontier instead of a stack, C 5).

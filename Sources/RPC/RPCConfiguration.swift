@@ -1,4 +1,4 @@
-import CompactEncoding
+import HyperEncoding
 
 /// A range of ports to try in order, `lower..<upper`; empty means any port (dht-rpc.md section 10).
 package struct PortRange: Hashable, Sendable, ExpressibleByIntegerLiteral {

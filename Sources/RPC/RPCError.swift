@@ -1,5 +1,5 @@
-import CompactEncoding
-import Environment
+import HyperEncoding
+import HyperEnvironment
 
 /// Why an RPC operation failed (dht-rpc.md section 8).
 ///

@@ -1,6 +1,6 @@
-import CompactEncoding
-import CryptoPrimitives
-import Environment
+import HyperCrypto
+import HyperEncoding
+import HyperEnvironment
 
 /// A node of the overlay: requests, routing table, queries, and what keeps them fresh (dht-rpc.md).
 ///

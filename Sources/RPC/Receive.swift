@@ -1,5 +1,5 @@
-import CompactEncoding
-import Environment
+import HyperEncoding
+import HyperEnvironment
 
 // What happens to an incoming datagram (dht-rpc.md section 6).
 extension RPCNode {

@@ -1,5 +1,5 @@
-import CompactEncoding
-import Environment
+import HyperEncoding
+import HyperEnvironment
 
 // Outgoing requests: transaction ids, window, timers, matching (dht-rpc.md section 11).
 extension RPCNode {

@@ -1,4 +1,4 @@
-import CompactEncoding
+import HyperEncoding
 
 /// Smoothed round-trip time and its variation (RFC 6298 section 2), in microseconds.
 struct RoundTripEstimate {

@@ -1,4 +1,4 @@
-import CompactEncoding
+import HyperEncoding
 
 /// What we know of a node (dht-rpc.md section 12.1). Times are ticks of 5 s.
 final class RoutingNode {

@@ -1,4 +1,4 @@
-import CompactEncoding
+import HyperEncoding
 
 /// Token buckets per source address (dht-rpc.md part C 11): bounds what a forged source address can make us send to its
 /// owner. Remembers a bounded number of sources: two generations, the older one is dropped when the newer one is full.

@@ -1,4 +1,4 @@
-import CompactEncoding
+import HyperEncoding
 
 /// How many nodes of one IP address and of one /24 may share a place (dht-rpc.md part B 2, B 3 and C 10).
 ///

@@ -1,5 +1,5 @@
-import CompactEncoding
-import Environment
+import HyperEncoding
+import HyperEnvironment
 
 // The background tick of 5 s, sleep detection and refreshing (dht-rpc.md sections 17, 18.1, 19).
 extension RPCNode {

@@ -1,5 +1,5 @@
-import CompactEncoding
-import CryptoPrimitives
+import HyperCrypto
+import HyperEncoding
 
 /// Round-trip tokens (dht-rpc.md section 9): a keyed hash of the requester's IP address under a secret that rotates
 /// every 7.5 s. Issued from the current secret, accepted from the current and the previous one.

@@ -1,5 +1,5 @@
-import CompactEncoding
-import CryptoPrimitives
+import HyperCrypto
+import HyperEncoding
 
 /// What a finished handshake leaves (secret-stream.md section 6).
 ///

@@ -1,12 +1,5 @@
-@_exported import CompactEncoding
-import Environment
-
-// The types that the public interface shares with the layers above.
-@_exported import class Environment.OwnedBuffer
-@_exported import struct Environment.TransportError
-@_exported import struct Environment.TransportStatistics
-@_exported import enum Environment.TransportStreamError
-@_exported import class EventLoop.UVEventLoop
+import HyperEncoding
+import HyperEnvironment
 
 extension UDXStream {
   /// Attaches a socket and the peer's stream `remoteID` at `remote`. Sends nothing; binds the socket to any port if need

@@ -1,5 +1,5 @@
-import CUDX
-import Environment
+import CHyperUDX
+import HyperEnvironment
 
 /// Memory for C requests, one block per request with its payload behind it, reused.
 ///

@@ -1,5 +1,5 @@
-import CUDX
-import Environment
+import CHyperUDX
+import HyperEnvironment
 
 extension UDXInstance {
   /// Writes every transport event of this instance to a file, as qlog (JSON text sequences), until the instance is

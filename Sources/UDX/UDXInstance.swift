@@ -1,6 +1,6 @@
-import CUDX
-import Environment
-import EventLoop
+import CHyperUDX
+import HyperEnvironment
+import HyperRuntime
 
 /// A C transport instance: what sockets and streams share. Stream ids are unique within one.
 ///

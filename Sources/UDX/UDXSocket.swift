@@ -1,7 +1,7 @@
-import CLibuv
-import CUDX
-import CompactEncoding
-import Environment
+import CHyperUDX
+import CHyperUV
+import HyperEncoding
+import HyperEnvironment
 
 #if canImport(Darwin)
   import Darwin

@@ -1,7 +1,7 @@
-import CLibuv
-import CUDX
-import CompactEncoding
-import Environment
+import CHyperUDX
+import CHyperUV
+import HyperEncoding
+import HyperEnvironment
 
 /// A UDX stream: ordered, reliable bytes both ways, and unordered, unreliable messages beside them. Not encrypted.
 ///

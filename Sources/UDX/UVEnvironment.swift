@@ -1,8 +1,8 @@
-import CLibuv
-import CompactEncoding
-import CryptoPrimitives
-import Environment
-import EventLoop
+import CHyperUV
+import HyperCrypto
+import HyperEncoding
+import HyperEnvironment
+import HyperRuntime
 
 #if canImport(Darwin)
   import Darwin

@@ -1,5 +1,8 @@
 import ArgumentParser
 import Foundation
+import HyperCrypto
+import HyperDHT
+import HyperEncoding
 import Hyperswarm
 
 /// What every command takes.

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import HyperDHT
 import Hyperswarm
 
 struct Demo: Command {

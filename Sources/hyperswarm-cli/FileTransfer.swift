@@ -1,4 +1,7 @@
 import Foundation
+import HyperCrypto
+import HyperDHT
+import HyperEncoding
 import Hyperswarm
 
 /// A file to send, with its hash.

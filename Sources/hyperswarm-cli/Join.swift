@@ -1,4 +1,5 @@
 import ArgumentParser
+import HyperDHT
 import Hyperswarm
 import Synchronization
 

@@ -1,4 +1,7 @@
 import ArgumentParser
+import HyperCrypto
+import HyperDHT
+import HyperEncoding
 import Hyperswarm
 
 struct Keygen: Command {

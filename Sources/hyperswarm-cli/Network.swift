@@ -1,3 +1,6 @@
+import HyperCrypto
+import HyperDHT
+import HyperEncoding
 import Hyperswarm
 
 /// A node that has entered the network, for the commands that only use it.

@@ -1,4 +1,5 @@
 import ArgumentParser
+import HyperEncoding
 import Hyperswarm
 
 struct Lookup: Command {

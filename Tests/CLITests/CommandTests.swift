@@ -1,6 +1,6 @@
-import CompactEncoding
-import CryptoPrimitives
 import Foundation
+import HyperCrypto
+import HyperEncoding
 import XCTest
 
 /// The tool as people run it: processes, real sockets on the loopback interface.

@@ -1,4 +1,5 @@
 import HyperDHT
+import HyperDHTEngine
 import Hyperswarm
 import XCTest
 

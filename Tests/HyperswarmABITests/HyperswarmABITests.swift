@@ -1,4 +1,4 @@
-import HyperswarmABIChecks
+import CHyperswarmChecks
 import XCTest
 
 /// The C programs of HyperswarmABIChecks, one test each.

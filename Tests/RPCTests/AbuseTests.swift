@@ -1,10 +1,10 @@
-import CompactEncoding
-import Environment
 import Foundation
-import TestSupport
+import HyperEncoding
+import HyperEnvironment
+import HyperswarmTesting
 import XCTest
 
-@testable import RPC
+@testable import HyperRPC
 
 /// Part B of dht-rpc.md: what hostile traffic may cost.
 final class AbuseTests: RPCTestCase {

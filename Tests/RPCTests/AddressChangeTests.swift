@@ -1,9 +1,9 @@
-import CompactEncoding
-import Environment
-import TestSupport
+import HyperEncoding
+import HyperEnvironment
+import HyperswarmTesting
 import XCTest
 
-@testable import RPC
+@testable import HyperRPC
 
 /// Part C 13 and C 14: the public address changes while the node is awake.
 final class AddressChangeTests: RPCTestCase {

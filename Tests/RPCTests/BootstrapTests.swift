@@ -1,8 +1,8 @@
-import CompactEncoding
-import TestSupport
+import HyperEncoding
+import HyperswarmTesting
 import XCTest
 
-@testable import RPC
+@testable import HyperRPC
 
 /// Items 71-75 of part A: entering the network.
 final class BootstrapTests: RPCTestCase {

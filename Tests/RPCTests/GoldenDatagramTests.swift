@@ -1,10 +1,10 @@
-import CompactEncoding
-import CryptoPrimitives
-import TestSupport
-import VectorSupport
+import HyperCrypto
+import HyperEncoding
+import HyperTestVectors
+import HyperswarmTesting
 import XCTest
 
-@testable import RPC
+@testable import HyperRPC
 
 /// The golden datagrams of dht-rpc.md part D: codecs both ways, and nodes that produce the responses.
 final class GoldenDatagramTests: RPCTestCase {

@@ -1,8 +1,8 @@
-import CompactEncoding
-import TestSupport
+import HyperEncoding
+import HyperswarmTesting
 import XCTest
 
-@testable import RPC
+@testable import HyperRPC
 
 /// Items 106-115 of part A: health and life cycle.
 final class LifeCycleTests: RPCTestCase {

@@ -1,11 +1,11 @@
-import CompactEncoding
-import CryptoPrimitives
-import Environment
-import TestSupport
-import VectorSupport
+import HyperCrypto
+import HyperEncoding
+import HyperEnvironment
+import HyperTestVectors
+import HyperswarmTesting
 import XCTest
 
-@testable import RPC
+@testable import HyperRPC
 
 /// dht-rpc-messages.json, what concerns single datagrams.
 final class MessageVectorTests: RPCTestCase {

@@ -1,9 +1,9 @@
-import CompactEncoding
-import Environment
-import TestSupport
+import HyperEncoding
+import HyperEnvironment
+import HyperswarmTesting
 import XCTest
 
-@testable import RPC
+@testable import HyperRPC
 
 /// Items 57-70 of part A: identity, firewall probe, ephemeral and persistent.
 final class PersistenceTests: RPCTestCase {

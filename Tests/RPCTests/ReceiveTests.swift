@@ -1,9 +1,9 @@
-import CompactEncoding
-import CryptoPrimitives
-import TestSupport
+import HyperCrypto
+import HyperEncoding
+import HyperswarmTesting
 import XCTest
 
-@testable import RPC
+@testable import HyperRPC
 
 /// Items 10-33 of part A: what a node answers.
 final class ReceiveTests: RPCTestCase {

@@ -1,8 +1,8 @@
-import CompactEncoding
-import TestSupport
+import HyperEncoding
+import HyperswarmTesting
 import XCTest
 
-@testable import RPC
+@testable import HyperRPC
 
 /// Items 34-48 of part A: outgoing requests.
 final class RequestTests: RPCTestCase {

@@ -1,8 +1,8 @@
-import CompactEncoding
-import TestSupport
+import HyperEncoding
+import HyperswarmTesting
 import XCTest
 
-@testable import RPC
+@testable import HyperRPC
 
 /// Items 77-90 of part A: routing table and tick.
 final class RoutingTests: RPCTestCase {

@@ -1,8 +1,8 @@
-import CompactEncoding
-import TestSupport
+import HyperEncoding
+import HyperswarmTesting
 import XCTest
 
-@testable import RPC
+@testable import HyperRPC
 
 final class SmokeTests: RPCTestCase {
   /// Item 76, smaller than the reference's 500 so that debug builds stay quick.

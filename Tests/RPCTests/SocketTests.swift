@@ -1,9 +1,9 @@
-import CompactEncoding
-import Environment
-import TestSupport
+import HyperEncoding
+import HyperEnvironment
+import HyperswarmTesting
 import XCTest
 
-@testable import RPC
+@testable import HyperRPC
 
 /// Items 49-56 of part A: sockets and addresses.
 final class SocketTests: RPCTestCase {

@@ -1,9 +1,9 @@
-import CompactEncoding
-import TestSupport
-import VectorSupport
+import HyperEncoding
+import HyperTestVectors
+import HyperswarmTesting
 import XCTest
 
-@testable import RPC
+@testable import HyperRPC
 
 /// dht-rpc-messages.json, what has state: handlers, tokens, NAT sampler, routing table, congestion window.
 final class StateVectorTests: RPCTestCase {

@@ -1,8 +1,8 @@
-import CompactEncoding
-import TestSupport
+import HyperEncoding
+import HyperswarmTesting
 import XCTest
 
-@testable import RPC
+@testable import HyperRPC
 
 /// Part B 2, B 3 and C 10: addresses are what an attacker has to pay for.
 final class SubnetTests: RPCTestCase {

@@ -1,6 +1,6 @@
-import CompactEncoding
-import Environment
-import TestSupport
+import HyperEncoding
+import HyperEnvironment
+import HyperswarmTesting
 import XCTest
 
 /// The virtual network that the engine tests stand on.

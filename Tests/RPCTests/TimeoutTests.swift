@@ -1,8 +1,8 @@
-import CompactEncoding
-import TestSupport
+import HyperEncoding
+import HyperswarmTesting
 import XCTest
 
-@testable import RPC
+@testable import HyperRPC
 
 /// Part C 3 and C 6: timeouts that follow the measured round-trip times.
 final class TimeoutTests: RPCTestCase {

@@ -1,10 +1,10 @@
-import CompactEncoding
-import CryptoPrimitives
-import TestSupport
-import VectorSupport
+import HyperCrypto
+import HyperEncoding
+import HyperTestVectors
+import HyperswarmTesting
 import XCTest
 
-@testable import RPC
+@testable import HyperRPC
 
 /// Transcripts a and h of session-connect.json: our nodes in every role, on the recorded addresses, with the recorded
 /// table ids, must exchange the recorded datagrams.

@@ -1,7 +1,7 @@
-import TestSupport
+import HyperswarmTesting
 import XCTest
 
-@testable import SecretStream
+@testable import HyperSecretStream
 
 final class FrameReaderTests: XCTestCase {
   private let anyLength = 0...StreamLimits.maximumBody

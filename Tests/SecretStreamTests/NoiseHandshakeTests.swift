@@ -1,9 +1,9 @@
-import CompactEncoding
-import CryptoPrimitives
-import TestSupport
+import HyperCrypto
+import HyperEncoding
+import HyperswarmTesting
 import XCTest
 
-@testable import SecretStream
+@testable import HyperSecretStream
 
 /// Rules of the handshake value that no vector shows.
 final class NoiseHandshakeTests: XCTestCase {

@@ -1,9 +1,9 @@
-import CompactEncoding
-import CryptoPrimitives
-import VectorSupport
+import HyperCrypto
+import HyperEncoding
+import HyperTestVectors
 import XCTest
 
-@testable import SecretStream
+@testable import HyperSecretStream
 
 /// Every case of noise.json.
 final class NoiseVectorTests: XCTestCase {

@@ -1,10 +1,10 @@
-import CompactEncoding
-import CryptoPrimitives
-import TestSupport
-import VectorSupport
+import HyperCrypto
+import HyperEncoding
+import HyperTestVectors
+import HyperswarmTesting
 import XCTest
 
-@testable import SecretStream
+@testable import HyperSecretStream
 
 /// The golden vectors of secret-stream.md section 17, with their intermediate values (conformance item 26).
 final class SpecVectorTests: XCTestCase {

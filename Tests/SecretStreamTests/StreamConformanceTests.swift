@@ -1,10 +1,10 @@
-import CompactEncoding
-import CryptoPrimitives
-import Environment
-import TestSupport
+import HyperCrypto
+import HyperEncoding
+import HyperEnvironment
+import HyperswarmTesting
 import XCTest
 
-@testable import SecretStream
+@testable import HyperSecretStream
 
 /// Items 1-25 of the checklist in secret-stream.md section 16 (those of the reference's own tests).
 final class StreamConformanceTests: XCTestCase {

@@ -1,10 +1,10 @@
-import CompactEncoding
-import CryptoPrimitives
-import Environment
-import TestSupport
+import HyperCrypto
+import HyperEncoding
+import HyperEnvironment
+import HyperswarmTesting
 import XCTest
 
-@testable import SecretStream
+@testable import HyperSecretStream
 
 /// Hostile bytes with fixed seeds: nothing crashes, nothing is delivered that was not sent, every stream closes once.
 final class StreamFuzzTests: XCTestCase {

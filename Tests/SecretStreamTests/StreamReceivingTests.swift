@@ -1,10 +1,10 @@
-import CompactEncoding
-import CryptoPrimitives
-import Environment
-import TestSupport
+import HyperCrypto
+import HyperEncoding
+import HyperEnvironment
+import HyperswarmTesting
 import XCTest
 
-@testable import SecretStream
+@testable import HyperSecretStream
 
 /// Reading with and without a ready reader, ends, truncation, life time.
 final class StreamReceivingTests: XCTestCase {

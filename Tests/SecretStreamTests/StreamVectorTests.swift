@@ -1,11 +1,11 @@
-import CompactEncoding
-import CryptoPrimitives
-import Environment
-import TestSupport
-import VectorSupport
+import HyperCrypto
+import HyperEncoding
+import HyperEnvironment
+import HyperTestVectors
+import HyperswarmTesting
 import XCTest
 
-@testable import SecretStream
+@testable import HyperSecretStream
 
 /// Every case of secret-stream.json.
 final class StreamVectorTests: XCTestCase {

@@ -1,10 +1,10 @@
-import CompactEncoding
-import CryptoPrimitives
-import Environment
-import TestSupport
+import HyperCrypto
+import HyperEncoding
+import HyperEnvironment
+import HyperswarmTesting
 import XCTest
 
-@testable import SecretStream
+@testable import HyperSecretStream
 
 func keyPair(_ byte: UInt8) -> KeyPair { KeyPair(seed: Bytes32(repeating: byte)) }
 

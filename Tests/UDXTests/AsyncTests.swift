@@ -1,7 +1,7 @@
-import EventLoop
+import HyperRuntime
 import XCTest
 
-@testable import UDX
+@testable import HyperUDX
 
 /// The public interface of the transport, over loopback.
 final class UDXAsyncTests: XCTestCase {

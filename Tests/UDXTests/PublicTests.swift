@@ -1,5 +1,6 @@
-import EventLoop
-import UDX
+import HyperEnvironment
+import HyperRuntime
+import HyperUDX
 import XCTest
 
 /// What a user of the product can reach: loop-confined sockets and streams, and the async transport over them.

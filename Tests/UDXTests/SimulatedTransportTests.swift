@@ -1,10 +1,9 @@
-import CompactEncoding
-import Environment
+import HyperEncoding
+import HyperEnvironment
 import HyperswarmTesting
-import TestSupport
 import XCTest
 
-@testable import UDX
+@testable import HyperUDX
 
 /// The C engine on a virtual network in virtual time.
 final class SimulatedTransportTests: XCTestCase {

@@ -1,11 +1,10 @@
-import CompactEncoding
-import CryptoPrimitives
-import Environment
-import EventLoop
 import Foundation
+import HyperEncoding
+import HyperEnvironment
+import HyperRuntime
 import XCTest
 
-@testable import UDX
+@testable import HyperUDX
 
 /// Two nodes on one loop that the test runs on its own thread, with a socket each on 127.0.0.1.
 final class Pair {

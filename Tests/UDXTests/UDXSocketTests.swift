@@ -1,10 +1,10 @@
-import CLibuv
-import CompactEncoding
-import Environment
-import EventLoop
+import CHyperUV
+import HyperEncoding
+import HyperEnvironment
+import HyperRuntime
 import XCTest
 
-@testable import UDX
+@testable import HyperUDX
 
 final class UDXSocketTests: XCTestCase {
   func testDatagramsWithTheirSource() throws {

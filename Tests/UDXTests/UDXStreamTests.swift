@@ -1,9 +1,9 @@
-import CompactEncoding
-import Environment
-import EventLoop
+import HyperEncoding
+import HyperEnvironment
+import HyperRuntime
 import XCTest
 
-@testable import UDX
+@testable import HyperUDX
 
 final class UDXStreamTests: XCTestCase {
   func testBulkTransferBothWays() throws {

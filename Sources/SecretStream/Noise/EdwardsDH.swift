@@ -1,6 +1,6 @@
-import CSodium
-import CompactEncoding
-import CryptoPrimitives
+import CHyperSodium
+import HyperCrypto
+import HyperEncoding
 
 /// A static or ephemeral key for Diffie-Hellman on Ed25519 in Edwards form (secret-stream.md 3.4).
 ///

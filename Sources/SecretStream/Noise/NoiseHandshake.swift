@@ -1,5 +1,5 @@
-import CompactEncoding
-import CryptoPrimitives
+import HyperCrypto
+import HyperEncoding
 
 /// A Noise handshake over Ed25519, ChaCha20-Poly1305 and BLAKE2b-512 (secret-stream.md section 4).
 ///

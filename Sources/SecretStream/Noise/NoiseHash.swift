@@ -1,4 +1,4 @@
-import CSodium
+import CHyperSodium
 
 /// BLAKE2b-512, HMAC and HKDF over it (secret-stream.md 3.1, 3.2; Noise specification 4.3; RFC 2104).
 enum NoiseHash {

@@ -1,5 +1,5 @@
-import CSodium
-import CompactEncoding
+import CHyperSodium
+import HyperEncoding
 
 /// The symmetric state of Noise (secret-stream.md 4.2): chaining key, handshake hash and the current cipher key.
 ///

@@ -1,4 +1,4 @@
-import CSodium
+import CHyperSodium
 
 /// Heap memory for secrets, zero-filled at first and zeroed before it is released.
 ///

@@ -1,5 +1,5 @@
-import CSodium
-import CompactEncoding
+import CHyperSodium
+import HyperEncoding
 
 /// Unordered encrypted messages (secret-stream.md section 11): an 8-byte counter, then an XSalsa20-Poly1305 box.
 struct DatagramCipher {

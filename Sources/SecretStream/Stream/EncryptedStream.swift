@@ -1,6 +1,6 @@
-import CompactEncoding
-import CryptoPrimitives
-import Environment
+import HyperCrypto
+import HyperEncoding
+import HyperEnvironment
 
 /// An encrypted, message-oriented stream over an ordered byte stream: NoiseSecretStream (secret-stream.md).
 ///

@@ -1,4 +1,4 @@
-import Environment
+import HyperEnvironment
 
 /// Why an encrypted stream ended (secret-stream.md section 14). `description` keeps the reference's texts where callers
 /// of deployed software match on them.

@@ -1,5 +1,5 @@
-import CSodium
-import CompactEncoding
+import CHyperSodium
+import HyperEncoding
 
 /// The tag of a message in libsodium's secretstream. Streams send `message` only (plus `final` on request); all four are
 /// accepted, `rekey` and `final` change the key of what follows.

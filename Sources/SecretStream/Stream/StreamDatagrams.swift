@@ -1,4 +1,4 @@
-import Environment
+import HyperEnvironment
 
 extension EncryptedStream {
   /// Sends one unordered, unreliable message. False, with nothing sent, before the keys exist, over a transport without

@@ -1,4 +1,4 @@
-import Environment
+import HyperEnvironment
 
 extension EncryptedStream {
   /// Callbacks for the layers between this stream and its user, whose own callbacks stay free. They run before the

@@ -1,4 +1,4 @@
-import Environment
+import HyperEnvironment
 
 extension EncryptedStream {
   /// Stops delivery after the message being delivered, and then the transport, so that the peer feels it.

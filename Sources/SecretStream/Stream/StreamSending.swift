@@ -1,4 +1,4 @@
-import Environment
+import HyperEnvironment
 
 /// Transport writes between two `flush` calls.
 final class AcknowledgementGroup {

@@ -1,7 +1,7 @@
-import CSodium
-import CompactEncoding
-import CryptoPrimitives
-import Environment
+import CHyperSodium
+import HyperCrypto
+import HyperEncoding
+import HyperEnvironment
 
 extension EncryptedStream {
   /// Starts with the keys of a handshake that ran elsewhere (secret-stream.md section 5) and takes over the transport's

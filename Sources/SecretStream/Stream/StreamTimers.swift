@@ -1,4 +1,4 @@
-import Environment
+import HyperEnvironment
 
 // Timers do not move with every frame: they look at the time of the last frame when they fire and wait for the rest.
 extension EncryptedStream {

@@ -1,3 +1,6 @@
+import HyperEnvironment
+import HyperRuntime
+
 /// Writes to a stream and knows when everything before a flush is acknowledged. Confined to the loop.
 final class AcknowledgedWriter: WritingSink {
   /// Writes that are not acknowledged, and who waits for them.

@@ -1,6 +1,5 @@
-import CompactEncoding
-import Environment
-import EventLoop
+import HyperEnvironment
+import HyperRuntime
 
 /// A UDX stream: ordered, reliable bytes both ways, and unordered, unreliable messages beside them.
 ///

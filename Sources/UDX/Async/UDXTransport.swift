@@ -1,7 +1,7 @@
-import CLibuv
-import CompactEncoding
-import Environment
-import EventLoop
+import CHyperUV
+import HyperEncoding
+import HyperEnvironment
+import HyperRuntime
 
 /// The UDX transport by itself: reliable, congestion-controlled streams and plain datagrams over UDP, unencrypted, without
 /// a handshake. The ids and addresses of both ends of a stream are the application's affair (HyperDHT exchanges them in its

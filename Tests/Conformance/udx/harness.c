@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <stdarg.h>
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -56,6 +57,21 @@ clock_gettime (clockid_t id, struct timespec *t) {
 double
 now_ms (void) {
   return (double) clock_us * 1e-3;
+}
+
+/*
+ * The driver arms its timer with absolute times of the virtual clock, which the kernel compares with the time since boot:
+ * on a machine that booted minutes ago the timer would not fire. An armed timer is readable at once instead; the
+ * driver looks at its clock when it wakes up, and the virtual clock decides.
+ */
+int
+timerfd_settime (int fd, int flags, const struct itimerspec *value, struct itimerspec *old) {
+  struct itimerspec due = *value;
+  if (due.it_value.tv_sec != 0 || due.it_value.tv_nsec != 0) {
+    due.it_value.tv_sec = 0;
+    due.it_value.tv_nsec = 1;
+  }
+  return (int) syscall(SYS_timerfd_settime, fd, flags, &due, old);
 }
 
 /* Waits for the loop or one of the sockets, at most `ms` on the virtual clock. */

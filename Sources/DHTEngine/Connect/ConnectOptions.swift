@@ -1,0 +1,30 @@
+import HyperCrypto
+import HyperEncoding
+
+/// Options of one outgoing connection (hyperdht.md section 15.3).
+package struct ConnectOptions {
+  /// Client identity; `nil` is the node's.
+  package var keyPair: KeyPair?
+  /// Nodes to try first: relays that the server is known to use.
+  package var relayAddresses: [Endpoint] = []
+  /// Tell the server our local addresses and try its local ones.
+  package var localConnection = true
+  /// Open our NAT towards the server with a short-lived probe before asking it to do the same.
+  package var fastOpen = true
+  /// Asked before punching, with both NAT states and address lists; `false` aborts.
+  package var holepunch: HolepunchHook?
+  /// A blind relay to go over while, and if, there is no direct path; not asked for the relay itself. The server's own
+  /// choice wins.
+  package var relayThrough: RelayChoice?
+  /// Use the relay that the server names in its answer.
+  package var followsServerRelay = true
+  /// Milliseconds without a write after which the connection with the relay sends an empty frame.
+  package var relayKeepAlive = RelayLimits.keepAlive
+  /// Overall time in milliseconds, 0 is none: then the phases bound it (section 6.7).
+  package var deadline: UInt64 = 0
+
+  package init() {}
+}
+
+/// Veto over hole punching: remote NAT state, own NAT state, remote addresses, own addresses. `false` aborts.
+package typealias HolepunchHook = (_ remoteFirewall: UInt64, _ localFirewall: UInt64, [Endpoint], [Endpoint]) -> Bool

@@ -1,0 +1,269 @@
+import HyperEncoding
+import HyperEnvironment
+import HyperRPC
+
+/// One side's attempt to open a path through two NATs: its sockets, what it knows of both NATs, its probes
+/// (hyperdht.md sections 8.1, 8.2, 8.6).
+///
+/// The initiator commits to the first probe that reaches it; the other side only echoes probes and learns of success
+/// from the stream's packets. Both wait for their own punch to start before they react to probes: an earlier one proves
+/// nothing about the path that will be used (C-1).
+final class Puncher {
+  let isInitiator: Bool
+  private(set) var analyzer: NATAnalyzer
+  private(set) var remote: RemoteView
+  private(set) var isPunching = false
+  private(set) var isConnected = false
+  private(set) var isDestroyed = false
+
+  /// The initiator got through: from which socket, to whom.
+  var onConnect: ((any DatagramSocket, Endpoint) -> Void)?
+  /// Gave up.
+  var onAbort: (() -> Void)?
+
+  private unowned let node: DHTNode
+  private var primary: PunchSocket?
+  private var extra: [PunchSocket] = []
+  private var sampler: NATSampling?
+  private var analysisWaiters: [() -> Void] = []
+  private var isAnalysisOver = false
+  private var reopenResult: Bool?
+  private var reopenWaiters: [(Bool) -> Void] = []
+  private var isReopening = false
+  private var timer: (any ScheduledAction)?
+  private var holdsBudget = false
+
+  /// Without a socket (none to be had) the puncher is of no use: see `socket`.
+  init(node: DHTNode, isInitiator: Bool, remoteFirewall: Firewall) {
+    self.node = node
+    self.isInitiator = isInitiator
+    remote = RemoteView(firewall: remoteFirewall)
+    analyzer = NATAnalyzer(isFirewalled: node.rpc.isFirewalled)
+    open()
+  }
+
+  var socket: (any DatagramSocket)? { primary?.socket }
+  var firewall: Firewall { analyzer.firewall }
+  var socketCount: Int { (primary == nil ? 0 : 1) + extra.count }
+
+  /// What goes into payloads; `nil` before there is something to say.
+  var addresses: [Endpoint]? {
+    if let known = analyzer.addresses { return known.map(\.address) }
+    return firewall == .open && !analyzer.knownAddresses.isEmpty ? analyzer.knownAddresses : nil
+  }
+
+  var isStable: Bool { PunchStrategy.isStable(local: firewall, remote: remote.firewall) }
+
+  private func open() {
+    primary = try? node.sockets.acquire()
+    primary.map(listen)
+    isAnalysisOver = primary == nil
+    sampler = nil
+    guard let socket = primary?.socket else { return }
+    let sampler = NATSampling(node: node, socket: socket)
+    self.sampler = sampler
+    sampler.sampleCount = { [weak self] in self?.analyzer.sampleCount ?? 0 }
+    sampler.onSample = { [weak self] seen, referrer in self?.addSample(seen, from: referrer) }
+    sampler.onExhausted = { [weak self] in self?.finishAnalysis() }
+    sampler.start()
+  }
+
+  private func listen(_ holder: PunchSocket) {
+    holder.onProbe = { [weak self, unowned holder] source in self?.receiveProbe(on: holder, from: source) }
+  }
+
+  // MARK: NAT analysis
+
+  func addSample(_ seen: Endpoint, from referrer: Endpoint) {
+    guard !isDestroyed else { return }
+    analyzer.add(seen, from: referrer, isFirewalled: node.rpc.isFirewalled)
+    if analyzer.isSettled { finishAnalysis() }
+  }
+
+  func freeze() { analyzer.freeze() }
+
+  private func finishAnalysis() {
+    isAnalysisOver = true
+    let waiters = analysisWaiters
+    analysisWaiters = []
+    for waiter in waiters { waiter() }
+  }
+
+  private func whenAnalysed(_ body: @escaping () -> Void) {
+    if isAnalysisOver || isDestroyed { body() } else { analysisWaiters.append(body) }
+  }
+
+  /// Whether punching may start, once enough is known; with `allowReopen` other sockets are tried if not.
+  func analyze(allowReopen: Bool, _ completion: @escaping (Bool) -> Void) {
+    whenAnalysed { [weak self] in
+      guard let self, !isDestroyed else { return completion(false) }
+      if isStable { return completion(true) }
+      guard allowReopen else { return completion(false) }
+      if let reopenResult { return completion(reopenResult) }
+      reopenWaiters.append(completion)
+      if !isReopening {
+        isReopening = true
+        reopen(attempt: 1)
+      }
+    }
+  }
+
+  private func reopen(attempt: Int) {
+    let isOver = isDestroyed || isConnected || isPunching || isStable
+    guard !isOver, attempt <= DHTLimits.socketReopens else {
+      let result = !isDestroyed && (firewall == .consistent || firewall == .open)
+      reopenResult = result
+      let waiters = reopenWaiters
+      reopenWaiters = []
+      for waiter in waiters { waiter(result) }
+      return
+    }
+    sampler?.stop()
+    primary?.release()
+    analyzer = NATAnalyzer(isFirewalled: node.rpc.isFirewalled)
+    open()
+    whenAnalysed { [weak self] in self?.reopen(attempt: attempt + 1) }
+  }
+
+  // MARK: The other side
+
+  func updateRemote(_ payload: HolepunchPayload, verifiedHost: IPv4Address?, observedHost: IPv4Address?) {
+    remote.update(
+      firewall: payload.firewall, isPunching: payload.punching, addresses: payload.addresses ?? [],
+      verifiedHost: verifiedHost, observedHost: observedHost)
+  }
+
+  // MARK: Probes
+
+  private static let probe: [UInt8] = [0]
+
+  /// Opens our NAT towards `endpoint` with a probe that dies on the way.
+  func openSession(to endpoint: Endpoint) {
+    primary?.socket.send(Self.probe, to: endpoint, ttl: DHTLimits.openSessionTTL)
+  }
+
+  func ping(_ endpoint: Endpoint) { primary?.socket.send(Self.probe, to: endpoint) }
+
+  private func receiveProbe(on holder: PunchSocket, from source: Endpoint) {
+    guard !isDestroyed, !isConnected, isPunching, source.port != 0 else { return }
+    guard isInitiator else { return holder.socket.send(Self.probe, to: source) }
+    isConnected = true
+    timer?.cancel()
+    onConnect?(holder.socket, source)
+  }
+
+  // MARK: Punching
+
+  /// Whether the strategy that fits the two NATs is a random one, of which a node runs one at a time.
+  var needsBudget: Bool { firewall.isRandom || remote.firewall.isRandom }
+
+  /// Starts probing, once. `false` when no strategy fits; for birthday sockets the answer comes after all are open.
+  func punch() -> Bool {
+    guard !isDestroyed, let primary else { return false }
+    if isPunching || isConnected { return true }
+    guard
+      let strategy = PunchStrategy.decide(
+        local: firewall, remote: remote.firewall, remoteAddresses: remote.addresses)
+    else { return false }
+    isPunching = true
+    sampler?.stop()
+    switch strategy {
+    case .consistentProbes:
+      node.statistics.punches.consistent += 1
+      after(isInitiator ? 0 : DHTLimits.responderLeadIn) { $0.probeConsistently(round: 1) }
+    case .randomProbes:
+      guard let host = remote.firstVerified?.host else { return false }
+      beginRandom()
+      probeRandomPorts(of: host, from: primary, left: DHTLimits.randomProbes)
+    case .birthdaySockets:
+      guard let verified = remote.firstVerified else { return false }
+      beginRandom()
+      openBirthdaySockets(towards: verified)
+      after(DHTLimits.birthdayWait) { $0.probeFromBirthdaySockets(to: verified, sent: 0) }
+    }
+    return true
+  }
+
+  private func beginRandom() {
+    node.statistics.punches.random += 1
+    node.punchBudget.begin()
+    holdsBudget = true
+  }
+
+  private func after(_ milliseconds: UInt64, _ body: @escaping (Puncher) -> Void) {
+    timer = node.environment.schedule(after: milliseconds) { [weak self] in
+      guard let self, !isDestroyed, !isConnected else { return }
+      body(self)
+    }
+  }
+
+  private func probeConsistently(round: Int) {
+    guard round <= DHTLimits.consistentRounds else { return destroy() }
+    for address in remote.addresses where address.isVerified || DHTLimits.unverifiedRounds.contains(round) {
+      if address.endpoint.port != 0 { ping(address.endpoint) }
+    }
+    after(DHTLimits.consistentInterval) { $0.probeConsistently(round: round + 1) }
+  }
+
+  private func probeRandomPorts(of host: IPv4Address, from holder: PunchSocket, left: Int) {
+    guard left > 0 else { return destroy() }
+    let port = UInt16(truncatingIfNeeded: 1000 + node.environment.random(below: 64_536))
+    holder.socket.send(Self.probe, to: Endpoint(host: host, port: port))
+    after(DHTLimits.randomProbeInterval) { $0.probeRandomPorts(of: host, from: holder, left: left - 1) }
+  }
+
+  private func openBirthdaySockets(towards endpoint: Endpoint) {
+    openSession(to: endpoint)
+    while socketCount < DHTLimits.birthdaySockets, let holder = try? node.sockets.acquire() {
+      listen(holder)
+      extra.append(holder)
+      holder.socket.send(Self.probe, to: endpoint, ttl: DHTLimits.openSessionTTL)
+    }
+  }
+
+  private func probeFromBirthdaySockets(to endpoint: Endpoint, sent: Int) {
+    guard sent < DHTLimits.randomProbes, let primary else { return destroy() }
+    let all = [primary] + extra
+    let ttl = sent < all.count ? DHTLimits.openSessionTTL : 0
+    all[sent % all.count].socket.send(Self.probe, to: endpoint, ttl: ttl)
+    after(DHTLimits.randomProbeInterval) { $0.probeFromBirthdaySockets(to: endpoint, sent: sent + 1) }
+  }
+
+  // MARK: End
+
+  /// No more probes and samples; the socket stays open until `destroy`.
+  func quiesce() {
+    timer?.cancel()
+    timer = nil
+    sampler?.stop()
+    sampler = nil
+    onConnect = nil
+    onAbort = nil
+  }
+
+  /// The stream runs on `socket` now (or on another one): the puncher is not needed any more.
+  func succeed() {
+    isConnected = true
+    destroy()
+  }
+
+  /// Releases everything; without a connection the abort handler hears of it.
+  func destroy() {
+    guard !isDestroyed else { return }
+    isDestroyed = true
+    timer?.cancel()
+    timer = nil
+    sampler?.stop()
+    sampler = nil
+    if holdsBudget { node.punchBudget.end() }
+    primary?.release()
+    for holder in extra { holder.release() }
+    primary = nil
+    extra = []
+    finishAnalysis()
+    onConnect = nil
+    let abort = isConnected ? nil : onAbort
+    onAbort = nil
+    abort?()
+  }
+}

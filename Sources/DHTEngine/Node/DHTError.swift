@@ -1,0 +1,157 @@
+import HyperSecretStream
+
+/// Why a DHT operation failed (hyperdht.md section 15.6). `code` is stable and spelled as on other implementations.
+public enum DHTError: Error, Hashable, Sendable {
+  // Connecting
+  /// No node of the network answered, not even a bootstrap node: this machine is offline, a firewall keeps UDP in, or the
+  /// bootstrap nodes are wrong or down. Says nothing about the peer or the record that was looked for.
+  case networkUnreachable
+  /// The network answered, but no node of it holds an announcement of this key.
+  case peerNotFound
+  /// Announcements were found, but no handshake through their nodes succeeded: the server is gone, or refuses us.
+  case peerConnectionFailed
+  /// The peer speaks another version of the handshake.
+  case serverIncompatible
+  /// The server answered the handshake with an error; the text says which.
+  case serverError(String)
+  case badHandshakeReply
+  case badHolepunchReply
+  case handshakeUnfinished
+  case handshakeInvalid
+  /// The handshake went through, but no path to the peer could be opened; the text says what was tried.
+  case cannotHolepunch(String)
+  case holepunchAborted(String)
+  case holepunchInvalid
+  /// One side could not find out which kind of NAT it is behind.
+  case holepunchProbeTimeout
+  /// Both sides are behind NATs that use another port for every destination, and no relay is configured.
+  case holepunchDoubleRandomizedNATs
+  case remoteNotHolepunching
+  case remoteNotHolepunchable
+  /// The peer gave up; the number is its error code.
+  case remoteAborted(UInt64)
+  /// The blind relay, or the way over it, did not work; the text says how far it went.
+  case relayAborted(String)
+  case duplicateConnection
+  case streamNotConnected
+  /// The caller's deadline passed.
+  case connectTimeout
+  // Serving
+  case alreadyListening
+  case keyPairAlreadyUsed
+  // Node
+  case nodeDestroyed
+  case suspended
+  /// Sockets could not be opened: a negative errno and its text.
+  case bindFailed(code: Int32, String)
+  // Requests and queries
+  case requestTimeout
+  case requestDestroyed
+  case ioSuspended
+  /// A commit found no node to store at.
+  case tooFewNodes
+  /// A node answered with this error of the RPC layer or of its storage.
+  case remote(UInt64)
+  /// The storing node holds another value under the same sequence number (error 16).
+  case sequenceReused
+  /// The storing node holds a newer value (error 17).
+  case sequenceTooLow
+  /// A value is longer than the network stores: its size, then the limit, in bytes.
+  case valueTooLarge(Int, Int)
+  case invalidAddress
+  case other(String)
+
+  /// The stable code; hyperswarm and C callers decide by it.
+  public var code: String {
+    switch self {
+    case .networkUnreachable: "NETWORK_UNREACHABLE"
+    case .peerNotFound: "PEER_NOT_FOUND"
+    case .peerConnectionFailed: "PEER_CONNECTION_FAILED"
+    case .serverIncompatible: "SERVER_INCOMPATIBLE"
+    case .serverError: "SERVER_ERROR"
+    case .badHandshakeReply: "BAD_HANDSHAKE_REPLY"
+    case .badHolepunchReply: "BAD_HOLEPUNCH_REPLY"
+    case .handshakeUnfinished: "HANDSHAKE_UNFINISHED"
+    case .handshakeInvalid: "HANDSHAKE_INVALID"
+    case .cannotHolepunch: "CANNOT_HOLEPUNCH"
+    case .holepunchAborted: "HOLEPUNCH_ABORTED"
+    case .holepunchInvalid: "HOLEPUNCH_INVALID"
+    case .holepunchProbeTimeout: "HOLEPUNCH_PROBE_TIMEOUT"
+    case .holepunchDoubleRandomizedNATs: "HOLEPUNCH_DOUBLE_RANDOMIZED_NATS"
+    case .remoteNotHolepunching: "REMOTE_NOT_HOLEPUNCHING"
+    case .remoteNotHolepunchable: "REMOTE_NOT_HOLEPUNCHABLE"
+    case .remoteAborted: "REMOTE_ABORTED"
+    case .relayAborted: "RELAY_ABORTED"
+    case .duplicateConnection: "DUPLICATE_CONNECTION"
+    case .streamNotConnected: "STREAM_NOT_CONNECTED"
+    case .connectTimeout: "CONNECT_TIMEOUT"
+    case .alreadyListening: "ALREADY_LISTENING"
+    case .keyPairAlreadyUsed: "KEYPAIR_ALREADY_USED"
+    case .nodeDestroyed: "NODE_DESTROYED"
+    case .suspended: "SUSPENDED"
+    case .bindFailed: "BIND_FAILED"
+    case .requestTimeout: "REQUEST_TIMEOUT"
+    case .requestDestroyed: "REQUEST_DESTROYED"
+    case .ioSuspended: "IO_SUSPENDED"
+    case .tooFewNodes: "TOO_FEW_NODES"
+    case .remote: "REMOTE_ERROR"
+    case .sequenceReused: "SEQ_REUSED"
+    case .sequenceTooLow: "SEQ_TOO_LOW"
+    case .valueTooLarge: "VALUE_TOO_LARGE"
+    case .invalidAddress: "INVALID_ADDRESS"
+    case .other: "ERROR"
+    }
+  }
+
+  private var text: String {
+    switch self {
+    case .networkUnreachable:
+      "no node of the network answered; is this machine online, may UDP leave it, are the bootstrap nodes right?"
+    case .peerNotFound: "no node of the network knows this key; is the server listening on the same network?"
+    case .peerConnectionFailed: "the peer is announced, but it did not answer the handshake or refused us"
+    case .serverIncompatible: "the server speaks an incompatible version"
+    case .serverError(let text): text
+    case .badHandshakeReply: "a node sent an unusable handshake reply"
+    case .badHolepunchReply: "a node sent an unusable hole punching reply"
+    case .handshakeUnfinished: "the handshake is not finished"
+    case .handshakeInvalid: "the handshake message is invalid"
+    case .cannotHolepunch(let text): text
+    case .holepunchAborted(let text): text
+    case .holepunchInvalid: "the peer sent an invalid hole punching message"
+    case .holepunchProbeTimeout: "could not find out which kind of NAT is between the peers"
+    case .holepunchDoubleRandomizedNATs:
+      "both peers are behind NATs that use another port for every destination, and no relay is configured"
+    case .remoteNotHolepunching: "the peer does not take part in hole punching"
+    case .remoteNotHolepunchable: "the peer gave no address to punch to"
+    case .remoteAborted(let code): "the peer aborted hole punching with error \(code)"
+    case .relayAborted(let text): text
+    case .duplicateConnection: "another connection to the same peer was kept"
+    case .streamNotConnected: "the stream is not connected"
+    case .connectTimeout: "the connection was not made within its deadline"
+    case .alreadyListening: "the server is already listening"
+    case .keyPairAlreadyUsed: "another server of this node already listens with this key pair"
+    case .nodeDestroyed: "the node has been destroyed"
+    case .suspended: "the node is suspended"
+    case .bindFailed(_, let text): "cannot open the sockets: \(text)"
+    case .requestTimeout: "the node did not answer"
+    case .requestDestroyed: "the request was cancelled"
+    case .ioSuspended: "the node was suspended meanwhile"
+    case .tooFewNodes: "too few nodes responded"
+    case .remote(let code): "the node answered with error \(code)"
+    case .sequenceReused: "the nodes hold another value under this sequence number"
+    case .sequenceTooLow: "the nodes hold a value with a higher sequence number"
+    case .valueTooLarge(let size, let limit): "the value has \(size) bytes, the network stores at most \(limit)"
+    case .invalidAddress: "not a usable address"
+    case .other(let text): text
+    }
+  }
+}
+
+extension DHTError: CustomStringConvertible {
+  public var description: String { "\(code): \(text)" }
+}
+
+extension EncryptedStreamError {
+  /// The close reason of a stream that the DHT gave up; `code` is that of the error.
+  package init(_ error: DHTError) { self = .failed(code: error.code, description: error.description) }
+}

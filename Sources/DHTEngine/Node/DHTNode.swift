@@ -1,0 +1,291 @@
+import HyperCrypto
+import HyperEncoding
+import HyperEnvironment
+import HyperRPC
+import HyperSecretStream
+
+/// A HyperDHT node: an RPC node that finds peers by public key and connects to them (hyperdht.md).
+///
+/// Loop-confined. Everything it made (servers, streams, queries) settles when it is destroyed.
+package final class DHTNode {
+  package let environment: any Environment
+  package let options: DHTOptions
+  package let rpc: RPCNode
+  package let defaultKeyPair: KeyPair
+  package internal(set) var statistics = DHTStatistics()
+
+  /// The interface list or our public address changed.
+  package let onNetworkChange = ObserverList<Void>()
+  /// Interfaces, or whether the network answers, changed.
+  package let onNetworkUpdate = ObserverList<Void>()
+  /// Our public address changed, and our id with it: the old address, and the new one as far as it is known. Listening
+  /// servers announce themselves again by themselves.
+  package let onAddressChange = ObserverList<(old: Endpoint, new: Endpoint?)>()
+  package let onNATUpdate = ObserverList<Void>()
+  package let onPersistent = ObserverList<Void>()
+  package let onEphemeral = ObserverList<Void>()
+  package let onClose = ObserverList<Void>()
+
+  /// Listening servers, and those about to listen.
+  package internal(set) var servers: [DHTServer] = []
+
+  let router: Router
+  /// Exists once the node has been persistent.
+  private(set) var storage: StorageNode?
+  let rawStreams: RawStreams
+  let sockets: SocketPool
+  let relayHints: RelayHintCache
+  let punchBudget: PunchBudget
+  private(set) lazy var relays = RelayClients(node: self)
+  let localAddressValidator: LocalAddressValidator
+  var connectors: [ObjectIdentifier: Connector] = [:]
+
+  private(set) package var isSuspended = false
+  private(set) package var isDestroyed = false
+  private var isStarted = false
+  private var destroyWaiters: [() -> Void] = []
+  private var isClosed = false
+
+  package init(environment: any Environment, options: DHTOptions = .init()) {
+    self.environment = environment
+    self.options = options
+    defaultKeyPair = options.keyPair ?? KeyPair(seed: environment.random32())
+    rpc = RPCNode(environment: environment, configuration: options.rpcConfiguration)
+    router = Router(environment: environment)
+    rawStreams = RawStreams(environment: environment)
+    sockets = SocketPool(environment: environment, host: options.host, rpc: rpc)
+    relayHints = RelayHintCache(limit: DHTLimits.relayHintCache)
+    localAddressValidator = LocalAddressValidator(environment: environment)
+    punchBudget = PunchBudget(
+      environment: environment, interval: options.randomPunchInterval, startsRunning: options.deferRandomPunch)
+    subscribe()
+  }
+
+  private func subscribe() {
+    router.isOwnAddress = { [weak self] in self?.isOwnAddress($0) ?? false }
+    rpc.onRequest = { [weak self] request in self?.handle(request) ?? false }
+    rpc.onPersistent = { [weak self] in
+      guard let self else { return }
+      if storage == nil {
+        storage = StorageNode(environment: environment, router: router, nodeID: { [weak self] in self?.rpc.id })
+      }
+      onPersistent.notify(())
+    }
+    rpc.onEphemeral = { [weak self] in self?.onEphemeral.notify(()) }
+    rpc.onAddressChange = { [weak self] old, new in
+      guard let self else { return }
+      for server in servers { server.refresh() }
+      onAddressChange.notify((old, new))
+      // For those who announce topics it is the same as a new network.
+      onNetworkChange.notify(())
+    }
+    rpc.onNATUpdate = { [weak self] _, _ in self?.onNATUpdate.notify(()) }
+    rpc.onNetworkChange = { [weak self] _ in
+      guard let self else { return }
+      for server in servers { server.refresh() }
+      onNetworkChange.notify(())
+    }
+    rpc.onNetworkUpdate = { [weak self] in
+      guard let self else { return }
+      if rpc.isOnline {
+        for server in servers { server.notifyOnline() }
+      }
+      onNetworkUpdate.notify(())
+    }
+  }
+
+  /// Commands 0 and 1 are served by every node, the others while we have an id and a store (section 2).
+  private func handle(_ request: IncomingRequest) -> Bool {
+    switch Command(rawValue: request.command) {
+    case .peerHandshake: router.handleHandshake(request)
+    case .peerHolepunch: router.handleHolepunch(request)
+    default:
+      guard let storage, rpc.id != nil else { return false }
+      return storage.handle(request)
+    }
+    return true
+  }
+
+  private func isOwnAddress(_ endpoint: Endpoint) -> Bool {
+    let bound = [rpc.serverSocket, rpc.clientSocket].compactMap { $0?.localEndpoint }
+    guard let match = bound.first(where: { $0.port == endpoint.port }) else { return false }
+    guard match.host == .any else { return match.host == endpoint.host }
+    return endpoint.host.isLoopback || endpoint.host == rpc.host
+      || environment.interfaces().contains { $0.address == endpoint.host }
+  }
+
+  // MARK: Life cycle
+
+  /// Binds and bootstraps, beginning in a later turn. Idempotent; connecting and listening start the node too.
+  package func start() {
+    guard !isStarted, !isDestroyed else { return }
+    isStarted = true
+    rpc.start()
+  }
+
+  package func whenBootstrapped(_ body: @escaping (Result<Void, DHTError>) -> Void) {
+    rpc.whenBootstrapped { body($0.mapError(DHTError.init)) }
+  }
+
+  package func makeServer(options: ServerOptions = .init()) -> DHTServer { DHTServer(node: self, options: options) }
+
+  /// Connects to the server with this public key. The stream comes back at once; `onOpen` or `onClose` tells how it
+  /// went: then with `DHTError`s wrapped in the close reason.
+  package func connect(to publicKey: Bytes32, options: ConnectOptions = .init()) -> EncryptedStream {
+    let keyPair = options.keyPair ?? defaultKeyPair
+    let stream = EncryptedStream(
+      environment: environment, isInitiator: true, publicKey: keyPair.publicKey, remotePublicKey: publicKey)
+    stream.keepAlive = self.options.connectionKeepAlive
+    guard !isDestroyed, !isSuspended else {
+      stream.destroy(EncryptedStreamError(isDestroyed ? .nodeDestroyed : .suspended))
+      return stream
+    }
+    guard let raw = rawStreams.make() else {
+      stream.destroy(EncryptedStreamError(.other("too many streams")))
+      return stream
+    }
+    start()
+    let connector = Connector(
+      node: self, publicKey: publicKey, keyPair: keyPair, options: options, stream: stream, raw: raw)
+    connectors[ObjectIdentifier(connector)] = connector
+    connector.start()
+    return stream
+  }
+
+  /// A new unconnected stream for callers that exchange ids themselves; `nil` at the bound (section 14.4).
+  package func makeTransportStream() -> (any TransportStream)? { rawStreams.make() }
+
+  /// Attaches a raw stream to the peer of a connected encrypted stream.
+  package static func connect(
+    _ raw: any TransportStream, alongside stream: EncryptedStream, remoteID: UInt32
+  ) throws(DHTError) {
+    guard let transport = stream.transport, let socket = transport.socket, let remote = transport.remote else {
+      throw .streamNotConnected
+    }
+    do {
+      try raw.connect(socket: socket, remoteID: remoteID, to: remote)
+    } catch {
+      throw .bindFailed(code: error.code, error.description)
+    }
+  }
+
+  /// Live raw streams of this node.
+  package var rawStreamCount: Int { rawStreams.count }
+
+  /// Refuses new connections, withdraws all servers, drops all streams and stops talking.
+  package func suspend(_ done: (() -> Void)? = nil) {
+    guard !isSuspended, !isDestroyed else {
+      if let done { environment.defer(done) }
+      return
+    }
+    isSuspended = true
+    for connector in connectors.values { connector.fail(.suspended) }
+    let group = Countdown { [weak self] in
+      guard let self, isSuspended, !isDestroyed else {
+        done?()
+        return
+      }
+      relays.destroyAll()
+      rawStreams.destroyAll()
+      rpc.suspend {
+        self.rawStreams.destroyAll()
+        done?()
+      }
+    }
+    for server in servers { server.suspend(group.enter()) }
+    relays.destroyAll()
+    rawStreams.destroyAll()
+    group.seal()
+  }
+
+  package func resume(_ done: (() -> Void)? = nil) {
+    guard isSuspended, !isDestroyed else {
+      if let done { environment.defer(done) }
+      return
+    }
+    isSuspended = false
+    if options.deferRandomPunch { punchBudget.restart() }
+    rpc.resume { [weak self] in
+      if let self, !isSuspended, !isDestroyed {
+        for server in servers { server.resume() }
+      }
+      done?()
+    }
+  }
+
+  /// Closes everything. Unless `force`, servers unannounce first. Every completion runs exactly once.
+  package func destroy(force: Bool = false, _ done: (() -> Void)? = nil) {
+    if isClosed {
+      if let done { environment.defer(done) }
+      return
+    }
+    if let done { destroyWaiters.append(done) }
+    guard !isDestroyed else { return }
+    isDestroyed = true
+    for connector in connectors.values { connector.fail(.nodeDestroyed) }
+    let group = Countdown { self.tearDown() }
+    for server in servers { server.close(isForced: force, group.enter()) }
+    group.seal()
+  }
+
+  private func tearDown() {
+    router.destroy()
+    storage?.destroy()
+    relays.destroyAll()
+    rawStreams.destroyAll()
+    sockets.destroy()
+    localAddressValidator.destroy()
+    rpc.destroy {
+      self.isClosed = true
+      self.onClose.notify(())
+      let waiters = self.destroyWaiters
+      self.destroyWaiters = []
+      for waiter in waiters { waiter() }
+    }
+  }
+}
+
+/// Runs a closure once everything that entered has left, and `seal` was called.
+package final class Countdown {
+  private var open = 1
+  private var body: (() -> Void)?
+
+  package init(_ body: @escaping () -> Void) { self.body = body }
+
+  /// The closure must be called once; more calls do nothing.
+  package func enter() -> () -> Void {
+    open += 1
+    var isOpen = true
+    return {
+      guard isOpen else { return }
+      isOpen = false
+      self.leave()
+    }
+  }
+
+  package func seal() { leave() }
+
+  private func leave() {
+    open -= 1
+    guard open == 0, let body else { return }
+    self.body = nil
+    body()
+  }
+}
+
+extension DHTOptions {
+  var rpcConfiguration: RPCConfiguration {
+    var configuration = RPCConfiguration(
+      bootstrap: bootstrap ?? DHTOptions.publicBootstrap.compactMap(BootstrapNode.init), port: PortRange(port),
+      host: host)
+    configuration.nodes = nodes
+    configuration.anyPort = anyPort
+    configuration.ephemeral = ephemeral
+    configuration.adaptive = adaptive
+    configuration.firewalled = firewalled
+    configuration.quickFirewall = quickFirewall
+    configuration.natSample = knownAddress
+    configuration.filterNode = NodeFilter.accepts
+    return configuration
+  }
+}

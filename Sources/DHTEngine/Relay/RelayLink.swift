@@ -1,0 +1,76 @@
+import HyperEncoding
+import HyperEnvironment
+
+/// One side of a link: whose it is, and the id of that client's stream.
+struct RelaySide {
+  var session: RelaySession
+  var isInitiator: Bool
+  var remoteID: UInt32
+}
+
+/// Two transport streams that forward to each other, one towards each client (hyperdht.md section 10.5, udx.md 2.10).
+final class RelayLink {
+  let token: Bytes32
+  let sides: (RelaySide, RelaySide)
+  /// Once.
+  var onClose: ((RelayLink) -> Void)?
+
+  private let streams: (any TransportStream, any TransportStream)
+  private var isClosed = false
+  private var finalBytes: UInt64?
+
+  /// `nil` when there are no streams to be had, or a client's connection has just gone.
+  init?(token: Bytes32, sides: (RelaySide, RelaySide), makeStream: () -> (any TransportStream)?) {
+    guard let paths = RelayLink.paths(sides), let first = makeStream() else { return nil }
+    guard let second = makeStream() else {
+      first.destroy()
+      return nil
+    }
+    self.token = token
+    self.sides = sides
+    streams = (first, second)
+    do {
+      try first.relay(to: second)
+      try second.relay(to: first)
+      // A client's stream takes the path of its connection with us (section 10.3, step 4), so we need not wait for its
+      // first packet to know where it is, and nobody else's packet can claim the stream.
+      try first.connect(socket: paths.0.socket, remoteID: sides.0.remoteID, to: paths.0.remote)
+      try second.connect(socket: paths.1.socket, remoteID: sides.1.remoteID, to: paths.1.remote)
+    } catch {
+      first.destroy()
+      second.destroy()
+      return nil
+    }
+    for stream in [first, second] {
+      stream.firewall = { _, _ in false }
+      stream.onClose = { [weak self] _ in self?.close() }
+    }
+  }
+
+  private typealias Path = (socket: any DatagramSocket, remote: Endpoint)
+
+  private static func paths(_ sides: (RelaySide, RelaySide)) -> (Path, Path)? {
+    guard let first = sides.0.session.path, let second = sides.1.session.path else { return nil }
+    return (first, second)
+  }
+
+  /// The id of the stream that `side` sends to.
+  func streamID(for side: RelaySide) -> UInt32 {
+    side.isInitiator == sides.0.isInitiator ? streams.0.localID : streams.1.localID
+  }
+
+  var bytesReceived: UInt64 {
+    finalBytes ?? streams.0.statistics.bytesReceived &+ streams.1.statistics.bytesReceived
+  }
+
+  func close() {
+    guard !isClosed else { return }
+    isClosed = true
+    finalBytes = streams.0.statistics.bytesReceived &+ streams.1.statistics.bytesReceived
+    streams.0.destroy()
+    streams.1.destroy()
+    let report = onClose
+    onClose = nil
+    report?(self)
+  }
+}

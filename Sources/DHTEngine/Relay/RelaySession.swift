@@ -1,0 +1,104 @@
+import HyperEncoding
+import HyperEnvironment
+import HyperSecretStream
+
+/// One client's connection with a blind relay, relay side (hyperdht.md section 10.5).
+final class RelaySession {
+  let remoteKey: Bytes32
+  /// Tokens that wait for the other side.
+  var pendingTokens: Set<Bytes32> = []
+  var links: [ObjectIdentifier: RelayLink] = [:]
+
+  private let server: BlindRelayServer
+  private let stream: EncryptedStream
+  private let mux = Protomux()
+  private var channel: ProtomuxChannel?
+  private var idleTimer: (any ScheduledAction)?
+  private var closing: (any ScheduledAction)?
+
+  init(server: BlindRelayServer, stream: EncryptedStream, remoteKey: Bytes32) {
+    self.server = server
+    self.stream = stream
+    self.remoteKey = remoteKey
+  }
+
+  /// The path of the connection: the client's relayed streams use it, too.
+  var path: (socket: any DatagramSocket, remote: Endpoint)? {
+    guard let transport = stream.transport, let socket = transport.socket, let remote = transport.remote else {
+      return nil
+    }
+    return (socket, remote)
+  }
+
+  func start() {
+    stream.maximumFrame = RelayLimits.controlFrame
+    stream.onEnd = { [weak self] in self?.end() }
+    stream.onDrain = { [weak stream] in stream?.resume() }
+    // Held by the stream until it has closed.
+    stream.onClose = { _ in self.closed() }
+    mux.send = { [weak self] in self?.transmit($0) }
+    mux.onError = { [weak stream] _ in
+      stream?.destroy(.failed(code: "PROTOCOL_ERROR", description: "the client does not speak the protocol"))
+    }
+    channel = mux.open(BlindRelay.channel, id: remoteKey.bytes)
+    channel?.onMessage = { [weak self] type, body throws(CompactError) in try self?.receive(type, body) }
+    channel?.onClose = { [weak self] in self?.end() }
+    // Last: what has arrived already is read now.
+    stream.onMessage = { [weak self] in self?.mux.receive($0) }
+    becameIdle()
+  }
+
+  private func transmit(_ frame: [UInt8]) {
+    // A client that does not read its answers may not ask for more.
+    if !stream.write(frame), !stream.isDestroying { stream.pause() }
+  }
+
+  private func receive(_ type: UInt64, _ body: [UInt8]) throws(CompactError) {
+    switch type {
+    case RelayPairMessage.type:
+      let message = try CompactReader.decode(RelayPairMessage.self, from: body)
+      guard let streamID = UInt32(exactly: message.id) else { throw .invalidValue }
+      idleTimer?.cancel()
+      idleTimer = nil
+      server.pair(self, message, streamID: streamID)
+      becameIdle()
+    case RelayUnpairMessage.type:
+      server.unpair(self, try CompactReader.decode(RelayUnpairMessage.self, from: body).token)
+    default: break
+    }
+  }
+
+  func answer(_ message: RelayPairMessage) { channel?.send(RelayPairMessage.type, message) }
+
+  /// This token is not, or no longer, paired.
+  func refuse(_ token: Bytes32) { channel?.send(RelayUnpairMessage.type, RelayUnpairMessage(token: token)) }
+
+  /// Starts the idle clock unless something waits or is relayed.
+  func becameIdle() {
+    guard pendingTokens.isEmpty, links.isEmpty, idleTimer == nil, closing == nil, !stream.isDestroying else { return }
+    idleTimer = server.environment.schedule(after: RelayLimits.idleSession) { [weak self] in
+      guard let self else { return }
+      idleTimer = nil
+      if pendingTokens.isEmpty, links.isEmpty { end() }
+    }
+  }
+
+  /// Links are cut, then the connection ends in good order.
+  func end() {
+    guard closing == nil, !stream.isDestroying else { return }
+    closing = server.environment.schedule(after: RelayLimits.closing) { [weak self] in self?.stream.destroy() }
+    server.cancelAll(of: self)
+    stream.end()
+    // The client's own end may come behind messages that nobody wants any more.
+    stream.resume()
+  }
+
+  private func closed() {
+    closing?.cancel()
+    idleTimer?.cancel()
+    idleTimer = nil
+    server.cancelAll(of: self)
+    mux.close()
+    server.ended(self)
+  }
+}

@@ -1,0 +1,64 @@
+import HyperEncoding
+import HyperEnvironment
+
+/// A server of this node, as the router sees it (hyperdht.md sections 5.3, 5.5 and 7).
+///
+/// Both calls answer through `completion`, at once or later, with `nil` for "no answer"; only the first call of a
+/// completion counts, and none after the server was unpinned.
+package protocol LocalServer: AnyObject {
+  func handleHandshake(_ request: HandshakeRequest, _ completion: @escaping (HandshakeReply?) -> Void)
+  func handleHolepunch(_ request: HolepunchRequest, _ completion: @escaping (HolepunchReply?) -> Void)
+}
+
+/// A PEER_HANDSHAKE for a local server.
+package struct HandshakeRequest {
+  /// Noise message 1.
+  package var noise: [UInt8]
+  /// Whether the client sent it here itself. What a client claims about its own address is ignored then (Part B, 2).
+  package var isDirect: Bool
+  /// The client as its relay saw it; the UDP source when direct.
+  package var clientAddress: Endpoint
+  /// The UDP source: the client or a relay.
+  package var from: Endpoint
+  /// Our address as the sender knows it.
+  package var to: Endpoint
+  /// Where the message arrived.
+  package var socket: any DatagramSocket
+}
+
+package struct HandshakeReply {
+  /// Noise message 2.
+  package var noise: [UInt8]
+  /// The socket to answer from; `nil` for the one where the message arrived.
+  package var socket: (any DatagramSocket)?
+
+  package init(noise: [UInt8], socket: (any DatagramSocket)? = nil) {
+    self.noise = noise
+    self.socket = socket
+  }
+}
+
+/// A PEER_HOLEPUNCH for a local server; these always come through a relay.
+package struct HolepunchRequest {
+  /// The session id of our noise payload.
+  package var id: UInt64
+  /// A sealed ``HolepunchPayload``.
+  package var payload: [UInt8]
+  /// The client as its relay saw it.
+  package var peerAddress: Endpoint
+  /// The relay.
+  package var from: Endpoint
+  package var to: Endpoint
+  package var socket: any DatagramSocket
+}
+
+package struct HolepunchReply {
+  package var payload: [UInt8]
+  /// The socket to answer from; `nil` for the one where the message arrived.
+  package var socket: (any DatagramSocket)?
+
+  package init(payload: [UInt8], socket: (any DatagramSocket)? = nil) {
+    self.payload = payload
+    self.socket = socket
+  }
+}

@@ -1,0 +1,216 @@
+import HyperCrypto
+import HyperEncoding
+import HyperEnvironment
+import HyperRPC
+import HyperSecretStream
+
+/// Accepts connections under a public key (hyperdht.md section 7).
+package final class DHTServer {
+  /// A client has proven to hold the key in `remotePublicKey` to the extent Noise IK allows: its first stream bytes fit
+  /// the handshake. Set the stream's callbacks inside this call.
+  package var onConnection: ((EncryptedStream) -> Void)?
+  package var onListening: (() -> Void)?
+  /// Exactly once, when closing is done.
+  package var onClose: (() -> Void)?
+
+  package let options: ServerOptions
+  unowned let node: DHTNode
+
+  private enum State {
+    case idle
+    case opening
+    case listening
+    case closing
+    case closed
+  }
+
+  private var state = State.idle
+  private(set) package var isSuspended = false
+  private(set) var keyPair: KeyPair?
+  package var publicKey: Bytes32? { keyPair?.publicKey }
+  /// Where the server is announced: the hash of its public key.
+  private(set) package var target: Bytes32?
+  private(set) var announcer: Announcer?
+  var table = HandshakeTable()
+  private var budget: SourceBudget
+  private var closeWaiters: [() -> Void] = []
+  private var listenCompletion: ((Result<Void, DHTError>) -> Void)?
+
+  init(node: DHTNode, options: ServerOptions) {
+    self.node = node
+    self.options = options
+    budget = SourceBudget(
+      burst: DHTLimits.handshakeBurst, perSecond: DHTLimits.handshakesPerSecond,
+      total: (DHTLimits.totalHandshakeBurst, DHTLimits.totalHandshakesPerSecond),
+      maximumHosts: DHTLimits.trackedClientHosts, now: node.environment.nowMilliseconds)
+  }
+
+  package var isListening: Bool { state == .listening }
+  package var isClosed: Bool { state == .closing || state == .closed }
+
+  /// Nodes that hold our announcement; our own address first when we are reachable.
+  package var relayAddresses: [Endpoint] { announcer?.relayAddresses ?? [] }
+
+  /// `nil` before `listen`; the host is `nil` and the port 0 where they are not known or not predictable.
+  package var address: (publicKey: Bytes32, host: IPv4Address?, port: UInt16)? {
+    publicKey.map { ($0, node.rpc.host, node.rpc.port) }
+  }
+
+  /// Handshakes being worked on or remembered.
+  package var handshakeCount: Int { table.count }
+
+  // MARK: Life cycle
+
+  /// Announces the key and accepts connections from the first announcement on. `completion` runs once: after the first
+  /// announce cycle, with an error, or quietly when the server is closed meanwhile.
+  package func listen(keyPair: KeyPair? = nil, completion: ((Result<Void, DHTError>) -> Void)? = nil) {
+    let keyPair = keyPair ?? node.defaultKeyPair
+    if let error = refusal(keyPair.publicKey) {
+      if let completion { node.environment.defer { completion(.failure(error)) } }
+      return
+    }
+    state = .opening
+    self.keyPair = keyPair
+    let target = Target.of(publicKey: keyPair.publicKey)
+    self.target = target
+    listenCompletion = completion
+    node.servers.append(self)
+    node.start()
+    do {
+      try node.rpc.bind()
+    } catch {
+      node.environment.defer {
+        self.settleListen(.failure(.bindFailed(code: error.code, error.description)))
+        self.close()
+      }
+      return
+    }
+    node.router.pin(target: target, record: PeerRecord(publicKey: keyPair.publicKey), server: self)
+    if options.shareLocalAddress {
+      node.localAddressValidator.validate(
+        LocalAddresses.list(environment: node.environment, serverSocket: node.rpc.serverSocket)
+      ) { _ in }
+    }
+    let announcer = Announcer(node: node, target: target, keyPair: keyPair)
+    self.announcer = announcer
+    isSuspended = node.isSuspended
+    announcer.start { [weak self] in
+      guard let self else { return }
+      if state == .opening {
+        state = .listening
+        onListening?()
+      }
+      settleListen(.success(()))
+    }
+  }
+
+  private func refusal(_ publicKey: Bytes32) -> DHTError? {
+    if node.isDestroyed { return .nodeDestroyed }
+    if state != .idle { return isClosed ? .nodeDestroyed : .alreadyListening }
+    if node.servers.contains(where: { !$0.isClosed && $0.publicKey == publicKey }) { return .keyPairAlreadyUsed }
+    return nil
+  }
+
+  private func settleListen(_ result: Result<Void, DHTError>) {
+    let completion = listenCompletion
+    listenCompletion = nil
+    completion?(result)
+  }
+
+  /// Stops accepting and withdraws the announcement. Connections stay. Idempotent; every completion runs once.
+  package func close(_ completion: (() -> Void)? = nil) { close(isForced: false, completion) }
+
+  func close(isForced: Bool, _ completion: (() -> Void)?) {
+    if state == .closed {
+      if let completion { node.environment.defer(completion) }
+      return
+    }
+    if let completion { closeWaiters.append(completion) }
+    guard state != .closing else { return }
+    state = .closing
+    if let target { node.router.unpin(target: target) }
+    dropSessions()
+    let finish = { [self] in
+      state = .closed
+      node.servers.removeAll { $0 === self }
+      settleListen(.success(()))
+      onClose?()
+      let waiters = closeWaiters
+      closeWaiters = []
+      for waiter in waiters { waiter() }
+    }
+    node.environment.defer { [self] in
+      if let announcer { announcer.stop(isForced: isForced, finish) } else { finish() }
+    }
+  }
+
+  /// Announce again soon.
+  package func refresh() {
+    guard !isSuspended else { return }
+    announcer?.refresh()
+  }
+
+  package func suspend(_ completion: (() -> Void)? = nil) {
+    guard !isSuspended, !isClosed, let announcer else {
+      isSuspended = true
+      if let completion { node.environment.defer(completion) }
+      return
+    }
+    isSuspended = true
+    dropSessions()
+    announcer.suspend { completion?() }
+  }
+
+  package func resume() {
+    guard isSuspended, !isClosed else { return }
+    isSuspended = false
+    announcer?.resume()
+  }
+
+  /// The network is back.
+  package func notifyOnline() { announcer?.wake() }
+
+  // MARK: Handshakes
+
+  var accepts: Bool { !isClosed && !isSuspended && !node.isDestroyed }
+
+  /// Whether a new handshake may cost anything now (B1). A relay's word for a client on loopback counts as the relay's.
+  func admits(_ request: HandshakeRequest) -> Bool {
+    let client = request.clientAddress.host
+    let host = client.isLoopback ? request.from.host : client
+    return table.hasRoom(for: client) && budget.take(host, now: node.environment.nowMilliseconds)
+  }
+
+  func scheduleClearing(_ session: ServerSession) {
+    session.scheduleClear(after: options.handshakeClearWait) { [weak self, weak session] in
+      if let self, let session { clear(session) }
+    }
+  }
+
+  /// The session needs no more work; it stays remembered until cleared.
+  func settled(_ session: ServerSession) {
+    if let oldest = table.settle(session) { clear(oldest) }
+  }
+
+  func clear(_ session: ServerSession) {
+    table.remove(session)
+    session.close()
+  }
+
+  /// The firewall hook said no.
+  func refuse(_ session: ServerSession) {
+    node.statistics.handshakes.refused += 1
+    table.refuse(session)
+    let message = session.message
+    session.close()
+    _ = node.environment.schedule(after: options.handshakeClearWait) { [weak self] in
+      self?.table.forgetRefused(message)
+    }
+  }
+
+  private func dropSessions() {
+    let all = table.sessions
+    table.removeAll()
+    for session in all { session?.close() }
+  }
+}

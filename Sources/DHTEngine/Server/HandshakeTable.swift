@@ -1,0 +1,99 @@
+import HyperEncoding
+
+/// Handshakes that a server works on or remembers, by the bytes of message 1 and by session index (hyperdht.md
+/// sections 4.6, 7.2, 7.6).
+struct HandshakeTable {
+  private(set) var sessions: [ServerSession?] = []
+  private var byMessage: [[UInt8]: Int] = [:]
+  private var perHost: [IPv4Address: Int] = [:]
+  private(set) var count = 0
+  /// Of these, still under way.
+  private(set) var activeCount = 0
+  /// Ended ones, oldest first; some may have been removed already.
+  private var ended: [ServerSession] = []
+
+  /// Refused first messages: copies of them are dropped without work.
+  private var refused: Set<[UInt8]> = []
+  private var refusedOrder: [[UInt8]] = []
+
+  func session(for message: [UInt8]) -> ServerSession? { byMessage[message].flatMap { sessions[$0] } }
+
+  func session(at index: UInt64) -> ServerSession? {
+    guard let index = Int(exactly: index), sessions.indices.contains(index) else { return nil }
+    return sessions[index]
+  }
+
+  func isRefused(_ message: [UInt8]) -> Bool { refused.contains(message) }
+
+  func hasRoom(for host: IPv4Address) -> Bool {
+    activeCount < DHTLimits.concurrentHandshakes && perHost[host, default: 0] < DHTLimits.handshakesPerHost
+  }
+
+  /// The lowest free index.
+  var nextIndex: Int { sessions.firstIndex { $0 == nil } ?? sessions.count }
+
+  mutating func insert(_ session: ServerSession) {
+    if session.index == sessions.count { sessions.append(session) } else { sessions[session.index] = session }
+    byMessage[session.message] = session.index
+    perHost[session.clientAddress.host, default: 0] += 1
+    count += 1
+    activeCount += 1
+  }
+
+  /// The session no longer counts as under way: it succeeded or failed. Returns a session to forget in its place when
+  /// too many are remembered.
+  mutating func settle(_ session: ServerSession) -> ServerSession? {
+    guard isMember(session), !session.isSettled else { return nil }
+    deactivate(session)
+    ended.append(session)
+    if ended.count > 2 * DHTLimits.rememberedHandshakes { ended = ended.filter { isMember($0) } }
+    guard count - activeCount > DHTLimits.rememberedHandshakes else { return nil }
+    return ended.first { isMember($0) }
+  }
+
+  private func isMember(_ session: ServerSession) -> Bool {
+    sessions.indices.contains(session.index) && sessions[session.index] === session
+  }
+
+  private mutating func deactivate(_ session: ServerSession) {
+    guard !session.isSettled else { return }
+    session.isSettled = true
+    activeCount -= 1
+    let host = session.clientAddress.host
+    let left = (perHost[host] ?? 1) - 1
+    perHost[host] = left > 0 ? left : nil
+  }
+
+  mutating func remove(_ session: ServerSession) {
+    guard isMember(session) else { return }
+    deactivate(session)
+    sessions[session.index] = nil
+    while let last = sessions.last, last == nil { sessions.removeLast() }
+    byMessage[session.message] = nil
+    count -= 1
+  }
+
+  /// Frees the session's slot but keeps dropping copies of its message.
+  mutating func refuse(_ session: ServerSession) {
+    remove(session)
+    guard refused.insert(session.message).inserted else { return }
+    refusedOrder.append(session.message)
+    if refusedOrder.count > DHTLimits.refusedHandshakes { refused.remove(refusedOrder.removeFirst()) }
+  }
+
+  mutating func forgetRefused(_ message: [UInt8]) {
+    guard refused.remove(message) != nil else { return }
+    refusedOrder.removeAll { $0 == message }
+  }
+
+  mutating func removeAll() {
+    sessions = []
+    byMessage = [:]
+    perHost = [:]
+    refused = []
+    refusedOrder = []
+    ended = []
+    count = 0
+    activeCount = 0
+  }
+}

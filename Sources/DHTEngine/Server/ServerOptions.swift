@@ -1,0 +1,33 @@
+import HyperEncoding
+
+/// What a firewall hook decides about a client (C-26).
+package enum FirewallVerdict: Sendable {
+  case accept
+  /// The client gets no answer at all: it cannot tell that there is a server.
+  case reject
+}
+
+/// Options of a `DHTServer` (hyperdht.md section 15.4).
+package struct ServerOptions {
+  /// Decides about a client: its public key, its payload, its address. Call the last argument once, now or later; a
+  /// verdict that does not come within `handshakeClearWait` is a rejection. `nil` accepts everybody.
+  package var firewall: ((Bytes32, NoisePayload, Endpoint, @escaping (FirewallVerdict) -> Void) -> Void)?
+  /// `false`: never punch holes.
+  package var allowsHolepunching = true
+  /// Asked before punching, with both NAT states and address lists; `false` aborts.
+  package var holepunch: HolepunchHook?
+  /// Tell clients our (validated) local addresses.
+  package var shareLocalAddress = true
+  /// A blind relay that clients without a direct path are told to come over.
+  package var relayThrough: RelayChoice?
+  /// Whether to dial a relay that a client names, by its key; `nil` dials any (B4).
+  package var acceptsRelay: ((Bytes32) -> Bool)?
+  /// Milliseconds without a write after which the connection with a relay sends an empty frame.
+  package var relayKeepAlive = RelayLimits.keepAlive
+  /// Milliseconds that a handshake is remembered after it ended.
+  package var handshakeClearWait: UInt64 = DHTLimits.handshakeClearWait
+  /// Milliseconds without a write after which a connection sends an empty frame; `nil` is the node's value.
+  package var connectionKeepAlive: UInt64?
+
+  package init() {}
+}

@@ -1,0 +1,65 @@
+import HyperEncoding
+import HyperEnvironment
+import HyperRPC
+
+/// Sockets beside the node's own two, for hole punching (hyperdht.md section 14.2).
+final class SocketPool {
+  private let environment: any Environment
+  private let host: IPv4Address
+  private weak var rpc: RPCNode?
+  private var held: [ObjectIdentifier: PunchSocket] = [:]
+
+  init(environment: any Environment, host: IPv4Address, rpc: RPCNode) {
+    self.environment = environment
+    self.host = host
+    self.rpc = rpc
+  }
+
+  var count: Int { held.count }
+
+  /// A new socket on a port of the system's choice.
+  func acquire() throws(TransportError) -> PunchSocket {
+    let socket = environment.makeSocket()
+    try socket.bind(host: host, port: 0)
+    let holder = PunchSocket(socket: socket, pool: self)
+    held[ObjectIdentifier(holder)] = holder
+    socket.onMessage = { [weak rpc, weak holder, unowned socket] bytes, source in
+      // Probes are told by their length alone, whatever the byte is (section 8.2).
+      if bytes.count <= 1 {
+        holder?.onProbe?(source)
+      } else {
+        rpc?.receive(bytes, from: source, on: socket)
+      }
+    }
+    return holder
+  }
+
+  fileprivate func forget(_ holder: PunchSocket) { held[ObjectIdentifier(holder)] = nil }
+
+  func destroy() {
+    for holder in held.values { holder.release() }
+  }
+}
+
+/// One socket of the pool with its single holder.
+final class PunchSocket {
+  let socket: any DatagramSocket
+  /// A one-byte datagram came from there.
+  var onProbe: ((Endpoint) -> Void)?
+  private weak var pool: SocketPool?
+  private(set) var isReleased = false
+
+  fileprivate init(socket: any DatagramSocket, pool: SocketPool) {
+    self.socket = socket
+    self.pool = pool
+  }
+
+  /// Gives the socket back: it closes as soon as no stream uses it. Idempotent.
+  func release() {
+    guard !isReleased else { return }
+    isReleased = true
+    onProbe = nil
+    pool?.forget(self)
+    socket.close()
+  }
+}

@@ -1,0 +1,238 @@
+import HyperEncoding
+import HyperRuntime
+import HyperSecretStream
+
+extension HyperDHT {
+  /// An encrypted, authenticated connection with one peer: a two-way stream of messages, and datagrams beside it.
+  ///
+  /// What one `write` sends arrives as one element of the peer's `inbound`. Both directions have back-pressure: `write`
+  /// suspends while the network is slower than the writer, and a reader that stops reading closes the window towards the
+  /// peer. Memory per connection is bounded by about 1 MiB of unsent and 2 MiB of unread messages above the transport's
+  /// own window (4 MiB), plus one message of the largest size each way.
+  ///
+  /// May be used from any thread. Keep the connection as long as you use it: when the last reference goes, what was
+  /// written is still sent (for up to ten seconds), then the connection closes.
+  public final class Connection: Sendable {
+    /// Bytes in one message at most: what the framing can express less the encryption's overhead.
+    public static let maximumMessageSize = StreamLimits.maximumMessage
+
+    /// Ed25519 key of this side.
+    public let publicKey: Bytes32
+    /// Ed25519 key of the peer, proved by the handshake.
+    public let remotePublicKey: Bytes32
+    /// The same for both sides and for no other connection; not a secret. Protocols above may bind themselves to it.
+    public let handshakeHash: Bytes64
+    /// Whether this side dialled.
+    public let isInitiator: Bool
+
+    /// The loop that the connection lives on; tasks that prefer it spare the hops between threads.
+    public var loop: UVEventLoop { state.loop }
+
+    let state: ConnectionState
+    /// What a layer above keeps with the connection.
+    package let attachment: (any Sendable)?
+
+    /// On the loop, for a stream that is open.
+    package init(loop: UVEventLoop, stream: EncryptedStream, attachment: (any Sendable)? = nil) {
+      state = ConnectionState(loop: loop, stream: stream)
+      publicKey = stream.publicKey ?? Bytes32()
+      remotePublicKey = stream.remotePublicKey ?? Bytes32()
+      handshakeHash = stream.handshakeHash ?? Bytes64()
+      isInitiator = stream.isInitiator
+      self.attachment = attachment
+    }
+
+    /// Last act of the stream, on the loop.
+    package var closed: (EncryptedStreamError?) -> Void {
+      { [state] in state.closed($0) }
+    }
+
+    deinit {
+      let state = state
+      state.loop.post { state.abandon() }
+    }
+
+    // MARK: Reading
+
+    /// Received messages in order. Ends when the peer has ended its half; fails when the connection broke.
+    ///
+    /// Each message goes to one reader. Leaving the loop loses nothing: a later loop goes on with the next message.
+    public var inbound: Inbound { Inbound(connection: self) }
+
+    public struct Inbound: AsyncSequence, Sendable {
+      public typealias Element = [UInt8]
+      public typealias Failure = ConnectionError
+      let connection: Connection
+
+      public func makeAsyncIterator() -> Iterator { Iterator(connection: connection) }
+
+      public struct Iterator: AsyncIteratorProtocol {
+        let connection: Connection
+
+        public mutating func next(
+          isolation actor: isolated (any Actor)?
+        ) async throws(ConnectionError) -> [UInt8]? {
+          try await connection.read(isolation: actor)
+        }
+
+        public mutating func next() async throws(ConnectionError) -> [UInt8]? {
+          try await connection.read(isolation: nil)
+        }
+      }
+    }
+
+    /// The next message, `nil` after the peer has ended its half.
+    public func read(isolation: isolated (any Actor)? = #isolation) async throws(ConnectionError) -> [UInt8]? {
+      let state = state
+      return try await state.inbox.next(isolation: isolation) { state.loop.post { state.resumeReading() } }
+    }
+
+    /// Received datagrams, unordered and unreliable. Up to 256 wait for the reader, further ones are dropped.
+    public var datagrams: Events<[UInt8], Never> { Events(state.datagrams) }
+
+    // MARK: Writing
+
+    /// Sends one message. Suspends while more than 1 MiB waits to be sent; returns when it is down to half of that. A
+    /// return says that the message is under way, not that it has arrived: see `flush`.
+    ///
+    /// Cancellation ends the wait, not the message.
+    public func write(
+      _ message: [UInt8], isolation: isolated (any Actor)? = #isolation
+    ) async throws(ConnectionError) {
+      guard message.count <= Connection.maximumMessageSize else { throw .messageTooLarge(message.count) }
+      if try state.writing.put(message) { try await state.writing.waitForRoom(isolation: isolation) }
+    }
+
+    /// Sends the text in UTF-8 as one message.
+    public func write(_ text: String, isolation: isolated (any Actor)? = #isolation) async throws(ConnectionError) {
+      try await write(Array(text.utf8), isolation: isolation)
+    }
+
+    /// Sends one message without waiting for room: for callers that bound their own output.
+    /// - Returns: whether the caller should slow down (more than 1 MiB waits to be sent).
+    @discardableResult
+    public func writeWithoutWaiting(_ message: [UInt8]) throws(ConnectionError) -> Bool {
+      guard message.count <= Connection.maximumMessageSize else { throw .messageTooLarge(message.count) }
+      return try state.writing.put(message)
+    }
+
+    /// Waits until the peer has acknowledged everything that was written before.
+    public func flush(isolation: isolated (any Actor)? = #isolation) async throws(ConnectionError) {
+      try await state.writing.flush(isolation: isolation)
+    }
+
+    /// Sends one datagram, unordered and unreliable.
+    /// - Returns: `false`, with nothing sent, when it is above the path's limit (about 1,100 bytes) or the connection is
+    ///   closing.
+    @discardableResult
+    public func sendDatagram(_ bytes: [UInt8], isolation: isolated (any Actor)? = #isolation) async -> Bool {
+      let state = state
+      return await onLoop(state.loop, isolation: isolation) { state.stream.sendDatagram(bytes) } ?? false
+    }
+
+    // MARK: Closing
+
+    /// Ends the writing half after everything written so far. Reading goes on.
+    public func end() {
+      state.writing.end()
+    }
+
+    /// Ends the writing half, drops what still arrives, and waits until the peer has ended its half, too.
+    public func close(isolation: isolated (any Actor)? = #isolation) async {
+      let state = state
+      state.loop.post { state.abandon() }
+      _ = await state.closing.wait(isolation: isolation)
+    }
+
+    /// Aborts: unsent messages are dropped, the peer sees a reset.
+    public func destroy() {
+      let state = state
+      state.loop.post { state.stream.destroy() }
+    }
+
+    public var isClosed: Bool { state.closing.isClosed }
+
+    /// Waits until the connection is closed.
+    /// - Returns: why, `nil` for a regular end or a local `destroy`.
+    public func waitUntilClosed(
+      isolation: isolated (any Actor)? = #isolation
+    ) async throws(ConnectionError) -> ConnectionError? {
+      try await state.closing.wait(isolation: isolation).get()
+    }
+
+    // MARK: Settings and numbers
+
+    /// Milliseconds without anything sent after which an empty message goes out; 0 is off.
+    public func setKeepAlive(_ milliseconds: UInt64) {
+      let state = state
+      state.loop.post { state.stream.keepAlive = milliseconds }
+    }
+
+    /// Milliseconds without anything received after which the connection fails with `timedOut`; 0 is off.
+    public func setTimeout(_ milliseconds: UInt64) {
+      let state = state
+      state.loop.post { state.stream.timeout = milliseconds }
+    }
+
+    /// Where the peer's packets go at the moment; `nil` when closed.
+    public func remoteAddress(isolation: isolated (any Actor)? = #isolation) async -> Endpoint? {
+      let state = state
+      return await onLoop(state.loop, isolation: isolation) { state.stream.transport?.remote } ?? nil
+    }
+
+    public func statistics(isolation: isolated (any Actor)? = #isolation) async -> Statistics {
+      let state = state
+      return await onLoop(state.loop, isolation: isolation) { Statistics(state.stream) } ?? Statistics()
+    }
+
+    /// Counters of one connection.
+    public struct Statistics: Hashable, Sendable {
+      /// Smoothed, milliseconds.
+      public var roundTripTime: UInt32 = 0
+      /// IP packet size that the path carries, bytes.
+      public var mtu: UInt16 = 0
+      /// Packets.
+      public var congestionWindow: UInt32 = 0
+      public var bytesInFlight = 0
+      /// On the wire, with headers and retransmissions.
+      public var bytesSent: UInt64 = 0
+      public var bytesReceived: UInt64 = 0
+      public var packetsSent: UInt64 = 0
+      public var packetsReceived: UInt64 = 0
+      public var retransmissions: UInt64 = 0
+      public var timeouts: UInt64 = 0
+      public var fastRecoveries: UInt64 = 0
+      /// Payload.
+      public var messagesSent: UInt64 = 0
+      public var messagesReceived: UInt64 = 0
+      public var messageBytesSent: UInt64 = 0
+      public var messageBytesReceived: UInt64 = 0
+      public var datagramsSent: UInt64 = 0
+      public var datagramsReceived: UInt64 = 0
+
+      public init() {}
+
+      init(_ stream: EncryptedStream) {
+        let frames = stream.statistics
+        messagesSent = frames.messagesWritten
+        messagesReceived = frames.messagesRead
+        messageBytesSent = frames.messageBytesWritten
+        messageBytesReceived = frames.messageBytesRead
+        datagramsSent = frames.datagramsSent
+        datagramsReceived = frames.datagramsReceived
+        guard let transport = stream.transport?.statistics else { return }
+        roundTripTime = transport.roundTripTime
+        mtu = transport.mtu
+        congestionWindow = transport.congestionWindow
+        bytesInFlight = transport.bytesInFlight
+        bytesSent = transport.bytesSent
+        bytesReceived = transport.bytesReceived
+        packetsSent = transport.packetsSent
+        packetsReceived = transport.packetsReceived
+        retransmissions = transport.retransmissions
+        timeouts = transport.timeouts
+        fastRecoveries = transport.fastRecoveries
+      }
+    }
+  }
+}

@@ -1,0 +1,71 @@
+import HyperRuntime
+import HyperSecretStream
+
+/// The loop's side of a `Connection`: joins the stream with the reader and the writers.
+///
+/// Held by the stream's callbacks until the stream closes, and by the handle. Everything but the boxes is confined to
+/// the loop.
+final class ConnectionState: @unchecked Sendable {
+  let loop: UVEventLoop
+  let stream: EncryptedStream
+  let inbox = Inbox()
+  let writing: WritingHalf
+  let datagrams = EventQueue<[UInt8], Never>(capacity: FacadeLimits.datagrams)
+  let closing = ClosingFlag()
+
+  private let arrivals: Arrivals
+  private var isAbandoned = false
+
+  /// Takes over the stream's `onMessage`, `onDatagram`, `onDrain`, `onEnd`; the owner calls `closed` from `onClose`.
+  init(loop: UVEventLoop, stream: EncryptedStream) {
+    self.loop = loop
+    self.stream = stream
+    writing = WritingHalf(loop: loop, sink: stream)
+    arrivals = Arrivals(loop: loop, inbox: inbox) { stream.pause() }
+    stream.onMessage = { [self] in received($0) }
+    stream.onDatagram = { [self] bytes in datagrams.push(Array(bytes)) }
+    stream.onDrain = { [self] in writing.drained() }
+    stream.onEnd = { [self] in
+      arrivals.deliver()
+      inbox.finish(.success(()))
+    }
+  }
+
+  /// Last act of the stream.
+  func closed(_ error: EncryptedStreamError?) {
+    arrivals.deliver()
+    let reason = error.map(ConnectionError.init)
+    // Writing fails first: a reader that learns of the end may write at once.
+    writing.close(reason ?? .closed)
+    inbox.finish(reason.map { .failure($0) } ?? .success(()))
+    datagrams.finish()
+    closing.close(reason)
+  }
+
+  // MARK: Receiving
+
+  private func received(_ bytes: UnsafeRawBufferPointer) {
+    if !isAbandoned { arrivals.add(message: bytes) }
+  }
+
+  func resumeReading() { stream.resume() }
+
+  // MARK: Closing
+
+  /// The handle is gone: what was written is still sent, what arrives is dropped.
+  func abandon() {
+    guard !stream.isDestroying else { return }
+    isAbandoned = true
+    arrivals.drop()
+    inbox.abandon()
+    stream.resume()
+    writing.end()
+    let deadline = loop.schedule(after: FacadeLimits.abandonedGrace) { [stream] in stream.destroy() }
+    closing.whenClosed { deadline.cancel() }
+  }
+}
+
+extension EncryptedStream: WritingSink {
+  /// A stream that is about to close has room for everything, and drops it.
+  package func send(_ message: [UInt8]) -> Bool { write(message) || isDestroying }
+}

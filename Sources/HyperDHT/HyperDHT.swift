@@ -1,0 +1,251 @@
+import HyperCrypto
+import HyperDHTEngine
+import HyperEncoding
+import HyperEnvironment
+import HyperRuntime
+import HyperUDX
+
+/// A node of the HyperDHT network: finds peers by public key, whatever NAT they are behind, and connects to them with
+/// end-to-end encryption.
+///
+/// ```swift
+/// let dht = try await HyperDHT()
+/// let server = try await dht.listen()
+/// print(server.publicKey.hex)
+/// for await connection in server.connections { ... }
+/// ```
+///
+/// May be used from any thread. The node lives on one event loop: its own thread unless `Options.loop` names one.
+/// Letting go of the last reference destroys the node; `destroy` does it and waits.
+public final class HyperDHT: Sendable {
+  public let loop: UVEventLoop
+  /// Identity of connections and servers that are given none.
+  public let defaultKeyPair: KeyPair
+
+  package let node: LoopBound<DHTNode>
+  package let environment: LoopBound<UVEnvironment>
+  private let ownsLoop: Bool
+  private let destruction = Locked(false)
+
+  /// Opens the sockets and starts to enter the network; `bootstrapped()` waits until that has succeeded.
+  public convenience init(_ options: Options = Options()) async throws(DHTError) {
+    try await self.init(options, isolation: nil)
+  }
+
+  private init(_ options: Options, isolation: isolated (any Actor)?) async throws(DHTError) {
+    let settings = try LoopBound<DHTOptions>(options)
+    let place = try LoopPlace(options.loop)
+    loop = place.loop
+    ownsLoop = place.isOwned
+    let qlogPath = options.qlogPath
+    do throws(DHTError) {
+      let made: LoopBound<(DHTNode, UVEnvironment)> = try await place.make { environment throws(DHTError) in
+        if let qlogPath {
+          do throws(TransportError) {
+            try environment.instance.openTrace(path: qlogPath, title: "hyperdht")
+          } catch {
+            throw .other("cannot open the trace \(qlogPath): \(error.description)")
+          }
+        }
+        let node = DHTNode(environment: environment, options: settings.value)
+        node.start()
+        do throws(TransportError) {
+          try node.rpc.bind()
+        } catch {
+          node.destroy(force: true)
+          throw .bindFailed(code: error.code, error.description)
+        }
+        return (node, environment)
+      }
+      node = LoopBound(made.value.0)
+      environment = LoopBound(made.value.1)
+      defaultKeyPair = made.value.0.defaultKeyPair
+    } catch {
+      if place.isOwned { await place.loop.shutdown() }
+      throw error
+    }
+  }
+
+  /// A node that somebody else has made and destroys, on the loop.
+  init(loop: UVEventLoop, node: DHTNode, environment: UVEnvironment) {
+    self.loop = loop
+    self.node = LoopBound(node)
+    self.environment = LoopBound(environment)
+    ownsLoop = false
+    defaultKeyPair = node.defaultKeyPair
+  }
+
+  deinit { if claimDestruction() { tearDown(force: false, nil) } }
+
+  // MARK: Life
+
+  /// Waits until the node has entered the network. With no bootstrap node reachable it still succeeds, with an empty
+  /// routing table: see `nodeCount`.
+  public func bootstrapped(isolation: isolated (any Actor)? = #isolation) async throws(DHTError) {
+    let node = node
+    try await operation(isolation: isolation) { settle in
+      node.value.whenBootstrapped(settle)
+      return nil
+    }
+  }
+
+  /// Stops all traffic: servers are withdrawn, connections drop. For devices that go to sleep.
+  public func suspend(isolation: isolated (any Actor)? = #isolation) async throws(DHTError) {
+    let node = node
+    try await operation(isolation: isolation) { settle in
+      node.value.suspend { settle(.success(())) }
+      return nil
+    }
+  }
+
+  public func resume(isolation: isolated (any Actor)? = #isolation) async throws(DHTError) {
+    let node = node
+    try await operation(isolation: isolation) { settle in
+      node.value.resume { settle(.success(())) }
+      return nil
+    }
+  }
+
+  /// Closes everything the node has made, and waits for it. Unless `force`, servers withdraw their announcements first.
+  public func destroy(force: Bool = false, isolation: isolated (any Actor)? = #isolation) async {
+    if claimDestruction() {
+      await withUnsafeContinuation(isolation: isolation) { continuation in
+        tearDown(force: force) { continuation.resume() }
+      }
+    }
+    // Also for a second caller, who comes while the first is at it.
+    if ownsLoop { await loop.shutdown() }
+  }
+
+  private func claimDestruction() -> Bool {
+    destruction.withLock { isClaimed in
+      defer { isClaimed = true }
+      return !isClaimed
+    }
+  }
+
+  private func tearDown(force: Bool, _ done: (@Sendable () -> Void)?) {
+    let node = node
+    let environment = environment
+    let loop = loop
+    let ownsLoop = ownsLoop
+    let isPosted = loop.post {
+      node.value.destroy(force: force) {
+        environment.value.close {
+          done?()
+          if ownsLoop { loop.beginShutdown(nil) }
+        }
+      }
+    }
+    if !isPosted { done?() }
+  }
+
+  // MARK: Numbers
+
+  /// Nodes in the routing table.
+  public func nodeCount(isolation: isolated (any Actor)? = #isolation) async -> Int {
+    await read(isolation: isolation) { $0.rpc.nodeCount } ?? 0
+  }
+
+  /// What the node knows about itself and the network.
+  public func status(isolation: isolated (any Actor)? = #isolation) async -> Status {
+    await read(isolation: isolation) { Status($0) } ?? Status()
+  }
+
+  /// Our public address as the network sees it, if it sees one.
+  public func remoteAddress(isolation: isolated (any Actor)? = #isolation) async -> Endpoint? {
+    await read(isolation: isolation) { $0.rpc.remoteAddress } ?? nil
+  }
+
+  /// Where other programs on this host reach the node.
+  public func localAddress(isolation: isolated (any Actor)? = #isolation) async -> Endpoint? {
+    await read(isolation: isolation) { node in
+      guard let bound = node.rpc.serverSocket?.localEndpoint else { return nil }
+      return bound.host == .any ? Endpoint(host: .loopback, port: bound.port) : bound
+    } ?? nil
+  }
+
+  /// Puts a node into the routing table.
+  public func addNode(_ endpoint: Endpoint) {
+    let node = node
+    loop.post { node.value.rpc.addNode(endpoint) }
+  }
+
+  public struct Status: Hashable, Sendable {
+    public var isBootstrapped = false
+    public var isOnline = false
+    public var isDegraded = false
+    public var isSuspended = false
+    public var isDestroyed = false
+    /// Not a permanent member of the routing tables of others.
+    public var isEphemeral = true
+    public var isFirewalled = true
+    /// The NAT gives every destination another port.
+    public var isRandomized = false
+    /// Public host and port as others see them, as far as they agree.
+    public var host: IPv4Address?
+    public var port: UInt16 = 0
+    public var nodeCount = 0
+    public var servers = 0
+    public var streams = 0
+    public var activeRequests: UInt64 = 0
+    public var activeQueries: UInt64 = 0
+    public var connectsStarted: UInt64 = 0
+    public var connectsOpened: UInt64 = 0
+    public var connectsFailed: UInt64 = 0
+    public var handshakesReceived: UInt64 = 0
+
+    public init() {}
+
+    init(_ node: DHTNode) {
+      let rpc = node.rpc
+      isBootstrapped = rpc.isBootstrapped
+      isOnline = rpc.isOnline
+      isDegraded = rpc.isDegraded
+      isSuspended = node.isSuspended
+      isDestroyed = node.isDestroyed
+      isEphemeral = rpc.isEphemeral
+      isFirewalled = rpc.isFirewalled
+      isRandomized = rpc.isRandomized
+      host = rpc.host
+      port = rpc.port
+      nodeCount = rpc.nodeCount
+      servers = node.servers.count
+      streams = node.rawStreamCount
+      activeRequests = rpc.statistics.requestsActive
+      activeQueries = rpc.statistics.queriesActive
+      connectsStarted = node.statistics.connects.started
+      connectsOpened = node.statistics.connects.opened
+      connectsFailed = node.statistics.connects.failed
+      handshakesReceived = node.statistics.handshakes.received
+    }
+  }
+
+  // MARK: Statics
+
+  /// A key pair from a 32-byte seed, or a random one.
+  public static func keyPair(seed: Bytes32? = nil) -> KeyPair { seed.map(KeyPair.init(seed:)) ?? .random() }
+
+  /// BLAKE2b-256: the DHT's hash, also for topics made from text.
+  public static func hash(_ bytes: [UInt8]) -> Bytes32 { Blake2b.hash32(bytes) }
+
+  /// The entry points of the public network.
+  public static var publicBootstrap: [String] { DHTOptions.publicBootstrap }
+
+  // MARK: Calls
+
+  func operation<T: Sendable>(
+    isolation: isolated (any Actor)?,
+    _ start: @escaping @Sendable (_ settle: @escaping (Result<T, DHTError>) -> Void) -> (() -> Void)?
+  ) async throws(DHTError) -> T {
+    try await awaitOperation(
+      on: loop, cancelled: DHTError.requestDestroyed, gone: .nodeDestroyed, isolation: isolation, start)
+  }
+
+  func read<T: Sendable>(
+    isolation: isolated (any Actor)?, _ body: @escaping @Sendable (DHTNode) -> T
+  ) async -> T? {
+    let node = node
+    return await onLoop(loop, isolation: isolation) { body(node.value) }
+  }
+}

@@ -1,0 +1,162 @@
+import HyperCrypto
+import HyperDHTEngine
+import HyperEncoding
+import HyperRPC
+import HyperRuntime
+import HyperSecretStream
+
+extension HyperDHT {
+  /// How to make a node.
+  public struct Options: Sendable {
+    /// Where to enter the network, as `host:port`, `name:port` or `address@name:port`. `nil` is the public network, an
+    /// empty list makes an isolated node.
+    public var bootstrap: [String]?
+    /// Nodes that are known to be there.
+    public var nodes: [Endpoint] = []
+    /// Port for incoming traffic; 0 is any. If it is taken, making the node fails, unless `anyPort`: then the next four are
+    /// tried, then any.
+    public var port: UInt16 = DHTOptions.defaultPort
+    public var anyPort = true
+    /// Address to bind to.
+    public var host: IPv4Address = .any
+    /// Identity of connections and servers that are given none; `nil` draws a fresh one.
+    public var keyPair: KeyPair?
+    /// Milliseconds without a write after which a connection sends an empty message; 0 is off.
+    public var connectionKeepAlive: UInt64 = 5000
+    /// `false` makes a permanent node at once, `true` never, `nil` once it has proved reachable for a while.
+    public var isEphemeral: Bool?
+    /// `false` takes the node to be reachable from the start: for servers with a public address.
+    public var isFirewalled = true
+    /// The node's public address where there is nobody to ask: the first node of a network.
+    public var knownAddress: Endpoint?
+    /// Milliseconds between hole punches that need many sockets.
+    public var randomPunchInterval: UInt64 = 20_000
+    /// The loop to live on; `nil` is a thread of its own.
+    public var loop: UVEventLoop?
+    /// Path of a file for a trace of the transport (qlog, JSON text sequences); created or emptied. About 250 bytes per
+    /// packet: for analysis, not for production.
+    public var qlogPath: String?
+
+    public init(bootstrap: [String]? = nil, port: UInt16 = 49_737, host: IPv4Address = .any, keyPair: KeyPair? = nil) {
+      self.bootstrap = bootstrap
+      self.port = port
+      self.host = host
+      self.keyPair = keyPair
+    }
+
+    /// A node that is the first of its network, reachable under `host`, which is bound to, and `port`.
+    public static func bootstrapper(host: IPv4Address, port: UInt16) -> Options {
+      var options = Options(bootstrap: [], port: port, host: host)
+      options.anyPort = false
+      options.isEphemeral = false
+      options.isFirewalled = false
+      options.knownAddress = Endpoint(host: host, port: port)
+      return options
+    }
+  }
+
+  /// How to connect to one peer.
+  public struct ConnectOptions: Sendable {
+    /// Our identity; `nil` is the node's.
+    public var keyPair: KeyPair?
+    /// Nodes that are known to route to the peer, tried first.
+    public var relayAddresses: [Endpoint] = []
+    /// Tell the peer our local addresses, and try its local ones.
+    public var localConnection = true
+    /// A relay to go over until, and unless, there is a direct path. `nil`, and a server that names none, is no relay:
+    /// then two peers behind port-randomising NATs cannot connect.
+    public var relayThrough: RelayChoice?
+    /// `false`: neither punch holes nor try the local network. What is left are servers with a public address, and relays.
+    public var allowsHolepunching = true
+    /// Overall time in milliseconds, 0 is none.
+    public var deadline: UInt64 = 0
+
+    public init() {}
+  }
+
+  /// Which blind relay to use: the public key of a `RelayServer`, one's own or somebody else's. It sees addresses and
+  /// volumes, not content.
+  public enum RelayChoice: Sendable {
+    case key(Bytes32)
+    /// One is drawn per connection.
+    case oneOf([Bytes32])
+    /// Asked once per connection, on the loop: return at once. `nil` is none.
+    case choose(@Sendable () -> Bytes32?)
+  }
+
+  /// Who asks to connect.
+  public struct IncomingPeer: Hashable, Sendable {
+    /// Proved only when the connection stands; until then a replay of an old attempt is possible.
+    public var publicKey: Bytes32
+    public var address: Endpoint
+  }
+
+  /// How to listen.
+  public struct ServerOptions: Sendable {
+    /// Decides whether a peer may connect: `true` lets it in; everybody else gets no answer at all. `nil` lets everybody
+    /// in. A decision that takes more than 10 seconds is a no.
+    public var firewall: (@Sendable (IncomingPeer) async -> Bool)?
+    /// Tell clients our local addresses.
+    public var shareLocalAddress = true
+    /// `false`: only peers that need no hole punching get through.
+    public var allowsHolepunching = true
+    /// A relay that clients without a direct path are told to come over. Wins over the client's own choice.
+    public var relayThrough: RelayChoice?
+    /// Whether to use the relay with this key, named by a client; asked on the loop. `nil` takes any, 32 at a time.
+    public var acceptsRelay: (@Sendable (Bytes32) -> Bool)?
+    /// Milliseconds; `nil` is the node's value.
+    public var connectionKeepAlive: UInt64?
+
+    public init() {}
+  }
+}
+
+extension DHTOptions {
+  /// In a box because closures of the engine's options are not `Sendable`; nothing else holds this value.
+  fileprivate static func make(_ options: HyperDHT.Options) throws(DHTError) -> DHTOptions {
+    var result = DHTOptions(bootstrap: nil, host: options.host, port: options.port)
+    if let texts = options.bootstrap {
+      var nodes: [BootstrapNode] = []
+      for text in texts {
+        guard let node = BootstrapNode(text) else { throw .invalidAddress }
+        nodes.append(node)
+      }
+      result.bootstrap = nodes
+    }
+    result.nodes = options.nodes
+    result.anyPort = options.anyPort
+    result.keyPair = options.keyPair
+    result.connectionKeepAlive = options.connectionKeepAlive
+    result.ephemeral = options.isEphemeral
+    result.firewalled = options.isFirewalled
+    result.knownAddress = options.knownAddress
+    result.randomPunchInterval = options.randomPunchInterval
+    return result
+  }
+}
+
+extension LoopBound where Value == DHTOptions {
+  package init(_ options: HyperDHT.Options) throws(DHTError) { self.init(try DHTOptions.make(options)) }
+}
+
+extension ConnectOptions {
+  package init(_ options: HyperDHT.ConnectOptions) {
+    self.init()
+    keyPair = options.keyPair
+    relayAddresses = options.relayAddresses
+    localConnection = options.localConnection && options.allowsHolepunching
+    if !options.allowsHolepunching { holepunch = { _, _, _, _ in false } }
+    relayThrough = options.relayThrough.map(RelayChoice.init)
+    deadline = options.deadline
+  }
+}
+
+extension RelayChoice {
+  init(_ choice: HyperDHT.RelayChoice) {
+    switch choice {
+    case .key(let key): self = .keys([key])
+    case .oneOf(let keys): self = .keys(keys)
+    case .choose(let choose): self = .choose(choose)
+    }
+  }
+}

@@ -1,0 +1,91 @@
+import HyperDHTEngine
+import HyperEncoding
+import HyperRuntime
+import HyperUDX
+
+extension HyperDHT {
+  /// A private network of permanent nodes inside this process, on 127.0.0.1: for tests, demonstrations and development.
+  public final class Testnet: Sendable {
+    public let loop: UVEventLoop
+    /// For the options of nodes that should join.
+    public let bootstrap: [String]
+
+    private let engine: LoopBound<(TestnetEngine, [UVEnvironment])>
+    private let ownsLoop: Bool
+    private let destruction = Locked(false)
+
+    /// Starts the nodes and waits until they know each other.
+    /// - Parameters:
+    ///   - port: of the first node, 0 for any; the others take any.
+    public convenience init(
+      size: Int = 5, host: IPv4Address = .loopback, port: UInt16 = 0, loop: UVEventLoop? = nil
+    ) async throws(DHTError) {
+      try await self.init(size: size, host: host, port: port, place: try LoopPlace(loop), isolation: nil)
+    }
+
+    private init(
+      size: Int, host: IPv4Address, port: UInt16, place: LoopPlace, isolation: isolated (any Actor)?
+    ) async throws(DHTError) {
+      loop = place.loop
+      ownsLoop = place.isOwned
+      let loop = place.loop
+      do throws(DHTError) {
+        let made = try await place.make { environment throws(DHTError) -> (TestnetEngine, [UVEnvironment]) in
+          // One instance each, like separate processes.
+          var environments = [environment]
+          while environments.count < max(size, 1) {
+            guard let next = try? UVEnvironment(loop: loop) else { throw .other("cannot open the sockets") }
+            environments.append(next)
+          }
+          return (TestnetEngine(environments: environments, size: size, host: host, port: port), environments)
+        }
+        engine = LoopBound(made.value)
+        bootstrap = try await awaitOperation(
+          on: loop, cancelled: DHTError.requestDestroyed, gone: .nodeDestroyed, isolation: isolation
+        ) { settle in
+          made.value.0.start { settle($0.map { made.value.0.bootstrap.map(\.description) }) }
+          return nil
+        }
+      } catch {
+        if place.isOwned { await loop.shutdown() }
+        throw error
+      }
+    }
+
+    deinit { if claimDestruction() { tearDown(nil) } }
+
+    /// Destroys all nodes and waits for it.
+    public func destroy(isolation: isolated (any Actor)? = #isolation) async {
+      if claimDestruction() {
+        await withUnsafeContinuation(isolation: isolation) { continuation in
+          tearDown { continuation.resume() }
+        }
+      }
+      if ownsLoop { await loop.shutdown() }
+    }
+
+    private func claimDestruction() -> Bool {
+      destruction.withLock { isClaimed in
+        defer { isClaimed = true }
+        return !isClaimed
+      }
+    }
+
+    private func tearDown(_ done: (@Sendable () -> Void)?) {
+      let engine = engine
+      let loop = loop
+      let ownsLoop = ownsLoop
+      let isPosted = loop.post {
+        engine.value.0.destroy {
+          let group = Countdown {
+            done?()
+            if ownsLoop { loop.beginShutdown(nil) }
+          }
+          for environment in engine.value.1 { environment.close(group.enter()) }
+          group.seal()
+        }
+      }
+      if !isPosted { done?() }
+    }
+  }
+}

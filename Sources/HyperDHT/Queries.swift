@@ -1,0 +1,254 @@
+import HyperCrypto
+import HyperDHTEngine
+import HyperEncoding
+import HyperRPC
+import HyperRuntime
+
+extension HyperDHT {
+  /// A node and, if it is a permanent one, its id.
+  public struct Node: Hashable, Sendable {
+    public var id: Bytes32?
+    public var endpoint: Endpoint
+
+    init(_ address: NodeAddress) {
+      id = address.id
+      endpoint = address.endpoint
+    }
+  }
+
+  /// An announced peer.
+  public struct PeerRecord: Hashable, Sendable {
+    public var publicKey: Bytes32
+    /// Nodes that route to the peer.
+    public var relayAddresses: [Endpoint]
+  }
+
+  /// One node's answer to a lookup.
+  public struct LookupReply: Hashable, Sendable {
+    public var from: Node
+    /// Our address as that node sees it.
+    public var to: Endpoint
+    public var peers: [PeerRecord]
+    /// Milliseconds since 1970 at which an announcer asked those who look the topic up to look again; 0 is never.
+    public var bump: UInt64
+  }
+
+  /// One node's answer to a search for a server.
+  public struct FindPeerReply: Hashable, Sendable {
+    public var from: Node
+    public var to: Endpoint
+    public var peer: PeerRecord
+  }
+
+  public struct Pong: Hashable, Sendable {
+    public var from: Node
+    /// Our address as that node sees it.
+    public var to: Endpoint
+    /// Milliseconds.
+    public var roundTripTime: UInt64
+  }
+
+  /// A stored value.
+  public struct StoredValue: Hashable, Sendable {
+    public var value: [UInt8]
+    /// 0 for immutable values.
+    public var sequence: UInt64
+    public var signature: Bytes64?
+    public var from: Node
+  }
+
+  public struct StoreResult: Hashable, Sendable {
+    /// What to ask for: the hash of an immutable value, the public key of a mutable one.
+    public var key: Bytes32
+    public var sequence: UInt64
+    /// Nodes that confirmed the store, at least one.
+    public var stored: Int
+    public var closestNodes: [Endpoint]
+  }
+
+  // MARK: Peers
+
+  /// Who is announced under the topic, as the nodes' answers come in. Ends when the closest nodes were asked; letting go
+  /// of the sequence ends the search. Up to 1024 answers wait to be read.
+  public func lookup(_ topic: Bytes32) -> Events<LookupReply, DHTError> {
+    stream {
+      $0.lookup(topic)
+    } map: {
+      HyperDHT.LookupReply($0)
+    }
+  }
+
+  /// Which nodes hold an announcement of the server with this public key.
+  public func findPeer(_ publicKey: Bytes32) -> Events<FindPeerReply, DHTError> {
+    stream {
+      $0.findPeer(publicKey)
+    } map: {
+      FindPeerReply(from: Node($0.from), to: $0.to, peer: PeerRecord($0.peer))
+    }
+  }
+
+  /// Announces the key under the topic. Nodes keep the announcement for about 20 minutes: `Hyperswarm.join` keeps it
+  /// fresh.
+  /// - Returns: the nodes closest to the topic.
+  @discardableResult
+  public func announce(
+    _ topic: Bytes32, keyPair: KeyPair, relayAddresses: [Endpoint] = [], isolation: isolated (any Actor)? = #isolation
+  ) async throws(DHTError) -> [Endpoint] {
+    let node = node
+    return try await operation(isolation: isolation) { settle in
+      let query = node.value.announce(topic, keyPair: keyPair, relayAddresses: relayAddresses)
+      query.onFinished = { [unowned query] in settle($0.map { query.closestNodes }) }
+      query.start()
+      return { query.destroy() }
+    }
+  }
+
+  /// Withdraws an announcement.
+  public func unannounce(
+    _ topic: Bytes32, keyPair: KeyPair, isolation: isolated (any Actor)? = #isolation
+  ) async throws(DHTError) {
+    let node = node
+    try await operation(isolation: isolation) { settle in
+      let query = node.value.lookupAndUnannounce(topic, keyPair: keyPair)
+      query.onFinished = settle
+      query.start()
+      return { query.destroy() }
+    }
+  }
+
+  // MARK: Nodes
+
+  public func ping(
+    _ endpoint: Endpoint, isolation: isolated (any Actor)? = #isolation
+  ) async throws(DHTError) -> Pong {
+    let node = node
+    return try await operation(isolation: isolation) { settle in
+      let session = node.value.rpc.makeSession()
+      node.value.rpc.ping(endpoint, options: RequestOptions(session: session)) { result in
+        settle(
+          result.map { Pong(from: Node($0.from), to: $0.to, roundTripTime: $0.roundTripTime) }
+            .mapError(DHTError.init))
+      }
+      return { session.destroy() }
+    }
+  }
+
+  /// The nodes closest to the target, closest first.
+  public func findNode(
+    _ target: Bytes32, isolation: isolated (any Actor)? = #isolation
+  ) async throws(DHTError) -> [Node] {
+    let node = node
+    return try await operation(isolation: isolation) { settle in
+      let query = node.value.rpc.findNode(target: target, options: .init())
+      query.onFinished = { [unowned query] result in
+        settle(query.outcome(result).map { query.closestReplies.map { Node($0.from) } })
+      }
+      query.start()
+      return { query.destroy() }
+    }
+  }
+
+  // MARK: Values
+
+  /// Stores a value of at most 1024 bytes under its hash, for about two days.
+  public func immutablePut(
+    _ value: [UInt8], isolation: isolated (any Actor)? = #isolation
+  ) async throws(DHTError) -> StoreResult {
+    let node = node
+    return try await operation(isolation: isolation) { settle in
+      node.value.immutablePut(value) { result in
+        settle(
+          result.map { StoreResult(key: $0.target, sequence: 0, stored: $0.stored, closestNodes: $0.closestNodes) })
+      }
+      return nil
+    }
+  }
+
+  /// The value with this hash, `nil` when no node has it.
+  public func immutableGet(
+    _ hash: Bytes32, isolation: isolated (any Actor)? = #isolation
+  ) async throws(DHTError) -> StoredValue? {
+    let node = node
+    return try await operation(isolation: isolation) { settle in
+      node.value.immutableGet(hash) { result in
+        settle(result.map { $0.map { StoredValue(value: $0.value, sequence: 0, signature: nil, from: Node($0.from)) } })
+      }
+      return nil
+    }
+  }
+
+  /// Stores a signed value of at most 1024 bytes under the key. A higher sequence number replaces a lower one.
+  public func mutablePut(
+    _ value: [UInt8], keyPair: KeyPair, sequence: UInt64 = 0, isolation: isolated (any Actor)? = #isolation
+  ) async throws(DHTError) -> StoreResult {
+    let node = node
+    return try await operation(isolation: isolation) { settle in
+      node.value.mutablePut(keyPair: keyPair, value: value, sequence: sequence) { result in
+        settle(
+          result.map {
+            StoreResult(key: $0.publicKey, sequence: $0.sequence, stored: $0.stored, closestNodes: $0.closestNodes)
+          })
+      }
+      return nil
+    }
+  }
+
+  /// The value of the key with the highest sequence number of at least `sequence`, `nil` when no node has one.
+  public func mutableGet(
+    _ publicKey: Bytes32, sequence: UInt64 = 0, isolation: isolated (any Actor)? = #isolation
+  ) async throws(DHTError) -> StoredValue? {
+    let node = node
+    return try await operation(isolation: isolation) { settle in
+      var options = MutableGetOptions()
+      options.sequence = sequence
+      node.value.mutableGet(publicKey, options: options) { result in
+        settle(
+          result.map {
+            $0.map {
+              StoredValue(value: $0.value, sequence: $0.sequence, signature: $0.signature, from: Node($0.from))
+            }
+          })
+      }
+      return nil
+    }
+  }
+
+  // MARK: Streams of answers
+
+  private func stream<Item, Element: Sendable>(
+    _ make: @escaping @Sendable (DHTNode) -> DHTQuery<Item>, map: @escaping @Sendable (Item) -> Element
+  ) -> Events<Element, DHTError> {
+    let queue = EventQueue<Element, DHTError>(capacity: FacadeLimits.queryResults)
+    let node = node
+    let loop = loop
+    let isPosted = loop.post { [weak queue] in
+      // Nobody may be interested any more.
+      guard let queue else { return }
+      let query = make(node.value)
+      // The query holds the queue weakly: its release by the last reader ends the search.
+      query.onReply = { [weak queue] in _ = queue?.push(map($0)) }
+      query.onFinished = { [weak queue] in queue?.finish($0) }
+      let bound = LoopBound(query)
+      queue.whenReleased { loop.post { bound.value.destroy() } }
+      query.start()
+    }
+    if !isPosted { queue.finish(.failure(.nodeDestroyed)) }
+    return Events(queue)
+  }
+}
+
+extension HyperDHT.PeerRecord {
+  init(_ record: PeerRecordMessage) {
+    publicKey = record.publicKey
+    relayAddresses = record.relayAddresses
+  }
+}
+
+extension HyperDHT.LookupReply {
+  init(_ result: LookupResult) {
+    from = HyperDHT.Node(result.from)
+    to = result.to
+    peers = result.peers.map { HyperDHT.PeerRecord($0) }
+    bump = result.bump
+  }
+}

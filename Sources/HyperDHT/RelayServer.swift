@@ -1,0 +1,131 @@
+import HyperCrypto
+import HyperDHTEngine
+import HyperEncoding
+import HyperRuntime
+
+extension HyperDHT {
+  /// Serves as a blind relay under a public key, and announces it. Returns when the first nodes hold the announcement.
+  ///
+  /// Peers that name the key in `relayThrough` meet here when there is no direct path between them. Best on a node with a
+  /// public address and bandwidth to spare.
+  /// - Parameters:
+  ///   - keyPair: the identity of the relay; the node's by default. One server per key pair.
+  ///   - firewall: decides who may use the relay; everybody by default.
+  public func serveRelay(
+    keyPair: KeyPair? = nil, firewall: (@Sendable (IncomingPeer) async -> Bool)? = nil,
+    limits: RelayServer.Limits = .init(), isolation: isolated (any Actor)? = #isolation
+  ) async throws(DHTError) -> RelayServer {
+    let node = node
+    let loop = loop
+    return try await operation(isolation: isolation) { settle in
+      var options = ServerOptions()
+      options.firewall = firewall
+      let engine = RelayService(
+        node: node.value, options: .init(options, loop: loop), bounds: BlindRelayServer.Bounds(limits))
+      let server = RelayServer(loop: loop, engine: engine, keyPair: keyPair ?? node.value.defaultKeyPair)
+      engine.listen(keyPair: keyPair) { settle($0.map { server }) }
+      return { engine.close() }
+    }
+  }
+
+  /// A blind relay: forwards the packets of peers that have no direct path, without being able to read them. Letting go
+  /// of it closes it, as `close` does.
+  public final class RelayServer: Sendable {
+    public let publicKey: Bytes32
+    let loop: UVEventLoop
+    let engine: LoopBound<RelayService>
+
+    /// On the loop.
+    init(loop: UVEventLoop, engine: RelayService, keyPair: KeyPair) {
+      self.loop = loop
+      self.engine = LoopBound(engine)
+      publicKey = keyPair.publicKey
+    }
+
+    deinit {
+      let engine = engine
+      loop.post { engine.value.close() }
+    }
+
+    /// What a relay takes on. Further clients and requests are refused.
+    public struct Limits: Hashable, Sendable {
+      /// Clients at a time, and with one key.
+      public var sessions = RelayLimits.sessions
+      public var sessionsPerKey = RelayLimits.sessionsPerKey
+      /// Relayed connections at a time, and of one client.
+      public var links = RelayLimits.links
+      public var linksPerSession = RelayLimits.linksPerSession
+      /// Requests whose other side has not come, for at most 30 seconds each, and of one client.
+      public var pendingTokens = RelayLimits.pendingTokens
+      public var pendingTokensPerSession = RelayLimits.pendingTokensPerSession
+
+      public init() {}
+    }
+
+    /// Counters since the start; `active...` and `pending...` are the present state.
+    public struct Statistics: Hashable, Sendable {
+      public var activeSessions = 0
+      public var activeLinks = 0
+      public var pendingTokens = 0
+      public var sessionsAccepted: UInt64 = 0
+      public var sessionsRefused: UInt64 = 0
+      public var pairingsMatched: UInt64 = 0
+      public var pairingsCancelled: UInt64 = 0
+      /// The other side did not come in time.
+      public var pairingsExpired: UInt64 = 0
+      /// Above a limit.
+      public var pairingsRefused: UInt64 = 0
+      /// Received to be forwarded, with the transport's headers.
+      public var bytesRelayed: UInt64 = 0
+
+      public init() {}
+    }
+
+    public func statistics(isolation: isolated (any Actor)? = #isolation) async -> Statistics {
+      let engine = engine
+      return await onLoop(loop, isolation: isolation) { Statistics(engine.value.relay) } ?? Statistics()
+    }
+
+    /// Nodes that route to the relay.
+    public func relayAddresses(isolation: isolated (any Actor)? = #isolation) async -> [Endpoint] {
+      let engine = engine
+      return await onLoop(loop, isolation: isolation) { engine.value.server.relayAddresses } ?? []
+    }
+
+    /// Withdraws the announcement and ends what is relayed.
+    public func close(isolation: isolated (any Actor)? = #isolation) async {
+      let engine = engine
+      let loop = loop
+      await withUnsafeContinuation(isolation: isolation) { (continuation: UnsafeContinuation<Void, Never>) in
+        if !loop.post({ engine.value.close { continuation.resume() } }) { continuation.resume() }
+      }
+    }
+  }
+}
+
+extension BlindRelayServer.Bounds {
+  init(_ limits: HyperDHT.RelayServer.Limits) {
+    self.init()
+    sessions = limits.sessions
+    sessionsPerKey = limits.sessionsPerKey
+    links = limits.links
+    linksPerSession = limits.linksPerSession
+    pendingTokens = limits.pendingTokens
+    pendingTokensPerSession = limits.pendingTokensPerSession
+  }
+}
+
+extension HyperDHT.RelayServer.Statistics {
+  init(_ relay: BlindRelayServer) {
+    activeSessions = relay.sessionCount
+    activeLinks = relay.linkCount
+    pendingTokens = relay.pendingCount
+    sessionsAccepted = relay.statistics.sessionsAccepted
+    sessionsRefused = relay.statistics.sessionsRefused
+    pairingsMatched = relay.statistics.pairingsMatched
+    pairingsCancelled = relay.statistics.pairingsCancelled
+    pairingsExpired = relay.statistics.pairingsExpired
+    pairingsRefused = relay.statistics.pairingsRefused
+    bytesRelayed = relay.bytesRelayed
+  }
+}

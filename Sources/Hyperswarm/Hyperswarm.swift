@@ -1,0 +1,277 @@
+import HyperCrypto
+import HyperDHT
+import HyperDHTEngine
+import HyperEncoding
+import HyperRuntime
+import HyperswarmEngine
+
+/// Finds peers that share a topic and keeps connections with them.
+///
+/// ```swift
+/// let swarm = try await Hyperswarm()
+/// let discovery = try await swarm.join(Hyperswarm.topic("my chat room"))
+/// for await connection in swarm.connections {
+///   Task {
+///     try await connection.write("hello")
+///     for try await message in connection.inbound { ... }
+///   }
+/// }
+/// ```
+///
+/// Between two peers there is one connection, whatever the number of shared topics. A connection that breaks is dialled
+/// again while a shared topic is joined (or the peer was named by `joinPeer`).
+///
+/// May be used from any thread. The swarm lives on one event loop: its own thread unless the options name another. Letting
+/// go of the last reference destroys the swarm; `destroy` does it and waits.
+public final class Hyperswarm: Sendable {
+  public let loop: UVEventLoop
+  /// The swarm's identity: peers see its public key.
+  public let keyPair: KeyPair
+  /// The DHT node that the swarm uses.
+  public let dht: HyperDHT
+
+  let engine: LoopBound<SwarmEngine>
+  private let ownsDHT: Bool
+  private let queue: EventQueue<HyperDHT.Connection, Never>
+  let observers: LoopBound<EventObservers>
+  private let destruction = Locked(false)
+
+  /// Opens the sockets and starts to enter the network. Does not wait for it: `join` and `listen` do what they have to.
+  public convenience init(_ options: Options = Options()) async throws(HyperswarmError) {
+    do throws(DHTError) {
+      let dht: HyperDHT
+      if let given = options.dht { dht = given } else { dht = try await HyperDHT(options.dhtOptions) }
+      try await self.init(options, dht: dht, isolation: nil)
+    } catch {
+      throw .dht(error)
+    }
+  }
+
+  private init(_ options: Options, dht: HyperDHT, isolation: isolated (any Actor)?) async throws(DHTError) {
+    self.dht = dht
+    loop = dht.loop
+    ownsDHT = options.dht == nil
+    let keyPair = options.keyPair ?? (options.dht == nil ? dht.defaultKeyPair : .random())
+    self.keyPair = keyPair
+    let queue = EventQueue<HyperDHT.Connection, Never>(capacity: FacadeLimits.pendingConnections)
+    self.queue = queue
+    let loop = loop
+    let node = dht.node
+    let environment = dht.environment
+    let made = await onLoop(loop, isolation: isolation) { () -> LoopBound<(SwarmEngine, EventObservers)> in
+      let engine = SwarmEngine(
+        environment: environment.value, dht: node.value,
+        options: SwarmOptions(options, keyPair: keyPair, loop: loop))
+      let observers = EventObservers()
+      engine.onConnection = { stream, peer in
+        let connection = HyperDHT.Connection(loop: loop, stream: stream, attachment: Peer(loop: loop, info: peer))
+        stream.onClose = connection.closed
+        if !queue.push(connection) { stream.destroy() }
+      }
+      engine.onAttempt = { observers.push(.attempt(Attempt($0))) }
+      engine.onBan = { peer, reason in
+        observers.push(.banned(publicKey: peer.publicKey, reason: reason.description))
+      }
+      engine.onUpdate = { observers.pushUpdate() }
+      return LoopBound((engine, observers))
+    }
+    guard let made else { throw .nodeDestroyed }
+    engine = LoopBound(made.value.0)
+    observers = LoopBound(made.value.1)
+  }
+
+  deinit { if claimDestruction() { tearDown(force: false, nil) } }
+
+  // MARK: Connections
+
+  /// New connections of both roles, in the order in which they opened; ends when the swarm is destroyed.
+  ///
+  /// Up to 1024 wait to be taken, further ones are closed. `connection.peer` tells what the swarm knows about the peer.
+  public var connections: HyperDHT.Events<HyperDHT.Connection, Never> { HyperDHT.Events(queue) }
+
+  // MARK: Topics
+
+  /// A topic made from text: its BLAKE2b-256 hash.
+  public static func topic(_ text: String) -> Bytes32 { HyperDHT.hash(Array(text.utf8)) }
+
+  /// Announces us under the topic (`server`) and looks for peers under it and dials them (`client`). Returns at once;
+  /// `flushed` of the result waits for the first round.
+  /// - Parameter limit: peers of this topic to keep connected or dialled at most; `nil` is no limit.
+  @discardableResult
+  public func join(
+    _ topic: Bytes32, server: Bool = true, client: Bool = true, limit: Int? = nil,
+    isolation: isolated (any Actor)? = #isolation
+  ) async throws(HyperswarmError) -> Discovery {
+    guard server || client else { throw .noRoles }
+    let engine = engine
+    let loop = loop
+    return try await operation(isolation: isolation) { settle in
+      do throws(SwarmError) {
+        let session = try engine.value.join(
+          topic: topic, options: JoinOptions(server: server, client: client, limit: limit))
+        settle(.success(Discovery(loop: loop, session: session)))
+      } catch {
+        settle(.failure(HyperswarmError(error)))
+      }
+      return nil
+    }
+  }
+
+  /// Leaves the topic for all that have joined it, and waits until it is no longer announced. Connections stay.
+  public func leave(_ topic: Bytes32, isolation: isolated (any Actor)? = #isolation) async throws(HyperswarmError) {
+    let engine = engine
+    try await operation(isolation: isolation) { settle in
+      engine.value.leave(topic) { settle(.success(())) }
+      return nil
+    }
+  }
+
+  /// Leaves all topics. Connections and explicit peers stay.
+  public func clear(isolation: isolated (any Actor)? = #isolation) async throws(HyperswarmError) {
+    let engine = engine
+    try await operation(isolation: isolation) { settle in
+      engine.value.clear { settle(.success(())) }
+      return nil
+    }
+  }
+
+  /// Topics in the order of joining.
+  public func topics(isolation: isolated (any Actor)? = #isolation) async -> [Bytes32] {
+    await read(isolation: isolation) { $0.topics.map(\.topic) } ?? []
+  }
+
+  // MARK: Peers
+
+  /// Dials the peer with this public key, whatever the topics, and dials it again for as long as it takes.
+  public func joinPeer(_ publicKey: Bytes32) {
+    let engine = engine
+    loop.post { engine.value.joinPeer(publicKey) }
+  }
+
+  /// Ends `joinPeer`; a connection stays.
+  public func leavePeer(_ publicKey: Bytes32) {
+    let engine = engine
+    loop.post { engine.value.leavePeer(publicKey) }
+  }
+
+  /// Never dials, accepts or retries a known peer, or lifts that again. A connection stays.
+  public func ban(_ publicKey: Bytes32, _ isBanned: Bool = true) {
+    let engine = engine
+    loop.post { engine.value.peers[publicKey]?.ban(isBanned) }
+  }
+
+  /// Known peers: found, waiting, banned and connected ones.
+  public func peers(isolation: isolated (any Actor)? = #isolation) async -> [PeerStatus] {
+    await read(isolation: isolation) { $0.peers.values.map(PeerStatus.init) } ?? []
+  }
+
+  // MARK: Life
+
+  /// Starts to accept connections under our key. `join` as a server does so by itself.
+  public func listen(isolation: isolated (any Actor)? = #isolation) async throws(HyperswarmError) {
+    let engine = engine
+    try await operation(isolation: isolation) { settle in
+      engine.value.listen { settle($0.mapError(HyperswarmError.init)) }
+      return nil
+    }
+  }
+
+  /// Waits until the topics are announced and looked up and every peer known by then was dialled once.
+  /// - Parameter timeout: milliseconds, `nil` is none.
+  /// - Returns: `false` when the swarm was destroyed meanwhile.
+  @discardableResult
+  public func flush(
+    timeout: UInt64? = nil, isolation: isolated (any Actor)? = #isolation
+  ) async throws(HyperswarmError) -> Bool {
+    let engine = engine
+    return try await operation(isolation: isolation) { settle in
+      let pending = engine.value.flush(timeout: timeout) { settle($0.mapError(HyperswarmError.init)) }
+      return { pending?.cancel() }
+    }
+  }
+
+  /// Withdraws the announcements, closes all connections and stops all traffic, until `resume`. Topics and explicit peers
+  /// stay.
+  public func suspend(isolation: isolated (any Actor)? = #isolation) async throws(HyperswarmError) {
+    let engine = engine
+    try await operation(isolation: isolation) { settle in
+      engine.value.suspend { settle(.success(())) }
+      return nil
+    }
+  }
+
+  public func resume(isolation: isolated (any Actor)? = #isolation) async throws(HyperswarmError) {
+    let engine = engine
+    try await operation(isolation: isolation) { settle in
+      engine.value.resume { settle(.success(())) }
+      return nil
+    }
+  }
+
+  /// Withdraws the announcements (not with `force`), closes all connections and, unless it was given to the swarm, the
+  /// DHT node, and waits for it.
+  public func destroy(force: Bool = false, isolation: isolated (any Actor)? = #isolation) async {
+    if claimDestruction() {
+      await withUnsafeContinuation(isolation: isolation) { continuation in
+        tearDown(force: force) { continuation.resume() }
+      }
+    }
+    if ownsDHT { await dht.destroy(force: true) }
+  }
+
+  private func claimDestruction() -> Bool {
+    destruction.withLock { isClaimed in
+      defer { isClaimed = true }
+      return !isClaimed
+    }
+  }
+
+  private func tearDown(force: Bool, _ done: (@Sendable () -> Void)?) {
+    let engine = engine
+    let observers = observers
+    let queue = queue
+    // Held until the engine is done with it; its own release destroys a node that is ours.
+    let dht = dht
+    let isPosted = loop.post {
+      engine.value.destroy(force: force) {
+        engine.value.onConnection = nil
+        queue.finish()
+        observers.value.finish()
+        withExtendedLifetime(dht) {}
+        done?()
+      }
+    }
+    if !isPosted {
+      queue.finish()
+      done?()
+    }
+  }
+
+  // MARK: Numbers
+
+  public func statistics(isolation: isolated (any Actor)? = #isolation) async -> Statistics {
+    await read(isolation: isolation) { Statistics($0.statistics) } ?? Statistics()
+  }
+
+  /// The counters as text for Prometheus, under the names that dashboards of the deployed stack use.
+  public func metrics(isolation: isolated (any Actor)? = #isolation) async -> String {
+    await read(isolation: isolation) { $0.statistics.metricsText } ?? ""
+  }
+
+  // MARK: Calls
+
+  private func operation<T: Sendable>(
+    isolation: isolated (any Actor)?,
+    _ start: @escaping @Sendable (_ settle: @escaping (Result<T, HyperswarmError>) -> Void) -> (() -> Void)?
+  ) async throws(HyperswarmError) -> T {
+    try await awaitOperation(
+      on: loop, cancelled: HyperswarmError.cancelled, gone: .destroyed, isolation: isolation, start)
+  }
+
+  private func read<T: Sendable>(
+    isolation: isolated (any Actor)?, _ body: @escaping @Sendable (SwarmEngine) -> T
+  ) async -> T? {
+    let engine = engine
+    return await onLoop(loop, isolation: isolation) { body(engine.value) }
+  }
+}

@@ -1,0 +1,60 @@
+import HyperDHTEngine
+import HyperswarmEngine
+
+/// Why a call on a swarm failed. `code` is stable across releases and languages.
+public enum HyperswarmError: Error, Hashable, Sendable, CustomStringConvertible {
+  case destroyed
+  /// The discovery was destroyed, or its topic left.
+  case sessionDestroyed
+  /// Neither server nor client.
+  case noRoles
+  case tooManyTopics
+  case tooManyFlushes
+  case timedOut
+  /// The task that waited was cancelled.
+  case cancelled
+  /// The server could not be announced; the next attempt may succeed.
+  case listen(code: String, description: String)
+  case dht(DHTError)
+
+  public var code: String {
+    switch self {
+    case .destroyed: "SWARM_DESTROYED"
+    case .sessionDestroyed: "SESSION_DESTROYED"
+    case .noRoles: "NO_ROLES"
+    case .tooManyTopics: "TOO_MANY_TOPICS"
+    case .tooManyFlushes: "TOO_MANY_FLUSHES"
+    case .timedOut: "TIMED_OUT"
+    case .cancelled: "CANCELLED"
+    case .listen(let code, _): code
+    case .dht(let error): error.code
+    }
+  }
+
+  public var description: String {
+    switch self {
+    case .listen(_, let description): "Listening failed: \(description)"
+    case .dht(let error): error.description
+    case .destroyed: "\(code): the swarm is destroyed"
+    case .sessionDestroyed: "\(code): the topic was left"
+    case .noRoles: "\(code): join as server, as client, or both"
+    case .tooManyTopics: "\(code): \(SwarmError.tooManyTopics.description)"
+    case .tooManyFlushes: "\(code): \(SwarmError.tooManyFlushes.description)"
+    case .timedOut: "\(code): not done within the given time"
+    case .cancelled: "\(code): cancelled"
+    }
+  }
+
+  package init(_ error: SwarmError) {
+    switch error {
+    case .destroyed: self = .destroyed
+    case .sessionDestroyed: self = .sessionDestroyed
+    case .noRoles: self = .noRoles
+    case .tooManyTopics: self = .tooManyTopics
+    case .tooManyFlushes: self = .tooManyFlushes
+    case .timedOut: self = .timedOut
+    case .cancelled: self = .cancelled
+    case .listen(let failure): self = .listen(code: failure.code, description: failure.description)
+    }
+  }
+}

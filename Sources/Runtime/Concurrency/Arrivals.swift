@@ -1,0 +1,68 @@
+/// The loop's side of an `Inbox`: what arrives in one turn of the loop is handed over together.
+///
+/// Holds less than `StreamBuffers.readStep` and one piece more. Confined to the loop.
+package final class Arrivals {
+  private let loop: UVEventLoop
+  private let inbox: Inbox
+  private let pause: () -> Void
+  private var pieces: [[UInt8]] = []
+  private var bytes = 0
+  private var isDeliveryDue = false
+
+  /// - Parameter pause: called when the reader is so far behind that the stream must stop.
+  package init(loop: UVEventLoop, inbox: Inbox, pause: @escaping () -> Void) {
+    self.loop = loop
+    self.inbox = inbox
+    self.pause = pause
+  }
+
+  /// One element for the reader.
+  package func add(message: UnsafeRawBufferPointer) {
+    pieces.append(
+      [UInt8](unsafeUninitializedCapacity: message.count) { target, count in
+        UnsafeMutableRawBufferPointer(target).copyMemory(from: message)
+        count = message.count
+      })
+    bytes &+= message.count &+ StreamBuffers.messageCost
+    deliverSoon()
+  }
+
+  /// Part of a stream of bytes: the parts of one turn become one element.
+  package func add(part: UnsafeRawBufferPointer) {
+    guard !part.isEmpty else { return }
+    if pieces.isEmpty {
+      pieces.append(Array(part))
+      bytes = StreamBuffers.messageCost
+    } else {
+      pieces[pieces.count - 1].append(contentsOf: part)
+    }
+    bytes &+= part.count
+    deliverSoon()
+  }
+
+  /// To the reader, now: before an end, or because somebody is about to look.
+  package func deliver() {
+    guard !pieces.isEmpty else { return }
+    let batch = pieces
+    let count = bytes
+    drop()
+    if inbox.push(batch, bytes: count) { pause() }
+  }
+
+  package func drop() {
+    pieces = []
+    bytes = 0
+  }
+
+  private func deliverSoon() {
+    if bytes >= StreamBuffers.readStep {
+      deliver()
+    } else if !isDeliveryDue {
+      isDeliveryDue = true
+      loop.defer { [self] in
+        isDeliveryDue = false
+        deliver()
+      }
+    }
+  }
+}

@@ -1,0 +1,119 @@
+/// Messages that have arrived and that the application has not read. Filled on the loop, read anywhere.
+package final class Inbox: Sendable {
+  package typealias Outcome = Result<[UInt8]?, ConnectionError>
+
+  private struct State: WaitingState {
+    var messages: [[UInt8]] = []
+    var head = 0
+    var bytes = 0
+    var window = StreamBuffers.unreadWindow
+    /// The stream is paused until `bytes` falls.
+    var isPaused = false
+    var end: Result<Void, ConnectionError>?
+    var waiters = Waiters<Outcome>()
+  }
+
+  private let state = Locked(State())
+
+  package init() {}
+
+  // MARK: On the loop
+
+  /// Hands messages over; `true` when the stream has to be paused now.
+  package func push(_ batch: [[UInt8]], bytes: Int) -> Bool {
+    guard !batch.isEmpty else { return false }
+    let (mustPause, waiter) = state.withLock { state -> (Bool, (UnsafeContinuation<Outcome, Never>, Outcome)?) in
+      guard state.end == nil else { return (false, nil) }
+      if state.messages.isEmpty { state.messages = batch } else { state.messages.append(contentsOf: batch) }
+      state.bytes &+= bytes
+      var resumed: (UnsafeContinuation<Outcome, Never>, Outcome)?
+      // One reader is enough: it comes back for the rest without sleeping.
+      if let continuation = state.waiters.popFirst() {
+        resumed = (continuation, Inbox.take(&state) ?? .success([]))
+      }
+      let mustPause = state.bytes > state.window && !state.isPaused
+      if mustPause { state.isPaused = true }
+      return (mustPause, resumed)
+    }
+    if let waiter { waiter.0.resume(returning: waiter.1) }
+    return mustPause
+  }
+
+  package func finish(_ result: Result<Void, ConnectionError>) {
+    let waiters = state.withLock { state in
+      if state.end == nil { state.end = result }
+      return state.waiters.popAll()
+    }
+    for waiter in waiters { waiter.resume(returning: result.map { nil }) }
+  }
+
+  /// For a reader on the loop: what waits, or the end; `nil` when there is nothing yet.
+  package func takeNow() -> Outcome? { state.withLock { Inbox.take(&$0) } }
+
+  /// The stream was paused for another reason: the next `next` has to resume it.
+  package func markPaused() { state.withLock { $0.isPaused = true } }
+
+  /// For a reader on the loop: everything that waits.
+  package func takeAll() -> [[UInt8]] {
+    state.withLock { state in
+      let rest = Array(state.messages[state.head...])
+      state.messages = []
+      state.head = 0
+      state.bytes = 0
+      state.isPaused = false
+      return rest
+    }
+  }
+
+  /// Nobody will read any more: drops what there is and everything to come.
+  package func abandon() {
+    state.withLock { state in
+      state.messages = []
+      state.head = 0
+      state.bytes = 0
+      state.end = state.end ?? .success(())
+    }
+  }
+
+  // MARK: Any thread
+
+  /// `resume` is called when the stream has to be told to go on.
+  package func next(
+    isolation: isolated (any Actor)?, resume: @Sendable () -> Void
+  ) async throws(ConnectionError) -> [UInt8]? {
+    let (ready, mustResume) = state.withLock { state -> (Outcome?, Bool) in
+      let outcome = Inbox.take(&state)
+      state.window = StreamBuffers.readWindow
+      return (outcome, Inbox.mustResume(&state))
+    }
+    if mustResume { resume() }
+    if let ready { return try ready.get() }
+    return try await state.wait(cancelled: .failure(.cancelled), isolation: isolation) { Inbox.take(&$0) }.get()
+  }
+
+  private static func take(_ state: inout State) -> Outcome? {
+    if state.head < state.messages.count {
+      let message = state.messages[state.head]
+      state.messages[state.head] = []
+      state.head &+= 1
+      state.bytes &-= message.count &+ StreamBuffers.messageCost
+      if state.head == state.messages.count {
+        state.messages.removeAll(keepingCapacity: state.messages.capacity <= 1024)
+        state.head = 0
+      } else if state.head >= 1024, state.head &* 2 >= state.messages.count {
+        state.messages.removeFirst(state.head)
+        state.head = 0
+      }
+      return .success(message)
+    }
+    return state.end.map { $0.map { nil } }
+  }
+
+  private static func mustResume(_ state: inout State) -> Bool {
+    guard state.isPaused, state.bytes <= min(StreamBuffers.readResume, state.window / 2), state.end == nil else {
+      return false
+    }
+    state.isPaused = false
+    return true
+  }
+}

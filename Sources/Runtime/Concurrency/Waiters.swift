@@ -1,0 +1,67 @@
+/// Tasks that are suspended until a state behind a lock changes. Each is resumed exactly once: by whoever changes the
+/// state, or by its cancellation.
+struct Waiters<Outcome: Sendable> {
+  typealias Continuation = UnsafeContinuation<Outcome, Never>
+
+  private var list: [(id: UInt64, continuation: Continuation)] = []
+  private var nextID: UInt64 = 0
+  /// Cancelled before they were in the list.
+  private var cancelled: Set<UInt64> = []
+
+  var isEmpty: Bool { list.isEmpty }
+
+  mutating func popFirst() -> Continuation? { list.isEmpty ? nil : list.removeFirst().continuation }
+
+  mutating func popAll() -> [Continuation] {
+    guard !list.isEmpty else { return [] }
+    defer { list = [] }
+    return list.map(\.continuation)
+  }
+
+  fileprivate mutating func makeID() -> UInt64 {
+    nextID &+= 1
+    return nextID
+  }
+
+  fileprivate mutating func add(_ id: UInt64, _ continuation: Continuation) { list.append((id, continuation)) }
+
+  fileprivate mutating func cancel(_ id: UInt64) -> Continuation? {
+    guard let index = list.firstIndex(where: { $0.id == id }) else {
+      cancelled.insert(id)
+      return nil
+    }
+    return list.remove(at: index).continuation
+  }
+
+  fileprivate mutating func removeCancelled(_ id: UInt64) -> Bool { cancelled.remove(id) != nil }
+}
+
+protocol WaitingState: SendableMetatype {
+  associatedtype Outcome: Sendable
+  var waiters: Waiters<Outcome> { get set }
+}
+
+extension Locked where Value: WaitingState {
+  /// Suspends until `ready` gives an outcome, now or when somebody resumes the waiter, or until cancellation.
+  func wait(
+    cancelled: Value.Outcome, isolation: isolated (any Actor)?, ready: (inout Value) -> Value.Outcome?
+  ) async -> Value.Outcome {
+    let id = withLock { $0.waiters.makeID() }
+    let outcome = await withTaskCancellationHandler {
+      await withUnsafeContinuation(isolation: isolation) { (continuation: UnsafeContinuation<Value.Outcome, Never>) in
+        let now = withLock { state -> Value.Outcome? in
+          if state.waiters.removeCancelled(id) { return cancelled }
+          if let outcome = ready(&state) { return outcome }
+          state.waiters.add(id, continuation)
+          return nil
+        }
+        if let now { continuation.resume(returning: now) }
+      }
+    } onCancel: {
+      withLock { $0.waiters.cancel(id) }?.resume(returning: cancelled)
+    }
+    // A cancellation that came too late has left its mark.
+    withLock { _ = $0.waiters.removeCancelled(id) }
+    return outcome
+  }
+}

@@ -1,0 +1,12 @@
+import CHyperUV
+
+/// Why a loop could not be made or run: a negative errno as libuv has it, and its text.
+public struct EventLoopError: Error, Hashable, Sendable, CustomStringConvertible {
+  public let code: Int32
+  public let description: String
+
+  init(_ code: Int32) {
+    self.code = code
+    description = String(cString: uv_strerror(code))
+  }
+}

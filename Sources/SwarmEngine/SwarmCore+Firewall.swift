@@ -1,0 +1,108 @@
+import HyperEncoding
+import HyperEnvironment
+
+// Who may connect (hyperswarm.md section 11; limits: section 15, row 1).
+extension SwarmCore {
+  /// Whether one more incoming connection fits. Explicit peers are exempt, their number is the application's.
+  func hasRoom(isExplicit: Bool) -> Bool {
+    isExplicit || serverCount < maxServerConnections && links.count < maxConnections
+  }
+
+  /// The server's firewall: answers before the handshake is.
+  func screenIncoming(_ request: SwarmFirewallRequest, _ verdict: @escaping (Bool) -> Void) {
+    let key = request.publicKey
+    guard !isDestroyed, !isSuspended, key != publicKey else { return verdict(false) }
+    if knownPeers[key]?.isBanned == true { return verdict(false) }
+    if refusals.contains(key, at: environment.nowMilliseconds) { return verdict(false) }
+    guard links[key] != nil || hasRoom(isExplicit: knownPeers[key]?.isExplicit == true) else {
+      counters.refusedByLimit += 1
+      return verdict(false)
+    }
+    guard firewall != nil else {
+      expectCrossing(key)
+      return verdict(true)
+    }
+    ask(request) { [weak self] answer in
+      guard let self, !self.isDestroyed, !self.isSuspended else { return verdict(false) }
+      switch answer {
+      case .accept:
+        self.expectCrossing(key)
+        verdict(true)
+      case .refuse:
+        self.counters.refusedByFirewall += 1
+        self.refusals.insert(key, until: self.environment.nowMilliseconds &+ Limits.refusalMemory)
+        verdict(false)
+      case .ban:
+        if let peer = self.upsert(key) { self.banByFirewall(peer) }
+        verdict(false)
+      }
+    }
+  }
+
+  /// Asks the application; settles exactly once, with a refusal after the deadline.
+  func ask(_ request: SwarmFirewallRequest, _ settle: @escaping (SwarmFirewallVerdict) -> Void) {
+    guard let firewall, pendingVerdicts < Limits.maxPendingVerdicts else { return settle(.refuse) }
+    pendingVerdicts += 1
+    let question = Question()
+    let answer: (SwarmFirewallVerdict) -> Void = { [weak self] verdict in
+      guard !question.isSettled else { return }
+      question.isSettled = true
+      question.deadline?.cancel()
+      question.deadline = nil
+      self?.pendingVerdicts -= 1
+      settle(verdict)
+    }
+    firewall(request, answer)
+    guard !question.isSettled else { return }
+    question.deadline = environment.schedule(after: Limits.firewallDeadline) { answer(.refuse) }
+  }
+
+  func banByFirewall(_ peer: PeerInfo) {
+    guard !peer.isBanned else { return }
+    peer.isBanned = true
+    peer.isBannedByFirewall = true
+    counters.bannedPeers += 1
+    firewallBans.append(peer)
+    if firewallBans.count > Limits.maxFirewallBans {
+      let oldest = firewallBans.removeFirst()
+      if oldest.isBannedByFirewall {
+        oldest.ban(false)
+        collect(oldest)
+      }
+    }
+    onBan?(peer, SwarmStreamFailure(code: "PEER_FIREWALLED", description: "Peer is firewalled"))
+  }
+
+  /// The peer's dial will win over ours (rule 7.1): remember it for the moment our own opens.
+  private func expectCrossing(_ key: Bytes32) {
+    guard publicKey < key, let link = links[key], link.state == .dialling else { return }
+    link.expectsCrossing = true
+  }
+}
+
+private final class Question {
+  var isSettled = false
+  var deadline: (any ScheduledAction)?
+}
+
+/// Keys that were refused a moment ago, so that retransmitted and repeated handshakes do not ask again. Bounded, the
+/// oldest is forgotten first.
+struct RefusalMemory {
+  private var expiry: [Bytes32: UInt64] = [:]
+  private var order: [Bytes32] = []
+
+  var count: Int { expiry.count }
+
+  mutating func insert(_ key: Bytes32, until time: UInt64) {
+    if expiry.updateValue(time, forKey: key) == nil { order.append(key) }
+    if order.count > Limits.maxRefusals { expiry[order.removeFirst()] = nil }
+  }
+
+  mutating func contains(_ key: Bytes32, at now: UInt64) -> Bool {
+    guard let time = expiry[key] else { return false }
+    if now < time { return true }
+    expiry[key] = nil
+    order.removeAll { $0 == key }
+    return false
+  }
+}

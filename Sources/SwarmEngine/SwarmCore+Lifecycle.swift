@@ -1,0 +1,203 @@
+import HyperEncoding
+import HyperEnvironment
+
+// Network change, suspend, resume, destroy (hyperswarm.md section 12).
+extension SwarmCore {
+  // MARK: Network
+
+  func networkChanged() {
+    guard !isSuspended, !isDestroyed, !isNetworkRefreshPending else { return }
+    // Several reports of one turn cause one round of probes and refreshes.
+    isNetworkRefreshPending = true
+    environment.defer { [weak self] in
+      guard let self else { return }
+      self.isNetworkRefreshPending = false
+      guard !self.isSuspended, !self.isDestroyed else { return }
+      for link in self.links.values where link.state == .open { link.stream.probe(nil) }
+      for peer in self.knownPeers.values { peer.forcesRelaying = false }
+      self.resetExplicitPeers()
+      for discovery in self.topics { discovery.refresh() }
+      self.drain()
+    }
+  }
+
+  /// Back online: the same as a change of interfaces (section 15, row 4).
+  func networkUpdated() {
+    let isOnline = dht.isOnline
+    defer { wasOnline = isOnline }
+    if isOnline && !wasOnline { networkChanged() }
+  }
+
+  /// Failures on the old network say nothing about the new one.
+  private func resetExplicitPeers() {
+    for peer in explicit where links[peer.publicKey] == nil { peer.attempts = 0 }
+  }
+
+  // MARK: Suspend and resume
+
+  /// Un-announces, closes all connections and stops the DHT's traffic. Sessions, explicit peers and bans stay.
+  package func suspend(_ completion: (() -> Void)? = nil) {
+    transition({ [weak self] done in self?.performSuspend(done) ?? done() }, completion)
+  }
+
+  package func resume(_ completion: (() -> Void)? = nil) {
+    transition({ [weak self] done in self?.performResume(done) ?? done() }, completion)
+  }
+
+  private func transition(_ body: @escaping (@escaping () -> Void) -> Void, _ completion: (() -> Void)?) {
+    lifecycle.append { done in
+      body {
+        completion?()
+        done()
+      }
+    }
+    nextTransition()
+  }
+
+  private func nextTransition() {
+    guard !isInTransition, !lifecycle.isEmpty else { return }
+    isInTransition = true
+    let body = lifecycle.removeFirst()
+    body { [weak self] in
+      guard let self else { return }
+      self.isInTransition = false
+      self.nextTransition()
+    }
+  }
+
+  private func performSuspend(_ done: @escaping () -> Void) {
+    guard !isSuspended, !isDestroyed else { return done() }
+    isSuspended = true
+    let countdown = Countdown(1 + discoveries.count) { [weak self] in
+      guard let self, !self.isDestroyed else { return done() }
+      self.dht.suspendNode { [weak self] in
+        guard let self else { return done() }
+        self.whenIdle(done)
+      }
+    }
+    for discovery in topics { discovery.suspend { countdown.step() } }
+    withDeadline {
+      self.server.suspendServer($0)
+    } then: {
+      countdown.step()
+    }
+    abortAll(.suspended)
+    forgetCandidates()
+  }
+
+  /// Empties queue and timers together with their marks (section 15, row 3).
+  private func forgetCandidates() {
+    timers.removeAll()
+    let forgotten = queue.elements.map(\.publicKey) + screening
+    for peer in queue.elements { peer.isQueued = false }
+    queue.removeAll()
+    screening.removeAll()
+    for peer in Array(knownPeers.values) { collect(peer) }
+    for key in forgotten { countFlush(key) }
+    completeFlushesIfStalled()
+  }
+
+  private func performResume(_ done: @escaping () -> Void) {
+    guard isSuspended, !isDestroyed else { return done() }
+    dht.resumeNode { [weak self] in
+      guard let self, !self.isDestroyed else { return done() }
+      self.server.resumeServer { [weak self] in
+        guard let self, !self.isDestroyed else { return done() }
+        self.isSuspended = false
+        self.resetExplicitPeers()
+        for discovery in self.topics { discovery.resume() }
+        self.drain()
+        done()
+      }
+    }
+  }
+
+  private func abortAll(_ reason: SwarmAbortReason) {
+    for link in Array(links.values) { link.stream.abort(reason) }
+    for newcomer in Array(pendingIncoming.values) { newcomer.stream.abort(reason) }
+  }
+
+  private func whenIdle(_ body: @escaping () -> Void) {
+    if links.isEmpty && pendingIncoming.isEmpty { return body() }
+    idleWaiters.append(body)
+  }
+
+  func becameIdle() {
+    let waiters = idleWaiters
+    idleWaiters = []
+    for waiter in waiters { waiter() }
+  }
+
+  /// Runs `then` once, when `body` has called back or the teardown deadline has passed.
+  private func withDeadline(_ body: (@escaping () -> Void) -> Void, then: @escaping () -> Void) {
+    let countdown = Countdown(1, then)
+    let timer = environment.schedule(after: Limits.teardownDeadline) { countdown.step() }
+    body {
+      timer.cancel()
+      countdown.step()
+    }
+  }
+
+  // MARK: Destroy
+
+  /// Un-announces, closes the server and, if owned, the DHT node. `force` skips everything that needs the network; it
+  /// also cuts short a destroy that is under way.
+  package func destroy(force: Bool = false, _ completion: (() -> Void)? = nil) {
+    if isDestroyFinished {
+      completion?()
+      return
+    }
+    if let completion { destroyWaiters.append(completion) }
+    if isDestroyed {
+      if force { forceDestroy?() }
+      return
+    }
+    isDestroyed = true
+    timers.stop()
+    for peer in queue.elements { peer.isQueued = false }
+    queue.removeAll()
+    screening.removeAll()
+    failFlushes()
+    let waiters = listenWaiters
+    listenWaiters = []
+    for waiter in waiters { waiter(.failure(.destroyed)) }
+
+    let all = topicOrder
+    let teardown = Countdown(1) { [weak self] in self?.destroyTransport() }
+    let steps = Countdown(2 + all.count) { teardown.step() }
+    forceDestroy = { [weak self] in
+      guard let self else { return }
+      self.forceDestroy = nil
+      for discovery in Array(self.leaving.values) { discovery.destroy(force: true) {} }
+      teardown.step()
+    }
+    for topic in all { leave(topic, force: force) { steps.step() } }
+    withDeadline {
+      self.server.closeServer($0)
+    } then: {
+      steps.step()
+    }
+    steps.step()
+    if force { forceDestroy?() }
+  }
+
+  private func destroyTransport() {
+    forceDestroy = nil
+    server.onConnection = nil
+    abortAll(.destroyed)
+    if ownsDHT {
+      dht.destroyNode(force: true) { [weak self] in self?.destroyFinished() }
+    } else {
+      whenIdle { [weak self] in self?.destroyFinished() }
+    }
+  }
+
+  private func destroyFinished() {
+    guard !isDestroyFinished else { return }
+    isDestroyFinished = true
+    becameIdle()
+    let waiters = destroyWaiters
+    destroyWaiters = []
+    for waiter in waiters { waiter() }
+  }
+}

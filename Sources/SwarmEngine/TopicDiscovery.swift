@@ -1,0 +1,342 @@
+import HyperCrypto
+import HyperEncoding
+import HyperEnvironment
+
+/// What a topic needs of its swarm.
+protocol DiscoveryHost: AnyObject {
+  var environment: any Environment { get }
+  var keyPair: KeyPair { get }
+  var serverRelayAddresses: [Endpoint] { get }
+  func listen(_ completion: ((Result<Void, SwarmError>) -> Void)?)
+  func startTopicQuery(
+    _ request: SwarmQueryRequest, onPeers: @escaping ([SwarmPeerRecord]) -> Void, onFinished: @escaping (Bool) -> Void
+  ) -> any SwarmQuery
+  /// Peers of the topic that are connected, dialled, queued or waiting.
+  func activePeerCount(of topic: Bytes32) -> Int
+  func isActive(_ publicKey: Bytes32) -> Bool
+  func sighted(_ peer: SwarmPeerRecord, topic: Bytes32)
+  /// The last session has ended: leave.
+  func discoveryHasNoSessions(_ discovery: TopicDiscovery, _ completion: @escaping () -> Void)
+}
+
+/// Announces and looks up one topic (hyperswarm.md section 10). One query at a time serves all sessions.
+package final class TopicDiscovery {
+  package let topic: Bytes32
+  package private(set) var sessions: [DiscoverySession] = []
+  package private(set) var isDestroyed = false
+  package private(set) var isSuspended: Bool
+  /// The roles of the latest refresh.
+  package private(set) var isServer = false
+  package private(set) var isClient = false
+  package var isRefreshing: Bool { run != nil }
+  package var isAnnounced: Bool { needsUnannounce }
+
+  /// One refresh from its start to the end of its query. Replaced, not reused, when the roles change.
+  private final class Run {
+    var query: (any SwarmQuery)?
+    var waiters: [(Result<Bool, SwarmError>) -> Void] = []
+    var isAborted = false
+    var foundSomebody = false
+    let isServer: Bool
+    let isClient: Bool
+    init(isServer: Bool, isClient: Bool) {
+      self.isServer = isServer
+      self.isClient = isClient
+    }
+  }
+
+  private let host: any DiscoveryHost
+  private var run: Run?
+  private var closestNodes: [Endpoint] = []
+  private var isFirstAnnounce = true
+  private var needsUnannounce = false
+  private var timer: (any ScheduledAction)?
+  /// Look-ups in a row that found nobody else.
+  private var lonelyRuns = 0
+  private var teardowns: [() -> Void] = []
+  private var isTearingDown = false
+  private var unannounceQuery: (any SwarmQuery)?
+  private var teardownTimer: (any ScheduledAction)?
+  /// The same topic joined earlier and still being torn down.
+  private var predecessor: TopicDiscovery?
+  private var predecessorWaiters: [() -> Void] = []
+
+  init(host: any DiscoveryHost, topic: Bytes32, predecessor: TopicDiscovery?, isSuspended: Bool) {
+    self.host = host
+    self.topic = topic
+    self.isSuspended = isSuspended
+    if let predecessor, predecessor.isTearingDown {
+      self.predecessor = predecessor
+      predecessor.teardowns.append { [weak self] in self?.predecessorIsGone() }
+    }
+  }
+
+  /// The largest limit of the sessions that look up; `nil` is no limit.
+  package var limit: Int? {
+    var largest = 0
+    for session in sessions where session.isClient {
+      guard let limit = session.options.limit else { return nil }
+      largest = max(largest, limit)
+    }
+    return largest
+  }
+
+  // MARK: Sessions
+
+  func add(_ options: JoinOptions) -> DiscoverySession {
+    let session = DiscoverySession(discovery: self, options: options)
+    sessions.append(session)
+    return session
+  }
+
+  func remove(_ session: DiscoverySession, _ completion: (() -> Void)?) {
+    sessions.removeAll { $0 === session }
+    if sessions.isEmpty && !isDestroyed {
+      host.discoveryHasNoSessions(self) { completion?() }
+    } else if !isDestroyed && needsUnannounce && !sessions.contains(where: \.isServer) {
+      refresh { _ in completion?() }
+    } else {
+      completion?()
+    }
+  }
+
+  // MARK: Refresh
+
+  package func refresh(_ completion: ((Result<Bool, SwarmError>) -> Void)? = nil) {
+    guard !isDestroyed else {
+      completion?(.failure(.sessionDestroyed))
+      return
+    }
+    guard !isSuspended else {
+      completion?(.success(true))
+      return
+    }
+    let wantsServer = sessions.contains(where: \.isServer)
+    let wantsClient = sessions.contains(where: \.isClient)
+    if let run, run.isServer == wantsServer, run.isClient == wantsClient {
+      if let completion { run.waiters.append(completion) }
+      return
+    }
+    guard wantsServer || wantsClient || needsUnannounce else {
+      completion?(.failure(.noRoles))
+      return
+    }
+    let next = Run(isServer: wantsServer, isClient: wantsClient)
+    if let run {
+      next.waiters = run.waiters
+      run.waiters = []
+      abort(run)
+    }
+    if let completion { next.waiters.append(completion) }
+    run = next
+    isServer = wantsServer
+    isClient = wantsClient
+    timer?.cancel()
+    timer = nil
+    if predecessor != nil {
+      predecessorWaiters.append { [weak self] in self?.begin(next) }
+    } else {
+      begin(next)
+    }
+  }
+
+  package func flushed(_ completion: @escaping (Result<Bool, SwarmError>) -> Void) {
+    if let run {
+      run.waiters.append(completion)
+    } else {
+      completion(.success(true))
+    }
+  }
+
+  private func begin(_ run: Run) {
+    guard !run.isAborted else { return }
+    guard run.isServer else {
+      startQuery(run)
+      return
+    }
+    host.listen { [weak self] result in
+      guard let self, !run.isAborted else { return }
+      switch result {
+      case .success: self.startQuery(run)
+      case .failure(let error): self.finish(run, .failure(error))
+      }
+    }
+  }
+
+  private func startQuery(_ run: Run) {
+    let operation: SwarmQueryRequest.Operation
+    if run.isServer {
+      needsUnannounce = true
+      operation = .announce(relayAddresses: host.serverRelayAddresses, clear: isFirstAnnounce)
+    } else {
+      operation = needsUnannounce ? .lookupAndUnannounce : .lookup
+    }
+    let request = SwarmQueryRequest(
+      topic: topic, operation: operation, keyPair: host.keyPair, seeds: closestNodes, onlySeeds: false)
+    run.query = host.startTopicQuery(
+      request,
+      onPeers: { [weak self] peers in
+        guard let self, !run.isAborted, run.isClient else { return }
+        if peers.contains(where: { $0.publicKey != self.host.keyPair.publicKey }) { run.foundSomebody = true }
+        self.found(peers)
+      },
+      onFinished: { [weak self] succeeded in
+        guard let self, !run.isAborted else { return }
+        if succeeded {
+          self.closestNodes = run.query?.closestNodes ?? []
+          if run.isServer { self.isFirstAnnounce = false } else { self.needsUnannounce = false }
+        }
+        self.finish(run, .success(succeeded))
+      })
+  }
+
+  private func finish(_ run: Run, _ result: Result<Bool, SwarmError>) {
+    guard self.run === run else { return }
+    run.isAborted = true
+    self.run = nil
+    scheduleRefresh(after: refreshDelay(after: run))
+    for waiter in run.waiters { waiter(result) }
+  }
+
+  /// Peers that come at the same moment miss each other: both look first and announce then. So who found nobody looks
+  /// again soon, and less and less often.
+  private func refreshDelay(after run: Run) -> UInt64 {
+    let usual = Limits.refreshInterval + UInt64(random(Limits.refreshSpread))
+    guard run.isClient, !run.foundSomebody else {
+      lonelyRuns = 0
+      return usual
+    }
+    var delay = Limits.lonelyRefresh
+    for _ in 0..<lonelyRuns where delay < usual { delay *= 3 }
+    lonelyRuns = min(lonelyRuns + 1, 8)
+    return min(delay + UInt64(random(UInt32(min(delay, usual)))), usual)
+  }
+
+  private func abort(_ run: Run) {
+    run.isAborted = true
+    run.query?.destroy()
+  }
+
+  /// Passes peers on as long as the topic's limit leaves room; peers that count already are not counted twice.
+  private func found(_ peers: [SwarmPeerRecord]) {
+    guard let limit else {
+      for peer in peers { host.sighted(peer, topic: topic) }
+      return
+    }
+    for peer in peers {
+      if !host.isActive(peer.publicKey) && host.activePeerCount(of: topic) >= limit { continue }
+      host.sighted(peer, topic: topic)
+    }
+  }
+
+  // MARK: Timer
+
+  private func scheduleRefresh(after delay: UInt64) {
+    timer?.cancel()
+    let due = host.environment.wallClock &+ delay
+    timer = host.environment.schedule(after: delay) { [weak self] in
+      guard let self, !self.isDestroyed, !self.isSuspended else { return }
+      self.timer = nil
+      // A timer that is late means that the machine slept: everybody wakes at once, so spread the load.
+      if self.host.environment.wallClock > due &+ Limits.sleepGrace {
+        self.scheduleRefresh(after: UInt64(self.random(Limits.refreshSpread)))
+      } else {
+        self.refresh()
+      }
+    }
+  }
+
+  private func random(_ spread: UInt32) -> UInt32 { host.environment.random(below: spread + 1) }
+
+  // MARK: Teardown
+
+  /// Ends all sessions; `completion` runs when the topic is un-announced, failed to be, or the deadline has passed.
+  func destroy(force: Bool = false, _ completion: @escaping () -> Void) {
+    isDestroyed = true
+    for session in sessions { session.detach() }
+    sessions = []
+    tearDown(force: force, completion)
+  }
+
+  func suspend(_ completion: @escaping () -> Void) {
+    isSuspended = true
+    tearDown(force: false, completion)
+  }
+
+  func resume() {
+    guard isSuspended, !isDestroyed else { return }
+    isSuspended = false
+    refresh()
+  }
+
+  private func tearDown(force: Bool, _ completion: @escaping () -> Void) {
+    timer?.cancel()
+    timer = nil
+    let waiters = run?.waiters ?? []
+    if let run {
+      closestNodes = Self.union(closestNodes, run.query?.closestNodes ?? [])
+      run.waiters = []
+      abort(run)
+      self.run = nil
+    }
+    for waiter in waiters { waiter(.success(false)) }
+    teardowns.append(completion)
+    if force {
+      finishTeardown()
+      return
+    }
+    guard !isTearingDown else { return }
+    isTearingDown = true
+    teardownTimer = host.environment.schedule(after: Limits.teardownDeadline) { [weak self] in
+      self?.finishTeardown()
+    }
+    if predecessor != nil {
+      predecessorWaiters.append { [weak self] in self?.unannounce() }
+    } else {
+      unannounce()
+    }
+  }
+
+  private func unannounce() {
+    guard isTearingDown else { return }
+    guard needsUnannounce, !closestNodes.isEmpty else {
+      host.environment.defer { [weak self] in self?.finishTeardown() }
+      return
+    }
+    let request = SwarmQueryRequest(
+      topic: topic, operation: .lookupAndUnannounce, keyPair: host.keyPair, seeds: closestNodes, onlySeeds: true)
+    unannounceQuery = host.startTopicQuery(
+      request, onPeers: { _ in },
+      onFinished: { [weak self] _ in
+        guard let self, self.unannounceQuery != nil else { return }
+        self.unannounceQuery = nil
+        self.needsUnannounce = false
+        self.isFirstAnnounce = true
+        self.finishTeardown()
+      })
+  }
+
+  private func finishTeardown() {
+    isTearingDown = false
+    teardownTimer?.cancel()
+    teardownTimer = nil
+    let query = unannounceQuery
+    unannounceQuery = nil
+    query?.destroy()
+    let completions = teardowns
+    teardowns = []
+    for completion in completions { completion() }
+  }
+
+  private func predecessorIsGone() {
+    predecessor = nil
+    let waiters = predecessorWaiters
+    predecessorWaiters = []
+    for waiter in waiters { waiter() }
+  }
+
+  private static func union(_ a: [Endpoint], _ b: [Endpoint]) -> [Endpoint] {
+    var seen = Set(a)
+    return a + b.filter { seen.insert($0).inserted }
+  }
+}

@@ -1,0 +1,163 @@
+import HyperCrypto
+import HyperEncoding
+import HyperSecretStream
+import HyperswarmTesting
+import XCTest
+
+@testable import HyperDHTEngine
+
+/// The relay's side of hyperdht.md section 10.5, and its bounds (B18).
+final class BlindRelayServerTests: XCTestCase {
+  /// A relay, and clients that have nothing but a control connection.
+  private final class Site {
+    let net: Net
+    let service: RelayService
+    var relay: BlindRelayServer { service.relay }
+    var relayKey: Bytes32 { service.server.publicKey ?? Bytes32() }
+
+    init(_ bounds: BlindRelayServer.Bounds = .init()) {
+      net = Net(4, seed: 18)
+      let service = RelayService(node: net.makeNode(firewalled: false), bounds: bounds)
+      self.service = service
+      let _: Result<Void, DHTError>? = net.settle { service.listen(completion: $0) }
+    }
+
+    func client() -> (node: DHTNode, control: RelayControl) {
+      let node = net.makeNode()
+      let control = node.relays.control(of: relayKey)
+      return (node, control)
+    }
+
+    func ticket(_ number: UInt8, _ isInitiator: Bool) -> RelayTicket {
+      RelayTicket(publicKey: relayKey, token: Bytes32(repeating: number), isInitiator: isInitiator)
+    }
+
+    func destroy() {
+      let service = service
+      net.settle { done in service.close { done(()) } }
+      net.destroy()
+    }
+  }
+
+  func testDHT_105_pairAndUnpair() throws {
+    let site = Site()
+    let (a, b) = (site.client(), site.client())
+    let first = try XCTUnwrap(a.control.pair(site.ticket(1, true), streamID: 11))
+    XCTAssertNil(a.control.pair(site.ticket(1, true), streamID: 12), "one request for one side of a token")
+    site.net.wait { site.relay.pendingCount == 1 }
+    var ids: [UInt32] = []
+    var losses: [DHTError] = []
+    first.onPaired = { ids.append($0) }
+    first.onLost = { losses.append($0) }
+    let second = try XCTUnwrap(b.control.pair(site.ticket(1, false), streamID: 22))
+    second.onPaired = { ids.append($0) }
+    second.onLost = { losses.append($0) }
+    site.net.wait { ids.count == 2 }
+    XCTAssertNotEqual(ids[0], ids[1], "a stream for each side")
+    XCTAssertEqual(site.relay.linkCount, 1)
+    XCTAssertEqual(site.relay.pendingCount, 0)
+    // Another pairing keeps the connection, so that leaving this one is an unpair.
+    _ = try XCTUnwrap(a.control.pair(site.ticket(2, true), streamID: 13))
+    site.net.wait { site.relay.pendingCount == 1 }
+    first.release(gracefully: true)
+    site.net.wait { site.relay.linkCount == 0 && losses.count == 1 }
+    XCTAssertEqual(site.relay.sessionCount, 2)
+    a.control.destroy()
+    site.net.wait { site.relay.sessionCount == 1 }
+    XCTAssertEqual(site.relay.pendingCount, 0, "gone with its session")
+    XCTAssertEqual(site.relay.statistics.pairingsCancelled, 1)
+    second.release(gracefully: true)
+    site.net.wait(20_000) { site.relay.sessionCount == 0 }
+    site.destroy()
+  }
+
+  func testDHT_B18_tokensExpire() throws {
+    let site = Site()
+    let a = site.client()
+    var losses = 0
+    let pairing = try XCTUnwrap(a.control.pair(site.ticket(1, true), streamID: 11))
+    pairing.onLost = { _ in losses += 1 }
+    site.net.wait { site.relay.pendingCount == 1 }
+    site.net.network.advance(by: RelayLimits.pendingToken - 1000)
+    XCTAssertEqual(site.relay.pendingCount, 1)
+    XCTAssertEqual(losses, 0)
+    site.net.network.advance(by: 2000)
+    XCTAssertEqual(site.relay.pendingCount, 0)
+    XCTAssertEqual(site.relay.statistics.pairingsExpired, 1)
+    XCTAssertEqual(losses, 1, "and the side that waits is told")
+    site.net.wait(RelayLimits.idleSession + 20_000, "an idle session is ended") { site.relay.sessionCount == 0 }
+    site.destroy()
+  }
+
+  func testDHT_B18_pendingTokensAreCapped() throws {
+    var bounds = BlindRelayServer.Bounds()
+    bounds.pendingTokens = 5
+    bounds.pendingTokensPerSession = 3
+    let site = Site(bounds)
+    let (a, b) = (site.client(), site.client())
+    var refused = 0
+    for (offset, client) in [a, b].enumerated() {
+      for number in 0..<4 {
+        let ticket = site.ticket(UInt8(10 * offset + number + 1), true)
+        let pairing = try XCTUnwrap(client.control.pair(ticket, streamID: 1))
+        pairing.onLost = { _ in refused += 1 }
+      }
+      site.net.network.advance(by: 5000)
+    }
+    XCTAssertEqual(site.relay.pendingCount, 5, "three of one session, two more of the other")
+    XCTAssertEqual(site.relay.statistics.pairingsRefused, 3)
+    XCTAssertEqual(refused, 3)
+    // The other side of a waiting token always gets in.
+    let partner = try XCTUnwrap(b.control.pair(site.ticket(1, false), streamID: 9))
+    var isPaired = false
+    partner.onPaired = { _ in isPaired = true }
+    site.net.wait { isPaired }
+    site.destroy()
+  }
+
+  func testDHT_B18_linksAndSessionsAreCapped() throws {
+    var bounds = BlindRelayServer.Bounds()
+    bounds.linksPerSession = 2
+    bounds.sessions = 3
+    let site = Site(bounds)
+    let (a, b) = (site.client(), site.client())
+    var paired = 0
+    var lost = 0
+    for number in UInt8(1)...3 {
+      for (client, isInitiator) in [(a, true), (b, false)] {
+        let pairing = try XCTUnwrap(client.control.pair(site.ticket(number, isInitiator), streamID: UInt32(number)))
+        pairing.onPaired = { _ in paired += 1 }
+        pairing.onLost = { _ in lost += 1 }
+      }
+      site.net.network.advance(by: 3000)
+    }
+    XCTAssertEqual(site.relay.linkCount, 2)
+    XCTAssertEqual(paired, 4)
+    XCTAssertEqual(lost, 2)
+    let (c, d) = (site.client(), site.client())
+    let third = try XCTUnwrap(c.control.pair(site.ticket(9, true), streamID: 1))
+    site.net.wait { site.relay.sessionCount == 3 }
+    let fourth = try XCTUnwrap(d.control.pair(site.ticket(8, true), streamID: 1))
+    var isRefused = false
+    fourth.onLost = { _ in isRefused = true }
+    site.net.wait { isRefused }
+    XCTAssertEqual(site.relay.statistics.sessionsRefused, 1)
+    withExtendedLifetime(third) {}
+    site.destroy()
+  }
+
+  func testStrangersCannotTakeATokenBack() throws {
+    let site = Site()
+    let (a, b) = (site.client(), site.client())
+    let pairing = try XCTUnwrap(a.control.pair(site.ticket(1, true), streamID: 11))
+    _ = try XCTUnwrap(b.control.pair(site.ticket(2, true), streamID: 12))
+    // The same side again: the first one keeps it.
+    let thief = try XCTUnwrap(b.control.pair(site.ticket(1, true), streamID: 13))
+    site.net.wait { site.relay.pendingCount == 2 }
+    thief.release(gracefully: true)
+    site.net.network.advance(by: 3000)
+    XCTAssertEqual(site.relay.pendingCount, 2)
+    withExtendedLifetime(pairing) {}
+    site.destroy()
+  }
+}
