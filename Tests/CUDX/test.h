@@ -20,38 +20,39 @@ typedef struct test_entry_s {
 } test_entry_t;
 
 #define TEST(name) static void name(void)
-#define TEST_ENTRY(name) {#name, name}
+#define TEST_ENTRY(name)                                                                                               \
+  { #name, name }
 
-#define CHECK(condition) \
-  do { \
-    if (!(condition)) { \
-      fprintf(stderr, "%s:%d: failed: %s\n", __FILE__, __LINE__, #condition); \
-      exit(1); \
-    } \
+#define CHECK(condition)                                                                                               \
+  do {                                                                                                                 \
+    if (!(condition)) {                                                                                                \
+      fprintf(stderr, "%s:%d: failed: %s\n", __FILE__, __LINE__, #condition);                                          \
+      exit(1);                                                                                                         \
+    }                                                                                                                  \
   } while (0)
 
-#define CHECK_EQ(a, b) \
-  do { \
-    long long test_a = (long long) (a), test_b = (long long) (b); \
-    if (test_a != test_b) { \
-      fprintf(stderr, "%s:%d: failed: %s == %s (%lld, %lld)\n", __FILE__, __LINE__, #a, #b, test_a, test_b); \
-      exit(1); \
-    } \
+#define CHECK_EQ(a, b)                                                                                                 \
+  do {                                                                                                                 \
+    long long test_a = (long long) (a), test_b = (long long) (b);                                                      \
+    if (test_a != test_b) {                                                                                            \
+      fprintf(stderr, "%s:%d: failed: %s == %s (%lld, %lld)\n", __FILE__, __LINE__, #a, #b, test_a, test_b);           \
+      exit(1);                                                                                                         \
+    }                                                                                                                  \
   } while (0)
 
-#define TEST_MAIN(...) \
-  int main(int argc, char **argv) { \
-    static const test_entry_t entries[] = {__VA_ARGS__}; \
-    int count = 0; \
-    setvbuf(stdout, NULL, _IOLBF, 0); \
-    for (size_t i = 0; i < sizeof(entries) / sizeof(*entries); i++) { \
-      if (argc > 1 && strstr(entries[i].name, argv[1]) == NULL) continue; \
-      printf("%s\n", entries[i].name); \
-      entries[i].run(); \
-      count++; \
-    } \
-    printf("%d tests passed\n", count); \
-    return count == 0; \
+#define TEST_MAIN(...)                                                                                                 \
+  int main(int argc, char **argv) {                                                                                    \
+    static const test_entry_t entries[] = {__VA_ARGS__};                                                               \
+    int count = 0;                                                                                                     \
+    setvbuf(stdout, NULL, _IOLBF, 0);                                                                                  \
+    for (size_t i = 0; i < sizeof(entries) / sizeof(*entries); i++) {                                                  \
+      if (argc > 1 && strstr(entries[i].name, argv[1]) == NULL) continue;                                              \
+      printf("%s\n", entries[i].name);                                                                                 \
+      entries[i].run();                                                                                                \
+      count++;                                                                                                         \
+    }                                                                                                                  \
+    printf("%d tests passed\n", count);                                                                                \
+    return count == 0;                                                                                                 \
   }
 
 #endif

@@ -104,7 +104,8 @@ TEST(both_sides_stay) {
     for (int how = ANSWERING; how <= AT_ONCE; how++) {
       tally_t tally;
       transfers(&tally, losses[l], 200, how, 0, 20000);
-      printf("  loss %4.1f %%, %s: %d of %d clean\n", 100 * losses[l], how == ANSWERING ? "answers the end" : "ends at once", tally.clean, tally.runs);
+      printf("  loss %4.1f %%, %s: %d of %d clean\n", 100 * losses[l],
+        how == ANSWERING ? "answers the end" : "ends at once", tally.clean, tally.runs);
       CHECK_EQ(tally.clean, tally.runs);
     }
   }
@@ -116,7 +117,8 @@ TEST(last_acknowledgement_and_exit) {
     for (int leaving = 1; leaving <= 3; leaving++) {
       tally_t tally;
       transfers(&tally, losses[l], 200, ANSWERING, leaving, 20000);
-      printf("  loss %4.1f %%, exits %d: %d of %d clean, timed out %d + %d\n", 100 * losses[l], leaving, tally.clean, tally.runs, tally.timed_out[0], tally.timed_out[1]);
+      printf("  loss %4.1f %%, exits %d: %d of %d clean, timed out %d + %d\n", 100 * losses[l], leaving, tally.clean,
+        tally.runs, tally.timed_out[0], tally.timed_out[1]);
       CHECK_EQ(tally.clean, tally.runs);
     }
   }
@@ -131,7 +133,8 @@ TEST(last_data_and_exit) {
   for (int l = 0; l < LOSSES; l++) {
     tally_t tally;
     transfers(&tally, losses[l], 200, AT_ONCE, 3, 20000);
-    printf("  loss %4.1f %%: %d of %d clean, timed out %d + %d\n", 100 * losses[l], tally.clean, tally.runs, tally.timed_out[0], tally.timed_out[1]);
+    printf("  loss %4.1f %%: %d of %d clean, timed out %d + %d\n", 100 * losses[l], tally.clean, tally.runs,
+      tally.timed_out[0], tally.timed_out[1]);
     CHECK(tally.timed_out[0] + tally.timed_out[1] <= tally.runs * 3 / 100);
   }
 }
@@ -280,8 +283,7 @@ TEST(destroy_is_lost) {
   }
 }
 
-TEST_MAIN(
-  TEST_ENTRY(both_sides_stay), TEST_ENTRY(last_acknowledgement_and_exit), TEST_ENTRY(last_data_and_exit),
+TEST_MAIN(TEST_ENTRY(both_sides_stay), TEST_ENTRY(last_acknowledgement_and_exit), TEST_ENTRY(last_data_and_exit),
   TEST_ENTRY(one_packet_of_the_end_is_lost), TEST_ENTRY(one_final_acknowledgement_on_a_clean_path),
   TEST_ENTRY(end_without_answer_after_everything_is_a_clean_close), TEST_ENTRY(data_without_answer_is_a_timeout),
   TEST_ENTRY(destroy_is_lost))

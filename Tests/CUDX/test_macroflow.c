@@ -49,7 +49,8 @@ on_read (udx_stream_t *stream, ssize_t length, const uv_buf_t *buf) {
   flow->received += (uint64_t) length;
   many->total += (uint64_t) length;
   if (flow->received == BYTES) many->finished++;
-  if (many->total >= (uint64_t) STREAMS * BYTES / 2 && many->total - (uint64_t) length < (uint64_t) STREAMS * BYTES / 2) {
+  if (many->total >= (uint64_t) STREAMS * BYTES / 2 &&
+      many->total - (uint64_t) length < (uint64_t) STREAMS * BYTES / 2) {
     for (int i = 0; i < STREAMS; i++) many->flows[i].share = many->flows[i].received;
   }
 }
@@ -148,8 +149,8 @@ TEST(first_flights_fit) {
     timeouts += flow->tx.rto_count;
   }
   double fairness = (double) least / (BYTES / 2.0);
-  printf("  %.3f s, least/mean %.2f, %llu retransmitted, %llu timeouts, at most %llu bytes in flight\n", seconds, fairness,
-    (unsigned long long) retransmits, (unsigned long long) timeouts, (unsigned long long) many->most);
+  printf("  %.3f s, least/mean %.2f, %llu retransmitted, %llu timeouts, at most %llu bytes in flight\n", seconds,
+    fairness, (unsigned long long) retransmits, (unsigned long long) timeouts, (unsigned long long) many->most);
   CHECK(fairness >= 0.5);
   CHECK_EQ(timeouts, 0);
   CHECK(seconds < 1.0); /* 0.6 s at the rate of the link */

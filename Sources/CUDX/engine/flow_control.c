@@ -122,7 +122,7 @@ udx__flow_rearm (udx_stream_t *stream, int idle_write, uint64_t now) {
 
 void
 udx__flow_timeout (udx_stream_t *stream, uint64_t now) {
-  UDX_ASSERT(udx__stream(stream)->flow.poll_backoff <= 5);
+  UDX_ASSERT(udx__stream(stream)->flow.poll_backoff <= UDX_REOPEN_POLL_DOUBLINGS);
   UDX_ASSERT(stream->socket != NULL || udx__stream(stream)->flow.probe_at == UDX_NEVER);
   udx_flow_t *flow = &udx__stream(stream)->flow;
   if (flow->probe_at <= now) {
@@ -155,7 +155,7 @@ udx__flow_timeout (udx_stream_t *stream, uint64_t now) {
     udx__flow_reopen(stream);
     if (flow->advertised == 0 && !udx__stream(stream)->ack.owed) {
       uint64_t wait = (uint64_t) UDX_REOPEN_POLL_MIN << flow->poll_backoff;
-      if (flow->poll_backoff < 5) flow->poll_backoff++;
+      if (flow->poll_backoff < UDX_REOPEN_POLL_DOUBLINGS) flow->poll_backoff++;
       flow->reopen_at = now + udx__min_u64(wait, UDX_REOPEN_POLL_MAX);
       udx__timer_at_most(stream, flow->reopen_at);
     }

@@ -20,8 +20,6 @@
 #include "timer.h"
 #include "transmit.h"
 
-#define UDX_MACROFLOW_BUCKETS 1024
-
 struct udx_macroflows_s {
   udx_macroflow_t *buckets[UDX_MACROFLOW_BUCKETS];
 };

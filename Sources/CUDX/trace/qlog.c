@@ -293,6 +293,18 @@ write_datagram (qlog_t *qlog, const udx_trace_event_t *event, const char *name) 
 }
 
 static void
+write_lost (qlog_t *qlog, const udx_trace_event_t *event) {
+  event_begin(qlog, event, "recovery:packet_lost");
+  put_ms(qlog, "since_sent", event->time > event->as.lost.sent_at ? event->time - event->as.lost.sent_at : 0);
+  put(qlog,
+    "\"header\":{\"packet_type\":\"data\",\"packet_number\":%" PRIu32 "},\"raw\":{\"payload_length\":%" PRIu32
+    "},\"transmits\":%" PRIu32,
+    event->as.lost.seq, event->as.lost.length, event->as.lost.transmits);
+  put_trigger(qlog, event->as.lost.trigger);
+  event_end(qlog);
+}
+
+static void
 write_event (udx_t *udx, const udx_trace_event_t *event, void *data) {
   (void) udx;
   qlog_t *qlog = data;
@@ -311,14 +323,7 @@ write_event (udx_t *udx, const udx_trace_event_t *event, void *data) {
     event_end(qlog);
     break;
   case UDX_TRACE_PACKET_LOST:
-    event_begin(qlog, event, "recovery:packet_lost");
-    put_ms(qlog, "since_sent", event->time > event->as.lost.sent_at ? event->time - event->as.lost.sent_at : 0);
-    put(qlog,
-      "\"header\":{\"packet_type\":\"data\",\"packet_number\":%" PRIu32 "},\"raw\":{\"payload_length\":%" PRIu32
-      "},\"transmits\":%" PRIu32,
-      event->as.lost.seq, event->as.lost.length, event->as.lost.transmits);
-    put_trigger(qlog, event->as.lost.trigger);
-    event_end(qlog);
+    write_lost(qlog, event);
     break;
   case UDX_TRACE_METRICS:
     write_metrics(qlog, event);
