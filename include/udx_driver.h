@@ -3,7 +3,7 @@
  *
  * The engine owns no socket, clock, timer or random source. It asks its driver. udx_init() installs the
  * libuv driver; udx_init_with_driver() runs the same public API (sockets, streams, requests of udx.h) on
- * somebody else's driver: a simulator, a fuzzer, another event loop.
+ * another driver: a simulator, a fuzzer, another event loop.
  *
  * The contract
  * - Everything happens on one thread. The driver calls the five entry points at the end of this file,

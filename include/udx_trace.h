@@ -47,7 +47,7 @@ typedef enum {
   /* PACKET_SENT */
   UDX_TRACE_RETRANSMISSION = 1,
   UDX_TRACE_MTU_PROBE = 2,
-  UDX_TRACE_RELAYED = 3, /* somebody else's packet; counted by no counter */
+  UDX_TRACE_RELAYED = 3, /* a packet of other end points; counted by no counter */
   /* PACKET_LOST */
   UDX_TRACE_TIME_THRESHOLD = 10,       /* RACK, with a reordering window */
   UDX_TRACE_REORDERING_THRESHOLD = 11, /* RACK, at once: enough later packets were acknowledged */

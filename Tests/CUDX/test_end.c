@@ -1,6 +1,6 @@
 /*
- * The end of a stream on paths that lose packets (spec 2.5): END, its acknowledgement, or DESTROY is lost; a side
- * closes its socket, as a program that exits does, the moment its stream is closed; who ends first. Nobody may end
+ * The end of a stream on paths that lose packets (udx.md 2.5): END, its acknowledgement, or DESTROY is lost; a side
+ * closes its socket, as a program that exits does, the moment its stream is closed; and each side ends first. Neither may end
  * with ETIMEDOUT after everything arrived, except where the documentation says so.
  */
 #include "engine/stream.h"
@@ -125,7 +125,7 @@ TEST(last_acknowledgement_and_exit) {
 }
 
 /*
- * Both sides have data in their last packet: who exits takes the proof with him if the last acknowledgement is lost,
+ * Both sides have data in their last packet: a side that exits takes the proof with it if the last acknowledgement is lost,
  * that is, all copies of it, or the only one if it was the first loss of the stream. This is ETIMEDOUT by the
  * specification (2.5, 3.7), for the data may be missing.
  */
@@ -259,7 +259,7 @@ drop_destroy (end_t *end, int from, const udx_header_t *header) {
   return (header->type & UDX_HEADER_DESTROY) && lost-- > 0;
 }
 
-/* Lost: whoever still has something to say learns it at once; who is silent does not (spec 2.6), without harm. */
+/* Lost: a side that sends learns it at once; a silent one does not (udx.md 2.6), without harm. */
 TEST(destroy_is_lost) {
   for (int busy = 0; busy < 2; busy++) {
     end_t end;

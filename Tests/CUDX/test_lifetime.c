@@ -100,7 +100,7 @@ TEST(a_probe_in_the_batch_of_a_stream_that_is_destroyed) {
   sim_set_tap(sim, no_foreign_bytes, NULL);
   struct sockaddr_in from = sim_address4(nodes[0], 5001), to = sim_address4(nodes[1], 5002);
 
-  /* nobody answers these: they give up 13 s after their only write; the first one only shuffles the timer heap */
+  /* these get no answer: they give up 13 s after their only write; the first one only shuffles the timer heap */
   uv_buf_t one = uv_buf_init("x", 1);
   uint64_t begin = sim_now(sim);
   for (uint32_t i = 0; i < 2; i++) {

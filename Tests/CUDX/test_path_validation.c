@@ -1,5 +1,7 @@
-/* Validation of a new remote and the anti-amplification limit (udx.md 2.9, OBS-11): strangers that know the ids, replays,
- * peers that name the address of another host. */
+/*
+ * Validation of a new remote and the anti-amplification limit (udx.md 2.9): packets from other addresses with the right
+ * ids, replays, peers that name the address of another host.
+ */
 #include "migration_support.h"
 
 static int changed;
@@ -10,7 +12,7 @@ on_changed (udx_stream_t *stream) {
   changed++;
 }
 
-/* ---- who gets what ---- */
+/* ---- the victim and what it gets ---- */
 
 enum { ADDRESSES = 16, RECORDED = 4096 };
 
@@ -27,7 +29,7 @@ typedef struct net_s {
   uint64_t sent[2]; /* datagrams of each side */
   uint64_t sent_bytes[2];
   uint32_t highest; /* seq of DATA or END that the victim got */
-  int lying;        /* the attacker acknowledges, from his own address, what the victim gets */
+  int lying;        /* the attacker acknowledges, from its own address, what the victim gets */
   int answers;      /* the victim is no victim but the peer's second address, that only receives */
   int recording;
   record_t *records;
@@ -63,7 +65,7 @@ net_tap (sim_t *sim, sim_datagram_t *datagram, void *ctx) {
   return SIM_PASS;
 }
 
-/* The victim: silent, but the attacker may know what he gets, for he knows the stream. */
+/* The victim is silent, but the attacker may know what it gets, since it knows the stream. */
 static void
 on_victim (sim_t *sim, const sim_datagram_t *datagram, void *ctx) {
   net_t *net = ctx;
@@ -90,9 +92,9 @@ net_new (net_t *net, uint64_t seed, const sim_link_t *link) {
   return net->pair;
 }
 
-/* ---- strangers ---- */
+/* ---- packets from other addresses ---- */
 
-/* Right ids, both streams, any type; everything else guessed. Nobody ever sends the stranger anything. */
+/* Right ids, both streams, any type; everything else guessed. Nothing is ever sent to the attacker. */
 TEST(obs_11_stranger_with_the_right_ids) {
   for (uint64_t seed = 1; seed <= 8; seed++) {
     sim_link_t link = sim_link_default();
@@ -128,7 +130,7 @@ TEST(obs_11_stranger_with_the_right_ids) {
 }
 
 /* Everything that was on the wire once more, from a new address: at most one datagram of 20 bytes and some ranges each,
-   nothing of it to the stranger, and the transfer goes on as if nothing had been. */
+   nothing of it to the other address, and the transfer goes on as if nothing had been. */
 TEST(obs_11_replays_from_a_new_address) {
   for (uint64_t seed = 1; seed <= 10; seed++) {
     sim_link_t link = sim_link_default();
@@ -178,9 +180,9 @@ TEST(obs_11_replays_from_a_new_address) {
   }
 }
 
-/* ---- somebody else's address ---- */
+/* ---- the address of another host ---- */
 
-/* He gets an initial window, and that repeated until the stream gives up. Not one byte more, whatever waits to be sent. */
+/* It gets an initial window, repeated until the stream gives up. Not one byte more, whatever waits to be sent. */
 TEST(silent_victim_gets_an_initial_window) {
   for (int lossy = 0; lossy < 2; lossy++) {
     sim_link_t link = sim_link_default();
@@ -206,7 +208,7 @@ TEST(silent_victim_gets_an_initial_window) {
   }
 }
 
-/* The peer named the victim and now acknowledges, from his own address, what the victim gets. */
+/* The peer named the victim and now acknowledges, from its own address, what the victim gets. */
 TEST(lying_peer_cannot_have_a_victim_flooded) {
   for (int idle = 0; idle < 2; idle++) {
     sim_link_t link = sim_link_default();

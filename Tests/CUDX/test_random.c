@@ -212,7 +212,7 @@ one_run (uint64_t seed, int verbose) {
   int closed = pair_run_closed(p, 4 * 3600 * S);
 
   double seconds = (double) (sim_now(sim) - SIM_EPOCH) / 1e6;
-  /* a peer of a stream that gave up, with nothing outstanding, waits for ever (spec 2.8) */
+  /* a peer of a stream that gave up, with nothing outstanding, waits for ever (udx.md 2.8) */
   int gave_up = p->side[0].close_status == UV_ETIMEDOUT || p->side[1].close_status == UV_ETIMEDOUT;
   int fine = closed || gave_up;
   int complete = 1;

@@ -153,7 +153,7 @@ TEST(udx_53_silent_peer) {
   pair_free(p);
 }
 
-/* With an RTT sample the timeout is finer, but the patience is the same. */
+/* With an RTT sample the timeout is finer, but the time until the stream gives up is the same. */
 TEST(silent_peer_after_samples) {
   pair_t *p = pair_new(1, NULL);
   watch_t watch;

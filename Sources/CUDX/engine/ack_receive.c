@@ -1,4 +1,4 @@
-/* What the ack, window and SACK fields of any packet do to the sending side (spec 1.5 steps 14-21). */
+/* What the ack, window and SACK fields of any packet do to the sending side (udx.md 1.5 steps 14-21). */
 #include "ack_receive.h"
 
 #include "flow_control.h"

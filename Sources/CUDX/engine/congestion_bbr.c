@@ -1,9 +1,9 @@
 /*
- * BBR version 1 as in spec section 4, in packets and microseconds, with the reference's defects repaired:
- * cwnd is saved when recovery begins and restored when it ends (OBS-3), falls to what is in flight on a
- * timeout (OBS-4), cwnd gives way to loss only if a round loses a considerable share (random loss would
- * otherwise end STARTUP at a fraction of the bandwidth), pacing has no floor of a packet per millisecond (OBS-6), the phase of PROBE_BW is random
- * (OBS-6), and the allowance for batched acknowledgements follows the size of the bursts that are sent.
+ * BBR version 1 as in udx.md 4, in packets and microseconds, with the reference's defects repaired (udx.md 10): cwnd is
+ * saved when recovery begins and restored when it ends, and falls to what is in flight on a timeout; cwnd gives way to
+ * loss only if a round loses a considerable share, for random loss would end STARTUP at a fraction of the bandwidth;
+ * pacing has no floor of a packet per millisecond; the phase of PROBE_BW is random; and the allowance for batched
+ * acknowledgements follows the size of the bursts that are sent.
  */
 #include "congestion_bbr.h"
 

@@ -1,5 +1,5 @@
 /*
- * Receive windows in both directions, zero-window probes and keepalive (spec 2.8, 4.7).
+ * Receive windows in both directions, zero-window probes and keepalive (udx.md 2.8, 4.7).
  *
  * A window that we closed is reopened by a plain ACK: the application says so (udx_stream_window_changed,
  * udx_stream_read_start), or we look from time to time while it is closed.
@@ -29,7 +29,7 @@ flow_window (udx_stream_t *stream) {
   if (udx__stream(stream)->ack.paused)
     held += udx__max_u32(udx__stream(stream)->reorder.bytes, udx__stream(stream)->reorder.memory / UDX_REORDER_WINDOWS);
   uint64_t window = held >= flow->window_max ? 0 : flow->window_max - held;
-  /* never between 1 byte and one packet (spec 4.7) */
+  /* never between 1 byte and one packet (udx.md 4.7) */
   if (window < UDX_WINDOW_SMALLEST) window = 0;
   UDX_ASSERT(window <= flow->window_max);
   UDX_ASSERT(window == 0 || window >= UDX_WINDOW_SMALLEST);
@@ -87,7 +87,7 @@ udx__flow_packets (const udx_stream_t *stream) {
 }
 
 /*
- * The window bounds packets in flight, not the distance between the oldest and the newest seq (spec 4.7).
+ * The window bounds packets in flight, not the distance between the oldest and the newest seq (udx.md 4.7).
  * While one hole stays open that distance would grow until the receiver, which keeps early packets in a
  * bounded number of records (ours: UDX_REORDER_WINDOWS windows), drops what arrives without reporting it.
  */

@@ -117,7 +117,7 @@ instance_enter (udx_t *udx) {
 
 /*
  * Reports what happened and sends what came of it. Where streams are to be finalized the end of the turn is near:
- * what their owners do next, and what everybody else has to send, waits for it and shares system calls.
+ * what their owners do next, and what other streams have to send, waits for it and shares system calls.
  */
 static void
 instance_settle (udx_t *udx, int at_end) {

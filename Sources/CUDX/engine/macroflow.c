@@ -1,12 +1,12 @@
 /*
- * What the streams of one socket have in flight towards one address, together (the idea of RFC 3124). Every
- * stream has a congestion window of its own, but they share the path and the peer's receive buffer: a thousand
- * first flights at once, or the sum of a thousand windows, overflow it whatever each of them measured.
+ * What the streams of one socket have in flight towards one address, together: a macroflow (RFC 3124). Every stream
+ * has a congestion window of its own, but they share the path and the peer's receive buffer: a thousand first flights
+ * at once, or the sum of a thousand windows, overflow it whatever each stream measured.
  *
- * The budget grows with acknowledged progress while it is what holds streams back and no queue builds up, and
- * shrinks if a round loses a considerable share. A stream alone is never held back. The others wait in line, which
- * serves them in turn; who waits long with nothing in flight sends one packet whatever the budget
- * says: packets to a peer that is gone must not block a new stream to its successor.
+ * The budget grows with acknowledged progress while it is what limits the streams and no queue builds up, and shrinks
+ * if a round loses a considerable share. A stream alone never waits. The others wait in a queue, which serves them in
+ * turn; a stream that waits for UDX_MACROFLOW_WAIT_MAX with nothing in flight sends one packet beyond the budget:
+ * packets to a peer that is gone must not block a new stream to its successor.
  */
 #include "macroflow.h"
 

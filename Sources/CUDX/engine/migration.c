@@ -1,9 +1,6 @@
 /*
- * Change of remote (spec 2.9). New packets go to the new remote at once; packets built before keep their
- * old destination and id, remembered per change, until they are acknowledged. Until something that was sent
- * to a new address is acknowledged from there it gets no more than an initial window: who names somebody else's
- * address cannot have him flooded. Acknowledgements that come from elsewhere may be such a peer's, who knows
- * well what we send, or those of an honest one whose packets take another way: they earn a little at a time.
+ * Change of remote (udx.md 2.9). New packets go to the new remote at once; packets built before keep their old
+ * address and id, remembered per change, until they are acknowledged. path_validation.c limits what a new address gets.
  */
 #include "migration.h"
 
@@ -98,7 +95,7 @@ udx_stream_change_remote (udx_stream_t *stream, udx_socket_t *socket, uint32_t r
   udx__stream(stream)->remote = remote;
   stream->remote_id = remote_id;
   udx__macroflow_join(stream);
-  udx__mark_ready(stream); /* whatever held it back was about the old remote */
+  udx__mark_ready(stream); /* the limits that applied were those of the old remote */
   if (outstanding)
     udx__stream(stream)->on_remote_changed = remote_changed_cb; /* else nothing to wait for: no callback */
   UDX_TRACE(udx, path(stream, UDX_TRACE_STREAM_MOVED));

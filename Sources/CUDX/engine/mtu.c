@@ -1,5 +1,5 @@
 /*
- * Packetisation-layer MTU search (spec 5, RFC 8899). Real data rides in padded packets, one at a time. A
+ * Packetisation-layer MTU search (udx.md 5, RFC 8899). Real data rides in padded packets, one at a time. A
  * lost probe is no sign of congestion. If packets above the base size stop getting through later (black
  * hole), the size falls back to the base.
  */

@@ -1,8 +1,8 @@
 /*
- * Token bucket on the microsecond clock. Credit grows with time up to one burst; a packet may leave while
- * credit is positive and takes its size, so that debt is kept and the long-run rate is exact at any rate.
- * On a busy machine the wake-up of a waiting stream comes late: that time is made up for, otherwise the rate
- * would stay below the estimate, the next estimate would follow it, and so on down.
+ * Token bucket on the microsecond clock. Credit grows with time up to one burst; a packet may leave while credit is
+ * positive and takes its size, so that debt is kept and the long-run rate is exact at any rate. On a busy machine the
+ * wake-up of a waiting stream comes late: that time is made up for, otherwise the rate stays below the estimate and the
+ * next estimate follows it down.
  */
 #include "pacing.h"
 
@@ -26,9 +26,9 @@ udx__pacing_init (udx_stream_t *stream) {
 
 /*
  * A queue of a packet or two drops all but the first of a burst, again and again, and the stream starves at a packet
- * per round trip. It shows as loss although packets travel as fast as ever: a queue that is worth the name shows in the
- * round-trip time before it overflows. Then packets go one by one, for as long as that goes on. If as many get lost
- * that way it was none of the bursts' fault, and bursts are better at making use of what heavy random loss leaves.
+ * per round trip. It shows as loss although packets travel as fast as ever: a longer queue shows in the round-trip time
+ * before it overflows. Then packets go singly, for as long as that lasts. If as many get lost that way the bursts were
+ * not the cause, and bursts make better use of what heavy random loss leaves.
  */
 void
 udx__pacing_lost (udx_stream_t *stream, uint32_t count, uint64_t now) {

@@ -1,4 +1,4 @@
-/* Delivery rate estimation (spec 4.2; draft-cheng-iccrg-delivery-rate-estimation). */
+/* Delivery rate estimation (udx.md 4.2; draft-cheng-iccrg-delivery-rate-estimation). */
 #include "rate_sample.h"
 
 #include "rtt.h"
@@ -61,7 +61,7 @@ udx__rate_finish (udx_stream_t *stream, udx_rate_sample_t *sample, uint64_t now)
     sample->app_limited = rate->prior_app_limited;
     uint32_t ack_interval = ago(now, rate->prior_time);
     uint32_t interval = udx__max_u32(ack_interval, rate->send_interval);
-    /* faster than light: acknowledgements of a retransmission's original */
+    /* shorter than any round trip: acknowledgements of a retransmission's original */
     if (interval > 0 && (udx__rtt_min(stream) == UINT32_MAX || interval >= udx__rtt_min(stream))) {
       sample->interval = interval;
       sample->delivered = rate->delivered - rate->prior_delivered;

@@ -1,4 +1,4 @@
-/* A datagram's way in, step by step as in spec 1.5, and delivery in order (spec 3.2). */
+/* A datagram's way in, step by step as in udx.md 1.5, and delivery in order (udx.md 3.2). */
 #include "receive.h"
 
 #include "ack_receive.h"

@@ -1,5 +1,5 @@
 /*
- * Loss detection and repair: RACK (RFC 8985), tail loss probe, retransmission timeout (spec 3.5-3.7).
+ * Loss detection and repair: RACK (RFC 8985), tail loss probe, retransmission timeout (udx.md 3.5-3.7).
  *
  * Differences to the reference, none visible on the wire: microseconds, a reordering window that widens
  * when retransmissions prove needless, recovery that ends when the lost flight is acknowledged (not one
@@ -105,7 +105,7 @@ udx__recovery_acked (udx_stream_t *stream, uint32_t seq, udx_packet_t *packet, u
   uint32_t min_rtt = udx__rtt_min(stream);
 
   if (packet->transmits > 1 && min_rtt != UINT32_MAX && rtt < min_rtt - min_rtt / 8) {
-    /* answered sooner than light travels: the original had arrived */
+    /* acknowledged sooner than any round trip: the original had arrived */
     stream->spurious_count++;
     stream->udx->retransmits_spurious++;
     if (packet->timeouts > 0 && recovery->frto != UDX_FRTO_NONE) recovery->frto = UDX_FRTO_SPURIOUS;
@@ -215,7 +215,7 @@ rack_detect (udx_stream_t *stream, uint64_t now) {
   if (lost > probes && recovery->state == UDX_RECOVERY_OPEN) enter_recovery(stream, now);
 }
 
-/* The timeout was needless (the peer or we were slow, nothing was lost): as if it had not been (cf. RFC 5682). */
+/* The timeout was spurious (RFC 5682): nothing was lost, the state of before is restored. */
 static void
 spurious_timeout_undo (udx_stream_t *stream) {
   UDX_ASSERT(udx__stream(stream)->recovery.frto == UDX_FRTO_SPURIOUS);
@@ -294,8 +294,7 @@ tlp_fire (udx_stream_t *stream, uint64_t now) {
     return;
   }
   if (recovery->tlp_pending || !recovery->tlp_sampled) return;
-  if (udx__amplification_limited(stream))
-    return; /* it would be one more packet for who did not ask; the timeout repairs */
+  if (udx__amplification_limited(stream)) return; /* the probe would exceed the limit; the timeout repairs */
 
   uint32_t before = udx__stream(stream)->flight.nxt;
   if (!udx__transmit_probe(stream, 0)) return;
@@ -323,7 +322,7 @@ rto_fire (udx_stream_t *stream, uint64_t now) {
     /* one timer tick of grace */
     if (now - recovery->stalled_since + UDX_MS >= give_up_after) {
       udx__time_wait_add(stream, 1); /* if the peer speaks after all it learns that this is over */
-      /* A peer that ended, has all our data, and closed: what got lost is the last acknowledgement (spec 2.5 OBS). */
+      /* A peer that ended, has all our data, and closed: what got lost is the last acknowledgement (udx.md 2.5). */
       int all =
         (stream->status & UDX_STREAM_ENDED_REMOTE) && udx__flight_span(stream) == 1 && oldest->type == UDX_HEADER_END;
       if (all && oldest->state != UDX_PACKET_ACKED) udx__queue_credit(stream, oldest, 0);

@@ -1,4 +1,4 @@
-/* Relaying (spec 2.10): a packet for one stream leaves through its partner with another id, untouched otherwise. */
+/* Relaying (udx.md 2.10): a packet for one stream leaves through its partner with another id, untouched otherwise. */
 #include "relay.h"
 
 #include "batch.h"

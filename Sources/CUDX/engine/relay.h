@@ -8,7 +8,7 @@
 int
 udx__relay_forward (udx_stream_t *stream, const udx_header_t *header, uint8_t *data, size_t length);
 
-/* The stream closes: whoever relays to it goes too. */
+/* The stream closes: the streams that relay to it close, too. */
 void
 udx__relay_detach (udx_stream_t *stream);
 

@@ -1,4 +1,4 @@
-/* Round-trip time and retransmission timeout (spec 3.4), in microseconds. */
+/* Round-trip time and retransmission timeout (udx.md 3.4), in microseconds. */
 #include "rtt.h"
 
 #include "stream.h"

@@ -1,4 +1,4 @@
-/* Sockets (spec 6): options, datagrams of the application, close. */
+/* Sockets (udx.md 6): options, datagrams of the application, close. */
 #include "socket.h"
 
 #include "address.h"

@@ -1,4 +1,6 @@
-/* A stream's life (spec 2): creation, connect, writing, end, destroy, close, and what happens at the end of a batch. */
+/*
+ * A stream's life (udx.md 2): creation, connect, writing, end, destroy, close, and what happens at the end of a batch.
+ */
 #include "stream.h"
 
 #include <stdlib.h>
@@ -196,8 +198,8 @@ udx__stream_touch (udx_stream_t *stream) {
 }
 
 /*
- * If it is lost the peer repeats its END to a closed stream. The linger state answers that, but only while the socket
- * is open, and many programs close it or exit right now: the peer would fail with ETIMEDOUT 13 s later (spec 2.5). So
+ * If it is lost the peer repeats its END to a closed stream. The time-wait state answers that, but only while the socket
+ * is open, and many programs close it or exit right now: the peer would fail with ETIMEDOUT 13 s later (udx.md 2.5). So
  * where packets get lost there are copies; elsewhere none, for a peer that has closed sees them as stray messages.
  */
 static void
@@ -261,7 +263,7 @@ udx__stream_settle (udx_stream_t *stream) {
   if ((stream->status & (UDX_STREAM_ENDING | UDX_STREAM_ENDED)) == UDX_STREAM_ENDING &&
       !udx__queue_has_unsent(stream) && udx__stream(stream)->queue.head == NULL && udx__flight_span(stream) == 0) {
     stream->status |= UDX_STREAM_ENDED;
-    /* as the reference does (spec 2.5) */
+    /* as the reference does (udx.md 2.5) */
     if (!(stream->status & UDX_STREAM_ENDED_REMOTE)) udx__owe_ack(stream);
   }
   const int both = UDX_STREAM_ENDED | UDX_STREAM_ENDED_REMOTE;

@@ -133,7 +133,7 @@ udx_stream_read_start (udx_stream_t *stream, udx_stream_read_cb cb) {
   stream->status |= UDX_STREAM_READING;
   if (udx__stream(stream)->ack.paused) {
     udx__stream(stream)->ack.paused = 0;
-    /* what was kept is handed over from the end of this turn, never from inside this call; a closed stream kept nothing */
+    /* what was kept is handed over at the end of this turn, not inside this call; a closed stream has kept nothing */
     if (stream->status & UDX_STREAM_CLOSED) return 0;
     udx__stream_touch(stream);
     udx__defer(stream->udx);

@@ -1,6 +1,6 @@
 /*
  * Closed streams are remembered for a while. A peer whose last packets were acknowledged by a lost ACK gets
- * the acknowledgement again instead of a timeout after 13 s; a peer that missed our DESTROY and goes on sending
+ * the acknowledgement again instead of a timeout after 13 s; a peer that missed the DESTROY and goes on sending
  * gets it again. The answer goes to the address that the stream was connected to, a bounded number of times,
  * with 20 bytes for at least 20: nothing here amplifies.
  */

@@ -172,7 +172,7 @@ transmit_stream (udx_stream_t *stream) {
   uint32_t allowed = udx__min_u32(stream->cwnd, udx__flow_packets(stream));
   uint32_t span = udx__flow_span(stream);
   uint32_t window = udx__flow_advertise(stream);
-  /* who waits in line gets small turns: they are even, and packets of many streams share system calls anyway */
+  /* turns are small while streams wait: shares are even, and packets of many streams share system calls anyway */
   int quantum = udx__stream(stream)->macroflow != NULL && udx__stream(stream)->macroflow->limited ? UDX_MACROFLOW_TURN
                                                                                                   : UDX_QUANTUM;
   for (int i = 0; i < quantum; i++) {
@@ -223,7 +223,7 @@ udx__transmit_probe (udx_stream_t *stream, int new_data_only) {
   return 1;
 }
 
-/* Whose turn it is: those that waited for the budget of their macroflow first. NULL if nobody's. */
+/* The stream that has its turn: those that waited for the budget of their macroflow come first. NULL if none. */
 static udx_stream_t *
 next_stream (udx_socket_t *socket) {
   if (udx__socket(socket)->blocked) return NULL;

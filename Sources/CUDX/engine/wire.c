@@ -1,4 +1,4 @@
-/* Packet header (spec 1.1). */
+/* Packet header (udx.md 1.1). */
 #include "wire.h"
 
 void

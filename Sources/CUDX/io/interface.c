@@ -1,4 +1,4 @@
-/* Watching the network interfaces: poll, sort, compare (spec 6, interface watch; OBS-18 repaired). */
+/* Watching the network interfaces: poll, sort, compare (udx.md 6, interface watch). */
 #include <stdlib.h>
 
 #include "engine/instance.h"

@@ -1,4 +1,4 @@
-/* Names to addresses through the loop's thread pool (spec 6, lookup). */
+/* Names to addresses through the loop's thread pool (udx.md 6, lookup). */
 
 #include "engine/instance.h"
 

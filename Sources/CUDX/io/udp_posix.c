@@ -54,7 +54,7 @@ udx__udp_bind (udx_udp_t *udp, const struct sockaddr *addr, unsigned int flags) 
   return 0;
 }
 
-/* Without it: never fragment, never believe in a smaller path MTU; the search of the streams finds it (spec 5). */
+/* Without it: never fragment, never believe in a smaller path MTU; the search of the streams finds it (udx.md 5). */
 void
 udx__udp_set_fragment (const udx_udp_t *udp, bool on) {
 #if defined(IP_MTU_DISCOVER) && defined(IP_PMTUDISC_PROBE)
