@@ -76,13 +76,14 @@ typedef struct udx_stream_send_s udx_stream_send_t;
 typedef struct udx_stream_write_s udx_stream_write_t;
 typedef struct udx_lookup_s udx_lookup_t;
 typedef struct udx_interface_event_s udx_interface_event_t;
-typedef struct udx_driver_s udx_driver_t; /* udx_driver.h */
+typedef struct udx_driver_s udx_driver_t;           /* udx_driver.h */
 typedef struct udx_trace_event_s udx_trace_event_t; /* udx_trace.h */
 
 typedef void (*udx_idle_cb)(udx_t *udx);
 
 typedef void (*udx_socket_send_cb)(udx_socket_send_t *req, int status);
-typedef void (*udx_socket_recv_cb)(udx_socket_t *socket, ssize_t read_len, const uv_buf_t *buf, const struct sockaddr *from);
+typedef void (*udx_socket_recv_cb)(
+  udx_socket_t *socket, ssize_t read_len, const uv_buf_t *buf, const struct sockaddr *from);
 typedef void (*udx_socket_close_cb)(udx_socket_t *socket);
 
 /* Non-zero drops the packet. */
@@ -109,7 +110,16 @@ typedef void (*udx_interface_event_close_cb)(udx_interface_event_t *handle);
 /* udx_trace.h */
 typedef void (*udx_trace_cb)(udx_t *udx, const udx_trace_event_t *event, void *data);
 
-#include "udx_private.h"
+/*
+ * Room for the engine's own state behind the public fields, in 8-byte words. Nothing in it is API. It is larger than
+ * today's state, so that later versions fit; Tests/CUDX/test_abi.c records the sizes.
+ */
+#define UDX_INSTANCE_RESERVED 88
+#define UDX_SOCKET_RESERVED 22
+#define UDX_STREAM_RESERVED 140
+#define UDX_SEND_RESERVED 14
+#define UDX_WRITE_RESERVED 9
+#define UDX_HANDLE_RESERVED 4
 
 struct udx_s {
   void *data;
@@ -122,45 +132,21 @@ struct udx_s {
   int64_t packets_dropped_by_kernel; /* -1 = unknown */
 
   /* Extra counters: how the fast path works. */
-  uint64_t acks_tx;             /* pure acknowledgements sent */
-  uint64_t transmit_calls;      /* batches given to the driver */
-  uint64_t packets_invalid;     /* dropped for a malformed or out-of-window header */
-  uint64_t retransmits;         /* packets sent again */
+  uint64_t acks_tx;              /* pure acknowledgements sent */
+  uint64_t transmit_calls;       /* batches given to the driver */
+  uint64_t packets_invalid;      /* dropped for a malformed or out-of-window header */
+  uint64_t retransmits;          /* packets sent again */
   uint64_t retransmits_spurious; /* of these, needless as far as can be told */
-  uint64_t gso_batches;         /* segmented sends, and the datagrams in them */
+  uint64_t gso_batches;          /* segmented sends, and the datagrams in them */
   uint64_t gso_datagrams;
-  uint64_t gso_fallbacks;       /* segmented sends that the system refused and that were repeated singly */
-  uint64_t gro_batches;         /* receives of several datagrams in one, and the datagrams in them */
+  uint64_t gso_fallbacks; /* segmented sends that the system refused and that were repeated singly */
+  uint64_t gro_batches;   /* receives of several datagrams in one, and the datagrams in them */
   uint64_t gro_datagrams;
 
-  /* private */
-  const udx_driver_t *driver;
+  /* the driver's own, see udx_driver.h */
   void *driver_ctx;
-  udx_idle_cb on_idle;
-  uint64_t now;
-  udx_trace_cb on_trace;
-  void *trace_data;
-  uint32_t refs;
-  uint32_t depth; /* engine entry points on the stack */
-  uint8_t teardown;
-  uint8_t deferred;
-  uint8_t flushing;
-  udx_link_t sockets;
-  udx_link_t streams;
-  udx_link_t dirty;    /* sockets with something to send */
-  udx_link_t touched;  /* streams that the current batch concerned */
-  udx_link_t closing;  /* streams waiting for finalize */
-  udx_id_table_t ids;
-  udx_timer_heap_t timers;
-  udx_pool_t buffers;  /* reordered packets */
-  udx_pool_t buffers_large;
-  uint64_t reorder_memory;
-  udx_pool_t controls; /* small packets that outlive their stream */
-  udx_pool_t rings[UDX_RING_CLASSES];
-  struct udx_batch_s *batch;
-  struct udx_linger_s *linger;
-  struct udx_destinations_s *destinations;
-  udx_link_t send_done; /* socket and stream messages whose callback is due */
+
+  uint64_t reserved[UDX_INSTANCE_RESERVED];
 };
 
 struct udx_socket_s {
@@ -174,24 +160,10 @@ struct udx_socket_s {
   uint64_t packets_tx;
   int64_t packets_dropped_by_kernel; /* -1 = unknown */
 
-  /* private */
+  /* the driver's own, see udx_driver.h */
   void *driver_data;
-  udx_socket_recv_cb on_recv;
-  udx_socket_close_cb on_close;
-  udx_link_t link;
-  udx_link_t dirty;
-  udx_link_t ready;    /* streams with data that may leave */
-  udx_link_t owing;    /* streams that owe an acknowledgement or heartbeat */
-  udx_link_t sends;    /* socket and stream messages, first in first out */
-  udx_link_t controls; /* built control packets */
-  udx_link_t released; /* destinations whose held streams may go on */
-  uint32_t sends_count;
-  uint32_t controls_count;
-  uint32_t stream_count;
-  uint16_t family; /* AF_INET or AF_INET6, 0 before bind */
-  uint8_t ttl;
-  uint8_t blocked;
-  uint8_t v6only;
+
+  uint64_t reserved[UDX_SOCKET_RESERVED];
 };
 
 struct udx_stream_s {
@@ -209,9 +181,9 @@ struct udx_stream_s {
   uint64_t packets_tx;
 
   uint16_t mtu;
-  uint32_t srtt;   /* ms */
-  uint32_t rto;    /* ms */
-  uint32_t cwnd;   /* packets */
+  uint32_t srtt; /* ms */
+  uint32_t rto;  /* ms */
+  uint32_t cwnd; /* packets */
   uint32_t ssthresh;
   size_t inflight; /* bytes, headers included */
 
@@ -222,75 +194,28 @@ struct udx_stream_s {
   uint32_t sack_blocks_dropped;
   uint32_t spurious_count; /* retransmissions that were needless */
 
-  udx_bbr_t bbr;
+  struct {
+    uint8_t state; /* UDX_BBR_STATE_* */
+  } bbr;
 
   /* Set it any time; NULL = the application holds nothing. */
   udx_stream_get_read_buffer_size_cb get_read_buffer_size;
 
-  /* private */
-  udx_stream_close_cb on_close;
-  udx_stream_finalize_cb on_finalize;
-  udx_stream_firewall_cb on_firewall;
-  udx_stream_read_cb on_read;
-  udx_stream_recv_cb on_recv;
-  udx_stream_drain_cb on_drain;
-  udx_stream_remote_changed_cb on_remote_changed;
-  udx_link_t link;
-  udx_link_t ready;
-  udx_link_t owing;
-  udx_link_t touched;
-  udx_address_t remote;
-  udx_flight_t flight;
-  udx_send_queue_t queue;
-  udx_ack_state_t ack;
-  udx_reorder_t reorder;
-  udx_rtt_t rtt;
-  udx_recovery_t recovery;
-  udx_rate_t rate;
-  udx_cubic_t cubic;
-  const udx_congestion_ops_t *congestion;
-  udx_pacing_t pacing;
-  udx_mtu_search_t search;
-  udx_flow_t flow;
-  uint64_t timer_key;
-  uint32_t timer_index; /* 1-based, 0 = not in the heap */
-  uint32_t messages;    /* queued stream messages */
-  uint8_t traced_state; /* congestion state of the last event */
-  uint8_t held;         /* `ready` is in the line of the destination */
-  uint8_t overdue;      /* held too long: one packet may leave */
-  udx_destination_t *destination; /* NULL before connect and without memory */
-  udx_path_t *paths;
-  udx_unproven_t unproven;
-  udx_stream_t *relay_to;
-  udx_link_t relays; /* streams that relay to this one */
-  udx_link_t relay;
+  uint64_t reserved[UDX_STREAM_RESERVED];
 };
 
 struct udx_socket_send_s {
   void *data;
   udx_socket_t *socket;
 
-  /* private; begins like udx_stream_send_t */
-  udx_link_t link;
-  uint8_t kind;
-  uint8_t ttl;
-  int status;
-  uv_buf_t buf;
-  udx_socket_send_cb on_send;
-  udx_address_t to;
+  uint64_t reserved[UDX_SEND_RESERVED];
 };
 
 struct udx_stream_send_s {
   void *data;
   udx_stream_t *stream;
 
-  /* private; begins like udx_socket_send_t */
-  udx_link_t link;
-  uint8_t kind;
-  uint8_t ttl;
-  int status;
-  uv_buf_t buf;
-  udx_stream_send_cb on_send;
+  uint64_t reserved[UDX_SEND_RESERVED];
 };
 
 /* Allocate udx_stream_write_sizeof(number of buffers) bytes. */
@@ -298,15 +223,7 @@ struct udx_stream_write_s {
   void *data;
   udx_stream_t *stream;
 
-  /* private; one uv_buf_t per buffer follows */
-  udx_stream_ack_cb on_ack;
-  udx_stream_write_t *prev;
-  udx_stream_write_t *next;
-  size_t size;  /* bytes, plus one for END */
-  size_t acked;
-  uint32_t bufs_len;
-  uint8_t is_end;
-  uint8_t unordered;
+  uint64_t reserved[UDX_WRITE_RESERVED]; /* one uv_buf_t per buffer follows */
 };
 
 struct udx_lookup_s {
@@ -316,6 +233,7 @@ struct udx_lookup_s {
   udx_t *udx;
   uv_getaddrinfo_t req;
   udx_lookup_cb on_lookup;
+  uint64_t reserved[UDX_HANDLE_RESERVED];
 };
 
 struct udx_interface_event_s {
@@ -329,8 +247,8 @@ struct udx_interface_event_s {
   uv_timer_t timer;
   udx_interface_event_cb on_event;
   udx_interface_event_close_cb on_close;
-  uint8_t sorted;
   uint8_t closing;
+  uint64_t reserved[UDX_HANDLE_RESERVED];
 };
 
 /* ---- instance ---- */
@@ -375,10 +293,12 @@ UDX_EXTERN int
 udx_socket_bind (udx_socket_t *socket, const struct sockaddr *addr, unsigned int flags);
 
 UDX_EXTERN int
-udx_socket_set_membership (udx_socket_t *socket, const char *multicast_addr, const char *interface_addr, uv_membership membership);
+udx_socket_set_membership (
+  udx_socket_t *socket, const char *multicast_addr, const char *interface_addr, uv_membership membership);
 
 UDX_EXTERN int
-udx_socket_set_source_membership (udx_socket_t *socket, const char *multicast_addr, const char *interface_addr, const char *source_addr, uv_membership membership);
+udx_socket_set_source_membership (udx_socket_t *socket, const char *multicast_addr, const char *interface_addr,
+  const char *source_addr, uv_membership membership);
 
 UDX_EXTERN int
 udx_socket_set_multicast_loop (udx_socket_t *socket, int on);
@@ -391,11 +311,13 @@ udx_socket_getsockname (udx_socket_t *socket, struct sockaddr *name, int *name_l
 
 /* One datagram from exactly one buffer. UV_ENOBUFS when the socket's queue is full. */
 UDX_EXTERN int
-udx_socket_send (udx_socket_send_t *req, udx_socket_t *socket, const uv_buf_t bufs[], unsigned int bufs_len, const struct sockaddr *addr, udx_socket_send_cb cb);
+udx_socket_send (udx_socket_send_t *req, udx_socket_t *socket, const uv_buf_t bufs[], unsigned int bufs_len,
+  const struct sockaddr *addr, udx_socket_send_cb cb);
 
 /* ttl 0 = the socket's default. */
 UDX_EXTERN int
-udx_socket_send_ttl (udx_socket_send_t *req, udx_socket_t *socket, const uv_buf_t bufs[], unsigned int bufs_len, const struct sockaddr *addr, int ttl, udx_socket_send_cb cb);
+udx_socket_send_ttl (udx_socket_send_t *req, udx_socket_t *socket, const uv_buf_t bufs[], unsigned int bufs_len,
+  const struct sockaddr *addr, int ttl, udx_socket_send_cb cb);
 
 UDX_EXTERN int
 udx_socket_recv_start (udx_socket_t *socket, udx_socket_recv_cb cb);
@@ -411,7 +333,8 @@ udx_socket_close (udx_socket_t *socket);
 
 /* UV_EEXIST if the id is in use, UV_ENOMEM, UV_EINVAL after teardown. */
 UDX_EXTERN int
-udx_stream_init (udx_t *udx, udx_stream_t *stream, uint32_t local_id, udx_stream_close_cb close_cb, udx_stream_finalize_cb finalize_cb);
+udx_stream_init (udx_t *udx, udx_stream_t *stream, uint32_t local_id, udx_stream_close_cb close_cb,
+  udx_stream_finalize_cb finalize_cb);
 
 UDX_EXTERN int
 udx_stream_get_mtu (udx_stream_t *stream, uint16_t *mtu);
@@ -450,7 +373,8 @@ udx_stream_connect (udx_stream_t *stream, udx_socket_t *socket, uint32_t remote_
 
 /* 1 = done, no callback; 0 = callback once all earlier packets are acknowledged. */
 UDX_EXTERN int
-udx_stream_change_remote (udx_stream_t *stream, udx_socket_t *socket, uint32_t remote_id, const struct sockaddr *remote_addr, udx_stream_remote_changed_cb remote_changed_cb);
+udx_stream_change_remote (udx_stream_t *stream, udx_socket_t *socket, uint32_t remote_id,
+  const struct sockaddr *remote_addr, udx_stream_remote_changed_cb remote_changed_cb);
 
 UDX_EXTERN int
 udx_stream_relay_to (udx_stream_t *stream, udx_stream_t *destination);
@@ -474,7 +398,8 @@ udx_stream_read_stop (udx_stream_t *stream);
 
 /* One unreliable, unordered message from one buffer. */
 UDX_EXTERN int
-udx_stream_send (udx_stream_send_t *req, udx_stream_t *stream, const uv_buf_t bufs[], unsigned int bufs_len, udx_stream_send_cb cb);
+udx_stream_send (
+  udx_stream_send_t *req, udx_stream_t *stream, const uv_buf_t bufs[], unsigned int bufs_len, udx_stream_send_cb cb);
 
 /* Sets the callback for the moment when writing may go on after udx_stream_write returned 0. */
 UDX_EXTERN int
@@ -485,10 +410,12 @@ udx_stream_write_sizeof (int nwbufs);
 
 /* 1 = go on, 0 = accepted, but wait for drain; UV_ENOTCONN, UV_EPIPE, UV_EINVAL. */
 UDX_EXTERN int
-udx_stream_write (udx_stream_write_t *req, udx_stream_t *stream, const uv_buf_t bufs[], unsigned int bufs_len, udx_stream_ack_cb ack_cb);
+udx_stream_write (udx_stream_write_t *req, udx_stream_t *stream, const uv_buf_t bufs[], unsigned int bufs_len,
+  udx_stream_ack_cb ack_cb);
 
 UDX_EXTERN int
-udx_stream_write_end (udx_stream_write_t *req, udx_stream_t *stream, const uv_buf_t bufs[], unsigned int bufs_len, udx_stream_ack_cb ack_cb);
+udx_stream_write_end (udx_stream_write_t *req, udx_stream_t *stream, const uv_buf_t bufs[], unsigned int bufs_len,
+  udx_stream_ack_cb ack_cb);
 
 /* 1 = a DESTROY packet was sent or queued, 0 = none needed. The close callback runs inside the call. */
 UDX_EXTERN int

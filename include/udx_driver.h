@@ -3,7 +3,7 @@
  *
  * The engine owns no socket, clock, timer or random source. It asks its driver. udx_init() installs the
  * libuv driver; udx_init_with_driver() runs the same public API (sockets, streams, requests of udx.h) on
- * somebody else's driver: a simulator, a fuzzer, another event loop.
+ * another driver: a simulator, a fuzzer, another event loop.
  *
  * The contract
  * - Everything happens on one thread. The driver calls the five entry points at the end of this file,
@@ -65,7 +65,8 @@ struct udx_driver_s {
   void (*stop)(udx_t *udx);
 
   uint64_t (*now)(udx_t *udx);
-  void (*random)(udx_t *udx, void *bytes, size_t length);
+  /* 0, or a negative error: then the instance does not start (ids and hash tables would be predictable). */
+  int (*random)(udx_t *udx, void *bytes, size_t length);
   /* Call udx_driver_tick() at `deadline` or soon after. Replaces the earlier deadline; UDX_NEVER = none. */
   void (*arm)(udx_t *udx, uint64_t deadline);
   /* Call udx_driver_flush() at the end of this turn. */
@@ -79,7 +80,8 @@ struct udx_driver_s {
   int (*socket_name)(udx_t *udx, udx_socket_t *socket, struct sockaddr *name, int *name_len);
   int (*socket_option)(udx_t *udx, udx_socket_t *socket, udx_option_t option, bool set, int *value);
   /* Optional, UV_ENOTSUP if absent. source may be NULL. */
-  int (*socket_membership)(udx_t *udx, udx_socket_t *socket, const char *group, const char *interface_addr, const char *source, bool join);
+  int (*socket_membership)(
+    udx_t *udx, udx_socket_t *socket, const char *group, const char *interface_addr, const char *source, bool join);
   int (*socket_multicast_interface)(udx_t *udx, udx_socket_t *socket, const char *addr);
 
   /*

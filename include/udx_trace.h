@@ -25,19 +25,19 @@ extern "C" {
 #endif
 
 typedef enum {
-  UDX_TRACE_PACKET_SENT = 1,      /* as.packet; taken by the driver */
-  UDX_TRACE_PACKET_RECEIVED = 2,  /* as.packet; for a live or a lately closed stream */
-  UDX_TRACE_PACKET_DROPPED = 3,   /* as.dropped; follows its PACKET_RECEIVED */
-  UDX_TRACE_PACKET_LOST = 4,      /* as.lost */
-  UDX_TRACE_METRICS = 5,          /* as.metrics; once per batch of acknowledgements and after a timeout */
-  UDX_TRACE_STATE = 6,            /* as.state; congestion state */
-  UDX_TRACE_TIMER = 7,            /* as.timer */
-  UDX_TRACE_MTU = 8,              /* as.mtu */
-  UDX_TRACE_STREAM_CONNECTED = 9, /* as.path */
-  UDX_TRACE_STREAM_MOVED = 10,    /* as.path; change of remote */
-  UDX_TRACE_STREAM_CLOSED = 11,   /* as.closed */
-  UDX_TRACE_BATCH_SENT = 12,      /* as.batch; one transmit call, before its PACKET_SENT events */
-  UDX_TRACE_BATCH_RECEIVED = 13,  /* as.batch; before its PACKET_RECEIVED events */
+  UDX_TRACE_PACKET_SENT = 1,        /* as.packet; taken by the driver */
+  UDX_TRACE_PACKET_RECEIVED = 2,    /* as.packet; for a live or a lately closed stream */
+  UDX_TRACE_PACKET_DROPPED = 3,     /* as.dropped; follows its PACKET_RECEIVED */
+  UDX_TRACE_PACKET_LOST = 4,        /* as.lost */
+  UDX_TRACE_METRICS = 5,            /* as.metrics; once per batch of acknowledgements and after a timeout */
+  UDX_TRACE_STATE = 6,              /* as.state; congestion state */
+  UDX_TRACE_TIMER = 7,              /* as.timer */
+  UDX_TRACE_MTU = 8,                /* as.mtu */
+  UDX_TRACE_STREAM_CONNECTED = 9,   /* as.path */
+  UDX_TRACE_STREAM_MOVED = 10,      /* as.path; change of remote */
+  UDX_TRACE_STREAM_CLOSED = 11,     /* as.closed */
+  UDX_TRACE_BATCH_SENT = 12,        /* as.batch; one transmit call, before its PACKET_SENT events */
+  UDX_TRACE_BATCH_RECEIVED = 13,    /* as.batch; before its PACKET_RECEIVED events */
   UDX_TRACE_DATAGRAM_SENT = 14,     /* as.datagram; a socket message */
   UDX_TRACE_DATAGRAM_RECEIVED = 15, /* as.datagram; not a packet of a stream */
 } udx_trace_type_t;
@@ -47,7 +47,7 @@ typedef enum {
   /* PACKET_SENT */
   UDX_TRACE_RETRANSMISSION = 1,
   UDX_TRACE_MTU_PROBE = 2,
-  UDX_TRACE_RELAYED = 3, /* somebody else's packet; counted by no counter */
+  UDX_TRACE_RELAYED = 3, /* a packet of other end points; counted by no counter */
   /* PACKET_LOST */
   UDX_TRACE_TIME_THRESHOLD = 10,       /* RACK, with a reordering window */
   UDX_TRACE_REORDERING_THRESHOLD = 11, /* RACK, at once: enough later packets were acknowledged */
@@ -57,9 +57,9 @@ typedef enum {
   UDX_TRACE_UNEXPECTED_SOURCE = 21, /* an impossible ack from an address that is not the peer's */
   UDX_TRACE_BAD_DATA_OFFSET = 22,
   UDX_TRACE_TOO_FAR_AHEAD = 23,
-  UDX_TRACE_NO_ROOM = 24, /* the reorder buffer is full */
+  UDX_TRACE_NO_ROOM = 24,   /* the reorder buffer is full */
   UDX_TRACE_DUPLICATE = 25, /* the payload; its other fields are used */
-  UDX_TRACE_BAD_ACK = 26, /* acknowledges what was not sent */
+  UDX_TRACE_BAD_ACK = 26,   /* acknowledges what was not sent */
 } udx_trace_trigger_t;
 
 typedef enum {
@@ -165,9 +165,9 @@ typedef struct udx_trace_event_s {
     } closed;
 
     struct {
-      uint32_t messages;  /* of the system: segmented ones (GSO, GRO) count once */
+      uint32_t messages; /* of the system: segmented ones (GSO, GRO) count once */
       uint32_t datagrams;
-      uint32_t left;      /* sent: what a full socket did not take */
+      uint32_t left; /* sent: what a full socket did not take */
       uint64_t bytes;
     } batch;
 

@@ -131,8 +131,9 @@ nonisolated(unsafe) private let simulatedDriver: UnsafePointer<udx_driver_t> = {
   driver.pointee.stop = { context($0)?.stop() }
   driver.pointee.now = { context($0)?.host.now ?? 0 }
   driver.pointee.random = { udx, bytes, length in
-    guard let bytes else { return }
+    guard let bytes else { return UV_EINVAL.rawValue }
     context(udx)?.host.randomBytes(UnsafeMutableRawBufferPointer(start: bytes, count: length))
+    return 0
   }
   driver.pointee.arm = { udx, deadline in
     guard let udx else { return }

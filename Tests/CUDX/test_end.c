@@ -1,9 +1,10 @@
 /*
- * The end of a stream on paths that lose packets (spec 2.5): END, its acknowledgement, or DESTROY is lost; a side
- * closes its socket, as a program that exits does, the moment its stream is closed; who ends first. Nobody may end
+ * The end of a stream on paths that lose packets (udx.md 2.5): END, its acknowledgement, or DESTROY is lost; a side
+ * closes its socket, as a program that exits does, the moment its stream is closed; and each side ends first. Neither may end
  * with ETIMEDOUT after everything arrived, except where the documentation says so.
  */
-#include "engine/engine.h"
+#include "engine/stream.h"
+#include "engine/wire.h"
 #include "sim/pair.h"
 #include "test.h"
 
@@ -103,7 +104,8 @@ TEST(both_sides_stay) {
     for (int how = ANSWERING; how <= AT_ONCE; how++) {
       tally_t tally;
       transfers(&tally, losses[l], 200, how, 0, 20000);
-      printf("  loss %4.1f %%, %s: %d of %d clean\n", 100 * losses[l], how == ANSWERING ? "answers the end" : "ends at once", tally.clean, tally.runs);
+      printf("  loss %4.1f %%, %s: %d of %d clean\n", 100 * losses[l],
+        how == ANSWERING ? "answers the end" : "ends at once", tally.clean, tally.runs);
       CHECK_EQ(tally.clean, tally.runs);
     }
   }
@@ -115,14 +117,15 @@ TEST(last_acknowledgement_and_exit) {
     for (int leaving = 1; leaving <= 3; leaving++) {
       tally_t tally;
       transfers(&tally, losses[l], 200, ANSWERING, leaving, 20000);
-      printf("  loss %4.1f %%, exits %d: %d of %d clean, timed out %d + %d\n", 100 * losses[l], leaving, tally.clean, tally.runs, tally.timed_out[0], tally.timed_out[1]);
+      printf("  loss %4.1f %%, exits %d: %d of %d clean, timed out %d + %d\n", 100 * losses[l], leaving, tally.clean,
+        tally.runs, tally.timed_out[0], tally.timed_out[1]);
       CHECK_EQ(tally.clean, tally.runs);
     }
   }
 }
 
 /*
- * Both sides have data in their last packet: who exits takes the proof with him if the last acknowledgement is lost,
+ * Both sides have data in their last packet: a side that exits takes the proof with it if the last acknowledgement is lost,
  * that is, all copies of it, or the only one if it was the first loss of the stream. This is ETIMEDOUT by the
  * specification (2.5, 3.7), for the data may be missing.
  */
@@ -130,7 +133,8 @@ TEST(last_data_and_exit) {
   for (int l = 0; l < LOSSES; l++) {
     tally_t tally;
     transfers(&tally, losses[l], 200, AT_ONCE, 3, 20000);
-    printf("  loss %4.1f %%: %d of %d clean, timed out %d + %d\n", 100 * losses[l], tally.clean, tally.runs, tally.timed_out[0], tally.timed_out[1]);
+    printf("  loss %4.1f %%: %d of %d clean, timed out %d + %d\n", 100 * losses[l], tally.clean, tally.runs,
+      tally.timed_out[0], tally.timed_out[1]);
     CHECK(tally.timed_out[0] + tally.timed_out[1] <= tally.runs * 3 / 100);
   }
 }
@@ -255,7 +259,7 @@ drop_destroy (end_t *end, int from, const udx_header_t *header) {
   return (header->type & UDX_HEADER_DESTROY) && lost-- > 0;
 }
 
-/* Lost: whoever still has something to say learns it at once; who is silent does not (spec 2.6), without harm. */
+/* Lost: a side that sends learns it at once; a silent one does not (udx.md 2.6), without harm. */
 TEST(destroy_is_lost) {
   for (int busy = 0; busy < 2; busy++) {
     end_t end;
@@ -279,8 +283,7 @@ TEST(destroy_is_lost) {
   }
 }
 
-TEST_MAIN(
-  TEST_ENTRY(both_sides_stay), TEST_ENTRY(last_acknowledgement_and_exit), TEST_ENTRY(last_data_and_exit),
+TEST_MAIN(TEST_ENTRY(both_sides_stay), TEST_ENTRY(last_acknowledgement_and_exit), TEST_ENTRY(last_data_and_exit),
   TEST_ENTRY(one_packet_of_the_end_is_lost), TEST_ENTRY(one_final_acknowledgement_on_a_clean_path),
   TEST_ENTRY(end_without_answer_after_everything_is_a_clean_close), TEST_ENTRY(data_without_answer_is_a_timeout),
   TEST_ENTRY(destroy_is_lost))

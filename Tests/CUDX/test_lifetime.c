@@ -1,4 +1,5 @@
 /* What a callback may free while packets that refer to it wait in the batch. */
+#include "engine/stream.h"
 #include "sim/sim.h"
 #include "test.h"
 
@@ -99,7 +100,7 @@ TEST(a_probe_in_the_batch_of_a_stream_that_is_destroyed) {
   sim_set_tap(sim, no_foreign_bytes, NULL);
   struct sockaddr_in from = sim_address4(nodes[0], 5001), to = sim_address4(nodes[1], 5002);
 
-  /* nobody answers these: they give up 13 s after their only write; the first one only shuffles the timer heap */
+  /* these get no answer: they give up 13 s after their only write; the first one only shuffles the timer heap */
   uv_buf_t one = uv_buf_init("x", 1);
   uint64_t begin = sim_now(sim);
   for (uint32_t i = 0; i < 2; i++) {
@@ -116,11 +117,11 @@ TEST(a_probe_in_the_batch_of_a_stream_that_is_destroyed) {
   CHECK_EQ(udx_stream_connect(&peer, &sockets[1], 2, (struct sockaddr *) &from), 0);
   CHECK(udx_stream_write(&first_write.req, &victim->stream, &one, 1, ignore_ack) >= 0);
   sim_run(sim, 1000000);
-  CHECK(victim->stream.rtt.srtt > 0);
+  CHECK(udx__stream(&victim->stream)->rtt.srtt > 0);
   sim_link(nodes[0], nodes[1])->down = true;
 
   /* its probe is due exactly when the other one gives up */
-  uint64_t write_at = begin + 13000000 - (2 * (uint64_t) victim->stream.rtt.srtt + 2000);
+  uint64_t write_at = begin + 13000000 - (2 * (uint64_t) udx__stream(&victim->stream)->rtt.srtt + 2000);
   sim_run(sim, write_at - sim_now(sim));
   victim->payload = malloc(PAYLOAD);
   memset(victim->payload, 0x41, PAYLOAD);

@@ -31,7 +31,8 @@ TEST(queue_of_one_packet) {
   static const struct {
     double mbit, rtt, least;
     uint64_t seconds;
-  } cases[] = {{2.9, 2, 0.6, 20}, {2.9, 20, 0.6, 20}, {10, 2, 0.7, 20}, {10, 20, 0.6, 20}, {50, 20, 0.7, 20}, {2.9, 838, 0.4, 60}};
+  } cases[] = {
+    {2.9, 2, 0.6, 20}, {2.9, 20, 0.6, 20}, {10, 2, 0.7, 20}, {10, 20, 0.6, 20}, {50, 20, 0.7, 20}, {2.9, 838, 0.4, 60}};
   for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
     double share = goodput(cases[i].mbit * 125000, cases[i].rtt, 1500, 0, cases[i].seconds, 3);
     printf("  %4.1f Mbit/s, RTT %3.0f ms: %.1f %%\n", cases[i].mbit, cases[i].rtt, 100 * share);
@@ -45,7 +46,8 @@ TEST(queues_of_two_to_four_packets) {
     for (int r = 0; r < 3; r++) {
       for (uint64_t packets = 2; packets <= 4; packets++) {
         double share = goodput(mbit[m] * 125000, rtt[r], packets * 1500, 0, 6, 1);
-        if (share < 0.9) printf("  %.0f Mbit/s, RTT %.0f ms, %d packets: %.1f %%\n", mbit[m], rtt[r], (int) packets, 100 * share);
+        if (share < 0.9)
+          printf("  %.0f Mbit/s, RTT %.0f ms, %d packets: %.1f %%\n", mbit[m], rtt[r], (int) packets, 100 * share);
         CHECK(share > 0.8);
       }
     }
@@ -60,11 +62,13 @@ TEST(random_loss_with_a_proper_queue) {
     for (int r = 0; r < 2; r++) {
       for (int l = 0; l < 5; l++) {
         double share = goodput(mbit[m] * 125000, rtt[r], (uint64_t) (mbit[m] * 125 * rtt[r]) + 15000, loss[l], 6, 1);
-        if (share < least[l]) printf("  %.0f Mbit/s, RTT %.0f ms, loss %.1f %%: %.1f %%\n", mbit[m], rtt[r], 100 * loss[l], 100 * share);
+        if (share < least[l])
+          printf("  %.0f Mbit/s, RTT %.0f ms, loss %.1f %%: %.1f %%\n", mbit[m], rtt[r], 100 * loss[l], 100 * share);
         CHECK(share > least[l]);
       }
     }
   }
 }
 
-TEST_MAIN(TEST_ENTRY(queue_of_one_packet), TEST_ENTRY(queues_of_two_to_four_packets), TEST_ENTRY(random_loss_with_a_proper_queue))
+TEST_MAIN(TEST_ENTRY(queue_of_one_packet), TEST_ENTRY(queues_of_two_to_four_packets),
+  TEST_ENTRY(random_loss_with_a_proper_queue))

@@ -5,6 +5,7 @@
  *   UDX_SIM_RUNS=10000 test_random            more runs (200 by default)
  *   UDX_SIM_SEED=1234 UDX_SIM_RUNS=1 test_random    one run again, with details
  */
+#include "engine/stream.h"
 #include "sim/pair.h"
 #include "test.h"
 
@@ -31,7 +32,7 @@ scale (sim_t *sim, double low, double high) {
   double steps = fraction(sim) * 40;
   double factor = 1;
   /* (high / low)^(1/40), without libm */
-  for (factor = 1.0; ; factor *= 1.001) {
+  for (factor = 1.0;; factor *= 1.001) {
     double x = 1;
     for (int i = 0; i < 40; i++) x *= factor;
     if (x >= high / low) break;
@@ -153,6 +154,23 @@ write_more (sim_t *sim, void *ctx) {
   if (run->pair->side[side].end_when_written == 0) pair_write(run->pair, side, 1 + sim_random(sim) % 5000);
 }
 
+static void
+report (pair_t *p, uint64_t seed, double seconds, int closed) {
+  const sim_link_t *link = sim_link(p->side[0].node, p->side[1].node);
+  printf("  seed %llu: latency %.1f ms rate %llu queue %llu loss %.3f mtu %u, %.1f s, closed %d\n",
+    (unsigned long long) seed, (double) link->latency / 1e3, (unsigned long long) link->rate,
+    (unsigned long long) link->queue, link->loss, link->mtu, seconds, closed);
+  for (int i = 0; i < 2; i++) {
+    pair_side_t *side = &p->side[i];
+    printf("    side %d: wrote %llu, peer has %llu, mismatches %llu, status %d, eof %d, %u resent of %llu, %u "
+           "timeouts, cwnd %u, window %u\n",
+      i, (unsigned long long) side->written, (unsigned long long) p->side[1 - i].received,
+      (unsigned long long) side->mismatches, side->close_status, side->eof, side->stream.retransmit_count,
+      (unsigned long long) side->stream.packets_tx, side->stream.rto_count, side->stream.cwnd,
+      udx__stream(&side->stream)->flow.peer_window);
+  }
+}
+
 static int
 one_run (uint64_t seed, int verbose) {
   pair_t *p = pair_new(seed, NULL);
@@ -162,7 +180,6 @@ one_run (uint64_t seed, int verbose) {
   run->seed = seed;
   random_link(sim, sim_link(p->side[0].node, p->side[1].node));
   random_link(sim, sim_link(p->side[1].node, p->side[0].node));
-  const sim_link_t *link = sim_link(p->side[0].node, p->side[1].node);
 
   /* what the path carries in a couple of minutes, at most */
   uint64_t bytes[2];
@@ -195,7 +212,7 @@ one_run (uint64_t seed, int verbose) {
   int closed = pair_run_closed(p, 4 * 3600 * S);
 
   double seconds = (double) (sim_now(sim) - SIM_EPOCH) / 1e6;
-  /* a peer of a stream that gave up, with nothing outstanding, waits for ever (spec 2.8) */
+  /* a peer of a stream that gave up, with nothing outstanding, waits for ever (udx.md 2.8) */
   int gave_up = p->side[0].close_status == UV_ETIMEDOUT || p->side[1].close_status == UV_ETIMEDOUT;
   int fine = closed || gave_up;
   int complete = 1;
@@ -204,20 +221,12 @@ one_run (uint64_t seed, int verbose) {
     int status = side->close_status;
     if (side->mismatches > 0 || side->received > p->side[1 - i].written) fine = 0;
     if (status != 0 && status != UV_ETIMEDOUT && !(gave_up && status == UV_ECONNRESET)) fine = 0;
-    if (side->closed && status == 0 && (side->received != p->side[1 - i].written || side->eof != 1 || side->cancelled > 0)) fine = 0;
+    if (side->closed && status == 0 &&
+        (side->received != p->side[1 - i].written || side->eof != 1 || side->cancelled > 0))
+      fine = 0;
     if (status != 0) complete = 0;
   }
-  if (!fine || verbose) {
-    printf("  seed %llu: latency %.1f ms rate %llu queue %llu loss %.3f mtu %u, %.1f s, closed %d\n", (unsigned long long) seed,
-      (double) link->latency / 1e3, (unsigned long long) link->rate, (unsigned long long) link->queue, link->loss, link->mtu, seconds, closed);
-    for (int i = 0; i < 2; i++) {
-      pair_side_t *side = &p->side[i];
-      printf("    side %d: wrote %llu, peer has %llu, mismatches %llu, status %d, eof %d, %u resent of %llu, %u timeouts, cwnd %u, window %u\n", i,
-        (unsigned long long) side->written, (unsigned long long) p->side[1 - i].received, (unsigned long long) side->mismatches,
-        side->close_status, side->eof, side->stream.retransmit_count, (unsigned long long) side->stream.packets_tx, side->stream.rto_count,
-        side->stream.cwnd, side->stream.flow.peer_window);
-    }
-  }
+  if (!fine || verbose) report(p, seed, seconds, closed);
   CHECK(fine);
   for (int i = 0; i < 2; i++) sim_node_block(p->side[i].node, false);
   run->pauses = run->moves = 0;
@@ -236,7 +245,8 @@ TEST(random_runs) {
   uint64_t first = text != NULL ? strtoull(text, NULL, 0) : 1;
   int complete = 0;
   for (int i = 0; i < runs; i++) complete += one_run(first + (uint64_t) i, runs == 1);
-  printf("  %d runs from seed %llu: %d complete, %d ended with ETIMEDOUT\n", runs, (unsigned long long) first, complete, runs - complete);
+  printf("  %d runs from seed %llu: %d complete, %d ended with ETIMEDOUT\n", runs, (unsigned long long) first, complete,
+    runs - complete);
   CHECK(complete * 10 >= runs * 8);
 }
 

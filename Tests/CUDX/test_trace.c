@@ -4,113 +4,7 @@
 
 #include "sim/pair.h"
 #include "test.h"
-#include "udx_trace.h"
-
-#define SEQS 8192
-
-typedef struct seen_s {
-  uint64_t count[32]; /* by event type */
-  uint64_t packets_sent, packets_received; /* what the counters count */
-  uint64_t bytes_sent, bytes_received;
-  uint64_t retransmissions, probes, messages;
-  uint64_t rto_expired, tlp_expired, pacing_expired;
-  uint64_t datagrams_in_batches_sent, datagrams_in_batches_received;
-  uint64_t duplicates, firewalled;
-  uint64_t last_time;
-  uint32_t states; /* bits */
-  uint16_t mtu;
-  int close_status;
-  int tlp_due;
-  uint16_t lost[SEQS];     /* packet_lost events per seq */
-  uint16_t repaired[SEQS]; /* retransmissions after one of them, or by a tail loss probe */
-} seen_t;
-
-static void
-on_event (udx_t *udx, const udx_trace_event_t *event, void *data) {
-  seen_t *seen = data;
-  CHECK(event->size == sizeof(*event));
-  CHECK((unsigned) event->type < 32);
-  CHECK(event->time >= seen->last_time);
-  seen->last_time = event->time;
-  seen->count[event->type]++;
-  if (event->stream != NULL) {
-    CHECK(event->stream->udx == udx);
-    CHECK_EQ(event->local_id, event->stream->local_id);
-  }
-  switch (event->type) {
-  case UDX_TRACE_PACKET_SENT: {
-    CHECK(event->as.packet.length >= UDX_HEADER_SIZE);
-    if (event->as.packet.type & UDX_HEADER_MESSAGE) {
-      seen->messages++;
-      break;
-    }
-    seen->packets_sent++;
-    seen->bytes_sent += event->as.packet.length;
-    if (!(event->as.packet.type & UDX_HEADER_SACK)) seen->bytes_sent -= event->as.packet.data_offset;
-    else CHECK(event->as.packet.sack_count > 0);
-    uint32_t seq = event->as.packet.seq;
-    if (event->as.packet.trigger == UDX_TRACE_MTU_PROBE) seen->probes++;
-    if (event->as.packet.trigger != UDX_TRACE_RETRANSMISSION) break;
-    seen->retransmissions++;
-    CHECK(seq < SEQS);
-    /* nothing is sent again without a reason that was reported */
-    if (seen->lost[seq] == seen->repaired[seq]) {
-      CHECK(seen->tlp_due);
-      seen->lost[seq]++;
-    }
-    seen->tlp_due = 0;
-    seen->repaired[seq]++;
-    break;
-  }
-  case UDX_TRACE_PACKET_RECEIVED:
-    seen->packets_received++;
-    seen->bytes_received += event->as.packet.length;
-    break;
-  case UDX_TRACE_DATAGRAM_RECEIVED:
-    seen->packets_received++;
-    seen->bytes_received += event->as.datagram.length;
-    break;
-  case UDX_TRACE_PACKET_DROPPED:
-    seen->duplicates += event->as.dropped.trigger == UDX_TRACE_DUPLICATE;
-    seen->firewalled += event->as.dropped.trigger == UDX_TRACE_FIREWALL;
-    break;
-  case UDX_TRACE_PACKET_LOST:
-    CHECK(event->as.lost.seq < SEQS);
-    CHECK(event->as.lost.sent_at <= event->time);
-    seen->lost[event->as.lost.seq]++;
-    break;
-  case UDX_TRACE_METRICS:
-    CHECK_EQ(event->as.metrics.cwnd, event->stream->cwnd);
-    break;
-  case UDX_TRACE_STATE:
-    CHECK(event->as.state.old_state != event->as.state.new_state);
-    seen->states |= 1u << event->as.state.new_state;
-    break;
-  case UDX_TRACE_TIMER:
-    if (event->as.timer.change != UDX_TRACE_EXPIRED) break;
-    if (event->as.timer.timer == UDX_TRACE_RTO) seen->rto_expired++;
-    if (event->as.timer.timer == UDX_TRACE_PACING) seen->pacing_expired++;
-    if (event->as.timer.timer == UDX_TRACE_TLP) {
-      seen->tlp_expired++;
-      seen->tlp_due = 1;
-    }
-    break;
-  case UDX_TRACE_MTU:
-    seen->mtu = event->as.mtu.new_mtu;
-    break;
-  case UDX_TRACE_STREAM_CLOSED:
-    seen->close_status = event->as.closed.status;
-    break;
-  case UDX_TRACE_BATCH_SENT:
-    seen->datagrams_in_batches_sent += event->as.batch.datagrams;
-    break;
-  case UDX_TRACE_BATCH_RECEIVED:
-    seen->datagrams_in_batches_received += event->as.batch.datagrams;
-    break;
-  default:
-    break;
-  }
-}
+#include "trace_seen.h"
 
 /* Drops every `every`th data packet that side 0 transmits and remembers which. */
 typedef struct dropper_s {
@@ -128,7 +22,8 @@ drop_some (sim_t *sim, sim_datagram_t *datagram, void *ctx) {
   if (datagram->from_node != dropper->from || datagram->length < UDX_HEADER_SIZE) return SIM_PASS;
   if (!(datagram->data[2] & (UDX_HEADER_DATA | UDX_HEADER_END))) return SIM_PASS;
   if (++dropper->count % dropper->every != 0) return SIM_PASS;
-  uint32_t seq = (uint32_t) datagram->data[12] | (uint32_t) datagram->data[13] << 8 | (uint32_t) datagram->data[14] << 16;
+  uint32_t seq =
+    (uint32_t) datagram->data[12] | (uint32_t) datagram->data[13] << 8 | (uint32_t) datagram->data[14] << 16;
   CHECK(seq < SEQS);
   dropper->dropped[seq]++;
   dropper->total++;
@@ -323,9 +218,9 @@ typedef struct sink_s {
   char *text;
   size_t length;
   size_t capacity;
-  size_t at_once;  /* takes at most this much per call */
-  long remaining;  /* then takes nothing (-1 = no limit) */
-  int error;       /* ... or fails with this */
+  size_t at_once; /* takes at most this much per call */
+  long remaining; /* then takes nothing (-1 = no limit) */
+  int error;      /* ... or fails with this */
   unsigned int calls;
 } sink_t;
 
@@ -421,7 +316,11 @@ TEST(qlog_has_every_event_and_parses) {
     pair_free(p);
 
     sink_t sink = {.at_once = seed % 2 ? 0 : 777, .remaining = -1};
-    udx_qlog_options_t options = {.size = sizeof(options), .write = sink_write, .data = &sink, .title = "a \"title\"\\\n", .vantage_point = "client"};
+    udx_qlog_options_t options = {.size = sizeof(options),
+      .write = sink_write,
+      .data = &sink,
+      .title = "a \"title\"\\\n",
+      .vantage_point = "client"};
     p = weather(seed, NULL, &options);
     CHECK_EQ(udx_qlog_open(&p->side[0].node->udx, &options), UV_EBUSY);
     udx_qlog_stats_t stats;
@@ -441,7 +340,8 @@ TEST(qlog_has_every_event_and_parses) {
     CHECK_EQ(count_named(sink.text, "recovery:metrics_updated"), counted.count[UDX_TRACE_METRICS]);
     CHECK_EQ(count_named(sink.text, "connectivity:connection_closed"), 1);
     CHECK_EQ(count_named(sink.text, "udx:trace_closed"), 1);
-    printf("  seed %llu: %llu records, %zu bytes\n", (unsigned long long) seed, (unsigned long long) records, sink.length);
+    printf(
+      "  seed %llu: %llu records, %zu bytes\n", (unsigned long long) seed, (unsigned long long) records, sink.length);
     free(sink.text);
     pair_free(p);
   }
@@ -492,7 +392,7 @@ TEST(qlog_files) {
   sim_free(sim);
 }
 
-TEST_MAIN(
-  TEST_ENTRY(a_lossy_transfer_reports_every_lost_packet), TEST_ENTRY(random_weather_agrees_with_the_counters),
-  TEST_ENTRY(a_silent_peer_shows_its_timeouts), TEST_ENTRY(a_blocked_socket_sends_nothing), TEST_ENTRY(the_firewall_shows),
-  TEST_ENTRY(qlog_has_every_event_and_parses), TEST_ENTRY(qlog_that_cannot_be_written_does_not_disturb), TEST_ENTRY(qlog_files))
+TEST_MAIN(TEST_ENTRY(a_lossy_transfer_reports_every_lost_packet), TEST_ENTRY(random_weather_agrees_with_the_counters),
+  TEST_ENTRY(a_silent_peer_shows_its_timeouts), TEST_ENTRY(a_blocked_socket_sends_nothing),
+  TEST_ENTRY(the_firewall_shows), TEST_ENTRY(qlog_has_every_event_and_parses),
+  TEST_ENTRY(qlog_that_cannot_be_written_does_not_disturb), TEST_ENTRY(qlog_files))

@@ -11,7 +11,8 @@ transfer (uint64_t seed, const sim_link_t *link, uint64_t bytes, uint64_t limit)
   int closed = pair_run_closed(p, limit);
   udx_stream_t *s = &p->side[0].stream;
   double seconds = (double) (sim_now(p->sim) - SIM_EPOCH) / 1e6;
-  printf("  seed %llu: %llu bytes in %.3f s, %.2f MB/s, %u retransmitted (%u needless), %u timeouts, mtu %u, sent %llu\n",
+  printf(
+    "  seed %llu: %llu bytes in %.3f s, %.2f MB/s, %u retransmitted (%u needless), %u timeouts, mtu %u, sent %llu\n",
     (unsigned long long) seed, (unsigned long long) p->side[1].received, seconds, (double) bytes / 1e6 / seconds,
     s->retransmit_count, s->spurious_count, s->rto_count, s->mtu, (unsigned long long) s->packets_tx);
   CHECK(closed);

@@ -1,5 +1,20 @@
-/* What the ack, window and SACK fields of any packet do to the sending side (spec 1.5 steps 14-21). */
-#include "trace.h"
+/* What the ack, window and SACK fields of any packet do to the sending side (udx.md 1.5 steps 14-21). */
+#include "ack_receive.h"
+
+#include "flow_control.h"
+#include "instance.h"
+#include "interval_set.h"
+#include "migration.h"
+#include "mtu.h"
+#include "packet.h"
+#include "path_validation.h"
+#include "rate_sample.h"
+#include "recovery.h"
+#include "rtt.h"
+#include "send_queue.h"
+#include "stream.h"
+#include "wire.h"
+#include "trace/trace.h"
 
 typedef struct ack_walk_s {
   udx_stream_t *stream;
@@ -10,13 +25,16 @@ typedef struct ack_walk_s {
 
 static void
 packet_acked (ack_walk_t *walk, uint32_t seq, udx_packet_t *packet, int unordered) {
+  UDX_ASSERT(seq - udx__stream(walk->stream)->flight.una < udx__flight_span(walk->stream));
+  UDX_ASSERT(packet->state == UDX_PACKET_FLYING || packet->state == UDX_PACKET_LOST);
   udx_stream_t *stream = walk->stream;
   if (packet->state == UDX_PACKET_FLYING) {
     udx__flight_remove(stream, seq);
   } else {
     udx__lost_remove(stream, seq);
     /* given up by a timeout, not sent again, and there it is */
-    if (packet->timeouts > 0 && packet->transmits > 0 && stream->recovery.undo) stream->recovery.undo = 2;
+    if (packet->timeouts > 0 && packet->transmits > 0 && udx__stream(stream)->recovery.frto != UDX_FRTO_NONE)
+      udx__stream(stream)->recovery.frto = UDX_FRTO_SPURIOUS;
   }
   packet->state = UDX_PACKET_ACKED;
   walk->progress++;
@@ -25,25 +43,29 @@ packet_acked (ack_walk_t *walk, uint32_t seq, udx_packet_t *packet, int unordere
   udx__recovery_acked(stream, seq, packet, walk->now);
   udx__mtu_acked(stream, packet, walk->now);
   udx__queue_credit(stream, packet, unordered);
-  if (UDX_UNLIKELY(stream->unproven.active) && udx__seq_diff(seq, stream->unproven.since) >= 0) {
-    udx__unproven_acked(stream, walk->now);
+  if (UDX_UNLIKELY(udx__stream(stream)->validation.pending) &&
+      udx__seq_diff(seq, udx__stream(stream)->validation.limit_from) >= 0) {
+    udx__path_validation_acked(stream, walk->now);
   }
 }
 
 static void
 range_sacked (void *ctx, uint32_t start, uint32_t end) {
+  UDX_ASSERT(udx__seq_diff(end, udx__stream(((ack_walk_t *) ctx)->stream)->flight.nxt) <= 0);
+  UDX_ASSERT(udx__seq_before(start, end));
   ack_walk_t *walk = ctx;
   for (uint32_t seq = start; seq != end; seq++) {
     udx_packet_t *packet = udx__packet_at(walk->stream, seq);
     if (packet->state == UDX_PACKET_ACKED) continue;
     packet_acked(walk, seq, packet, 1);
-    walk->stream->flight.sacked_count++;
+    udx__stream(walk->stream)->flight.sacked_count++;
   }
 }
 
 int
 udx__ack_process (udx_stream_t *stream, const udx_header_t *header, const uint8_t *sack, size_t sack_length) {
-  udx_flight_t *flight = &stream->flight;
+  UDX_ASSERT(sack != NULL || sack_length == 0);
+  udx_flight_t *flight = &udx__stream(stream)->flight;
   if (udx__seq_before(flight->nxt, header->ack)) {
     stream->udx->packets_invalid++;
     UDX_TRACE(stream->udx, dropped(stream, stream->socket, header, UDX_HEADER_SIZE, UDX_TRACE_BAD_ACK));
@@ -52,22 +74,23 @@ udx__ack_process (udx_stream_t *stream, const udx_header_t *header, const uint8_
   udx__flow_update(stream, header);
 
   uint32_t old_una = flight->una;
-  int moving = stream->paths != NULL;
+  int moving = udx__stream(stream)->paths != NULL;
   if (udx__seq_diff(header->ack, old_una) <= 0 && sack_length == 0) return 1;
 
-  ack_walk_t walk = {.stream = stream, .now = stream->udx->now};
+  ack_walk_t walk = {.stream = stream, .now = udx__instance(stream->udx)->now};
   if (udx__seq_before(old_una, header->ack)) {
     for (uint32_t seq = old_una; seq != header->ack; seq++) {
       udx_packet_t *packet = udx__packet_at(stream, seq);
       if (packet->state == UDX_PACKET_ACKED) flight->sacked_count--;
       else packet_acked(&walk, seq, packet, 0);
+      UDX_ASSERT(udx__stream(stream)->flight.sacked_count <= udx__flight_span(stream));
       flight->una = seq + 1;
     }
     if (flight->sacked.count > 0) udx__intervals_trim(&flight->sacked, flight->una);
-    stream->rate.ack_advanced = 1;
+    udx__stream(stream)->rate.ack_advanced = 1;
     if (moving) udx__paths_acked(stream);
   }
-  stream->recovery.reported = sack_length >= 8;
+  udx__stream(stream)->recovery.reported = sack_length >= 8;
   for (size_t i = 0; i + 8 <= sack_length; i += 8) {
     uint32_t start = udx__get_u32(sack + i);
     uint32_t end = udx__get_u32(sack + i + 4);
@@ -81,15 +104,16 @@ udx__ack_process (udx_stream_t *stream, const udx_header_t *header, const uint8_
   }
   if (walk.newest > 0) {
     udx__rtt_sample(stream, (uint32_t) udx__min_u64(walk.now - walk.newest, UINT32_MAX - 1), walk.now);
-    stream->recovery.tlp_sampled = 1;
+    udx__stream(stream)->recovery.tlp_sampled = 1;
   }
   if (walk.progress > 0 || flight->una != old_una) {
     udx_stream_remote_changed_cb changed = NULL;
-    if (UDX_UNLIKELY(moving) && stream->paths == NULL) {
+    if (UDX_UNLIKELY(moving) && udx__stream(stream)->paths == NULL) {
       /* everything sent to older remotes is acknowledged; taken now, the callbacks below may change the remote again */
-      changed = stream->on_remote_changed;
-      stream->on_remote_changed = NULL;
+      changed = udx__stream(stream)->on_remote_changed;
+      udx__stream(stream)->on_remote_changed = NULL;
     }
+    UDX_ASSERT(udx__seq_diff(flight->una, old_una) >= 0 && udx__seq_diff(flight->una, flight->nxt) <= 0);
     udx__recovery_update(stream, old_una, walk.now);
     udx__queue_flush_empty(stream);
     if (!udx__queue_report(stream)) return 0;

@@ -1,7 +1,8 @@
-#include "engine.h"
+#include "address.h"
 
 int
 udx__address_set (udx_address_t *address, const struct sockaddr *from) {
+  UDX_ASSERT(address != NULL && from != NULL);
   memset(address, 0, sizeof(*address));
   if (from->sa_family == AF_INET) {
     memcpy(&address->v4, from, sizeof(address->v4));
@@ -16,11 +17,13 @@ udx__address_set (udx_address_t *address, const struct sockaddr *from) {
 
 int
 udx__address_for (udx_address_t *address, const struct sockaddr *from, int family) {
+  UDX_ASSERT(family == AF_INET || family == AF_INET6);
   int err = udx__address_set(address, from);
   if (err) return err;
   if (address->any.sa_family == family) return 0;
   if (family != AF_INET6) return UV_EINVAL;
 
+  UDX_ASSERT(address->any.sa_family == AF_INET);
   struct sockaddr_in v4 = address->v4;
   memset(address, 0, sizeof(*address));
   address->v6.sin6_family = AF_INET6;
@@ -49,12 +52,14 @@ udx__address_equal (const struct sockaddr *a, const struct sockaddr *b) {
   udx_address_t sa, sb;
   a = udx__address_plain(a, &sa);
   b = udx__address_plain(b, &sb);
+  UDX_ASSERT(a != NULL && b != NULL);
   if (a->sa_family != b->sa_family) return 0;
   if (a->sa_family == AF_INET) {
     const struct sockaddr_in *x = (const struct sockaddr_in *) (const void *) a;
     const struct sockaddr_in *y = (const struct sockaddr_in *) (const void *) b;
     return x->sin_port == y->sin_port && x->sin_addr.s_addr == y->sin_addr.s_addr;
   }
+  UDX_ASSERT(a->sa_family == AF_INET6);
   const struct sockaddr_in6 *x = (const struct sockaddr_in6 *) (const void *) a;
   const struct sockaddr_in6 *y = (const struct sockaddr_in6 *) (const void *) b;
   return x->sin6_port == y->sin6_port && memcmp(&x->sin6_addr, &y->sin6_addr, 16) == 0;
@@ -62,6 +67,7 @@ udx__address_equal (const struct sockaddr *a, const struct sockaddr *b) {
 
 uint16_t
 udx__address_port (const struct sockaddr *address) {
+  UDX_ASSERT(address->sa_family == AF_INET || address->sa_family == AF_INET6);
   uint16_t port;
   /* same offset for both families */
   memcpy(&port, (const char *) address + offsetof(struct sockaddr_in, sin_port), 2);

@@ -2,10 +2,18 @@
  * The batch on its way to the driver: what it did not take goes back to where it came from, what it took is
  * counted and reported.
  */
+#include "batch.h"
+
 #include <stdlib.h>
 
-#include "batch.h"
-#include "trace.h"
+#include "instance.h"
+#include "list.h"
+#include "packet.h"
+#include "pool.h"
+#include "socket.h"
+#include "stream.h"
+#include "transmit.h"
+#include "trace/trace.h"
 
 /* Puts back what the driver did not take, newest first, so that queues keep their order. */
 static void
@@ -15,6 +23,7 @@ batch_return (udx_t *udx, udx_socket_t *socket, const udx_batch_owner_t *owner) 
     udx_stream_t *stream = owner->object;
     udx_packet_t *packet = udx__packet_at(stream, owner->seq);
     size_t size = (size_t) packet->length + UDX_HEADER_SIZE;
+    UDX_ASSERT(packet->state == UDX_PACKET_FLYING && packet->transmits > 0);
     if (packet->transmits > 1) {
       stream->retransmit_count--;
       udx->retransmits--;
@@ -22,7 +31,7 @@ batch_return (udx_t *udx, udx_socket_t *socket, const udx_batch_owner_t *owner) 
     packet->transmits--;
     udx__flight_remove(stream, owner->seq);
     udx__lost_insert(stream, owner->seq);
-    stream->pacing.credit += (int64_t) size;
+    udx__stream(stream)->pacing.credit += (int64_t) size;
     stream->packets_tx--;
     socket->packets_tx--;
     udx->packets_tx--;
@@ -40,13 +49,15 @@ batch_return (udx_t *udx, udx_socket_t *socket, const udx_batch_owner_t *owner) 
     break;
   case UDX_OWNER_CONTROL: {
     udx_control_t *control = owner->object;
-    udx__list_prepend(&socket->controls, &control->link);
+    udx__list_prepend(&udx__socket(socket)->controls, &control->link);
     break;
   }
-  case UDX_OWNER_SEND:
-    udx__list_remove(owner->object);
-    udx__list_prepend(&socket->sends, owner->object);
+  case UDX_OWNER_SEND: {
+    udx_send_state_t *send = owner->object;
+    udx__list_remove(&send->link);
+    udx__list_prepend(&udx__socket(socket)->sends, &send->link);
     break;
+  }
   default:
     break;
   }
@@ -55,13 +66,19 @@ batch_return (udx_t *udx, udx_socket_t *socket, const udx_batch_owner_t *owner) 
 static void
 batch_taken (udx_t *udx, udx_socket_t *socket, const udx_batch_owner_t *owner) {
   if (owner->kind == UDX_OWNER_CONTROL) {
-    socket->controls_count--;
-    udx__pool_put(&udx->controls, owner->object);
+    UDX_ASSERT(udx__socket(socket)->controls_count > 0);
+    udx__socket(socket)->controls_count--;
+    udx__pool_put(&udx__instance(udx)->controls, owner->object);
   } else if (owner->kind == UDX_OWNER_SEND) {
-    udx_stream_send_t *message = UDX__OWNER(udx_stream_send_t, link, owner->object);
-    if (message->kind == UDX_SEND_STREAM) message->stream->messages--;
-    socket->sends_count--;
-    udx__list_append(&udx->send_done, owner->object);
+    udx_send_state_t *send = owner->object;
+    if (send->kind == UDX_SEND_STREAM) {
+      udx_stream_t *stream = udx__send_stream(send)->stream;
+      UDX_ASSERT(udx__stream(stream)->messages > 0);
+      udx__stream(stream)->messages--;
+    }
+    UDX_ASSERT(udx__socket(socket)->sends_count > 0);
+    udx__socket(socket)->sends_count--;
+    udx__list_append(&udx__instance(udx)->send_done, &send->link);
   }
 }
 
@@ -72,12 +89,12 @@ batch_trace (udx_socket_t *socket, const struct udx_batch_s *batch, uint32_t tak
     const udx_batch_owner_t *owner = &batch->owners[i];
     udx_stream_t *stream = NULL;
     if (owner->kind == UDX_OWNER_SEND) {
-      udx_stream_send_t *message = UDX__OWNER(udx_stream_send_t, link, owner->object);
-      if (message->kind == UDX_SEND_SOCKET) {
+      udx_send_state_t *send = owner->object;
+      if (send->kind == UDX_SEND_SOCKET) {
         udx__trace_datagram_sent(socket, &batch->datagrams[i]);
         continue;
       }
-      stream = message->stream;
+      stream = udx__send_stream(send)->stream;
     } else if (owner->kind == UDX_OWNER_PACKET || owner->kind == UDX_OWNER_ACK || owner->kind == UDX_OWNER_HEARTBEAT) {
       stream = owner->object;
     }
@@ -88,22 +105,26 @@ batch_trace (udx_socket_t *socket, const struct udx_batch_s *batch, uint32_t tak
 
 void
 udx__batch_flush (udx_t *udx) {
-  struct udx_batch_s *batch = udx->batch;
+  struct udx_batch_s *batch = udx__instance(udx)->batch;
   if (batch == NULL || batch->count == 0) return;
   udx_socket_t *socket = batch->socket;
   uint32_t count = batch->count;
+  UDX_ASSERT(batch->arena_len <= UDX_BATCH_ARENA);
+  UDX_ASSERT(count <= UDX_BATCH_MAX && batch->bufs_len <= UDX_BATCH_BUFS);
   batch->count = 0;
   batch->bufs_len = 0;
   batch->arena_len = 0;
 
   uint32_t taken = 0;
   uint64_t joined = udx->gso_datagrams - udx->gso_batches; /* system messages that segmentation saved */
-  if (!socket->blocked) {
+  if (!udx__socket(socket)->blocked) {
     udx->transmit_calls++;
-    taken = udx->driver->transmit(udx, socket, batch->datagrams, count);
-    if (taken < count) socket->blocked = 1;
+    taken = udx__instance(udx)->driver->transmit(udx, socket, batch->datagrams, count);
+    UDX_ASSERT(taken <= count);
+    if (taken < count) udx__socket(socket)->blocked = 1;
   }
-  if (UDX_UNLIKELY(udx->on_trace != NULL)) batch_trace(socket, batch, taken, count, (uint32_t) (udx->gso_datagrams - udx->gso_batches - joined));
+  if (UDX_UNLIKELY(udx__instance(udx)->on_trace != NULL))
+    batch_trace(socket, batch, taken, count, (uint32_t) (udx->gso_datagrams - udx->gso_batches - joined));
   for (uint32_t i = 0; i < taken; i++) batch_taken(udx, socket, &batch->owners[i]);
   for (uint32_t i = count; i-- > taken;) batch_return(udx, socket, &batch->owners[i]);
 }
@@ -111,16 +132,17 @@ udx__batch_flush (udx_t *udx) {
 int
 udx__batch_renew (udx_socket_t *socket) {
   udx_t *udx = socket->udx;
-  struct udx_batch_s *batch = udx->batch;
+  struct udx_batch_s *batch = udx__instance(udx)->batch;
   if (batch == NULL) {
     batch = malloc(sizeof(*batch));
     if (batch == NULL) return 0;
     batch->count = batch->bufs_len = batch->arena_len = 0;
-    udx->batch = batch;
+    udx__instance(udx)->batch = batch;
   } else if (batch->count > 0) {
     udx__batch_flush(udx);
-    if (socket->blocked) return 0;
+    if (udx__socket(socket)->blocked) return 0;
   }
+  UDX_ASSERT(batch->count == 0 && batch->bufs_len == 0);
   batch->socket = socket;
   return 1;
 }

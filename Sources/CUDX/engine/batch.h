@@ -5,7 +5,7 @@
 #ifndef UDX_BATCH_H
 #define UDX_BATCH_H
 
-#include "engine.h"
+#include "stream.h"
 
 /* Whose datagram it is: what to put back if the driver does not take it. */
 enum {
@@ -44,6 +44,10 @@ struct udx_batch_s {
 _Static_assert(UDX_ARENA_ITEM >= UDX_MTU_MAX && UDX_ARENA_ITEM >= 8 * UDX_SACK_BLOCKS_MAX, "one item fits");
 _Static_assert(sizeof(udx_control_t) <= UDX_CONTROL_SIZE, "pool block");
 
+/* Sends what is in the batch now (the buffers it refers to go away). */
+void
+udx__batch_flush (udx_t *udx);
+
 /* The slow part of udx__batch_room: the first batch, or the current one is full or another socket's. */
 int
 udx__batch_renew (udx_socket_t *socket);
@@ -51,17 +55,18 @@ udx__batch_renew (udx_socket_t *socket);
 /* Room for one more datagram of up to `bufs` pieces, on this socket. 0 if the socket is full or memory is short. */
 static inline int
 udx__batch_room (udx_socket_t *socket, uint32_t bufs) {
-  struct udx_batch_s *batch = socket->udx->batch;
-  if (socket->blocked) return 0;
-  if (batch != NULL && batch->socket == socket && batch->count < UDX_BATCH_MAX && batch->bufs_len + bufs <= UDX_BATCH_BUFS &&
-      batch->arena_len + UDX_ARENA_ITEM <= UDX_BATCH_ARENA) {
+  struct udx_batch_s *batch = udx__instance(socket->udx)->batch;
+  if (udx__socket(socket)->blocked) return 0;
+  if (batch != NULL && batch->socket == socket && batch->count < UDX_BATCH_MAX &&
+      batch->bufs_len + bufs <= UDX_BATCH_BUFS && batch->arena_len + UDX_ARENA_ITEM <= UDX_BATCH_ARENA) {
     return 1;
   }
   return udx__batch_renew(socket);
 }
 
 static inline uint32_t
-udx__batch_add (struct udx_batch_s *batch, const udx_address_t *to, uint32_t bufs, uint32_t length, int ttl, uint8_t kind, void *object, uint32_t seq) {
+udx__batch_add (struct udx_batch_s *batch, const udx_address_t *to, uint32_t bufs, uint32_t length, int ttl,
+  uint8_t kind, void *object, uint32_t seq) {
   uint32_t i = batch->count++;
   udx_datagram_t *datagram = &batch->datagrams[i];
   datagram->to = &to->any;

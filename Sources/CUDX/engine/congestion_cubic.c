@@ -1,5 +1,8 @@
 /* CUBIC (RFC 9438) behind the same interface: window-based, paced at 1.25 cwnd per round trip (2 in slow start). */
-#include "engine.h"
+#include "congestion_cubic.h"
+
+#include "pacing.h"
+#include "stream.h"
 
 #define CUBIC_C 0.4
 #define CUBIC_BETA 0.7
@@ -14,12 +17,14 @@ cube_root (double x) {
     if (next >= r) break;
     r = next;
   }
+  UDX_ASSERT(r > 0);
   return r;
 }
 
 static void
 cubic_pace (udx_stream_t *stream) {
-  double rtt = stream->rtt.srtt > 0 ? (double) udx__max_u32(stream->rtt.srtt, 100) : UDX_MS;
+  UDX_ASSERT(stream->cwnd >= 1);
+  double rtt = udx__stream(stream)->rtt.srtt > 0 ? (double) udx__max_u32(udx__stream(stream)->rtt.srtt, 100) : UDX_MS;
   double gain = stream->cwnd < stream->ssthresh ? 2 : 1.25;
   double bytes = (double) stream->cwnd * (udx__mtu_payload(stream) + UDX_HEADER_SIZE);
   udx__pacing_set_rate(stream, bytes * gain * UDX_SECOND / rtt);
@@ -27,7 +32,7 @@ cubic_pace (udx_stream_t *stream) {
 
 static void
 cubic_init (udx_stream_t *stream) {
-  memset(&stream->cubic, 0, sizeof(stream->cubic));
+  memset(&udx__stream(stream)->cubic, 0, sizeof(udx__stream(stream)->cubic));
   stream->cwnd = UDX_CWND_INITIAL;
   stream->ssthresh = UDX_SSTHRESH_INITIAL;
   cubic_pace(stream);
@@ -36,14 +41,15 @@ cubic_init (udx_stream_t *stream) {
 static void
 cubic_sent (udx_stream_t *stream, uint32_t in_flight, uint64_t now) {
   /* after a pause the epoch starts anew: growth is for time in use only */
-  if (in_flight == 0 && stream->cubic.epoch_start > 0 && stream->rate.app_limited) stream->cubic.epoch_start = now;
+  if (in_flight == 0 && udx__stream(stream)->cubic.epoch_start > 0 && udx__stream(stream)->rate.app_limited)
+    udx__stream(stream)->cubic.epoch_start = now;
 }
 
 static void
 cubic_acked (udx_stream_t *stream, const udx_rate_sample_t *sample) {
-  udx_cubic_t *cubic = &stream->cubic;
+  udx_cubic_t *cubic = &udx__stream(stream)->cubic;
   uint32_t acked = sample->acked;
-  if (acked > 0 && stream->recovery.state != UDX_RECOVERY_FAST) {
+  if (acked > 0 && udx__stream(stream)->recovery.state != UDX_RECOVERY_FAST) {
     int limited = sample->prior_in_flight * 2 >= stream->cwnd;
     if (stream->cwnd < stream->ssthresh) {
       if (limited) stream->cwnd += acked;
@@ -59,7 +65,7 @@ cubic_acked (udx_stream_t *stream, const udx_rate_sample_t *sample) {
         }
         cubic->w_est = cwnd;
       }
-      double t = (double) (sample->now - cubic->epoch_start + stream->rtt.srtt) / UDX_SECOND - cubic->k;
+      double t = (double) (sample->now - cubic->epoch_start + udx__stream(stream)->rtt.srtt) / UDX_SECOND - cubic->k;
       double target = cubic->w_max + CUBIC_C * t * t * t;
       if (target < cwnd) target = cwnd;
       if (target > 1.5 * cwnd) target = 1.5 * cwnd;
@@ -75,21 +81,24 @@ cubic_acked (udx_stream_t *stream, const udx_rate_sample_t *sample) {
     }
     stream->cwnd = udx__min_u32(stream->cwnd, UDX_CWND_MAX);
   }
+  UDX_ASSERT(stream->cwnd >= 1 && stream->cwnd <= UDX_CWND_MAX);
   cubic_pace(stream);
 }
 
 static void
 cubic_reduce (udx_stream_t *stream) {
-  udx_cubic_t *cubic = &stream->cubic;
+  udx_cubic_t *cubic = &udx__stream(stream)->cubic;
   double cwnd = stream->cwnd;
   cubic->w_max = cwnd < cubic->w_max ? cwnd * (1 + CUBIC_BETA) / 2 : cwnd;
   cubic->epoch_start = 0;
   cubic->fraction = 0;
   stream->ssthresh = udx__max_u32((uint32_t) (cwnd * CUBIC_BETA), UDX_CWND_MIN);
+  UDX_ASSERT(stream->ssthresh >= UDX_CWND_MIN);
 }
 
 static void
 cubic_recovery (udx_stream_t *stream, uint64_t now) {
+  UDX_ASSERT(udx__stream(stream)->recovery.state == UDX_RECOVERY_FAST);
   (void) now;
   cubic_reduce(stream);
   stream->cwnd = stream->ssthresh;
@@ -104,15 +113,16 @@ cubic_recovered (udx_stream_t *stream, uint64_t now) {
 
 static void
 cubic_timeout (udx_stream_t *stream, uint64_t now) {
+  UDX_ASSERT(udx__stream(stream)->recovery.state == UDX_RECOVERY_LOSS);
   (void) now;
-  if (stream->recovery.backoff <= 1) cubic_reduce(stream);
+  if (udx__stream(stream)->recovery.backoff <= 1) cubic_reduce(stream);
   stream->cwnd = udx__max_u32(udx__in_flight(stream) + 1, 1);
   cubic_pace(stream);
 }
 
 static double
 cubic_bandwidth (const udx_stream_t *stream) {
-  return stream->rtt.srtt > 0 ? (double) stream->cwnd * UDX_SECOND / stream->rtt.srtt : 0;
+  return udx__stream(stream)->rtt.srtt > 0 ? (double) stream->cwnd * UDX_SECOND / udx__stream(stream)->rtt.srtt : 0;
 }
 
 const udx_congestion_ops_t udx__congestion_cubic = {

@@ -1,14 +1,19 @@
 /*
- * Receive windows in both directions, zero-window probes and keepalive (spec 2.8, 4.7).
+ * Receive windows in both directions, zero-window probes and keepalive (udx.md 2.8, 4.7).
  *
  * A window that we closed is reopened by a plain ACK: the application says so (udx_stream_window_changed,
  * udx_stream_read_start), or we look from time to time while it is closed.
  */
-#include "engine.h"
+#include "flow_control.h"
+
+#include "instance.h"
+#include "stream.h"
+#include "timer.h"
+#include "transmit.h"
 
 void
 udx__flow_init (udx_stream_t *stream) {
-  udx_flow_t *flow = &stream->flow;
+  udx_flow_t *flow = &udx__stream(stream)->flow;
   memset(flow, 0, sizeof(*flow));
   flow->peer_window = UDX_WINDOW_DEFAULT;
   flow->window_max = UDX_WINDOW_DEFAULT;
@@ -18,23 +23,26 @@ udx__flow_init (udx_stream_t *stream) {
 
 static uint32_t
 flow_window (udx_stream_t *stream) {
-  const udx_flow_t *flow = &stream->flow;
+  const udx_flow_t *flow = &udx__stream(stream)->flow;
   uint64_t held = stream->get_read_buffer_size == NULL ? 0 : stream->get_read_buffer_size(stream);
   /* what waits for a paused reader: its bytes, or its share of the memory if the packets are small */
-  if (stream->ack.paused) held += udx__max_u32(stream->reorder.bytes, stream->reorder.memory / UDX_REORDER_WINDOWS);
+  if (udx__stream(stream)->ack.paused)
+    held += udx__max_u32(udx__stream(stream)->reorder.bytes, udx__stream(stream)->reorder.memory / UDX_REORDER_WINDOWS);
   uint64_t window = held >= flow->window_max ? 0 : flow->window_max - held;
-  /* never between 1 byte and one packet (spec 4.7) */
+  /* never between 1 byte and one packet (udx.md 4.7) */
   if (window < UDX_WINDOW_SMALLEST) window = 0;
+  UDX_ASSERT(window <= flow->window_max);
+  UDX_ASSERT(window == 0 || window >= UDX_WINDOW_SMALLEST);
   return (uint32_t) window;
 }
 
 uint32_t
 udx__flow_advertise (udx_stream_t *stream) {
-  udx_flow_t *flow = &stream->flow;
+  udx_flow_t *flow = &udx__stream(stream)->flow;
   flow->advertised = flow_window(stream);
   if (flow->advertised == 0 && flow->reopen_at == UDX_NEVER && stream->socket != NULL) {
     flow->poll_backoff = 0;
-    flow->reopen_at = stream->udx->now + UDX_REOPEN_POLL_MIN;
+    flow->reopen_at = udx__instance(stream->udx)->now + UDX_REOPEN_POLL_MIN;
     udx__timer_at_most(stream, flow->reopen_at);
   }
   return flow->advertised;
@@ -42,7 +50,7 @@ udx__flow_advertise (udx_stream_t *stream) {
 
 void
 udx__flow_reopen (udx_stream_t *stream) {
-  udx_flow_t *flow = &stream->flow;
+  udx_flow_t *flow = &udx__stream(stream)->flow;
   if (stream->socket == NULL || udx__stream_dead(stream)) return;
   uint32_t window = flow_window(stream);
   /* worth a packet: it was closed, or it at least doubled and half of all is free again */
@@ -55,8 +63,9 @@ udx__flow_reopen (udx_stream_t *stream) {
 
 void
 udx__flow_update (udx_stream_t *stream, const udx_header_t *header) {
-  udx_flow_t *flow = &stream->flow;
-  if (udx__seq_before(header->ack, stream->flight.una)) return;
+  UDX_ASSERT(udx__seq_diff(header->ack, udx__stream(stream)->flight.nxt) <= 0);
+  udx_flow_t *flow = &udx__stream(stream)->flow;
+  if (udx__seq_before(header->ack, udx__stream(stream)->flight.una)) return;
   if (!udx__seq_before(flow->wl_seq, header->seq) &&
       !(flow->wl_seq == header->seq && udx__seq_diff(flow->wl_ack, header->ack) <= 0)) {
     return;
@@ -71,33 +80,34 @@ udx__flow_update (udx_stream_t *stream, const udx_header_t *header) {
 
 uint32_t
 udx__flow_packets (const udx_stream_t *stream) {
-  uint32_t window = stream->flow.peer_window;
+  uint32_t window = udx__stream(stream)->flow.peer_window;
   if (window == 0) return 0;
+  UDX_ASSERT(udx__mtu_payload(stream) > 0);
   return udx__max_u32(1, window / udx__mtu_payload(stream));
 }
 
 /*
- * The window bounds packets in flight, not the distance between the oldest and the newest seq (spec 4.7).
+ * The window bounds packets in flight, not the distance between the oldest and the newest seq (udx.md 4.7).
  * While one hole stays open that distance would grow until the receiver, which keeps early packets in a
  * bounded number of records (ours: UDX_REORDER_WINDOWS windows), drops what arrives without reporting it.
  */
 uint32_t
 udx__flow_span (const udx_stream_t *stream) {
-  uint64_t records = UDX_REORDER_WINDOWS * (uint64_t) stream->flow.peer_window / (UDX_REORDER_BLOCK + 64);
+  uint64_t records = UDX_REORDER_WINDOWS * (uint64_t) udx__stream(stream)->flow.peer_window / (UDX_REORDER_BLOCK + 64);
   return udx__max_u32((uint32_t) udx__min_u64(records, UDX_FLIGHT_MAX), udx__flow_packets(stream));
 }
 
 void
 udx__flow_rearm (udx_stream_t *stream, int idle_write, uint64_t now) {
-  udx_flow_t *flow = &stream->flow;
-  if (stream->socket == NULL || udx__stream_dead(stream) || stream->relay_to != NULL) return;
+  udx_flow_t *flow = &udx__stream(stream)->flow;
+  if (stream->socket == NULL || udx__stream_dead(stream) || udx__stream(stream)->relay_to != NULL) return;
   if (udx__flight_span(stream) > 0) {
     flow->keepalive_at = UDX_NEVER;
     return;
   }
   if (flow->peer_window == 0 && udx__queue_has_unsent(stream)) {
     if (flow->probe_at == UDX_NEVER) {
-      flow->probe_at = now + (idle_write ? 0 : stream->rtt.rto);
+      flow->probe_at = now + (idle_write ? 0 : udx__stream(stream)->rtt.rto);
       flow->probe_soon = idle_write != 0;
       udx__timer_at_most(stream, flow->probe_at);
     }
@@ -112,7 +122,9 @@ udx__flow_rearm (udx_stream_t *stream, int idle_write, uint64_t now) {
 
 void
 udx__flow_timeout (udx_stream_t *stream, uint64_t now) {
-  udx_flow_t *flow = &stream->flow;
+  UDX_ASSERT(udx__stream(stream)->flow.poll_backoff <= UDX_REOPEN_POLL_DOUBLINGS);
+  UDX_ASSERT(stream->socket != NULL || udx__stream(stream)->flow.probe_at == UDX_NEVER);
+  udx_flow_t *flow = &udx__stream(stream)->flow;
   if (flow->probe_at <= now) {
     flow->probe_at = UDX_NEVER;
     if (flow->peer_window == 0 && udx__flight_span(stream) == 0 && udx__queue_has_unsent(stream)) {
@@ -125,7 +137,7 @@ udx__flow_timeout (udx_stream_t *stream, uint64_t now) {
       } else {
         udx__owe_heartbeat(stream);
       }
-      flow->probe_at = now + (flow->probe_soon ? 1 : 2) * (uint64_t) stream->rtt.rto;
+      flow->probe_at = now + (flow->probe_soon ? 1 : 2) * (uint64_t) udx__stream(stream)->rtt.rto;
       flow->probe_soon = 0;
       udx__timer_at_most(stream, flow->probe_at);
     }
@@ -141,9 +153,9 @@ udx__flow_timeout (udx_stream_t *stream, uint64_t now) {
   if (flow->reopen_at <= now) {
     flow->reopen_at = UDX_NEVER;
     udx__flow_reopen(stream);
-    if (flow->advertised == 0 && !stream->ack.owed) {
+    if (flow->advertised == 0 && !udx__stream(stream)->ack.owed) {
       uint64_t wait = (uint64_t) UDX_REOPEN_POLL_MIN << flow->poll_backoff;
-      if (flow->poll_backoff < 5) flow->poll_backoff++;
+      if (flow->poll_backoff < UDX_REOPEN_POLL_DOUBLINGS) flow->poll_backoff++;
       flow->reopen_at = now + udx__min_u64(wait, UDX_REOPEN_POLL_MAX);
       udx__timer_at_most(stream, flow->reopen_at);
     }

@@ -2,9 +2,9 @@
  * Local id -> stream. Robin Hood hashing with a random seed (ids come from the network, collisions must
  * not be a weapon), load at most 3/4, backward-shift deletion.
  */
-#include <stdlib.h>
+#include "id_table.h"
 
-#include "engine.h"
+#include <stdlib.h>
 
 static uint32_t
 id_hash (const udx_id_table_t *table, uint32_t id) {
@@ -19,6 +19,7 @@ id_hash (const udx_id_table_t *table, uint32_t id) {
 
 static void
 ids_place (udx_id_table_t *table, udx_id_slot_t entry) {
+  UDX_ASSERT(table->slots != NULL && table->count <= table->mask);
   uint32_t i = id_hash(table, entry.id) & table->mask;
   entry.probe = 1;
   for (;;) {
@@ -33,12 +34,15 @@ ids_place (udx_id_table_t *table, udx_id_slot_t entry) {
       entry = other;
     }
     i = (i + 1) & table->mask;
+    UDX_ASSERT(entry.probe <= table->mask + 1);
     entry.probe++;
   }
 }
 
 static int
 ids_resize (udx_id_table_t *table, uint32_t capacity) {
+  UDX_ASSERT(capacity > table->count);
+  UDX_ASSERT(capacity >= 16 && (capacity & (capacity - 1)) == 0);
   udx_id_slot_t *old = table->slots;
   uint32_t old_capacity = old == NULL ? 0 : table->mask + 1;
   udx_id_slot_t *slots = calloc(capacity, sizeof(*slots));
@@ -54,6 +58,7 @@ ids_resize (udx_id_table_t *table, uint32_t capacity) {
 
 int
 udx__ids_insert (udx_id_table_t *table, uint32_t id, udx_stream_t *stream) {
+  UDX_ASSERT(stream != NULL);
   if (udx__ids_find(table, id) != NULL) return UV_EEXIST;
   if (table->count >= UDX_STREAMS_MAX) return UV_ENOMEM;
   uint32_t capacity = table->slots == NULL ? 0 : table->mask + 1;
@@ -64,6 +69,7 @@ udx__ids_insert (udx_id_table_t *table, uint32_t id, udx_stream_t *stream) {
   udx_id_slot_t entry = {.id = id, .stream = stream};
   ids_place(table, entry);
   table->count++;
+  UDX_ASSERT(table->count <= table->mask);
   return 0;
 }
 
@@ -75,6 +81,7 @@ ids_slot (const udx_id_table_t *table, uint32_t id) {
     udx_id_slot_t *slot = &table->slots[i];
     if (slot->probe < probe) return NULL;
     if (slot->id == id) return slot;
+    UDX_ASSERT(probe <= table->mask + 1);
     i = (i + 1) & table->mask;
   }
 }
@@ -90,6 +97,7 @@ udx__ids_remove (udx_id_table_t *table, uint32_t id) {
   udx_id_slot_t *slot = ids_slot(table, id);
   if (slot == NULL) return;
   uint32_t i = (uint32_t) (slot - table->slots);
+  UDX_ASSERT(i <= table->mask && table->count > 0);
   for (;;) {
     uint32_t next = (i + 1) & table->mask;
     if (table->slots[next].probe <= 1) break;

@@ -1,116 +1,256 @@
-/* Constants of the protocol and bounds of the engine, with units and reasons. */
+/*
+ * Constants of the protocol and bounds of the engine: the unit and the reason stand in the line above each. The
+ * relations between them are asserted at the end.
+ */
 #ifndef UDX_ENGINE_LIMITS_H
 #define UDX_ENGINE_LIMITS_H
 
+#include <assert.h>
 #include <stdint.h>
 
-#define UDX_MS 1000u       /* us */
-#define UDX_SECOND 1000000u /* us */
+/* ---- units ---- */
+/* us: a millisecond */
+#define UDX_MS 1000u
+/* us: a second */
+#define UDX_SECOND 1000000u
 
-/* ---- packets (spec 1, 8) ---- */
-#define UDX_OVERHEAD_V4 48 /* IP + UDP + UDX header, bytes */
+/* ---- public structs ---- */
+/* bytes: of every public struct stay free for the state of later versions */
+#define UDX_ROOM_SPARE 24
+
+/* ---- packets (udx.md 1, 8) ---- */
+/* bytes: IPv4, UDP and UDX headers */
+#define UDX_OVERHEAD_V4 48
+/* bytes: IPv6, UDP and UDX headers */
 #define UDX_OVERHEAD_V6 68
+/* bytes: data_offset is one byte */
 #define UDX_PADDING_MAX 255
-#define UDX_DATAGRAM_MAX 2048 /* what every peer can receive, and what we keep out of order, bytes */
-#define UDX_SACK_BLOCKS_MAX 140 /* per acknowledgement: a 1200 byte IPv6 packet; libudx sends 50 and takes any number (spec 1.3, 11.3) */
+/* bytes: what every peer can receive, and the longest payload that is kept out of order */
+#define UDX_DATAGRAM_MAX 2048
+/* ranges per acknowledgement: fills a 1200 byte IPv6 packet; libudx sends 50 and takes any number (udx.md 1.3, 11.3) */
+#define UDX_SACK_BLOCKS_MAX 140
 
 /* ---- sending ---- */
-#define UDX_FLIGHT_MIN 16      /* slots of the smallest ring */
-#define UDX_FLIGHT_MAX 65536   /* packets between una and nxt: 75 MB at 1152 bytes; bounds the ring to 4 MB */
-#define UDX_WRITE_HIGH_WATER 262144 /* bytes (spec 2.4) */
-#define UDX_SENDS_MAX 4096     /* datagrams queued per socket while the kernel is full */
-#define UDX_BATCH_MAX 192      /* datagrams per transmit call: four full segmented ones */
-#define UDX_BATCH_BUFS 640     /* pieces per transmit call */
-#define UDX_PIECES_MAX 8       /* pieces of one packet that are gathered; more are copied together */
-#define UDX_BATCH_ARENA 16384  /* bytes per transmit call for what has to be copied */
-#define UDX_ARENA_ITEM 1536    /* the largest such thing */
-#define UDX_TURN_MAX 2048      /* packets a socket sends in one go: no receive buffer takes more at once ... */
-#define UDX_TURN_GAP 500       /* ... then, if no acknowledgement comes first, us until it goes on */
-#define UDX_QUANTUM 44         /* packets one stream sends before the next one's turn: one segmented datagram */
+/* packets: slots of the smallest ring */
+#define UDX_FLIGHT_MIN 16
+/* packets between una and nxt: 75 MB at 1152 bytes; bounds the ring to 4 MB */
+#define UDX_FLIGHT_MAX 65536
+/* sizes of rings: every power of two from the smallest to the largest, and one to spare */
+#define UDX_RING_CLASSES 14
+/* rings per size: what streams in turn reuse */
+#define UDX_RINGS_CACHED 8
+/* bytes beyond one flight: the application waits for drain above it (udx.md 2.4) */
+#define UDX_WRITE_HIGH_WATER 262144
+/* datagrams: queued per socket while the kernel is full */
+#define UDX_SENDS_MAX 4096
+/* datagrams per transmit call: four full segmented ones */
+#define UDX_BATCH_MAX 192
+/* pieces per transmit call: three per datagram */
+#define UDX_BATCH_BUFS 640
+/* pieces of one packet that are gathered: more are copied together */
+#define UDX_PIECES_MAX 8
+/* bytes per transmit call for what has to be copied */
+#define UDX_BATCH_ARENA 16384
+/* bytes: the largest thing that is copied */
+#define UDX_ARENA_ITEM 1536
+/* packets a socket sends in one turn: no receive buffer takes more at once */
+#define UDX_TURN_MAX 2048
+/* us: until such a socket goes on if no acknowledgement comes first */
+#define UDX_TURN_GAP 500
+/* packets one stream sends before the next one has its turn: one segmented datagram */
+#define UDX_QUANTUM 44
 
 /* ---- receiving ---- */
-#define UDX_SEQ_AHEAD_MAX 65536  /* how far ahead of the next expected seq a packet is kept (OBS-9) */
-#define UDX_REORDER_RUNS_MAX 2048 /* ranges per stream; the set is an array */
-#define UDX_REORDER_WINDOWS 4     /* memory for early packets per stream, in windows: holes lost twice and thrice ... */
-#define UDX_REORDER_BYTES_MIN 1048576 /* ... but at least this many bytes */
-#define UDX_REORDER_TOTAL_MAX 268435456u /* bytes per instance, whatever the number of streams */
-#define UDX_REORDER_SMALL 1500    /* payload bytes of the common block; larger packets take one for UDX_DATAGRAM_MAX */
-#define UDX_SACKED_RANGES_MAX 1024 /* sender's record of what was reported; only an optimisation */
-#define UDX_BUFFERS_CACHED 512   /* 2 KiB each, kept per instance for reuse */
-#define UDX_CONTROL_SIZE 128     /* bytes of a control packet's record */
+/* packets: how far ahead of the next expected seq a packet is kept (udx.md 10, OBS-9) */
+#define UDX_SEQ_AHEAD_MAX 65536
+/* ranges per stream: the set is an array */
+#define UDX_REORDER_RUNS_MAX 2048
+/* windows: memory for early packets per stream; a hole may be lost three times */
+#define UDX_REORDER_WINDOWS 4
+/* bytes: but at least this much memory for early packets, whatever the window */
+#define UDX_REORDER_BYTES_MIN 1048576
+/* bytes of early packets per instance, whatever the number of streams */
+#define UDX_REORDER_TOTAL_MAX 268435456u
+/* bytes: payload of the common block; longer ones take a block for UDX_DATAGRAM_MAX */
+#define UDX_REORDER_SMALL 1500
+/* ranges: the record of what the peer reported; only an optimisation */
+#define UDX_SACKED_RANGES_MAX 1024
+/* blocks of 2 KiB, kept per instance for reuse */
+#define UDX_BUFFERS_CACHED 512
+/* bytes: the record of a control packet */
+#define UDX_CONTROL_SIZE 128
+/* records, kept per instance for reuse */
 #define UDX_CONTROLS_CACHED 64
-#define UDX_CONTROLS_MAX 1024    /* control packets queued per socket */
-#define UDX_RINGS_CACHED 8       /* per size class */
-
-#define UDX_ACK_EARLY 6 /* first acknowledgements of several packets: losing one costs the peer, without an RTT yet, a second */
+/* control packets queued per socket while the kernel is full */
+#define UDX_CONTROLS_MAX 1024
+/* acknowledgements sent twice: without a round-trip time the loss of a first one costs the peer a second */
+#define UDX_ACK_EARLY 6
+/* packets: an acknowledgement of fewer is not sent twice */
 #define UDX_ACK_EARLY_PACKETS 3
 
 /* ---- instance ---- */
-#define UDX_STREAMS_MAX (1u << 22) /* per instance: the id table then takes 128 MB */
-#define UDX_LINGER_MAX 1024        /* closed streams remembered, 88 bytes each */
-#define UDX_LINGER_TIME (15 * UDX_SECOND) /* peers of all versions give up after 13 s */
-#define UDX_LINGER_ANSWERS 32      /* per closed stream */
-#define UDX_LINGER_SPACING (20 * UDX_MS)
-#define UDX_FINAL_ACKS 4           /* copies of the last acknowledgement on a path that loses packets */
-#define UDX_UNPROVEN_PACKETS UDX_CWND_INITIAL /* to a new remote before it acknowledges anything */
-#define UDX_UNPROVEN_TIME (100 * UDX_MS) /* as many more, if somebody else acknowledges: a peer of two addresses, or a liar */
-#define UDX_ACK_BEHIND_MAX 65536   /* how old an ack of a stranger's packet may be */
-#define UDX_PATHS_MAX 8            /* remotes of one stream with packets outstanding */
+/* streams per instance: the id table takes 128 MB then */
+#define UDX_STREAMS_MAX (1u << 22)
+/* closed streams remembered: 88 bytes each */
+#define UDX_TIME_WAIT_MAX 1024
+/* us: peers of all versions give up after 13 s */
+#define UDX_TIME_WAIT (15 * UDX_SECOND)
+/* answers per closed stream */
+#define UDX_TIME_WAIT_ANSWERS 32
+/* us between two answers: what is in flight already needs no second one */
+#define UDX_TIME_WAIT_SPACING (20 * UDX_MS)
+/* copies of the last acknowledgement on a path that loses packets */
+#define UDX_FINAL_ACKS 4
+/* packets to a new remote before it acknowledges one (RFC 9000, section 8) */
+#define UDX_AMPLIFICATION_PACKETS UDX_CWND_INITIAL
+/* us: after it as many more, if acknowledgements come from another address */
+#define UDX_AMPLIFICATION_INTERVAL (100 * UDX_MS)
+/* packets: how old the ack of a packet from another address may be */
+#define UDX_ACK_BEHIND_MAX 65536
+/* remotes of one stream with packets outstanding */
+#define UDX_PATHS_MAX 8
 
-/* ---- round trips and timeouts (spec 3.4, 3.6, 3.7) ---- */
+/* ---- round trips and timeouts (udx.md 3.4, 3.6, 3.7) ---- */
+/* us: before the first sample */
 #define UDX_RTO_INITIAL (1000 * UDX_MS)
-#define UDX_RTO_MIN (250 * UDX_MS) /* after a sample; nothing on the wire depends on it (spec 10.3) */
-#define UDX_RTO_MIN_MAX (1000 * UDX_MS) /* the minimum after needless timeouts, each of which doubles it */
+/* us: after a sample; nothing on the wire depends on it (udx.md 10.3) */
+#define UDX_RTO_MIN (250 * UDX_MS)
+/* us: the minimum after spurious timeouts, each of which doubles it */
+#define UDX_RTO_MIN_MAX (1000 * UDX_MS)
+/* us: the longest timeout */
 #define UDX_RTO_MAX (30 * UDX_SECOND)
-#define UDX_RTO_SPACING_MIN (2000 * UDX_MS) /* the back-off reaches max(this, 2 rto) and stays */
-#define UDX_TIMEOUTS_MAX 6         /* per packet; the next one closes ... */
-#define UDX_GIVE_UP_FACTOR 13      /* ... but not before 13 * max(rto, 1 s) without progress */
+/* us: the back-off reaches max(this, 2 rto) and stays */
+#define UDX_RTO_SPACING_MIN (2000 * UDX_MS)
+/* timeouts of one packet: the next one closes the stream */
+#define UDX_TIMEOUTS_MAX 6
+/* times max(rto, 1 s) without progress: a stream does not close earlier */
+#define UDX_GIVE_UP_FACTOR 13
+/* us: no sample is longer */
 #define UDX_RTT_CAP (30 * UDX_SECOND)
+/* us: longer samples are cut to the estimate, the machine may have slept */
 #define UDX_RTT_OUTLIER (5 * UDX_SECOND)
+/* us: the minimum is of this window */
 #define UDX_RTT_MIN_WINDOW (300 * (uint64_t) UDX_SECOND)
-#define UDX_TLP_MIN (4 * UDX_MS)   /* a sleeping peer is not a lost packet */
+/* us: a sleeping peer is not a lost packet */
+#define UDX_TLP_MIN (4 * UDX_MS)
+/* us: added for a single packet, whose acknowledgement may be delayed */
 #define UDX_TLP_SINGLE (2 * UDX_MS)
-#define UDX_SILENCE (20 * UDX_MS)  /* beyond two round trips, before a whole tail is taken for lost */
-#define UDX_REO_STEPS_MAX 16       /* quarters of the minimum RTT */
+/* us: beyond two round trips, before a whole tail is taken for lost */
+#define UDX_SILENCE (20 * UDX_MS)
+/* quarters of the minimum RTT: the widest reordering window (RFC 8985) */
+#define UDX_REO_WND_MULT_MAX 16
+/* packets reported above a hole: then without reordering seen there is no window */
 #define UDX_REO_SACKED_MIN 3
 
-/* ---- congestion control (spec 4) ---- */
-#define UDX_CWND_INITIAL 10 /* packets */
+/* ---- congestion control (udx.md 4) ---- */
+/* packets: the initial window */
+#define UDX_CWND_INITIAL 10
+/* packets: the least window after loss */
 #define UDX_CWND_MIN 4
+/* packets: more cannot be recorded */
 #define UDX_CWND_MAX UDX_FLIGHT_MAX
+/* packets: no threshold yet */
 #define UDX_SSTHRESH_INITIAL 65535
-#define UDX_PACING_BURST (1 * UDX_MS) /* credit that may be saved up */
-#define UDX_PACING_LATE (20 * UDX_MS)  /* credit that is made up for if the wake-up came late */
-#define UDX_PACING_GRID 250           /* us; deadlines are rounded up to it */
-#define UDX_PACING_BURST_MIN 2        /* packets */
-#define UDX_PACING_THIN_TIME (10 * UDX_SECOND) /* single packets after a loss without a queue, or none of that ... */
-#define UDX_PACING_THIN_LOSSES 32    /* ... if, of what these were lost of, ... */
-#define UDX_PACING_THIN_SHARE 5      /* ... more than a fifth was lost although it went one by one, ... */
-#define UDX_PACING_THIN_ROUNDS 16    /* ... after so many round trips: what flew before, and the end of the start-up */
-#define UDX_PACING_THIN_RATE 12500000u /* bytes per second; above that a timer tick is worth several packets anyway */
-#define UDX_MIN_RTT_FLOOR (1 * UDX_MS) /* for the BDP: schedulers and timers are not finer than this */
+/* us: credit that may be saved up */
+#define UDX_PACING_BURST (1 * UDX_MS)
+/* us: credit that is made up for if the wake-up comes late */
+#define UDX_PACING_LATE (20 * UDX_MS)
+/* us: deadlines are rounded up to it, so that streams wake together */
+#define UDX_PACING_GRID 250
+/* packets: the least burst */
+#define UDX_PACING_BURST_MIN 2
+/* us: packets go singly after a loss without a queue, or in bursts if that does not help */
+#define UDX_PACING_SINGLE_TIME (10 * UDX_SECOND)
+/* packets lost before single packets are judged */
+#define UDX_PACING_SINGLE_LOSSES 32
+/* a larger share than one in this many lost: single packets do not help */
+#define UDX_PACING_SINGLE_SHARE 5
+/* round trips before single packets are judged: earlier flights and the start-up end */
+#define UDX_PACING_SINGLE_ROUNDS 16
+/* bytes per second: above it a timer tick is worth several packets anyway */
+#define UDX_PACING_SINGLE_RATE 12500000u
+/* us: least RTT of the bandwidth-delay product; schedulers are not finer */
+#define UDX_MIN_RTT_FLOOR (1 * UDX_MS)
 
-#define UDX_DESTINATION_MIN 262144u /* bytes in flight to one address that need no proof: fits any receive buffer ... */
-#define UDX_DESTINATION_MIN_TIME (2 * UDX_MS) /* ... once more for each of these in the least RTT: 1 Gbit/s ... */
-#define UDX_DESTINATION_EASY 1048576u /* ... up to here a queue of UDX_DESTINATION_QUEUE is no reason to stop growing ... */
-#define UDX_DESTINATION_MAX 268435456u /* ... and never more */
-#define UDX_DESTINATION_QUEUE (4 * UDX_MS) /* beyond twice the least RTT: schedulers are not finer than this */
-#define UDX_HELD_QUANTUM 6 /* packets per turn while streams wait for a budget */
-#define UDX_HELD_MAX (50 * UDX_MS) /* then a stream with nothing in flight sends one packet past the budget */
+/* ---- macroflows (RFC 3124) ---- */
+/* hash buckets per instance */
+#define UDX_MACROFLOW_BUCKETS 1024
+/* bytes in flight to one address without proof: fits any receive buffer */
+#define UDX_MACROFLOW_MIN 262144u
+/* us: the above once more for each of these in the least RTT, which is 1 Gbit/s */
+#define UDX_MACROFLOW_MIN_TIME (2 * UDX_MS)
+/* bytes: up to here a queue of UDX_MACROFLOW_QUEUE does not stop growth */
+#define UDX_MACROFLOW_TOLERANT 1048576u
+/* bytes: the largest budget */
+#define UDX_MACROFLOW_MAX 268435456u
+/* us beyond twice the least RTT: schedulers are not finer */
+#define UDX_MACROFLOW_QUEUE (4 * UDX_MS)
+/* packets per turn of a stream while streams wait: turns are even */
+#define UDX_MACROFLOW_TURN 6
+/* us: then a stream with nothing in flight sends one packet beyond the budget */
+#define UDX_MACROFLOW_WAIT_MAX (50 * UDX_MS)
 
-/* ---- flow control (spec 4.7) ---- */
+/* ---- flow control (udx.md 4.7) ---- */
+/* bytes: the window that is offered, and assumed of a silent peer */
 #define UDX_WINDOW_DEFAULT 4194304u
-#define UDX_WINDOW_SMALLEST 1500u /* never offer less, except 0: old peers would stall */
-#define UDX_ZWP_DATA_AFTER 3      /* unanswered heartbeats before a data packet probes (spec 11.3 rule 1) */
+/* bytes: less is offered as 0, old peers stall otherwise */
+#define UDX_WINDOW_SMALLEST 1500u
+/* unanswered heartbeats before a data packet probes the window (udx.md 11.3) */
+#define UDX_ZWP_DATA_AFTER 3
+/* us: first look whether a closed window opened */
 #define UDX_REOPEN_POLL_MIN (5 * UDX_MS)
+/* us: longest interval of such looks */
 #define UDX_REOPEN_POLL_MAX (100 * UDX_MS)
+/* doublings from the first to the longest interval */
+#define UDX_REOPEN_POLL_DOUBLINGS 5
 
-/* ---- MTU search (spec 5, RFC 8899) ---- */
+/* ---- path MTU discovery (udx.md 5, RFC 8899) ---- */
+/* bytes of IP packet: BASE_PLPMTU */
 #define UDX_MTU_BASE 1200
+/* bytes of IP packet: MAX_PLPMTU */
 #define UDX_MTU_MAX 1500
+/* bytes: the search goes up by this */
 #define UDX_MTU_STEP 32
+/* lost probes of one size that end the search: MAX_PROBES */
 #define UDX_MTU_PROBES 3
+/* us until a completed search looks again: PMTU_RAISE_TIMER */
 #define UDX_MTU_RAISE_TIME (600 * (uint64_t) UDX_SECOND)
-#define UDX_MTU_BLACK_HOLE 3 /* timeouts in a row of the oldest packet before falling back to the base */
+/* timeouts in a row of a large oldest packet before the size falls back to the base */
+#define UDX_MTU_BLACK_HOLE 3
+
+/* ---- checks (debug builds) ---- */
+/* packets: a larger flight is walked by one check in UDX_CHECK_PERIOD only */
+#define UDX_CHECK_WALK_MAX 64
+/* checks */
+#define UDX_CHECK_PERIOD 256
+/* streams checked after each entry point of the driver */
+#define UDX_CHECK_STREAMS 16
+
+/* ---- relations ---- */
+
+_Static_assert((UDX_FLIGHT_MAX & (UDX_FLIGHT_MAX - 1)) == 0, "a ring is indexed with a mask");
+_Static_assert((UDX_FLIGHT_MIN & (UDX_FLIGHT_MIN - 1)) == 0, "a ring is indexed with a mask");
+_Static_assert((uint64_t) UDX_FLIGHT_MIN << (UDX_RING_CLASSES - 1) >= UDX_FLIGHT_MAX, "every size has a class");
+_Static_assert(UDX_CWND_MAX <= UDX_FLIGHT_MAX, "a full window can be recorded");
+_Static_assert(
+  UDX_CWND_MIN <= UDX_CWND_INITIAL && UDX_CWND_INITIAL <= UDX_FLIGHT_MIN, "a first flight fits a small ring");
+_Static_assert(UDX_OVERHEAD_V6 + 8 * UDX_SACK_BLOCKS_MAX <= UDX_MTU_BASE, "all ranges fit the smallest packet");
+_Static_assert(8 * UDX_SACK_BLOCKS_MAX <= UDX_ARENA_ITEM && UDX_MTU_MAX <= UDX_ARENA_ITEM, "what is copied fits");
+_Static_assert(UDX_ARENA_ITEM <= UDX_BATCH_ARENA, "one item fits the arena");
+_Static_assert(UDX_PIECES_MAX + 2 <= UDX_BATCH_BUFS, "one packet with header and padding fits a batch");
+_Static_assert(UDX_QUANTUM <= UDX_BATCH_MAX && UDX_MACROFLOW_TURN <= UDX_QUANTUM, "turns fit a batch");
+_Static_assert(UDX_MTU_BASE < UDX_MTU_MAX && UDX_MTU_MAX <= UDX_DATAGRAM_MAX, "every peer takes every size");
+_Static_assert(UDX_MTU_MAX - UDX_OVERHEAD_V4 <= UDX_REORDER_SMALL, "packets of our own fit the common block");
+_Static_assert(UDX_MTU_STEP <= UDX_PADDING_MAX, "a probe is a full packet and padding");
+_Static_assert(UDX_SEQ_AHEAD_MAX >= UDX_FLIGHT_MAX, "no full flight is too far ahead");
+_Static_assert(UDX_REORDER_BYTES_MIN <= UDX_REORDER_TOTAL_MAX, "one stream fits the instance");
+_Static_assert(UDX_RTO_MIN <= UDX_RTO_MIN_MAX && UDX_RTO_MIN_MAX <= UDX_RTO_MAX, "timeouts are ordered");
+_Static_assert(UDX_RTO_INITIAL >= UDX_RTO_MIN && UDX_RTO_INITIAL <= UDX_RTO_MAX, "timeouts are ordered");
+_Static_assert(UDX_TIME_WAIT > UDX_GIVE_UP_FACTOR * UDX_SECOND, "a closed stream answers until its peer gives up");
+_Static_assert(UDX_TIME_WAIT_MAX < UINT16_MAX, "indices are 16 bits");
+_Static_assert(UDX_MACROFLOW_MIN <= UDX_MACROFLOW_TOLERANT && UDX_MACROFLOW_TOLERANT <= UDX_MACROFLOW_MAX, "ordered");
+_Static_assert(UDX_WINDOW_SMALLEST >= UDX_MTU_MAX && UDX_WINDOW_SMALLEST < UDX_WINDOW_DEFAULT, "a packet fits");
+_Static_assert(
+  (uint64_t) UDX_REOPEN_POLL_MIN << UDX_REOPEN_POLL_DOUBLINGS >= UDX_REOPEN_POLL_MAX, "the longest is reached");
 
 #endif

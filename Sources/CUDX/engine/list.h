@@ -4,9 +4,16 @@
 
 #include <stddef.h>
 
-#include "udx.h"
+typedef struct udx_link_s {
+  struct udx_link_s *prev;
+  struct udx_link_s *next;
+} udx_link_t;
 
-#define UDX__OWNER(type, field, link) ((type *) (void *) ((char *) (link) - offsetof(type, field)))
+#define UDX__OWNER(type, field, link) ((type *) (void *) ((char *) (link) -offsetof(type, field)))
+
+/* The public struct that holds `field` of its engine state at `link`. */
+#define UDX__PUBLIC(type, state, field, link)                                                                          \
+  ((type *) (void *) ((char *) (link) -offsetof(type, reserved) - offsetof(state, field)))
 
 static inline void
 udx__list_init (udx_link_t *l) {

@@ -1,67 +1,75 @@
 /*
- * Packetisation-layer MTU search (spec 5, RFC 8899). Real data rides in padded packets, one at a time. A
+ * Packetisation-layer MTU search (udx.md 5, RFC 8899). Real data rides in padded packets, one at a time. A
  * lost probe is no sign of congestion. If packets above the base size stop getting through later (black
  * hole), the size falls back to the base.
  */
-#include "trace.h"
+#include "mtu.h"
+
+#include "stream.h"
+#include "trace/trace.h"
 
 void
 udx__mtu_init (udx_stream_t *stream) {
   stream->mtu = UDX_MTU_BASE;
-  stream->search.state = UDX_MTU_WAITING;
-  stream->search.probes = 0;
-  stream->search.black_hole = 0;
-  stream->search.in_flight = 0;
-  stream->search.probe_size = UDX_MTU_BASE;
-  stream->search.ceiling = UDX_MTU_MAX;
-  stream->search.raise_at = UDX_NEVER;
+  udx__stream(stream)->search.state = UDX_MTU_STATE_BASE;
+  udx__stream(stream)->search.probes = 0;
+  udx__stream(stream)->search.black_hole = 0;
+  udx__stream(stream)->search.in_flight = 0;
+  udx__stream(stream)->search.probe_size = UDX_MTU_BASE;
+  udx__stream(stream)->search.ceiling = UDX_MTU_MAX;
+  udx__stream(stream)->search.raise_at = UDX_NEVER;
 }
 
 uint32_t
 udx__mtu_overhead (const udx_stream_t *stream) {
-  return stream->remote.any.sa_family == AF_INET ? UDX_OVERHEAD_V4 : UDX_OVERHEAD_V6;
+  return udx__stream(stream)->remote.any.sa_family == AF_INET ? UDX_OVERHEAD_V4 : UDX_OVERHEAD_V6;
 }
 
 void
-udx__mtu_probe (udx_stream_t *stream, uint32_t seq, udx_packet_t *packet) {
-  udx_mtu_search_t *search = &stream->search;
-  if (search->state != UDX_MTU_SEARCHING || search->in_flight || stream->paths != NULL) return;
+udx__mtu_probe (udx_stream_t *stream, udx_packet_t *packet) {
+  udx_mtu_search_t *search = &udx__stream(stream)->search;
+  if (search->state != UDX_MTU_STATE_SEARCH || search->in_flight || udx__stream(stream)->paths != NULL) return;
   if (!(packet->type & UDX_HEADER_DATA)) return;
   uint32_t size = packet->length + udx__mtu_overhead(stream);
   if (size > search->probe_size || search->probe_size - size > UDX_PADDING_MAX) return;
+  UDX_ASSERT(!packet->is_probe && packet->padding == 0);
   packet->padding = (uint8_t) (search->probe_size - size);
   packet->is_probe = 1;
   search->in_flight = 1;
-  search->probe_seq = seq;
   search->probes++;
+  UDX_ASSERT(search->probes <= UDX_MTU_PROBES);
 }
 
 static void
 mtu_complete (udx_stream_t *stream, uint64_t now) {
-  stream->search.state = UDX_MTU_COMPLETE;
-  stream->search.raise_at = stream->mtu < stream->search.ceiling ? now + UDX_MTU_RAISE_TIME : UDX_NEVER;
+  UDX_ASSERT(udx__stream(stream)->search.state == UDX_MTU_STATE_SEARCH);
+  udx__stream(stream)->search.state = UDX_MTU_STATE_COMPLETE;
+  udx__stream(stream)->search.raise_at =
+    stream->mtu < udx__stream(stream)->search.ceiling ? now + UDX_MTU_RAISE_TIME : UDX_NEVER;
 }
 
 void
 udx__mtu_acked (udx_stream_t *stream, udx_packet_t *packet, uint64_t now) {
-  udx_mtu_search_t *search = &stream->search;
+  UDX_ASSERT(packet->state == UDX_PACKET_ACKED);
+  udx_mtu_search_t *search = &udx__stream(stream)->search;
   if (packet->length + udx__mtu_overhead(stream) > UDX_MTU_BASE || packet->is_probe) search->black_hole = 0;
-  if (search->state == UDX_MTU_WAITING) {
-    search->state = UDX_MTU_SEARCHING;
+  if (search->state == UDX_MTU_STATE_BASE) {
+    search->state = UDX_MTU_STATE_SEARCH;
     search->probes = 0;
-  } else if (search->state == UDX_MTU_COMPLETE && now >= search->raise_at && stream->mtu < search->ceiling) {
+  } else if (search->state == UDX_MTU_STATE_COMPLETE && now >= search->raise_at && stream->mtu < search->ceiling) {
     search->raise_at = UDX_NEVER;
-    search->state = UDX_MTU_SEARCHING;
+    search->state = UDX_MTU_STATE_SEARCH;
     search->probes = 0;
     search->probe_size = (uint16_t) udx__min_u32(stream->mtu + UDX_MTU_STEP, search->ceiling);
   }
   if (!packet->is_probe) return;
   packet->is_probe = 0;
-  if (search->state != UDX_MTU_SEARCHING || !search->in_flight) return;
+  if (search->state != UDX_MTU_STATE_SEARCH || !search->in_flight) return;
   search->in_flight = 0;
   search->probes = 0;
   uint16_t old = stream->mtu;
   if (search->probe_size > stream->mtu) stream->mtu = search->probe_size;
+  UDX_ASSERT(stream->mtu <= UDX_MTU_MAX);
   UDX_TRACE(stream->udx, mtu(stream, old, stream->mtu >= search->ceiling));
   if (stream->mtu >= search->ceiling) {
     mtu_complete(stream, now);
@@ -72,13 +80,14 @@ udx__mtu_acked (udx_stream_t *stream, udx_packet_t *packet, uint64_t now) {
 
 void
 udx__mtu_lost (udx_stream_t *stream, udx_packet_t *packet, uint64_t now) {
-  udx_mtu_search_t *search = &stream->search;
+  UDX_ASSERT(packet->state == UDX_PACKET_LOST);
+  udx_mtu_search_t *search = &udx__stream(stream)->search;
   if (!packet->is_probe) return;
   packet->is_probe = 0;
   packet->padding = 0;
   if (!search->in_flight) return;
   search->in_flight = 0;
-  if (search->state == UDX_MTU_SEARCHING && search->probes >= UDX_MTU_PROBES) {
+  if (search->state == UDX_MTU_STATE_SEARCH && search->probes >= UDX_MTU_PROBES) {
     mtu_complete(stream, now);
     UDX_TRACE(stream->udx, mtu(stream, stream->mtu, 1));
   }
@@ -86,7 +95,8 @@ udx__mtu_lost (udx_stream_t *stream, udx_packet_t *packet, uint64_t now) {
 
 void
 udx__mtu_timeout (udx_stream_t *stream, const udx_packet_t *packet) {
-  udx_mtu_search_t *search = &stream->search;
+  UDX_ASSERT(stream->mtu >= UDX_MTU_BASE && stream->mtu <= UDX_MTU_MAX);
+  udx_mtu_search_t *search = &udx__stream(stream)->search;
   if (stream->mtu <= UDX_MTU_BASE || packet->length + udx__mtu_overhead(stream) <= UDX_MTU_BASE) return;
   if (++search->black_hole < UDX_MTU_BLACK_HOLE) return;
   search->black_hole = 0;
@@ -94,7 +104,7 @@ udx__mtu_timeout (udx_stream_t *stream, const udx_packet_t *packet) {
   stream->mtu = UDX_MTU_BASE;
   UDX_TRACE(stream->udx, mtu(stream, old, 0));
   /* and the search begins anew */
-  search->state = UDX_MTU_SEARCHING;
+  search->state = UDX_MTU_STATE_SEARCH;
   search->probe_size = UDX_MTU_BASE + UDX_MTU_STEP;
   search->probes = 0;
 }
@@ -106,9 +116,10 @@ udx__mtu_exceeds (const udx_stream_t *stream, const udx_packet_t *packet) {
 
 void
 udx__mtu_reset (udx_stream_t *stream) {
-  uint8_t state = stream->search.state;
+  UDX_ASSERT(udx__stream(stream)->search.state <= UDX_MTU_STATE_COMPLETE);
+  uint8_t state = udx__stream(stream)->search.state;
   uint16_t old = stream->mtu;
   udx__mtu_init(stream);
   UDX_TRACE(stream->udx, mtu(stream, old, 0));
-  if (state != UDX_MTU_WAITING) stream->search.state = UDX_MTU_SEARCHING;
+  if (state != UDX_MTU_STATE_BASE) udx__stream(stream)->search.state = UDX_MTU_STATE_SEARCH;
 }

@@ -1,5 +1,8 @@
-/* Delivery rate estimation (spec 4.2; draft-cheng-iccrg-delivery-rate-estimation). */
-#include "engine.h"
+/* Delivery rate estimation (udx.md 4.2; draft-cheng-iccrg-delivery-rate-estimation). */
+#include "rate_sample.h"
+
+#include "rtt.h"
+#include "stream.h"
 
 static uint32_t
 ago (uint64_t now, uint64_t then) {
@@ -9,7 +12,8 @@ ago (uint64_t now, uint64_t then) {
 
 void
 udx__rate_sent (udx_stream_t *stream, udx_packet_t *packet, uint64_t now) {
-  udx_rate_t *rate = &stream->rate;
+  UDX_ASSERT(packet->state != UDX_PACKET_ACKED);
+  udx_rate_t *rate = &udx__stream(stream)->rate;
   if (udx__in_flight(stream) == 0) rate->first_sent = rate->delivered_time = now;
   packet->first_sent_ago = ago(now, rate->first_sent);
   packet->delivered_ago = ago(now, rate->delivered_time);
@@ -19,7 +23,8 @@ udx__rate_sent (udx_stream_t *stream, udx_packet_t *packet, uint64_t now) {
 
 void
 udx__rate_acked (udx_stream_t *stream, const udx_packet_t *packet, uint64_t now) {
-  udx_rate_t *rate = &stream->rate;
+  UDX_ASSERT(packet->sent_at <= now);
+  udx_rate_t *rate = &udx__stream(stream)->rate;
   rate->delivered++;
   rate->acked++;
   rate->delivered_time = now;
@@ -29,6 +34,7 @@ udx__rate_acked (udx_stream_t *stream, const udx_packet_t *packet, uint64_t now)
     rate->has_prior = 1;
     rate->prior_sent_at = packet->sent_at;
     rate->prior_delivered = packet->delivered;
+    UDX_ASSERT(packet->sent_at >= packet->delivered_ago);
     rate->prior_time = packet->sent_at - packet->delivered_ago;
     rate->prior_app_limited = packet->app_limited;
     rate->send_interval = packet->first_sent_ago;
@@ -42,7 +48,7 @@ udx__rate_acked (udx_stream_t *stream, const udx_packet_t *packet, uint64_t now)
 
 void
 udx__rate_finish (udx_stream_t *stream, udx_rate_sample_t *sample, uint64_t now) {
-  udx_rate_t *rate = &stream->rate;
+  udx_rate_t *rate = &udx__stream(stream)->rate;
   memset(sample, 0, sizeof(*sample));
   sample->now = now;
   sample->acked = rate->acked;
@@ -55,12 +61,14 @@ udx__rate_finish (udx_stream_t *stream, udx_rate_sample_t *sample, uint64_t now)
     sample->app_limited = rate->prior_app_limited;
     uint32_t ack_interval = ago(now, rate->prior_time);
     uint32_t interval = udx__max_u32(ack_interval, rate->send_interval);
-    /* faster than light: acknowledgements of a retransmission's original */
+    /* shorter than any round trip: acknowledgements of a retransmission's original */
     if (interval > 0 && (udx__rtt_min(stream) == UINT32_MAX || interval >= udx__rtt_min(stream))) {
       sample->interval = interval;
       sample->delivered = rate->delivered - rate->prior_delivered;
     }
   }
+  UDX_ASSERT(sample->interval > 0 || sample->delivered == 0);
+  UDX_ASSERT(sample->prior_in_flight >= sample->acked);
   rate->acked = 0;
   rate->losses = 0;
   rate->has_prior = 0;
@@ -71,8 +79,8 @@ udx__rate_finish (udx_stream_t *stream, udx_rate_sample_t *sample, uint64_t now)
 /* Nothing left to send, and room to send it: what is measured from now on is the application's rate. */
 void
 udx__rate_check_app_limited (udx_stream_t *stream) {
-  if (udx__queue_has_unsent(stream) || stream->flight.lost.count > 0) return;
+  if (udx__queue_has_unsent(stream) || udx__stream(stream)->flight.lost.count > 0) return;
   if (udx__in_flight(stream) >= stream->cwnd) return;
-  uint32_t mark = stream->rate.delivered + udx__in_flight(stream);
-  stream->rate.app_limited = mark == 0 ? 1 : mark;
+  uint32_t mark = udx__stream(stream)->rate.delivered + udx__in_flight(stream);
+  udx__stream(stream)->rate.app_limited = mark == 0 ? 1 : mark;
 }

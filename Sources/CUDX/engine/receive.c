@@ -1,31 +1,48 @@
-/* A datagram's way in, step by step as in spec 1.5, and delivery in order (spec 3.2). */
-#include "trace.h"
+/* A datagram's way in, step by step as in udx.md 1.5, and delivery in order (udx.md 3.2). */
+#include "receive.h"
+
+#include "ack_receive.h"
+#include "address.h"
+#include "id_table.h"
+#include "instance.h"
+#include "relay.h"
+#include "reorder.h"
+#include "socket.h"
+#include "stream.h"
+#include "time_wait.h"
+#include "transmit.h"
+#include "wire.h"
+#include "trace/trace.h"
 
 static int
 read_payload (udx_stream_t *stream, const uint8_t *data, size_t length) {
-  if (stream->on_read == NULL || !(stream->status & UDX_STREAM_READING)) return 1;
+  UDX_ASSERT(!(udx__stream(stream)->ack.paused && (stream->status & UDX_STREAM_READING)));
+  if (udx__stream(stream)->on_read == NULL || !(stream->status & UDX_STREAM_READING)) return 1;
   uv_buf_t buf = uv_buf_init((char *) (uintptr_t) data, (unsigned int) length);
-  stream->on_read(stream, (ssize_t) length, &buf);
+  udx__stream(stream)->on_read(stream, (ssize_t) length, &buf);
   return !udx__stream_dead(stream);
 }
 
 int
 udx__receive_deliver (udx_stream_t *stream) {
-  while (!stream->ack.paused) {
-    udx_reorder_node_t *node = udx__reorder_pop(stream, stream->ack.delivered);
+  UDX_ASSERT(udx__seq_diff(udx__stream(stream)->ack.next, udx__stream(stream)->ack.delivered) >= 0);
+  while (!udx__stream(stream)->ack.paused) {
+    udx_reorder_node_t *node = udx__reorder_pop(stream, udx__stream(stream)->ack.delivered);
     if (node == NULL) break;
-    stream->ack.delivered++;
-    if (udx__seq_before(stream->ack.next, stream->ack.delivered)) stream->ack.next = stream->ack.delivered;
+    UDX_ASSERT(node->length <= UDX_DATAGRAM_MAX);
+    udx__stream(stream)->ack.delivered++;
+    if (udx__seq_before(udx__stream(stream)->ack.next, udx__stream(stream)->ack.delivered))
+      udx__stream(stream)->ack.next = udx__stream(stream)->ack.delivered;
     int alive = 1;
     if (node->type & UDX_HEADER_DATA) alive = read_payload(stream, node->data, node->length);
     udx__reorder_put(stream->udx, node);
     if (!alive) return 0;
   }
   /* stopped in the middle: what is in order is ours and acknowledged, the reader gets it when it goes on */
-  const udx_reorder_t *reorder = &stream->reorder;
-  if (reorder->count > 0 && reorder->runs[0].start == stream->ack.delivered &&
-      udx__seq_before(stream->ack.next, reorder->runs[0].end)) {
-    stream->ack.next = reorder->runs[0].end;
+  const udx_reorder_t *reorder = &udx__stream(stream)->reorder;
+  if (reorder->count > 0 && reorder->runs[0].start == udx__stream(stream)->ack.delivered &&
+      udx__seq_before(udx__stream(stream)->ack.next, reorder->runs[0].end)) {
+    udx__stream(stream)->ack.next = reorder->runs[0].end;
   }
   return 1;
 }
@@ -33,7 +50,9 @@ udx__receive_deliver (udx_stream_t *stream) {
 /* A DATA or END packet that is not old. 0 if the stream died. */
 static int
 receive_data (udx_stream_t *stream, const udx_header_t *header, const uint8_t *payload, size_t length) {
-  udx_ack_state_t *ack = &stream->ack;
+  UDX_ASSERT(header->type & (UDX_HEADER_DATA | UDX_HEADER_END));
+  UDX_ASSERT(udx__seq_diff(header->seq, udx__stream(stream)->ack.next) >= 0);
+  udx_ack_state_t *ack = &udx__stream(stream)->ack;
   uint32_t seq = header->seq;
   if (stream->status & UDX_STREAM_ENDED_REMOTE) return 1;
   if ((stream->status & UDX_STREAM_ENDING_REMOTE) && udx__seq_before(ack->end_seq, seq)) return 1;
@@ -64,25 +83,28 @@ receive_data (udx_stream_t *stream, const udx_header_t *header, const uint8_t *p
     ack->end_seq = seq;
   }
   /* only a paused reader gets here with the next one */
-  const udx_reorder_run_t *run = &stream->reorder.runs[0];
+  const udx_reorder_run_t *run = &udx__stream(stream)->reorder.runs[0];
   if (udx__seq_diff(ack->next, run->start) >= 0 && udx__seq_before(ack->next, run->end)) ack->next = run->end;
   return 1;
 }
 
 static void
-receive_packet (udx_stream_t *stream, udx_socket_t *socket, udx_header_t *header, uint8_t *data, size_t length, const struct sockaddr *from) {
+receive_packet (udx_stream_t *stream, udx_socket_t *socket, udx_header_t *header, uint8_t *data, size_t length,
+  const struct sockaddr *from) {
+  UDX_ASSERT(length >= UDX_HEADER_SIZE && header->id == stream->local_id);
+  UDX_ASSERT(stream->udx == socket->udx);
   stream->packets_rx++;
   stream->bytes_rx += length;
 
-  if (UDX_UNLIKELY(socket != stream->socket) && stream->on_firewall != NULL) {
+  if (UDX_UNLIKELY(socket != stream->socket) && udx__stream(stream)->on_firewall != NULL) {
     udx_address_t scratch;
-    if (stream->on_firewall(stream, socket, udx__address_plain(from, &scratch))) {
+    if (udx__stream(stream)->on_firewall(stream, socket, udx__address_plain(from, &scratch))) {
       UDX_TRACE(stream->udx, dropped(stream, socket, header, length, UDX_TRACE_FIREWALL));
       return;
     }
     if (udx__stream_dead(stream)) return;
   }
-  if (UDX_UNLIKELY(stream->relay_to != NULL)) {
+  if (UDX_UNLIKELY(udx__stream(stream)->relay_to != NULL)) {
     (void) udx__relay_forward(stream, header, data, length);
     return;
   }
@@ -92,9 +114,9 @@ receive_packet (udx_stream_t *stream, udx_socket_t *socket, udx_header_t *header
     return;
   }
   /* An ack that no honest peer would send, from an address that is not the peer's: a guess from off the path. */
-  uint32_t behind = stream->flight.nxt - header->ack;
+  uint32_t behind = udx__stream(stream)->flight.nxt - header->ack;
   if (UDX_UNLIKELY(behind > udx__flight_span(stream) + UDX_ACK_BEHIND_MAX) && (stream->status & UDX_STREAM_CONNECTED) &&
-      !udx__address_equal(&stream->remote.any, from)) {
+      !udx__address_equal(&udx__stream(stream)->remote.any, from)) {
     stream->udx->packets_invalid++;
     UDX_TRACE(stream->udx, dropped(stream, socket, header, length, UDX_TRACE_UNEXPECTED_SOURCE));
     return;
@@ -108,7 +130,7 @@ receive_packet (udx_stream_t *stream, udx_socket_t *socket, udx_header_t *header
   const uint8_t *payload = data + UDX_HEADER_SIZE + header->data_offset;
   size_t payload_length = body - header->data_offset;
 
-  int32_t distance = udx__seq_diff(header->seq, stream->ack.next);
+  int32_t distance = udx__seq_diff(header->seq, udx__stream(stream)->ack.next);
   if (distance >= 0) {
     if (UDX_UNLIKELY(distance >= UDX_SEQ_AHEAD_MAX)) {
       /* no honest sender is that far ahead; nothing of it is believed */
@@ -124,15 +146,16 @@ receive_packet (udx_stream_t *stream, udx_socket_t *socket, udx_header_t *header
       return;
     }
   } else if (header->type & (UDX_HEADER_DATA | UDX_HEADER_END)) {
-    stream->ack.lossy = 1;
+    udx__stream(stream)->ack.lossy = 1;
     UDX_TRACE(stream->udx, dropped(stream, socket, header, length, UDX_TRACE_DUPLICATE));
   }
-  if (UDX_UNLIKELY(header->type & UDX_HEADER_MESSAGE) && stream->on_recv != NULL && (stream->status & UDX_STREAM_RECEIVING)) {
+  if (UDX_UNLIKELY(header->type & UDX_HEADER_MESSAGE) && udx__stream(stream)->on_recv != NULL &&
+      (stream->status & UDX_STREAM_RECEIVING)) {
     uv_buf_t buf = uv_buf_init((char *) (uintptr_t) payload, (unsigned int) payload_length);
-    stream->on_recv(stream, (ssize_t) payload_length, &buf);
+    udx__stream(stream)->on_recv(stream, (ssize_t) payload_length, &buf);
     if (udx__stream_dead(stream)) return;
   }
-  if (stream->reorder.count > 0 && !udx__receive_deliver(stream)) return;
+  if (udx__stream(stream)->reorder.count > 0 && !udx__receive_deliver(stream)) return;
 
   const uint8_t *sack = NULL;
   size_t sack_length = 0;
@@ -140,16 +163,18 @@ receive_packet (udx_stream_t *stream, udx_socket_t *socket, udx_header_t *header
     sack = data + UDX_HEADER_SIZE;
     sack_length = header->data_offset > 0 && header->data_offset < body ? header->data_offset : body;
   }
-  if (UDX_UNLIKELY(stream->unproven.active)) stream->unproven.elsewhere = !udx__address_equal(&stream->remote.any, from);
+  if (UDX_UNLIKELY(udx__stream(stream)->validation.pending))
+    udx__stream(stream)->validation.other_source = !udx__address_equal(&udx__stream(stream)->remote.any, from);
   if (!udx__ack_process(stream, header, sack, sack_length)) return;
   if (header->type & (UDX_HEADER_DATA | UDX_HEADER_END)) {
-    if (stream->ack.pending < UINT16_MAX) stream->ack.pending++;
+    if (udx__stream(stream)->ack.pending < UINT16_MAX) udx__stream(stream)->ack.pending++;
     udx__owe_ack(stream);
   }
 }
 
 void
 udx__receive_datagram (udx_socket_t *socket, uint8_t *data, size_t length, const struct sockaddr *from) {
+  UDX_ASSERT(!(socket->status & UDX_SOCKET_CLOSED));
   udx_t *udx = socket->udx;
   udx->packets_rx++;
   udx->bytes_rx += length;
@@ -159,15 +184,15 @@ udx__receive_datagram (udx_socket_t *socket, uint8_t *data, size_t length, const
 
   udx_header_t header;
   if (udx__header_decode(data, length, &header)) {
-    udx_stream_t *stream = udx__ids_find(&udx->ids, header.id);
+    udx_stream_t *stream = udx__ids_find(&udx__instance(udx)->ids, header.id);
     if (stream != NULL && !udx__stream_dead(stream)) {
       receive_packet(stream, socket, &header, data, length, from);
       return;
     }
-    if (udx->linger != NULL && udx__linger_answer(socket, &header, from)) return;
+    if (udx__instance(udx)->time_wait != NULL && udx__time_wait_answer(socket, &header, from)) return;
   }
-  if (socket->on_recv == NULL || !(socket->status & UDX_SOCKET_RECEIVING)) return;
+  if (udx__socket(socket)->on_recv == NULL || !(socket->status & UDX_SOCKET_RECEIVING)) return;
   udx_address_t scratch;
   uv_buf_t buf = uv_buf_init((char *) (uintptr_t) data, (unsigned int) length);
-  socket->on_recv(socket, (ssize_t) length, &buf, udx__address_plain(from, &scratch));
+  udx__socket(socket)->on_recv(socket, (ssize_t) length, &buf, udx__address_plain(from, &scratch));
 }

@@ -1,20 +1,31 @@
 /*
- * Loss detection and repair: RACK (RFC 8985), tail loss probe, retransmission timeout (spec 3.5-3.7).
+ * Loss detection and repair: RACK (RFC 8985), tail loss probe, retransmission timeout (udx.md 3.5-3.7).
  *
  * Differences to the reference, none visible on the wire: microseconds, a reordering window that widens
  * when retransmissions prove needless, recovery that ends when the lost flight is acknowledged (not one
  * packet later), a timeout that backs off and reduces cwnd, and a probe for the oldest hole: while it is open
  * the span limit may keep new data back, so that no acknowledgement would reveal the loss of its repair.
  */
-#include "trace.h"
+#include "recovery.h"
+
+#include "mtu.h"
+#include "pacing.h"
+#include "packet.h"
+#include "rtt.h"
+#include "send_queue.h"
+#include "stream.h"
+#include "time_wait.h"
+#include "timer.h"
+#include "transmit.h"
+#include "trace/trace.h"
 
 void
 udx__recovery_init (udx_stream_t *stream) {
-  udx_recovery_t *recovery = &stream->recovery;
+  udx_recovery_t *recovery = &udx__stream(stream)->recovery;
   memset(recovery, 0, sizeof(*recovery));
-  recovery->reo_steps = 1;
+  recovery->reo_wnd_mult = 1;
   recovery->tlp_sampled = 1;
-  recovery->high_seq = recovery->fack = recovery->reo_round_end = stream->flight.nxt;
+  recovery->high_seq = recovery->fack = recovery->reo_wnd_round = udx__stream(stream)->flight.nxt;
   recovery->rto_at = recovery->tlp_at = recovery->reo_at = UDX_NEVER;
 }
 
@@ -22,39 +33,44 @@ udx__recovery_init (udx_stream_t *stream) {
 
 static uint64_t
 rto_delay (const udx_stream_t *stream) {
-  uint64_t rto = stream->rtt.rto;
-  if (stream->recovery.backoff == 0) return rto;
+  UDX_ASSERT(udx__stream(stream)->rtt.rto > 0);
+  uint64_t rto = udx__stream(stream)->rtt.rto;
+  if (udx__stream(stream)->recovery.backoff == 0) return rto;
   uint64_t limit = udx__max_u64(2 * rto, UDX_RTO_SPACING_MIN);
-  uint64_t delay = rto << (stream->recovery.backoff < 16 ? stream->recovery.backoff : 16);
+  uint64_t delay = rto << (udx__stream(stream)->recovery.backoff < 16 ? udx__stream(stream)->recovery.backoff : 16);
   return udx__min_u64(delay, limit);
 }
 
 static void
 rto_start (udx_stream_t *stream, uint64_t now) {
-  stream->recovery.rto_at = now + rto_delay(stream);
-  udx__timer_at_most(stream, stream->recovery.rto_at);
+  UDX_ASSERT(udx__flight_span(stream) > 0);
+  udx__stream(stream)->recovery.rto_at = now + rto_delay(stream);
+  udx__timer_at_most(stream, udx__stream(stream)->recovery.rto_at);
 }
 
 static int
 has_hole (const udx_stream_t *stream) {
-  return stream->recovery.state == UDX_RECOVERY_FAST || stream->flight.sacked_count > 0;
+  return udx__stream(stream)->recovery.state == UDX_RECOVERY_FAST || udx__stream(stream)->flight.sacked_count > 0;
 }
 
 static void
 tlp_start (udx_stream_t *stream, uint64_t now) {
-  udx_recovery_t *recovery = &stream->recovery;
+  UDX_ASSERT(udx__stream(stream)->recovery.state <= UDX_RECOVERY_LOSS);
+  udx_recovery_t *recovery = &udx__stream(stream)->recovery;
   recovery->tlp_at = UDX_NEVER;
   if (recovery->state == UDX_RECOVERY_LOSS) return;
   if (has_hole(stream)) {
-    if (stream->rtt.srtt == 0 || (recovery->hole_probed && recovery->hole_seq == stream->flight.una)) return;
-    recovery->tlp_at = now + udx__max_u64(2 * (uint64_t) stream->rtt.srtt, UDX_TLP_MIN);
+    if (udx__stream(stream)->rtt.srtt == 0 ||
+        (recovery->hole_probed && recovery->hole_seq == udx__stream(stream)->flight.una))
+      return;
+    recovery->tlp_at = now + udx__max_u64(2 * (uint64_t) udx__stream(stream)->rtt.srtt, UDX_TLP_MIN);
     udx__timer_at_most(stream, recovery->tlp_at);
     return;
   }
   if (recovery->tlp_pending || !recovery->tlp_sampled) return; /* the RTO takes over */
   uint64_t delay = UDX_RTO_INITIAL;
-  if (stream->rtt.srtt > 0) {
-    delay = 2 * (uint64_t) stream->rtt.srtt;
+  if (udx__stream(stream)->rtt.srtt > 0) {
+    delay = 2 * (uint64_t) udx__stream(stream)->rtt.srtt;
     if (udx__flight_span(stream) == 1) delay += UDX_TLP_SINGLE;
     delay = udx__max_u64(delay, UDX_TLP_MIN);
   }
@@ -66,8 +82,10 @@ tlp_start (udx_stream_t *stream, uint64_t now) {
 
 void
 udx__recovery_sent (udx_stream_t *stream, uint32_t seq, int is_new, uint64_t now) {
-  udx_recovery_t *recovery = &stream->recovery;
-  if (seq == stream->flight.una && is_new) recovery->stalled_since = now;
+  UDX_ASSERT(seq - udx__stream(stream)->flight.una < udx__flight_span(stream));
+  UDX_ASSERT(udx__packet_at(stream, seq)->state == UDX_PACKET_FLYING);
+  udx_recovery_t *recovery = &udx__stream(stream)->recovery;
+  if (seq == udx__stream(stream)->flight.una && is_new) recovery->stalled_since = now;
   if (recovery->rto_at == UDX_NEVER) {
     rto_start(stream, now);
     UDX_TRACE(stream->udx, timer(stream, UDX_TRACE_RTO, UDX_TRACE_SET, recovery->rto_at));
@@ -79,29 +97,31 @@ udx__recovery_sent (udx_stream_t *stream, uint32_t seq, int is_new, uint64_t now
 
 void
 udx__recovery_acked (udx_stream_t *stream, uint32_t seq, udx_packet_t *packet, uint64_t now) {
-  udx_recovery_t *recovery = &stream->recovery;
+  UDX_ASSERT(packet->sent_at <= now);
+  UDX_ASSERT(packet->state == UDX_PACKET_ACKED);
+  udx_recovery_t *recovery = &udx__stream(stream)->recovery;
   uint64_t rtt64 = now - packet->sent_at;
   uint32_t rtt = rtt64 > UINT32_MAX ? UINT32_MAX : (uint32_t) rtt64;
   uint32_t min_rtt = udx__rtt_min(stream);
 
   if (packet->transmits > 1 && min_rtt != UINT32_MAX && rtt < min_rtt - min_rtt / 8) {
-    /* answered sooner than light travels: the original had arrived */
+    /* acknowledged sooner than any round trip: the original had arrived */
     stream->spurious_count++;
     stream->udx->retransmits_spurious++;
-    if (packet->timeouts > 0 && recovery->undo) recovery->undo = 2;
-    if (udx__seq_diff(seq, recovery->reo_round_end) >= 0) {
-      recovery->reo_round_end = stream->flight.nxt;
+    if (packet->timeouts > 0 && recovery->frto != UDX_FRTO_NONE) recovery->frto = UDX_FRTO_SPURIOUS;
+    if (udx__seq_diff(seq, recovery->reo_wnd_round) >= 0) {
+      recovery->reo_wnd_round = udx__stream(stream)->flight.nxt;
       recovery->reordering_seen = 1;
-      if (recovery->reo_steps < UDX_REO_STEPS_MAX) recovery->reo_steps++;
+      if (recovery->reo_wnd_mult < UDX_REO_WND_MULT_MAX) recovery->reo_wnd_mult++;
     }
   }
   if (packet->transmits == 1 || min_rtt == UINT32_MAX || rtt >= min_rtt) {
     recovery->rack_rtt = rtt;
-    if (!recovery->rack_valid || packet->sent_at > recovery->rack_time ||
-        (packet->sent_at == recovery->rack_time && udx__seq_before(recovery->rack_seq, seq + 1))) {
+    if (!recovery->rack_valid || packet->sent_at > recovery->rack_xmit_ts ||
+        (packet->sent_at == recovery->rack_xmit_ts && udx__seq_before(recovery->rack_end_seq, seq + 1))) {
       recovery->rack_valid = 1;
-      recovery->rack_time = packet->sent_at;
-      recovery->rack_seq = seq + 1;
+      recovery->rack_xmit_ts = packet->sent_at;
+      recovery->rack_end_seq = seq + 1;
     }
   }
   if (udx__seq_before(recovery->fack, seq + 1)) {
@@ -114,55 +134,60 @@ udx__recovery_acked (udx_stream_t *stream, uint32_t seq, udx_packet_t *packet, u
 /* ---- RACK ---- */
 
 static uint64_t
-reordering_window (const udx_stream_t *stream) {
-  const udx_recovery_t *recovery = &stream->recovery;
+rack_reo_wnd (const udx_stream_t *stream) {
+  UDX_ASSERT(udx__stream(stream)->recovery.reo_wnd_mult >= 1);
+  const udx_recovery_t *recovery = &udx__stream(stream)->recovery;
   if (!recovery->reordering_seen &&
-      (recovery->state != UDX_RECOVERY_OPEN || stream->flight.sacked_count >= UDX_REO_SACKED_MIN)) {
+      (recovery->state != UDX_RECOVERY_OPEN || udx__stream(stream)->flight.sacked_count >= UDX_REO_SACKED_MIN)) {
     return 0;
   }
   uint32_t min_rtt = udx__rtt_min(stream);
   if (min_rtt == UINT32_MAX) return 0;
-  return udx__min_u64((uint64_t) recovery->reo_steps * min_rtt / 4, stream->rtt.srtt);
+  return udx__min_u64((uint64_t) recovery->reo_wnd_mult * min_rtt / 4, udx__stream(stream)->rtt.srtt);
 }
 
 static void
 packet_lost (udx_stream_t *stream, uint32_t seq, udx_packet_t *packet, udx_trace_trigger_t trigger, uint64_t now) {
+  UDX_ASSERT(packet->state == UDX_PACKET_FLYING);
   UDX_TRACE(stream->udx, lost(stream, seq, packet, trigger));
   udx__flight_remove(stream, seq);
   udx__lost_insert(stream, seq);
-  stream->rate.losses++;
+  udx__stream(stream)->rate.losses++;
+  UDX_ASSERT(packet->state == UDX_PACKET_LOST);
   udx__mtu_lost(stream, packet, now);
 }
 
 static void
 enter_recovery (udx_stream_t *stream, uint64_t now) {
-  udx_recovery_t *recovery = &stream->recovery;
+  UDX_ASSERT(udx__stream(stream)->recovery.state == UDX_RECOVERY_OPEN);
+  udx_recovery_t *recovery = &udx__stream(stream)->recovery;
   recovery->state = UDX_RECOVERY_FAST;
-  recovery->high_seq = stream->flight.nxt;
+  recovery->high_seq = udx__stream(stream)->flight.nxt;
   recovery->tlp_pending = 0;
   recovery->tlp_at = UDX_NEVER;
   stream->fast_recovery_count++;
-  stream->congestion->recovery(stream, now);
+  udx__stream(stream)->congestion->recovery(stream, now);
   UDX_TRACE(stream->udx, state(stream));
 }
 
 static void
 rack_detect (udx_stream_t *stream, uint64_t now) {
-  udx_recovery_t *recovery = &stream->recovery;
+  udx_recovery_t *recovery = &udx__stream(stream)->recovery;
   recovery->reo_at = UDX_NEVER;
   if (!recovery->rack_valid) return;
 
-  uint64_t window = reordering_window(stream);
+  uint64_t window = rack_reo_wnd(stream);
   uint64_t longest = 0;
   uint32_t lost = 0, probes = 0;
-  uint32_t count = stream->flight.flying.count;
-  uint32_t seq = stream->flight.flying.head;
+  uint32_t count = udx__stream(stream)->flight.flying.count;
+  uint32_t seq = udx__stream(stream)->flight.flying.head;
   while (count-- > 0) {
     udx_packet_t *packet = udx__packet_at(stream, seq);
     uint32_t next = packet->next;
-    if (packet->sent_at > recovery->rack_time) break;
+    UDX_ASSERT(packet->state == UDX_PACKET_FLYING);
+    if (packet->sent_at > recovery->rack_xmit_ts) break;
     /* one batch has one time: what follows in it was sent later */
-    if (packet->sent_at == recovery->rack_time && udx__seq_diff(seq + 1, recovery->rack_seq) >= 0) break;
+    if (packet->sent_at == recovery->rack_xmit_ts && udx__seq_diff(seq + 1, recovery->rack_end_seq) >= 0) break;
     /*
      * The reference reports its lowest 50 ranges and no more: a repair's acknowledgement would make all that
      * arrived behind them look lost. So nothing past the highest seq reported while ranges are reported.
@@ -190,42 +215,45 @@ rack_detect (udx_stream_t *stream, uint64_t now) {
   if (lost > probes && recovery->state == UDX_RECOVERY_OPEN) enter_recovery(stream, now);
 }
 
-/* The timeout was needless (the peer or we were slow, nothing was lost): as if it had not been (cf. RFC 5682). */
+/* The timeout was spurious (RFC 5682): nothing was lost, the state of before is restored. */
 static void
-undo_timeout (udx_stream_t *stream) {
-  udx_recovery_t *recovery = &stream->recovery;
-  recovery->undo = 0;
+spurious_timeout_undo (udx_stream_t *stream) {
+  UDX_ASSERT(udx__stream(stream)->recovery.frto == UDX_FRTO_SPURIOUS);
+  udx_recovery_t *recovery = &udx__stream(stream)->recovery;
+  recovery->frto = UDX_FRTO_NONE;
   recovery->state = UDX_RECOVERY_OPEN;
   udx__lost_revive(stream);
-  stream->cwnd = udx__max_u32(stream->cwnd, recovery->undo_cwnd);
-  stream->ssthresh = udx__max_u32(stream->ssthresh, recovery->undo_ssthresh);
-  stream->rate.losses = 0;
-  stream->rtt.rto_min = udx__min_u32(2 * stream->rtt.rto_min, UDX_RTO_MIN_MAX);
+  stream->cwnd = udx__max_u32(stream->cwnd, recovery->prior_cwnd);
+  stream->ssthresh = udx__max_u32(stream->ssthresh, recovery->prior_ssthresh);
+  udx__stream(stream)->rate.losses = 0;
+  udx__stream(stream)->rtt.rto_min = udx__min_u32(2 * udx__stream(stream)->rtt.rto_min, UDX_RTO_MIN_MAX);
   UDX_TRACE(stream->udx, state(stream));
 }
 
 void
 udx__recovery_update (udx_stream_t *stream, uint32_t old_una, uint64_t now) {
-  udx_recovery_t *recovery = &stream->recovery;
-  uint32_t una = stream->flight.una;
+  UDX_ASSERT(udx__seq_diff(udx__stream(stream)->flight.una, old_una) >= 0);
+  udx_recovery_t *recovery = &udx__stream(stream)->recovery;
+  uint32_t una = udx__stream(stream)->flight.una;
   int advanced = una != old_una;
 
   if (recovery->tlp_pending) {
-    int passed = recovery->tlp_is_retransmit ? udx__seq_before(recovery->tlp_seq, una) : udx__seq_diff(una, recovery->tlp_seq) >= 0;
+    int passed = recovery->tlp_is_retrans ? udx__seq_before(recovery->tlp_end_seq, una)
+                                          : udx__seq_diff(una, recovery->tlp_end_seq) >= 0;
     if (passed) recovery->tlp_pending = 0;
   }
-  if (recovery->undo == 2) undo_timeout(stream);
+  if (recovery->frto == UDX_FRTO_SPURIOUS) spurious_timeout_undo(stream);
   if (recovery->state != UDX_RECOVERY_OPEN && udx__seq_diff(una, recovery->high_seq) >= 0) {
     recovery->state = UDX_RECOVERY_OPEN;
-    recovery->undo = 0;
-    stream->congestion->recovered(stream, now);
+    recovery->frto = UDX_FRTO_NONE;
+    udx__stream(stream)->congestion->recovered(stream, now);
     UDX_TRACE(stream->udx, state(stream));
   }
   recovery->backoff = 0;
   if (advanced) recovery->stalled_since = now;
   rack_detect(stream, now);
 
-  if (una == stream->flight.nxt) {
+  if (una == udx__stream(stream)->flight.nxt) {
     recovery->rto_at = recovery->tlp_at = recovery->reo_at = UDX_NEVER;
     UDX_TRACE(stream->udx, timers(stream));
   } else {
@@ -240,22 +268,23 @@ udx__recovery_update (udx_stream_t *stream, uint32_t old_una, uint64_t now) {
 
 static void
 tlp_fire (udx_stream_t *stream, uint64_t now) {
-  udx_recovery_t *recovery = &stream->recovery;
+  udx_recovery_t *recovery = &udx__stream(stream)->recovery;
+  UDX_ASSERT(recovery->tlp_at <= now);
   recovery->tlp_at = UDX_NEVER;
   if (udx__flight_span(stream) == 0 || recovery->state == UDX_RECOVERY_LOSS) return;
   if (has_hole(stream)) {
-    uint32_t seq = stream->flight.una;
+    uint32_t seq = udx__stream(stream)->flight.una;
     udx_packet_t *packet = udx__packet_at(stream, seq);
     if (packet->state != UDX_PACKET_FLYING) return;
     recovery->hole_probed = 1;
     recovery->hole_seq = seq;
     /* with silence for two round trips (and a while more: a peer may be asleep), also what was sent before that */
-    uint32_t count = stream->flight.flying.count;
-    uint32_t at = stream->flight.flying.head;
+    uint32_t count = udx__stream(stream)->flight.flying.count;
+    uint32_t at = udx__stream(stream)->flight.flying.head;
     while (count-- > 0) {
       udx_packet_t *other = udx__packet_at(stream, at);
       uint32_t next = other->next;
-      if (other->sent_at + 2 * (uint64_t) stream->rtt.srtt + UDX_SILENCE > now) break;
+      if (other->sent_at + 2 * (uint64_t) udx__stream(stream)->rtt.srtt + UDX_SILENCE > now) break;
       if (at != seq) packet_lost(stream, at, other, UDX_TRACE_TIME_THRESHOLD, now);
       at = next;
     }
@@ -265,34 +294,37 @@ tlp_fire (udx_stream_t *stream, uint64_t now) {
     return;
   }
   if (recovery->tlp_pending || !recovery->tlp_sampled) return;
-  if (udx__unproven_full(stream)) return; /* it would be one more packet for who did not ask; the timeout repairs */
+  if (udx__amplification_limited(stream)) return; /* the probe would exceed the limit; the timeout repairs */
 
-  uint32_t before = stream->flight.nxt;
+  uint32_t before = udx__stream(stream)->flight.nxt;
   if (!udx__transmit_probe(stream, 0)) return;
   UDX_TRACE(stream->udx, timer(stream, UDX_TRACE_TLP, UDX_TRACE_EXPIRED, now));
   recovery->tlp_pending = 1;
   recovery->tlp_sampled = 0;
-  recovery->tlp_is_retransmit = stream->flight.nxt == before;
-  recovery->tlp_seq = recovery->tlp_is_retransmit ? before - 1 : stream->flight.nxt;
+  recovery->tlp_is_retrans = udx__stream(stream)->flight.nxt == before;
+  recovery->tlp_end_seq = recovery->tlp_is_retrans ? before - 1 : udx__stream(stream)->flight.nxt;
   rto_start(stream, now);
 }
 
 /* 0 if the stream gave up. */
 static int
 rto_fire (udx_stream_t *stream, uint64_t now) {
-  udx_recovery_t *recovery = &stream->recovery;
+  udx_recovery_t *recovery = &udx__stream(stream)->recovery;
+  UDX_ASSERT(recovery->rto_at <= now);
   recovery->rto_at = UDX_NEVER;
   if (udx__flight_span(stream) == 0) return 1;
   UDX_TRACE(stream->udx, timer(stream, UDX_TRACE_RTO, UDX_TRACE_EXPIRED, now));
 
-  udx_packet_t *oldest = udx__packet_at(stream, stream->flight.una);
+  udx_packet_t *oldest = udx__packet_at(stream, udx__stream(stream)->flight.una);
+  UDX_ASSERT(oldest->state != UDX_PACKET_FREE);
   if (oldest->timeouts >= UDX_TIMEOUTS_MAX) {
-    uint64_t patience = UDX_GIVE_UP_FACTOR * udx__max_u64(stream->rtt.rto, UDX_SECOND);
+    uint64_t give_up_after = UDX_GIVE_UP_FACTOR * udx__max_u64(udx__stream(stream)->rtt.rto, UDX_SECOND);
     /* one timer tick of grace */
-    if (now - recovery->stalled_since + UDX_MS >= patience) {
-      udx__linger_add(stream, 1); /* if the peer speaks after all it learns that this is over */
-      /* A peer that ended, has all our data, and closed: what got lost is the last acknowledgement (spec 2.5 OBS). */
-      int all = (stream->status & UDX_STREAM_ENDED_REMOTE) && udx__flight_span(stream) == 1 && oldest->type == UDX_HEADER_END;
+    if (now - recovery->stalled_since + UDX_MS >= give_up_after) {
+      udx__time_wait_add(stream, 1); /* if the peer speaks after all it learns that this is over */
+      /* A peer that ended, has all our data, and closed: what got lost is the last acknowledgement (udx.md 2.5). */
+      int all =
+        (stream->status & UDX_STREAM_ENDED_REMOTE) && udx__flight_span(stream) == 1 && oldest->type == UDX_HEADER_END;
       if (all && oldest->state != UDX_PACKET_ACKED) udx__queue_credit(stream, oldest, 0);
       udx__stream_close(stream, all ? 0 : UV_ETIMEDOUT);
       return 0;
@@ -300,21 +332,21 @@ rto_fire (udx_stream_t *stream, uint64_t now) {
   }
   stream->rto_count++;
   if (recovery->state != UDX_RECOVERY_LOSS) {
-    recovery->undo = 1;
-    recovery->undo_cwnd = stream->cwnd;
-    recovery->undo_ssthresh = stream->ssthresh;
+    recovery->frto = UDX_FRTO_PENDING;
+    recovery->prior_cwnd = stream->cwnd;
+    recovery->prior_ssthresh = stream->ssthresh;
   }
   recovery->state = UDX_RECOVERY_LOSS;
-  recovery->high_seq = stream->flight.nxt;
+  recovery->high_seq = udx__stream(stream)->flight.nxt;
   recovery->tlp_pending = 0;
   recovery->tlp_sampled = 1;
   recovery->tlp_at = recovery->reo_at = UDX_NEVER;
   if (recovery->backoff < UINT8_MAX) recovery->backoff++;
 
-  uint64_t window = reordering_window(stream);
-  uint32_t una = stream->flight.una;
-  uint32_t count = stream->flight.flying.count;
-  uint32_t seq = stream->flight.flying.head;
+  uint64_t window = rack_reo_wnd(stream);
+  uint32_t una = udx__stream(stream)->flight.una;
+  uint32_t count = udx__stream(stream)->flight.flying.count;
+  uint32_t seq = udx__stream(stream)->flight.flying.head;
   udx__mtu_timeout(stream, oldest);
   if (oldest->state != UDX_PACKET_FLYING && oldest->timeouts < UINT8_MAX) oldest->timeouts++;
   /* reported as received, but never acknowledged: nothing to send again, so ask */
@@ -328,7 +360,7 @@ rto_fire (udx_stream_t *stream, uint64_t now) {
     }
     seq = next;
   }
-  stream->congestion->timeout(stream, now);
+  udx__stream(stream)->congestion->timeout(stream, now);
   UDX_TRACE(stream->udx, metrics(stream));
   udx__mark_ready(stream);
   rto_start(stream, now);
@@ -337,7 +369,8 @@ rto_fire (udx_stream_t *stream, uint64_t now) {
 
 int
 udx__recovery_timeout (udx_stream_t *stream, uint64_t now) {
-  udx_recovery_t *recovery = &stream->recovery;
+  UDX_ASSERT(!(stream->status & UDX_STREAM_CLOSED));
+  udx_recovery_t *recovery = &udx__stream(stream)->recovery;
   if (recovery->reo_at <= now) {
     UDX_TRACE(stream->udx, timer(stream, UDX_TRACE_REORDERING, UDX_TRACE_EXPIRED, now));
     rack_detect(stream, now);

@@ -3,13 +3,19 @@
  * It is at once the store, the duplicate test and the source of SACK blocks. Memory is bounded by bytes and
  * by runs; what does not fit is dropped before it is reported, so that nothing reported is ever taken back.
  */
+#include "reorder.h"
+
 #include <stdlib.h>
 
-#include "engine.h"
+#include "instance.h"
+#include "pool.h"
+#include "stream.h"
+#include "wire.h"
 
 /* Index of the first run that ends at or after seq. */
 static uint32_t
 runs_lower (const udx_reorder_t *reorder, uint32_t seq) {
+  UDX_ASSERT(reorder->count <= reorder->capacity);
   /* arrivals mostly extend the last run */
   if (reorder->count == 0 || udx__seq_before(reorder->runs[reorder->count - 1].end, seq)) return reorder->count;
   uint32_t low = 0, high = reorder->count - 1;
@@ -26,27 +32,22 @@ run_holds (const udx_reorder_run_t *run, uint32_t seq) {
   return udx__seq_diff(seq, run->start) >= 0 && udx__seq_before(seq, run->end);
 }
 
-int
-udx__reorder_has (const udx_reorder_t *reorder, uint32_t seq) {
-  uint32_t i = runs_lower(reorder, seq);
-  if (i == reorder->count) return 0;
-  if (run_holds(&reorder->runs[i], seq)) return 1;
-  return i + 1 < reorder->count && run_holds(&reorder->runs[i + 1], seq);
-}
-
 static udx_reorder_node_t *
 node_new (udx_stream_t *stream, uint8_t type, const uint8_t *data, size_t length) {
-  udx_reorder_t *reorder = &stream->reorder;
+  UDX_ASSERT(length <= UDX_DATAGRAM_MAX);
+  udx_reorder_t *reorder = &udx__stream(stream)->reorder;
   udx_t *udx = stream->udx;
-  uint64_t limit = udx__max_u64(UDX_REORDER_WINDOWS * (uint64_t) stream->flow.window_max, UDX_REORDER_BYTES_MIN);
+  uint64_t limit =
+    udx__max_u64(UDX_REORDER_WINDOWS * (uint64_t) udx__stream(stream)->flow.window_max, UDX_REORDER_BYTES_MIN);
   int large = length > UDX_REORDER_SMALL;
   uint32_t block = large ? UDX_REORDER_BLOCK_LARGE : UDX_REORDER_BLOCK;
-  if (reorder->memory + block > limit || udx->reorder_memory + block > UDX_REORDER_TOTAL_MAX) return NULL;
-  udx_reorder_node_t *node = udx__pool_get(large ? &udx->buffers_large : &udx->buffers);
+  if (reorder->memory + block > limit || udx__instance(udx)->reorder_memory + block > UDX_REORDER_TOTAL_MAX)
+    return NULL;
+  udx_reorder_node_t *node = udx__pool_get(large ? &udx__instance(udx)->buffers_large : &udx__instance(udx)->buffers);
   if (node == NULL) return NULL;
   reorder->memory += block;
   reorder->bytes += (uint32_t) length;
-  udx->reorder_memory += block;
+  udx__instance(udx)->reorder_memory += block;
   node->next = NULL;
   node->large = (uint8_t) large;
   node->type = type;
@@ -58,15 +59,17 @@ node_new (udx_stream_t *stream, uint8_t type, const uint8_t *data, size_t length
 
 void
 udx__reorder_put (udx_t *udx, udx_reorder_node_t *node) {
-  udx->reorder_memory -= node->large ? UDX_REORDER_BLOCK_LARGE : UDX_REORDER_BLOCK;
-  udx__pool_put(node->large ? &udx->buffers_large : &udx->buffers, node);
+  UDX_ASSERT(udx__instance(udx)->reorder_memory >= (node->large ? UDX_REORDER_BLOCK_LARGE : UDX_REORDER_BLOCK));
+  udx__instance(udx)->reorder_memory -= node->large ? UDX_REORDER_BLOCK_LARGE : UDX_REORDER_BLOCK;
+  udx__pool_put(node->large ? &udx__instance(udx)->buffers_large : &udx__instance(udx)->buffers, node);
 }
 
 int
 udx__reorder_insert (udx_stream_t *stream, uint32_t seq, uint8_t type, const uint8_t *data, size_t length) {
-  udx_reorder_t *reorder = &stream->reorder;
+  udx_reorder_t *reorder = &udx__stream(stream)->reorder;
   if (length > UDX_DATAGRAM_MAX) return UV_EMSGSIZE;
   uint32_t i = runs_lower(reorder, seq);
+  UDX_ASSERT(i <= reorder->count && reorder->count <= UDX_REORDER_RUNS_MAX);
   udx_reorder_run_t *run = i < reorder->count ? &reorder->runs[i] : NULL;
 
   if (run != NULL && run_holds(run, seq)) return 0;
@@ -75,10 +78,11 @@ udx__reorder_insert (udx_stream_t *stream, uint32_t seq, uint8_t type, const uin
     if (next != NULL && run_holds(next, seq)) return 0;
     udx_reorder_node_t *node = node_new(stream, type, data, length);
     if (node == NULL) return UV_ENOBUFS;
+    UDX_ASSERT(run->tail->next == NULL);
     run->tail->next = node;
     run->tail = node;
     run->end++;
-    run->touched = stream->udx->now;
+    run->touched = udx__instance(stream->udx)->now;
     if (next != NULL && next->start == run->end) {
       run->tail->next = next->head;
       run->tail = next->tail;
@@ -94,7 +98,7 @@ udx__reorder_insert (udx_stream_t *stream, uint32_t seq, uint8_t type, const uin
     node->next = run->head;
     run->head = node;
     run->start = seq;
-    run->touched = stream->udx->now;
+    run->touched = udx__instance(stream->udx)->now;
     return 1;
   }
   if (reorder->count == reorder->capacity) {
@@ -108,27 +112,31 @@ udx__reorder_insert (udx_stream_t *stream, uint32_t seq, uint8_t type, const uin
   udx_reorder_node_t *node = node_new(stream, type, data, length);
   if (node == NULL) return UV_ENOBUFS;
   run = &reorder->runs[i];
+  UDX_ASSERT(reorder->count < reorder->capacity);
   memmove(run + 1, run, (reorder->count - i) * sizeof(*run));
   reorder->count++;
   run->start = seq;
   run->end = seq + 1;
-  run->touched = stream->udx->now;
+  run->touched = udx__instance(stream->udx)->now;
   run->head = run->tail = node;
   return 1;
 }
 
 udx_reorder_node_t *
 udx__reorder_pop (udx_stream_t *stream, uint32_t seq) {
-  udx_reorder_t *reorder = &stream->reorder;
+  udx_reorder_t *reorder = &udx__stream(stream)->reorder;
   if (reorder->count == 0 || reorder->runs[0].start != seq) return NULL;
   udx_reorder_run_t *run = &reorder->runs[0];
   udx_reorder_node_t *node = run->head;
+  UDX_ASSERT(reorder->bytes >= node->length);
+  UDX_ASSERT(node != NULL && reorder->nodes > 0);
   run->head = node->next;
   run->start++;
   reorder->nodes--;
   reorder->bytes -= node->length;
   reorder->memory -= node->large ? UDX_REORDER_BLOCK_LARGE : UDX_REORDER_BLOCK;
   if (run->head == NULL) {
+    UDX_ASSERT(run->start == run->end);
     reorder->count--;
     memmove(run, run + 1, reorder->count * sizeof(*run));
     if (reorder->count == 0) {
@@ -152,10 +160,12 @@ block_put (uint8_t *out, const udx_reorder_run_t *run) {
  */
 int
 udx__reorder_blocks (udx_stream_t *stream, uint8_t *out, int max) {
-  udx_reorder_t *reorder = &stream->reorder;
+  UDX_ASSERT(max > 0 && max <= UDX_SACK_BLOCKS_MAX * 2);
+  udx_reorder_t *reorder = &udx__stream(stream)->reorder;
   /* a paused reader keeps a run that is already acknowledged cumulatively */
   uint32_t first = 0;
-  while (first < reorder->count && udx__seq_diff(reorder->runs[first].start, stream->ack.next) <= 0) first++;
+  while (first < reorder->count && udx__seq_diff(reorder->runs[first].start, udx__stream(stream)->ack.next) <= 0)
+    first++;
   uint32_t count = reorder->count - first;
   if (count == 0) return 0;
 
@@ -166,7 +176,7 @@ udx__reorder_blocks (udx_stream_t *stream, uint8_t *out, int max) {
   }
   uint8_t done[UDX_REORDER_RUNS_MAX / 8] = {0};
   for (uint32_t i = reorder->count; i-- > first && n < max / 2;) {
-    if (reorder->runs[i].touched != stream->udx->now) continue;
+    if (reorder->runs[i].touched != udx__instance(stream->udx)->now) continue;
     done[i / 8] |= (uint8_t) (1u << (i % 8));
     block_put(out + 8 * n++, &reorder->runs[i]);
   }
@@ -182,7 +192,8 @@ udx__reorder_blocks (udx_stream_t *stream, uint8_t *out, int max) {
 
 void
 udx__reorder_free (udx_stream_t *stream) {
-  udx_reorder_t *reorder = &stream->reorder;
+  UDX_ASSERT(udx__stream(stream)->reorder.count <= udx__stream(stream)->reorder.capacity);
+  udx_reorder_t *reorder = &udx__stream(stream)->reorder;
   for (uint32_t i = 0; i < reorder->count; i++) {
     udx_reorder_node_t *node = reorder->runs[i].head;
     while (node != NULL) {

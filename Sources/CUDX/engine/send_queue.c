@@ -3,14 +3,19 @@
  * refer to the caller's buffers; nothing is copied. The END mark counts as one byte behind the last, so
  * that "all of the write was acknowledged" is one comparison for every kind of write.
  */
-#include "engine.h"
+#include "send_queue.h"
+
+#include "stream.h"
 
 void
 udx__queue_push (udx_stream_t *stream, udx_stream_write_t *req) {
-  udx_send_queue_t *queue = &stream->queue;
-  req->next = NULL;
-  req->prev = queue->tail;
-  if (queue->tail != NULL) queue->tail->next = req;
+  UDX_ASSERT(udx__write(req)->is_end <= udx__write(req)->size);
+  udx_send_queue_t *queue = &udx__stream(stream)->queue;
+  UDX_ASSERT(!queue->end_unsent);
+  UDX_ASSERT((queue->head == NULL) == (queue->tail == NULL));
+  udx__write(req)->next = NULL;
+  udx__write(req)->prev = queue->tail;
+  if (queue->tail != NULL) udx__write(queue->tail)->next = req;
   else queue->head = req;
   queue->tail = req;
   if (queue->next == NULL) {
@@ -18,34 +23,37 @@ udx__queue_push (udx_stream_t *stream, udx_stream_write_t *req) {
     queue->next_buf = 0;
     queue->next_offset = 0;
   }
-  queue->unsent += req->size - req->is_end;
-  if (req->is_end) queue->end_unsent = 1;
+  queue->unsent += udx__write(req)->size - udx__write(req)->is_end;
+  if (udx__write(req)->is_end) queue->end_unsent = 1;
 }
 
 static void
 queue_complete (udx_stream_t *stream, udx_stream_write_t *req, int unordered) {
-  udx_send_queue_t *queue = &stream->queue;
-  if (req->prev != NULL) req->prev->next = req->next;
-  else queue->head = req->next;
-  if (req->next != NULL) req->next->prev = req->prev;
-  else queue->tail = req->prev;
+  UDX_ASSERT(udx__write(req)->acked == udx__write(req)->size);
+  udx_send_queue_t *queue = &udx__stream(stream)->queue;
+  UDX_ASSERT(queue->head != NULL && queue->tail != NULL);
+  if (udx__write(req)->prev != NULL) udx__write(udx__write(req)->prev)->next = udx__write(req)->next;
+  else queue->head = udx__write(req)->next;
+  if (udx__write(req)->next != NULL) udx__write(udx__write(req)->next)->prev = udx__write(req)->prev;
+  else queue->tail = udx__write(req)->prev;
   if (queue->next == req) {
-    queue->next = req->next;
+    queue->next = udx__write(req)->next;
     queue->next_buf = 0;
     queue->next_offset = 0;
   }
-  req->unordered = (uint8_t) unordered;
-  req->next = NULL;
-  if (queue->done_tail != NULL) queue->done_tail->next = req;
+  udx__write(req)->unordered = (uint8_t) unordered;
+  udx__write(req)->next = NULL;
+  if (queue->done_tail != NULL) udx__write(queue->done_tail)->next = req;
   else queue->done_head = req;
   queue->done_tail = req;
 }
 
 int
 udx__queue_cut (udx_stream_t *stream, udx_packet_t *packet, size_t max) {
-  udx_send_queue_t *queue = &stream->queue;
+  udx_send_queue_t *queue = &udx__stream(stream)->queue;
   if (!udx__queue_has_unsent(stream)) return 0;
 
+  UDX_ASSERT(queue->next != NULL);
   packet->write = queue->next;
   packet->buf = queue->next_buf;
   packet->offset = queue->next_offset;
@@ -56,8 +64,8 @@ udx__queue_cut (udx_stream_t *stream, udx_packet_t *packet, size_t max) {
   uint32_t buf = queue->next_buf;
   size_t offset = queue->next_offset;
   while (left > 0) {
-    if (buf == req->bufs_len) {
-      req = req->next;
+    if (buf == udx__write(req)->bufs_len) {
+      req = udx__write(req)->next;
       buf = 0;
       offset = 0;
       continue;
@@ -72,6 +80,7 @@ udx__queue_cut (udx_stream_t *stream, udx_packet_t *packet, size_t max) {
       offset = 0;
     }
   }
+  UDX_ASSERT(length <= queue->unsent && length <= UINT16_MAX);
   queue->unsent -= length;
   queue->unacked += length;
   packet->length = (uint16_t) length;
@@ -86,17 +95,18 @@ udx__queue_cut (udx_stream_t *stream, udx_packet_t *packet, size_t max) {
   } else {
     /* Rest on the first byte not sent, or on an empty write: never in a write that is sent but for empty buffers. */
     while (req != NULL) {
-      if (buf == req->bufs_len) {
-        req = req->next;
+      if (buf == udx__write(req)->bufs_len) {
+        req = udx__write(req)->next;
         buf = 0;
         offset = 0;
-      } else if (udx__write_bufs(req)[buf].len == 0 && req->size > req->is_end) {
+      } else if (udx__write_bufs(req)[buf].len == 0 && udx__write(req)->size > udx__write(req)->is_end) {
         buf++;
       } else {
         break;
       }
     }
   }
+  UDX_ASSERT(req != NULL || queue->unsent == 0);
   queue->next = req;
   queue->next_buf = buf;
   queue->next_offset = offset;
@@ -113,20 +123,22 @@ typedef struct {
 
 static queue_cursor_t
 cursor_begin (const udx_packet_t *packet) {
-  return (queue_cursor_t) {packet->write, packet->buf, packet->offset, packet->length};
+  return (queue_cursor_t){packet->write, packet->buf, packet->offset, packet->length};
 }
 
 /* 0 at the end. */
 static int
 cursor_next (queue_cursor_t *at, uv_buf_t *piece) {
   while (at->left > 0) {
-    if (at->buf == at->req->bufs_len) {
-      at->req = at->req->next;
+    if (at->buf == udx__write(at->req)->bufs_len) {
+      at->req = udx__write(at->req)->next;
       at->buf = 0;
       continue;
     }
+    UDX_ASSERT(at->req != NULL);
     const uv_buf_t *from = &udx__write_bufs(at->req)[at->buf++];
     size_t room = from->len - at->offset;
+    UDX_ASSERT(at->offset <= from->len);
     piece->base = from->base + at->offset;
     piece->len = room < at->left ? room : at->left;
     at->left -= piece->len;
@@ -164,18 +176,19 @@ udx__queue_copy (const udx_packet_t *packet, uint8_t *to) {
  */
 void
 udx__queue_credit (udx_stream_t *stream, const udx_packet_t *packet, int unordered) {
+  UDX_ASSERT(udx__stream(stream)->queue.unacked >= packet->length);
   size_t left = packet->length;
   udx_stream_write_t *req = packet->write;
   uint32_t buf = packet->buf;
   size_t offset = packet->offset;
   int is_end = (packet->type & UDX_HEADER_END) != 0;
-  stream->queue.unacked -= packet->length;
+  udx__stream(stream)->queue.unacked -= packet->length;
 
-  while (req != NULL && (left > 0 || is_end || req->size == 0)) {
-    udx_stream_write_t *next = req->next;
+  while (req != NULL && (left > 0 || is_end || udx__write(req)->size == 0)) {
+    udx_stream_write_t *next = udx__write(req)->next;
     /* bytes of this write in this packet */
     size_t bytes = 0;
-    while (buf < req->bufs_len && left > 0) {
+    while (buf < udx__write(req)->bufs_len && left > 0) {
       size_t room = udx__write_bufs(req)[buf].len - offset;
       size_t take = room < left ? room : left;
       bytes += take;
@@ -184,10 +197,11 @@ udx__queue_credit (udx_stream_t *stream, const udx_packet_t *packet, int unorder
       buf++;
       offset = 0;
     }
-    req->acked += bytes;
-    int reaches_end = left == 0 && is_end && req->is_end;
-    if (reaches_end) req->acked++;
-    if (req->acked == req->size) queue_complete(stream, req, unordered);
+    udx__write(req)->acked += bytes;
+    int reaches_end = left == 0 && is_end && udx__write(req)->is_end;
+    if (reaches_end) udx__write(req)->acked++;
+    UDX_ASSERT(udx__write(req)->acked <= udx__write(req)->size);
+    if (udx__write(req)->acked == udx__write(req)->size) queue_complete(stream, req, unordered);
     if (reaches_end || (left == 0 && !is_end)) break;
     req = next;
     buf = 0;
@@ -197,39 +211,41 @@ udx__queue_credit (udx_stream_t *stream, const udx_packet_t *packet, int unorder
 
 void
 udx__queue_flush_empty (udx_stream_t *stream) {
-  udx_send_queue_t *queue = &stream->queue;
+  udx_send_queue_t *queue = &udx__stream(stream)->queue;
   /* with packets outstanding one of them may begin at an empty write */
-  if (stream->flight.una != stream->flight.nxt) return;
-  while (queue->head != NULL && queue->head->size == 0) queue_complete(stream, queue->head, 0);
+  if (udx__stream(stream)->flight.una != udx__stream(stream)->flight.nxt) return;
+  while (queue->head != NULL && udx__write(queue->head)->size == 0) queue_complete(stream, queue->head, 0);
 }
 
 size_t
 udx__queue_high_water (const udx_stream_t *stream) {
   size_t flight = (size_t) stream->cwnd * udx__mtu_payload(stream);
-  if (flight > stream->flow.peer_window) flight = stream->flow.peer_window;
+  if (flight > udx__stream(stream)->flow.peer_window) flight = udx__stream(stream)->flow.peer_window;
   return UDX_WRITE_HIGH_WATER + flight;
 }
 
 static udx_stream_write_t *
 queue_pop_done (udx_send_queue_t *queue) {
+  UDX_ASSERT((queue->done_head == NULL) == (queue->done_tail == NULL));
   udx_stream_write_t *req = queue->done_head;
   if (req == NULL) return NULL;
-  queue->done_head = req->next;
+  queue->done_head = udx__write(req)->next;
   if (queue->done_head == NULL) queue->done_tail = NULL;
   return req;
 }
 
 int
 udx__queue_report (udx_stream_t *stream) {
-  udx_send_queue_t *queue = &stream->queue;
+  udx_send_queue_t *queue = &udx__stream(stream)->queue;
+  UDX_ASSERT((queue->done_head == NULL) == (queue->done_tail == NULL));
   udx_stream_write_t *req;
   while ((req = queue_pop_done(queue)) != NULL) {
-    if (req->on_ack != NULL) req->on_ack(req, 0, req->unordered);
+    if (udx__write(req)->on_ack != NULL) udx__write(req)->on_ack(req, 0, udx__write(req)->unordered);
     if (stream->status & UDX_STREAM_CLOSED) return 0;
   }
   if (queue->want_drain && queue->unsent + queue->unacked <= udx__queue_high_water(stream)) {
     queue->want_drain = 0;
-    if (stream->on_drain != NULL) stream->on_drain(stream);
+    if (udx__stream(stream)->on_drain != NULL) udx__stream(stream)->on_drain(stream);
     if (stream->status & UDX_STREAM_CLOSED) return 0;
   }
   return 1;
@@ -237,15 +253,16 @@ udx__queue_report (udx_stream_t *stream) {
 
 void
 udx__queue_cancel (udx_stream_t *stream) {
-  udx_send_queue_t *queue = &stream->queue;
+  UDX_ASSERT(udx__stream_dead(stream));
+  udx_send_queue_t *queue = &udx__stream(stream)->queue;
   udx_stream_write_t *done;
   while ((done = queue_pop_done(queue)) != NULL) {
-    if (done->on_ack != NULL) done->on_ack(done, 0, done->unordered);
+    if (udx__write(done)->on_ack != NULL) udx__write(done)->on_ack(done, 0, udx__write(done)->unordered);
   }
   while (queue->head != NULL) {
     udx_stream_write_t *req = queue->head;
-    queue->head = req->next;
-    if (req->on_ack != NULL) req->on_ack(req, UV_ECANCELED, 0);
+    queue->head = udx__write(req)->next;
+    if (udx__write(req)->on_ack != NULL) udx__write(req)->on_ack(req, UV_ECANCELED, 0);
   }
   memset(queue, 0, sizeof(*queue));
 }

@@ -1,4 +1,4 @@
-/* Serial arithmetic on 32-bit sequence numbers (spec, "seq distance"). */
+/* Serial arithmetic on 32-bit sequence numbers (udx.md, "seq distance"). */
 #ifndef UDX_ENGINE_SEQ_H
 #define UDX_ENGINE_SEQ_H
 

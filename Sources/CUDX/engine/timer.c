@@ -3,15 +3,20 @@
  * when it wants to wake earlier; when it wakes too early it looks again. Restarting a retransmission timer
  * with every acknowledgement therefore costs nothing.
  */
+#include "timer.h"
+
 #include <stdlib.h>
 
-#include "engine.h"
+#include "instance.h"
+#include "stream.h"
 
 int
 udx__timers_reserve (udx_timer_heap_t *heap, uint32_t count) {
+  UDX_ASSERT(heap->count <= heap->capacity);
   if (count <= heap->capacity) return 0;
   uint32_t capacity = heap->capacity == 0 ? 16 : heap->capacity;
   while (capacity < count) capacity *= 2;
+  UDX_ASSERT(capacity >= count);
   udx_stream_t **entries = realloc(heap->entries, capacity * sizeof(*entries));
   if (entries == NULL) return UV_ENOMEM;
   heap->entries = entries;
@@ -21,15 +26,17 @@ udx__timers_reserve (udx_timer_heap_t *heap, uint32_t count) {
 
 static void
 heap_set (udx_timer_heap_t *heap, uint32_t i, udx_stream_t *stream) {
+  UDX_ASSERT(i < heap->count);
   heap->entries[i] = stream;
-  stream->timer_index = i + 1;
+  udx__stream(stream)->timer_index = i + 1;
 }
 
 static void
 heap_up (udx_timer_heap_t *heap, uint32_t i, udx_stream_t *stream) {
+  UDX_ASSERT(i < heap->count);
   while (i > 0) {
     uint32_t parent = (i - 1) / 2;
-    if (heap->entries[parent]->timer_key <= stream->timer_key) break;
+    if (udx__stream(heap->entries[parent])->timer_key <= udx__stream(stream)->timer_key) break;
     heap_set(heap, i, heap->entries[parent]);
     i = parent;
   }
@@ -38,11 +45,14 @@ heap_up (udx_timer_heap_t *heap, uint32_t i, udx_stream_t *stream) {
 
 static void
 heap_down (udx_timer_heap_t *heap, uint32_t i, udx_stream_t *stream) {
+  UDX_ASSERT(i < heap->count);
   for (;;) {
     uint32_t child = 2 * i + 1;
     if (child >= heap->count) break;
-    if (child + 1 < heap->count && heap->entries[child + 1]->timer_key < heap->entries[child]->timer_key) child++;
-    if (stream->timer_key <= heap->entries[child]->timer_key) break;
+    if (child + 1 < heap->count &&
+        udx__stream(heap->entries[child + 1])->timer_key < udx__stream(heap->entries[child])->timer_key)
+      child++;
+    if (udx__stream(stream)->timer_key <= udx__stream(heap->entries[child])->timer_key) break;
     heap_set(heap, i, heap->entries[child]);
     i = child;
   }
@@ -51,28 +61,31 @@ heap_down (udx_timer_heap_t *heap, uint32_t i, udx_stream_t *stream) {
 
 void
 udx__timer_at_most (udx_stream_t *stream, uint64_t deadline) {
-  udx_timer_heap_t *heap = &stream->udx->timers;
-  if (stream->timer_index == 0) {
+  udx_timer_heap_t *heap = &udx__instance(stream->udx)->timers;
+  UDX_ASSERT(heap->count <= heap->capacity);
+  if (udx__stream(stream)->timer_index == 0) {
     if (deadline == UDX_NEVER || heap->count == heap->capacity) return;
-    stream->timer_key = deadline;
+    udx__stream(stream)->timer_key = deadline;
     heap->count++;
     heap_up(heap, heap->count - 1, stream);
-  } else if (deadline < stream->timer_key) {
-    stream->timer_key = deadline;
-    heap_up(heap, stream->timer_index - 1, stream);
+  } else if (deadline < udx__stream(stream)->timer_key) {
+    udx__stream(stream)->timer_key = deadline;
+    heap_up(heap, udx__stream(stream)->timer_index - 1, stream);
   }
 }
 
 void
 udx__timer_remove (udx_stream_t *stream) {
-  if (stream->timer_index == 0) return;
-  udx_timer_heap_t *heap = &stream->udx->timers;
-  uint32_t i = stream->timer_index - 1;
-  stream->timer_index = 0;
+  if (udx__stream(stream)->timer_index == 0) return;
+  udx_timer_heap_t *heap = &udx__instance(stream->udx)->timers;
+  uint32_t i = udx__stream(stream)->timer_index - 1;
+  UDX_ASSERT(i < heap->count && heap->entries[i] == stream);
+  udx__stream(stream)->timer_index = 0;
+  UDX_ASSERT(heap->count > 0);
   heap->count--;
   if (i == heap->count) return;
   udx_stream_t *last = heap->entries[heap->count];
-  if (i > 0 && heap->entries[(i - 1) / 2]->timer_key > last->timer_key) {
+  if (i > 0 && udx__stream(heap->entries[(i - 1) / 2])->timer_key > udx__stream(last)->timer_key) {
     heap_up(heap, i, last);
   } else {
     heap_down(heap, i, last);
@@ -81,8 +94,9 @@ udx__timer_remove (udx_stream_t *stream) {
 
 udx_stream_t *
 udx__timers_pop (udx_timer_heap_t *heap, uint64_t now) {
-  if (heap->count == 0 || heap->entries[0]->timer_key > now) return NULL;
+  if (heap->count == 0 || udx__stream(heap->entries[0])->timer_key > now) return NULL;
   udx_stream_t *stream = heap->entries[0];
+  UDX_ASSERT(udx__stream(stream)->timer_index == 1);
   udx__timer_remove(stream);
   return stream;
 }

@@ -2,49 +2,58 @@
  * Everything that leaves besides data: control packets, relayed ones, messages and datagrams of the application,
  * acknowledgements that no data packet carried, heartbeats.
  */
-#include "batch.h"
+#include "transmit_control.h"
 
-static const udx_address_t *
-send_address (const udx_link_t *link) {
-  return &UDX__OWNER(udx_socket_send_t, link, link)->to;
-}
+#include "batch.h"
+#include "instance.h"
+#include "list.h"
+#include "pool.h"
+#include "reorder.h"
+#include "socket.h"
+#include "stream.h"
+#include "transmit.h"
+#include "wire.h"
 
 int
 udx__transmit_control (udx_socket_t *socket, const udx_address_t *to, const uint8_t header[UDX_HEADER_SIZE]) {
-  if (socket->controls_count >= UDX_CONTROLS_MAX) return UV_ENOBUFS;
-  udx_control_t *control = udx__pool_get(&socket->udx->controls);
+  UDX_ASSERT(!(socket->status & UDX_SOCKET_CLOSED));
+  if (udx__socket(socket)->controls_count >= UDX_CONTROLS_MAX) return UV_ENOBUFS;
+  udx_control_t *control = udx__pool_get(&udx__instance(socket->udx)->controls);
   if (control == NULL) return UV_ENOMEM;
   control->to = *to;
   memcpy(control->header, header, UDX_HEADER_SIZE);
-  udx__list_append(&socket->controls, &control->link);
-  socket->controls_count++;
+  udx__list_append(&udx__socket(socket)->controls, &control->link);
+  udx__socket(socket)->controls_count++;
+  UDX_ASSERT(udx__socket(socket)->controls_count <= UDX_CONTROLS_MAX);
   udx__mark_dirty(socket);
   return 0;
 }
 
 void
 udx__transmit_relay (udx_socket_t *socket, udx_stream_t *stream, uint8_t *data, size_t length) {
+  UDX_ASSERT(stream->socket == socket && length >= UDX_HEADER_SIZE);
   if (!udx__batch_room(socket, 1)) return; /* lost: the end points repair it */
-  struct udx_batch_s *batch = socket->udx->batch;
+  struct udx_batch_s *batch = udx__instance(socket->udx)->batch;
   batch->bufs[batch->bufs_len].base = (char *) data;
   batch->bufs[batch->bufs_len].len = length;
-  (void) udx__batch_add(batch, &stream->remote, 1, (uint32_t) length, 0, UDX_OWNER_NONE, NULL, 0);
+  (void) udx__batch_add(batch, &udx__stream(stream)->remote, 1, (uint32_t) length, 0, UDX_OWNER_NONE, NULL, 0);
 }
 
 void
 udx__controls_free (udx_socket_t *socket) {
-  while (!udx__list_empty(&socket->controls)) {
-    udx_control_t *control = UDX__OWNER(udx_control_t, link, socket->controls.next);
+  while (!udx__list_empty(&udx__socket(socket)->controls)) {
+    udx_control_t *control = UDX__OWNER(udx_control_t, link, udx__socket(socket)->controls.next);
     udx__list_remove(&control->link);
-    udx__pool_put(&socket->udx->controls, control);
+    udx__pool_put(&udx__instance(socket->udx)->controls, control);
   }
 }
 
 void
 udx__transmit_controls (udx_socket_t *socket) {
-  while (!udx__list_empty(&socket->controls) && udx__batch_room(socket, 1)) {
-    struct udx_batch_s *batch = socket->udx->batch;
-    udx_control_t *control = UDX__OWNER(udx_control_t, link, socket->controls.next);
+  while (!udx__list_empty(&udx__socket(socket)->controls) && udx__batch_room(socket, 1)) {
+    struct udx_batch_s *batch = udx__instance(socket->udx)->batch;
+    UDX_ASSERT(batch->socket == socket);
+    udx_control_t *control = UDX__OWNER(udx_control_t, link, udx__socket(socket)->controls.next);
     udx__list_remove(&control->link);
     batch->bufs[batch->bufs_len].base = (char *) control->header;
     batch->bufs[batch->bufs_len].len = UDX_HEADER_SIZE;
@@ -59,52 +68,55 @@ udx__transmit_controls (udx_socket_t *socket) {
 void
 udx__transmit_sends (udx_socket_t *socket) {
   udx_link_t waiting;
-  udx__list_take(&waiting, &socket->sends);
+  udx__list_take(&waiting, &udx__socket(socket)->sends);
   while (!udx__list_empty(&waiting) && udx__batch_room(socket, 2)) {
-    struct udx_batch_s *batch = socket->udx->batch;
+    struct udx_batch_s *batch = udx__instance(socket->udx)->batch;
+    UDX_ASSERT(batch->socket == socket);
     udx_link_t *link = waiting.next;
     udx__list_remove(link);
-    /* both kinds of request begin alike (checked in socket.c) */
-    udx_socket_send_t *req = UDX__OWNER(udx_socket_send_t, link, link);
-    if (req->kind == UDX_SEND_SOCKET) {
-      batch->bufs[batch->bufs_len] = req->buf;
-      (void) udx__batch_add(batch, send_address(link), 1, (uint32_t) req->buf.len, req->ttl, UDX_OWNER_SEND, link, 0);
+    udx_send_state_t *send = UDX__OWNER(udx_send_state_t, link, link);
+    if (send->kind == UDX_SEND_SOCKET) {
+      batch->bufs[batch->bufs_len] = send->buf;
+      (void) udx__batch_add(batch, &send->to, 1, (uint32_t) send->buf.len, send->ttl, UDX_OWNER_SEND, send, 0);
     } else {
-      udx_stream_send_t *message = UDX__OWNER(udx_stream_send_t, link, link);
-      udx_stream_t *stream = message->stream;
+      UDX_ASSERT(send->kind == UDX_SEND_STREAM);
+      udx_stream_t *stream = udx__send_stream(send)->stream;
       udx_header_t header;
       udx__stream_header(stream, &header, UDX_HEADER_MESSAGE);
       uint8_t *head = batch->headers[batch->count];
       udx__header_encode(head, &header);
       batch->bufs[batch->bufs_len].base = (char *) head;
       batch->bufs[batch->bufs_len].len = UDX_HEADER_SIZE;
-      batch->bufs[batch->bufs_len + 1] = message->buf;
-      (void) udx__batch_add(batch, &stream->remote, 2, (uint32_t) (UDX_HEADER_SIZE + message->buf.len), 0, UDX_OWNER_SEND, link, 0);
+      batch->bufs[batch->bufs_len + 1] = send->buf;
+      (void) udx__batch_add(batch, &udx__stream(stream)->remote, 2, (uint32_t) (UDX_HEADER_SIZE + send->buf.len), 0,
+        UDX_OWNER_SEND, send, 0);
     }
   }
   /* what found no room waits behind what a full socket just gave back */
   while (!udx__list_empty(&waiting)) {
     udx_link_t *link = waiting.next;
     udx__list_remove(link);
-    udx__list_append(&socket->sends, link);
+    udx__list_append(&udx__socket(socket)->sends, link);
   }
 }
 
 /* 1 if the stream owes one more, 0 if not, -1 if there is no room. */
 static int
 transmit_ack (udx_socket_t *socket, udx_stream_t *stream) {
+  UDX_ASSERT(stream->socket == socket && udx__stream(stream)->ack.owed);
   if (!udx__batch_room(socket, 2)) return -1;
-  struct udx_batch_s *batch = socket->udx->batch;
+  struct udx_batch_s *batch = udx__instance(socket->udx)->batch;
   uint32_t n = 1;
   uint32_t length = UDX_HEADER_SIZE;
   uint8_t type = 0;
   uint8_t *head = batch->headers[batch->count];
   batch->bufs[batch->bufs_len].base = (char *) head;
   batch->bufs[batch->bufs_len].len = UDX_HEADER_SIZE;
-  if (stream->reorder.count > 0) {
+  if (udx__stream(stream)->reorder.count > 0) {
     uint8_t *blocks = batch->arena + batch->arena_len;
     int count = udx__reorder_blocks(stream, blocks, UDX_SACK_BLOCKS_MAX);
     if (count > 0) {
+      UDX_ASSERT(count <= UDX_SACK_BLOCKS_MAX);
       batch->arena_len += 8 * (uint32_t) count;
       type = UDX_HEADER_SACK;
       batch->bufs[batch->bufs_len + 1].base = (char *) blocks;
@@ -116,32 +128,33 @@ transmit_ack (udx_socket_t *socket, udx_stream_t *stream) {
   udx_header_t header;
   udx__stream_header(stream, &header, type);
   udx__header_encode(head, &header);
-  (void) udx__batch_add(batch, &stream->remote, n, length, 0, UDX_OWNER_ACK, stream, 0);
+  (void) udx__batch_add(batch, &udx__stream(stream)->remote, n, length, 0, UDX_OWNER_ACK, stream, 0);
   socket->udx->acks_tx++;
   udx__count_sent(stream, length);
-  if (stream->ack.early > 0 && stream->ack.pending >= UDX_ACK_EARLY_PACKETS) {
+  if (udx__stream(stream)->ack.early > 0 && udx__stream(stream)->ack.pending >= UDX_ACK_EARLY_PACKETS) {
     /* one for all of a first flight: once more, in the same system call */
-    stream->ack.early--;
-    stream->ack.pending = 0;
+    udx__stream(stream)->ack.early--;
+    udx__stream(stream)->ack.pending = 0;
     return 1;
   }
-  stream->ack.owed = stream->ack.pending = 0;
+  udx__stream(stream)->ack.owed = udx__stream(stream)->ack.pending = 0;
   return 0;
 }
 
 /* 0, or -1 if there is no room. */
 static int
 transmit_heartbeat (udx_socket_t *socket, udx_stream_t *stream) {
+  UDX_ASSERT(stream->socket == socket && udx__stream(stream)->ack.heartbeat);
   if (!udx__batch_room(socket, 1)) return -1;
-  struct udx_batch_s *batch = socket->udx->batch;
+  struct udx_batch_s *batch = udx__instance(socket->udx)->batch;
   uint8_t *head = batch->headers[batch->count];
   udx_header_t header;
   udx__stream_header(stream, &header, UDX_HEADER_HEARTBEAT);
   udx__header_encode(head, &header);
   batch->bufs[batch->bufs_len].base = (char *) head;
   batch->bufs[batch->bufs_len].len = UDX_HEADER_SIZE;
-  (void) udx__batch_add(batch, &stream->remote, 1, UDX_HEADER_SIZE, 0, UDX_OWNER_HEARTBEAT, stream, 0);
-  stream->ack.heartbeat = 0;
+  (void) udx__batch_add(batch, &udx__stream(stream)->remote, 1, UDX_HEADER_SIZE, 0, UDX_OWNER_HEARTBEAT, stream, 0);
+  udx__stream(stream)->ack.heartbeat = 0;
   udx__count_sent(stream, UDX_HEADER_SIZE);
   return 0;
 }
@@ -149,24 +162,24 @@ transmit_heartbeat (udx_socket_t *socket, udx_stream_t *stream) {
 void
 udx__transmit_owed (udx_socket_t *socket) {
   udx_link_t owing;
-  udx__list_take(&owing, &socket->owing);
+  udx__list_take(&owing, &udx__socket(socket)->owing);
   while (!udx__list_empty(&owing)) {
-    udx_stream_t *stream = UDX__OWNER(udx_stream_t, owing, owing.next);
-    udx__list_remove(&stream->owing);
+    udx_stream_t *stream = UDX__STREAM_OF(owing.next, owing);
+    udx__list_remove(&udx__stream(stream)->owing);
     if (udx__stream_dead(stream) || !(stream->status & UDX_STREAM_CONNECTED)) continue;
-    int more = stream->ack.owed ? transmit_ack(socket, stream) : 0;
+    int more = udx__stream(stream)->ack.owed ? transmit_ack(socket, stream) : 0;
     if (more > 0) {
-      udx__list_append(&owing, &stream->owing);
+      udx__list_append(&owing, &udx__stream(stream)->owing);
       continue;
     }
-    if (more < 0 || (stream->ack.heartbeat && transmit_heartbeat(socket, stream) < 0)) {
-      udx__list_append(&socket->owing, &stream->owing);
+    if (more < 0 || (udx__stream(stream)->ack.heartbeat && transmit_heartbeat(socket, stream) < 0)) {
+      udx__list_append(&udx__socket(socket)->owing, &udx__stream(stream)->owing);
       break;
     }
   }
   while (!udx__list_empty(&owing)) {
     udx_link_t *link = owing.next;
     udx__list_remove(link);
-    udx__list_append(&socket->owing, link);
+    udx__list_append(&udx__socket(socket)->owing, link);
   }
 }

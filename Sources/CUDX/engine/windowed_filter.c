@@ -1,5 +1,5 @@
 /* Minimum or maximum over a sliding window with three samples (Kathleen Nichols' algorithm). */
-#include "engine.h"
+#include "windowed_filter.h"
 
 void
 udx__filter_reset (udx_filter_t *filter, uint64_t time, double value) {
@@ -11,6 +11,7 @@ udx__filter_reset (udx_filter_t *filter, uint64_t time, double value) {
 
 static double
 filter_age (udx_filter_t *filter, uint64_t window, udx_filter_sample_t sample) {
+  UDX_ASSERT(sample.time >= filter->best[0].time);
   uint64_t age = sample.time - filter->best[0].time;
   if (age > window) {
     /* the best fell out of the window */
@@ -32,6 +33,7 @@ filter_age (udx_filter_t *filter, uint64_t window, udx_filter_sample_t sample) {
 /* A strictly better value keeps its time; an equal one is newer and therefore better. */
 double
 udx__filter_min (udx_filter_t *filter, uint64_t window, uint64_t time, double value) {
+  UDX_ASSERT(time >= filter->best[2].time);
   udx_filter_sample_t sample = {.time = time, .value = value};
   if (value <= filter->best[0].value || time - filter->best[2].time > window) {
     udx__filter_reset(filter, time, value);
@@ -47,6 +49,7 @@ udx__filter_min (udx_filter_t *filter, uint64_t window, uint64_t time, double va
 
 double
 udx__filter_max (udx_filter_t *filter, uint64_t window, uint64_t time, double value) {
+  UDX_ASSERT(time >= filter->best[2].time);
   udx_filter_sample_t sample = {.time = time, .value = value};
   if (value >= filter->best[0].value || time - filter->best[2].time > window) {
     udx__filter_reset(filter, time, value);

@@ -1,5 +1,5 @@
-/* Packet header (spec 1.1). */
-#include "engine.h"
+/* Packet header (udx.md 1.1). */
+#include "wire.h"
 
 void
 udx__header_encode (uint8_t *bytes, const udx_header_t *header) {

@@ -30,7 +30,7 @@ typedef struct udx_udp_s {
 #define UDX_UDP_SMALL_SIZE 4096
 
 typedef struct udx_udp_rx_s {
-  uint8_t *memory; /* UDX_UDP_SLOTS * UDX_UDP_SLOT_SIZE bytes, touched as far as used */
+  uint8_t *memory;    /* UDX_UDP_SLOTS * UDX_UDP_SLOT_SIZE bytes, touched as far as used */
   unsigned int slots; /* to use for the next call: fewer when datagrams are large, to stay in the cache */
   unsigned int count;
   bool drained; /* there was no more */
@@ -51,7 +51,8 @@ int
 udx__udp_option (const udx_udp_t *udp, udx_option_t option, bool set, int *value);
 
 int
-udx__udp_membership (const udx_udp_t *udp, const char *group, const char *interface_addr, const char *source, bool join);
+udx__udp_membership (
+  const udx_udp_t *udp, const char *group, const char *interface_addr, const char *source, bool join);
 
 int
 udx__udp_multicast_interface (const udx_udp_t *udp, const char *addr);

@@ -54,7 +54,7 @@ udx__udp_bind (udx_udp_t *udp, const struct sockaddr *addr, unsigned int flags) 
   return 0;
 }
 
-/* Without it: never fragment, never believe in a smaller path MTU; the search of the streams finds it (spec 5). */
+/* Without it: never fragment, never believe in a smaller path MTU; the search of the streams finds it (udx.md 5). */
 void
 udx__udp_set_fragment (const udx_udp_t *udp, bool on) {
 #if defined(IP_MTU_DISCOVER) && defined(IP_PMTUDISC_PROBE)
@@ -134,7 +134,8 @@ literal (const char *text, int family, struct sockaddr_storage *out) {
 }
 
 int
-udx__udp_membership (const udx_udp_t *udp, const char *group, const char *interface_addr, const char *source, bool join) {
+udx__udp_membership (
+  const udx_udp_t *udp, const char *group, const char *interface_addr, const char *source, bool join) {
   if (udp->fd < 0) return UV_EBADF;
   struct sockaddr_storage g, i, s;
   if (literal(group, AF_INET, &g) == 0) {

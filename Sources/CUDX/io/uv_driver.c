@@ -18,7 +18,7 @@
 #include <sys/timerfd.h>
 #endif
 
-#include "engine/engine.h"
+#include "engine/instance.h"
 #include "udp.h"
 
 #define FINE_DEADLINE (4 * UDX_MS) /* nearer ones use the timerfd */
@@ -69,7 +69,7 @@ on_prepare (uv_prepare_t *prepare) {
   if (driver->udx == NULL) return;
   udx_driver_flush(driver->udx);
   if (driver->udx == NULL) return;
-  if (!driver->udx->deferred) uv_prepare_stop(prepare);
+  if (!udx__instance(driver->udx)->deferred) uv_prepare_stop(prepare);
   else uv_timer_start(&driver->timer, on_timer, 0, 0); /* one more turn is due, and the loop is about to wait */
 }
 
@@ -157,11 +157,10 @@ driver_now (udx_t *udx) {
   return (uint64_t) t.tv_sec * 1000000 + (uint64_t) t.tv_nsec / 1000;
 }
 
-static void
+static int
 driver_random (udx_t *udx, void *bytes, size_t length) {
   (void) udx;
-  if (uv_random(NULL, NULL, bytes, length, 0, NULL) == 0) return;
-  memset(bytes, 0x5a, length); /* only hash seeds and phases hang on it */
+  return uv_random(NULL, NULL, bytes, length, 0, NULL);
 }
 
 static void
@@ -296,7 +295,8 @@ driver_socket_option (udx_t *udx, udx_socket_t *socket, udx_option_t option, boo
 }
 
 static int
-driver_socket_membership (udx_t *udx, udx_socket_t *socket, const char *group, const char *interface_addr, const char *source, bool join) {
+driver_socket_membership (
+  udx_t *udx, udx_socket_t *socket, const char *group, const char *interface_addr, const char *source, bool join) {
   (void) udx;
   uv_socket_t *s = socket->driver_data;
   return udx__udp_membership(&s->udp, group, interface_addr, source, join);

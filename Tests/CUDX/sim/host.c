@@ -15,10 +15,11 @@ driver_now (udx_t *udx) {
   return node_of(udx)->sim->now;
 }
 
-static void
+static int
 driver_random (udx_t *udx, void *bytes, size_t length) {
   uint8_t *out = bytes;
   for (size_t i = 0; i < length; i++) out[i] = (uint8_t) (sim_random(node_of(udx)->sim) >> 32);
+  return 0;
 }
 
 static void

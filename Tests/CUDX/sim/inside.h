@@ -11,12 +11,12 @@
 uint32_t
 inside_unacknowledged (udx_stream_t *stream);
 
-/* Counters against the lists that they count, for one stream. */
+/* The engine's invariants of one stream: aborts if one does not hold. */
 void
 inside_check_stream (udx_stream_t *stream);
 
-/* The heap order of the instance's timers. */
+/* The engine's invariants of what the streams of an instance share. */
 void
-inside_check_timers (const udx_t *udx);
+inside_check_instance (const udx_t *udx);
 
 #endif

@@ -1,6 +1,7 @@
 /* The codec against the golden packets, both directions: groups packet, packet-handmade and not-udx of
    `udx-packets.json`.   udx_packets FILE */
-#include "engine/engine.h"
+#include "engine/stream.h"
+#include "engine/wire.h"
 #include "json.h"
 
 #include <stdio.h>

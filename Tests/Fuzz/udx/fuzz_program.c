@@ -118,7 +118,7 @@ check_all (void) {
   for (int i = 0; i < PROGRAM_STREAMS; i++) {
     if (program.slots[i].used) inside_check_stream(&program.slots[i].stream);
   }
-  inside_check_timers(&program.node->udx);
+  inside_check_instance(&program.node->udx);
 }
 
 int

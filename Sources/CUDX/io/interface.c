@@ -1,7 +1,7 @@
-/* Watching the network interfaces: poll, sort, compare (spec 6, interface watch; OBS-18 repaired). */
+/* Watching the network interfaces: poll, sort, compare (udx.md 6, interface watch). */
 #include <stdlib.h>
 
-#include "engine/engine.h"
+#include "engine/instance.h"
 
 static int
 interface_compare (const void *a, const void *b) {
@@ -50,7 +50,7 @@ interface_tick (uv_timer_t *timer) {
 int
 udx_interface_event_init (udx_t *udx, udx_interface_event_t *handle, udx_interface_event_close_cb cb) {
   if (udx->loop == NULL) return UV_ENOTSUP;
-  if (udx->teardown) return UV_EINVAL;
+  if (udx__instance(udx)->teardown) return UV_EINVAL;
   int err = udx__ref(udx);
   if (err) return err;
   handle->udx = udx;

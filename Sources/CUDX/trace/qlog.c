@@ -8,13 +8,16 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-#include "engine/trace.h"
+#include "engine/address.h"
+#include "engine/instance.h"
+#include "engine/wire.h"
+#include "trace.h"
 
-#define QLOG_BUFFER 65536      /* bytes */
+#define QLOG_BUFFER 65536 /* bytes */
 #define QLOG_WRITE (QLOG_BUFFER / 2)
-#define QLOG_RECORD_MAX 4096   /* bytes of one record; the longest has all ranges and 500 bytes besides */
+#define QLOG_RECORD_MAX 4096                /* bytes of one record; the longest has all ranges and 500 bytes besides */
 #define QLOG_RANGES_MAX UDX_SACK_BLOCKS_MAX /* 24 bytes each; a foreign datagram may hold more */
-#define QLOG_TITLE_MAX 256     /* bytes of title and vantage point, escaped */
+#define QLOG_TITLE_MAX 256                  /* bytes of title and vantage point, escaped */
 
 _Static_assert(QLOG_RANGES_MAX * 24 + 700 <= QLOG_RECORD_MAX, "a record fits");
 
@@ -25,7 +28,7 @@ typedef struct qlog_s {
   uint64_t start;
   udx_qlog_stats_t stats;
   size_t length;
-  int broken; /* the record being built did not fit */
+  int broken;   /* the record being built did not fit */
   size_t begin; /* of it */
   char buffer[QLOG_BUFFER];
 } qlog_t;
@@ -211,9 +214,12 @@ write_packet (qlog_t *qlog, const udx_trace_event_t *event, const char *name) {
   const uint32_t length = event->as.packet.length;
   const uint8_t type = event->as.packet.type;
   event_begin(qlog, event, name);
-  put(qlog, "\"header\":{\"packet_type\":\"%s\",\"packet_number\":%" PRIu32 ",\"dcid\":\"%" PRIu32 "\",\"flags\":%u,\"data_offset\":%u,",
+  put(qlog,
+    "\"header\":{\"packet_type\":\"%s\",\"packet_number\":%" PRIu32 ",\"dcid\":\"%" PRIu32
+    "\",\"flags\":%u,\"data_offset\":%u,",
     packet_type(type), event->as.packet.seq, event->as.packet.id, type, event->as.packet.data_offset);
-  put(qlog, "\"ack\":%" PRIu32 ",\"window\":%" PRIu32 "},\"raw\":{\"length\":%" PRIu32 ",\"payload_length\":%" PRIu32 "},",
+  put(qlog,
+    "\"ack\":%" PRIu32 ",\"window\":%" PRIu32 "},\"raw\":{\"length\":%" PRIu32 ",\"payload_length\":%" PRIu32 "},",
     event->as.packet.ack, event->as.packet.window, length, event->as.packet.payload_length);
   if (event->as.packet.sack_count > 0) {
     put(qlog, "\"acked_ranges\":[");
@@ -241,7 +247,8 @@ write_metrics (qlog_t *qlog, const udx_trace_event_t *event) {
   put(qlog, "\"cwnd_packets\":%" PRIu32 ",\"ssthresh_packets\":%" PRIu32 ",\"packets_in_flight\":%" PRIu32 ",",
     event->as.metrics.cwnd, event->as.metrics.ssthresh, event->as.metrics.packets_in_flight);
   put(qlog, "\"congestion_window\":%" PRIu64 ",\"bytes_in_flight\":%" PRIu64 ",",
-    (uint64_t) event->as.metrics.cwnd * (event->stream != NULL ? event->stream->mtu : 0), event->as.metrics.bytes_in_flight);
+    (uint64_t) event->as.metrics.cwnd * (event->stream != NULL ? event->stream->mtu : 0),
+    event->as.metrics.bytes_in_flight);
   /* qlog has the rate in bits per second */
   put(qlog, "\"pacing_rate\":%" PRIu64 ",\"bandwidth\":%" PRIu64 ",\"peer_window\":%" PRIu32,
     8 * event->as.metrics.pacing_rate, 8 * event->as.metrics.bandwidth, event->as.metrics.peer_window);
@@ -286,6 +293,18 @@ write_datagram (qlog_t *qlog, const udx_trace_event_t *event, const char *name) 
 }
 
 static void
+write_lost (qlog_t *qlog, const udx_trace_event_t *event) {
+  event_begin(qlog, event, "recovery:packet_lost");
+  put_ms(qlog, "since_sent", event->time > event->as.lost.sent_at ? event->time - event->as.lost.sent_at : 0);
+  put(qlog,
+    "\"header\":{\"packet_type\":\"data\",\"packet_number\":%" PRIu32 "},\"raw\":{\"payload_length\":%" PRIu32
+    "},\"transmits\":%" PRIu32,
+    event->as.lost.seq, event->as.lost.length, event->as.lost.transmits);
+  put_trigger(qlog, event->as.lost.trigger);
+  event_end(qlog);
+}
+
+static void
 write_event (udx_t *udx, const udx_trace_event_t *event, void *data) {
   (void) udx;
   qlog_t *qlog = data;
@@ -304,19 +323,15 @@ write_event (udx_t *udx, const udx_trace_event_t *event, void *data) {
     event_end(qlog);
     break;
   case UDX_TRACE_PACKET_LOST:
-    event_begin(qlog, event, "recovery:packet_lost");
-    put_ms(qlog, "since_sent", event->time > event->as.lost.sent_at ? event->time - event->as.lost.sent_at : 0);
-    put(qlog, "\"header\":{\"packet_type\":\"data\",\"packet_number\":%" PRIu32 "},\"raw\":{\"payload_length\":%" PRIu32 "},\"transmits\":%" PRIu32,
-      event->as.lost.seq, event->as.lost.length, event->as.lost.transmits);
-    put_trigger(qlog, event->as.lost.trigger);
-    event_end(qlog);
+    write_lost(qlog, event);
     break;
   case UDX_TRACE_METRICS:
     write_metrics(qlog, event);
     break;
   case UDX_TRACE_STATE:
     event_begin(qlog, event, "recovery:congestion_state_updated");
-    put(qlog, "\"old\":\"%s\",\"new\":\"%s\"", state_name(event->as.state.old_state), state_name(event->as.state.new_state));
+    put(qlog, "\"old\":\"%s\",\"new\":\"%s\"", state_name(event->as.state.old_state),
+      state_name(event->as.state.new_state));
     event_end(qlog);
     break;
   case UDX_TRACE_TIMER:
@@ -324,7 +339,8 @@ write_event (udx_t *udx, const udx_trace_event_t *event, void *data) {
     break;
   case UDX_TRACE_MTU:
     event_begin(qlog, event, "connectivity:mtu_updated");
-    put(qlog, "\"old\":%u,\"new\":%u,\"done\":%s", event->as.mtu.old_mtu, event->as.mtu.new_mtu, event->as.mtu.done ? "true" : "false");
+    put(qlog, "\"old\":%u,\"new\":%u,\"done\":%s", event->as.mtu.old_mtu, event->as.mtu.new_mtu,
+      event->as.mtu.done ? "true" : "false");
     event_end(qlog);
     break;
   case UDX_TRACE_STREAM_CONNECTED:
@@ -367,7 +383,9 @@ write_header (qlog_t *qlog, const udx_qlog_options_t *options) {
   put_string(qlog, options->title != NULL ? options->title : "udx");
   put(qlog, ",\"trace\":{\"vantage_point\":{\"name\":\"udx\",\"type\":");
   put_string(qlog, options->vantage_point != NULL ? options->vantage_point : "unknown");
-  put(qlog, "},\"common_fields\":{\"protocol_type\":[\"UDX\"],\"time_format\":\"relative\",\"reference_time\":%" PRIu64 "}}", ms);
+  put(qlog,
+    "},\"common_fields\":{\"protocol_type\":[\"UDX\"],\"time_format\":\"relative\",\"reference_time\":%" PRIu64 "}}",
+    ms);
   record_end(qlog);
 }
 
@@ -375,7 +393,7 @@ int
 udx_qlog_open (udx_t *udx, const udx_qlog_options_t *options) {
   if (options == NULL || options->size < sizeof(*options)) return UV_EINVAL;
   if ((options->path == NULL) == (options->write == NULL)) return UV_EINVAL;
-  if (udx->on_trace == write_event) return UV_EBUSY;
+  if (udx__instance(udx)->on_trace == write_event) return UV_EBUSY;
   qlog_t *qlog = malloc(sizeof(*qlog));
   if (qlog == NULL) return UV_ENOMEM;
   memset(qlog, 0, offsetof(qlog_t, buffer));
@@ -393,7 +411,7 @@ udx_qlog_open (udx_t *udx, const udx_qlog_options_t *options) {
     qlog->write = file_write;
     qlog->data = qlog;
   }
-  qlog->start = udx->driver->now(udx);
+  qlog->start = udx__instance(udx)->driver->now(udx);
   write_header(qlog, options);
   qlog->stats.events = 0;
   udx_set_trace(udx, write_event, qlog);
@@ -402,18 +420,20 @@ udx_qlog_open (udx_t *udx, const udx_qlog_options_t *options) {
 
 void
 udx_qlog_flush (udx_t *udx) {
-  if (udx->on_trace == write_event) qlog_flush(udx->trace_data);
+  if (udx__instance(udx)->on_trace == write_event) qlog_flush(udx__instance(udx)->trace_data);
 }
 
 int
 udx_qlog_close (udx_t *udx, udx_qlog_stats_t *stats) {
-  if (udx->on_trace != write_event) return UV_EINVAL;
-  qlog_t *qlog = udx->trace_data;
+  if (udx__instance(udx)->on_trace != write_event) return UV_EINVAL;
+  qlog_t *qlog = udx__instance(udx)->trace_data;
   udx_set_trace(udx, NULL, NULL);
   udx_qlog_stats_t before = qlog->stats;
-  uint64_t now = udx->driver->now(udx) - qlog->start;
+  uint64_t now = udx__instance(udx)->driver->now(udx) - qlog->start;
   record_begin(qlog);
-  put(qlog, "\"time\":%" PRIu64 ".%03u,\"name\":\"udx:trace_closed\",\"data\":{\"events\":%" PRIu64 ",\"dropped\":%" PRIu64 ",\"errors\":%" PRIu64 "}",
+  put(qlog,
+    "\"time\":%" PRIu64 ".%03u,\"name\":\"udx:trace_closed\",\"data\":{\"events\":%" PRIu64 ",\"dropped\":%" PRIu64
+    ",\"errors\":%" PRIu64 "}",
     now / 1000, (unsigned) (now % 1000), before.events, before.dropped, before.errors);
   record_end(qlog);
   qlog_flush(qlog);

@@ -1,5 +1,6 @@
-/* Names to addresses through the loop's thread pool (spec 6, lookup). */
-#include "engine/engine.h"
+/* Names to addresses through the loop's thread pool (udx.md 6, lookup). */
+
+#include "engine/instance.h"
 
 static void
 lookup_done (uv_getaddrinfo_t *req, int status, struct addrinfo *result) {
@@ -15,7 +16,7 @@ lookup_done (uv_getaddrinfo_t *req, int status, struct addrinfo *result) {
 int
 udx_lookup (udx_t *udx, udx_lookup_t *req, const char *host, unsigned int flags, udx_lookup_cb cb) {
   if (udx->loop == NULL) return UV_ENOTSUP;
-  if (udx->teardown || cb == NULL) return UV_EINVAL;
+  if (udx__instance(udx)->teardown || cb == NULL) return UV_EINVAL;
   int err = udx__ref(udx);
   if (err) return err;
   req->udx = udx;

@@ -1,19 +1,26 @@
 /* From emit points to events (udx_trace.h). Runs only while an observer is installed. */
 #include "trace.h"
 
+#include "engine/id_table.h"
+#include "engine/instance.h"
+#include "engine/rtt.h"
+#include "engine/stream.h"
+#include "engine/wire.h"
+
 void
 udx_set_trace (udx_t *udx, udx_trace_cb cb, void *data) {
-  udx->on_trace = cb;
-  udx->trace_data = data;
+  udx__instance(udx)->on_trace = cb;
+  udx__instance(udx)->trace_data = data;
 }
 
 static void
 event_init (udx_trace_event_t *event, udx_t *udx, udx_trace_type_t type, udx_socket_t *socket, udx_stream_t *stream) {
+  UDX_ASSERT(udx != NULL);
   memset(event, 0, sizeof(*event));
   event->size = sizeof(*event);
   event->type = type;
   /* between the engine's turns its clock stands still */
-  event->time = udx->depth > 0 ? udx->now : udx->driver->now(udx);
+  event->time = udx__instance(udx)->depth > 0 ? udx__instance(udx)->now : udx__instance(udx)->driver->now(udx);
   event->socket = socket;
   event->stream = stream;
   if (stream != NULL) event->local_id = stream->local_id;
@@ -21,13 +28,14 @@ event_init (udx_trace_event_t *event, udx_t *udx, udx_trace_type_t type, udx_soc
 
 static void
 event_emit (udx_t *udx, const udx_trace_event_t *event) {
-  udx->on_trace(udx, event, udx->trace_data);
+  udx__instance(udx)->on_trace(udx, event, udx__instance(udx)->trace_data);
 }
 
 /* ---- packets ---- */
 
 void
-udx__trace_batch_sent (udx_socket_t *socket, const udx_datagram_t *datagrams, uint32_t taken, uint32_t count, uint32_t joined) {
+udx__trace_batch_sent (
+  udx_socket_t *socket, const udx_datagram_t *datagrams, uint32_t taken, uint32_t count, uint32_t joined) {
   udx_trace_event_t event;
   event_init(&event, socket->udx, UDX_TRACE_BATCH_SENT, socket, NULL);
   event.as.batch.messages = taken - joined;
@@ -73,7 +81,8 @@ packet_fill (udx_trace_event_t *event, const udx_header_t *header, const uint8_t
 }
 
 void
-udx__trace_packet_sent (udx_socket_t *socket, udx_stream_t *stream, const udx_datagram_t *datagram, udx_trace_trigger_t trigger) {
+udx__trace_packet_sent (
+  udx_socket_t *socket, udx_stream_t *stream, const udx_datagram_t *datagram, udx_trace_trigger_t trigger) {
   udx_header_t header;
   const uint8_t *head = (const uint8_t *) datagram->bufs[0].base;
   if (!udx__header_decode(head, datagram->bufs[0].len, &header)) return;
@@ -113,7 +122,7 @@ udx__trace_received (udx_socket_t *socket, const uint8_t *data, size_t length, c
   udx_stream_t *stream = NULL;
   int is_packet = udx__header_decode(data, length, &header);
   if (is_packet) {
-    stream = udx__ids_find(&udx->ids, header.id);
+    stream = udx__ids_find(&udx__instance(udx)->ids, header.id);
     is_packet = stream != NULL && !udx__stream_dead(stream);
   }
   if (!is_packet) {
@@ -128,7 +137,8 @@ udx__trace_received (udx_socket_t *socket, const uint8_t *data, size_t length, c
 }
 
 void
-udx__trace_dropped (udx_stream_t *stream, udx_socket_t *socket, const udx_header_t *header, size_t length, udx_trace_trigger_t trigger) {
+udx__trace_dropped (
+  udx_stream_t *stream, udx_socket_t *socket, const udx_header_t *header, size_t length, udx_trace_trigger_t trigger) {
   udx_trace_event_t event;
   event_init(&event, socket->udx, UDX_TRACE_PACKET_DROPPED, socket, stream);
   event.as.dropped.trigger = trigger;
@@ -154,9 +164,9 @@ udx__trace_lost (udx_stream_t *stream, uint32_t seq, const udx_packet_t *packet,
 
 static udx_trace_state_t
 congestion_state (const udx_stream_t *stream) {
-  if (stream->recovery.state == UDX_RECOVERY_LOSS) return UDX_TRACE_LOSS;
-  if (stream->recovery.state == UDX_RECOVERY_FAST) return UDX_TRACE_RECOVERY;
-  if (stream->congestion != &udx__congestion_bbr) {
+  if (udx__stream(stream)->recovery.state == UDX_RECOVERY_LOSS) return UDX_TRACE_LOSS;
+  if (udx__stream(stream)->recovery.state == UDX_RECOVERY_FAST) return UDX_TRACE_RECOVERY;
+  if (udx__stream(stream)->congestion != &udx__congestion_bbr) {
     return stream->cwnd < stream->ssthresh ? UDX_TRACE_SLOW_START : UDX_TRACE_CONGESTION_AVOIDANCE;
   }
   switch (stream->bbr.state) {
@@ -174,12 +184,12 @@ congestion_state (const udx_stream_t *stream) {
 void
 udx__trace_state (udx_stream_t *stream) {
   udx_trace_state_t state = congestion_state(stream);
-  if (stream->traced_state == (uint8_t) state) return;
+  if (udx__stream(stream)->traced_state == (uint8_t) state) return;
   udx_trace_event_t event;
   event_init(&event, stream->udx, UDX_TRACE_STATE, stream->socket, stream);
-  event.as.state.old_state = (udx_trace_state_t) stream->traced_state;
+  event.as.state.old_state = (udx_trace_state_t) udx__stream(stream)->traced_state;
   event.as.state.new_state = state;
-  stream->traced_state = (uint8_t) state;
+  udx__stream(stream)->traced_state = (uint8_t) state;
   event_emit(stream->udx, &event);
 }
 
@@ -188,18 +198,19 @@ udx__trace_metrics (udx_stream_t *stream) {
   udx__trace_state(stream);
   udx_trace_event_t event;
   event_init(&event, stream->udx, UDX_TRACE_METRICS, stream->socket, stream);
-  event.as.metrics.smoothed_rtt = stream->rtt.srtt;
-  event.as.metrics.latest_rtt = stream->rtt.latest;
-  event.as.metrics.rtt_variance = stream->rtt.var;
+  event.as.metrics.smoothed_rtt = udx__stream(stream)->rtt.srtt;
+  event.as.metrics.latest_rtt = udx__stream(stream)->rtt.latest;
+  event.as.metrics.rtt_variance = udx__stream(stream)->rtt.var;
   event.as.metrics.min_rtt = udx__rtt_min(stream);
-  event.as.metrics.rto = stream->rtt.rto;
+  event.as.metrics.rto = udx__stream(stream)->rtt.rto;
   event.as.metrics.cwnd = stream->cwnd;
   event.as.metrics.ssthresh = stream->ssthresh;
   event.as.metrics.packets_in_flight = udx__in_flight(stream);
   event.as.metrics.bytes_in_flight = stream->inflight;
-  event.as.metrics.pacing_rate = stream->pacing.rate;
-  event.as.metrics.bandwidth = (uint64_t) (stream->congestion->bandwidth(stream) * udx__mtu_payload(stream));
-  event.as.metrics.peer_window = stream->flow.peer_window;
+  event.as.metrics.pacing_rate = udx__stream(stream)->pacing.rate;
+  event.as.metrics.bandwidth =
+    (uint64_t) (udx__stream(stream)->congestion->bandwidth(stream) * udx__mtu_payload(stream));
+  event.as.metrics.peer_window = udx__stream(stream)->flow.peer_window;
   event_emit(stream->udx, &event);
 }
 
@@ -215,7 +226,7 @@ udx__trace_timer (udx_stream_t *stream, udx_trace_timer_t timer, udx_trace_timer
 
 void
 udx__trace_timers (udx_stream_t *stream) {
-  const udx_recovery_t *recovery = &stream->recovery;
+  const udx_recovery_t *recovery = &udx__stream(stream)->recovery;
   if (recovery->rto_at == UDX_NEVER) {
     udx__trace_timer(stream, UDX_TRACE_RTO, UDX_TRACE_CANCELLED, 0);
     return;
@@ -240,7 +251,7 @@ void
 udx__trace_path (udx_stream_t *stream, udx_trace_type_t type) {
   udx_trace_event_t event;
   event_init(&event, stream->udx, type, stream->socket, stream);
-  event.as.path.address = &stream->remote.any;
+  event.as.path.address = &udx__stream(stream)->remote.any;
   event.as.path.remote_id = stream->remote_id;
   event_emit(stream->udx, &event);
 }

@@ -6,7 +6,9 @@
 #ifndef UDX_ENGINE_TRACE_H
 #define UDX_ENGINE_TRACE_H
 
-#include "engine.h"
+#include "engine/instance.h"
+#include "engine/packet.h"
+#include "engine/wire.h"
 #include "udx_trace.h"
 
 #if defined(__GNUC__)
@@ -15,20 +17,22 @@
 #define UDX_COLD
 #endif
 
-#define UDX_TRACE(udx, call) \
-  do { \
-    if (UDX_UNLIKELY((udx)->on_trace != NULL)) udx__trace_##call; \
+#define UDX_TRACE(udx, call)                                                                                           \
+  do {                                                                                                                 \
+    if (UDX_UNLIKELY(udx__instance(udx)->on_trace != NULL)) udx__trace_##call;                                         \
   } while (0)
 
 UDX_COLD void
-udx__trace_batch_sent (udx_socket_t *socket, const udx_datagram_t *datagrams, uint32_t taken, uint32_t count, uint32_t joined);
+udx__trace_batch_sent (
+  udx_socket_t *socket, const udx_datagram_t *datagrams, uint32_t taken, uint32_t count, uint32_t joined);
 
 UDX_COLD void
 udx__trace_batch_received (udx_socket_t *socket, const udx_received_t *batch, unsigned int count);
 
 /* A datagram of the batch. stream may be NULL; data packets say by their record whether they are sent again. */
 UDX_COLD void
-udx__trace_packet_sent (udx_socket_t *socket, udx_stream_t *stream, const udx_datagram_t *datagram, udx_trace_trigger_t trigger);
+udx__trace_packet_sent (
+  udx_socket_t *socket, udx_stream_t *stream, const udx_datagram_t *datagram, udx_trace_trigger_t trigger);
 
 UDX_COLD void
 udx__trace_datagram_sent (udx_socket_t *socket, const udx_datagram_t *datagram);
@@ -37,7 +41,8 @@ UDX_COLD void
 udx__trace_received (udx_socket_t *socket, const uint8_t *data, size_t length, const struct sockaddr *from);
 
 UDX_COLD void
-udx__trace_dropped (udx_stream_t *stream, udx_socket_t *socket, const udx_header_t *header, size_t length, udx_trace_trigger_t trigger);
+udx__trace_dropped (
+  udx_stream_t *stream, udx_socket_t *socket, const udx_header_t *header, size_t length, udx_trace_trigger_t trigger);
 
 UDX_COLD void
 udx__trace_lost (udx_stream_t *stream, uint32_t seq, const udx_packet_t *packet, udx_trace_trigger_t trigger);

@@ -1,7 +1,8 @@
 /* Many streams of one socket towards one address share a budget of bytes in flight (engine/destination.c). */
 #include <stdlib.h>
 
-#include "engine/engine.h"
+#include "engine/stream.h"
+#include "engine/wire.h"
 #include "sim/sim.h"
 #include "test.h"
 
@@ -48,7 +49,8 @@ on_read (udx_stream_t *stream, ssize_t length, const uv_buf_t *buf) {
   flow->received += (uint64_t) length;
   many->total += (uint64_t) length;
   if (flow->received == BYTES) many->finished++;
-  if (many->total >= (uint64_t) STREAMS * BYTES / 2 && many->total - (uint64_t) length < (uint64_t) STREAMS * BYTES / 2) {
+  if (many->total >= (uint64_t) STREAMS * BYTES / 2 &&
+      many->total - (uint64_t) length < (uint64_t) STREAMS * BYTES / 2) {
     for (int i = 0; i < STREAMS; i++) many->flows[i].share = many->flows[i].received;
   }
 }
@@ -101,7 +103,7 @@ static int
 all_closed (void *ctx) {
   many_t *many = ctx;
   for (int i = 0; i < STREAMS; i++) {
-    udx_destination_t *destination = many->flows[i].tx.destination;
+    udx_macroflow_t *destination = udx__stream(&many->flows[i].tx)->macroflow;
     if (destination == NULL) continue;
     uint64_t sum = 0;
     for (int j = 0; j < STREAMS; j++) sum += many->flows[j].tx.inflight;
@@ -141,14 +143,14 @@ TEST(first_flights_fit) {
     flow_t *flow = &many->flows[i];
     CHECK_EQ(flow->received, BYTES);
     CHECK_EQ(flow->closed, 2);
-    CHECK(flow->tx.destination == NULL);
+    CHECK(udx__stream(&flow->tx)->macroflow == NULL);
     if (flow->share < least) least = flow->share;
     retransmits += flow->tx.retransmit_count;
     timeouts += flow->tx.rto_count;
   }
   double fairness = (double) least / (BYTES / 2.0);
-  printf("  %.3f s, least/mean %.2f, %llu retransmitted, %llu timeouts, at most %llu bytes in flight\n", seconds, fairness,
-    (unsigned long long) retransmits, (unsigned long long) timeouts, (unsigned long long) many->most);
+  printf("  %.3f s, least/mean %.2f, %llu retransmitted, %llu timeouts, at most %llu bytes in flight\n", seconds,
+    fairness, (unsigned long long) retransmits, (unsigned long long) timeouts, (unsigned long long) many->most);
   CHECK(fairness >= 0.5);
   CHECK_EQ(timeouts, 0);
   CHECK(seconds < 1.0); /* 0.6 s at the rate of the link */

@@ -1,0 +1,50 @@
+/* Receive windows in both directions, zero-window probes, keepalive. */
+#ifndef UDX_ENGINE_FLOW_CONTROL_H
+#define UDX_ENGINE_FLOW_CONTROL_H
+
+#include "wire.h"
+
+typedef struct udx_flow_s {
+  uint32_t peer_window;
+  uint32_t wl_seq;
+  uint32_t wl_ack;
+  uint32_t window_max; /* what we offer at most */
+  uint32_t advertised; /* what the last packet said */
+  uint32_t keepalive;  /* ms, 0 = off */
+  uint8_t probes_unanswered;
+  uint8_t probe_soon; /* the probe of an idle write: the next one follows after one RTO, not two */
+  uint8_t poll_backoff;
+  uint64_t probe_at; /* zero-window probe */
+  uint64_t keepalive_at;
+  uint64_t reopen_at; /* poll of a window that we closed */
+} udx_flow_t;
+
+void
+udx__flow_init (udx_stream_t *stream);
+
+/* The window to put into a packet. */
+uint32_t
+udx__flow_advertise (udx_stream_t *stream);
+
+void
+udx__flow_update (udx_stream_t *stream, const udx_header_t *header);
+
+/* Packets that the peer's window allows in flight. */
+uint32_t
+udx__flow_packets (const udx_stream_t *stream);
+
+uint32_t
+udx__flow_span (const udx_stream_t *stream);
+
+/* Everything was acknowledged, or the application wrote: are zero-window probes or keepalives due? */
+void
+udx__flow_rearm (udx_stream_t *stream, int idle_write, uint64_t now);
+
+void
+udx__flow_timeout (udx_stream_t *stream, uint64_t now);
+
+/* Tells the peer if a closed window opened. */
+void
+udx__flow_reopen (udx_stream_t *stream);
+
+#endif

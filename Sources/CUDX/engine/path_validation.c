@@ -1,0 +1,51 @@
+/*
+ * Path validation (udx.md 2.9; RFC 9000, section 8). Until something that was sent to a new remote is acknowledged
+ * from there it gets no more than an initial window: a peer that names the address of another host cannot have that
+ * host flooded. An acknowledgement from elsewhere may come from such a peer, which knows what is sent, or from an
+ * honest one whose packets take another way: it renews the allowance once per interval.
+ */
+#include "path_validation.h"
+
+#include "stream.h"
+#include "timer.h"
+#include "transmit.h"
+
+void
+udx__path_validation_begin (udx_stream_t *stream) {
+  UDX_ASSERT(stream->status & UDX_STREAM_CONNECTED);
+  udx_path_validation_t *validation = &udx__stream(stream)->validation;
+  validation->pending = 1;
+  validation->limit_from = udx__stream(stream)->flight.nxt;
+  validation->next_at = 0;
+  validation->wake_at = UDX_NEVER;
+}
+
+static void
+allowance_renew (udx_stream_t *stream, uint64_t now) {
+  UDX_ASSERT(udx__stream(stream)->validation.pending);
+  udx__stream(stream)->validation.limit_from = udx__stream(stream)->flight.nxt;
+  udx__stream(stream)->validation.next_at = now + UDX_AMPLIFICATION_INTERVAL;
+  udx__stream(stream)->validation.wake_at = UDX_NEVER;
+  udx__mark_ready(stream);
+}
+
+void
+udx__path_validation_acked (udx_stream_t *stream, uint64_t now) {
+  UDX_ASSERT(udx__stream(stream)->validation.pending);
+  udx_path_validation_t *validation = &udx__stream(stream)->validation;
+  if (!validation->other_source) {
+    validation->pending = 0;
+    validation->wake_at = UDX_NEVER;
+    udx__mark_ready(stream);
+  } else if (now >= validation->next_at) {
+    allowance_renew(stream, now);
+  } else if (validation->wake_at == UDX_NEVER) {
+    validation->wake_at = validation->next_at;
+    udx__timer_at_most(stream, validation->wake_at);
+  }
+}
+
+void
+udx__path_validation_timeout (udx_stream_t *stream, uint64_t now) {
+  if (udx__stream(stream)->validation.wake_at <= now) allowance_renew(stream, now);
+}

@@ -1,0 +1,32 @@
+/* The way out: what may leave in a turn. */
+#ifndef UDX_ENGINE_TRANSMIT_H
+#define UDX_ENGINE_TRANSMIT_H
+
+#include "base.h"
+
+/* The stream owes the peer an acknowledgement. */
+void
+udx__owe_ack (udx_stream_t *stream);
+
+void
+udx__owe_heartbeat (udx_stream_t *stream);
+
+/* The stream may have data to send. */
+void
+udx__mark_ready (udx_stream_t *stream);
+
+void
+udx__mark_dirty (udx_socket_t *socket);
+
+/* Sends whatever may leave. Calls no application code. */
+void
+udx__transmit_all (udx_t *udx);
+
+void
+udx__transmit_socket (udx_socket_t *socket);
+
+/* One tail-loss probe or window probe, past all limits. 0 if there was nothing to send. */
+int
+udx__transmit_probe (udx_stream_t *stream, int new_data_only);
+
+#endif

@@ -1,0 +1,150 @@
+/* Windows in both directions (engine/flow_control.c), at the edges of each comparison. */
+#include "engine/flow_control.h"
+#include "unit.h"
+
+static uint32_t held;
+
+static uint32_t
+held_bytes (udx_stream_t *stream) {
+  (void) stream;
+  return held;
+}
+
+/* What is offered is the window less what the application holds, and never between 1 and 1,499 bytes. */
+TEST(offered_window) {
+  unit_t unit = unit_new();
+  unit.stream->get_read_buffer_size = held_bytes;
+  CHECK_EQ(udx_stream_set_rwnd_max(unit.stream, 100000), 0);
+  static const uint32_t cases[][2] = {{0, 100000}, {1, 99999}, {98500, 1500}, {98501, 0}, {100000, 0}, {200000, 0}};
+  for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+    held = cases[i][0];
+    CHECK_EQ(udx__flow_advertise(unit.stream), cases[i][1]);
+    CHECK_EQ(unit.state->flow.advertised, cases[i][1]);
+  }
+  /* a closed window is looked at again */
+  CHECK_EQ(unit.state->flow.reopen_at, udx__instance(unit.udx)->now + UDX_REOPEN_POLL_MIN);
+  udx_header_t header;
+  held = 40000;
+  udx__stream_header(unit.stream, &header, 0);
+  CHECK_EQ(header.window, 60000);
+  unit_free(&unit);
+}
+
+/* A paused reader's packets count with their share of the memory, if that is more than their bytes. */
+TEST(paused_reader_closes_the_offered_window) {
+  unit_t unit = unit_new();
+  CHECK_EQ(udx_stream_set_rwnd_max(unit.stream, 100000), 0);
+  unit.state->ack.paused = 1;
+  unit.state->reorder.bytes = 10000;
+  unit.state->reorder.memory = 40000;
+  CHECK_EQ(udx__flow_advertise(unit.stream), 90000);
+  unit.state->reorder.memory = 80000;
+  CHECK_EQ(udx__flow_advertise(unit.stream), 80000);
+  unit.state->ack.paused = 0;
+  CHECK_EQ(udx__flow_advertise(unit.stream), 100000);
+  unit.state->reorder.bytes = unit.state->reorder.memory = 0;
+  unit_free(&unit);
+}
+
+/* An acknowledgement announces a window that opened, or that doubled to at least half of all. */
+TEST(window_announcements) {
+  static const struct {
+    uint32_t advertised, window;
+    int owed;
+  } cases[] = {{0, 0, 0}, {0, 1500, 1}, {0, 100000, 1}, {1500, 49999, 0}, {1500, 50000, 1}, {30000, 59999, 0},
+    {30000, 60000, 1}, {50000, 99999, 0}, {50000, 100000, 1}, {50001, 100000, 0}, {100000, 100000, 0}};
+  unit_t unit = unit_new();
+  unit.stream->get_read_buffer_size = held_bytes;
+  CHECK_EQ(udx_stream_set_rwnd_max(unit.stream, 100000), 0);
+  for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+    unit.state->ack.owed = 0;
+    unit.state->flow.advertised = cases[i].advertised;
+    unit.state->flow.reopen_at = 5;
+    held = 100000 - cases[i].window;
+    CHECK_EQ(udx_stream_window_changed(unit.stream), 0);
+    CHECK_EQ(unit.state->ack.owed, cases[i].owed);
+    CHECK_EQ(unit.state->flow.reopen_at, cases[i].owed ? UDX_NEVER : 5);
+  }
+  unit.state->flow.reopen_at = UDX_NEVER;
+  unit_free(&unit);
+}
+
+/* The peer's window is taken from the newest packet: by seq, then by ack. */
+TEST(peer_window_of_the_newest_packet) {
+  static const struct {
+    uint32_t seq, ack;
+    int taken;
+  } cases[] = {{100, 2, 1}, {99, 3, 0}, {100, 1, 0}, {100, 2, 1}, {100, 3, 1}, {101, 2, 1}, {101, 1, 0}, {102, 0, 1}};
+  unit_t unit = unit_new();
+  (void) unit_send(&unit, 3);
+  unit.state->flow.wl_seq = 100;
+  unit.state->flow.wl_ack = 1;
+  for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+    udx_header_t header = {.seq = cases[i].seq, .ack = cases[i].ack, .window = 10000 + (uint32_t) i};
+    unit.state->flow.peer_window = 1;
+    udx__flow_update(unit.stream, &header);
+    CHECK_EQ(unit.state->flow.peer_window, cases[i].taken ? 10000 + (int) i : 1);
+  }
+  unit_free(&unit);
+}
+
+TEST(packets_that_the_window_allows) {
+  unit_t unit = unit_new();
+  uint32_t payload = udx__mtu_payload(unit.stream);
+  const uint32_t cases[][2] = {{0, 0}, {1, 1}, {payload, 1}, {2 * payload - 1, 1}, {2 * payload, 2}};
+  for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+    unit.state->flow.peer_window = cases[i][0];
+    CHECK_EQ(udx__flow_packets(unit.stream), cases[i][1]);
+  }
+  unit.state->flow.peer_window = 1u << 26;
+  CHECK_EQ(udx__flow_span(unit.stream), UDX_FLIGHT_MAX);
+  unit.state->flow.peer_window = 1;
+  CHECK_EQ(udx__flow_span(unit.stream), 1);
+  unit_free(&unit);
+}
+
+/* A closed window is probed: at once by an idle write and one RTO later, then every two; the fourth time with data. */
+TEST(zero_window_probes) {
+  unit_t unit = unit_new();
+  unit.state->flow.peer_window = 0;
+  unit_write(&unit, 5000);
+  udx_driver_flush(unit.udx);
+  uint64_t now = udx__instance(unit.udx)->now;
+  CHECK_EQ(unit.state->flight.nxt, 0);
+  CHECK_EQ(unit.state->flow.probe_at, now);
+  uint64_t wait = 1;
+  for (uint32_t i = 1; i <= UDX_ZWP_DATA_AFTER; i++) {
+    udx__flow_timeout(unit.stream, now - 1);
+    CHECK_EQ(unit.stream->zwp_count, i - 1);
+    udx__flow_timeout(unit.stream, now);
+    CHECK_EQ(unit.stream->zwp_count, i);
+    CHECK_EQ(unit.state->ack.heartbeat, 1);
+    CHECK_EQ(unit.state->flight.nxt, 0);
+    CHECK_EQ(unit.state->flow.probe_at, now + wait * UDX_RTO_INITIAL);
+    now = unit.state->flow.probe_at;
+    wait = 2;
+  }
+  udx__flow_timeout(unit.stream, now);
+  CHECK_EQ(unit.state->flight.nxt, 1);
+  CHECK_EQ(unit.state->flow.probes_unanswered, 1);
+  unit_free(&unit);
+}
+
+TEST(keepalive_rearms) {
+  unit_t unit = unit_new();
+  CHECK_EQ(udx_stream_set_keepalive(unit.stream, 7), 0);
+  uint64_t at = sim_now(unit.pair->sim) + 7 * UDX_MS;
+  CHECK_EQ(unit.state->flow.keepalive_at, at);
+  udx__flow_timeout(unit.stream, at - 1);
+  CHECK_EQ(unit.state->ack.heartbeat, 0);
+  udx__flow_timeout(unit.stream, at);
+  CHECK_EQ(unit.state->ack.heartbeat, 1);
+  CHECK_EQ(unit.state->flow.keepalive_at, at + 7 * UDX_MS);
+  CHECK_EQ(udx_stream_set_keepalive(unit.stream, 0), 0);
+  CHECK_EQ(unit.state->flow.keepalive_at, UDX_NEVER);
+  unit_free(&unit);
+}
+
+TEST_MAIN(TEST_ENTRY(offered_window), TEST_ENTRY(paused_reader_closes_the_offered_window),
+  TEST_ENTRY(window_announcements), TEST_ENTRY(peer_window_of_the_newest_packet),
+  TEST_ENTRY(packets_that_the_window_allows), TEST_ENTRY(zero_window_probes), TEST_ENTRY(keepalive_rearms))

@@ -1,0 +1,126 @@
+/* RACK-TLP, retransmission timeouts and their undoing (engine/recovery.c), at the edges of each comparison. */
+#include "engine/recovery.h"
+#include "unit.h"
+
+#define MS 1000u
+
+/* Packets 0.. left one per millisecond from `begin`. */
+static uint64_t
+spaced (unit_t *unit, uint32_t packets) {
+  uint64_t begin = unit_send(unit, packets);
+  for (uint32_t seq = 0; seq < packets; seq++) unit_sent_at(unit, seq, begin + seq * MS);
+  return begin;
+}
+
+/* Packet 3 is reported 8 ms after it left: lost is what left a quarter of that earlier, to the microsecond. */
+TEST(rack_waits_for_the_reordering_window) {
+  unit_t unit = unit_new();
+  uint64_t begin = spaced(&unit, 6);
+  unit_ack(&unit, begin + 11 * MS, 0, 3, 4);
+  CHECK_EQ(udx__packet_at(unit.stream, 0)->state, UDX_PACKET_LOST);
+  CHECK_EQ(udx__packet_at(unit.stream, 1)->state, UDX_PACKET_LOST); /* due at this very moment */
+  CHECK_EQ(udx__packet_at(unit.stream, 2)->state, UDX_PACKET_FLYING);
+  CHECK_EQ(udx__packet_at(unit.stream, 4)->state, UDX_PACKET_FLYING); /* sent later than what was reported */
+  CHECK_EQ(unit.state->recovery.reo_at, begin + 12 * MS);
+  CHECK_EQ(unit.state->recovery.state, UDX_RECOVERY_FAST);
+  CHECK_EQ(unit.state->recovery.high_seq, 6);
+  CHECK_EQ(udx__recovery_timeout(unit.stream, begin + 12 * MS), 1);
+  CHECK_EQ(udx__packet_at(unit.stream, 2)->state, UDX_PACKET_LOST);
+  CHECK_EQ(unit.stream->fast_recovery_count, 1);
+  unit_free(&unit);
+}
+
+TEST(three_reported_packets_need_no_window) {
+  for (uint32_t reported = UDX_REO_SACKED_MIN - 1; reported <= UDX_REO_SACKED_MIN; reported++) {
+    unit_t unit = unit_new();
+    uint64_t begin = unit_send(&unit, 6);
+    for (uint32_t seq = 0; seq < 6; seq++) unit_sent_at(&unit, seq, begin + seq);
+    unit_ack(&unit, begin + 8 * MS, 0, 1, 1 + reported);
+    CHECK_EQ(unit.state->flight.lost.count, reported == UDX_REO_SACKED_MIN);
+    unit_free(&unit);
+  }
+}
+
+/* One batch has one time of transmission: the order of the seqs decides. */
+TEST(rack_orders_a_batch_by_seq) {
+  unit_t unit = unit_new();
+  uint64_t begin = unit_send(&unit, 8);
+  unit_ack(&unit, begin + 8 * MS, 0, 2, 5);
+  CHECK_EQ(unit.state->flight.lost.count, 2);
+  CHECK_EQ(unit.state->flight.flying.count, 3);
+  unit_free(&unit);
+}
+
+TEST(tail_loss_probe_timer) {
+  unit_t unit = unit_new();
+  uint64_t begin = unit_send(&unit, 2);
+  CHECK_EQ(unit.state->recovery.tlp_at, UDX_NEVER); /* without a sample the timeout is not later */
+  CHECK_EQ(unit.state->recovery.rto_at, begin + UDX_RTO_INITIAL);
+  unit_ack(&unit, begin + 20 * MS, 1, 0, 0);
+  /* a single packet is left */
+  CHECK_EQ(unit.state->recovery.tlp_at, begin + 20 * MS + 40 * MS + UDX_TLP_SINGLE);
+  CHECK_EQ(unit.state->recovery.rto_at, begin + 20 * MS + UDX_RTO_MIN);
+  unit_ack(&unit, begin + 21 * MS, 2, 0, 0);
+  CHECK_EQ(unit.state->recovery.tlp_at, UDX_NEVER);
+  CHECK_EQ(unit.state->recovery.rto_at, UDX_NEVER);
+  CHECK_EQ(unit.state->flight.ring != NULL, 1);
+  unit_free(&unit);
+}
+
+/* 1 s, then 2 s for ever: the back-off reaches max(2 s, 2 rto) and stays. */
+TEST(timeouts_back_off) {
+  unit_t unit = unit_new();
+  uint64_t at = unit_send(&unit, 1) + UDX_RTO_INITIAL;
+  static const uint64_t spacing[] = {2 * UDX_SECOND, 2 * UDX_SECOND, 2 * UDX_SECOND};
+  for (int i = 0; i < 3; i++) {
+    CHECK_EQ(unit.state->recovery.rto_at, at);
+    CHECK_EQ(udx__recovery_timeout(unit.stream, at - 1), 1);
+    CHECK_EQ(unit.stream->rto_count, i);
+    CHECK_EQ(udx__recovery_timeout(unit.stream, at), 1);
+    CHECK_EQ(unit.stream->rto_count, i + 1);
+    CHECK_EQ(udx__packet_at(unit.stream, 0)->timeouts, 1 + (i > 0 ? i : 0));
+    CHECK_EQ(unit.state->recovery.state, UDX_RECOVERY_LOSS);
+    CHECK_EQ(unit.state->recovery.rto_at, at + spacing[i]);
+    at += spacing[i];
+  }
+  CHECK_EQ(unit.state->recovery.backoff, 3);
+  unit_free(&unit);
+}
+
+/* The seventh timeout of a packet closes the stream, but not before 13 s without progress (less a tick of grace). */
+TEST(gives_up_after_thirteen_seconds) {
+  for (int early = 0; early <= 1; early++) {
+    unit_t unit = unit_new();
+    uint64_t begin = unit_send(&unit, 1);
+    udx__packet_at(unit.stream, 0)->timeouts = UDX_TIMEOUTS_MAX;
+    uint64_t at = begin + UDX_GIVE_UP_FACTOR * (uint64_t) UDX_SECOND - UDX_MS - (uint64_t) early;
+    udx__instance(unit.udx)->now = at;
+    CHECK_EQ(udx__recovery_timeout(unit.stream, at), early);
+    CHECK_EQ(unit.pair->side[0].closed, !early);
+    if (!early) CHECK_EQ(unit.pair->side[0].close_status, UV_ETIMEDOUT);
+    unit_free(&unit);
+  }
+}
+
+/* The acknowledgement of a packet that was given up and not sent again proves the timeout spurious (RFC 5682). */
+TEST(spurious_timeout_is_undone) {
+  unit_t unit = unit_new();
+  uint64_t begin = unit_send(&unit, 8);
+  unit.stream->cwnd = 50;
+  CHECK_EQ(udx__recovery_timeout(unit.stream, begin + UDX_RTO_INITIAL), 1);
+  CHECK_EQ(unit.state->recovery.frto, UDX_FRTO_PENDING);
+  CHECK_EQ(unit.state->flight.lost.count, 8);
+  CHECK_EQ(unit.stream->cwnd, UDX_CWND_MIN);
+  unit_ack(&unit, begin + UDX_RTO_INITIAL + 1, 1, 0, 0);
+  CHECK_EQ(unit.state->recovery.frto, UDX_FRTO_NONE);
+  CHECK_EQ(unit.state->recovery.state, UDX_RECOVERY_OPEN);
+  CHECK_EQ(unit.state->flight.lost.count, 0);
+  CHECK_EQ(unit.state->flight.flying.count, 7);
+  CHECK_EQ(unit.stream->cwnd, 50);
+  CHECK_EQ(unit.state->rtt.rto_min, 2 * UDX_RTO_MIN);
+  unit_free(&unit);
+}
+
+TEST_MAIN(TEST_ENTRY(rack_waits_for_the_reordering_window), TEST_ENTRY(three_reported_packets_need_no_window),
+  TEST_ENTRY(rack_orders_a_batch_by_seq), TEST_ENTRY(tail_loss_probe_timer), TEST_ENTRY(timeouts_back_off),
+  TEST_ENTRY(gives_up_after_thirteen_seconds), TEST_ENTRY(spurious_timeout_is_undone))
