@@ -103,7 +103,7 @@ def page(files):
             continue
         out.append(f"## {file.path.split('/')[1]}: `{file.path}`\n")
         for group, rows in groups.items():
-            if len(groups) > 1:
+            if len(groups) > 1 and group:
                 out.append(f"### {group}\n")
             out.extend(table(rows))
             out.append("")

@@ -12,7 +12,7 @@ asUnownedSerialExecutor asUnownedTaskExecutor isSameExclusiveExecutionContext ch
 setUp tearDown setUpWithError tearDownWithError configuration wrappedValue projectedValue encode id rawValue
 Element AsyncIterator Iterator Failure RawValue Body Value unownedExecutor localizedDescription customMirror Stride
 ArrayLiteralElement StringLiteralType defaultValue allCases stringValue intValue startIndex endIndex subdata
-LLVMFuzzerTestOneInput LLVMFuzzerInitialize LLVMFuzzerCustomMutator
+defaultValueDescription LLVMFuzzerTestOneInput LLVMFuzzerInitialize LLVMFuzzerCustomMutator
 """.split())
 SWIFT_DECLARATION = re.compile(
     r"(?P<attributes>(?:@\w+(?:\([^()\n]*\))?\s+)*)"
@@ -72,12 +72,19 @@ def dead_swift(tree):
 def dead_c(tree):
     declared, places = Counter(), {}
     public = {name for name, _ in public_functions(tree, "include/")}
+    macros, pasted = set(), set()
+    for file in tree.files:
+        if file.kind == "c":
+            macros.update(re.findall(r"^[ \t]*#[ \t]*define[ \t]+(\w+)\(", file.code, re.M))
+            pasted.update(re.findall(r"\b(\w{3,}) ?## ?\w", file.code))
     for file in tree.files:
         if file.kind != "c":
             continue
         found = [(name, offset) for name, _, offset, _ in c_functions(file)]
         found += [(name, offset) for name, offset, _ in c_declarations(file)]
         for name, offset in found:
+            if name in macros:  # TEST(name) { ... }
+                continue
             declared[name] += 1
             if not file.path.startswith("include/"):
                 places.setdefault(name, []).append((file.path, file.line(offset)))
@@ -88,7 +95,8 @@ def dead_c(tree):
                 declared[name] -= 10_000
             places.setdefault(name, []).append((file.path, file.line(hit.start(1))))
     for name, count in declared.items():
-        if name not in public and name not in CALLED_FROM_OUTSIDE and count > 0 and words(tree)[name] <= count:
+        if (name not in public and name not in CALLED_FROM_OUTSIDE and count > 0 and words(tree)[name] <= count
+                and not name.startswith(tuple(pasted)) and not any(f'"{name}"' in f.text for f in tree.files)):
             for path, line in places.get(name, ()):
                 yield path, line, f"`{name}` is declared and not used"
 
@@ -166,9 +174,8 @@ def pure_engine(tree):
     for file in tree.files:
         if not file.path.startswith("Sources/CUDX/engine/"):
             continue
-        for hit in re.finditer(r"\b(uv_(?!buf_init\b|buf_t\b)\w+|socket|sendmsg|recvmsg|clock_gettime|malloc)\s*\(", c_plain(file.code)):
-            if file.path.endswith(("pool.c", "memory.c")) or hit.group(1) == "malloc":
-                continue
+        for hit in re.finditer(r"\b(uv_(?!buf_init\b|buf_t\b)\w+|socket|sendmsg|recvmsg|clock_gettime)\s*\(",
+                               c_plain(file.code)):
             yield file.path, file.line(hit.start()), f"the engine calls {hit.group(1)}: that is the driver's part"
 
 
