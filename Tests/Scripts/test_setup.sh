@@ -7,6 +7,7 @@ trap 'rm -rf "$work"' EXIT
 failures=0
 
 check() { # name, what came, pattern that it has to match as a whole
+  # shellcheck disable=SC2053 # a pattern on purpose
   if [[ $2 == $3 ]]; then
     echo "ok setup $1"
   else
