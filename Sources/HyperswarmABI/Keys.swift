@@ -4,9 +4,10 @@
 import CHyperswarm
 import HyperCrypto
 import HyperEncoding
+import Hyperswarm
 
 @c @implementation
-public func hyperswarm_version() -> UnsafePointer<CChar>? { ("0.1.0" as StaticString).cString }
+public func hyperswarm_version() -> UnsafePointer<CChar>? { versionText.cString }
 
 @c @implementation
 public func hyperswarm_handle_count() -> Int { Handles.count }

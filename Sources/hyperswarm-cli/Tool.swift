@@ -10,7 +10,7 @@ struct Tool: AsyncParsableCommand {
       Keys are 64 hexadecimal digits (or 52 z-base-32 characters), topics are any text (hashed) or 64 hexadecimal digits.
       Without --bootstrap the public network is used.
       """,
-    version: "0.1.0",
+    version: Hyperswarm.version,
     subcommands: [
       Demo.self, TestnetCommand.self, NodeCommand.self, Keygen.self, Listen.self, Connect.self, Join.self, Lookup.self,
       Announce.self, Ping.self, Relay.self,

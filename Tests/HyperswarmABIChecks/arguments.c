@@ -2,7 +2,10 @@
 
 int check_errors(void) {
   failures = 0;
-  EXPECT(strcmp(hyperswarm_version(), "0.1.0") == 0);
+  char version[32];
+  snprintf(
+    version, sizeof(version), "%d.%d.%d", HYPERSWARM_VERSION_MAJOR, HYPERSWARM_VERSION_MINOR, HYPERSWARM_VERSION_PATCH);
+  EXPECT(strcmp(hyperswarm_version(), version) == 0);
   EXPECT(strcmp(hyperswarm_error_name(HYPERSWARM_ERR_PEER_NOT_FOUND), "PEER_NOT_FOUND") == 0);
   EXPECT(strcmp(hyperswarm_error_name(HYPERSWARM_ERR_CONNECTION_RESET), "ECONNRESET") == 0);
   EXPECT(strcmp(hyperswarm_error_name(HYPERSWARM_OK), "OK") == 0);

@@ -98,16 +98,16 @@ pair() { # kind of the server's NAT, kind of the client's NAT, what is expected,
   wait_for '[0-9a-f]{64}' "$work/server" 20
   local key
   key=$(grep -oE '[0-9a-f]{64}' "$work/server" | head -1)
-  local relay=""
+  local relay=()
   if [ "${4:-}" = relay ]; then
     ip netns exec "${prefix}pub" "$tool" relay --bootstrap 5.0.0.1:49737 > "$work/relay" 2>&1 &
     processes="$processes $!"
     wait_for '[0-9a-f]{64}' "$work/relay" 20
-    relay="--relay $(grep -oE '[0-9a-f]{64}' "$work/relay" | head -1)"
+    relay=(--relay "$(grep -oE '[0-9a-f]{64}' "$work/relay" | head -1)")
   fi
   local begin
   begin=$(date +%s%N)
-  ip netns exec "${prefix}siteB" "$tool" connect --bootstrap 5.0.0.1:49737 $relay "$key" \
+  ip netns exec "${prefix}siteB" "$tool" connect --bootstrap 5.0.0.1:49737 "${relay[@]}" "$key" \
     > /dev/null 2> "$work/client" < <(cat "$work/data"; sleep 60) &
   processes="$processes $!"
   wait_for '.' "$work/client" 70

@@ -1,0 +1,1 @@
+"""The parts of Scripts/tidy.py: how sources are read, and the rules."""
