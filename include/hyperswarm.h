@@ -180,13 +180,13 @@ typedef struct hyperswarm_peer_info {
   const uint8_t *public_key; // HYPERSWARM_KEY_SIZE
   const uint8_t *topics;     // topic_count times HYPERSWARM_KEY_SIZE: joined topics that the peer was found under
   size_t topic_count;
-  uint32_t attempts;    // failed dials in a row
-  uint8_t is_client;    // we have dialled the last connection
-  uint8_t is_proven;    // a dial has succeeded
+  uint32_t attempts; // failed dials in a row
+  uint8_t is_client; // we have dialled the last connection
+  uint8_t is_proven; // a dial has succeeded
   uint8_t is_banned;
-  uint8_t is_explicit;  // named by hyperswarm_peer_join
-  uint8_t is_queued;    // in line to be dialled
-  uint8_t is_waiting;   // for the next try
+  uint8_t is_explicit; // named by hyperswarm_peer_join
+  uint8_t is_queued;   // in line to be dialled
+  uint8_t is_waiting;  // for the next try
   uint8_t is_connected;
 } hyperswarm_peer_info_t;
 

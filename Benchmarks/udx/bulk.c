@@ -3,7 +3,7 @@
 #include "bench.h"
 
 #define RECEIVER_ID 1u
-#define SENDER_ID   100001u
+#define SENDER_ID 100001u
 
 typedef struct {
   udx_stream_t stream; /* first: the callbacks cast */
@@ -170,17 +170,15 @@ bench_recv (bench_options_t *o) {
   double mean = (double) sum / o->streams;
   uint64_t hook_bytes = finish_hook(total);
   double payload = (double) wire - 20.0 * (double) packets;
-  printf(
-    "{\"bytes\":%llu,\"wall\":%.6f,\"cpu\":%.6f,\"packets_rx\":%llu,\"packets_tx\":%llu,\"duplicates\":%.5f,"
-    "\"least_over_mean\":%.4f,\"drops\":%lld,\"allocs\":%llu,\"hook_bytes\":%llu,\"hook_sends\":%llu,"
-    "\"hook_recvs\":%llu,\"hook_waits\":%llu}\n",
+  printf("{\"bytes\":%llu,\"wall\":%.6f,\"cpu\":%.6f,\"packets_rx\":%llu,\"packets_tx\":%llu,\"duplicates\":%.5f,"
+         "\"least_over_mean\":%.4f,\"drops\":%lld,\"allocs\":%llu,\"hook_bytes\":%llu,\"hook_sends\":%llu,"
+         "\"hook_recvs\":%llu,\"hook_waits\":%llu}\n",
     (unsigned long long) total, last_byte - started, bench_cpu() - cpu_at_start, (unsigned long long) udx.packets_rx,
     (unsigned long long) udx.packets_tx, payload > 0 ? (payload - (double) total) / payload : 0,
     mean > 0 ? (double) least / mean : 0, (long long) udx.packets_dropped_by_kernel,
     (unsigned long long) (hook_end.allocs - hook_start.allocs), (unsigned long long) hook_bytes,
     (unsigned long long) (hook_end.sends - hook_start.sends), (unsigned long long) (hook_end.recvs - hook_start.recvs),
-    (unsigned long long) (hook_end.waits - hook_start.waits)
-  );
+    (unsigned long long) (hook_end.waits - hook_start.waits));
   return 0;
 }
 
@@ -203,7 +201,8 @@ static source_t *sources;
 static char *chunk;
 static uint64_t acked;
 
-static void pump (flow_t *f);
+static void
+pump (flow_t *f);
 
 static void
 on_ack (udx_stream_write_t *req, int status, int unordered) {
@@ -300,17 +299,15 @@ bench_send (bench_options_t *o) {
     rto += flows[i].stream.rto_count;
     recoveries += flows[i].stream.fast_recovery_count;
   }
-  printf(
-    "{\"bytes\":%llu,\"wall\":%.6f,\"cpu\":%.6f,\"packets_rx\":%llu,\"packets_tx\":%llu,\"retransmits\":%llu,"
-    "\"rto\":%llu,\"recoveries\":%llu,\"mtu\":%u,\"srtt\":%u,\"srtt_p50\":%.1f,\"srtt_p95\":%.1f,\"allocs\":%llu,"
-    "\"hook_bytes\":%llu,\"hook_sends\":%llu,\"hook_recvs\":%llu,\"hook_waits\":%llu}\n",
+  printf("{\"bytes\":%llu,\"wall\":%.6f,\"cpu\":%.6f,\"packets_rx\":%llu,\"packets_tx\":%llu,\"retransmits\":%llu,"
+         "\"rto\":%llu,\"recoveries\":%llu,\"mtu\":%u,\"srtt\":%u,\"srtt_p50\":%.1f,\"srtt_p95\":%.1f,\"allocs\":%llu,"
+         "\"hook_bytes\":%llu,\"hook_sends\":%llu,\"hook_recvs\":%llu,\"hook_waits\":%llu}\n",
     (unsigned long long) total, last_byte - started, bench_cpu() - cpu_at_start, (unsigned long long) udx.packets_rx,
     (unsigned long long) udx.packets_tx, (unsigned long long) retransmits, (unsigned long long) rto,
     (unsigned long long) recoveries, flows[0].stream.mtu, flows[0].stream.srtt,
     bench_samples_quantile(&srtt_samples, 0.5), bench_samples_quantile(&srtt_samples, 0.95),
     (unsigned long long) (hook_end.allocs - hook_start.allocs), (unsigned long long) hook_bytes,
     (unsigned long long) (hook_end.sends - hook_start.sends), (unsigned long long) (hook_end.recvs - hook_start.recvs),
-    (unsigned long long) (hook_end.waits - hook_start.waits)
-  );
+    (unsigned long long) (hook_end.waits - hook_start.waits));
   return 0;
 }

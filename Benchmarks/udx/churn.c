@@ -22,7 +22,8 @@ static uint32_t begun, done, idle;
 static double started, cpu_at_start;
 static size_t heap_at_start;
 
-static void next (lane_t *lane);
+static void
+next (lane_t *lane);
 
 static void
 on_socket_close (udx_socket_t *s) {
@@ -132,9 +133,7 @@ bench_churn (bench_options_t *o) {
   int more_fds = descriptors() - fds;
   long growth = (long) mallinfo2().uordblks - (long) heap_at_start;
   uint32_t pairs = done - o->count / 10;
-  printf(
-    "{\"pairs\":%u,\"per_second\":%.0f,\"cpu_us\":%.2f,\"fd_growth\":%d,\"heap_growth\":%ld}\n", pairs, pairs / wall,
-    pairs ? cpu * 1e6 / pairs : 0, more_fds, growth
-  );
+  printf("{\"pairs\":%u,\"per_second\":%.0f,\"cpu_us\":%.2f,\"fd_growth\":%d,\"heap_growth\":%ld}\n", pairs,
+    pairs / wall, pairs ? cpu * 1e6 / pairs : 0, more_fds, growth);
   return done > o->count / 10 ? 0 : 1;
 }

@@ -7,11 +7,16 @@
 #include <sys/socket.h>
 #include <sys/types.h>
 
-extern void *__libc_malloc (size_t n);
-extern void *__libc_calloc (size_t n, size_t size);
-extern void *__libc_realloc (void *p, size_t n);
-extern void __libc_free (void *p);
-extern void *__libc_memalign (size_t alignment, size_t n);
+extern void *
+__libc_malloc (size_t n);
+extern void *
+__libc_calloc (size_t n, size_t size);
+extern void *
+__libc_realloc (void *p, size_t n);
+extern void
+__libc_free (void *p);
+extern void *
+__libc_memalign (size_t alignment, size_t n);
 
 static uint64_t allocs, frees, alloc_bytes, sends, recvs, waits, other;
 

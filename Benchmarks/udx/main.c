@@ -6,8 +6,12 @@ main (int argc, char **argv) {
     const char *name;
     int (*run)(bench_options_t *o);
   } workloads[] = {
-    {"recv", bench_recv}, {"send", bench_send},   {"pong", bench_pong},
-    {"ping", bench_ping}, {"churn", bench_churn}, {"memory", bench_memory},
+    {"recv", bench_recv},
+    {"send", bench_send},
+    {"pong", bench_pong},
+    {"ping", bench_ping},
+    {"churn", bench_churn},
+    {"memory", bench_memory},
   };
 
   bench_options_t o;

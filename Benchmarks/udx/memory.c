@@ -104,10 +104,8 @@ bench_memory (bench_options_t *o) {
     usleep(1000);
   }
   size_t n = 2 * ((size_t) pairs - 1);
-  printf(
-    "{\"streams\":%zu,\"struct\":%zu,\"socket_struct\":%zu,\"heap_per_stream\":%.0f,\"rss_per_stream\":%.0f}\n", n,
-    sizeof(udx_stream_t), sizeof(udx_socket_t), (double) (mallinfo2().uordblks + mallinfo2().hblkhd - heap) / (double) n,
-    (double) (resident() - rss) / (double) n
-  );
+  printf("{\"streams\":%zu,\"struct\":%zu,\"socket_struct\":%zu,\"heap_per_stream\":%.0f,\"rss_per_stream\":%.0f}\n", n,
+    sizeof(udx_stream_t), sizeof(udx_socket_t),
+    (double) (mallinfo2().uordblks + mallinfo2().hblkhd - heap) / (double) n, (double) (resident() - rss) / (double) n);
   return 0;
 }

@@ -115,10 +115,8 @@ bench_ping (bench_options_t *o) {
   write_message();
   uv_run(&loop, UV_RUN_DEFAULT);
   double cpu = bench_cpu() - cpu_at_start;
-  printf(
-    "{\"rounds\":%zu,\"p50\":%.1f,\"p99\":%.1f,\"max\":%.1f,\"cpu\":%.6f,\"cpu_per_round\":%.2f}\n", samples.len,
+  printf("{\"rounds\":%zu,\"p50\":%.1f,\"p99\":%.1f,\"max\":%.1f,\"cpu\":%.6f,\"cpu_per_round\":%.2f}\n", samples.len,
     bench_samples_quantile(&samples, 0.5), bench_samples_quantile(&samples, 0.99), bench_samples_quantile(&samples, 1),
-    cpu, samples.len ? cpu * 1e6 / (double) samples.len : 0
-  );
+    cpu, samples.len ? cpu * 1e6 / (double) samples.len : 0);
   return 0;
 }

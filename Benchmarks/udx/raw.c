@@ -22,9 +22,9 @@
 #define UDP_GRO 104
 #endif
 
-#define SEGMENT  1472
+#define SEGMENT 1472
 #define SEGMENTS 44
-#define WINDOW   24 /* unacknowledged batches: fits the receive buffer, so nothing is lost */
+#define WINDOW 24 /* unacknowledged batches: fits the receive buffer, so nothing is lost */
 
 static double
 now (void) {

@@ -26,19 +26,19 @@
 #define UDP_GRO 104
 #endif
 
-#define SLOT_BYTES   2048u
-#define SLOTS        131072u /* per direction: 100 ms at 1.3 million packets per second */
-#define BATCH        44u
-#define IP_OVERHEAD  28u
-#define MAX_BIN      4096u /* queue delay histogram, 0.1 ms per bin */
-#define SKIP_SECONDS 2.0   /* start-up, left out of the histogram */
+#define SLOT_BYTES 2048u
+#define SLOTS 131072u /* per direction: 100 ms at 1.3 million packets per second */
+#define BATCH 44u
+#define IP_OVERHEAD 28u
+#define MAX_BIN 4096u    /* queue delay histogram, 0.1 ms per bin */
+#define SKIP_SECONDS 2.0 /* start-up, left out of the histogram */
 
 typedef struct {
   uint64_t due;
   uint16_t len;
 } record_t;
 
-#define PAIRS_MAX    2
+#define PAIRS_MAX 2
 
 typedef struct {
   uint64_t free_at; /* when the bottleneck has sent everything queued so far */
@@ -229,27 +229,58 @@ quantile (const bottleneck_t *p, double q) {
 int
 main (int argc, char **argv) {
   static const struct option options[] = {
-    {"a", required_argument, 0, 'a'},     {"b", required_argument, 0, 'b'},     {"a-peer", required_argument, 0, 'A'},
-    {"b-peer", required_argument, 0, 'B'}, {"delay", required_argument, 0, 'd'}, {"loss", required_argument, 0, 'l'},
-    {"rate", required_argument, 0, 'r'},  {"queue", required_argument, 0, 'q'}, {"limit", required_argument, 0, 't'},
-    {"seed", required_argument, 0, 's'},  {"pairs", required_argument, 0, 'p'},  {0, 0, 0, 0},
+    {"a", required_argument, 0, 'a'},
+    {"b", required_argument, 0, 'b'},
+    {"a-peer", required_argument, 0, 'A'},
+    {"b-peer", required_argument, 0, 'B'},
+    {"delay", required_argument, 0, 'd'},
+    {"loss", required_argument, 0, 'l'},
+    {"rate", required_argument, 0, 'r'},
+    {"queue", required_argument, 0, 'q'},
+    {"limit", required_argument, 0, 't'},
+    {"seed", required_argument, 0, 's'},
+    {"pairs", required_argument, 0, 'p'},
+    {0, 0, 0, 0},
   };
   int a = 18010, b = 18011, a_peer = 18000, b_peer = 18001, pairs = 1, c;
   double delay_ms = 0, loss = 0, rate_mbit = 0, queue = 1e6, limit = 120;
   while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
     switch (c) {
-    case 'a': a = atoi(optarg); break;
-    case 'b': b = atoi(optarg); break;
-    case 'A': a_peer = atoi(optarg); break;
-    case 'B': b_peer = atoi(optarg); break;
-    case 'd': delay_ms = atof(optarg); break;
-    case 'l': loss = atof(optarg) / 100; break;
-    case 'r': rate_mbit = atof(optarg); break;
-    case 'q': queue = atof(optarg); break;
-    case 't': limit = atof(optarg); break;
-    case 'p': pairs = atoi(optarg); break;
-    case 's': rng ^= strtoull(optarg, NULL, 10) * 2654435761u; break;
-    default: return 64;
+    case 'a':
+      a = atoi(optarg);
+      break;
+    case 'b':
+      b = atoi(optarg);
+      break;
+    case 'A':
+      a_peer = atoi(optarg);
+      break;
+    case 'B':
+      b_peer = atoi(optarg);
+      break;
+    case 'd':
+      delay_ms = atof(optarg);
+      break;
+    case 'l':
+      loss = atof(optarg) / 100;
+      break;
+    case 'r':
+      rate_mbit = atof(optarg);
+      break;
+    case 'q':
+      queue = atof(optarg);
+      break;
+    case 't':
+      limit = atof(optarg);
+      break;
+    case 'p':
+      pairs = atoi(optarg);
+      break;
+    case 's':
+      rng ^= strtoull(optarg, NULL, 10) * 2654435761u;
+      break;
+    default:
+      return 64;
     }
   }
   delay_ns = (uint64_t) (delay_ms * 1e6);
@@ -292,8 +323,9 @@ main (int argc, char **argv) {
     for (int i = 0; i < count; i++) {
       path_t *p = &paths[i];
       transmit(p, now);
-      if (p->head != p->tail && p->records[p->head & (SLOTS - 1)].due < wake) wake = p->records[p->head & (SLOTS - 1)].due;
-      fds[i] = (struct pollfd) {p->in, POLLIN, 0};
+      if (p->head != p->tail && p->records[p->head & (SLOTS - 1)].due < wake)
+        wake = p->records[p->head & (SLOTS - 1)].due;
+      fds[i] = (struct pollfd){p->in, POLLIN, 0};
     }
     now = now_ns();
     uint64_t wait = wake > now ? wake - now : 0;
@@ -312,12 +344,10 @@ main (int argc, char **argv) {
     sum->full += paths[i].full;
     sum->errors += paths[i].errors;
   }
-  printf(
-    "{\"seen\":%llu,\"lost\":%llu,\"overflow\":%llu,\"full\":%llu,\"errors\":%llu,\"back_seen\":%llu,"
-    "\"queue_ms_p50\":%.1f,\"queue_ms_p95\":%.1f}\n",
+  printf("{\"seen\":%llu,\"lost\":%llu,\"overflow\":%llu,\"full\":%llu,\"errors\":%llu,\"back_seen\":%llu,"
+         "\"queue_ms_p50\":%.1f,\"queue_ms_p95\":%.1f}\n",
     (unsigned long long) there.seen, (unsigned long long) there.lost, (unsigned long long) there.overflow,
     (unsigned long long) (there.full + back.full), (unsigned long long) (there.errors + back.errors),
-    (unsigned long long) back.seen, quantile(&line, 0.5), quantile(&line, 0.95)
-  );
+    (unsigned long long) back.seen, quantile(&line, 0.5), quantile(&line, 0.95));
   return 0;
 }

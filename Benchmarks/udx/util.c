@@ -140,45 +140,98 @@ bench_samples_quantile (bench_samples_t *s, double q) {
 int
 bench_parse (bench_options_t *o, int argc, char **argv) {
   static const struct option options[] = {
-    {"port", required_argument, 0, 'p'},    {"peer", required_argument, 0, 'P'},
-    {"host", required_argument, 0, 'h'},    {"peer-host", required_argument, 0, 'H'},
-    {"streams", required_argument, 0, 'n'}, {"bytes", required_argument, 0, 'b'},
-    {"seconds", required_argument, 0, 's'}, {"limit", required_argument, 0, 'l'},
-    {"chunk", required_argument, 0, 'c'},   {"count", required_argument, 0, 'N'},
-    {"depth", required_argument, 0, 'd'},   {"message", no_argument, 0, 'm'},
-    {"cpu", required_argument, 0, 'C'},     {"sample", required_argument, 0, 'S'},
-    {"parallel", required_argument, 0, 'L'}, {"qlog", required_argument, 0, 'q'},
+    {"port", required_argument, 0, 'p'},
+    {"peer", required_argument, 0, 'P'},
+    {"host", required_argument, 0, 'h'},
+    {"peer-host", required_argument, 0, 'H'},
+    {"streams", required_argument, 0, 'n'},
+    {"bytes", required_argument, 0, 'b'},
+    {"seconds", required_argument, 0, 's'},
+    {"limit", required_argument, 0, 'l'},
+    {"chunk", required_argument, 0, 'c'},
+    {"count", required_argument, 0, 'N'},
+    {"depth", required_argument, 0, 'd'},
+    {"message", no_argument, 0, 'm'},
+    {"cpu", required_argument, 0, 'C'},
+    {"sample", required_argument, 0, 'S'},
+    {"parallel", required_argument, 0, 'L'},
+    {"qlog", required_argument, 0, 'q'},
     {0, 0, 0, 0},
   };
 
   *o = (bench_options_t){
-    .port = 18000, .peer_port = 18001, .host = "127.0.0.1", .peer_host = "127.0.0.1", .streams = 1,
-    .bytes = 256 * 1000 * 1000ull, .seconds = 10, .limit = 60, .chunk = 65536, .count = 10000, .depth = 64,
-    .cpu = -1, .parallel = 1,
+    .port = 18000,
+    .peer_port = 18001,
+    .host = "127.0.0.1",
+    .peer_host = "127.0.0.1",
+    .streams = 1,
+    .bytes = 256 * 1000 * 1000ull,
+    .seconds = 10,
+    .limit = 60,
+    .chunk = 65536,
+    .count = 10000,
+    .depth = 64,
+    .cpu = -1,
+    .parallel = 1,
   };
 
   int c;
   while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
     switch (c) {
-    case 'p': o->port = atoi(optarg); break;
-    case 'P': o->peer_port = atoi(optarg); break;
-    case 'h': o->host = optarg; break;
-    case 'H': o->peer_host = optarg; break;
-    case 'n': o->streams = (uint32_t) atoi(optarg); break;
-    case 'b': o->bytes = strtoull(optarg, NULL, 10); break;
-    case 's': o->seconds = atof(optarg); break;
-    case 'l': o->limit = atof(optarg); break;
-    case 'c': o->chunk = (uint32_t) atoi(optarg); break;
-    case 'N': o->count = (uint32_t) atoi(optarg); break;
-    case 'd': o->depth = (uint32_t) atoi(optarg); break;
-    case 'm': o->message = true; break;
-    case 'C': o->cpu = atoi(optarg); break;
-    case 'L': o->parallel = (uint32_t) atoi(optarg); break;
-    case 'q': o->qlog = optarg; break;
-    case 'S': o->sample = (uint32_t) atoi(optarg); break;
-    default: return -1;
+    case 'p':
+      o->port = atoi(optarg);
+      break;
+    case 'P':
+      o->peer_port = atoi(optarg);
+      break;
+    case 'h':
+      o->host = optarg;
+      break;
+    case 'H':
+      o->peer_host = optarg;
+      break;
+    case 'n':
+      o->streams = (uint32_t) atoi(optarg);
+      break;
+    case 'b':
+      o->bytes = strtoull(optarg, NULL, 10);
+      break;
+    case 's':
+      o->seconds = atof(optarg);
+      break;
+    case 'l':
+      o->limit = atof(optarg);
+      break;
+    case 'c':
+      o->chunk = (uint32_t) atoi(optarg);
+      break;
+    case 'N':
+      o->count = (uint32_t) atoi(optarg);
+      break;
+    case 'd':
+      o->depth = (uint32_t) atoi(optarg);
+      break;
+    case 'm':
+      o->message = true;
+      break;
+    case 'C':
+      o->cpu = atoi(optarg);
+      break;
+    case 'L':
+      o->parallel = (uint32_t) atoi(optarg);
+      break;
+    case 'q':
+      o->qlog = optarg;
+      break;
+    case 'S':
+      o->sample = (uint32_t) atoi(optarg);
+      break;
+    default:
+      return -1;
     }
   }
-  if (o->streams == 0 || o->streams > 100000 || o->chunk == 0 || o->chunk > 1 << 20 || o->depth == 0 || o->parallel == 0) return -1;
+  if (o->streams == 0 || o->streams > 100000 || o->chunk == 0 || o->chunk > 1 << 20 || o->depth == 0 ||
+      o->parallel == 0)
+    return -1;
   return 0;
 }

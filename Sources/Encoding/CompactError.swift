@@ -16,7 +16,7 @@ public enum CompactError: Error, Hashable, Sendable {
   case invalidValue
 }
 
-/// Bounds of the decoder (dht-rpc.md section 2).
+/// Bounds of the decoder (dht-rpc.md 2).
 public enum CompactLimits {
   /// Elements an array may announce. Memory is never reserved from the announced count.
   public static let maximumArrayCount = 0x100000

@@ -1,4 +1,4 @@
-/// Reads compact-encoded values from borrowed bytes (dht-rpc.md section 3).
+/// Reads compact-encoded values from borrowed bytes (dht-rpc.md 3).
 ///
 /// The reader never allocates from a length it has read: lengths are checked against what is left first.
 /// The bytes belong to the caller and must outlive the reader.

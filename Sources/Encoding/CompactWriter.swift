@@ -1,4 +1,4 @@
-/// Appends compact-encoded values to a byte array (dht-rpc.md section 3).
+/// Appends compact-encoded values to a byte array (dht-rpc.md 3).
 ///
 /// All integers are little-endian. `uint` always takes the shortest form.
 public struct CompactWriter {

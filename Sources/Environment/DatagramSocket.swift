@@ -1,6 +1,6 @@
 import HyperEncoding
 
-/// A UDP socket that is shared by connectionless messages and transport streams (udx.md section 1.6).
+/// A UDP socket that is shared by connectionless messages and transport streams (udx.md 1.6).
 package protocol DatagramSocket: AnyObject {
   /// Datagrams that no stream claims, with their source; the bytes are valid during the call.
   var onMessage: ((UnsafeRawBufferPointer, Endpoint) -> Void)? { get set }

@@ -32,7 +32,7 @@ package protocol TransportStream: ByteTransport {
     socket: any DatagramSocket, remoteID: UInt32, to remote: Endpoint, _ completion: @escaping () -> Void
   ) throws(TransportError)
 
-  /// Forwards everything that arrives for this stream to `other`'s peer (udx.md section 2.10).
+  /// Forwards everything that arrives for this stream to `other`'s peer (udx.md 2.10).
   func relay(to other: any TransportStream) throws(TransportError)
 
   /// Queues the buffer; the stream owns it until it is acknowledged or the stream closes. Returns `false` when the

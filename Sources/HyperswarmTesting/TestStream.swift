@@ -195,7 +195,7 @@ package final class TestStream: TransportStream {
 
   package func destroy() {
     guard !isClosed else { return }
-    // The end of a relay is silent (udx.md section 2.10).
+    // The end of a relay is silent (udx.md 2.10).
     if isConnected, relayTarget == nil { send(.reset) }
     close(nil)
   }

@@ -1,7 +1,7 @@
 import HyperEncoding
 import HyperEnvironment
 
-// What happens when our public address changes while we are awake (dht-rpc.md section 15.5, part C 13 and C 14). The
+// What happens when our public address changes while we are awake (dht-rpc.md 15.5, C-13 and C-14). The
 // reference goes on announcing its old id, which nobody can verify any more.
 extension RPCNode {
   /// The NAT sampler says something else than before.

@@ -1,6 +1,6 @@
 import HyperEncoding
 
-/// Which addresses out of other nodes' messages may be contacted (dht-rpc.md part C 7).
+/// Which addresses out of other nodes' messages may be contacted (dht-rpc.md C-7).
 enum AddressRules {
   /// Anything a datagram can be sent to: no port 0, unspecified, multicast, reserved or broadcast address.
   static func isUsable(_ endpoint: Endpoint) -> Bool {

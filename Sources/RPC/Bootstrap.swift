@@ -1,7 +1,7 @@
 import HyperEncoding
 import HyperEnvironment
 
-// Entering the network (dht-rpc.md section 16).
+// Entering the network (dht-rpc.md 16).
 extension RPCNode {
   /// Binds and bootstraps, beginning in a later turn so that callers can attach callbacks. Idempotent.
   package func start() {

@@ -1,4 +1,4 @@
-/// Bounds what we send without answers (dht-rpc.md section 11.3): a ring of counters, one per 750 ms.
+/// Bounds what we send without answers (dht-rpc.md 11.3): a ring of counters, one per 750 ms.
 struct CongestionWindow {
   let maximum: Int
   private var slots: [Int]

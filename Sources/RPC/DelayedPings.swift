@@ -1,7 +1,7 @@
 import HyperEncoding
 import HyperEnvironment
 
-/// Answers that wait for their time, bounded in all and per source (dht-rpc.md sections 7.1 and C 11).
+/// Answers that wait for their time, bounded in all and per source (dht-rpc.md 7.1 and C-11).
 struct DelayedPings {
   private var timers: [UInt64: any ScheduledAction] = [:]
   private var perSource: [IPv4Address: Int] = [:]

@@ -2,10 +2,10 @@ import HyperCrypto
 import HyperEncoding
 import HyperEnvironment
 
-// From ephemeral to persistent (dht-rpc.md section 15).
+// From ephemeral to persistent (dht-rpc.md 15).
 extension RPCNode {
   /// Once per tick: adaptive nodes try when they have been stable for long, and each host only once; nodes that are told
-  /// to be persistent try again with growing pauses (the reference gives up, E 7).
+  /// to be persistent try again with growing pauses (the reference gives up, dht-rpc.md E-7).
   func considerPersistence() {
     guard isEphemeral, isAdaptive || isForcedPersistent else { return }
     stabilityTicks -= 1
@@ -88,7 +88,7 @@ extension RPCNode {
     }
     resolveBootstrap { [weak self] bootstrap in
       guard let self else { return done(true) }
-      // The reference asks bootstrap nodes of the table twice (E14): the second answer proves nothing.
+      // The reference asks bootstrap nodes of the table twice (dht-rpc.md E-14): the second answer proves nothing.
       for endpoint in bootstrap where !nodes.contains(endpoint) { nodes.append(endpoint) }
       probe(nodes, probeSampler, done)
     }

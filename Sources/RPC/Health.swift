@@ -1,4 +1,4 @@
-/// Judges the network from responses and final timeouts per tick (dht-rpc.md section 19).
+/// Judges the network from responses and final timeouts per tick (dht-rpc.md 19).
 struct Health {
   private struct Snapshot {
     var responses: UInt64

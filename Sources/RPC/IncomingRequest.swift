@@ -1,7 +1,7 @@
 import HyperEncoding
 import HyperEnvironment
 
-/// A user command that another node asks us to handle (dht-rpc.md section 7.2).
+/// A user command that another node asks us to handle (dht-rpc.md 7.2).
 ///
 /// May be answered at once or later, any number of times or never; answers after the node is suspended or destroyed are
 /// dropped.
@@ -53,7 +53,7 @@ package final class IncomingRequest {
       to: destination ?? from.endpoint, on: socket ?? self.socket)
   }
 
-  /// Sends the request on to another node with another value; fire and forget (section 5.3).
+  /// Sends the request on to another node with another value; fire and forget (dht-rpc.md 5.3).
   package func relay(_ value: [UInt8]?, to destination: Endpoint, socket: (any DatagramSocket)? = nil) {
     let message = RequestMessage(command: command, target: target, value: value)
     node?.sendRelay(tid: tid, message: message, to: destination, on: socket ?? self.socket)

@@ -1,7 +1,7 @@
 import HyperEncoding
 import HyperEnvironment
 
-/// Commands of this layer (dht-rpc.md section 7.1).
+/// Commands of this layer (dht-rpc.md 7.1).
 enum InternalCommand: UInt64 {
   case ping = 0
   case pingNAT = 1

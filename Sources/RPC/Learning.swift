@@ -2,7 +2,7 @@ import HyperCrypto
 import HyperEncoding
 import HyperEnvironment
 
-// Routing table upkeep: learning from traffic, full buckets, liveness (dht-rpc.md sections 12.4, 12.5, 13).
+// Routing table upkeep: learning from traffic, full buckets, liveness (dht-rpc.md 12.4, 12.5, 13).
 extension RPCNode {
   /// Learns from any response, and from requests of identified senders. `to` is our address as the sender knows it.
   func learn(_ sender: NodeAddress, to: Endpoint, isExternal: Bool) {
@@ -25,12 +25,13 @@ extension RPCNode {
     let node = RoutingNode(id: id, endpoint: sender.endpoint, tick: tick)
     node.to = to
     if !isExternal { node.sampled = tick }
-    // The reference samples here even when the traffic is external, which can mix the ports of several sockets (E6).
+    // The reference samples here even when the traffic is external, which can mix the ports of several sockets
+    // (dht-rpc.md E-6).
     if insert(node), !isExternal { addSample(to) }
   }
 
   /// Every node is a sample once in half an hour, and once more in that time when it sees us somewhere else than before:
-  /// a new address shows within minutes, and a liar gains one more vote (C 13).
+  /// a new address shows within minutes, and a liar gains one more vote (dht-rpc.md C-13).
   private func isSampleDue(_ node: RoutingNode, _ to: Endpoint) -> Bool {
     if node.sampled == 0 || tick - node.sampled >= RPCLimits.oldNodeTicks { return true }
     guard let before = node.to else {
@@ -120,8 +121,8 @@ extension RPCNode {
     }
   }
 
-  /// A full bucket keeps what answers (section 12.4). A bucket with enough nodes of the newcomer's subnet may exchange one
-  /// of these in the same way; the table as a whole never does.
+  /// A full bucket keeps what answers (dht-rpc.md 12.4). A bucket with enough nodes of the newcomer's subnet may
+  /// exchange one of these in the same way; the table as a whole never does.
   private func makeRoom(for newcomer: RoutingNode, _ obstacle: RoutingTable.Obstacle) {
     guard isBootstrapped, repings < RPCLimits.maximumRepings, obstacle != .subnetCrowdsTable else { return }
     let subnet = SubnetQuota.subnet(of: newcomer.endpoint.host)
@@ -151,7 +152,7 @@ extension RPCNode {
 
   // MARK: Liveness
 
-  /// Pings a node of the table and removes it unless it answers with its id (section 12.5).
+  /// Pings a node of the table and removes it unless it answers with its id (dht-rpc.md 12.5).
   func checkLiveness(of node: RoutingNode) {
     downChecks += 1
     verify(node) { [weak self] isAlive in
@@ -162,7 +163,7 @@ extension RPCNode {
   }
 
   /// Judged by "answered with a valid id after the ping was sent", not by ticks as in the reference, which loses live
-  /// nodes that way (E2). `nil`: no verdict, the ping was cancelled.
+  /// nodes that way (dht-rpc.md E-2). `nil`: no verdict, the ping was cancelled.
   private func verify(_ node: RoutingNode, _ done: @escaping (Bool?) -> Void) {
     node.pinged = tick
     ping(node.endpoint) { result in

@@ -1,7 +1,7 @@
 import HyperEncoding
 import HyperEnvironment
 
-// Suspend, resume, destroy (dht-rpc.md section 18).
+// Suspend, resume, destroy (dht-rpc.md 18).
 extension RPCNode {
   /// Stops all traffic and closes the sockets; afterwards nothing of the node keeps the process busy. No-op when suspended
   /// or destroyed. `done` runs once, never inside this call.

@@ -1,4 +1,4 @@
-/// Constants and bounds of the RPC layer, with units (dht-rpc.md section 2; ours are marked "own bound").
+/// Constants and bounds of the RPC layer, with units (dht-rpc.md 2; ours are marked "own bound").
 package enum RPCLimits {
   // Kademlia
   /// Nodes per bucket, per closest set and per closer-nodes list.
@@ -13,18 +13,18 @@ package enum RPCLimits {
   /// Below so many successes a cached query falls back to the routing table.
   package static let minimumCachedSuccesses = 5
 
-  /// Own choice (C 6), milliseconds: how long a query with a full closest set waits for a nearer node at least; at most
-  /// it is ``requestTimeout``.
+  /// Own choice (dht-rpc.md C-6), milliseconds: how long a query with a full closest set waits for a nearer node at
+  /// least; at most it is ``requestTimeout``.
   package static let minimumVisitPatience: UInt64 = 600
-  /// Own choice (C 6), milliseconds: how long a query with some answers, but not a full closest set, waits for a node at
-  /// least (three transmissions with the smallest timeouts). Without any answer it waits to the end.
+  /// Own choice (dht-rpc.md C-6), milliseconds: how long a query with some answers, but not a full closest set, waits
+  /// for a node at least (three transmissions with the smallest timeouts). Without any answer it waits to the end.
   package static let silentVisitPatience: UInt64 = 2000
 
   // Requests
   /// Milliseconds to wait for an answer to one transmission.
   package static let requestTimeout: UInt64 = 1000
-  /// Own choice (C 3): bounds in milliseconds of the measured time to wait for an answer. The lower ones are those of the
-  /// reference's adaptive timeout, the one for paths without measurements doubled.
+  /// Own choice (dht-rpc.md C-3): bounds in milliseconds of the measured time to wait for an answer. The lower ones are
+  /// those of the reference's adaptive timeout, the one for paths without measurements doubled.
   package static let minimumTimeout: UInt64 = 300
   package static let minimumUnknownTimeout: UInt64 = 500
   package static let maximumTimeout: UInt64 = 4000
@@ -102,7 +102,8 @@ package enum RPCLimits {
   /// Milliseconds between looks at the interface list.
   package static let interfacePoll: UInt64 = 5000
 
-  // Own bounds against eclipse attacks (C 10): nodes of one IP address and of one /24, local ones not counted
+  // Own bounds against eclipse attacks (dht-rpc.md C-10): nodes of one IP address and of one /24, local ones not
+  // counted
   package static let bucketNodesPerHost = 2
   package static let bucketNodesPerSubnet = 5
   package static let tableNodesPerHost = 5

@@ -1,6 +1,6 @@
 import HyperEncoding
 
-// Datagrams of dht-rpc.md section 5. Pure: bytes in, values out.
+// Datagrams of dht-rpc.md 5. Pure: bytes in, values out.
 
 /// The first byte of a datagram: protocol version 3 and the type.
 enum DatagramKind {
@@ -19,7 +19,7 @@ enum DatagramFlags {
   static let value: UInt64 = 0x10
 }
 
-/// A request (section 5.1).
+/// A request (dht-rpc.md 5.1).
 struct RequestDatagram: Hashable {
   var tid: UInt16 = 0
   /// The address the sender is sending to, as the sender knows it.
@@ -78,7 +78,7 @@ extension RequestDatagram: CompactDecodable {
   }
 }
 
-/// A response (section 5.2).
+/// A response (dht-rpc.md 5.2).
 struct ResponseDatagram: Hashable {
   var tid: UInt16 = 0
   /// The address this response is sent to.

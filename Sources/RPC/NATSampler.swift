@@ -1,6 +1,6 @@
 import HyperEncoding
 
-/// Finds the public address that most of the recent peers agree on (dht-rpc.md section 14).
+/// Finds the public address that most of the recent peers agree on (dht-rpc.md 14).
 ///
 /// `host` and `port` are what a majority of up to 16 observations says: port 0 when only the host is agreed on, host
 /// `nil` when not even that.

@@ -15,7 +15,7 @@ package struct NodeAddress: Hashable, Sendable {
   package var host: IPv4Address { endpoint.host }
   package var port: UInt16 { endpoint.port }
 
-  /// The id of a node at `endpoint`: BLAKE2b-256 of the 6-byte address (dht-rpc.md section 4).
+  /// The id of a node at `endpoint`: BLAKE2b-256 of the 6-byte address (dht-rpc.md 4).
   package static func id(of endpoint: Endpoint) -> Bytes32 {
     let address = (endpoint.host.value.bigEndian, endpoint.port.littleEndian)
     return withUnsafeBytes(of: address) { Blake2b.hash32(UnsafeRawBufferPointer(rebasing: $0[..<6])) }

@@ -1,7 +1,7 @@
 import HyperEncoding
 import HyperEnvironment
 
-/// A request in flight (dht-rpc.md section 11). Completes exactly once.
+/// A request in flight (dht-rpc.md 11). Completes exactly once.
 package final class PendingRequest {
   package let tid: UInt16
   package let destination: Endpoint
@@ -80,7 +80,7 @@ package final class PendingRequest {
   }
 }
 
-/// A set of requests in flight that can be cancelled together (dht-rpc.md section 21). Reusable after `destroy`.
+/// A set of requests in flight that can be cancelled together (dht-rpc.md 21). Reusable after `destroy`.
 package final class RequestSession {
   private var requests: [ObjectIdentifier: PendingRequest] = [:]
 

@@ -1,7 +1,7 @@
 import HyperEncoding
 import HyperEnvironment
 
-/// An iterative look-up of the nodes nearest to a target (dht-rpc.md section 20).
+/// An iterative look-up of the nodes nearest to a target (dht-rpc.md 20).
 ///
 /// Lazy: nothing is sent before `start`. Visits the nearest unvisited candidate first. Ends when the nearest 20 nodes
 /// that answer have answered and nobody nearer is known, then commits to them if asked to. Nodes that stay silent hold
@@ -313,7 +313,7 @@ package final class Query {
   }
 
   /// The query's own command with the token of the reply. A refused token is replaced once by the fresh one that comes
-  /// with the refusal (C 2).
+  /// with the refusal (dht-rpc.md C-2).
   private func commitToken(
     _ reply: Response, mayRetry: Bool = true, _ done: @escaping (Result<Void, RPCError>) -> Void
   ) {

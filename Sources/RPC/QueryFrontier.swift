@@ -1,7 +1,7 @@
 import HyperEncoding
 
-/// The nodes a query knows of: those still to visit, nearest first, and the fate of the others (dht-rpc.md section 20.2
-/// with a sorted frontier instead of a stack, C 5).
+/// The nodes a query knows of: those still to visit, nearest first, and the fate of the others (dht-rpc.md 20.2
+/// with a sorted frontier instead of a stack, dht-rpc.md C-5).
 struct QueryFrontier {
   enum Fate {
     /// To visit or in flight; who has named it.

@@ -1,6 +1,6 @@
 import HyperEncoding
 
-// How long a query waits for nodes that stay silent (dht-rpc.md sections 20.5 and 20.9, part C 6). The reference waits a
+// How long a query waits for nodes that stay silent (dht-rpc.md 20.5 and 20.9, C-6). The reference waits a
 // second for nearer nodes when its closest set is full, and else until all transmissions are used up: 6 s for one dead
 // node.
 extension Query {

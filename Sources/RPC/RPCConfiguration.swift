@@ -1,6 +1,6 @@
 import HyperEncoding
 
-/// A range of ports to try in order, `lower..<upper`; empty means any port (dht-rpc.md section 10).
+/// A range of ports to try in order, `lower..<upper`; empty means any port (dht-rpc.md 10).
 package struct PortRange: Hashable, Sendable, ExpressibleByIntegerLiteral {
   package var lower: UInt16
   /// Exclusive.
@@ -24,7 +24,7 @@ package struct PortRange: Hashable, Sendable, ExpressibleByIntegerLiteral {
   var ports: [UInt16] { isAny ? [] : (UInt32(lower)..<upper).map { UInt16($0) } }
 }
 
-/// How a node finds the network and behaves in it (dht-rpc.md section 22.1).
+/// How a node finds the network and behaves in it (dht-rpc.md 22.1).
 package struct RPCConfiguration {
   package var bootstrap: [BootstrapNode] = []
   /// Put into the routing table at start, first one latest.
@@ -50,9 +50,10 @@ package struct RPCConfiguration {
   package var downHintsRateLimit = RPCLimits.downHintsPerTick
   /// Milliseconds; 0 means the default.
   package var maxPingDelay = RPCLimits.maxPingDelay
-  /// Waits for answers as long as the path needs instead of always 1 s, and no longer than useful in queries (C 3, C 6).
+  /// Waits for answers as long as the path needs instead of always 1 s, and no longer than useful in queries
+  /// (dht-rpc.md C-3, C-6).
   package var adaptiveTimeout = true
-  /// Bounds the nodes of one IP address and of one /24 in buckets, table and closest sets (C 10).
+  /// Bounds the nodes of one IP address and of one /24 in buckets, table and closest sets (dht-rpc.md C-10).
   package var limitsSubnets = true
   /// Primes the NAT sampler (bootstrappers know their address).
   package var natSample: Endpoint?
@@ -65,7 +66,7 @@ package struct RPCConfiguration {
     self.host = host
   }
 
-  /// A node that is the first of its network: persistent at once under the given public address (section 16).
+  /// A node that is the first of its network: persistent at once under the given public address (dht-rpc.md 16).
   /// Fails with `invalidAddress` unless `publicHost` is an IPv4 literal other than 0.0.0.0 and `port` is not 0.
   package static func bootstrapper(
     port: UInt16, publicHost: String, bindHost: IPv4Address = .any
@@ -80,7 +81,7 @@ package struct RPCConfiguration {
   }
 }
 
-/// Where to enter the network (dht-rpc.md section 16).
+/// Where to enter the network (dht-rpc.md 16).
 package enum BootstrapNode: Hashable, Sendable {
   case endpoint(Endpoint)
   case name(String, UInt16)

@@ -1,7 +1,7 @@
 import HyperEncoding
 import HyperEnvironment
 
-/// Why an RPC operation failed (dht-rpc.md section 8).
+/// Why an RPC operation failed (dht-rpc.md 8).
 ///
 /// An answer with an error code is not a failure at this level: it arrives as a ``Response`` with `error` set.
 package enum RPCError: Error, Hashable, Sendable {
@@ -50,7 +50,7 @@ extension RPCError: CustomStringConvertible {
   }
 }
 
-/// Error codes on the wire (dht-rpc.md section 8); applications start at ``firstApplicationCode``.
+/// Error codes on the wire (dht-rpc.md 8); applications start at ``firstApplicationCode``.
 package enum RPCErrorCode {
   package static let ok: UInt64 = 0
   package static let unknownCommand: UInt64 = 1

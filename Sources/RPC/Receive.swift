@@ -1,7 +1,7 @@
 import HyperEncoding
 import HyperEnvironment
 
-// What happens to an incoming datagram (dht-rpc.md section 6).
+// What happens to an incoming datagram (dht-rpc.md 6).
 extension RPCNode {
   /// Feeds a datagram of an extra socket (hole-punch pool); such traffic never becomes a NAT sample.
   package func receive(
@@ -83,7 +83,7 @@ extension RPCNode {
         closerNodes: closerNodes, error: response.error, value: response.value, socket: socket))
   }
 
-  /// A carried id counts only if it hashes from the source address (section 4).
+  /// A carried id counts only if it hashes from the source address (dht-rpc.md 4).
   private func identify(_ id: Bytes32?, _ source: Endpoint) -> NodeAddress {
     guard let id, id == NodeAddress.id(of: source) else { return NodeAddress(id: nil, endpoint: source) }
     return NodeAddress(id: id, endpoint: source)
@@ -144,7 +144,7 @@ extension RPCNode {
     socket.send(bytes, to: destination)
   }
 
-  /// Sends a request of somebody else on (section 5.3).
+  /// Sends a request of somebody else on (dht-rpc.md 5.3).
   func sendRelay(tid: UInt16, message: RequestMessage, to destination: Endpoint, on socket: any DatagramSocket) {
     guard !isSuspended, !isDestroyed, destination.port != 0 else { return }
     let carriesID = !isEphemeral && socket === serverSocket

@@ -1,5 +1,5 @@
 /// Nodes that found their bucket full, latest heard last; the latest one takes the place of a node that goes
-/// (dht-rpc.md part C 10). At most ``RPCLimits/replacementsPerBucket`` per bucket, one per /24.
+/// (dht-rpc.md C-10). At most ``RPCLimits/replacementsPerBucket`` per bucket, one per /24.
 struct ReplacementCache {
   private var buckets: [Int: [RoutingNode]] = [:]
 

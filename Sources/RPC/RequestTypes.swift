@@ -37,7 +37,7 @@ package struct RequestOptions {
   package var timeout: UInt64?
   /// A visit of a query: answered by the asked node itself, so that its round-trip time is that of the path.
   var isVisit = false
-  /// Takes an answer with the right transaction id from any address (relayed requests, dht-rpc.md section 5.3).
+  /// Takes an answer with the right transaction id from any address (relayed requests, dht-rpc.md 5.3).
   package var acceptsAnswerFromAnyAddress = false
   /// Bypasses the congestion window.
   package var isForced = false
@@ -75,7 +75,7 @@ package struct Response {
   package var socket: any DatagramSocket
 }
 
-/// How to run a query (dht-rpc.md section 20.1).
+/// How to run a query (dht-rpc.md 20.1).
 package struct QueryOptions {
   /// `nil` is the node's own.
   package var concurrency: Int?
@@ -89,7 +89,7 @@ package struct QueryOptions {
   package var commit: ((Response, @escaping (Result<Void, RPCError>) -> Void) -> Void)?
   /// Without `commit`: sends the query's own command with the token of each closest reply (`commit: true`).
   package var commitsWithToken = false
-  /// Low concurrency while the node is busy (section 20.7).
+  /// Low concurrency while the node is busy (dht-rpc.md 20.7).
   package var isBackground = false
   /// Visits bypass the congestion window and are not repeated.
   package var isForced = false

@@ -1,7 +1,7 @@
 import HyperEncoding
 import HyperEnvironment
 
-// Outgoing requests: transaction ids, window, timers, matching (dht-rpc.md section 11).
+// Outgoing requests: transaction ids, window, timers, matching (dht-rpc.md 11).
 extension RPCNode {
   /// One request. `completion` runs exactly once, never inside this call. Requests made before the sockets are bound wait
   /// for them.
@@ -42,7 +42,8 @@ extension RPCNode {
     return requestSerial
   }
 
-  /// Unpredictable, and distinct from those in flight (part C 1). Ends soon: at most a quarter of the ids is in use.
+  /// Unpredictable, and distinct from those in flight (dht-rpc.md C-1). Ends soon: at most a quarter of the ids is in
+  /// use.
   private func unusedTid() -> UInt16 {
     while true {
       var tid: UInt16 = 0

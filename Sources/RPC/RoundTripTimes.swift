@@ -21,8 +21,8 @@ struct RoundTripEstimate {
   var timeout: UInt64 { (smoothed + 4 * variation + 999) / 1000 }
 }
 
-/// How long answers take: per path, and over all paths for nodes that have not been asked yet (dht-rpc.md section 11.4
-/// and C 3).
+/// How long answers take: per path, and over all paths for nodes that have not been asked yet (dht-rpc.md 11.4
+/// and dht-rpc.md C-3).
 ///
 /// Bounded by two generations, the older one is dropped when the newer one is full. No jitter: equal events give equal
 /// timeouts.

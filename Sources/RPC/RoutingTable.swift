@@ -1,6 +1,6 @@
 import HyperEncoding
 
-/// What we know of a node (dht-rpc.md section 12.1). Times are ticks of 5 s.
+/// What we know of a node (dht-rpc.md 12.1). Times are ticks of 5 s.
 final class RoutingNode {
   let id: Bytes32
   let endpoint: Endpoint
@@ -33,7 +33,7 @@ final class RoutingNode {
 }
 
 /// 256 buckets of at most 20 nodes, one per number of leading bits shared with our own id; no splitting
-/// (dht-rpc.md section 12.2).
+/// (dht-rpc.md 12.2).
 struct RoutingTable {
   let id: Bytes32
   let bucketSize: Int
@@ -114,7 +114,7 @@ struct RoutingTable {
   }
 
   /// The nodes nearest to `target` by true XOR distance, nearest first (the reference walks whole buckets instead,
-  /// dht-rpc.md section 12.3 and C 4).
+  /// dht-rpc.md 12.3 and C-4).
   func closest(to target: Bytes32, limit: Int = RPCLimits.k) -> [RoutingNode] {
     guard limit > 0, count > 0 else { return [] }
     let shared = id.distance(to: target).leadingZeroBitCount

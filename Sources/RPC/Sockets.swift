@@ -1,7 +1,7 @@
 import HyperEncoding
 import HyperEnvironment
 
-// The two sockets of a node (dht-rpc.md section 10). The client socket opens NAT mappings by sending; the server socket
+// The two sockets of a node (dht-rpc.md 10). The client socket opens NAT mappings by sending; the server socket
 // stays silent until the firewall probe, so that a stranger's datagram on it proves an open port.
 extension RPCNode {
   /// The one that requests leave from: the client socket while firewalled.

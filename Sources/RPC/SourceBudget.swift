@@ -1,6 +1,6 @@
 import HyperEncoding
 
-/// Token buckets per source address (dht-rpc.md part C 11): bounds what a forged source address can make us send to its
+/// Token buckets per source address (dht-rpc.md C-11): bounds what a forged source address can make us send to its
 /// owner. Remembers a bounded number of sources: two generations, the older one is dropped when the newer one is full.
 struct SourceBudget {
   private struct Bucket {

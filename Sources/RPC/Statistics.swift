@@ -1,4 +1,4 @@
-/// Counters since the node was made (dht-rpc.md section 23, and drops by reason).
+/// Counters since the node was made (dht-rpc.md 23, and drops by reason).
 package struct RPCStatistics: Hashable, Sendable {
   package struct Command: Hashable, Sendable {
     /// Requests created.

@@ -1,6 +1,6 @@
 import HyperEncoding
 
-/// How many nodes of one IP address and of one /24 may share a place (dht-rpc.md part B 2, B 3 and C 10).
+/// How many nodes of one IP address and of one /24 may share a place (dht-rpc.md B-2, B-3 and C-10).
 ///
 /// Ids follow from addresses, so that an attacker needs many addresses to surround a target or a node: ports are cheap
 /// (65,535 ids each), addresses of one subnet are little dearer. There is no IPv6 in this protocol.

@@ -1,7 +1,7 @@
 import HyperEncoding
 import HyperEnvironment
 
-// The background tick of 5 s, sleep detection and refreshing (dht-rpc.md sections 17, 18.1, 19).
+// The background tick of 5 s, sleep detection and refreshing (dht-rpc.md 17, 18.1, 19).
 extension RPCNode {
   func startTicking() {
     markTick()

@@ -1,7 +1,7 @@
 import HyperCrypto
 import HyperEncoding
 
-/// Round-trip tokens (dht-rpc.md section 9): a keyed hash of the requester's IP address under a secret that rotates
+/// Round-trip tokens (dht-rpc.md 9): a keyed hash of the requester's IP address under a secret that rotates
 /// every 7.5 s. Issued from the current secret, accepted from the current and the previous one.
 struct TokenStore {
   var previous: Bytes32

@@ -2,11 +2,11 @@
 package enum NoiseLimits {
   /// Poly1305 tag, bytes.
   package static let macCount = 16
-  /// One encrypted item of a message, bytes with its tag (Noise specification section 3; secret-stream.md section 2).
+  /// One encrypted item of a message, bytes with its tag (Noise secret-stream.md 3; secret-stream.md 2).
   package static let maximumCiphertext = 65_535
 }
 
-/// Bounds and constants of secret streams; bytes unless said otherwise (secret-stream.md section 2).
+/// Bounds and constants of secret streams; bytes unless said otherwise (secret-stream.md 2).
 package enum StreamLimits {
   /// Little-endian length before every frame; does not count itself.
   package static let prefixCount = 3

@@ -1,11 +1,11 @@
 import HyperCrypto
 import HyperEncoding
 
-/// What a finished handshake leaves (secret-stream.md section 6).
+/// What a finished handshake leaves (secret-stream.md 6).
 ///
 /// The two stream keys are secret and wiped with the last copy. Everything derived from `handshakeHash` is **not**
 /// secret: whoever saw the handshake messages and knows the responder's public key can compute it, including the
-/// datagram keys (secret-stream.md section 19).
+/// datagram keys (secret-stream.md 19).
 package struct SessionKeys: Sendable {
   /// Channel binding, equal on both sides. Never derive secrets from it.
   package let handshakeHash: Bytes64

@@ -1,6 +1,6 @@
 import HyperEncoding
 
-/// One caller's interest in a topic, returned by `join` (hyperswarm.md section 4). All sessions of a topic share its
+/// One caller's interest in a topic, returned by `join` (hyperswarm.md 4). All sessions of a topic share its
 /// discovery.
 package final class DiscoverySession {
   package let topic: Bytes32

@@ -1,6 +1,6 @@
 import HyperEncoding
 
-/// Which of two connections with the same peer survives (hyperswarm.md section 7.1). Evaluated by the node that accepts
+/// Which of two connections with the same peer survives (hyperswarm.md 7.1). Evaluated by the node that accepts
 /// `new`; both ends must reach the same decision, so this is the one policy that is part of the protocol.
 package enum DuplicateRule {
   package enum Decision: Sendable { case keepOld, keepNew }

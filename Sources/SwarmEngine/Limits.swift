@@ -1,4 +1,4 @@
-/// Constants and bounds of the swarm (hyperswarm.md section 2). Times are milliseconds unless a name says otherwise.
+/// Constants and bounds of the swarm (hyperswarm.md 2). Times are milliseconds unless a name says otherwise.
 package enum Limits {
   // MARK: Protocol constants
 

@@ -1,6 +1,6 @@
 import HyperEncoding
 
-/// What the swarm knows about one remote public key (hyperswarm.md section 9). Confined to the loop.
+/// What the swarm knows about one remote public key (hyperswarm.md 9). Confined to the loop.
 package final class PeerInfo {
   package enum Priority: Int, Comparable, Sendable, CaseIterable {
     case veryLow, low, normal, high, veryHigh
@@ -56,7 +56,7 @@ package final class PeerInfo {
 
   package func reconnect(_ enabled: Bool) { isReconnecting = enabled }
 
-  /// Recomputes the priority before queueing; `false` if the peer must not be queued (section 9.2).
+  /// Recomputes the priority before queueing; `false` if the peer must not be queued (hyperswarm.md 9.2).
   func updatePriority() -> Bool {
     if isExplicit && attempts > 3 { attempts = 3 }
     if isBanned || isQueued || attempts > 3 { return false }
@@ -85,7 +85,7 @@ package final class PeerInfo {
   /// An incoming connection was accepted.
   func accepted() { isClient = false }
 
-  /// A dial or dialled connection has closed (section 8.1, step 1).
+  /// A dial or dialled connection has closed (hyperswarm.md 8.1, step 1).
   func dialClosed(at now: UInt64) {
     disconnectedTime = now
     if let opened = connectedTime {
@@ -109,13 +109,14 @@ package final class PeerInfo {
     onTopic?(topic)
   }
 
-  /// A refresh found the peer while it was not connected: whether it is to be queued (section 9.5, steps 3 and 4).
+  /// A refresh found the peer while it was not connected: whether it is to be queued (hyperswarm.md 9.5, steps 3 and
+  /// 4).
   func sighted() -> Bool {
     if !isPrioritized || isServer { reset() }
     return updatePriority()
   }
 
-  /// Whether `joinPeer` dials it in the drain step (section 6.3, step 1).
+  /// Whether `joinPeer` dials it in the drain step (hyperswarm.md 6.3, step 1).
   func mayDialExplicitly(at now: UInt64) -> Bool {
     guard attempts < Limits.explicitAttempts else { return false }
     return now >= disconnectedTime &+ UInt64(attempts) &* Limits.explicitPause

@@ -2,7 +2,7 @@
 package enum RetryTimer: Int, Sendable, CaseIterable {
   case s, m, l, x
 
-  /// The timer of a peer whose dial or dialled connection has ended; `nil` gives it up (hyperswarm.md section 8.1).
+  /// The timer of a peer whose dial or dialled connection has ended; `nil` gives it up (hyperswarm.md 8.1).
   static func choose(for peer: PeerInfo) -> RetryTimer? {
     if peer.isBanned || !peer.isReconnecting { return nil }
     switch peer.attempts {
@@ -15,7 +15,7 @@ package enum RetryTimer: Int, Sendable, CaseIterable {
   }
 }
 
-/// How many topic dials are allowed beside explicit peers (hyperswarm.md section 6.2).
+/// How many topic dials are allowed beside explicit peers (hyperswarm.md 6.2).
 enum PeerShare {
   static func factor(explicitPeers: Int) -> Int {
     switch explicitPeers {
@@ -31,7 +31,7 @@ enum PeerShare {
   }
 }
 
-/// Dial failures after which the next dial of the peer goes through the configured relay (hyperswarm.md section 11.3).
+/// Dial failures after which the next dial of the peer goes through the configured relay (hyperswarm.md 11.3).
 enum RelayFallback {
   /// The list of hyperswarm 4.17.0.
   static let deployedCodes: Set<String> = [

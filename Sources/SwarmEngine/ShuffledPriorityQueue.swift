@@ -1,5 +1,5 @@
 /// Buckets by priority; the head is a uniformly random element of the highest non-empty bucket (hyperswarm.md
-/// section 9.3). Adding, removing and taking the head are O(1).
+/// hyperswarm.md 9.3). Adding, removing and taking the head are O(1).
 struct ShuffledPriorityQueue<Key: Hashable, Element> {
   private var buckets: [[(key: Key, element: Element)]] = []
   private var places: [Key: (priority: Int, index: Int)] = [:]

@@ -1,9 +1,9 @@
 import HyperEncoding
 import HyperEnvironment
 
-// When and whom to dial (hyperswarm.md section 6).
+// When and whom to dial (hyperswarm.md 6).
 extension SwarmCore {
-  /// Starts as many dials as the limits allow (section 6.3).
+  /// Starts as many dials as the limits allow (hyperswarm.md 6.3).
   func drain() {
     guard !isSuspended, !isDestroyed else { return }
     guard !isDraining else {
@@ -120,7 +120,7 @@ extension SwarmCore {
     onConnection?(link.stream, link.peer)
   }
 
-  /// A dial has failed or a connection has closed (sections 6.4, step 5, and 8.1).
+  /// A dial has failed or a connection has closed (hyperswarm.md 6.4, step 5, and 8.1).
   func closed(_ link: Link, _ failure: SwarmStreamFailure?) {
     guard link.state != .closed else { return }
     let wasDialling = link.state == .dialling
@@ -167,7 +167,7 @@ extension SwarmCore {
     onAttempt?(PeerAttempt(peer: peer, stage: wasDialling ? .failed(failure) : .closed(failure), nextRetry: delay))
   }
 
-  /// The relay for one dial or handshake (section 11.3); one is drawn where several are named.
+  /// The relay for one dial or handshake (hyperswarm.md 11.3); one is drawn where several are named.
   func chooseRelay(force: Bool) -> Bytes32? {
     let candidates: [Bytes32]
     switch relayThrough {

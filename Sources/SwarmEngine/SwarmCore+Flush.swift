@@ -25,8 +25,8 @@ package final class PendingFlush {
   fileprivate var isSettled: Bool { completion == nil }
 }
 
-// flush (hyperswarm.md section 6.5). Instead of the reference's tick numbers a flush names the peers it waits for, so
-// dials of explicit peers count too (section 15, row 2).
+// flush (hyperswarm.md 6.5). Instead of the reference's tick numbers a flush names the peers it waits for, so
+// dials of explicit peers count too (hyperswarm.md 15, row 2).
 extension SwarmCore {
   /// Waits until all refreshes in progress are done and every peer that is queued or dialled by then was tried once:
   /// `true`. `false` when the swarm is destroyed meanwhile. `timeout` in milliseconds.

@@ -1,7 +1,7 @@
 import HyperEncoding
 import HyperEnvironment
 
-// Accepting connections and the duplicate rule (hyperswarm.md section 7).
+// Accepting connections and the duplicate rule (hyperswarm.md 7).
 extension SwarmCore {
   /// A stream whose handshake our server has answered.
   func incoming(_ stream: Stream) {
@@ -110,7 +110,7 @@ extension SwarmCore {
     update()
   }
 
-  // MARK: Replays (section 7.4 and section 15, row 11)
+  // MARK: Replays (hyperswarm.md 7.4 and 15, row 11)
 
   /// A recorded first handshake message makes a connection under the peer's key without the peer, so a connection that
   /// works does not give way before the newcomer has proved itself or the old one has fallen silent. The decision is

@@ -1,7 +1,7 @@
 import HyperEncoding
 import HyperEnvironment
 
-// Network change, suspend, resume, destroy (hyperswarm.md section 12).
+// Network change, suspend, resume, destroy (hyperswarm.md 12).
 extension SwarmCore {
   // MARK: Network
 
@@ -21,7 +21,7 @@ extension SwarmCore {
     }
   }
 
-  /// Back online: the same as a change of interfaces (section 15, row 4).
+  /// Back online: the same as a change of interfaces (hyperswarm.md 15, row 4).
   func networkUpdated() {
     let isOnline = dht.isOnline
     defer { wasOnline = isOnline }
@@ -85,7 +85,7 @@ extension SwarmCore {
     forgetCandidates()
   }
 
-  /// Empties queue and timers together with their marks (section 15, row 3).
+  /// Empties queue and timers together with their marks (hyperswarm.md 15, row 3).
   private func forgetCandidates() {
     timers.removeAll()
     let forgotten = queue.elements.map(\.publicKey) + screening

@@ -1,6 +1,6 @@
 import HyperEncoding
 
-// Known peers, sightings, explicit peers, retries (hyperswarm.md sections 8 and 9).
+// Known peers, sightings, explicit peers, retries (hyperswarm.md 8 and 9).
 extension SwarmCore {
   /// The peer's entry, made if there is room; `nil` when the table is full.
   func upsert(_ key: Bytes32) -> PeerInfo? {
@@ -11,7 +11,7 @@ extension SwarmCore {
     return peer
   }
 
-  /// Deletes the entry if nothing holds it any more (section 9.4).
+  /// Deletes the entry if nothing holds it any more (hyperswarm.md 9.4).
   func collect(_ peer: PeerInfo) {
     let key = peer.publicKey
     guard !peer.isBanned, !peer.isQueued, !peer.isExplicit, !peer.isWaiting, links[key] == nil,
@@ -40,7 +40,7 @@ extension SwarmCore {
     peer.isExplicit || !isDestroyed && peer.topics.contains { discoveries[$0] != nil }
   }
 
-  /// A batch of the retry timers (section 8.3).
+  /// A batch of the retry timers (hyperswarm.md 8.3).
   func deliver(_ batch: [PeerInfo]) {
     guard !isSuspended, !isDestroyed else { return }
     isDraining = true  // one drain step for the batch
@@ -102,7 +102,7 @@ extension SwarmCore: DiscoveryHost {
     knownPeers.values.count { $0.topics.contains(topic) && isActive($0.publicKey) }
   }
 
-  /// A lookup returned the peer (section 9.5).
+  /// A lookup returned the peer (hyperswarm.md 9.5).
   func sighted(_ record: SwarmPeerRecord, topic: Bytes32) {
     guard record.publicKey != publicKey, !isDestroyed, !isSuspended else { return }
     guard let peer = upsert(record.publicKey) else {

@@ -1,7 +1,7 @@
 import HyperEnvironment
 
 extension SwarmCore {
-  /// Counters, live numbers and traffic of this moment (hyperswarm.md section 13).
+  /// Counters, live numbers and traffic of this moment (hyperswarm.md 13).
   package var statistics: SwarmStatistics {
     var result = counters
     result.liveServers = serverCount

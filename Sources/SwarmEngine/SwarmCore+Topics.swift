@@ -1,6 +1,6 @@
 import HyperEncoding
 
-// join, leave, listen (hyperswarm.md section 4).
+// join, leave, listen (hyperswarm.md 4).
 extension SwarmCore {
   /// Announces and/or looks up a topic. Returns at once; while suspended the work starts with `resume`.
   @discardableResult

@@ -34,7 +34,7 @@ package final class SwarmCore<DHT: SwarmDHT> {
   package internal(set) var isDestroyed = false
   package internal(set) var isSuspended = false
 
-  // MARK: Books (section 6.1)
+  // MARK: Books (hyperswarm.md 6.1)
 
   /// Dials in progress and open connections, at most one per key.
   var links: [Bytes32: Link] = [:]

@@ -61,7 +61,7 @@ package protocol SwarmServer: AnyObject {
   func closeServer(_ completion: @escaping () -> Void)
 }
 
-/// One DHT query of a topic (hyperswarm.md section 10.2).
+/// One DHT query of a topic (hyperswarm.md 10.2).
 package struct SwarmQueryRequest {
   package enum Operation: Equatable {
     case lookup
@@ -134,7 +134,7 @@ package enum SwarmAbortReason: String, Sendable {
   case limit = "Too many connections"
 }
 
-/// Why a stream failed or could not be made: a stable code (hyperdht.md section 15.6) and a sentence.
+/// Why a stream failed or could not be made: a stable code (hyperdht.md 15.6) and a sentence.
 package struct SwarmStreamFailure: Error, Hashable, Sendable, CustomStringConvertible {
   package var code: String
   package var description: String

@@ -3,20 +3,20 @@ import HyperDHTEngine
 import HyperEncoding
 import HyperEnvironment
 
-/// Constructor options (hyperswarm.md section 3).
+/// Constructor options (hyperswarm.md 3).
 package struct SwarmOptions {
   /// The swarm's identity; random when `nil`.
   package var keyPair: KeyPair?
   package var maxPeers = Limits.maxPeers
   package var maxParallel = Limits.maxParallel
   package var maxClientConnections = Int.max
-  /// Enforced before a handshake is answered, explicit peers excepted (section 15, row 1).
+  /// Enforced before a handshake is answered, explicit peers excepted (hyperswarm.md 15, row 1).
   package var maxServerConnections = Int.max
   /// Connections of both roles together, explicit peers excepted.
   package var maxConnections = Limits.maxConnections
   package var firewall: SwarmFirewall?
   package var relayThrough: SwarmRelay?
-  /// Times of the retry timers S, M, L, X; drawn per swarm as section 2 says when `nil`.
+  /// Times of the retry timers S, M, L, X; drawn per swarm as hyperswarm.md 2 says when `nil`.
   package var backoffs: [UInt64]?
   package var jitter: UInt32 = Limits.jitter
   package var handshakeClearWait = Limits.handshakeClearWait
@@ -69,7 +69,7 @@ package enum SwarmFirewallVerdict: Hashable, Sendable {
 /// May answer later; exactly one call of the closure counts. No answer within `Limits.firewallDeadline` refuses.
 package typealias SwarmFirewall = (SwarmFirewallRequest, @escaping (SwarmFirewallVerdict) -> Void) -> Void
 
-/// Blind relays to dial through (section 11.3).
+/// Blind relays to dial through (hyperswarm.md 11.3).
 package enum SwarmRelay {
   /// Used when direct connections failed or our NAT is random. One is drawn per dial.
   case keys([Bytes32])
@@ -102,7 +102,7 @@ package enum SwarmError: Error, Hashable, Sendable, CustomStringConvertible {
   }
 }
 
-/// What happened to a dial (section 15, row 13).
+/// What happened to a dial (hyperswarm.md 15, row 13).
 package struct PeerAttempt {
   package enum Stage: Hashable, Sendable {
     case started

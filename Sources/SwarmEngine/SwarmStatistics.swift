@@ -1,4 +1,4 @@
-/// Counters and live numbers of a swarm (hyperswarm.md section 13).
+/// Counters and live numbers of a swarm (hyperswarm.md 13).
 package struct SwarmStatistics: Hashable, Sendable {
   package struct Role: Hashable, Sendable {
     /// Dials handed to the DHT; always 0 for the server role.

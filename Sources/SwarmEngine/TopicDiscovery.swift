@@ -19,7 +19,7 @@ protocol DiscoveryHost: AnyObject {
   func discoveryHasNoSessions(_ discovery: TopicDiscovery, _ completion: @escaping () -> Void)
 }
 
-/// Announces and looks up one topic (hyperswarm.md section 10). One query at a time serves all sessions.
+/// Announces and looks up one topic (hyperswarm.md 10). One query at a time serves all sessions.
 package final class TopicDiscovery {
   package let topic: Bytes32
   package private(set) var sessions: [DiscoverySession] = []

@@ -22,21 +22,22 @@ typedef struct test_entry_s {
 } test_entry_t;
 
 #define TEST(name) static void name(void)
-#define TEST_ENTRY(name) {#name, name}
+#define TEST_ENTRY(name)                                                                                               \
+  { #name, name }
 
-#define TEST_MAIN(...) \
-  int main(int argc, char **argv) { \
-    static const test_entry_t entries[] = {__VA_ARGS__}; \
-    int count = 0; \
-    setvbuf(stdout, NULL, _IOLBF, 0); \
-    for (size_t i = 0; i < sizeof(entries) / sizeof(*entries); i++) { \
-      if (argc > 1 && strstr(entries[i].name, argv[1]) == NULL) continue; \
-      printf("%s\n", entries[i].name); \
-      entries[i].run(); \
-      count++; \
-    } \
-    printf("%d tests passed\n", count); \
-    return count == 0; \
+#define TEST_MAIN(...)                                                                                                 \
+  int main(int argc, char **argv) {                                                                                    \
+    static const test_entry_t entries[] = {__VA_ARGS__};                                                               \
+    int count = 0;                                                                                                     \
+    setvbuf(stdout, NULL, _IOLBF, 0);                                                                                  \
+    for (size_t i = 0; i < sizeof(entries) / sizeof(*entries); i++) {                                                  \
+      if (argc > 1 && strstr(entries[i].name, argv[1]) == NULL) continue;                                              \
+      printf("%s\n", entries[i].name);                                                                                 \
+      entries[i].run();                                                                                                \
+      count++;                                                                                                         \
+    }                                                                                                                  \
+    printf("%d tests passed\n", count);                                                                                \
+    return count == 0;                                                                                                 \
   }
 
 #endif

@@ -127,7 +127,7 @@ TEST(last_acknowledgement_and_exit) {
 /*
  * Both sides have data in their last packet: a side that exits takes the proof with it if the last acknowledgement is lost,
  * that is, all copies of it, or the only one if it was the first loss of the stream. This is ETIMEDOUT by the
- * specification (2.5, 3.7), for the data may be missing.
+ * specification (udx.md 2.5, 3.7), for the data may be missing.
  */
 TEST(last_data_and_exit) {
   for (int l = 0; l < LOSSES; l++) {

@@ -108,7 +108,7 @@ TEST(zero_window_probes) {
   unit_t unit = unit_new();
   unit.state->flow.peer_window = 0;
   unit_write(&unit, 5000);
-  udx_driver_flush(unit.udx);
+  unit_flush(&unit);
   uint64_t now = udx__instance(unit.udx)->now;
   CHECK_EQ(unit.state->flight.nxt, 0);
   CHECK_EQ(unit.state->flow.probe_at, now);

@@ -143,7 +143,7 @@ TEST(socket_queues_are_bounded) {
   }
   CHECK_EQ(udx__transmit_control(unit.socket, &unit.state->remote, header), UV_ENOBUFS);
   CHECK_EQ(udx__socket(unit.socket)->controls_count, UDX_CONTROLS_MAX);
-  udx_driver_flush(unit.udx);
+  unit_flush(&unit);
   CHECK_EQ(sent, 0);
   sim_node_block(unit.pair->side[0].node, false);
   sim_run(unit.pair->sim, 100000);

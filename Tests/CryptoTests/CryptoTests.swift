@@ -5,7 +5,7 @@ import XCTest
 @testable import HyperCrypto
 
 final class CryptoTests: XCTestCase {
-  /// Key pair and id vectors of hyperdht.md D.1 and dht-rpc.md section 4.
+  /// Key pair and id vectors of hyperdht.md D.1 and dht-rpc.md 4.
   func testKnownKeysAndHashes() throws {
     let client = KeyPair(seed: Bytes32(repeating: 1))
     XCTAssertEqual(client.publicKey.hex, "8a88e3dd7409f195fd52db2d3cba5d72ca6709bf1d94121bf3748801b40f6f5c")

@@ -221,11 +221,9 @@ int check_arguments(void) {
   EXPECT(hyperswarm_mutable_put(swarm, bad_secret, 0, key, 1, never_value, NULL) == invalid);
   EXPECT(hyperswarm_mutable_get(swarm, NULL, 0, never_value, NULL) == invalid);
   static uint8_t large[HYPERSWARM_MAX_VALUE + 1];
+  EXPECT(hyperswarm_immutable_put(swarm, large, sizeof(large), never_value, NULL) == HYPERSWARM_ERR_VALUE_TOO_LARGE);
   EXPECT(
-    hyperswarm_immutable_put(swarm, large, sizeof(large), never_value, NULL) == HYPERSWARM_ERR_VALUE_TOO_LARGE);
-  EXPECT(
-    hyperswarm_mutable_put(swarm, NULL, 0, large, sizeof(large), never_value, NULL)
-    == HYPERSWARM_ERR_VALUE_TOO_LARGE);
+    hyperswarm_mutable_put(swarm, NULL, 0, large, sizeof(large), never_value, NULL) == HYPERSWARM_ERR_VALUE_TOO_LARGE);
 
   hyperswarm_connection_callbacks_t callbacks = {.size = sizeof(callbacks)};
   hyperswarm_connect_options_t connect = {.size = sizeof(connect)};

@@ -26,8 +26,7 @@ static void write_some(struct side *side) {
   static uint8_t data[MESSAGE];
   while (side->bytes < TRANSFER) {
     size_t length = fill(data, side->sent, side->sent % 5 == 0 ? 1 + side->sent : MESSAGE);
-    int64_t queued =
-      hyperswarm_connection_write(side->peer.connection, data, length, count_acknowledged, side);
+    int64_t queued = hyperswarm_connection_write(side->peer.connection, data, length, count_acknowledged, side);
     EXPECT(queued >= 0);
     if (queued < 0) return;
     side->sent++;
@@ -161,12 +160,12 @@ struct remote {
   char bootstrap[64];
 };
 
-#define CHANGE(remote, statement)            \
-  do {                                       \
-    uv_mutex_lock(&(remote)->mutex);         \
-    statement;                               \
-    uv_cond_broadcast(&(remote)->changed);   \
-    uv_mutex_unlock(&(remote)->mutex);       \
+#define CHANGE(remote, statement) \
+  do { \
+    uv_mutex_lock(&(remote)->mutex); \
+    statement; \
+    uv_cond_broadcast(&(remote)->changed); \
+    uv_mutex_unlock(&(remote)->mutex); \
   } while (0)
 
 // Until the counter is no longer below `value`; 0 after 30 seconds.
@@ -353,8 +352,7 @@ static void host_connection(hyperswarm_server_t *server, hyperswarm_connection_t
   hyperswarm_connection_callbacks_t callbacks = peer_callbacks(peer);
   EXPECT(hyperswarm_connection_set_callbacks(connection, &callbacks) == HYPERSWARM_OK);
 }
-static int host_firewall(
-  hyperswarm_server_t *server, const uint8_t *public_key, const char *address, void *user_data) {
+static int host_firewall(hyperswarm_server_t *server, const uint8_t *public_key, const char *address, void *user_data) {
   struct host *host = user_data;
   EXPECT(server != NULL && strncmp(address, "127.0.0.1:", 10) == 0);
   memcpy(host->last_key, public_key, HYPERSWARM_KEY_SIZE);

@@ -2,12 +2,44 @@
 
 // Destroys everything in one callback after another.
 enum place {
-  IN_LISTENING, IN_FIREWALL, IN_SERVER_CONNECTION, IN_OPEN, IN_MESSAGE, IN_WRITTEN, IN_DATAGRAM, IN_END, IN_CLOSE,
-  IN_NUMBERS, IN_SWARM_CONNECTION, IN_JOINED, IN_RECORD, IN_SEARCHED, IN_PUT, IN_GET, IN_DRAIN, IN_SERVER_CLOSE, PLACES
+  IN_LISTENING,
+  IN_FIREWALL,
+  IN_SERVER_CONNECTION,
+  IN_OPEN,
+  IN_MESSAGE,
+  IN_WRITTEN,
+  IN_DATAGRAM,
+  IN_END,
+  IN_CLOSE,
+  IN_NUMBERS,
+  IN_SWARM_CONNECTION,
+  IN_JOINED,
+  IN_RECORD,
+  IN_SEARCHED,
+  IN_PUT,
+  IN_GET,
+  IN_DRAIN,
+  IN_SERVER_CLOSE,
+  PLACES
 };
 static const char *const names[PLACES] = {
-  "on_listening", "firewall", "server on_connection", "on_open", "on_message", "written", "on_datagram", "on_end",
-  "on_close", "statistics", "swarm on_connection", "join", "lookup each", "lookup done", "put", "get", "on_drain",
+  "on_listening",
+  "firewall",
+  "server on_connection",
+  "on_open",
+  "on_message",
+  "written",
+  "on_datagram",
+  "on_end",
+  "on_close",
+  "statistics",
+  "swarm on_connection",
+  "join",
+  "lookup each",
+  "lookup done",
+  "put",
+  "get",
+  "on_drain",
   "server on_close"};
 
 struct scene {

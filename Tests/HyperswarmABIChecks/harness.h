@@ -9,12 +9,12 @@
 
 #include "checks.h"
 
-#define EXPECT(condition)                                                                                    \
-  do {                                                                                                       \
-    if (!(condition)) {                                                                                      \
-      failures++;                                                                                            \
-      fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                        \
-    }                                                                                                        \
+#define EXPECT(condition) \
+  do { \
+    if (!(condition)) { \
+      failures++; \
+      fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); \
+    } \
   } while (0)
 
 extern int failures; // of the running test

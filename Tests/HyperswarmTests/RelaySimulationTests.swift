@@ -10,7 +10,7 @@ import XCTest
 
 @testable import Hyperswarm
 
-/// Swarms behind NATs that no punch gets through meet over the relay that both name (hyperswarm.md section 11.3).
+/// Swarms behind NATs that no punch gets through meet over the relay that both name (hyperswarm.md 11.3).
 final class RelaySimulationTests: XCTestCase {
   func testSW_113_swarmsBehindRandomNATsMeetOverARelay() throws {
     for seed in UInt64(1)...3 {

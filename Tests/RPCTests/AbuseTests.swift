@@ -6,7 +6,7 @@ import XCTest
 
 @testable import HyperRPC
 
-/// Part B of dht-rpc.md: what hostile traffic may cost.
+/// dht-rpc.md Part B of dht-rpc.md: what hostile traffic may cost.
 final class AbuseTests: RPCTestCase {
   private var network = TestNetwork()
 
@@ -92,7 +92,8 @@ final class AbuseTests: RPCTestCase {
     destroy([node], network)
   }
 
-  /// B 4: a reply with many addresses makes a node visit at most 20 of them, and none that cannot be a node's.
+  /// dht-rpc.md B-4: a reply with many addresses makes a node visit at most 20 of them, and none that cannot be a
+  /// node's.
   func testRPC_B4_C7_closerNodesOfAReply() throws {
     var list = [
       "0.0.0.0:1", "0.1.2.3:1", "224.0.0.1:1", "255.255.255.255:1", "250.1.1.1:1", "8.8.8.8:0", "127.0.0.1:1",
@@ -159,7 +160,7 @@ final class AbuseTests: RPCTestCase {
     destroy([node], network)
   }
 
-  /// B 5 and C 11: a forged source gets a bounded number of answers.
+  /// dht-rpc.md B-5 and C-11: a forged source gets a bounded number of answers.
   func testRPC_B5_C11_repliesPerSourceAreLimited() throws {
     let node = try makeBootstrapper(network)
     let server = try XCTUnwrap(node.serverSocket as? TestSocket)
@@ -197,7 +198,7 @@ final class AbuseTests: RPCTestCase {
     XCTAssertLessThanOrEqual(budget.trackedCount, RPCLimits.trackedSources)
   }
 
-  /// B 7: one source cannot keep a node busy with liveness checks.
+  /// dht-rpc.md B-7: one source cannot keep a node busy with liveness checks.
   func testRPC_B7_downHintsPerSourceAreLimited() throws {
     let node = try makeBootstrapper(network)
     let server = try XCTUnwrap(node.serverSocket as? TestSocket)
@@ -221,7 +222,7 @@ final class AbuseTests: RPCTestCase {
     destroy([node], network)
   }
 
-  /// B 1: answers from an address that was not asked change nothing, also with the right transaction id.
+  /// dht-rpc.md B-1: answers from an address that was not asked change nothing, also with the right transaction id.
   func testRPC_B1_forgedAnswersAreIgnored() throws {
     let asked = try RawPeer(network)
     let forger = try RawPeer(network)
@@ -244,7 +245,7 @@ final class AbuseTests: RPCTestCase {
     destroy([node], network)
   }
 
-  /// E 6: what arrives on another socket than the one we send from says nothing about that one's mapping.
+  /// dht-rpc.md E-6: what arrives on another socket than the one we send from says nothing about that one's mapping.
   func testRPC_E6_externalTrafficIsNoSample() throws {
     let node = makeNode(network, bootstrap: [])
     try node.bind()

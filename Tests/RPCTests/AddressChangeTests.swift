@@ -5,7 +5,7 @@ import XCTest
 
 @testable import HyperRPC
 
-/// Part C 13 and C 14: the public address changes while the node is awake.
+/// dht-rpc.md C-13 and C-14: the public address changes while the node is awake.
 final class AddressChangeTests: RPCTestCase {
   private var network = TestNetwork()
   private var servers: [RPCNode] = []
@@ -109,7 +109,7 @@ final class AddressChangeTests: RPCTestCase {
     destroy([node], network)
   }
 
-  /// Some who lie, again and again, about where they see us change nothing (B 9).
+  /// Some who lie, again and again, about where they see us change nothing (dht-rpc.md B-9).
   func testRPC_C13_liarsDoNotDemote() throws {
     servers = try makeSwarm(network, size: 24)
     let (node, _) = makePersistent(behind: makeNAT(7), bootstrap: try endpoint(of: servers[0])) {

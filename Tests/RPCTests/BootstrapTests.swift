@@ -4,7 +4,7 @@ import XCTest
 
 @testable import HyperRPC
 
-/// Items 71-75 of part A: entering the network.
+/// Items 71-75 of dht-rpc.md Part A: entering the network.
 final class BootstrapTests: RPCTestCase {
   private var network = TestNetwork()
 

@@ -6,7 +6,7 @@ import XCTest
 
 @testable import HyperRPC
 
-/// The golden datagrams of dht-rpc.md part D: codecs both ways, and nodes that produce the responses.
+/// The golden datagrams of dht-rpc.md Part D: codecs both ways, and nodes that produce the responses.
 final class GoldenDatagramTests: RPCTestCase {
   private static let golden: [String: String] = [
     "Q1": "030401007f00000149c200",
@@ -99,7 +99,7 @@ final class GoldenDatagramTests: RPCTestCase {
     try check("Q12", internalRequest(12, 0, nil))
   }
 
-  /// S of part D: persistent unless told otherwise, token secrets 32 x aa and 32 x bb.
+  /// S of dht-rpc.md Part D: persistent unless told otherwise, token secrets 32 x aa and 32 x bb.
   private func makeResponder(
     _ network: TestNetwork, ephemeral: Bool = false, nodes: [Endpoint] = []
   ) throws -> (RPCNode, server: TestSocket, client: TestSocket) {
@@ -181,7 +181,7 @@ final class GoldenDatagramTests: RPCTestCase {
     XCTAssertEqual(count, 12)
   }
 
-  /// The table of section 3 through the reader and writer that the datagrams use.
+  /// The table of dht-rpc.md 3 through the reader and writer that the datagrams use.
   func testRPC_01_02_uints() throws {
     let table: [(UInt64, String)] = [
       (0, "00"), (1, "01"), (252, "fc"), (253, "fdfd00"), (255, "fdff00"), (256, "fd0001"), (65_535, "fdffff"),
@@ -242,7 +242,7 @@ final class GoldenDatagramTests: RPCTestCase {
       ("03fd0400" + h + "00", .request { $0.isInternal && $0.command == 0 && $0.tid == 0x1234 }),
       ("0304" + h + "00deadbeef", .request { $0.isInternal && $0.command == 0 }),
       ("0204" + h + "00", .dropped), ("2304" + h + "00", .dropped), ("03", .dropped), ("", .dropped),
-      // Numbers that the reference cannot hold (section 3).
+      // Numbers that the reference cannot hold (dht-rpc.md 3).
       ("0300" + h + "ff0000000000002000", .dropped),
       ("1308" + h + "ffffffffffffffffff", .dropped),
       // Item 9: an array longer than the limit, and one longer than the datagram.

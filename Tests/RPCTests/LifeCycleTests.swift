@@ -4,9 +4,9 @@ import XCTest
 
 @testable import HyperRPC
 
-/// Items 106-115 of part A: health and life cycle.
+/// Items 106-115 of dht-rpc.md Part A: health and life cycle.
 final class LifeCycleTests: RPCTestCase {
-  /// The trace of section 19: (responses, timeouts) per tick and what is published after it.
+  /// The trace of dht-rpc.md 19: (responses, timeouts) per tick and what is published after it.
   func testRPC_106_109_healthTrace() {
     let trace: [(r: UInt64, t: UInt64, online: Bool, degraded: Bool)] = [
       (0, 0, true, false), (0, 0, true, false), (0, 0, true, false), (0, 0, true, false),

@@ -139,8 +139,8 @@ final class MessageVectorTests: RPCTestCase {
         XCTAssertEqual(reply.tid, tid)
         XCTAssertEqual(reply.error, 0)
       } else {
-        // The vectors match responses by tid alone. We compare the source too (part C 1): case rpc-200 comes from an
-        // address that was not asked, so it must be ignored, and accepted only with the explicit opt-out.
+        // The vectors match responses by tid alone. We compare the source too (dht-rpc.md C-1): case rpc-200 comes from
+        // an address that was not asked, so it must be ignored, and accepted only with the explicit opt-out.
         let asked = vector["id"] as? String == "rpc-200" ? MessageVectorTests.own : source
         for acceptsAny in [false, true] {
           host.scriptedRandom = [[UInt8(tid & 255), UInt8(tid >> 8)]]

@@ -5,7 +5,7 @@ import XCTest
 
 @testable import HyperRPC
 
-/// Items 57-70 of part A: identity, firewall probe, ephemeral and persistent.
+/// Items 57-70 of dht-rpc.md Part A: identity, firewall probe, ephemeral and persistent.
 final class PersistenceTests: RPCTestCase {
   private var network = TestNetwork()
   private var servers: [RPCNode] = []
@@ -100,14 +100,14 @@ final class PersistenceTests: RPCTestCase {
     destroy([node], network)
   }
 
-  /// Requests that a bare bootstrap node sees in the four modes of section 16.
+  /// Requests that a bare bootstrap node sees in the four modes of dht-rpc.md 16.
   func testRPC_60_75_requestsDuringBootstrapByMode() throws {
     typealias Mode = (name: String, configure: (inout RPCConfiguration) -> Void, expected: [String])
     let modes: [Mode] = [
       ("adaptive", { _ in }, ["find client", "nat client"]),
       (
         "forced persistent", { $0.ephemeral = false },
-        // The reference probes the bootstrap node twice (E 14).
+        // The reference probes the bootstrap node twice (dht-rpc.md E-14).
         ["find client", "nat client", "find server id"]
       ),
       (
@@ -282,7 +282,7 @@ final class PersistenceTests: RPCTestCase {
     destroy([node], network)
   }
 
-  /// The reference never tries again (E 7): a port forward that comes later goes unnoticed.
+  /// The reference never tries again (dht-rpc.md E-7): a port forward that comes later goes unnoticed.
   func testRPC_C13_forcedNodesRetryWithGrowingPauses() throws {
     let bootstrap = try startServers(6)
     network.isLogging = false
@@ -385,7 +385,7 @@ final class PersistenceTests: RPCTestCase {
     XCTAssertNoThrow(try RPCConfiguration.bootstrapper(port: 1, publicHost: "1.2.3.4"))
   }
 
-  /// The threshold row and every sequence of section 14.
+  /// The threshold row and every sequence of dht-rpc.md 14.
   func testRPC_70_natSamplerSequences() {
     let a = IPv4Address(1, 1, 1, 1)
     let b = IPv4Address(2, 2, 2, 2)

@@ -4,7 +4,7 @@ import XCTest
 
 @testable import HyperRPC
 
-/// Items 91-105 of part A: queries.
+/// Items 91-105 of dht-rpc.md Part A: queries.
 final class QueryTests: RPCTestCase {
   private var network = TestNetwork()
 
@@ -131,7 +131,7 @@ final class QueryTests: RPCTestCase {
     destroy(swarm + [client], network)
   }
 
-  /// Part C 2: a token that expired on the way is replaced once by the fresh one.
+  /// dht-rpc.md C-2: a token that expired on the way is replaced once by the fresh one.
   func testRPC_C2_commitRetriesOnceOnARefusedToken() throws {
     let peer = try RawPeer(network)
     var tokens: [Bytes32?] = []
@@ -339,7 +339,7 @@ final class QueryTests: RPCTestCase {
     destroy([client], network)
   }
 
-  /// Part C 5: the nearest candidate is visited first, whoever named it when.
+  /// dht-rpc.md C-5: the nearest candidate is visited first, whoever named it when.
   func testRPC_C5_nearestFirst() throws {
     let peers = try (0..<30).map { _ in try RawPeer(network) }
     var order: [Bytes32] = []

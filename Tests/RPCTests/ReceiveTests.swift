@@ -5,7 +5,7 @@ import XCTest
 
 @testable import HyperRPC
 
-/// Items 10-33 of part A: what a node answers.
+/// Items 10-33 of dht-rpc.md Part A: what a node answers.
 final class ReceiveTests: RPCTestCase {
   private var network = TestNetwork()
   private var node: RPCNode!
@@ -197,7 +197,7 @@ final class ReceiveTests: RPCTestCase {
     XCTAssertEqual(network.log.filter { $0.destination == dead }.count, 4)
   }
 
-  /// The reference removes a live node here (E 2): the hint comes in the tick in which the node was heard.
+  /// The reference removes a live node here (dht-rpc.md E-2): the hint comes in the tick in which the node was heard.
   func testRPC_26_downHintNeverRemovesALiveNode() throws {
     let live = try RawPeer(network)
     live.answerAll()
@@ -332,7 +332,7 @@ final class ReceiveTests: RPCTestCase {
     let response = try XCTUnwrap(try results.first?.get())
     XCTAssertEqual(response.from.endpoint, last.endpoint)
     XCTAssertEqual(response.value, [9])
-    // Without the opt-out such an answer is ignored and the request goes on waiting (part C 1).
+    // Without the opt-out such an answer is ignored and the request goes on waiting (dht-rpc.md C-1).
     options.acceptsAnswerFromAnyAddress = false
     asker.request(message, to: address, options: options) { results.append($0) }
     network.advance(by: 500)

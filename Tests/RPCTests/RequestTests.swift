@@ -4,7 +4,7 @@ import XCTest
 
 @testable import HyperRPC
 
-/// Items 34-48 of part A: outgoing requests.
+/// Items 34-48 of dht-rpc.md Part A: outgoing requests.
 final class RequestTests: RPCTestCase {
   private var network = TestNetwork()
   private var node: RPCNode!
@@ -154,7 +154,7 @@ final class RequestTests: RPCTestCase {
     XCTAssertEqual(sent(to: other).count, 10)
   }
 
-  /// Event-driven drain (part C 12): an answer makes room at once, not only at the next slot.
+  /// Event-driven drain (dht-rpc.md C-12): an answer makes room at once, not only at the next slot.
   func testRPC_40_answersReleaseTheQueueAtOnce() throws {
     let peer = try RawPeer(network)
     peer.answerAll()
@@ -200,7 +200,7 @@ final class RequestTests: RPCTestCase {
     node.ping(peer.endpoint) { result = $0 }
     network.advance(by: 100)
     XCTAssertEqual(try result?.get().roundTripTime, 40)
-    // Time in the queue does not count (E 13).
+    // Time in the queue does not count (dht-rpc.md E-13).
     for _ in 0..<160 { node.request(RequestMessage(command: 1), to: silent) { _ in } }
     result = nil
     node.ping(peer.endpoint) { result = $0 }
@@ -266,7 +266,7 @@ final class RequestTests: RPCTestCase {
     node.suspend()
     network.advance(by: 10)
     XCTAssertEqual(results.map { error($0) }, [.suspended])
-    // Part C 18: refused at once while suspended.
+    // dht-rpc.md C-18: refused at once while suspended.
     node.ping(silent) { results.append($0) }
     network.advance(by: 1)
     XCTAssertEqual(results.map { error($0) }, [.suspended, .suspended])
@@ -309,7 +309,7 @@ final class RequestTests: RPCTestCase {
     XCTAssertEqual(error(outside), .requestTimeout)
   }
 
-  /// Part C 1 and B 1: ids of requests are not sequential, and distinct while in flight.
+  /// dht-rpc.md C-1 and B-1: ids of requests are not sequential, and distinct while in flight.
   func testRPC_C1_tidsAreUnpredictableAndDistinct() {
     let tids = (0..<4000).map { _ in node.request(RequestMessage(command: 1), to: silent) { _ in }.tid }
     XCTAssertEqual(Set(tids).count, 4000)
@@ -317,7 +317,7 @@ final class RequestTests: RPCTestCase {
     XCTAssertLessThan(sequential, 5)
   }
 
-  /// Part C 18 and 11.9: bad destinations and too large messages fail without state.
+  /// dht-rpc.md C-18 and C-11.9: bad destinations and too large messages fail without state.
   func testRPC_C18_badRequestsFailAtOnce() {
     var errors: [RPCError?] = []
     node.ping(Endpoint(host: silent.host, port: 0)) { errors.append(self.error($0)) }

@@ -4,7 +4,7 @@ import XCTest
 
 @testable import HyperRPC
 
-/// Items 77-90 of part A: routing table and tick.
+/// Items 77-90 of dht-rpc.md Part A: routing table and tick.
 final class RoutingTests: RPCTestCase {
   private var network = TestNetwork()
   private var node: RPCNode!
@@ -180,7 +180,7 @@ final class RoutingTests: RPCTestCase {
     XCTAssertEqual(removed, [endpoint])
   }
 
-  /// The worked example of section 12.3, which the reference gets wrong, and a random comparison.
+  /// The worked example of dht-rpc.md 12.3, which the reference gets wrong, and a random comparison.
   func testRPC_85_closestIsInTrueDistanceOrder() {
     func id(_ first: UInt8, _ last: UInt8 = 0) -> Bytes32 {
       var bytes = [UInt8](repeating: 0, count: 32)

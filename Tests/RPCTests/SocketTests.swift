@@ -5,7 +5,7 @@ import XCTest
 
 @testable import HyperRPC
 
-/// Items 49-56 of part A: sockets and addresses.
+/// Items 49-56 of dht-rpc.md Part A: sockets and addresses.
 final class SocketTests: RPCTestCase {
   private var network = TestNetwork()
 
@@ -151,7 +151,7 @@ final class SocketTests: RPCTestCase {
     network.advance(by: 10)
     XCTAssertEqual(events, ["wakeup", "resume", "done"])
     XCTAssertEqual([node.serverSocket, node.clientSocket].map { $0?.localEndpoint?.port }, ports)
-    // One wakeup only, however long the pause (E 9).
+    // One wakeup only, however long the pause (dht-rpc.md E-9).
     network.advance(by: 6000)
     XCTAssertEqual(events, ["wakeup", "resume", "done"])
     destroy([node], network)

@@ -73,8 +73,8 @@ final class StateVectorTests: RPCTestCase {
     XCTAssertGreaterThan(reordered, 0)
   }
 
-  /// Byte for byte, except that our closer nodes are the truly nearest in true XOR order (part C 4) while the reference
-  /// walks buckets. Returns whether that made a difference.
+  /// Byte for byte, except that our closer nodes are the truly nearest in true XOR order (dht-rpc.md C-4) while the
+  /// reference walks buckets. Returns whether that made a difference.
   private func compareReply(
     _ ours: [UInt8], _ theirs: [UInt8], _ step: [String: Any], _ node: RPCNode, _ label: String
   ) throws -> Bool {
@@ -146,7 +146,8 @@ final class StateVectorTests: RPCTestCase {
     print("dht-rpc nat-sampler: \(all.count) cases, \(count) samples")
   }
 
-  /// The table itself is the reference's; `closest` is not: true XOR order instead of bucket order (item 85, part C 4).
+  /// The table itself is the reference's; `closest` is not: true XOR order instead of bucket order (item 85, dht-rpc.md
+  /// C-4).
   func testRPC_77_85_routingTableVectors() throws {
     var operations = 0
     var sameAsReference = 0

@@ -4,7 +4,7 @@ import XCTest
 
 @testable import HyperRPC
 
-/// Part B 2, B 3 and C 10: addresses are what an attacker has to pay for.
+/// dht-rpc.md B-2, B-3 and C-10: addresses are what an attacker has to pay for.
 final class SubnetTests: RPCTestCase {
   private var network = TestNetwork()
 

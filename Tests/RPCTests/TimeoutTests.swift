@@ -4,7 +4,7 @@ import XCTest
 
 @testable import HyperRPC
 
-/// Part C 3 and C 6: timeouts that follow the measured round-trip times.
+/// dht-rpc.md C-3 and C-6: timeouts that follow the measured round-trip times.
 final class TimeoutTests: RPCTestCase {
   private let place = Endpoint(host: IPv4Address(8, 8, 8, 8), port: 8)
 

@@ -161,7 +161,8 @@ final class TranscriptReplayTests: RPCTestCase {
     let node = try start("fresh10", in: "ses-3") { _ in }
     XCTAssertTrue(node.isEphemeral)
     XCTAssertFalse(node.isFirewalled)
-    // The reference asks the bootstrap node twice in the full test, once from the table and once from the list (E 14).
+    // The reference asks the bootstrap node twice in the full test, once from the table and once from the list
+    // (dht-rpc.md E-14).
     let bootstrap = Endpoint(host: .loopback, port: 49801)
     let twice = try recorded("ses-3").filter { line in
       line.contains("> \(bootstrap) 0314")

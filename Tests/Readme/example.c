@@ -12,7 +12,10 @@ static void on_read(udx_stream_t *stream, ssize_t length, const uv_buf_t *buf) {
   udx_stream_destroy(stream);
 }
 static void on_close(udx_stream_t *stream, int status) { (void) stream, (void) status; }
-static void on_finalize(udx_stream_t *stream) { (void) stream; udx_socket_close(&sock); } // busy until the last one
+static void on_finalize(udx_stream_t *stream) {
+  (void) stream;
+  udx_socket_close(&sock);
+} // busy until the last one
 static void on_socket_close(udx_socket_t *socket) { (void) socket; }
 static void on_ack(udx_stream_write_t *req, int status, int unordered) { (void) req, (void) status, (void) unordered; }
 

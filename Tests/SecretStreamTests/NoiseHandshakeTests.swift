@@ -167,7 +167,7 @@ final class NoiseHandshakeTests: XCTestCase {
     XCTAssertEqual(first.base[2], 5)
   }
 
-  /// Keys of a handshake do not depend on the prologue, hash and tags do (secret-stream.md section 5).
+  /// Keys of a handshake do not depend on the prologue, hash and tags do (secret-stream.md 5).
   func testPrologueBindsTheHashOnly() throws {
     func run(_ prologue: [UInt8]) throws -> SessionKeys {
       var a = try NoiseHandshake(

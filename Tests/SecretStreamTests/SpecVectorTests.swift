@@ -6,7 +6,7 @@ import XCTest
 
 @testable import HyperSecretStream
 
-/// The golden vectors of secret-stream.md section 17, with their intermediate values (conformance item 26).
+/// The golden vectors of secret-stream.md 17, with their intermediate values (conformance item 26).
 final class SpecVectorTests: XCTestCase {
   private let initiator = keyPair(1)
   private let responder = keyPair(2)

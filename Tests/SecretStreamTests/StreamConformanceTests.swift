@@ -6,7 +6,7 @@ import XCTest
 
 @testable import HyperSecretStream
 
-/// Items 1-25 of the checklist in secret-stream.md section 16 (those of the reference's own tests).
+/// Items 1-25 of the checklist in secret-stream.md 16 (those of the reference's own tests).
 final class StreamConformanceTests: XCTestCase {
   func testSS_1_xxLearnsKeys() throws {
     let pair = StreamPair()

@@ -6,7 +6,7 @@ import XCTest
 
 @testable import HyperSecretStream
 
-/// Items 27-37 of the checklist in secret-stream.md section 16; 26 is in SpecVectorTests.
+/// Items 27-37 of the checklist in secret-stream.md 16; 26 is in SpecVectorTests.
 final class StreamFurtherConformanceTests: XCTestCase {
   /// What the responder of an in-band handshake sends, and a fresh initiator that can take it.
   private func responderBytes(_ pattern: NoisePattern) throws -> [UInt8] {

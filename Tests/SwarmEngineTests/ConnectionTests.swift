@@ -3,7 +3,7 @@ import XCTest
 
 @testable import HyperswarmEngine
 
-/// Items 12 to 32 of hyperswarm.md section 14 on a fake DHT and virtual time.
+/// Items 12 to 32 of hyperswarm.md 14 on a fake DHT and virtual time.
 final class ConnectionTests: XCTestCase {
   func testSW_12_oneServerOneClient() throws {
     let world = FakeWorld()

@@ -3,7 +3,7 @@ import XCTest
 
 @testable import HyperswarmEngine
 
-/// Items 38 to 41, 51 to 53 of hyperswarm.md section 14.
+/// Items 38 to 41, 51 to 53 of hyperswarm.md 14.
 final class ExplicitPeerTests: XCTestCase {
   private static let notFound = SwarmStreamFailure(code: "PEER_NOT_FOUND", description: "Peer not found")
 
@@ -71,7 +71,7 @@ final class ExplicitPeerTests: XCTestCase {
     XCTAssertEqual(client.core.peers.count, 0)
   }
 
-  // MARK: 51, the schedules of section 8.4 (default backoffs)
+  // MARK: 51, the schedules of hyperswarm.md 8.4 (default backoffs)
 
   private func gaps(_ times: [UInt64]) -> [UInt64] { zip(times.dropFirst(), times).map { $0 - $1 } }
 
@@ -112,7 +112,7 @@ final class ExplicitPeerTests: XCTestCase {
     XCTAssertEqual(times.count, 4)
     for (gap, timer) in zip(gaps(times), [RetryTimer.m, .l, .l]) { assertGap(gap, timer, 60) }
     XCTAssertEqual(client.core.peers.count, 0)
-    // Attempt events tell what happened and when the next dial comes (section 15, row 13).
+    // Attempt events tell what happened and when the next dial comes (hyperswarm.md 15, row 13).
     let failures = client.attempts.filter { if case .failed = $0.stage { true } else { false } }
     XCTAssertEqual(failures.count, 4)
     XCTAssertEqual(failures.map(\.stage), Array(repeating: .failed(Self.notFound), count: 4))

@@ -3,7 +3,7 @@ import XCTest
 
 @testable import HyperswarmEngine
 
-/// Items 33 to 37 of hyperswarm.md section 14, limits and asynchronous verdicts.
+/// Items 33 to 37 of hyperswarm.md 14, limits and asynchronous verdicts.
 final class FirewallTests: XCTestCase {
   private func pair(
     _ world: FakeWorld, server configureServer: @escaping (inout SwarmOptions) -> Void = { _ in },

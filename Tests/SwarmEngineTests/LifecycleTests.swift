@@ -5,7 +5,7 @@ import XCTest
 
 @testable import HyperswarmEngine
 
-/// Items 42 to 47 and 54 to 58 of hyperswarm.md section 14.
+/// Items 42 to 47 and 54 to 58 of hyperswarm.md 14.
 final class LifecycleTests: XCTestCase {
   private func connected(_ world: FakeWorld) throws -> (server: TestSwarm, client: TestSwarm) {
     let server = TestSwarm(world)

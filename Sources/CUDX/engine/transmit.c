@@ -165,10 +165,12 @@ packet_new (udx_stream_t *stream, uint32_t window, int may_probe) {
 static int
 transmit_stream (udx_stream_t *stream) {
   if (udx__stream_dead(stream) || !(stream->status & UDX_STREAM_CONNECTED)) return 0;
+  /* it began to relay after it became ready: from then on it sends nothing of its own */
+  if (udx__stream(stream)->relay_to != NULL) return 0;
   uint64_t now = udx__instance(stream->udx)->now;
   if (udx__stream(stream)->flight.lost.count == 0 && !udx__queue_has_unsent(stream)) return 0;
 
-  UDX_ASSERT(stream->socket != NULL && udx__stream(stream)->relay_to == NULL);
+  UDX_ASSERT(stream->socket != NULL);
   uint32_t allowed = udx__min_u32(stream->cwnd, udx__flow_packets(stream));
   uint32_t span = udx__flow_span(stream);
   uint32_t window = udx__flow_advertise(stream);

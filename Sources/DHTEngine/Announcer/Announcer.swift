@@ -3,7 +3,7 @@ import HyperEncoding
 import HyperEnvironment
 import HyperRPC
 
-/// Keeps one server findable: announces it at the closest nodes and watches over those (hyperdht.md section 11).
+/// Keeps one server findable: announces it at the closest nodes and watches over those (hyperdht.md 11).
 ///
 /// A cycle finds the nodes closest to the target and announces at three of them; between cycles they are pinged, which
 /// also keeps our NAT mapping towards them open. What a peer needs to reach us is published only after the nodes have
@@ -150,7 +150,7 @@ final class Announcer {
     query.start()
   }
 
-  /// A cycle that does not end is a lost callback: begin anew (C-6).
+  /// A cycle that does not end is a lost callback: begin anew (hyperdht.md C-6).
   private func restart(epoch current: Int) {
     guard epoch == current, state == .cycling else { return }
     epoch += 1
@@ -237,7 +237,8 @@ final class Announcer {
       node.rpc.ping(relay.relayAddress) { result in
         if case .success(let pong) = result {
           answers += 1
-          // The relay forwards to the address it stored: if our mapping changed, nobody can reach us through it (C-5).
+          // The relay forwards to the address it stored: if our mapping changed, nobody can reach us through it
+          // (hyperdht.md C-5).
           if pong.to != relay.peerAddress { hasDrifted = true }
         }
         leave()

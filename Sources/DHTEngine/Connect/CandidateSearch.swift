@@ -2,7 +2,7 @@ import HyperEncoding
 import HyperEnvironment
 import HyperRPC
 
-/// Finds nodes through which a server may be reached, and offers them one by one (hyperdht.md section 6.2).
+/// Finds nodes through which a server may be reached, and offers them one by one (hyperdht.md 6.2).
 ///
 /// Known relays are tried one after another while the network is asked; what the network names is tried two at a time.
 final class CandidateSearch {

@@ -3,7 +3,7 @@ import HyperEncoding
 import HyperEnvironment
 import HyperRPC
 
-/// The client's side of hole punching (hyperdht.md section 8.4): a probe round, in which both sides learn their NATs,
+/// The client's side of hole punching (hyperdht.md 8.4): a probe round, in which both sides learn their NATs,
 /// then a punch round, after which both probe.
 final class ClientPunch {
   var onConnect: ((any DatagramSocket, Endpoint) -> Void)?
@@ -23,7 +23,7 @@ final class ClientPunch {
   private var serverRelay: NoisePayload.Relay
   /// The node that carried the handshake.
   private var clientRelay: Endpoint
-  /// Other relays of the server, for when that one falls silent (C-12).
+  /// Other relays of the server, for when that one falls silent (hyperdht.md C-12).
   private var spareRelays: ArraySlice<NoisePayload.Relay>
   /// The server's punch socket as a relay saw it.
   private var serverAddress: Endpoint

@@ -1,7 +1,7 @@
 import HyperCrypto
 import HyperEncoding
 
-/// Options of one outgoing connection (hyperdht.md section 15.3).
+/// Options of one outgoing connection (hyperdht.md 15.3).
 package struct ConnectOptions {
   /// Client identity; `nil` is the node's.
   package var keyPair: KeyPair?
@@ -20,7 +20,7 @@ package struct ConnectOptions {
   package var followsServerRelay = true
   /// Milliseconds without a write after which the connection with the relay sends an empty frame.
   package var relayKeepAlive = RelayLimits.keepAlive
-  /// Overall time in milliseconds, 0 is none: then the phases bound it (section 6.7).
+  /// Overall time in milliseconds, 0 is none: then the phases bound it (hyperdht.md 6.7).
   package var deadline: UInt64 = 0
 
   package init() {}

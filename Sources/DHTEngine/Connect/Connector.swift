@@ -5,7 +5,7 @@ import HyperRPC
 import HyperSecretStream
 
 /// One outgoing connection on its way: finds the server, shakes hands through a node of the DHT, opens a path
-/// (hyperdht.md section 6).
+/// (hyperdht.md 6).
 ///
 /// Lives in the node's list until the stream runs or has failed. Whoever reaches the raw stream first wins.
 final class Connector {
@@ -36,7 +36,7 @@ final class Connector {
 
   private var search: CandidateSearch?
   private let session: RequestSession
-  /// Message 1 is the same through every node (section 4.6).
+  /// Message 1 is the same through every node (hyperdht.md 4.6).
   private var handshake: NoiseHandshake?
   private var message: [UInt8] = []
   private var isOpen = false
@@ -55,7 +55,7 @@ final class Connector {
   private var timer: (any ScheduledAction)?
   private var deadline: (any ScheduledAction)?
 
-  /// The server's stream packets may overtake its handshake reply (section 9.1).
+  /// The server's stream packets may overtake its handshake reply (hyperdht.md 9.1).
   private var early: (socket: any DatagramSocket, source: Endpoint)?
   private var earlyBytes: [UInt8] = []
   private var earlyEnd = false
@@ -176,7 +176,7 @@ final class Connector {
     }
   }
 
-  /// A reply may be anybody's: it works on a copy of the handshake (section 4.6, B7).
+  /// A reply may be anybody's: it works on a copy of the handshake (hyperdht.md 4.6, B-7).
   private func receive(_ response: Response, from relay: Endpoint) -> Bool {
     guard response.error == 0, response.from.endpoint == relay, let value = response.value,
       let reply = try? CompactReader.decode(HandshakeMessage.self, from: value), reply.mode == .reply,
@@ -233,7 +233,7 @@ final class Connector {
     }
   }
 
-  /// Both seem to be on one network: a ping tells whether the server's local address is right (section 6.5).
+  /// Both seem to be on one network: a ping tells whether the server's local address is right (hyperdht.md 6.5).
   private func tryLocal(_ result: Handshaken) {
     let usable = result.serverAddresses.filter { !$0.host.isReserved && $0.port != 0 }
     let own = LocalAddresses.list(environment: node.environment, serverSocket: node.rpc.serverSocket)
@@ -241,7 +241,8 @@ final class Connector {
       let socket = node.rpc.serverSocket
     else { return }
     paths.insert(.local)
-    // The socket that the stream will use, so that a host firewall that admits the pong admits the stream (C-10).
+    // The socket that the stream will use, so that a host firewall that admits the pong admits the stream (hyperdht.md
+    // C-10).
     node.rpc.ping(candidate, options: RequestOptions(session: session, socket: socket)) { [weak self] result in
       guard let self, state == .opening else { return }
       switch result {
@@ -270,7 +271,8 @@ final class Connector {
     }
   }
 
-  /// Beside everything else: whoever is first carries the connection, and a direct path takes it over (section 10.3).
+  /// Beside everything else: whoever is first carries the connection, and a direct path takes it over (hyperdht.md
+  /// 10.3).
   private func startRelay(_ result: Handshaken) {
     var chosen = ticket
     if options.followsServerRelay, let named = result.payload.relayThrough, named.publicKey != publicKey {
@@ -317,7 +319,7 @@ final class Connector {
 
   // MARK: Ends
 
-  /// First come, first served (section 9.2).
+  /// First come, first served (hyperdht.md 9.2).
   private func attach(_ socket: any DatagramSocket, _ remote: Endpoint) {
     guard let result = handshaken else { return }
     if state == .relayed { return upgrade(to: remote, socket, result) }

@@ -2,7 +2,7 @@ import HyperEncoding
 import HyperEnvironment
 import HyperRPC
 
-/// Asks known nodes how they see one socket (hyperdht.md section 8.1, automatic sampling).
+/// Asks known nodes how they see one socket (hyperdht.md 8.1, automatic sampling).
 final class NATSampling {
   /// Samples that the analyser has so far.
   var sampleCount: () -> Int = { 0 }

@@ -1,6 +1,6 @@
 import HyperEnvironment
 
-/// Random punches are loud: one at a time per node, and a pause after each (hyperdht.md section 8.6).
+/// Random punches are loud: one at a time per node, and a pause after each (hyperdht.md 8.6).
 final class PunchBudget {
   private let environment: any Environment
   private let interval: UInt64

@@ -3,11 +3,11 @@ import HyperEnvironment
 import HyperRPC
 
 /// One side's attempt to open a path through two NATs: its sockets, what it knows of both NATs, its probes
-/// (hyperdht.md sections 8.1, 8.2, 8.6).
+/// (hyperdht.md 8.1, 8.2, 8.6).
 ///
 /// The initiator commits to the first probe that reaches it; the other side only echoes probes and learns of success
 /// from the stream's packets. Both wait for their own punch to start before they react to probes: an earlier one proves
-/// nothing about the path that will be used (C-1).
+/// nothing about the path that will be used (hyperdht.md C-1).
 final class Puncher {
   let isInitiator: Bool
   private(set) var analyzer: NATAnalyzer

@@ -1,6 +1,6 @@
 import HyperEncoding
 
-/// Nodes through which servers were reached, by server key (hyperdht.md sections 6.6, 12.1). Two generations without an
+/// Nodes through which servers were reached, by server key (hyperdht.md 6.6, 12.1). Two generations without an
 /// age; what is used moves to the young one.
 final class RelayHintCache {
   private let limit: Int

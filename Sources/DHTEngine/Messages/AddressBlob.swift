@@ -1,6 +1,6 @@
 import HyperEncoding
 
-/// A public key with hints where to find its server (hyperdht.md section 3.1).
+/// A public key with hints where to find its server (hyperdht.md 3.1).
 public struct AddressBlob: Hashable, Sendable {
   public var publicKey: Bytes32
   /// Nodes that may relay to the server; `nil` when the blob says nothing.

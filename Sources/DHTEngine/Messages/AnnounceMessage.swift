@@ -1,10 +1,10 @@
 import HyperCrypto
 import HyperEncoding
 
-/// The value of ANNOUNCE and UNANNOUNCE (hyperdht.md section 2.7).
+/// The value of ANNOUNCE and UNANNOUNCE (hyperdht.md 2.7).
 package struct AnnounceMessage: Hashable, Sendable {
   package var peer: PeerRecord?
-  /// A block of a refresh chain (section 3.5).
+  /// A block of a refresh chain (hyperdht.md 3.5).
   package var refresh: Bytes32?
   package var signature: Bytes64?
   /// Milliseconds since the epoch, 0 for none; not signed.
@@ -50,7 +50,7 @@ extension AnnounceMessage: CompactEncodable, CompactDecodable {
   }
 }
 
-/// One-way chains that renew an announce without a new signature (hyperdht.md section 3.5).
+/// One-way chains that renew an announce without a new signature (hyperdht.md 3.5).
 package enum RefreshChain {
   /// `block[count - 1] = H(secret)`, `block[i] = H(block[i + 1])`; the announce carries block 0, renewals the next ones.
   package static func blocks(secret: Bytes32, count: Int) -> [Bytes32] {

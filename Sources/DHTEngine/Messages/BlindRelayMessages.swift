@@ -1,6 +1,6 @@
 import HyperEncoding
 
-/// Message type 0 of the `blind-relay` channel: pair two streams by a token (hyperdht.md section 10.4).
+/// Message type 0 of the `blind-relay` channel: pair two streams by a token (hyperdht.md 10.4).
 package struct RelayPairMessage: Hashable, Sendable {
   package static let type: UInt64 = 0
 

@@ -1,4 +1,4 @@
-/// The user commands of the DHT (hyperdht.md section 2).
+/// The user commands of the DHT (hyperdht.md 2).
 package enum Command: UInt64, Sendable {
   case peerHandshake = 0
   case peerHolepunch = 1
@@ -13,7 +13,7 @@ package enum Command: UInt64, Sendable {
   case plugin = 10
 }
 
-/// What a node knows about the NAT in front of it (hyperdht.md section 1.2).
+/// What a node knows about the NAT in front of it (hyperdht.md 1.2).
 ///
 /// Open for values of later versions: everything from `random` up is treated as random.
 package struct Firewall: RawRepresentable, Hashable, Comparable, Sendable {
@@ -47,7 +47,7 @@ extension Firewall: CustomStringConvertible {
   }
 }
 
-/// The error field of noise and hole-punch payloads (hyperdht.md section 1.2).
+/// The error field of noise and hole-punch payloads (hyperdht.md 1.2).
 package struct PayloadError: RawRepresentable, Hashable, Sendable {
   package var rawValue: UInt64
 
@@ -61,7 +61,7 @@ package struct PayloadError: RawRepresentable, Hashable, Sendable {
   package static let tryLater = PayloadError(rawValue: 3)
 }
 
-/// Error codes that storing nodes put into RPC responses (hyperdht.md section 1.2).
+/// Error codes that storing nodes put into RPC responses (hyperdht.md 1.2).
 package enum StorageErrorCode {
   /// MUTABLE_PUT of another value under the stored sequence number.
   package static let seqReused: UInt64 = 16
@@ -69,7 +69,7 @@ package enum StorageErrorCode {
   package static let seqTooLow: UInt64 = 17
 }
 
-/// Who sent a PEER_HANDSHAKE or PEER_HOLEPUNCH to whom (hyperdht.md section 1.2). Unknown modes decode and are dropped
+/// Who sent a PEER_HANDSHAKE or PEER_HOLEPUNCH to whom (hyperdht.md 1.2). Unknown modes decode and are dropped
 /// by the router.
 package struct RoutingMode: RawRepresentable, Hashable, Sendable {
   package var rawValue: UInt64

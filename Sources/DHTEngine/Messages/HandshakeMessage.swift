@@ -1,6 +1,6 @@
 import HyperEncoding
 
-/// The value of PEER_HANDSHAKE (hyperdht.md section 2.1).
+/// The value of PEER_HANDSHAKE (hyperdht.md 2.1).
 package struct HandshakeMessage: Hashable, Sendable {
   package var mode: RoutingMode
   /// A Noise message.

@@ -1,6 +1,6 @@
 import HyperEncoding
 
-/// The value of PEER_HOLEPUNCH (hyperdht.md section 2.3).
+/// The value of PEER_HOLEPUNCH (hyperdht.md 2.3).
 package struct HolepunchMessage: Hashable, Sendable {
   package var mode: RoutingMode
   /// The session id of the server's noise payload; 0 from server to relay.

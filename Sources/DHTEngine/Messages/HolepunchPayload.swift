@@ -1,7 +1,7 @@
 import HyperCrypto
 import HyperEncoding
 
-/// NAT gossip between client and server, sealed inside PEER_HOLEPUNCH (hyperdht.md section 2.4).
+/// NAT gossip between client and server, sealed inside PEER_HOLEPUNCH (hyperdht.md 2.4).
 package struct HolepunchPayload: Hashable, Sendable {
   package var error: PayloadError
   /// The sender's NAT.
@@ -78,7 +78,7 @@ extension HolepunchPayload: CompactEncodable, CompactDecodable {
   }
 }
 
-/// Seals and opens hole-punch payloads of one connection, and makes its host tokens (hyperdht.md sections 2.4, 4.5, 8.3).
+/// Seals and opens hole-punch payloads of one connection, and makes its host tokens (hyperdht.md 2.4, 4.5, 8.3).
 package struct HolepunchSealer: Sendable {
   /// Nonce and MAC in front of the ciphertext.
   package static let overhead = SecretBox.nonceCount + SecretBox.macCount

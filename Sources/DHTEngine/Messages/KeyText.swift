@@ -1,7 +1,7 @@
 import HyperEncoding
 
 /// Text forms of public keys: 64 hexadecimal characters, 52 z-base-32 characters, or `pear://` and either of them
-/// (hyperdht.md section 3.1).
+/// (hyperdht.md 3.1).
 public enum KeyText {
   /// Not a key in any accepted form. The text is that of the JavaScript implementation.
   public struct InvalidKey: Error, Hashable, Sendable, CustomStringConvertible {

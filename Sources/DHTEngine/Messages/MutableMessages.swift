@@ -1,6 +1,6 @@
 import HyperEncoding
 
-/// What the signature of a mutable record covers, before hashing (hyperdht.md section 2.8).
+/// What the signature of a mutable record covers, before hashing (hyperdht.md 2.8).
 package struct MutableSignable: Hashable, Sendable {
   package var seq: UInt64
   package var value: [UInt8]

@@ -1,7 +1,7 @@
 import HyperCrypto
 import HyperEncoding
 
-/// Domain separation of hashes and signatures (hyperdht.md section 3.3): `H(H("hyperswarm/dht") || command id)`.
+/// Domain separation of hashes and signatures (hyperdht.md 3.3): `H(H("hyperswarm/dht") || command id)`.
 package enum Namespaces {
   package static let peerHandshake = namespace(.peerHandshake)
   package static let peerHolepunch = namespace(.peerHolepunch)
@@ -17,7 +17,7 @@ package enum Namespaces {
   }
 }
 
-/// Where things live in the DHT (hyperdht.md section 3.2).
+/// Where things live in the DHT (hyperdht.md 3.2).
 package enum Target {
   /// Servers, peer records and mutable records of a public key.
   package static func of(publicKey: Bytes32) -> Bytes32 { Blake2b.hash32(publicKey.bytes) }

@@ -1,6 +1,6 @@
 import HyperEncoding
 
-/// The plaintext inside the two Noise messages of a peer handshake (hyperdht.md section 2.2).
+/// The plaintext inside the two Noise messages of a peer handshake (hyperdht.md 2.2).
 package struct NoisePayload: Hashable, Sendable {
   /// The only version there is. A payload of another version decodes to that version and defaults.
   package static let currentVersion: UInt64 = 1

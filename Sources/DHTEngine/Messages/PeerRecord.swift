@@ -1,6 +1,6 @@
 import HyperEncoding
 
-/// An announced peer (hyperdht.md section 2.5).
+/// An announced peer (hyperdht.md 2.5).
 package struct PeerRecord: Hashable, Sendable {
   /// Relay addresses that storing nodes keep of a record.
   package static let maximumStoredRelays = 3
@@ -31,7 +31,7 @@ extension PeerRecord: CompactEncodable, CompactDecodable {
   }
 }
 
-/// The value of a LOOKUP reply (hyperdht.md section 2.6).
+/// The value of a LOOKUP reply (hyperdht.md 2.6).
 package struct LookupReply: Hashable, Sendable {
   /// Records in one reply of a well-behaved node.
   package static let maximumRecords = 20

@@ -1,6 +1,6 @@
 import HyperEncoding
 
-/// The value of PLUGIN (hyperdht.md section 2.9).
+/// The value of PLUGIN (hyperdht.md 2.9).
 package struct PluginRequest: Hashable, Sendable {
   package var plugin: String
   package var version: UInt64

@@ -13,7 +13,7 @@ package struct ProtomuxMessage: Hashable, Sendable {
   }
 }
 
-/// One frame of protomux, the content of one secret-stream message (hyperdht.md section 10.6).
+/// One frame of protomux, the content of one secret-stream message (hyperdht.md 10.6).
 package enum ProtomuxFrame: Hashable, Sendable {
   /// One message, or several of one or more channels.
   case messages([ProtomuxMessage])

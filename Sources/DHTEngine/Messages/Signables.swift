@@ -1,7 +1,7 @@
 import HyperCrypto
 import HyperEncoding
 
-/// The 64 bytes under the signatures of the DHT (hyperdht.md section 3.4).
+/// The 64 bytes under the signatures of the DHT (hyperdht.md 3.4).
 package enum Signables {
   /// Valid for one storing node (`nodeID`), one source address and one token lifetime.
   /// `peer` is the record exactly as it is sent; `refresh` counts for nothing when absent.

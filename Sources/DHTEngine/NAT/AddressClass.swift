@@ -1,6 +1,6 @@
 import HyperEncoding
 
-/// Which addresses are of no use to strangers (hyperdht.md section 14.6).
+/// Which addresses are of no use to strangers (hyperdht.md 14.6).
 extension IPv4Address {
   private func isIn(_ network: IPv4Address, _ prefix: UInt32) -> Bool {
     (value ^ network.value) >> (32 - prefix) == 0

@@ -1,6 +1,6 @@
 import HyperEncoding
 
-/// Which address of a peer is most likely on one of our own networks (hyperdht.md section 14.5).
+/// Which address of a peer is most likely on one of our own networks (hyperdht.md 14.5).
 package enum AddressMatch {
   /// The other side's address that shares three leading octets with one of ours, else the first that shares two, else
   /// the first that shares one, else `nil`.

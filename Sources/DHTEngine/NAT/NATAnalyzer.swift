@@ -11,7 +11,7 @@ package struct NATSample: Hashable, Sendable {
   }
 }
 
-/// Classifies the NAT in front of one socket from what peers report (hyperdht.md section 8.1).
+/// Classifies the NAT in front of one socket from what peers report (hyperdht.md 8.1).
 package struct NATAnalyzer: Sendable {
   /// Samples after which waiting for more is over.
   package static let wantedSamples = 4
@@ -38,7 +38,7 @@ package struct NATAnalyzer: Sendable {
 
   /// Whether analysis may stop waiting: a usable class, or samples enough. Three equal samples suffice only if three
   /// hosts gave them: a NAT whose mapping depends on the destination's address looks consistent to ports of one host
-  /// (Part C, 7; the reference takes any three).
+  /// (hyperdht.md Part C, 7; the reference takes any three).
   package var isSettled: Bool {
     guard sampleCount > 0 else { return false }
     if firewall == .open || sampleCount >= Self.wantedSamples { return true }
@@ -46,7 +46,7 @@ package struct NATAnalyzer: Sendable {
   }
 
   /// External addresses whatever the class: unlike ``addresses`` also for an open node, which otherwise has none to
-  /// offer when it became open after the handshake (Part C, 9).
+  /// offer when it became open after the handshake (hyperdht.md Part C, 9).
   package var knownAddresses: [Endpoint] {
     if let addresses { return addresses.map(\.address) }
     return full.map(\.address)

@@ -1,6 +1,6 @@
 import HyperEncoding
 
-/// How to open a path between two NATs (hyperdht.md section 8.6).
+/// How to open a path between two NATs (hyperdht.md 8.6).
 package enum PunchStrategy: Hashable, Sendable {
   /// Both mappings are predictable: a few probes from one socket to each known address.
   case consistentProbes
@@ -41,10 +41,10 @@ package struct RemoteAddress: Hashable, Sendable {
   }
 }
 
-/// What a puncher knows of the other side, from its hole-punch payloads (hyperdht.md section 8.2).
+/// What a puncher knows of the other side, from its hole-punch payloads (hyperdht.md 8.2).
 package struct RemoteView: Hashable, Sendable {
   /// Addresses that are kept of one payload: probes go to each of them, so the list must not be the peer's to size
-  /// (Part B, 5).
+  /// (hyperdht.md Part B, 5).
   package static let maximumAddresses = 8
 
   package private(set) var firewall: Firewall

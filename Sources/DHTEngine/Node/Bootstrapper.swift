@@ -2,7 +2,7 @@ import HyperEncoding
 import HyperEnvironment
 
 extension DHTOptions {
-  /// A node that is the first of its network: persistent at once under the given public address (section 16). `nil`
+  /// A node that is the first of its network: persistent at once under the given public address (hyperdht.md 16). `nil`
   /// unless `host` is a concrete IPv4 address and `port` is not 0.
   package static func bootstrapper(
     port: UInt16, host: IPv4Address, bindHost: IPv4Address = .any

@@ -1,6 +1,6 @@
 import HyperSecretStream
 
-/// Why a DHT operation failed (hyperdht.md section 15.6). `code` is stable and spelled as on other implementations.
+/// Why a DHT operation failed (hyperdht.md 15.6). `code` is stable and spelled as on other implementations.
 public enum DHTError: Error, Hashable, Sendable {
   // Connecting
   /// No node of the network answered, not even a bootstrap node: this machine is offline, a firewall keeps UDP in, or the

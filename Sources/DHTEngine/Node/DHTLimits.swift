@@ -1,22 +1,22 @@
-/// Bounds and times of the node, client and server side (hyperdht.md section 17).
+/// Bounds and times of the node, client and server side (hyperdht.md 17).
 enum DHTLimits {
   // MARK: Times, milliseconds
 
-  /// Empty encrypted frames after this long without a write (section 9.4).
+  /// Empty encrypted frames after this long without a write (hyperdht.md 9.4).
   static let connectionKeepAlive: UInt64 = 5000
-  /// How long a server remembers a finished, failed or refused handshake (7.6).
+  /// How long a server remembers a finished, failed or refused handshake (hyperdht.md 7.6).
   static let handshakeClearWait: UInt64 = 10_000
-  /// How long a server waits for the client's next step after message 2 (7.2).
+  /// How long a server waits for the client's next step after message 2 (hyperdht.md 7.2).
   static let prepunchTimeout: UInt64 = 10_000
-  /// How long an OPEN client waits for the server's stream packets (6.4).
+  /// How long an OPEN client waits for the server's stream packets (hyperdht.md 6.4).
   static let passiveConnectTimeout: UInt64 = 10_000
-  /// How long a server keeps a stream whose client has not shown itself on it (B21); longer than a retransmitted
-  /// first flight needs.
+  /// How long a server keeps a stream whose client has not shown itself on it (hyperdht.md B-21); longer than a
+  /// retransmitted first flight needs.
   static let phantomTimeout: UInt64 = 15_000
-  /// Self-test of a local address (14.5).
+  /// Self-test of a local address (hyperdht.md 14.5).
   static let localAddressTimeout: UInt64 = 500
   /// Announcer: pause between ping rounds, rounds between cycles, least time between drift re-announces, and when a
-  /// cycle counts as lost (section 11, C-5, C-6).
+  /// cycle counts as lost (hyperdht.md 11, C-5, C-6).
   static let announcePingPause: UInt64 = 3000
   static let announcePingRounds = 100
   static let announceDriftInterval: UInt64 = 10_000
@@ -24,7 +24,7 @@ enum DHTLimits {
   /// Pause before another cycle when one found no relay at all.
   static let announceRetryPause: UInt64 = 3000
 
-  // MARK: Hole punching (sections 8.1 to 8.6), milliseconds unless noted
+  // MARK: Hole punching (hyperdht.md 8.1 to 8.6), milliseconds unless noted
 
   /// Hops of a probe that only opens our own NAT.
   static let openSessionTTL: UInt8 = 5
@@ -59,7 +59,8 @@ enum DHTLimits {
 
   /// Nodes a server announces to.
   static let announceRelays = 3
-  /// Handshakes that a server works on at once (B1); each costs a table entry, a stream and perhaps a socket.
+  /// Handshakes that a server works on at once (hyperdht.md B-1); each costs a table entry, a stream and perhaps a
+  /// socket.
   static let concurrentHandshakes = 256
   /// Of these, by one client host.
   static let handshakesPerHost = 128
@@ -78,23 +79,23 @@ enum DHTLimits {
   static let handshakeCopies = 16
   /// Longest first message that is looked at, bytes: 96 of Noise plus a payload of many addresses.
   static let handshakeMessageSize = 1200
-  /// Addresses of a peer's payload that are looked at (B5).
+  /// Addresses of a peer's payload that are looked at (hyperdht.md B-5).
   static let peerAddresses = 8
-  /// Handshake attempts at once in one connect, without and with relay hints (6.2).
+  /// Handshake attempts at once in one connect, without and with relay hints (hyperdht.md 6.2).
   static let connectAttempts = 2
   static let connectAttemptsWithHints = 3
   /// Nodes tried in one connect, and nodes waiting for their turn.
   static let connectCandidates = 64
   /// Relay hints taken from one caller.
   static let relayHints = 16
-  /// Relay address sets remembered per generation (12.1).
+  /// Relay address sets remembered per generation (hyperdht.md 12.1).
   static let relayHintCache = 512
   /// Bytes that a peer may send on a stream before our handshake is finished: a first flight.
   static let earlyBytes = 64 * 1024
   /// Live raw streams of one node.
   static let rawStreams = 65_536
-  /// Values that are stored in the network, bytes (C-13): what fits one datagram beside 20 closer nodes.
+  /// Values that are stored in the network, bytes (hyperdht.md C-13): what fits one datagram beside 20 closer nodes.
   static let storedValue = 1024
-  /// A LOOKUP reply with this many records may have left the caller's out (section 13).
+  /// A LOOKUP reply with this many records may have left the caller's out (hyperdht.md 13).
   static let lookupReplyRecords = 20
 }

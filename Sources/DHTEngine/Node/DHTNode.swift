@@ -94,7 +94,7 @@ package final class DHTNode {
     }
   }
 
-  /// Commands 0 and 1 are served by every node, the others while we have an id and a store (section 2).
+  /// Commands 0 and 1 are served by every node, the others while we have an id and a store (hyperdht.md 2).
   private func handle(_ request: IncomingRequest) -> Bool {
     switch Command(rawValue: request.command) {
     case .peerHandshake: router.handleHandshake(request)
@@ -152,7 +152,7 @@ package final class DHTNode {
     return stream
   }
 
-  /// A new unconnected stream for callers that exchange ids themselves; `nil` at the bound (section 14.4).
+  /// A new unconnected stream for callers that exchange ids themselves; `nil` at the bound (hyperdht.md 14.4).
   package func makeTransportStream() -> (any TransportStream)? { rawStreams.make() }
 
   /// Attaches a raw stream to the peer of a connected encrypted stream.

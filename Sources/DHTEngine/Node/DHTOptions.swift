@@ -2,7 +2,7 @@ import HyperCrypto
 import HyperEncoding
 import HyperRPC
 
-/// Configuration of a `DHTNode` (hyperdht.md section 15.1).
+/// Configuration of a `DHTNode` (hyperdht.md 15.1).
 package struct DHTOptions {
   /// Where to enter the network: `nil` is the public list, an empty list an isolated node.
   package var bootstrap: [BootstrapNode]?
@@ -40,7 +40,7 @@ package struct DHTOptions {
     self.port = port
   }
 
-  /// The entry points of the public network (section 16).
+  /// The entry points of the public network (hyperdht.md 16).
   package static let publicBootstrap = [
     "88.99.3.86@node1.hyperdht.org:49737",
     "142.93.90.113@node2.hyperdht.org:49737",

@@ -1,4 +1,4 @@
-/// Counters since the node was made (hyperdht.md section 14.9, C-25).
+/// Counters since the node was made (hyperdht.md 14.9, C-25).
 package struct DHTStatistics: Hashable, Sendable {
   package struct Punches: Hashable, Sendable {
     package var consistent: UInt64 = 0
@@ -29,7 +29,7 @@ package struct DHTStatistics: Hashable, Sendable {
     package var successes: UInt64 = 0
     /// Ended unpaired.
     package var aborts: UInt64 = 0
-    /// Relays named by clients that were not dialled: above the bound, or not wanted (B4).
+    /// Relays named by clients that were not dialled: above the bound, or not wanted (hyperdht.md B-4).
     package var refused: UInt64 = 0
     /// Connections of both roles that moved to a direct path.
     package var upgrades: UInt64 = 0

@@ -2,7 +2,7 @@ import HyperEncoding
 import HyperEnvironment
 import HyperRPC
 
-/// A private network of persistent nodes inside this process, for tests and demonstrations (hyperdht.md section 16).
+/// A private network of persistent nodes inside this process, for tests and demonstrations (hyperdht.md 16).
 ///
 /// The first node is the entry point of the others. All of them share one environment, or are spread over several
 /// (virtual hosts of a simulation), in turn.

@@ -1,7 +1,7 @@
 import HyperEncoding
 import HyperRPC
 
-/// A running walk through the DHT that turns replies into items (hyperdht.md section 13).
+/// A running walk through the DHT that turns replies into items (hyperdht.md 13).
 ///
 /// Nothing is sent before `start`. Items come in arrival order; `onFinished` comes exactly once, also after `destroy`.
 /// The query keeps itself alive from `start` until then.

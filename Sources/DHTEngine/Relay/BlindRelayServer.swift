@@ -2,7 +2,7 @@ import HyperEncoding
 import HyperEnvironment
 import HyperSecretStream
 
-/// Counters of a blind relay (hyperdht.md section 10.5).
+/// Counters of a blind relay (hyperdht.md 10.5).
 package struct BlindRelayStatistics: Hashable, Sendable {
   package var sessionsAccepted: UInt64 = 0
   package var sessionsRefused: UInt64 = 0
@@ -23,7 +23,7 @@ package struct BlindRelayStatistics: Hashable, Sendable {
 }
 
 /// The relay of a blind relay: pairs the streams of two clients that name the same token and forwards their packets,
-/// which it cannot read (hyperdht.md section 10.5).
+/// which it cannot read (hyperdht.md 10.5).
 ///
 /// Works on encrypted connections that somebody else has accepted. Loop-confined.
 package final class BlindRelayServer {

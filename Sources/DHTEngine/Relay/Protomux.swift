@@ -10,7 +10,7 @@ enum ProtomuxError: Error, Hashable, Sendable {
   case tooManyChannels
 }
 
-/// Channels inside one encrypted stream, one message a frame (hyperdht.md section 10.6).
+/// Channels inside one encrypted stream, one message a frame (hyperdht.md 10.6).
 ///
 /// Knows no stream: frames come by `receive` and go by `send`. Holds no messages: a channel of the peer that is not open
 /// here is offered once, and rejected if `onOffer` does not open it, so what it carries needs no buffer.

@@ -1,7 +1,7 @@
 import HyperEncoding
 import HyperEnvironment
 
-/// Which blind relay to use (hyperdht.md section 6.1).
+/// Which blind relay to use (hyperdht.md 6.1).
 package enum RelayChoice {
   /// One is drawn per connection.
   case keys([Bytes32])
@@ -23,11 +23,11 @@ package enum RelayChoice {
 struct RelayTicket: Hashable {
   var publicKey: Bytes32
   var token: Bytes32
-  /// Our role at the relay: the side that named it is the initiator, whoever dialled (section 10.2).
+  /// Our role at the relay: the side that named it is the initiator, whoever dialled (hyperdht.md 10.2).
   var isInitiator: Bool
 }
 
 enum BlindRelay {
-  /// Name of the protomux channel (section 10.3).
+  /// Name of the protomux channel (hyperdht.md 10.3).
   static let channel = "blind-relay"
 }

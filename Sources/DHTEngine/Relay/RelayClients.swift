@@ -15,7 +15,7 @@ final class RelayClients {
   var controlCount: Int { controls.count }
   var pathCount: Int { paths.count }
 
-  /// Whether another request of this kind may be made now (B4).
+  /// Whether another request of this kind may be made now (hyperdht.md B-4).
   func hasRoom(for origin: RelayPath.Origin) -> Bool {
     unpaired[origin, default: 0]
       < (origin == .client ? RelayLimits.unpairedClientRelays : RelayLimits.unpairedOwnRelays)

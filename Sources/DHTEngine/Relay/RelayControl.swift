@@ -2,9 +2,9 @@ import HyperEncoding
 import HyperEnvironment
 import HyperSecretStream
 
-/// A connection with a blind relay, over which streams are paired (hyperdht.md section 10.3).
+/// A connection with a blind relay, over which streams are paired (hyperdht.md 10.3).
 ///
-/// Shared by all pairings of the node at one relay (C-16): the last one that leaves closes it.
+/// Shared by all pairings of the node at one relay (hyperdht.md C-16): the last one that leaves closes it.
 final class RelayControl {
   let publicKey: Bytes32
   /// The connection cannot be used for another pairing any more.

@@ -8,7 +8,7 @@ struct RelaySide {
   var remoteID: UInt32
 }
 
-/// Two transport streams that forward to each other, one towards each client (hyperdht.md section 10.5, udx.md 2.10).
+/// Two transport streams that forward to each other, one towards each client (hyperdht.md 10.5, udx.md 2.10).
 final class RelayLink {
   let token: Bytes32
   let sides: (RelaySide, RelaySide)
@@ -32,8 +32,8 @@ final class RelayLink {
     do {
       try first.relay(to: second)
       try second.relay(to: first)
-      // A client's stream takes the path of its connection with us (section 10.3, step 4), so we need not wait for its
-      // first packet to know where it is, and nobody else's packet can claim the stream.
+      // A client's stream takes the path of its connection with us (hyperdht.md 10.3, step 4), so we need not wait for
+      // its first packet to know where it is, and nobody else's packet can claim the stream.
       try first.connect(socket: paths.0.socket, remoteID: sides.0.remoteID, to: paths.0.remote)
       try second.connect(socket: paths.1.socket, remoteID: sides.1.remoteID, to: paths.1.remote)
     } catch {

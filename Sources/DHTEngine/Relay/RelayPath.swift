@@ -2,7 +2,7 @@ import HyperEncoding
 import HyperEnvironment
 import HyperSecretStream
 
-/// One stream's way over a blind relay: pairing, and later the move to a direct path (hyperdht.md sections 9.3, 10.3).
+/// One stream's way over a blind relay: pairing, and later the move to a direct path (hyperdht.md 9.3, 10.3).
 ///
 /// Made by a connect or by a server's session; once the stream runs, the node holds it until the stream closes or has
 /// left the relay for good.

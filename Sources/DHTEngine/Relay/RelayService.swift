@@ -4,7 +4,7 @@ import HyperEnvironment
 import HyperSecretStream
 
 /// A blind relay that others reach by its public key: a server of the node whose connections are served as relay
-/// sessions (hyperdht.md section 10.1).
+/// sessions (hyperdht.md 10.1).
 package final class RelayService {
   package let server: DHTServer
   package let relay: BlindRelayServer

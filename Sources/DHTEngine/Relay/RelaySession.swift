@@ -2,7 +2,7 @@ import HyperEncoding
 import HyperEnvironment
 import HyperSecretStream
 
-/// One client's connection with a blind relay, relay side (hyperdht.md section 10.5).
+/// One client's connection with a blind relay, relay side (hyperdht.md 10.5).
 final class RelaySession {
   let remoteKey: Bytes32
   /// Tokens that wait for the other side.

@@ -1,7 +1,7 @@
 import HyperEncoding
 import HyperEnvironment
 
-/// A server of this node, as the router sees it (hyperdht.md sections 5.3, 5.5 and 7).
+/// A server of this node, as the router sees it (hyperdht.md 5.3, 5.5 and 7).
 ///
 /// Both calls answer through `completion`, at once or later, with `nil` for "no answer"; only the first call of a
 /// completion counts, and none after the server was unpinned.
@@ -14,7 +14,8 @@ package protocol LocalServer: AnyObject {
 package struct HandshakeRequest {
   /// Noise message 1.
   package var noise: [UInt8]
-  /// Whether the client sent it here itself. What a client claims about its own address is ignored then (Part B, 2).
+  /// Whether the client sent it here itself. What a client claims about its own address is ignored then (hyperdht.md
+  /// Part B, 2).
   package var isDirect: Bool
   /// The client as its relay saw it; the UDP source when direct.
   package var clientAddress: Endpoint

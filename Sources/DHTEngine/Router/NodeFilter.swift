@@ -1,6 +1,6 @@
 import HyperEncoding
 
-/// Nodes of the public network that must stay out of routing tables (hyperdht.md section 14.8).
+/// Nodes of the public network that must stay out of routing tables (hyperdht.md 14.8).
 package enum NodeFilter {
   package static func accepts(_ node: Endpoint) -> Bool {
     switch node.host {

@@ -2,7 +2,7 @@ import HyperEncoding
 import HyperEnvironment
 import HyperRPC
 
-/// Where servers are, and the forwarding of handshakes and hole-punch messages to them (hyperdht.md section 5).
+/// Where servers are, and the forwarding of handshakes and hole-punch messages to them (hyperdht.md 5).
 ///
 /// Every node runs one, also while ephemeral. Loop-confined.
 package final class Router {
@@ -55,7 +55,7 @@ package final class Router {
       target, Entry(record: record.encoded, relay: relay), host: relay.host, now: environment.nowMilliseconds)
   }
 
-  /// Forgets an announced server. Local ones stay, whatever a message says (Part B, 13).
+  /// Forgets an announced server. Local ones stay, whatever a message says (hyperdht.md Part B, 13).
   package func remove(target: Bytes32) { table.remove(target) }
 
   /// Puts a local server in until ``unpin(target:)``. The router keeps it alive.

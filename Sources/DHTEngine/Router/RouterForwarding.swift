@@ -2,7 +2,7 @@ import HyperEncoding
 import HyperEnvironment
 import HyperRPC
 
-// The rules of hyperdht.md sections 5.3 and 5.5. Forwarded messages are requests with the client's transaction id and
+// The rules of hyperdht.md 5.3 and 5.5. Forwarded messages are requests with the client's transaction id and
 // without a token; the last hop is a response with the same transaction id, sent to the client.
 
 extension Router {
@@ -72,7 +72,8 @@ extension Router {
 
   // MARK: Local servers
 
-  /// The mode is looked at before anything else: only three of them may cost a Noise computation (Part B, 3).
+  /// The mode is looked at before anything else: only three of them may cost a Noise computation (hyperdht.md Part B,
+  /// 3).
   private func deliver(_ message: HandshakeMessage, _ request: IncomingRequest, to server: any LocalServer) {
     let from = request.from.endpoint
     let client: Endpoint
@@ -213,7 +214,7 @@ extension Router {
 
   private func isUsable(_ endpoint: Endpoint) -> Bool { endpoint.port != 0 && !endpoint.host.isUnusable }
 
-  /// Whether a sender may make us send to an address of its choice (Part B, 6).
+  /// Whether a sender may make us send to an address of its choice (hyperdht.md Part B, 6).
   private func mayForward(_ request: IncomingRequest, to destination: Endpoint) -> Bool {
     guard isUsable(destination), isOwnAddress?(destination) != true, !reachesIn(destination, from: request.from.host)
     else {

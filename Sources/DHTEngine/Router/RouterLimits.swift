@@ -1,4 +1,4 @@
-/// Bounds of the router (hyperdht.md sections 5.1, 17 and Part B).
+/// Bounds of the router (hyperdht.md 5.1, 17 and Part B).
 package struct RouterLimits: Sendable {
   /// Announced servers per cache generation.
   package var maximumEntries = 65_536

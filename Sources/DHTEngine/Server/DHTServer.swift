@@ -4,7 +4,7 @@ import HyperEnvironment
 import HyperRPC
 import HyperSecretStream
 
-/// Accepts connections under a public key (hyperdht.md section 7).
+/// Accepts connections under a public key (hyperdht.md 7).
 package final class DHTServer {
   /// A client has proven to hold the key in `remotePublicKey` to the extent Noise IK allows: its first stream bytes fit
   /// the handshake. Set the stream's callbacks inside this call.
@@ -174,7 +174,8 @@ package final class DHTServer {
 
   var accepts: Bool { !isClosed && !isSuspended && !node.isDestroyed }
 
-  /// Whether a new handshake may cost anything now (B1). A relay's word for a client on loopback counts as the relay's.
+  /// Whether a new handshake may cost anything now (hyperdht.md B-1). A relay's word for a client on loopback counts as
+  /// the relay's.
   func admits(_ request: HandshakeRequest) -> Bool {
     let client = request.clientAddress.host
     let host = client.isLoopback ? request.from.host : client

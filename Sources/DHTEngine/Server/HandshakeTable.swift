@@ -1,7 +1,7 @@
 import HyperEncoding
 
 /// Handshakes that a server works on or remembers, by the bytes of message 1 and by session index (hyperdht.md
-/// sections 4.6, 7.2, 7.6).
+/// hyperdht.md 4.6, 7.2, 7.6).
 struct HandshakeTable {
   private(set) var sessions: [ServerSession?] = []
   private var byMessage: [[UInt8]: Int] = [:]

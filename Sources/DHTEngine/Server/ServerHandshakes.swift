@@ -1,6 +1,6 @@
 import HyperEncoding
 
-/// What the router hands to a server (hyperdht.md sections 7.2, 7.5).
+/// What the router hands to a server (hyperdht.md 7.2, 7.5).
 extension DHTServer: LocalServer {
   /// Message 1 of a client, or a copy of it.
   package func handleHandshake(_ request: HandshakeRequest, _ completion: @escaping (HandshakeReply?) -> Void) {
@@ -21,7 +21,7 @@ extension DHTServer: LocalServer {
       node.statistics.handshakes.refused += 1
       return completion(nil)
     }
-    // Before any asynchronous step: simultaneous copies must find it (section 4.6).
+    // Before any asynchronous step: simultaneous copies must find it (hyperdht.md 4.6).
     table.insert(session)
     session.wait(completion)
     session.begin()

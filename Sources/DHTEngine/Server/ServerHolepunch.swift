@@ -1,7 +1,7 @@
 import HyperCrypto
 import HyperEncoding
 
-/// The server's side of hole punching (hyperdht.md section 8.5).
+/// The server's side of hole punching (hyperdht.md 8.5).
 ///
 /// There is no suppression of copies: a repeated request is processed and answered again, and every step can be
 /// repeated.
@@ -15,7 +15,7 @@ extension ServerSession {
       abort()
       return completion(answer)
     }
-    // A client that came through one of our own relays and echoes our token does receive at its host (section 8.3).
+    // A client that came through one of our own relays and echoes our token does receive at its host (hyperdht.md 8.3).
     let isOwnRelay = server.announcer?.isRelay(request.from) ?? false
     let token = sealer.token(for: request.peerAddress.host)
     let isProven = isOwnRelay && payload.remoteToken.map { constantTimeEqual($0, token) } ?? false

@@ -1,13 +1,13 @@
 import HyperEncoding
 
-/// What a firewall hook decides about a client (C-26).
+/// What a firewall hook decides about a client (hyperdht.md C-26).
 package enum FirewallVerdict: Sendable {
   case accept
   /// The client gets no answer at all: it cannot tell that there is a server.
   case reject
 }
 
-/// Options of a `DHTServer` (hyperdht.md section 15.4).
+/// Options of a `DHTServer` (hyperdht.md 15.4).
 package struct ServerOptions {
   /// Decides about a client: its public key, its payload, its address. Call the last argument once, now or later; a
   /// verdict that does not come within `handshakeClearWait` is a rejection. `nil` accepts everybody.
@@ -20,7 +20,7 @@ package struct ServerOptions {
   package var shareLocalAddress = true
   /// A blind relay that clients without a direct path are told to come over.
   package var relayThrough: RelayChoice?
-  /// Whether to dial a relay that a client names, by its key; `nil` dials any (B4).
+  /// Whether to dial a relay that a client names, by its key; `nil` dials any (hyperdht.md B-4).
   package var acceptsRelay: ((Bytes32) -> Bool)?
   /// Milliseconds without a write after which the connection with a relay sends an empty frame.
   package var relayKeepAlive = RelayLimits.keepAlive

@@ -4,7 +4,7 @@ import HyperEnvironment
 import HyperRPC
 import HyperSecretStream
 
-/// One client's way from Noise message 1 to a connection, server side (hyperdht.md section 7.2).
+/// One client's way from Noise message 1 to a connection, server side (hyperdht.md 7.2).
 ///
 /// Owns its stream, puncher and timers; `close` releases all of them.
 final class ServerSession {
@@ -42,13 +42,13 @@ final class ServerSession {
 
   private(set) var raw: (any TransportStream)?
   private var stream: EncryptedStream?
-  /// Hole punching, where it applies (section 8.5).
+  /// Hole punching, where it applies (hyperdht.md 8.5).
   var sealer: HolepunchSealer?
   var puncher: Puncher?
-  /// Highest round seen, and the state of section 8.5.
+  /// Highest round seen, and the state of hyperdht.md 8.5.
   var round: UInt64 = 0
 
-  /// A blind relay beside hole punching (section 10.3).
+  /// A blind relay beside hole punching (hyperdht.md 10.3).
   private(set) var relay: RelayPath?
   private var ticket: RelayTicket?
   /// The stream runs over the relay, and a direct path may still be found.
@@ -162,7 +162,7 @@ final class ServerSession {
     choosePath(noise: noise, keys: keys, ownAddress: ownAddress, localAddresses: localAddresses)
   }
 
-  /// Steps 9 to 13 of section 7.2.
+  /// Steps 9 to 13 of hyperdht.md 7.2.
   private func choosePath(noise: [UInt8], keys: SessionKeys, ownAddress: Endpoint?, localAddresses: [Endpoint]) {
     if request.isDirect || remotePayload.firewall == .open {
       node.statistics.punches.open += 1
@@ -182,8 +182,8 @@ final class ServerSession {
       && AddressMatch.best(own: localAddresses, other: remotePayload.addresses4.filter(\.host.isPrivate)) != nil
     puncher = Puncher(node: node, isInitiator: false, remoteFirewall: remotePayload.firewall)
     puncher?.onAbort = { [weak self] in self?.abort() }
-    // The client learns our punch socket's mapping from where the answer comes from (section 7.4), unless it will try
-    // the local network, where the normal socket is known to work.
+    // The client learns our punch socket's mapping from where the answer comes from (hyperdht.md 7.4), unless it will
+    // try the local network, where the normal socket is known to work.
     finish(HandshakeReply(noise: noise, socket: isSameNetwork ? nil : puncher?.socket))
   }
 
@@ -203,7 +203,7 @@ final class ServerSession {
     return state == .attached
   }
 
-  /// The first path on which the client shows up wins (section 9.2).
+  /// The first path on which the client shows up wins (hyperdht.md 9.2).
   private func attach(_ socket: any DatagramSocket, _ remote: Endpoint) {
     guard state == .answered, let raw, let udx = remotePayload.udx else { return }
     raw.firewall = nil
@@ -230,7 +230,7 @@ final class ServerSession {
       remotePublicKey: keys.remotePublicKey)
     stream.keepAlive = server.options.connectionKeepAlive ?? node.options.connectionKeepAlive
     self.stream = stream
-    // Message 1 may be a replay: there is a client only once it proves to know the handshake (B21, C-1).
+    // Message 1 may be a replay: there is a client only once it proves to know the handshake (hyperdht.md B-21, C-1).
     stream.onRemoteHeader = { [weak self] in self?.emit() }
     stream.onClose = { [weak self] _ in self?.die() }
     timer = node.environment.schedule(after: DHTLimits.phantomTimeout) { [weak self] in
@@ -347,7 +347,7 @@ final class ServerSession {
 
   // MARK: End
 
-  /// Nobody came in time, or punching failed (section 7.3).
+  /// Nobody came in time, or punching failed (hyperdht.md 7.3).
   func abort() {
     guard mayPunch else { return }
     giveUpDirect()

@@ -1,7 +1,7 @@
 import HyperEncoding
 import HyperEnvironment
 
-/// Addresses of this host that peers on the same network can use (hyperdht.md section 14.5).
+/// Addresses of this host that peers on the same network can use (hyperdht.md 14.5).
 enum LocalAddresses {
   /// Every external interface with the server socket's port; only loopback when that is where the socket is bound.
   static func list(environment: any Environment, serverSocket: (any DatagramSocket)?) -> [Endpoint] {

@@ -1,6 +1,6 @@
 import HyperEnvironment
 
-/// Transport streams of one node, by their ids (hyperdht.md section 14.4).
+/// Transport streams of one node, by their ids (hyperdht.md 14.4).
 final class RawStreams {
   private struct Entry {
     weak var stream: (any TransportStream)?

@@ -2,7 +2,7 @@ import HyperEncoding
 import HyperEnvironment
 import HyperRPC
 
-/// Sockets beside the node's own two, for hole punching (hyperdht.md section 14.2).
+/// Sockets beside the node's own two, for hole punching (hyperdht.md 14.2).
 final class SocketPool {
   private let environment: any Environment
   private let host: IPv4Address
@@ -24,7 +24,7 @@ final class SocketPool {
     let holder = PunchSocket(socket: socket, pool: self)
     held[ObjectIdentifier(holder)] = holder
     socket.onMessage = { [weak rpc, weak holder, unowned socket] bytes, source in
-      // Probes are told by their length alone, whatever the byte is (section 8.2).
+      // Probes are told by their length alone, whatever the byte is (hyperdht.md 8.2).
       if bytes.count <= 1 {
         holder?.onProbe?(source)
       } else {

@@ -2,7 +2,7 @@ import HyperCrypto
 import HyperEncoding
 import HyperRPC
 
-// Peers: hyperdht.md sections 12.2 to 12.5.
+// Peers: hyperdht.md 12.2 to 12.5.
 
 extension StorageNode {
   func announce(_ request: IncomingRequest, nodeID: Bytes32) {

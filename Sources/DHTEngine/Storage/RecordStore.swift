@@ -1,7 +1,7 @@
 import HyperEncoding
 import HyperEnvironment
 
-/// Announced peers per topic, in two generations without touch on read (hyperdht.md sections 12.1, 12.2 and 12.5).
+/// Announced peers per topic, in two generations without touch on read (hyperdht.md 12.1, 12.2 and 12.5).
 package struct RecordStore {
   package struct Limits: Sendable {
     /// Records of all topics per generation.

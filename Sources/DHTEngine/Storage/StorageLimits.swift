@@ -1,4 +1,4 @@
-/// Bounds of a storing node (hyperdht.md sections 12.1 and 17, Part B 10 and 11, Part C 13 and 14). Sizes are per cache
+/// Bounds of a storing node (hyperdht.md 12.1 and 17, B-10 and B-11, C-13 and C-14). Sizes are per cache
 /// generation, of which there are two.
 package struct StorageLimits: Sendable {
   package var records = RecordStore.Limits()

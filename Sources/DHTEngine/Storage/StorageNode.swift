@@ -3,7 +3,7 @@ import HyperEncoding
 import HyperEnvironment
 import HyperRPC
 
-/// What a persistent node keeps for others: announced peers and values (hyperdht.md section 12). In memory only.
+/// What a persistent node keeps for others: announced peers and values (hyperdht.md 12). In memory only.
 ///
 /// Made when the node first becomes persistent. Loop-confined.
 package final class StorageNode {
@@ -91,7 +91,7 @@ package final class StorageNode {
     plugins[name] = (version, handle)
   }
 
-  /// Forgets a peer here, as an UNANNOUNCE would (section 13, lookupAndUnannounce).
+  /// Forgets a peer here, as an UNANNOUNCE would (hyperdht.md 13, lookupAndUnannounce).
   package func forget(publicKey: Bytes32, target: Bytes32) {
     records.remove(publicKey: publicKey, target: target)
     if target == Target.of(publicKey: publicKey) { router.remove(target: target) }

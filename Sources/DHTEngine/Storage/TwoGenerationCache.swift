@@ -1,6 +1,6 @@
 import HyperEncoding
 
-/// A bounded map whose entries live in a young and an old generation (hyperdht.md sections 5.1 and 12.1).
+/// A bounded map whose entries live in a young and an old generation (hyperdht.md 5.1 and 12.1).
 ///
 /// Writing puts an entry into the young generation, reading moves it there, so use extends life. When the young
 /// generation is full, or two thirds of the maximal age have passed, the old one is forgotten and the young one becomes

@@ -2,7 +2,7 @@ import HyperCrypto
 import HyperEncoding
 import HyperRPC
 
-// Values: hyperdht.md sections 12.6 and 12.7.
+// Values: hyperdht.md 12.6 and 12.7.
 
 extension StorageNode {
   func mutablePut(_ request: IncomingRequest) {

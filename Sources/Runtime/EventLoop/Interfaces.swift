@@ -30,7 +30,7 @@ extension UVEventLoop {
     return result
   }
 
-  /// Compares the interface list every `milliseconds` and reports changes until cancelled (udx.md section 6).
+  /// Compares the interface list every `milliseconds` and reports changes until cancelled (udx.md 6).
   package func watchInterfaces(
     every milliseconds: UInt64, _ onChange: @escaping ([InterfaceAddress]) -> Void
   ) -> any ScheduledAction {

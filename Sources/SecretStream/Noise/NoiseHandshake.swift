@@ -1,7 +1,7 @@
 import HyperCrypto
 import HyperEncoding
 
-/// A Noise handshake over Ed25519, ChaCha20-Poly1305 and BLAKE2b-512 (secret-stream.md section 4).
+/// A Noise handshake over Ed25519, ChaCha20-Poly1305 and BLAKE2b-512 (secret-stream.md 4).
 ///
 /// A value: a copy can be tried on an untrusted message. A call that throws leaves the value as it was, so a forged
 /// message never spoils the handshake. All secrets are wiped when the last copy goes away, and on completion.

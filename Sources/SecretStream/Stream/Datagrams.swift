@@ -1,7 +1,7 @@
 import CHyperSodium
 import HyperEncoding
 
-/// Unordered encrypted messages (secret-stream.md section 11): an 8-byte counter, then an XSalsa20-Poly1305 box.
+/// Unordered encrypted messages (secret-stream.md 11): an 8-byte counter, then an XSalsa20-Poly1305 box.
 struct DatagramCipher {
   private let sendKey: Bytes32
   private let receiveKey: Bytes32

@@ -39,7 +39,7 @@ package final class EncryptedStream {
     didSet { if onMessage != nil, isWaitingForReader || keptMessage != nil { scheduleReading() } }
   }
   /// One authenticated datagram, valid during the call. The datagram keys are not secret from whoever saw the
-  /// handshake (secret-stream.md section 19).
+  /// handshake (secret-stream.md 19).
   package var onDatagram: ((UnsafeRawBufferPointer) -> Void)?
   /// Anything arrived on the transport, stream bytes or a datagram of any size and content, not authenticated: for the
   /// layer that moves a relayed stream to a direct path (hyperdht.md 9.3). Comes before the bytes are looked at.

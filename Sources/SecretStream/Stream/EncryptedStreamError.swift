@@ -1,6 +1,6 @@
 import HyperEnvironment
 
-/// Why an encrypted stream ended (secret-stream.md section 14). `description` keeps the reference's texts where callers
+/// Why an encrypted stream ended (secret-stream.md 14). `description` keeps the reference's texts where callers
 /// of deployed software match on them.
 package enum EncryptedStreamError: Error, Hashable, Sendable, CustomStringConvertible {
   case handshakeFailed(NoiseError)

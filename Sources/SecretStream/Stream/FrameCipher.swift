@@ -10,7 +10,7 @@ enum FrameTag: UInt8 {
   case final = 3
 }
 
-/// One direction of the ordered stream: XChaCha20-Poly1305 secretstream (secret-stream.md section 9).
+/// One direction of the ordered stream: XChaCha20-Poly1305 secretstream (secret-stream.md 9).
 ///
 /// The state is wiped on release. Sealing and opening have no allocation and no copy of their own.
 final class FrameCipher {

@@ -1,4 +1,4 @@
-/// Cuts the byte stream into frames (secret-stream.md section 7).
+/// Cuts the byte stream into frames (secret-stream.md 7).
 ///
 /// A frame that lies whole in the delivered bytes is lent out from there. Otherwise it is collected in a buffer that
 /// grows with what has arrived, never with what a length prefix promises. Lengths are checked as soon as the prefix is

@@ -4,7 +4,7 @@ import HyperEncoding
 import HyperEnvironment
 
 extension EncryptedStream {
-  /// Starts with the keys of a handshake that ran elsewhere (secret-stream.md section 5) and takes over the transport's
+  /// Starts with the keys of a handshake that ran elsewhere (secret-stream.md 5) and takes over the transport's
   /// callbacks. The own header is handed to the transport inside this call, `onOpen` follows in the next turn.
   ///
   /// A stream that is already destroyed (or started) destroys the transport instead.
@@ -24,7 +24,7 @@ extension EncryptedStream {
     }
   }
 
-  /// Starts with a Noise handshake as the first frames on the transport (secret-stream.md section 7).
+  /// Starts with a Noise handshake as the first frames on the transport (secret-stream.md 7).
   ///
   /// `ik` as initiator needs the remote key given at `init`; throws without touching anything if it is missing, and for
   /// patterns without static keys. `ephemeral` is drawn from the environment unless given.

@@ -29,8 +29,8 @@ driver_arm (udx_t *udx, uint64_t deadline) {
   node->deadline_id++;
   if (deadline == UDX_NEVER) return;
   if (deadline < sim->now) deadline = sim->now;
-  sim__event_push(sim,
-    (sim_event_t) {.time = deadline, .kind = SIM_EVENT_DEADLINE, .node = node, .id = node->deadline_id});
+  sim__event_push(
+    sim, (sim_event_t){.time = deadline, .kind = SIM_EVENT_DEADLINE, .node = node, .id = node->deadline_id});
 }
 
 static void
@@ -38,7 +38,7 @@ driver_defer (udx_t *udx) {
   sim_node_t *node = node_of(udx);
   CHECK(!node->flush_pending); /* the contract: once a turn */
   node->flush_pending = true;
-  sim__event_push(node->sim, (sim_event_t) {.time = node->sim->now, .kind = SIM_EVENT_FLUSH, .node = node});
+  sim__event_push(node->sim, (sim_event_t){.time = node->sim->now, .kind = SIM_EVENT_FLUSH, .node = node});
 }
 
 static int
@@ -94,8 +94,8 @@ driver_socket_close (udx_t *udx, udx_socket_t *socket) {
     }
   }
   free(s);
-  sim__event_push(node->sim,
-    (sim_event_t) {.time = node->sim->now, .kind = SIM_EVENT_CLOSED, .node = node, .object = socket});
+  sim__event_push(
+    node->sim, (sim_event_t){.time = node->sim->now, .kind = SIM_EVENT_CLOSED, .node = node, .object = socket});
 }
 
 static int
@@ -204,8 +204,8 @@ sim_node (sim_t *sim) {
 static void
 sockets_writable (sim_node_t *node) {
   for (sim_socket_t *s = node->sockets; s != NULL; s = s->next) {
-    sim__event_push(node->sim,
-      (sim_event_t) {.time = node->sim->now, .kind = SIM_EVENT_WRITABLE, .node = node, .object = s->socket});
+    sim__event_push(
+      node->sim, (sim_event_t){.time = node->sim->now, .kind = SIM_EVENT_WRITABLE, .node = node, .object = s->socket});
   }
 }
 

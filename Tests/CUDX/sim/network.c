@@ -41,8 +41,8 @@ datagram_copy (const sim_datagram_t *other) {
 
 void
 sim__deliver_at (sim_t *sim, sim_datagram_t *datagram, uint64_t time) {
-  sim__event_push(sim,
-    (sim_event_t) {.time = time, .kind = SIM_EVENT_DELIVER, .node = datagram->to_node, .datagram = datagram});
+  sim__event_push(
+    sim, (sim_event_t){.time = time, .kind = SIM_EVENT_DELIVER, .node = datagram->to_node, .datagram = datagram});
 }
 
 /* The queue in front of the bottleneck: when the datagram has left it, or false if it is full. */
@@ -196,8 +196,8 @@ sim_raw (sim_t *sim, const struct sockaddr *address, sim_raw_cb cb, void *ctx) {
 }
 
 void
-sim_inject (sim_t *sim, const struct sockaddr *from, const struct sockaddr *to, const void *data, size_t length,
-  uint64_t delay) {
+sim_inject (
+  sim_t *sim, const struct sockaddr *from, const struct sockaddr *to, const void *data, size_t length, uint64_t delay) {
   sim_datagram_t *datagram = sim__datagram_new(length);
   if (length > 0) memcpy(datagram->data, data, length);
   sim__address_plain(from, &datagram->from);

@@ -64,7 +64,8 @@ on_message (udx_stream_t *stream, ssize_t length, const uv_buf_t *buf) {
   side_of(stream)->messages++;
 }
 
-static void side_pump (pair_side_t *side);
+static void
+side_pump (pair_side_t *side);
 
 static void
 on_ack (udx_stream_write_t *req, int status, int unordered) {

@@ -18,10 +18,10 @@ typedef struct pair_side_s {
   udx_socket_t socket;
   udx_stream_t stream;
   struct pair_s *pair;
-  uint64_t written;   /* bytes given to udx_stream_write */
-  uint64_t received;  /* bytes read */
+  uint64_t written;  /* bytes given to udx_stream_write */
+  uint64_t received; /* bytes read */
   uint64_t mismatches;
-  uint64_t acked;     /* writes completed with status 0 */
+  uint64_t acked; /* writes completed with status 0 */
   uint64_t cancelled;
   uint64_t messages;
   int eof;

@@ -51,7 +51,7 @@ sim_now (const sim_t *sim) {
 
 void
 sim_after (sim_t *sim, uint64_t delay, sim_timer_cb cb, void *ctx) {
-  sim__event_push(sim, (sim_event_t) {.time = sim->now + delay, .kind = SIM_EVENT_TIMER, .timer = cb, .object = ctx});
+  sim__event_push(sim, (sim_event_t){.time = sim->now + delay, .kind = SIM_EVENT_TIMER, .timer = cb, .object = ctx});
 }
 
 static void

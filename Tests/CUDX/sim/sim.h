@@ -41,25 +41,25 @@ typedef struct sim_node_s sim_node_t;
 
 /* One direction between two nodes. */
 typedef struct sim_link_s {
-  uint64_t latency;    /* us */
-  uint64_t jitter;     /* us, added uniformly: reorders */
-  uint64_t rate;       /* bytes per second, 0 = unlimited */
-  uint64_t queue;      /* bytes waiting before the tail is dropped, 0 = unlimited */
-  double loss;         /* probability */
-  double burst_begin;  /* probability to enter a burst, per datagram */
-  double burst_end;    /* probability to leave it; all is lost inside */
+  uint64_t latency;   /* us */
+  uint64_t jitter;    /* us, added uniformly: reorders */
+  uint64_t rate;      /* bytes per second, 0 = unlimited */
+  uint64_t queue;     /* bytes waiting before the tail is dropped, 0 = unlimited */
+  double loss;        /* probability */
+  double burst_begin; /* probability to enter a burst, per datagram */
+  double burst_end;   /* probability to leave it; all is lost inside */
   double duplicate;
-  double corrupt;      /* one random byte changes */
-  double reorder;      /* probability to be late by reorder_delay */
+  double corrupt; /* one random byte changes */
+  double reorder; /* probability to be late by reorder_delay */
   uint64_t reorder_delay;
-  uint32_t mtu;        /* larger IP packets vanish, 0 = unlimited */
+  uint32_t mtu; /* larger IP packets vanish, 0 = unlimited */
   bool down;
 } sim_link_t;
 
 typedef struct sim_datagram_s {
   uint64_t time; /* when it was sent */
   sim_node_t *from_node;
-  sim_node_t *to_node; /* NULL = a raw peer, or no such address */
+  sim_node_t *to_node;          /* NULL = a raw peer, or no such address */
   struct sockaddr_storage from; /* plain IPv4 where mapped */
   struct sockaddr_storage to;
   int ttl;       /* hop limit that it starts with */
@@ -96,7 +96,7 @@ struct sim_node_s {
   uint16_t next_port;
   uint64_t deadline_id; /* of the newest armed deadline; older events are void */
   bool flush_pending;
-  bool blocked; /* see sim_node_block */
+  bool blocked;                /* see sim_node_block */
   unsigned int transmit_limit; /* see sim_node_throttle */
 };
 
@@ -159,8 +159,8 @@ sim_raw (sim_t *sim, const struct sockaddr *address, sim_raw_cb cb, void *ctx);
 
 /* Delivers a datagram after `delay`, past links and tap. */
 void
-sim_inject (sim_t *sim, const struct sockaddr *from, const struct sockaddr *to, const void *data, size_t length,
-  uint64_t delay);
+sim_inject (
+  sim_t *sim, const struct sockaddr *from, const struct sockaddr *to, const void *data, size_t length, uint64_t delay);
 
 /* While blocked a node's sockets take nothing; unblocking makes them writable. */
 void

@@ -1,4 +1,4 @@
-/* Section 10.1: what the reference does wrong and this implementation has to do right. The reference is expected to
+/* udx.md 10.1: what the reference does wrong and this implementation has to do right. The reference is expected to
    fail these. */
 #include "harness/conform.h"
 
@@ -242,7 +242,7 @@ slow_path (void) {
   CHECK(q.path->dropped[1] * 20 < q.path->forwarded[1]);
 }
 
-/* Section 3.3 and OBS of 10.2: data in bulk is acknowledged at most once per two packets on average. */
+/* udx.md 3.3 and OBS of 10.2: data in bulk is acknowledged at most once per two packets on average. */
 static void
 fewer_acks (void) {
   ends_open(&q, false, 1, 2);

@@ -206,7 +206,8 @@ allocations (void) {
 #else
 
 static void
-allocations (void) {}
+allocations (void) {
+}
 
 #endif
 

@@ -123,7 +123,7 @@ slow_reader (void) {
   q.b.stream.get_read_buffer_size = held_back;
   q.b.on_read = hold;
   q.b.discard = q.b.checked = true; /* len counts what the application has taken */
-  side_write(&q.b, "w", 1); /* tells the sender the window: before that it assumes 4 MiB */
+  side_write(&q.b, "w", 1);         /* tells the sender the window: before that it assumes 4 MiB */
   WAIT(q.a.len == 1, 500);
   for (int i = 0; i < 9; i++) side_write_pattern(&q.a, (uint64_t) i * 1000, 1000);
   double next = now_ms() + 1000, end = limit_ms(40000);

@@ -8,7 +8,8 @@ typedef struct {
   char *at;
 } reader_t;
 
-static json_t *value (reader_t *r);
+static json_t *
+value (reader_t *r);
 
 _Noreturn static void
 malformed (const char *what) {
@@ -98,8 +99,10 @@ value (reader_t *r) {
   space(r);
   json_t *j;
   switch (*r->at) {
-  case '{': return list(r, true);
-  case '[': return list(r, false);
+  case '{':
+    return list(r, true);
+  case '[':
+    return list(r, false);
   case '"':
     j = node(JSON_STRING);
     j->string = string(r);

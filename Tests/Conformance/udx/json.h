@@ -17,11 +17,17 @@ typedef struct json {
   struct json *first, *next;
 } json_t;
 
-json_t *json_load (const char *path); /* NULL if the file cannot be read */
-json_t *json_get (const json_t *object, const char *key);
-const char *json_string (const json_t *object, const char *key); /* "" if absent */
-uint32_t json_u32 (const json_t *object, const char *key);
-bool json_has (const json_t *object, const char *key);
-size_t json_hex (const char *hex, uint8_t **bytes); /* allocates */
+json_t *
+json_load (const char *path); /* NULL if the file cannot be read */
+json_t *
+json_get (const json_t *object, const char *key);
+const char *
+json_string (const json_t *object, const char *key); /* "" if absent */
+uint32_t
+json_u32 (const json_t *object, const char *key);
+bool
+json_has (const json_t *object, const char *key);
+size_t
+json_hex (const char *hex, uint8_t **bytes); /* allocates */
 
 #endif

@@ -96,7 +96,7 @@ rack_and_probe (void) {
   side_write_pattern(&f.s, 0, 4400);
   WAIT(peer_count_seq(f.p, 4) == 1, 500);
   settle(40);
-  peer_send(f.p, 0, 0, 2, NULL, 0); /* of P0-P3 only P0 arrives */
+  peer_send(f.p, 0, 0, 2, NULL, 0);       /* of P0-P3 only P0 arrives */
   WAIT(peer_count_seq(f.p, 4) == 2, 900); /* tail loss probe */
   CHECK_EQ(peer_count_seq(f.p, 2), 1);
   settle(60); /* more than the minimum RTT: else a retransmission tells nothing */

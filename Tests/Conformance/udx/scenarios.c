@@ -37,9 +37,10 @@ report (void) {
   plan_describe(stderr, seed);
   for (int i = 0; i < 2; i++) {
     end_t *e = &ends[i];
-    fprintf(stderr, "  %c: written %llu received %llu mismatches %llu eofs %d closes %d status %d rto %u at %.3f s\n", "ab"[i],
-      (unsigned long long) e->written, (unsigned long long) e->received, (unsigned long long) e->mismatches, e->eofs,
-      e->closes, e->status, stream_rto_count(&e->stream), (double) (sim_now(sim) - SIM_EPOCH) / 1e6);
+    fprintf(stderr, "  %c: written %llu received %llu mismatches %llu eofs %d closes %d status %d rto %u at %.3f s\n",
+      "ab"[i], (unsigned long long) e -> written, (unsigned long long) e -> received,
+      (unsigned long long) e -> mismatches, e -> eofs, e -> closes, e -> status, stream_rto_count(&e->stream),
+      (double) (sim_now(sim) - SIM_EPOCH) / 1e6);
   }
 }
 
@@ -55,7 +56,8 @@ on_signal (int s) {
 
 /* ------------------------------------------------------------------ the application */
 
-static void pump (end_t *e);
+static void
+pump (end_t *e);
 
 static void
 on_socket_close (udx_socket_t *s) {
@@ -74,7 +76,8 @@ on_finalize (udx_stream_t *s) {
   ((end_t *) s)->finals++;
 }
 
-static void on_read (udx_stream_t *s, ssize_t n, const uv_buf_t *buf);
+static void
+on_read (udx_stream_t *s, ssize_t n, const uv_buf_t *buf);
 
 static void
 resume (sim_t *unused, void *arg) {
@@ -199,9 +202,11 @@ tap (sim_t *s, sim_datagram_t *d, void *arg) {
   uint64_t at = sim_now(sim) - SIM_EPOCH;
   if (plan.drop_every && ++counted % plan.drop_every == 0) return SIM_DROP;
   if (plan.black_hole_at && at >= plan.black_hole_at && d->length + (plan.six ? 48 : 28) > plan.black_hole_mtu &&
-      !(d->fragment && plan.fragments)) return SIM_DROP;
+      !(d->fragment && plan.fragments))
+    return SIM_DROP;
   if (plan.outage_for && at >= plan.outage_at && at < plan.outage_at + plan.outage_for &&
-      (plan.outage_direction == 2 || d->from_node == ends[plan.outage_direction].node)) return SIM_DROP;
+      (plan.outage_direction == 2 || d->from_node == ends[plan.outage_direction].node))
+    return SIM_DROP;
   return SIM_PASS;
 }
 
@@ -306,7 +311,7 @@ scenario (void) {
 
   const uint64_t limit = 1800 * (uint64_t) 1000000;
   if (!sim_run_until(sim, finished, NULL, limit)) {
-    /* one side gave up and the other one is idle: it cannot know (spec 2.8) */
+    /* one side gave up and the other one is idle: it cannot know (udx.md 2.8) */
     if (!one_closed(NULL)) FAIL("neither finished nor given up");
     for (int i = 0; i < 2; i++) {
       if (!ends[i].closes && stream_inflight(&ends[i].stream) > 0) FAIL("still sending after half an hour");
@@ -317,8 +322,7 @@ scenario (void) {
   close_ends();
   if (verbose) {
     printf("  %llu + %llu bytes, status %d %d, %.1f s\n", (unsigned long long) ends[1].received,
-      (unsigned long long) ends[0].received, ends[0].status, ends[1].status,
-      (double) (sim_now(sim) - SIM_EPOCH) / 1e6);
+      (unsigned long long) ends[0].received, ends[0].status, ends[1].status, (double) (sim_now(sim) - SIM_EPOCH) / 1e6);
   }
   sim_free(sim);
 }

@@ -13,28 +13,33 @@ typedef struct {
   uint64_t pause_at[2], pause_for[2]; /* bytes received, us */
   uint64_t outage_at, outage_for;     /* us */
   int outage_direction;
-  uint64_t black_hole_at;             /* us, 0 = none */
+  uint64_t black_hole_at; /* us, 0 = none */
   uint32_t black_hole_mtu;
-  bool fragments; /* pass it */
-  uint64_t move_at;                   /* bytes received by b, 0 = never */
-  uint32_t drop_every;                /* periodic loss */
+  bool fragments;      /* pass it */
+  uint64_t move_at;    /* bytes received by b, 0 = never */
+  uint32_t drop_every; /* periodic loss */
   uint32_t keepalive;
   uint32_t window;
   bool cubic, six, messages;
-  bool harsh;                         /* ETIMEDOUT is a fair end */
-  bool corrupt;                       /* anything is, as long as it ends */
+  bool harsh;   /* ETIMEDOUT is a fair end */
+  bool corrupt; /* anything is, as long as it ends */
 } plan_t;
 
 extern plan_t plan;
 
 /* The random source of plan and application, apart from the simulation's own. */
-void random_seed (uint64_t seed);
-uint64_t random64 (void);
-bool random_chance (double p);
+void
+random_seed (uint64_t seed);
+uint64_t
+random64 (void);
+bool
+random_chance (double p);
 
 /* Fills in `plan` from the random source. */
-void plan_make (void);
+void
+plan_make (void);
 
-void plan_describe (FILE *f, uint64_t seed);
+void
+plan_describe (FILE *f, uint64_t seed);
 
 #endif

@@ -128,9 +128,10 @@ plan_make (void) {
 void
 plan_describe (FILE *f, uint64_t seed) {
   const sim_link_t *l = &plan.link;
-  fprintf(f, "seed %llu: latency %.1f ms jitter %.1f ms rate %.0f kbit/s queue %llu loss %.3f burst %.4f/%.2f dup %.2f "
-             "corrupt %.3f reorder %.2f mtu %u@%llu every %u bytes %llu/%llu pause %llu/%llu outage %llu+%llu dir %d "
-             "move %llu window %u %s%s%s\n",
+  fprintf(f,
+    "seed %llu: latency %.1f ms jitter %.1f ms rate %.0f kbit/s queue %llu loss %.3f burst %.4f/%.2f dup %.2f "
+    "corrupt %.3f reorder %.2f mtu %u@%llu every %u bytes %llu/%llu pause %llu/%llu outage %llu+%llu dir %d "
+    "move %llu window %u %s%s%s\n",
     (unsigned long long) seed, (double) l->latency / 1e3, (double) l->jitter / 1e3, (double) l->rate * 8e-3,
     (unsigned long long) l->queue, l->loss, l->burst_begin, l->burst_end, l->duplicate, l->corrupt, l->reorder,
     plan.black_hole_mtu, (unsigned long long) plan.black_hole_at, plan.drop_every, (unsigned long long) plan.bytes[0],

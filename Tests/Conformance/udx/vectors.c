@@ -3,7 +3,7 @@
      udx_vectors FILE [ID ...]
    The recorded peer is a raw peer that sends the recorded bytes; the stream under test must answer compatibly: the same
    stream bytes under the same seqs, the same events, and acknowledgements that cover at least as much. ACK frequency,
-   SACK completeness and retransmissions are free (section 10.3 of the specification). */
+   SACK completeness and retransmissions are free (udx.md 10.3 of the specification). */
 #include "vectors.h"
 
 #include <sys/wait.h>
@@ -98,7 +98,8 @@ run (const json_t *c, const char *role) {
   bool ok = WIFEXITED(status) && WEXITSTATUS(status) == 0;
   cases++;
   failures += !ok;
-  printf("%s %s  %s%s%s\n", json_string(c, "id"), ok ? "ok" : "FAIL", json_string(c, "name"), *role ? ", as " : "", role);
+  printf(
+    "%s %s  %s%s%s\n", json_string(c, "id"), ok ? "ok" : "FAIL", json_string(c, "name"), *role ? ", as " : "", role);
 }
 
 int

@@ -184,7 +184,9 @@ reaction (const json_t *c) {
   if (!connect_later) side_connect(&r.s, &sock, json_u32(c, "remoteStreamId"), &r.p->addr);
 
   for (const json_t *t = steps->first; t; t = t->next) {
-    step_t turn = {.t = t, .action = json_string(t, "action"), .acks_before = ACKS(r.p),
+    step_t turn = {.t = t,
+      .action = json_string(t, "action"),
+      .acks_before = ACKS(r.p),
       .messages_before = peer_count(r.p, MESSAGE, MESSAGE)};
     collect_written(&turn);
     act(c, &turn);

@@ -82,7 +82,7 @@ play_other (peer_t *from, uint8_t type, uint32_t seq, uint8_t *bytes, size_t n) 
     for (size_t i = 0; i < session.pieces_len; i++) known = known || session.pieces[i].seq == seq;
     if (!known) {
       session.pieces = realloc(session.pieces, (session.pieces_len + 1) * sizeof(piece_t));
-      session.pieces[session.pieces_len++] = (piece_t) {seq, bytes + 20, n - 20};
+      session.pieces[session.pieces_len++] = (piece_t){seq, bytes + 20, n - 20};
     }
   }
   session.other_ended = session.other_ended || type & END;

@@ -12,7 +12,8 @@ hello (void) {
   side_connect(&s, &sock, 1, &p->addr);
   side_write(&s, "hello", 5);
   WAIT(p->n == 1, 500);
-  static const uint8_t expected[] = {0xff, 1, 1, 0, 1, 0, 0, 0, 0, 0, 0x40, 0, 0, 0, 0, 0, 0, 0, 0, 0, 'h', 'e', 'l', 'l', 'o'};
+  static const uint8_t expected[] = {
+    0xff, 1, 1, 0, 1, 0, 0, 0, 0, 0, 0x40, 0, 0, 0, 0, 0, 0, 0, 0, 0, 'h', 'e', 'l', 'l', 'o'};
   CHECK_EQ(p->log[0].size, sizeof(expected));
   CHECK(memcmp(p->log[0].bytes, expected, sizeof(expected)) == 0);
 }

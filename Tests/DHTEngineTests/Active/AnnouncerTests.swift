@@ -6,7 +6,7 @@ import XCTest
 
 @testable import HyperDHTEngine
 
-/// Section 11 of hyperdht.md: staying announced.
+/// hyperdht.md 11 of hyperdht.md: staying announced.
 final class AnnouncerTests: XCTestCase {
   private func commands(_ net: Net, _ command: Command) -> [TestNetwork.Packet] {
     net.network.log.filter {

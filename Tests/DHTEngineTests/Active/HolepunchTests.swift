@@ -352,7 +352,7 @@ final class HolepunchTests: XCTestCase {
     net.destroy()
   }
 
-  /// C-1: whatever the timing between peers of one network, either both sides have the connection or none.
+  /// hyperdht.md C-1: whatever the timing between peers of one network, either both sides have the connection or none.
   func testDHT_C1_noHalfOpenConnections() {
     var connected = 0
     for seed in 0..<25 {

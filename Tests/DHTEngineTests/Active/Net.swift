@@ -49,7 +49,8 @@ final class Net {
     on environment: TestEnvironment? = nil, firewalled: Bool = true, adjust: (inout DHTOptions) -> Void = { _ in }
   ) -> DHTNode {
     var options = DHTOptions(bootstrap: nil, host: .any, port: 0)
-    // "Ephemeral pair" of Part A: the quick check is off, so the node goes on believing that it is firewalled.
+    // "Ephemeral pair" of hyperdht.md Part A: the quick check is off, so the node goes on believing that it is
+    // firewalled.
     options.ephemeral = true
     options.firewalled = firewalled
     options.quickFirewall = false

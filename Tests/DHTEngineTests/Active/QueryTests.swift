@@ -246,7 +246,7 @@ final class QueryTests: XCTestCase {
     XCTAssertNil(get { $0.sequence = 3 })
     XCTAssertEqual(get { $0.latest = false }?.value, Array("two".utf8))
     XCTAssertEqual(get { $0.refresh = true }?.value, Array("two".utf8))
-    // C-13: nothing was stored, so nothing is claimed.
+    // hyperdht.md C-13: nothing was stored, so nothing is claimed.
     guard case .failure(.sequenceTooLow) = put("one", 1) else { return XCTFail("stale put must fail") }
     guard case .failure(.sequenceReused) = put("other", 2) else { return XCTFail("reused sequence must fail") }
     guard case .success = put("two", 2) else { return XCTFail("the same again refreshes") }

@@ -181,7 +181,8 @@ final class ReplayTests: XCTestCase {
     var options = ConnectOptions()
     options.fastOpen = false
     let peer = fail(replay, "ses-20", to: "noPunchServer", options: options)
-    // The recorded client reports HOLEPUNCH_ABORTED here; the specification (8.4) names the peer's part in it.
+    // The recorded client reports HOLEPUNCH_ABORTED here; the specification (hyperdht.md 8.4) names the peer's part in
+    // it.
     XCTAssertEqual(peer.closeError?.code, "REMOTE_ABORTED")
     replay.destroy()
   }

@@ -8,7 +8,7 @@ import XCTest
 
 @testable import HyperDHTEngine
 
-/// Parts A-4 (42, 43, 45, 47), A-5 and A-10 (93 to 95) of hyperdht.md, and the server's defences (Part B).
+/// Parts A-4 (42, 43, 45, 47), A-5 and A-10 (93 to 95) of hyperdht.md, and the server's defences (hyperdht.md Part B).
 final class ServerTests: XCTestCase {
   /// A client made of one socket, which says what it likes.
   private final class RawClient {
@@ -344,7 +344,7 @@ final class ServerTests: XCTestCase {
     net.destroy()
   }
 
-  // MARK: Part B
+  // MARK: hyperdht.md Part B
 
   func testDHT_B1_handshakesAreCapped() {
     let net = Net(4)

@@ -4,7 +4,7 @@ import XCTest
 
 @testable import HyperDHTEngine
 
-/// The two-generation caches of hyperdht.md sections 5.1 and 12.1.
+/// The two-generation caches of hyperdht.md 5.1 and 12.1.
 final class CacheTests: XCTestCase {
   private typealias Cache = TwoGenerationCache<Int, String>
   private let hostA = IPv4Address(1, 1, 1, 1)
@@ -178,7 +178,7 @@ final class CacheTests: XCTestCase {
     XCTAssertEqual(store.count, 0)
   }
 
-  /// Part C, 14; the reference keeps the first record of a key while it is fresh (E4).
+  /// hyperdht.md Part C, 14; the reference keeps the first record of a key while it is fresh (hyperdht.md E-4).
   func testDHT_C14_changedRecordReplacesAFreshOne() {
     for replaces in [true, false] {
       var (store, random) = makeStore { $0.replacesChangedRecords = replaces }

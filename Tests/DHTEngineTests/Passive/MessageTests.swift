@@ -5,7 +5,7 @@ import XCTest
 
 @testable import HyperDHTEngine
 
-/// The vectors of hyperdht.md part D and the rules of A-1 that no vector states.
+/// The vectors of hyperdht.md Part D and the rules of A-1 that no vector states.
 final class MessageTests: XCTestCase {
   private func endpoint(_ text: String) -> Endpoint { Endpoint(text) ?? Endpoint(host: .any, port: 0) }
 
@@ -83,7 +83,7 @@ final class MessageTests: XCTestCase {
     }
   }
 
-  // MARK: Part D
+  // MARK: hyperdht.md Part D
 
   private let server = KeyPair(seed: Bytes32(repeating: 2))
 

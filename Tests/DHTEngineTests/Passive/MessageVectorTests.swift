@@ -347,7 +347,7 @@ final class MessageVectorTests: XCTestCase {
     report("address-decode", decode.count, expected: 4)
   }
 
-  /// Noise messages, keys and derived secrets of a whole peer handshake (section 4).
+  /// Noise messages, keys and derived secrets of a whole peer handshake (hyperdht.md 4).
   func testDHT_4_peerHandshakes() throws {
     let tests = try cases("peer-handshake")
     for test in tests {

@@ -84,8 +84,8 @@ final class NATTests: XCTestCase {
     XCTAssertEqual(analyzer.sampleCount, 13)
   }
 
-  /// A node that turns out to be open after the start keeps known addresses to offer (Part C, 9; the reference has
-  /// none), and one that turns out to be firewalled is analysed from the samples it has.
+  /// A node that turns out to be open after the start keeps known addresses to offer (hyperdht.md Part C, 9; the
+  /// reference has none), and one that turns out to be firewalled is analysed from the samples it has.
   func testDHT_C9_openNodeStillKnowsItsAddresses() {
     var analyzer = NATAnalyzer(isFirewalled: true)
     analyzer.add(seen(hostA, 1), from: referrer(0), isFirewalled: true)
@@ -159,7 +159,7 @@ final class NATTests: XCTestCase {
     XCTAssertFalse(view.isVerified(hostB))
   }
 
-  /// Part B, 5: the list is capped, and a public peer cannot aim probes at our own network.
+  /// hyperdht.md Part B, 5: the list is capped, and a public peer cannot aim probes at our own network.
   func testDHT_B5_addressListIsCappedAndFiltered() {
     var view = RemoteView(firewall: .unknown)
     let many = (1...100).map { seen(hostA, UInt16($0)) }

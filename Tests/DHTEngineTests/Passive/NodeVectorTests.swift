@@ -82,8 +82,8 @@ final class NodeVectorTests: XCTestCase {
     XCTAssertEqual(steps, 101)
   }
 
-  /// BETTER: a changed record of a key replaces the fresh one (Part C, 14), so exactly the two look-ups after that
-  /// announce differ, and in nothing but the relays of that key. No other step of any sequence does.
+  /// BETTER: a changed record of a key replaces the fresh one (hyperdht.md Part C, 14), so exactly the two look-ups
+  /// after that announce differ, and in nothing but the relays of that key. No other step of any sequence does.
   func testDHT_C14_onlyDeviationFromTheNodeSequences() throws {
     var deviations: [String] = []
     var changed = Set<Bytes32>()

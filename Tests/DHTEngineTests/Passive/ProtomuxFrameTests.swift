@@ -4,7 +4,7 @@ import XCTest
 
 @testable import HyperDHTEngine
 
-/// Protomux framing: hyperdht.md section 10.6, and the frames of the relayed connection in `session-connect.json`.
+/// Protomux framing: hyperdht.md 10.6, and the frames of the relayed connection in `session-connect.json`.
 final class ProtomuxFrameTests: XCTestCase {
   func testDHT_106_framesOfTheRelayedConnection() throws {
     var opens = 0

@@ -6,7 +6,7 @@ import XCTest
 @testable import HyperDHTEngine
 @testable import HyperRPC
 
-/// Forwarding of handshakes and hole-punch messages: hyperdht.md section 5, A-5, and Part B 2, 3, 6, 13.
+/// Forwarding of handshakes and hole-punch messages: hyperdht.md 5, A-5, and hyperdht.md B-2, B-3, B-6, B-13.
 final class RouterTests: XCTestCase {
   private let client = Endpoint(host: IPv4Address(31, 1, 1, 1), port: 1111)
   private let relay = Endpoint(host: IPv4Address(32, 2, 2, 2), port: 2222)
@@ -340,7 +340,7 @@ final class RouterTests: XCTestCase {
     XCTAssertEqual(node.announce(pair, target: target, from: server).count, 1)
     handshake(node, .fromClient, from: client)
     XCTAssertEqual(local.handshakes.count, 1)
-    // BETTER (Part B, 13): the reference lets an unannounce remove the local entry.
+    // BETTER (hyperdht.md Part B, 13): the reference lets an unannounce remove the local entry.
     XCTAssertEqual(node.unannounce(pair, target: target, from: server).count, 1)
     handshake(node, .fromClient, from: client)
     XCTAssertEqual(local.handshakes.count, 2)

@@ -6,7 +6,7 @@ import XCTest
 @testable import HyperDHTEngine
 @testable import HyperRPC
 
-/// One storing node: hyperdht.md section 12, the parts of that happen at it, and Part B 10 and 11.
+/// One storing node: hyperdht.md 12, the parts of that happen at it, and hyperdht.md B-10 and B-11.
 final class StorageTests: XCTestCase {
   private let alice = Endpoint(host: IPv4Address(61, 1, 1, 1), port: 1111)
   private let bob = Endpoint(host: IPv4Address(62, 2, 2, 2), port: 2222)
@@ -89,7 +89,7 @@ final class StorageTests: XCTestCase {
     XCTAssertEqual(try node.findPeer(key2.publicKey, from: reader)?.relayAddresses, relays(3))
   }
 
-  /// 15. The reference keeps the old record until the generation turns; ours is replaced (Part C, 14).
+  /// 15. The reference keeps the old record until the generation turns; ours is replaced (hyperdht.md Part C, 14).
   func testDHT_15_reannounceWithOtherRelays() throws {
     let better = try makeNode()
     let reference = try makeNode { $0.records.replacesChangedRecords = false }
@@ -343,7 +343,7 @@ final class StorageTests: XCTestCase {
     XCTAssertNil(put(node, key1, seq: 1, [1], target: topic))
     XCTAssertNil(put(node, key1, seq: 1, [1], withToken: false))
     XCTAssertEqual(put(node, key1, seq: 1, [UInt8](repeating: 1, count: 1024)), 0)
-    // BETTER (Part C, 13): no more than 1024 bytes, configurable.
+    // BETTER (hyperdht.md Part C, 13): no more than 1024 bytes, configurable.
     XCTAssertNil(put(node, key1, seq: 2, [UInt8](repeating: 1, count: 1025)))
     XCTAssertEqual(node.storage.statistics.refused, 1)
     XCTAssertEqual(try get(node, key1)?.seq, 1)
@@ -456,7 +456,8 @@ final class StorageTests: XCTestCase {
     XCTAssertGreaterThanOrEqual(node.storage.immutableCount, 10)
   }
 
-  /// Part B, 11: a source that may be forged gets a bounded amount of values; one that has shown a token does not care.
+  /// hyperdht.md Part B, 11: a source that may be forged gets a bounded amount of values; one that has shown a token
+  /// does not care.
   func testDHT_B11_reflectionIsBounded() throws {
     let node = try makeNode {
       $0.unprovenReplyBurst = 10_000

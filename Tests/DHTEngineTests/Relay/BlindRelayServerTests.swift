@@ -6,7 +6,7 @@ import XCTest
 
 @testable import HyperDHTEngine
 
-/// The relay's side of hyperdht.md section 10.5, and its bounds (B18).
+/// The relay's side of hyperdht.md 10.5, and its bounds (hyperdht.md B-18).
 final class BlindRelayServerTests: XCTestCase {
   /// A relay, and clients that have nothing but a control connection.
   private final class Site {

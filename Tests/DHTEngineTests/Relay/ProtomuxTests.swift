@@ -5,7 +5,7 @@ import XCTest
 
 @testable import HyperDHTEngine
 
-/// Channels: hyperdht.md section 10.6.
+/// Channels: hyperdht.md 10.6.
 final class ProtomuxTests: XCTestCase {
   /// One end, and what it has sent.
   private final class End {

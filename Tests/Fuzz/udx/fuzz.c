@@ -81,8 +81,8 @@ fuzz_write (fuzz_stream_t *s, size_t len, bool end) {
     uv_buf_init((char *) bytes, (unsigned) (len / 2)),
     uv_buf_init((char *) bytes, (unsigned) (len - len / 2)),
   };
-  int r = end ? udx_stream_write_end(req, &s->stream, bufs, 2, on_ack)
-              : udx_stream_write(req, &s->stream, bufs, 2, on_ack);
+  int r =
+    end ? udx_stream_write_end(req, &s->stream, bufs, 2, on_ack) : udx_stream_write(req, &s->stream, bufs, 2, on_ack);
   if (r < 0) {
     free(req);
     return;

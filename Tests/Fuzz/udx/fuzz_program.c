@@ -126,7 +126,7 @@ LLVMFuzzerTestOneInput (const uint8_t *data, size_t size) {
   if (size > 8192) return 0;
   memset(program.slots, 0, sizeof(program.slots));
   memset(program.requests, 0, sizeof(program.requests));
-  program.input = (fuzz_input_t) {data, size};
+  program.input = (fuzz_input_t){data, size};
   program.callback_depth = 0;
   program.sim = sim_new(1);
   program.node = sim_node(program.sim);

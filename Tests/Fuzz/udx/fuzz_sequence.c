@@ -92,10 +92,18 @@ static void
 set_option (const operation_t *o) {
   udx_stream_t *stream = &o->s->stream;
   switch (fuzz_byte(o->in) % 4) {
-  case 0: (void) udx_stream_set_keepalive(stream, fuzz_byte(o->in) * 4u); break;
-  case 1: (void) udx_stream_set_rwnd_max(stream, fuzz_byte(o->in) * 500u); break;
-  case 2: (void) udx_stream_set_congestion(stream, UDX_CONGESTION_CUBIC); break;
-  default: (void) udx_stream_firewall(stream, fuzz_byte(o->in) & 1 ? firewall : NULL); break;
+  case 0:
+    (void) udx_stream_set_keepalive(stream, fuzz_byte(o->in) * 4u);
+    break;
+  case 1:
+    (void) udx_stream_set_rwnd_max(stream, fuzz_byte(o->in) * 500u);
+    break;
+  case 2:
+    (void) udx_stream_set_congestion(stream, UDX_CONGESTION_CUBIC);
+    break;
+  default:
+    (void) udx_stream_firewall(stream, fuzz_byte(o->in) & 1 ? firewall : NULL);
+    break;
   }
 }
 
@@ -124,16 +132,34 @@ send_datagram (const operation_t *o) {
 static void
 stream_operation (const operation_t *o) {
   switch (o->op % 20) {
-  case 3: connect_stream(o); break;
+  case 3:
+    connect_stream(o);
+    break;
   case 4:
-  case 5: fuzz_write(o->s, (size_t) fuzz_byte(o->in) * (o->op & 32 ? 240 : 1), false); break;
-  case 6: fuzz_write(o->s, fuzz_byte(o->in), true); break;
-  case 8: fuzz_send(o->s, (size_t) fuzz_byte(o->in) * 8); break;
-  case 11: (void) udx_stream_read_stop(&o->s->stream); break;
-  case 12: fuzz_read(o->s); break;
-  case 13: change_remote(o); break;
-  case 14: relay(o); break;
-  default: set_option(o); break;
+  case 5:
+    fuzz_write(o->s, (size_t) fuzz_byte(o->in) * (o->op & 32 ? 240 : 1), false);
+    break;
+  case 6:
+    fuzz_write(o->s, fuzz_byte(o->in), true);
+    break;
+  case 8:
+    fuzz_send(o->s, (size_t) fuzz_byte(o->in) * 8);
+    break;
+  case 11:
+    (void) udx_stream_read_stop(&o->s->stream);
+    break;
+  case 12:
+    fuzz_read(o->s);
+    break;
+  case 13:
+    change_remote(o);
+    break;
+  case 14:
+    relay(o);
+    break;
+  default:
+    set_option(o);
+    break;
   }
 }
 
@@ -148,20 +174,32 @@ operation (fuzz_input_t *in) {
   o.there = sim_address4(nodes[1 - o.n], (uint16_t) (5000 + o.way));
   switch (o.op % 20) {
   case 0:
-  case 1: inject(&o); break;
-  case 2: open_stream(&o); break;
+  case 1:
+    inject(&o);
+    break;
+  case 2:
+    open_stream(&o);
+    break;
   case 7:
     if (o.s->used) (void) udx_stream_destroy(&o.s->stream);
     break;
   case 9:
-  case 10: sim_run(sim, (uint64_t) 1 << (fuzz_byte(in) % 25)); break;
-  case 16: sim_node_block(nodes[o.n], o.way != 0); break;
+  case 10:
+    sim_run(sim, (uint64_t) 1 << (fuzz_byte(in) % 25));
+    break;
+  case 16:
+    sim_node_block(nodes[o.n], o.way != 0);
+    break;
   case 17:
     drop_every = fuzz_byte(in) % 16;
     if (drop_every == 1) drop_every = 0;
     break;
-  case 18: change_link(&o); break;
-  case 19: send_datagram(&o); break;
+  case 18:
+    change_link(&o);
+    break;
+  case 19:
+    send_datagram(&o);
+    break;
   default:
     if (o.s->used && o.s->closes == 0) stream_operation(&o);
   }

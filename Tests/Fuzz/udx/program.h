@@ -56,17 +56,29 @@ void
 program_socket_open (int index);
 
 /* Callbacks of the operations, in fuzz_program.c. */
-void program_on_stream_close (udx_stream_t *stream, int status);
-void program_on_stream_finalize (udx_stream_t *stream);
-void program_on_read (udx_stream_t *stream, ssize_t length, const uv_buf_t *buf);
-void program_on_message (udx_stream_t *stream, ssize_t length, const uv_buf_t *buf);
-int program_on_firewall (udx_stream_t *stream, udx_socket_t *socket, const struct sockaddr *from);
-void program_on_drain (udx_stream_t *stream);
-void program_on_changed (udx_stream_t *stream);
-void program_on_write (udx_stream_write_t *req, int status, int unordered);
-void program_on_message_sent (udx_stream_send_t *req, int status);
-void program_on_datagram_sent (udx_socket_send_t *req, int status);
-void program_on_socket_closed (udx_socket_t *socket);
-void program_on_socket_message (udx_socket_t *socket, ssize_t length, const uv_buf_t *buf, const struct sockaddr *from);
+void
+program_on_stream_close (udx_stream_t *stream, int status);
+void
+program_on_stream_finalize (udx_stream_t *stream);
+void
+program_on_read (udx_stream_t *stream, ssize_t length, const uv_buf_t *buf);
+void
+program_on_message (udx_stream_t *stream, ssize_t length, const uv_buf_t *buf);
+int
+program_on_firewall (udx_stream_t *stream, udx_socket_t *socket, const struct sockaddr *from);
+void
+program_on_drain (udx_stream_t *stream);
+void
+program_on_changed (udx_stream_t *stream);
+void
+program_on_write (udx_stream_write_t *req, int status, int unordered);
+void
+program_on_message_sent (udx_stream_send_t *req, int status);
+void
+program_on_datagram_sent (udx_socket_send_t *req, int status);
+void
+program_on_socket_closed (udx_socket_t *socket);
+void
+program_on_socket_message (udx_socket_t *socket, ssize_t length, const uv_buf_t *buf, const struct sockaddr *from);
 
 #endif

@@ -79,7 +79,8 @@ receive (const operation_t *o, const uint8_t *data, size_t length, size_t segmen
   CHECK(copy != NULL);
   if (length > 0) memcpy(copy, data, length);
   struct sockaddr_storage from = next_address();
-  udx_received_t received = {.data = copy, .length = length, .segment_size = segment, .from = (struct sockaddr *) &from};
+  udx_received_t received = {
+    .data = copy, .length = length, .segment_size = segment, .from = (struct sockaddr *) &from};
   udx_driver_receive(o->socket, &received, 1);
   free(copy);
 }
@@ -182,8 +183,8 @@ send_datagram (const operation_t *o) {
   uv_buf_t buf = uv_buf_init(program.pattern, next_u8());
   struct sockaddr_storage to = next_address();
   int ttl = next_u8();
-  int r = udx_socket_send_ttl(&request->datagram, o->socket, &buf, 1, (struct sockaddr *) &to, ttl,
-    program_on_datagram_sent);
+  int r =
+    udx_socket_send_ttl(&request->datagram, o->socket, &buf, 1, (struct sockaddr *) &to, ttl, program_on_datagram_sent);
   if (r < 0) request->pending = REQUEST_FREE;
 }
 
@@ -272,33 +273,65 @@ program_operate (bool inside) {
   o.socket_index = (o.op >> 6) % PROGRAM_SOCKETS;
   o.socket = &program.sockets[o.socket_index];
   switch (o.op % 22) {
-  case 0: raw_datagram(&o, 1); break;
-  case 1: raw_datagram(&o, 17); break;
+  case 0:
+    raw_datagram(&o, 1);
+    break;
+  case 1:
+    raw_datagram(&o, 17);
+    break;
   case 2:
   case 3:
   case 4:
-  case 5: plausible_packet(&o); break;
-  case 6: pass_time(&o); break;
+  case 5:
+    plausible_packet(&o);
+    break;
+  case 6:
+    pass_time(&o);
+    break;
   case 7: /* the end of the turn */
     if (!inside) sim_run(program.sim, 0);
     break;
-  case 8: write_stream(&o); break;
-  case 9: send_message(&o); break;
-  case 10: send_datagram(&o); break;
-  case 11: open_stream(&o); break;
-  case 12: connect_stream(&o); break;
+  case 8:
+    write_stream(&o);
+    break;
+  case 9:
+    send_message(&o);
+    break;
+  case 10:
+    send_datagram(&o);
+    break;
+  case 11:
+    open_stream(&o);
+    break;
+  case 12:
+    connect_stream(&o);
+    break;
   case 13:
     if (o.slot->used) (void) udx_stream_destroy(o.stream);
     break;
-  case 14: toggle_reading(&o); break;
-  case 15: change_remote(&o); break;
-  case 16: relay(&o); break;
-  case 17: throttle(&o); break;
-  case 18: close_socket(&o); break;
-  case 19: reopen_socket(&o); break;
+  case 14:
+    toggle_reading(&o);
+    break;
+  case 15:
+    change_remote(&o);
+    break;
+  case 16:
+    relay(&o);
+    break;
+  case 17:
+    throttle(&o);
+    break;
+  case 18:
+    close_socket(&o);
+    break;
+  case 19:
+    reopen_socket(&o);
+    break;
   case 20:
     if (o.slot->used) (void) udx_stream_set_keepalive(o.stream, next_u8());
     break;
-  default: set_options(&o); break;
+  default:
+    set_options(&o);
+    break;
   }
 }

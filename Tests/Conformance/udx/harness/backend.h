@@ -16,8 +16,9 @@
 typedef struct endpoint {
   struct sockaddr_storage addr; /* its own */
   void *owner;
-  void (*on_datagram)(struct endpoint *e, const uint8_t *data, size_t len, const struct sockaddr_storage *from, int ttl);
-  int fd;                       /* libuv backend */
+  void (*on_datagram)(
+    struct endpoint *e, const uint8_t *data, size_t len, const struct sockaddr_storage *from, int ttl);
+  int fd; /* libuv backend */
   struct endpoint *next;
 } endpoint_t;
 
@@ -27,11 +28,11 @@ typedef struct {
   double limit_factor;
   void (*open)(void);
   int (*instance_init)(udx_t *instance);
-  double (*now)(void);           /* ms */
-  void (*turn)(double ms);       /* one turn of everything; waits at most that long for it */
+  double (*now)(void);     /* ms */
+  void (*turn)(double ms); /* one turn of everything; waits at most that long for it */
   void (*endpoint_open)(endpoint_t *e, int family);
   void (*endpoint_send)(endpoint_t *e, const struct sockaddr_storage *to, const void *data, size_t len, double delay);
-  void (*block_sends)(bool block); /* the sockets of all instances are full */
+  void (*block_sends)(bool block);    /* the sockets of all instances are full */
   bool (*can_bind)(const char *host); /* whether the machine has that address */
 } backend_t;
 

@@ -7,10 +7,10 @@
 #include <unistd.h>
 
 enum {
-  DESCRIPTORS_MAX = 64,          /* of the loop and the endpoints of one test */
-  RECEIVE_BUFFER = 4 << 20,      /* bytes asked for; the system gives what it allows */
+  DESCRIPTORS_MAX = 64,     /* of the loop and the endpoints of one test */
+  RECEIVE_BUFFER = 4 << 20, /* bytes asked for; the system gives what it allows */
   DATAGRAM_MAX = 65536,
-  DATAGRAMS_A_TURN = 64,         /* per endpoint, so that the loop gets its turn as well */
+  DATAGRAMS_A_TURN = 64, /* per endpoint, so that the loop gets its turn as well */
 };
 
 uv_loop_t loop;
@@ -143,14 +143,19 @@ receive_one (endpoint_t *e) {
   struct sockaddr_storage from;
   memset(&from, 0, sizeof(from));
   struct iovec iov = {data, sizeof(data)};
-  struct msghdr m = {.msg_name = &from, .msg_namelen = sizeof(from), .msg_iov = &iov, .msg_iovlen = 1,
-    .msg_control = control, .msg_controllen = sizeof(control)};
+  struct msghdr m = {.msg_name = &from,
+    .msg_namelen = sizeof(from),
+    .msg_iov = &iov,
+    .msg_iovlen = 1,
+    .msg_control = control,
+    .msg_controllen = sizeof(control)};
   ssize_t n = syscall(SYS_recvmsg, e->fd, &m, 0); /* past the fault injection */
   if (n < 0) return false;
   int ttl = 0;
   for (struct cmsghdr *c = CMSG_FIRSTHDR(&m); c; c = CMSG_NXTHDR(&m, c)) {
     if ((c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_TTL) ||
-        (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_HOPLIMIT)) memcpy(&ttl, CMSG_DATA(c), sizeof(int));
+        (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_HOPLIMIT))
+      memcpy(&ttl, CMSG_DATA(c), sizeof(int));
   }
   e->on_datagram(e, data, (size_t) n, &from, ttl);
   return true;
@@ -168,8 +173,8 @@ turn (double ms) {
 
   struct pollfd fds[DESCRIPTORS_MAX];
   nfds_t n = 0;
-  fds[n++] = (struct pollfd) {uv_backend_fd(&loop), POLLIN, 0};
-  for (endpoint_t *e = endpoints; e && n < DESCRIPTORS_MAX; e = e->next) fds[n++] = (struct pollfd) {e->fd, POLLIN, 0};
+  fds[n++] = (struct pollfd){uv_backend_fd(&loop), POLLIN, 0};
+  for (endpoint_t *e = endpoints; e && n < DESCRIPTORS_MAX; e = e->next) fds[n++] = (struct pollfd){e->fd, POLLIN, 0};
   int timeout = uv_backend_timeout(&loop);
   if (timeout < 0 || timeout > (int) ms) timeout = (int) ms;
   poll(fds, n, timeout);

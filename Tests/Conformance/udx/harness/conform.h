@@ -21,11 +21,14 @@
 
 #ifndef UDX_SANITIZED
 /* The tests' own memory does not pass through the fault injection. */
-extern void *__libc_malloc (size_t n);
-extern void *__libc_calloc (size_t n, size_t size);
-extern void *__libc_realloc (void *p, size_t n);
-#define malloc  __libc_malloc
-#define calloc  __libc_calloc
+extern void *
+__libc_malloc (size_t n);
+extern void *
+__libc_calloc (size_t n, size_t size);
+extern void *
+__libc_realloc (void *p, size_t n);
+#define malloc __libc_malloc
+#define calloc __libc_calloc
 #define realloc __libc_realloc
 #endif
 
@@ -39,7 +42,7 @@ typedef enum { SIMULATOR = 1, SOCKETS = 2, BOTH = SIMULATOR | SOCKETS } backends
 enum { EXIT_SKIPPED = 77 };
 
 typedef struct {
-  const char *id;   /* UDX-1 ... UDX-91, or OBS-n */
+  const char *id; /* UDX-1 ... UDX-91, or OBS-n */
   const char *what;
   test_fn run;
   const char *reference_fails; /* OBS number when the reference is known not to pass, else NULL */
@@ -56,15 +59,19 @@ extern const test_t wire_tests[], receive_tests[], lifecycle_tests[], closing_te
   do {                                                                                                                 \
     double end_ = limit_ms(ms);                                                                                        \
     while (!(expr)) {                                                                                                  \
-      if (now_ms() > end_) check_failed(__FILE__, __LINE__, "not within %d ms: %s", (int) (ms), #expr);                   \
+      if (now_ms() > end_) check_failed(__FILE__, __LINE__, "not within %d ms: %s", (int) (ms), #expr);                \
       step();                                                                                                          \
     }                                                                                                                  \
   } while (0)
 
-double now_ms (void);
-double limit_ms (double ms);  /* the time at which something that takes `ms` is late on this backend */
-void step (void);             /* one turn of instances, peers and path; waits at most 1 ms */
-void settle (double ms);      /* for statements of the kind "nothing happens" */
+double
+now_ms (void);
+double
+limit_ms (double ms); /* the time at which something that takes `ms` is late on this backend */
+void
+step (void); /* one turn of instances, peers and path; waits at most 1 ms */
+void
+settle (double ms); /* for statements of the kind "nothing happens" */
 
 /* ------------------------------------------------------------------ world */
 
@@ -78,7 +85,8 @@ typedef struct {
   size_t n;
 } blobs_t;
 
-void blobs_add (blobs_t *b, const void *data, size_t len);
+void
+blobs_add (blobs_t *b, const void *data, size_t len);
 
 /* A stream under test with everything its callbacks reported. */
 typedef struct {
@@ -95,7 +103,7 @@ typedef struct {
   int acks, cancels;
   int firewall_result;
   struct sockaddr_storage firewall_from;
-  void (*on_read)(void *side);     /* called after the default work, may destroy */
+  void (*on_read)(void *side); /* called after the default work, may destroy */
   void (*on_firewall)(void *side, udx_socket_t *socket, const struct sockaddr *from);
   void (*on_ack)(void *side);
   void (*on_message)(void *side);
@@ -123,63 +131,92 @@ typedef struct peer {
   uint32_t window;
   packet_t *log;
   size_t n, cap;
-  bool auto_ack;                /* acknowledges all data at once, cumulatively */
-  uint32_t rcv;                 /* next seq expected, for auto_ack */
-  uint32_t seq;                 /* its own next seq */
+  bool auto_ack;                                  /* acknowledges all data at once, cumulatively */
+  uint32_t rcv;                                   /* next seq expected, for auto_ack */
+  uint32_t seq;                                   /* its own next seq */
   bool (*on_packet)(struct peer *p, packet_t *k); /* true = handled, no auto_ack */
 } peer_t;
 
-extern uv_loop_t loop;        /* of the backend with sockets */
-extern udx_t udx;             /* the instance under test */
-extern udx_socket_t sock;     /* its socket, bound to 127.0.0.1 */
+extern uv_loop_t loop;    /* of the backend with sockets */
+extern udx_t udx;         /* the instance under test */
+extern udx_socket_t sock; /* its socket, bound to 127.0.0.1 */
 extern blobs_t socket_messages;
 extern struct sockaddr_storage socket_message_from;
 
-void world_open (void);
-void socket_open (udx_t *instance, udx_socket_t *socket, const char *host, int port, unsigned flags);
-struct sockaddr_storage socket_addr (udx_socket_t *socket); /* with 0.0.0.0 and :: replaced by loopback */
-struct sockaddr_storage socket_addr4 (udx_socket_t *socket); /* where an IPv6 socket receives IPv4 */
-void address_copy (struct sockaddr_storage *to, const struct sockaddr *from);
-void require_address (const char *host); /* skips the test, visibly, on a machine without it */
-void instance_open (udx_t *instance);
+void
+world_open (void);
+void
+socket_open (udx_t *instance, udx_socket_t *socket, const char *host, int port, unsigned flags);
+struct sockaddr_storage
+socket_addr (udx_socket_t *socket); /* with 0.0.0.0 and :: replaced by loopback */
+struct sockaddr_storage
+socket_addr4 (udx_socket_t *socket); /* where an IPv6 socket receives IPv4 */
+void
+address_copy (struct sockaddr_storage *to, const struct sockaddr *from);
+void
+require_address (const char *host); /* skips the test, visibly, on a machine without it */
+void
+instance_open (udx_t *instance);
 
-void side_init (side_t *s, udx_t *instance, uint32_t id);
-void side_connect (side_t *s, udx_socket_t *socket, uint32_t remote_id, const struct sockaddr_storage *to);
-void side_read (side_t *s);
-int side_write (side_t *s, const void *data, size_t len);
-int side_write_pattern (side_t *s, uint64_t offset, size_t len);
-int side_end (side_t *s);
-int side_send (side_t *s, const void *data, size_t len);
-void side_firewall (side_t *s, int result);
-uint8_t pattern_byte (uint64_t i);
+void
+side_init (side_t *s, udx_t *instance, uint32_t id);
+void
+side_connect (side_t *s, udx_socket_t *socket, uint32_t remote_id, const struct sockaddr_storage *to);
+void
+side_read (side_t *s);
+int
+side_write (side_t *s, const void *data, size_t len);
+int
+side_write_pattern (side_t *s, uint64_t offset, size_t len);
+int
+side_end (side_t *s);
+int
+side_send (side_t *s, const void *data, size_t len);
+void
+side_firewall (side_t *s, int result);
+uint8_t
+pattern_byte (uint64_t i);
 
-void on_side_close (udx_stream_t *s, int status);
-void on_side_finalize (udx_stream_t *s);
+void
+on_side_close (udx_stream_t *s, int status);
+void
+on_side_finalize (udx_stream_t *s);
 
-peer_t *peer_open (int family);
-void peer_to (peer_t *p, const struct sockaddr_storage *to);
-void peer_raw (peer_t *p, const void *data, size_t len);
-void peer_send (peer_t *p, uint8_t type, uint32_t seq, uint32_t ack, const void *body, size_t len);
-void peer_send_full (peer_t *p, uint8_t type, uint8_t offset, uint32_t window, uint32_t seq, uint32_t ack,
-  const void *body, size_t len);
-void peer_sack (peer_t *p, uint32_t seq, uint32_t ack, const uint32_t *blocks, size_t n); /* n pairs */
-size_t peer_count (const peer_t *p, uint8_t mask, uint8_t value); /* packets with type & mask == value */
-packet_t *peer_last (peer_t *p, uint8_t mask, uint8_t value);
-packet_t *peer_nth (peer_t *p, uint8_t mask, uint8_t value, size_t n);
-size_t peer_count_seq (const peer_t *p, uint32_t seq); /* transmissions of DATA or END with that seq */
-bool sack_covers (const packet_t *k, uint32_t seq);
+peer_t *
+peer_open (int family);
+void
+peer_to (peer_t *p, const struct sockaddr_storage *to);
+void
+peer_raw (peer_t *p, const void *data, size_t len);
+void
+peer_send (peer_t *p, uint8_t type, uint32_t seq, uint32_t ack, const void *body, size_t len);
+void
+peer_send_full (
+  peer_t *p, uint8_t type, uint8_t offset, uint32_t window, uint32_t seq, uint32_t ack, const void *body, size_t len);
+void
+peer_sack (peer_t *p, uint32_t seq, uint32_t ack, const uint32_t *blocks, size_t n); /* n pairs */
+size_t
+peer_count (const peer_t *p, uint8_t mask, uint8_t value); /* packets with type & mask == value */
+packet_t *
+peer_last (peer_t *p, uint8_t mask, uint8_t value);
+packet_t *
+peer_nth (peer_t *p, uint8_t mask, uint8_t value, size_t n);
+size_t
+peer_count_seq (const peer_t *p, uint32_t seq); /* transmissions of DATA or END with that seq */
+bool
+sack_covers (const packet_t *k, uint32_t seq);
 
-#define DATA      UDX_HEADER_DATA
-#define END       UDX_HEADER_END
-#define SACK      UDX_HEADER_SACK
-#define MESSAGE   UDX_HEADER_MESSAGE
-#define DESTROY   UDX_HEADER_DESTROY
+#define DATA UDX_HEADER_DATA
+#define END UDX_HEADER_END
+#define SACK UDX_HEADER_SACK
+#define MESSAGE UDX_HEADER_MESSAGE
+#define DESTROY UDX_HEADER_DESTROY
 #define HEARTBEAT UDX_HEADER_HEARTBEAT
-#define ACKS(p)   (peer_count((p), (uint8_t) ~SACK, 0)) /* plain and selective acknowledgements */
-#define DATAS(p)  (peer_count((p), DATA, DATA))
+#define ACKS(p) (peer_count((p), (uint8_t) ~SACK, 0)) /* plain and selective acknowledgements */
+#define DATAS(p) (peer_count((p), DATA, DATA))
 
 /* The usual beginning: world, one peer, one stream LOCAL_ID connected to it and reading. */
-#define LOCAL_ID  0x80000001u
+#define LOCAL_ID 0x80000001u
 #define REMOTE_ID 0x7a3b0002u
 
 typedef struct {
@@ -187,7 +224,8 @@ typedef struct {
   peer_t *p;
 } fixture_t;
 
-void fixture_open (fixture_t *f, bool connect);
+void
+fixture_open (fixture_t *f, bool connect);
 
 /* Two streams under test over two sockets of two instances, through a path. */
 typedef struct path {
@@ -203,8 +241,10 @@ typedef struct path {
   uint64_t random;
 } path_t;
 
-path_t *path_open (void);
-double path_uniform (path_t *p);
+path_t *
+path_open (void);
+double
+path_uniform (path_t *p);
 
 typedef struct {
   udx_t other; /* the second instance */
@@ -213,7 +253,8 @@ typedef struct {
   path_t *path;
 } ends_t;
 
-void ends_open (ends_t *q, bool with_path, uint32_t a_id, uint32_t b_id);
+void
+ends_open (ends_t *q, bool with_path, uint32_t a_id, uint32_t b_id);
 
 /* ------------------------------------------------------------------ faults (see faults.c) */
 
@@ -224,10 +265,10 @@ typedef struct {
   long sends, recvs; /* calls seen */
   int fail_recv;
   long fail_recv_after;
-  int fail_bind;     /* errno for bind, 0 = none */
-  bool fail_alloc;   /* the allocation that fail_alloc_after counts down to returns NULL */
+  int fail_bind;   /* errno for bind, 0 = none */
+  bool fail_alloc; /* the allocation that fail_alloc_after counts down to returns NULL */
   long fail_alloc_after;
-  long allocs;       /* allocations seen, the harness's own left out */
+  long allocs; /* allocations seen, the harness's own left out */
 } faults_t;
 
 extern faults_t faults;

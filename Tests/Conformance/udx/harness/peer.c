@@ -25,8 +25,8 @@ get32 (const uint8_t *b) {
 }
 
 void
-peer_send_full (peer_t *p, uint8_t type, uint8_t offset, uint32_t window, uint32_t seq, uint32_t ack, const void *body,
-  size_t len) {
+peer_send_full (
+  peer_t *p, uint8_t type, uint8_t offset, uint32_t window, uint32_t seq, uint32_t ack, const void *body, size_t len) {
   uint8_t b[4096];
   CHECK(len + 20 <= sizeof(b));
   b[0] = 0xff;
