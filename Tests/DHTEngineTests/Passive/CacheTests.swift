@@ -127,16 +127,16 @@ final class CacheTests: XCTestCase {
     Bytes32((0..<32).map { UInt8(truncatingIfNeeded: index >> ($0 % 4 * 8)) }) ?? Bytes32()
   }
 
-  private func makeStore(_ change: (inout RecordStore.Limits) -> Void = { _ in }) -> (RecordStore, TestEnvironment) {
+  private func makeStore(_ change: (inout RecordStore.Limits) -> Void = { _ in }) -> (RecordStore, VirtualHost) {
     var limits = RecordStore.Limits()
     limits.maximumAge = 1200
     change(&limits)
-    let network = TestNetwork(seed: 7)
+    let network = VirtualNetwork(seed: 7)
     networks.append(network)
     return (RecordStore(limits: limits, now: 0), network.makeHost())
   }
 
-  private var networks: [TestNetwork] = []
+  private var networks: [VirtualNetwork] = []
 
   private let topic = Bytes32(repeating: 0xee)
 
