@@ -70,8 +70,8 @@ let faces: [Target] = [
   .target(
     name: "HyperswarmTesting",
     dependencies: [
-      "HyperEncoding", "HyperCrypto", "HyperEnvironment", "HyperSecretStream", "HyperDHTEngine", "HyperswarmEngine",
-      "HyperUDX", "CHyperUDX",
+      "HyperEncoding", "HyperCrypto", "HyperEnvironment", "HyperSecretStream", "HyperRPC", "HyperDHTEngine",
+      "HyperswarmEngine", "HyperUDX", "CHyperUDX",
     ]),
 ]
 
@@ -82,6 +82,8 @@ let programs: [Target] = [
       "HyperEncoding", "HyperCrypto", "HyperDHT", "Hyperswarm",
       .product(name: "ArgumentParser", package: "swift-argument-parser"),
     ]),
+  .executableTarget(
+    name: "hyperswarm-example-simulation", dependencies: ["HyperswarmTesting"], path: "Examples/Simulation"),
   .executableTarget(
     name: "hyperswarm-benchmark-secret-stream",
     dependencies: ["HyperSecretStream", "HyperEncoding", "HyperCrypto", "HyperEnvironment", "CHyperSodium"],
@@ -129,6 +131,7 @@ let tests: [Target] = [
     dependencies: [
       "Hyperswarm", "HyperDHT", "HyperswarmEngine", "HyperDHTEngine", "HyperRPC", "HyperSecretStream",
       "HyperEncoding", "HyperCrypto", "HyperEnvironment", "HyperRuntime", "HyperUDX", "HyperswarmTesting", "CHyperUV",
+      "hyperswarm-example-simulation",
     ]),
   .testTarget(name: "CLITests", dependencies: ["hyperswarm-cli", "HyperCrypto", "HyperEncoding"]),
   // The programs of the README, compiled as they stand.
