@@ -11,7 +11,7 @@ import XCTest
 ///
 /// A thousand nodes run with all tests. Larger networks run on demand:
 ///
-///     HYPERSWARM_SCALE=10000 swift test -c release --filter ScaleTests
+///     HYPERSWARM_SCALE=10000 swift test -c release -Xswiftc -enable-testing --filter ScaleTests
 final class ScaleTests: XCTestCase {
   /// Announcements under topics of their own, each looked up from another node.
   private static let topics = 50
