@@ -30,7 +30,7 @@ final class Connector {
   private let target: Bytes32
   private let keyPair: KeyPair
   private let options: ConnectOptions
-  private let stream: EncryptedStream
+  let stream: EncryptedStream
   private let raw: any TransportStream
   private var state = State.idle
 
