@@ -92,6 +92,8 @@ enum DHTLimits {
   static let relayHintCache = 512
   /// Bytes that a peer may send on a stream before our handshake is finished: a first flight.
   static let earlyBytes = 64 * 1024
+  /// Steps of one connection attempt that are kept for people: twice those of an attempt that tries every path.
+  static let timelineEntries = 48
   /// Live raw streams of one node.
   static let rawStreams = 65_536
   /// Values that are stored in the network, bytes (hyperdht.md C-13): what fits one datagram beside 20 closer nodes.
