@@ -136,7 +136,7 @@ struct PathRace<Route: RaceRoute> {
   // MARK: Paths that do not
 
   private mutating func unproven(_ route: Route, _ error: DHTError) {
-    if state == .racing { lastResort = route }
+    if state == .racing, pending.contains(.local) { lastResort = route }
     failed([.local], error)
   }
 
@@ -182,7 +182,7 @@ struct PathRace<Route: RaceRoute> {
   }
 
   private mutating func gaveUp(_ error: DHTError) {
-    end(state == .relayed || state == .moving ? .lost(error) : .failed(error))
+    end(state == .relayed ? .lost(error) : .failed(error))
   }
 
   // MARK: The end

@@ -170,12 +170,11 @@ final class PathRaceTests: XCTestCase {
   private func name(_ state: RaceState) -> String {
     switch state {
     case .attaching(let path): "attaching-\(path)"
-    case .over(.won): "won"
-    case .over(.moved): "moved"
-    case .over(.stayed): "stayed"
-    case .over(.failed): "failed"
-    case .over(.lost): "lost"
-    case .over(.cancelled): "cancelled"
+    case .over(.won(let path)): "won by \(path)"
+    case .over(.failed(.other(let text))): "failed (\(text))"
+    case .over(.failed(let error)): "failed (\(error.code))"
+    case .over(.lost(.other(let text))): "lost (\(text))"
+    case .over(let end): "\(end)"
     default: "\(state)"
     }
   }
@@ -220,18 +219,266 @@ final class PathRaceTests: XCTestCase {
         if seen.insert(key).inserted { queue.append((next, after)) }
       }
     }
+    XCTAssertEqual(head, queue.count)
     return (transitions.map { "\($0.key) -> \($0.value.sorted().joined(separator: ", "))" }.sorted(), seen.count)
   }
 
   func testEveryTransitionOfTheDialler() {
     let (lines, states) = walk(.dialling)
-    print("dialling: \(states) states, \(lines.count) transitions")
-    print(lines.joined(separator: "\n"))
+    XCTAssertEqual(states, 301)
+    let expected = """
+      attaching-direct attachFailed -> failed (attach)
+      attaching-direct attached -> won by direct
+      attaching-local attachFailed -> failed (attach)
+      attaching-local attached -> won by local
+      attaching-passive attachFailed -> failed (attach)
+      attaching-passive attached -> won by passive
+      attaching-punch attachFailed -> failed (attach)
+      attaching-punch attached -> won by punch
+      attaching-relay attachFailed -> failed (attach)
+      attaching-relay attached -> relayed, stayed
+      handshaking cancelled -> cancelled
+      handshaking gaveUp -> failed (gave up)
+      handshaking handshaken -> attaching-direct, failed (CANNOT_HOLEPUNCH), racing
+      handshaking handshaken direct -> attaching-direct
+      handshaking packet -> handshaking
+      handshaking started -> handshaking
+      handshaking timer deadline -> failed (CONNECT_TIMEOUT)
+      moving moveRefused -> relayed
+      moving moved -> moved
+      racing cancelled -> cancelled
+      racing directFailed -> attaching-local, failed (direct), racing
+      racing failed local -> failed (local), racing
+      racing failed passive -> failed (passive)
+      racing failed punch -> attaching-local, failed (punch), racing
+      racing failed relay -> attaching-local, failed (relay), racing
+      racing gaveUp -> failed (gave up)
+      racing opened local -> attaching-local
+      racing opened passive -> attaching-passive
+      racing opened punch -> attaching-punch
+      racing opened relay -> attaching-relay
+      racing packet -> attaching-direct
+      racing timer deadline -> failed (CONNECT_TIMEOUT)
+      racing timer passive -> failed (HOLEPUNCH_ABORTED)
+      racing unproven -> attaching-local, racing
+      relayed cancelled -> cancelled
+      relayed directFailed -> stayed
+      relayed failed local -> relayed, stayed
+      relayed failed punch -> relayed, stayed
+      relayed gaveUp -> lost (gave up)
+      relayed opened local -> moving
+      relayed opened punch -> moving
+      relayed packet -> moving
+      relayed relayLeft -> stayed
+      relayed unproven -> relayed, stayed
+      """
+    XCTAssertEqual(lines, expected.split(separator: "\n").map(String.init))
   }
 
   func testEveryTransitionOfTheAcceptor() {
     let (lines, states) = walk(.accepting)
-    print("accepting: \(states) states, \(lines.count) transitions")
-    print(lines.joined(separator: "\n"))
+    XCTAssertEqual(states, 163)
+    let expected = """
+      attaching-direct attachFailed -> failed (attach)
+      attaching-direct attached -> won by direct
+      attaching-passive attachFailed -> failed (attach)
+      attaching-passive attached -> won by passive
+      attaching-punch attachFailed -> failed (attach)
+      attaching-punch attached -> won by punch
+      attaching-relay attachFailed -> failed (attach)
+      attaching-relay attached -> relayed, stayed
+      handshaking cancelled -> cancelled
+      handshaking gaveUp -> failed (gave up)
+      handshaking handshaken -> attaching-direct, racing
+      handshaking handshaken direct -> attaching-direct
+      handshaking packet -> handshaking
+      moving moveRefused -> relayed
+      moving moved -> moved
+      racing cancelled -> cancelled
+      racing directFailed -> failed (direct), racing
+      racing failed passive -> failed (passive), racing
+      racing failed punch -> failed (punch), racing
+      racing failed relay -> failed (relay), racing
+      racing gaveUp -> failed (gave up)
+      racing opened passive -> attaching-passive
+      racing opened punch -> attaching-punch
+      racing opened relay -> attaching-relay
+      racing packet -> attaching-direct
+      racing peerPunches -> racing
+      racing timer prepunch -> failed (HOLEPUNCH_ABORTED), racing
+      relayed cancelled -> cancelled
+      relayed directFailed -> stayed
+      relayed failed passive -> stayed
+      relayed failed punch -> stayed
+      relayed gaveUp -> lost (gave up)
+      relayed opened passive -> moving
+      relayed opened punch -> moving
+      relayed packet -> moving
+      relayed relayLeft -> stayed
+      relayed timer upgrade -> stayed
+      """
+    XCTAssertEqual(lines, expected.split(separator: "\n").map(String.init))
+  }
+
+  // MARK: Order and numbers
+
+  private func text(_ output: RaceOutput<Route>) -> String {
+    switch output {
+    case .start(let contestant): "start \(contestant.path)"
+    case .startTimer(let timer, let milliseconds): "timer \(timer) \(milliseconds)"
+    case .stopTimer(let timer): "stop \(timer)"
+    case .attach(let route, let path): "attach \(path) \(route.number)"
+    case .move(let route): "move \(route.number)"
+    case .release(let path, let release): "release \(path) \(release)"
+    case .end(let end): "end \(name(.over(end)))"
+    }
+  }
+
+  /// All outputs of these events, in order.
+  private func outputs(_ role: RaceRole, _ events: [Event]) -> [String] {
+    var race = Race(role: role)
+    return events.flatMap { race.handle($0, at: 0).map(text) }
+  }
+
+  private func contest(_ paths: RacePath...) -> Event {
+    .handshaken(direct: nil, contestants: paths.map { RaceContestant($0) })
+  }
+
+  func testDirectWinsBeforeTheRelay() {
+    XCTAssertEqual(
+      outputs(
+        .dialling,
+        [.started(deadline: 500), contest(.relay, .local, .punch), .opened(.punch, Route(number: 8)), .attached]),
+      [
+        "timer deadline 500", "start relay", "start local", "start punch", "attach punch 8", "stop deadline",
+        "release local kept", "release punch kept", "release relay standBy", "end won by punch",
+      ])
+    XCTAssertEqual(
+      outputs(.accepting, [contest(.relay, .punch), .peerPunches, .packet(Route(number: 8)), .attached]),
+      [
+        "timer prepunch 10000", "start relay", "start punch", "stop prepunch", "attach direct 8", "release punch kept",
+        "release relay standBy", "end won by direct",
+      ])
+  }
+
+  func testRelayWinsAndIsLeft() {
+    let relay = Event.opened(.relay, Route(number: 7))
+    XCTAssertEqual(
+      outputs(
+        .accepting,
+        [
+          contest(.relay, .punch), relay, .attached, .packet(Route(number: 8)), .moveRefused,
+          .packet(Route(number: 9)), .moved,
+        ]),
+      [
+        "timer prepunch 10000", "start relay", "start punch", "attach relay 7", "stop prepunch", "timer upgrade 120000",
+        "move 8", "move 9", "stop upgrade", "release punch kept", "release relay kept", "end moved",
+      ])
+    XCTAssertEqual(
+      outputs(
+        .dialling, [.started(deadline: 500), contest(.relay, .punch), relay, .attached, .failed(.punch, error(.punch))]),
+      [
+        "timer deadline 500", "start relay", "start punch", "attach relay 7", "stop deadline", "release relay kept",
+        "end stayed",
+      ])
+    // Punching failed before: the race is over with the relay.
+    XCTAssertEqual(
+      outputs(.accepting, [contest(.relay, .punch), .directFailed(error(.punch)), relay, .attached]),
+      [
+        "timer prepunch 10000", "start relay", "start punch", "release punch dropped", "attach relay 7",
+        "stop prepunch", "release relay kept", "end stayed",
+      ])
+  }
+
+  func testEarlyPacketComesBeforeEverything() {
+    XCTAssertEqual(
+      outputs(
+        .dialling,
+        [
+          .packet(Route(number: 1)), .packet(Route(number: 2)),
+          .handshaken(direct: Route(number: 3), contestants: []), .attached,
+        ]),
+      ["attach direct 1", "end won by direct"])
+  }
+
+  func testUnprovenAddressIsTheLastResort() {
+    let unproven = Event.unproven(Route(number: 5), error(.local))
+    XCTAssertEqual(
+      outputs(.dialling, [contest(.local, .punch), unproven, .failed(.punch, error(.punch)), .attached]),
+      ["start local", "start punch", "attach local 5", "end won by local"])
+    XCTAssertEqual(
+      outputs(.dialling, [contest(.local, .punch), .failed(.local, error(.local)), .failed(.punch, error(.punch))]),
+      ["start local", "start punch", "end failed (punch)"])
+  }
+
+  func testReachableNodeWaits() {
+    XCTAssertEqual(
+      outputs(.dialling, [contest(.passive), .timer(.passive)]),
+      ["timer passive 10000", "start passive", "end failed (HOLEPUNCH_ABORTED)"])
+    XCTAssertEqual(outputs(.dialling, [.started(deadline: 0), .cancelled]), ["end cancelled"])
+  }
+
+  // MARK: Timeline
+
+  func testTimelineText() {
+    var race = Race(role: .dialling)
+    let punch = RaceContestant(.punch, remote: Route(number: 5).remote, firewall: .random)
+    let events: [(UInt64, Event)] = [
+      (1000, .started(deadline: 20_000)),
+      (1012, .handshaken(direct: nil, contestants: [RaceContestant(.relay), punch])),
+      (1100, .opened(.relay, Route(number: 6))), (1100, .attached), (1500, .opened(.punch, Route(number: 7))),
+      (1500, .moveRefused), (1900, .failed(.punch, .remoteAborted(1))),
+    ]
+    for (time, event) in events { _ = race.handle(event, at: time) }
+    let expected = """
+      +0 ms  attempt started  deadline 20000 ms
+      +12 ms  handshake done  -> racing
+      +12 ms  relay started
+      +12 ms  punch started  remote 1.2.3.4:5 (random)
+      +100 ms  relay opened  remote 1.2.3.4:6  -> attaching over relay
+      +100 ms  stream attached  -> relayed
+      +500 ms  punch opened  remote 1.2.3.4:7  -> moving
+      +500 ms  stream not moved  -> relayed
+      +900 ms  punch failed  REMOTE_ABORTED: the peer aborted hole punching with error 1  -> over: stays on the relay
+      """
+    XCTAssertEqual(race.timeline.lines.joined(separator: "\n"), expected)
+    // Nothing is added after the end.
+    _ = race.handle(.cancelled, at: 2000)
+    XCTAssertEqual(race.timeline.lines.count, 9)
+  }
+
+  /// The beginning and the newest entry stay.
+  func testTimelineIsBounded() {
+    var race = Race(role: .dialling)
+    _ = race.handle(.started(deadline: 5000), at: 0)
+    for time in 1...1000 { _ = race.handle(.packet(Route(number: 1)), at: UInt64(time)) }
+    _ = race.handle(.gaveUp(.peerNotFound), at: 1001)
+    let lines = race.timeline.lines
+    XCTAssertEqual(lines.count, DHTLimits.timelineEntries + 1)
+    XCTAssertEqual(lines.first, "+0 ms  attempt started  deadline 5000 ms")
+    XCTAssertEqual(lines.dropLast().last, "  ... \(1002 - DHTLimits.timelineEntries) more")
+    let gaveUp = "given up  \(DHTError.peerNotFound)"
+    XCTAssertEqual(lines.last, "+1001 ms  \(gaveUp)  -> over: failed with PEER_NOT_FOUND")
+  }
+
+  /// Both ends of a real connection can say how it came about.
+  func testTimelineOfAConnection() throws {
+    let net = Net()
+    let (server, accepted) = net.listen(on: net.makeNode())
+    var options = ConnectOptions()
+    options.localConnection = false
+    let peer = net.connect(net.makeNode(), to: server, options: options)
+    net.assertEcho(peer)
+    for stream in [peer.stream, try XCTUnwrap(accepted.peers.first).stream] {
+      let lines = try XCTUnwrap(stream.pathTimeline)()
+      XCTAssertTrue(lines.contains { $0.contains("punch started  remote ") }, "\(lines)")
+      XCTAssertTrue(lines.last?.contains("stream attached  -> over: won by ") ?? false, "\(lines)")
+    }
+    let nowhere = Peer(net.makeNode().connect(to: Bytes32(repeating: 5)))
+    net.wait { nowhere.isClosed }
+    let lines = try XCTUnwrap(nowhere.stream.pathTimeline)()
+    XCTAssertEqual(lines.count, 2)
+    XCTAssertTrue(lines.last?.hasSuffix("-> over: failed with \(nowhere.closeError?.code ?? "")") ?? false, "\(lines)")
+    net.destroy()
   }
 }
