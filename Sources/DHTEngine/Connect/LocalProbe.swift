@@ -13,8 +13,8 @@ struct LocalProbe {
   private let message: [UInt8]
   private let answer: [UInt8]
   private let session: RequestSession
-  /// The socket that the stream will use, so that a host firewall that admits the pong admits the stream (hyperdht.md
-  /// C-10).
+  /// The socket that the stream will use, so that a host firewall that admits the pong admits the stream
+  /// (hyperdht.md C-10).
   private let socket: any DatagramSocket
 
   /// `nil` where the server is on another network, or has named no local address.

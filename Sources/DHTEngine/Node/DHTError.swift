@@ -3,8 +3,8 @@ import HyperEnvironment
 /// Why a DHT operation failed (hyperdht.md 15.6). `code` is stable and spelled as on other implementations.
 public enum DHTError: Error, Hashable, Sendable, CustomStringConvertible {
   // Connecting
-  /// No node of the network answered, not even a bootstrap node: this machine is offline, a firewall keeps UDP in, or the
-  /// bootstrap nodes are wrong or down. Says nothing about the peer or the record that was looked for.
+  /// No node of the network answered, not even a bootstrap node: this machine is offline, a firewall keeps UDP in, or
+  /// the bootstrap nodes are wrong or down. Says nothing about the peer or the record that was looked for.
   case networkUnreachable
   /// The network answered, but no node of it holds an announcement of this key.
   case peerNotFound

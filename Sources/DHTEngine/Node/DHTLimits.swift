@@ -21,8 +21,6 @@ enum DHTLimits {
   static let announcePingRounds = 100
   static let announceDriftInterval: UInt64 = 10_000
   static let announceWatchdog: UInt64 = 60_000
-  /// Pause before another cycle when one found no relay at all.
-  static let announceRetryPause: UInt64 = 3000
 
   // MARK: Hole punching (hyperdht.md 8.1 to 8.6), milliseconds unless noted
 
@@ -81,9 +79,8 @@ enum DHTLimits {
   static let handshakeMessageSize = 1200
   /// Addresses of a peer's payload that are looked at (hyperdht.md B-5).
   static let peerAddresses = 8
-  /// Handshake attempts at once in one connect, without and with relay hints (hyperdht.md 6.2).
+  /// Handshake attempts at once in one connect (hyperdht.md 6.2).
   static let connectAttempts = 2
-  static let connectAttemptsWithHints = 3
   /// Nodes tried in one connect, and nodes waiting for their turn.
   static let connectCandidates = 64
   /// Relay hints taken from one caller.

@@ -145,7 +145,6 @@ struct PathRace<Route: RaceRoute> {
     guard state == .racing || state == .relayed, !paths.isDisjoint(with: pending) else { return }
     pending.subtract(paths)
     running.subtract(paths)
-    if paths.contains(.passive) { stop(.passive) }
     // What hole punching says is worth more than that the local network does not help.
     if paths != [.local] || pending.isEmpty { lastError = error }
     if state == .relayed {
@@ -193,7 +192,6 @@ struct PathRace<Route: RaceRoute> {
     for timer in RaceTimer.allCases { stop(timer) }
     for path in sorted(running) { release(path, end, relayRuns: relayRuns) }
     pending = []
-    running = []
     early = nil
     lastResort = nil
     outputs.append(.end(end))

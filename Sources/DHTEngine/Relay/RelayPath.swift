@@ -70,8 +70,6 @@ final class RelayPath {
     }
   }
 
-  var isRunning: Bool { state == .relayed || state == .moving }
-
   /// A packet from there came over the relay.
   func isRelay(_ socket: any DatagramSocket, _ source: Endpoint) -> Bool {
     guard state != .over, let path = pairing?.path else { return false }
