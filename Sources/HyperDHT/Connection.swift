@@ -14,7 +14,7 @@ extension HyperDHT {
   /// written is still sent (for up to ten seconds), then the connection closes.
   public final class Connection: Sendable {
     /// Bytes in one message at most: what the framing can express less the encryption's overhead.
-    public static let maximumMessageSize = StreamLimits.maximumMessage
+    public static let maximumMessageSize = HyperSecretStream.Limits.Stream.maximumMessage
 
     /// Ed25519 key of this side.
     public let publicKey: Bytes32

@@ -11,7 +11,7 @@ enum Limits {
   static let writeLimit = Int(HYPERSWARM_WRITE_LIMIT)
   /// Small messages count this much more, for their own memory.
   static let messageCost = 64
-  static let message = StreamLimits.maximumMessage
+  static let message = HyperSecretStream.Limits.Stream.maximumMessage
   /// Largest UDP payload over IPv4; no path carries that much in one datagram.
   static let datagram = 65_507
   /// Bytes of a struct of the caller; more is rubbish.

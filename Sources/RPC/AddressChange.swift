@@ -9,7 +9,7 @@ extension RPCNode {
     if isEphemeral {
       // Another NAT, another chance: but only of one that stays.
       if let host = sampler.host, host != before, host != lastCheckedHost, isAdaptive {
-        stabilityTicks = min(stabilityTicks, RPCLimits.stableTicks)
+        stabilityTicks = min(stabilityTicks, Limits.stableTicks)
       }
       return
     }
@@ -27,8 +27,8 @@ extension RPCNode {
     persistentAddress = nil
     isFirewalled = configuration.firewalled
     lastCheckedHost = nil
-    stabilityTicks = RPCLimits.movedTicks
-    forcedRetryTicks = RPCLimits.forcedRetryTicks
+    stabilityTicks = Limits.movedTicks
+    forcedRetryTicks = Limits.forcedRetryTicks
     if isFirewalled {
       // Requests leave from the client socket again: what was said about the server socket's mapping is void.
       sampler = NATSampler()
@@ -56,7 +56,7 @@ extension RPCNode {
   /// Other networks, other addresses: ask around, and test a host again that has failed before.
   func interfacesChanged() {
     lastCheckedHost = nil
-    if isEphemeral, isAdaptive { stabilityTicks = min(stabilityTicks, RPCLimits.stableTicks) }
+    if isEphemeral, isAdaptive { stabilityTicks = min(stabilityTicks, Limits.stableTicks) }
     if isBootstrapped { refresh() }
   }
 }

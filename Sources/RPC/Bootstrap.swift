@@ -82,7 +82,7 @@ extension RPCNode {
   private func becomeReady() {
     guard !isBootstrapped else { return }
     isBootstrapped = true
-    if isForcedPersistent { stabilityTicks = RPCLimits.forcedRetryTicks }
+    if isForcedPersistent { stabilityTicks = Limits.forcedRetryTicks }
     onReady?()
     finishBootstrap(.success(()))
   }

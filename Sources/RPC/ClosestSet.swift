@@ -19,7 +19,7 @@ struct ClosestSet {
   init(isDiverse: Bool) { self.isDiverse = isDiverse }
 
   /// Only a nearer member can still change the set.
-  var isFull: Bool { members.count >= RPCLimits.k }
+  var isFull: Bool { members.count >= Limits.k }
 
   func isCloser(_ distance: Bytes32) -> Bool {
     guard isFull, let last = members.last else { return true }
@@ -37,14 +37,14 @@ struct ClosestSet {
     spares = []
     for entry in all {
       let host = entry.reply.from.host
-      if members.count < RPCLimits.k, !isDiverse || quota.hasRoom(for: host) {
+      if members.count < Limits.k, !isDiverse || quota.hasRoom(for: host) {
         quota.add(host)
         members.append(entry)
-      } else if spares.count < RPCLimits.k {
+      } else if spares.count < Limits.k {
         spares.append(entry)
       }
     }
-    let chosen = members + spares.prefix(RPCLimits.k - members.count)
+    let chosen = members + spares.prefix(Limits.k - members.count)
     replies = chosen.sorted { $0.distance < $1.distance }.map(\.reply)
   }
 }

@@ -23,7 +23,7 @@ package final class Query {
   /// May be changed while running.
   package var concurrency: Int
   package private(set) var isFinished = false
-  /// Nodes this query has ever heard of, bounded by ``RPCLimits/maximumQueryCandidates``.
+  /// Nodes this query has ever heard of, bounded by ``Limits/maximumQueryCandidates``.
   package var knownNodeCount: Int { frontier.knownCount }
   /// Nobody has answered, although somebody was asked or should have been: there is no way into the network. Not so for a
   /// node that has no bootstrap nodes and knows nobody, it is a network of its own.
@@ -127,14 +127,14 @@ package final class Query {
 
   /// Fills the frontier from the routing table, and from the bootstrap nodes when that is thin.
   private func open() {
-    let missing = RPCLimits.k - frontier.pendingCount
+    let missing = Limits.k - frontier.pendingCount
     guard missing > 0, !options.onlySeeds, let node else {
       run()
       return
     }
     isFromTable = true
     for known in node.table.closest(to: target, limit: missing) { add(known.endpoint, referrer: nil) }
-    guard frontier.pendingCount < RPCLimits.k else {
+    guard frontier.pendingCount < Limits.k else {
       run()
       return
     }
@@ -160,7 +160,7 @@ package final class Query {
     case .open:
       if let referrer { frontier.addReferrer(referrer, to: endpoint) }
     case nil:
-      guard frontier.knownCount < RPCLimits.maximumQueryCandidates, AddressRules.isUsable(endpoint) else { return }
+      guard frontier.knownCount < Limits.maximumQueryCandidates, endpoint.isUsable else { return }
       let id = NodeAddress.id(of: endpoint)
       let distance = target.distance(to: id)
       guard closest.isCloser(distance), id != node?.tableID, node?.configuration.filterNode?(endpoint) != false else {
@@ -179,7 +179,7 @@ package final class Query {
   private func advance() {
     guard state == .running, !isPaused, let node else { return }
     if successes + errors >= concurrency { isSlowedDown = false }
-    let limit = isSlowedDown ? min(RPCLimits.slowdownConcurrency, concurrency) : concurrency
+    let limit = isSlowedDown ? min(Limits.slowdownConcurrency, concurrency) : concurrency
     while inFlight < limit + slowCount, let candidate = frontier.popNearest() {
       guard closest.isCloser(candidate.distance) else {
         // The frontier is sorted: nobody behind is nearer.
@@ -191,7 +191,7 @@ package final class Query {
     // After the first burst from a cache, a slow start until that much has come back.
     if !isFromTable, successes + errors == 0 { isSlowedDown = true }
     guard frontier.isEmpty, !isWaiting() else { return }
-    if !isFromTable, !options.onlySeeds, successes < RPCLimits.minimumCachedSuccesses {
+    if !isFromTable, !options.onlySeeds, successes < Limits.minimumCachedSuccesses {
       state = .opening
       open()
       return
@@ -381,14 +381,14 @@ extension RPCNode {
     querySerial += 1
     statistics.queriesTotal += 1
     statistics.queriesActive += 1
-    refreshTicks = RPCLimits.refreshTicks
+    refreshTicks = Limits.refreshTicks
     return Query(node: self, serial: querySerial, message: message, target: target, options: options)
   }
 
   /// Parallel requests of refresh and bootstrap look-ups: few while the node is busy.
   var backgroundConcurrency: Int {
     let full = configuration.concurrency
-    return requests.count < RPCLimits.backgroundBoostBelow ? full : min(full, max(2, full / 8))
+    return requests.count < Limits.backgroundBoostBelow ? full : min(full, max(2, full / 8))
   }
 
   /// Tells `referrer` that a node it has named does not answer.

@@ -38,7 +38,7 @@ struct QueryFrontier {
   }
 
   mutating func addReferrer(_ referrer: Endpoint, to endpoint: Endpoint) {
-    guard case .open(var referrers) = fates[endpoint], referrers.count < RPCLimits.maximumReferrers,
+    guard case .open(var referrers) = fates[endpoint], referrers.count < Limits.maximumReferrers,
       !referrers.contains(referrer)
     else { return }
     referrers.append(referrer)

@@ -74,7 +74,7 @@ extension RPCNode {
       roundTripTimes.add(elapsed, of: request.destination, now: environment.nowMilliseconds)
     }
     learn(sender, to: response.to, isExternal: isExternal(socket))
-    let closerNodes = AddressRules.closerNodes(
+    let closerNodes = CloserNodes.accepted(
       response.closerNodes ?? [], from: source.host, own: sampler.host)
     complete(
       request,
@@ -93,7 +93,7 @@ extension RPCNode {
 
   /// The secrets of the present 7.5 s; drawn when first needed.
   private func currentTokens() -> TokenStore {
-    let interval = RPCLimits.drainInterval * UInt64(RPCLimits.drainsPerTokenRotation)
+    let interval = Limits.drainInterval * UInt64(Limits.drainsPerTokenRotation)
     let rotations = (environment.nowMilliseconds - createdAt) / interval
     var store: TokenStore
     if let tokens, rotations - tokenRotations <= 2 {
@@ -110,7 +110,7 @@ extension RPCNode {
 
   /// Replaces the secrets, for replaying recorded sessions.
   func setTokens(_ store: TokenStore) {
-    let interval = RPCLimits.drainInterval * UInt64(RPCLimits.drainsPerTokenRotation)
+    let interval = Limits.drainInterval * UInt64(Limits.drainsPerTokenRotation)
     tokens = store
     tokenRotations = (environment.nowMilliseconds - createdAt) / interval
   }
@@ -133,11 +133,11 @@ extension RPCNode {
     response.error = error
     response.value = value
     var bytes = response.encode()
-    if bytes.count > RPCLimits.maximumDatagram {
+    if bytes.count > Limits.maximumDatagram {
       response.closerNodes = nil
       bytes = response.encode()
     }
-    guard bytes.count <= RPCLimits.maximumDatagram else {
+    guard bytes.count <= Limits.maximumDatagram else {
       statistics.drops.oversizedReplies += 1
       return
     }
@@ -152,7 +152,7 @@ extension RPCNode {
       tid: tid, to: destination, id: carriesID ? table.id : nil, token: nil, isInternal: message.isInternal,
       command: message.command, target: message.target, value: message.value)
     let bytes = datagram.encode()
-    guard bytes.count <= RPCLimits.maximumDatagram else {
+    guard bytes.count <= Limits.maximumDatagram else {
       statistics.drops.oversizedReplies += 1
       return
     }

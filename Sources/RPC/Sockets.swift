@@ -59,7 +59,7 @@ extension RPCNode {
       guard let self, let client else { return }
       receiveOnOwnSocket(bytes, from: source, on: client)
     }
-    interfaceWatch = environment.watchInterfaces(every: RPCLimits.interfacePoll) { [weak self] interfaces in
+    interfaceWatch = environment.watchInterfaces(every: Limits.interfacePoll) { [weak self] interfaces in
       self?.interfacesChanged()
       self?.onNetworkChange?(interfaces)
       self?.onNetworkUpdate?()

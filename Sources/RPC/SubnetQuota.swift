@@ -9,10 +9,10 @@ struct SubnetLimits: Equatable {
   let perSubnet: Int
 
   /// A bucket, and the nodes nearest to a target: at most a quarter of one.
-  static let ofBucket = SubnetLimits(perHost: RPCLimits.bucketNodesPerHost, perSubnet: RPCLimits.bucketNodesPerSubnet)
-  static let ofTable = SubnetLimits(perHost: RPCLimits.tableNodesPerHost, perSubnet: RPCLimits.tableNodesPerSubnet)
+  static let ofBucket = SubnetLimits(perHost: Limits.bucketNodesPerHost, perSubnet: Limits.bucketNodesPerSubnet)
+  static let ofTable = SubnetLimits(perHost: Limits.tableNodesPerHost, perSubnet: Limits.tableNodesPerSubnet)
   static let ofQuery = SubnetLimits(
-    perHost: RPCLimits.queryCandidatesPerHost, perSubnet: RPCLimits.queryCandidatesPerSubnet)
+    perHost: Limits.queryCandidatesPerHost, perSubnet: Limits.queryCandidatesPerSubnet)
 }
 
 /// Counts the nodes of a place by IP address and by /24. Loopback and private addresses are not counted: they cannot
@@ -27,13 +27,13 @@ struct SubnetQuota {
   static func subnet(of host: IPv4Address) -> UInt32 { host.value >> 8 }
 
   func hasRoom(for host: IPv4Address) -> Bool {
-    AddressRules.isLocal(host)
+    host.isPrivate
       || hosts[host, default: 0] < limits.perHost
         && subnets[SubnetQuota.subnet(of: host), default: 0] < limits.perSubnet
   }
 
   mutating func add(_ host: IPv4Address) {
-    guard !AddressRules.isLocal(host) else { return }
+    guard !host.isPrivate else { return }
     hosts[host, default: 0] += 1
     subnets[SubnetQuota.subnet(of: host), default: 0] += 1
   }

@@ -1,3 +1,4 @@
+import HyperCollections
 import HyperCrypto
 import HyperEncoding
 import HyperEnvironment
@@ -58,7 +59,8 @@ package final class SwarmCore<DHT: SwarmDHT> {
   // MARK: Firewall
 
   var firewallBans: [PeerInfo] = []
-  var refusals = RefusalMemory()
+  /// Keys that were refused a moment ago, so that retransmitted and repeated handshakes do not ask again.
+  var refusals = ExpiringKeys<Bytes32>(limit: Limits.maxRefusals)
   var pendingVerdicts = 0
 
   // MARK: Topics

@@ -52,7 +52,7 @@ package final class TopicDiscovery {
   private var needsUnannounce = false
   private var timer: (any ScheduledAction)?
   /// Look-ups in a row that found nobody else.
-  private var lonelyRuns = 0
+  private var emptyRefreshes = 0
   private var teardowns: [() -> Void] = []
   private var isTearingDown = false
   private var unannounceQuery: (any SwarmQuery)?
@@ -203,12 +203,12 @@ package final class TopicDiscovery {
   private func refreshDelay(after run: Run) -> UInt64 {
     let usual = Limits.refreshInterval + UInt64(random(Limits.refreshSpread))
     guard run.isClient, !run.foundSomebody else {
-      lonelyRuns = 0
+      emptyRefreshes = 0
       return usual
     }
-    var delay = Limits.lonelyRefresh
-    for _ in 0..<lonelyRuns where delay < usual { delay *= 3 }
-    lonelyRuns = min(lonelyRuns + 1, 8)
+    var delay = Limits.emptyTopicRefresh
+    for _ in 0..<emptyRefreshes where delay < usual { delay *= Limits.emptyTopicRefreshFactor }
+    emptyRefreshes = min(emptyRefreshes + 1, 8)
     return min(delay + UInt64(random(UInt32(min(delay, usual)))), usual)
   }
 

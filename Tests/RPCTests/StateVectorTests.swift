@@ -106,7 +106,7 @@ final class StateVectorTests: RPCTestCase {
       for step in steps {
         while drains < (try XCTUnwrap(step["drains"] as? Int)) {
           drains += 1
-          if drains % RPCLimits.drainsPerTokenRotation == 0 { store.rotate() }
+          if drains % Limits.drainsPerTokenRotation == 0 { store.rotate() }
         }
         XCTAssertEqual([store.previous.hex, store.current.hex], step["secrets"] as? [String])
         for token in try XCTUnwrap(step["tokens"] as? [[String: String]]) {

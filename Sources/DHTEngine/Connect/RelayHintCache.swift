@@ -25,7 +25,7 @@ final class RelayHintCache {
   var count: Int { young.count + old.count }
 
   private func insert(_ publicKey: Bytes32, _ addresses: [Endpoint]) {
-    young[publicKey] = Array(addresses.prefix(DHTLimits.relayHints))
+    young[publicKey] = Array(addresses.prefix(Limits.Connect.relayHints))
     if young.count >= limit {
       old = young
       young = [:]

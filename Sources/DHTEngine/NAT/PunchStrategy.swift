@@ -43,10 +43,6 @@ package struct RemoteAddress: Hashable, Sendable {
 
 /// What a puncher knows of the other side, from its hole-punch payloads (hyperdht.md 8.2).
 package struct RemoteView: Hashable, Sendable {
-  /// Addresses that are kept of one payload: probes go to each of them, so the list must not be the peer's to size
-  /// (hyperdht.md Part B, 5).
-  package static let maximumAddresses = 8
-
   package private(set) var firewall: Firewall
   package private(set) var isPunching = false
   package private(set) var addresses: [RemoteAddress] = []
@@ -65,8 +61,8 @@ package struct RemoteView: Hashable, Sendable {
     self.firewall = firewall
     self.isPunching = isPunching
     var list: [RemoteAddress] = []
-    for endpoint in addresses where list.count < Self.maximumAddresses {
-      guard !endpoint.host.isUnusable, !(peerIsPublic && endpoint.host.isBogon) else { continue }
+    for endpoint in addresses where list.count < Limits.Punch.peerAddresses {
+      guard endpoint.host.isUnicast, !(peerIsPublic && endpoint.host.isBogon) else { continue }
       let address = RemoteAddress(endpoint: endpoint, isVerified: verified.contains(endpoint.host))
       if !list.contains(address) { list.append(address) }
     }

@@ -16,7 +16,7 @@ package struct DHTOptions {
   /// Identity of connections and servers that are given none; `nil` draws a fresh one.
   package var keyPair: KeyPair?
   /// Milliseconds without a write after which a connection sends an empty frame; 0 is off.
-  package var connectionKeepAlive: UInt64 = DHTLimits.connectionKeepAlive
+  package var connectionKeepAlive: UInt64 = Limits.connectionKeepAlive
   /// `nil` adapts: ephemeral until the node proves reachable for a while.
   package var ephemeral: Bool?
   package var adaptive = true

@@ -28,12 +28,12 @@ package struct BlindRelayStatistics: Hashable, Sendable {
 /// Works on encrypted connections that somebody else has accepted. Loop-confined.
 package final class BlindRelayServer {
   package struct Bounds: Hashable, Sendable {
-    package var sessions = RelayLimits.sessions
-    package var sessionsPerKey = RelayLimits.sessionsPerKey
-    package var pendingTokens = RelayLimits.pendingTokens
-    package var pendingTokensPerSession = RelayLimits.pendingTokensPerSession
-    package var links = RelayLimits.links
-    package var linksPerSession = RelayLimits.linksPerSession
+    package var sessions = Limits.Relay.sessions
+    package var sessionsPerKey = Limits.Relay.sessionsPerKey
+    package var pendingTokens = Limits.Relay.pendingTokens
+    package var pendingTokensPerSession = Limits.Relay.pendingTokensPerSession
+    package var links = Limits.Relay.links
+    package var linksPerSession = Limits.Relay.linksPerSession
 
     package init() {}
   }
@@ -148,7 +148,7 @@ package final class BlindRelayServer {
     pair[side.isInitiator] = side
     pending[token] = pair
     side.session.pendingTokens.insert(token)
-    pair.expiry = environment.schedule(after: RelayLimits.pendingToken) { [weak self, weak pair] in
+    pair.expiry = environment.schedule(after: Limits.Relay.pendingToken) { [weak self, weak pair] in
       guard let self, let pair, pending[token] === pair else { return }
       statistics.pairingsExpired += 1
       forget(token, pair)

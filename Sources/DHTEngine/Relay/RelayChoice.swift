@@ -13,7 +13,7 @@ package enum RelayChoice {
     case .choose(let choose): return choose()
     case .keys(let keys):
       guard !keys.isEmpty else { return nil }
-      let count = min(keys.count, RelayLimits.relayChoices)
+      let count = min(keys.count, Limits.Relay.relayChoices)
       return keys[Int(environment.random(below: UInt32(count)))]
     }
   }

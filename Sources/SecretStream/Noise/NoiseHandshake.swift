@@ -127,7 +127,7 @@ package struct NoiseHandshake {
         next.remoteEphemeral = key
         mixEphemeral(key, next.symmetric)
       case .s:
-        let field = try take(next.symmetric.hasKey ? 32 + NoiseLimits.macCount : 32)
+        let field = try take(next.symmetric.hasKey ? 32 + HyperCrypto.Limits.mac : 32)
         guard let key = Bytes32(try next.symmetric.decryptAndHash(field)) else { throw .messageTooShort }
         next.remoteStatic = key
       default:

@@ -1,4 +1,5 @@
 import CHyperSodium
+import HyperCrypto
 import HyperEncoding
 
 /// The symmetric state of Noise (secret-stream.md 4.2): chaining key, handshake hash and the current cipher key.
@@ -10,7 +11,7 @@ final class SymmetricState {
   private(set) var nonce: UInt64 = 0
 
   private static let count = NoiseHash.count
-  private static let macCount = NoiseLimits.macCount
+  private static let macCount = HyperCrypto.Limits.mac
 
   private var chainingKey: UnsafeMutablePointer<UInt8> { memory.base }
   private var hash: UnsafeMutablePointer<UInt8> { memory.base + Self.count }
@@ -71,7 +72,7 @@ final class SymmetricState {
       mixHash(plaintext)
       return
     }
-    guard plaintext.count + Self.macCount <= NoiseLimits.maximumCiphertext else { throw .payloadTooLarge }
+    guard plaintext.count + Self.macCount <= Limits.Noise.maximumCiphertext else { throw .payloadTooLarge }
     let total = plaintext.count + Self.macCount
     out.append(contentsOf: repeatElement(0, count: total))
     out.withUnsafeMutableBytes { bytes in
@@ -88,7 +89,7 @@ final class SymmetricState {
 
   /// The decryption of `ciphertext`; the bytes themselves while there is no key.
   func decryptAndHash(_ ciphertext: UnsafeRawBufferPointer) throws(NoiseError) -> [UInt8] {
-    guard ciphertext.count <= NoiseLimits.maximumCiphertext else { throw .payloadTooLarge }
+    guard ciphertext.count <= Limits.Noise.maximumCiphertext else { throw .payloadTooLarge }
     guard hasKey else {
       mixHash(ciphertext)
       return Array(ciphertext)

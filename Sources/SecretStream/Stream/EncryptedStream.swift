@@ -65,7 +65,7 @@ package final class EncryptedStream {
     didSet { timeoutChanged() }
   }
   /// Milliseconds from start to the peer's verified header; 0 is off. Set before start.
-  package var handshakeTimeout = StreamLimits.handshakeTimeout
+  package var handshakeTimeout = Limits.Stream.handshakeTimeout
   /// Whether to send one empty message right behind the header, so that the peer can authenticate this side at once.
   /// `nil`: as initiator of a handshake that ran elsewhere. Set before start.
   package var sendsConfirmation: Bool?
@@ -75,7 +75,7 @@ package final class EncryptedStream {
   /// Whether datagrams are received; sending is not affected.
   package var receivesDatagrams = true
   /// Largest frame body accepted from the peer, 17...16,777,215 bytes.
-  @exclusivity(unchecked) package var maximumFrame = StreamLimits.maximumBody
+  @exclusivity(unchecked) package var maximumFrame = Limits.Stream.maximumBody
 
   // MARK: State
 
@@ -108,7 +108,7 @@ package final class EncryptedStream {
   // Sending.
   @exclusivity(unchecked) var sealer: FrameCipher?
   @exclusivity(unchecked) var batch: OwnedBuffer?
-  @exclusivity(unchecked) var batchSize = StreamLimits.firstBatch
+  @exclusivity(unchecked) var batchSize = Limits.Stream.firstBatch
   @exclusivity(unchecked) var flushIsScheduled = false
   @exclusivity(unchecked) var isBlocked = false
   @exclusivity(unchecked) var needsDrain = false

@@ -28,16 +28,16 @@ final class FrameCipher {
     state.deallocate()
   }
 
-  /// Writes prefix, tag, ciphertext and MAC: `message.count + StreamLimits.frameOverhead` bytes at `target`. `message`
+  /// Writes prefix, tag, ciphertext and MAC: `message.count + Limits.Stream.frameOverhead` bytes at `target`. `message`
   /// may lie exactly where its ciphertext goes, 4 bytes behind `target`.
   @inline(__always)
   func seal(_ message: UnsafeRawBufferPointer, tag: FrameTag, to target: UnsafeMutableRawPointer) {
-    let body = message.count &+ StreamLimits.messageOverhead
+    let body = message.count &+ Limits.Stream.messageOverhead
     target.storeBytes(of: UInt8(truncatingIfNeeded: body), as: UInt8.self)
     target.storeBytes(of: UInt8(truncatingIfNeeded: body >> 8), toByteOffset: 1, as: UInt8.self)
     target.storeBytes(of: UInt8(truncatingIfNeeded: body >> 16), toByteOffset: 2, as: UInt8.self)
     _ = crypto_secretstream_xchacha20poly1305_push(
-      state, (target + StreamLimits.prefixCount).assumingMemoryBound(to: UInt8.self), nil,
+      state, (target + Limits.Stream.prefixCount).assumingMemoryBound(to: UInt8.self), nil,
       message.baseAddress?.assumingMemoryBound(to: UInt8.self), UInt64(message.count), nil, 0, tag.rawValue)
   }
 

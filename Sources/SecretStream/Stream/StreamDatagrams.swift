@@ -22,14 +22,14 @@ extension EncryptedStream {
   package var maximumDatagram: Int {
     guard let transport else { return 0 }
     let mtu = Int(transport.statistics.mtu)
-    return max(0, (mtu > 0 ? mtu : StreamLimits.assumedMTU) - StreamLimits.datagramPathOverhead)
+    return max(0, (mtu > 0 ? mtu : Limits.Datagram.assumedMTU) - Limits.Datagram.pathOverhead)
   }
 
   func transportMessage(_ bytes: UnsafeRawBufferPointer) {
     guard isLive else { return }
     onTransportActivity?()
     guard isLive, receivesDatagrams else { return }
-    guard keys != nil, bytes.count >= StreamLimits.datagramOverhead else {
+    guard keys != nil, bytes.count >= Limits.Datagram.overhead else {
       statisticsStorage.datagramsDropped &+= 1
       return
     }

@@ -22,7 +22,7 @@ extension Query {
     for visit in visits.values where !isFull || closest.isCloser(visit.candidate.distance) {
       guard let request = visit.request, request.transmissions > 0 else {
         // Waits for the congestion window: look again when that has moved on.
-        remaining = max(remaining, RPCLimits.drainInterval)
+        remaining = max(remaining, Limits.drainInterval)
         continue
       }
       let patience = isFull ? patienceWhenFull(request) : patienceWhenNotFull(request)
@@ -34,15 +34,15 @@ extension Query {
   }
 
   private func patienceWhenFull(_ request: PendingRequest) -> UInt64 {
-    min(max(2 * request.firstTimeout, RPCLimits.minimumVisitPatience), RPCLimits.requestTimeout)
+    min(max(2 * request.firstTimeout, Limits.minimumVisitTimeout), Limits.requestTimeout)
   }
 
   /// Who has been silent in an earlier query gets one second, as in a full set.
   private func patienceWhenNotFull(_ request: PendingRequest) -> UInt64 {
     if let node, node.roundTripTimes.isSilent(request.destination, now: node.environment.nowMilliseconds) {
-      return RPCLimits.requestTimeout
+      return Limits.requestTimeout
     }
-    return max(3 * request.firstTimeout, RPCLimits.silentVisitPatience)
+    return max(3 * request.firstTimeout, Limits.minimumSilentVisitTimeout)
   }
 
   /// The query ends before its last visits have: what their timeouts would have brought about is done by cheaper means.
@@ -56,7 +56,7 @@ extension Query {
       for referrer in frontier.markDown(visit.candidate.endpoint) {
         node.sendDownHint(about: visit.candidate.endpoint, to: referrer, session: session)
       }
-      if node.downChecks < RPCLimits.maximumDownChecks, let known = node.table.node(visit.candidate.id),
+      if node.downChecks < Limits.maximumDownChecks, let known = node.table.node(visit.candidate.id),
         known.pinged < node.tick
       {
         node.checkLiveness(of: known)
