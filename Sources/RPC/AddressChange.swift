@@ -1,8 +1,8 @@
 import HyperEncoding
 import HyperEnvironment
 
-// What happens when our public address changes while we are awake (dht-rpc.md 15.5, C-13 and C-14). The
-// reference goes on announcing its old id, which nobody can verify any more.
+// What happens when the public address changes while the node is awake (dht-rpc.md 15.5, C-13 and C-14). The
+// reference goes on announcing its old id, which no node can verify any more.
 extension RPCNode {
   /// The NAT sampler says something else than before.
   func ownAddressMayHaveChanged(from before: IPv4Address?) {
@@ -21,7 +21,8 @@ extension RPCNode {
     demote(from: old, to: Endpoint(host: host, port: sampler.port))
   }
 
-  /// Nobody knows us under our id any more, nor whether we are still reachable: back to the beginning, with the table.
+  /// The id is no longer that of the address, and it is open whether the node is reachable: back to the beginning, with
+  /// the table.
   private func demote(from old: Endpoint, to new: Endpoint) {
     isEphemeral = true
     persistentAddress = nil
@@ -34,7 +35,7 @@ extension RPCNode {
       sampler = NATSampler()
       earlySamples = []
     }
-    // Whoever is heard from now on is a fresh witness.
+    // Each node that is heard from now on is a fresh witness.
     forgetWitnesses(areSamplesDue: true)
     statistics.addressChanges += 1
     onEphemeral?()

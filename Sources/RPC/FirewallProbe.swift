@@ -142,7 +142,7 @@ extension RPCNode {
     request(message, to: node, options: options, completion)
   }
 
-  /// A probe runs: remembers who has reached the server socket.
+  /// A probe runs: remembers the hosts that have reached the server socket.
   func recordHost(_ host: IPv4Address) {
     if let count = recordedHosts?.count, count < Limits.maximumRecordedHosts { recordedHosts?.insert(host) }
   }

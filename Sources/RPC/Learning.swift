@@ -89,7 +89,7 @@ extension RPCNode {
     return true
   }
 
-  /// The latest of the nodes that found the bucket full takes the place, unless the caller has somebody else for it.
+  /// The latest of the nodes that found the bucket full takes the place, unless the caller has another node for it.
   func remove(_ node: RoutingNode, promotesReplacement: Bool = true) {
     guard table.node(node.id) === node else { return }
     table.remove(node.id)

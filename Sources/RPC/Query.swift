@@ -4,8 +4,8 @@ import HyperEnvironment
 /// An iterative look-up of the nodes nearest to a target (dht-rpc.md 20).
 ///
 /// Lazy: nothing is sent before `start`. Visits the nearest unvisited candidate first. Ends when the nearest 20 nodes
-/// that answer have answered and nobody nearer is known, then commits to them if asked to. Nodes that stay silent hold
-/// it up for a bounded time only (`QueryPatience.swift`).
+/// that answer have answered and no nearer one is known, then commits to them if asked to. Nodes that stay silent hold
+/// it up for a bounded time only (`QueryTimeout.swift`).
 package final class Query {
   package let target: Bytes32
   /// Successful replies in the order of arrival, those of nodes without an id included.
@@ -25,8 +25,8 @@ package final class Query {
   package private(set) var isFinished = false
   /// Nodes this query has ever heard of, bounded by ``Limits/maximumQueryCandidates``.
   package var knownNodeCount: Int { frontier.knownCount }
-  /// Nobody has answered, although somebody was asked or should have been: there is no way into the network. Not so for a
-  /// node that has no bootstrap nodes and knows nobody, it is a network of its own.
+  /// No node has answered, although one was asked or should have been: there is no way into the network. Not so for a
+  /// node that has no bootstrap nodes and knows no other, it is a network of its own.
   package var isUnreachable: Bool {
     answers == 0 && (frontier.knownCount > 0 || node?.configuration.bootstrap.isEmpty == false)
   }
@@ -64,7 +64,7 @@ package final class Query {
   var frontier = QueryFrontier()
   private(set) var visits: [ObjectIdentifier: Visit] = [:]
   /// Ends the wait for silent nodes.
-  private var patienceTimer: (any ScheduledAction)?
+  private var visitTimer: (any ScheduledAction)?
   private var slowCount = 0
   private(set) var closest: ClosestSet
   private var candidateQuota = SubnetQuota(.ofQuery)
@@ -182,7 +182,7 @@ package final class Query {
     let limit = isSlowedDown ? min(Limits.slowdownConcurrency, concurrency) : concurrency
     while inFlight < limit + slowCount, let candidate = frontier.popNearest() {
       guard closest.isCloser(candidate.distance) else {
-        // The frontier is sorted: nobody behind is nearer.
+        // The frontier is sorted: none of the others is nearer.
         frontier.removePending()
         break
       }
@@ -201,14 +201,14 @@ package final class Query {
 
   /// Whether an answer under way is still worth waiting for; comes back when that ends without an event.
   private func isWaiting() -> Bool {
-    patienceTimer?.cancel()
-    patienceTimer = nil
-    switch remainingPatience(now: environment.now) {
-    case .over: return false
-    case .untilAnswered: return true
+    visitTimer?.cancel()
+    visitTimer = nil
+    switch visitTimeout(now: environment.now) {
+    case .expired: return false
+    case .none: return true
     case .milliseconds(let time):
-      patienceTimer = environment.schedule(after: time) { [weak self] in
-        self?.patienceTimer = nil
+      visitTimer = environment.schedule(after: time) { [weak self] in
+        self?.visitTimer = nil
         self?.advance()
       }
       return true
@@ -343,8 +343,8 @@ package final class Query {
     guard state != .finished else { return }
     state = .finished
     isFinished = true
-    patienceTimer?.cancel()
-    patienceTimer = nil
+    visitTimer?.cancel()
+    visitTimer = nil
     frontier.removePending()
     if let node {
       node.queries[ObjectIdentifier(self)] = nil

@@ -4,7 +4,7 @@ import HyperEncoding
 /// with a sorted frontier instead of a stack, dht-rpc.md C-5).
 struct QueryFrontier {
   enum Fate {
-    /// To visit or in flight; who has named it.
+    /// To visit or in flight; the nodes that have named it.
     case open(referrers: [Endpoint])
     case done
     case down
@@ -49,7 +49,7 @@ struct QueryFrontier {
 
   mutating func markDone(_ endpoint: Endpoint) { fates[endpoint] = .done }
 
-  /// Returns who had named the dead node.
+  /// Returns the nodes that had named the dead one.
   mutating func markDown(_ endpoint: Endpoint) -> [Endpoint] {
     defer { fates[endpoint] = .down }
     if case .open(let referrers) = fates[endpoint] { return referrers }

@@ -13,7 +13,7 @@ package enum RPCError: Error, Hashable, Sendable {
   case suspended
   /// The node is destroyed, or was destroyed before the operation finished.
   case nodeDestroyed
-  /// A query found nobody to commit to.
+  /// A query found no node to commit to.
   case tooFewNodes
   /// A reply to commit to carried no token.
   case missingToken

@@ -69,7 +69,7 @@ extension RPCNode {
     let elapsed = environment.now - request.firstSentAt
     let roundTripTime = elapsed / 1000
     roundTripTimes.heard(source)
-    // With two transmissions the time is at worst too long, which errs towards patience; with more it says too little.
+    // With two transmissions the time is at worst too long, which only makes later requests wait longer; with more it says too little.
     if request.measuresPath, request.transmissions <= 2 {
       roundTripTimes.add(elapsed, of: request.destination, now: environment.nowMilliseconds)
     }
@@ -144,7 +144,7 @@ extension RPCNode {
     socket.send(bytes, to: destination)
   }
 
-  /// Sends a request of somebody else on (dht-rpc.md 5.3).
+  /// Forwards a request of another node (dht-rpc.md 5.3).
   func sendRelay(tid: UInt16, message: RequestMessage, to destination: Endpoint, on socket: any DatagramSocket) {
     guard !isSuspended, !isDestroyed, destination.port != 0 else { return }
     let carriesID = !isEphemeral && socket === serverSocket

@@ -82,7 +82,7 @@ package struct QueryOptions {
   package var retries = Limits.queryRetries
   /// Visited first. With at least 20 of them the routing table is only a fallback.
   package var seeds: [Endpoint] = []
-  /// Contacts nobody but the seeds.
+  /// Contacts only the seeds.
   package var onlySeeds = false
   package var session: RequestSession?
   /// Called once per closest reply when the frontier is exhausted; must complete exactly once.

@@ -265,7 +265,7 @@ extension RPCNode {
       return nil
     }
     guard request.destination == source || request.options.acceptsAnswerFromAnyAddress else {
-      // Somebody else's word: the request goes on waiting.
+      // The word of another address: the request goes on waiting.
       statistics.drops.wrongSource += 1
       return nil
     }

@@ -113,7 +113,7 @@ extension RPCNode {
     }
     for socket in open {
       socket.onMessage = nil
-      // Strong: whoever waits for the end of a node has usually dropped it.
+      // Strong: a caller that waits for the end of a node has usually dropped it.
       socket.close { [self] in
         closingSockets -= 1
         if closingSockets == 0 { done() }

@@ -83,7 +83,7 @@ extension RPCNode {
     findNode(target: target, options: options).start()
   }
 
-  /// The machine has slept, or we resume: everything looks old, and nobody knows whether we are still reachable.
+  /// The machine has slept, or the node resumes: everything looks old, and it is open whether the node is reachable.
   func wakeUp() {
     tick += Limits.wakeupJump
     // Two ticks later a ping round runs.

@@ -1,7 +1,7 @@
 import HyperEncoding
 import HyperEnvironment
 
-// Who may connect (hyperswarm.md 11; limits: hyperswarm.md 15, row 1).
+// The peers that may connect (hyperswarm.md 11; limits: hyperswarm.md 15, row 1).
 extension SwarmCore {
   /// Whether one more incoming connection fits. Explicit peers are exempt, their number is the application's.
   func hasRoom(isExplicit: Bool) -> Bool {

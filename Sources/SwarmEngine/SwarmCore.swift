@@ -35,7 +35,7 @@ package final class SwarmCore<DHT: SwarmDHT> {
   package internal(set) var isDestroyed = false
   package internal(set) var isSuspended = false
 
-  // MARK: Books (hyperswarm.md 6.1)
+  // MARK: Peers and connections (hyperswarm.md 6.1)
 
   /// Dials in progress and open connections, at most one per key.
   var links: [Bytes32: Link] = [:]

@@ -51,7 +51,7 @@ package final class TopicDiscovery {
   private var isFirstAnnounce = true
   private var needsUnannounce = false
   private var timer: (any ScheduledAction)?
-  /// Look-ups in a row that found nobody else.
+  /// Look-ups in a row that found no other peer.
   private var emptyRefreshes = 0
   private var teardowns: [() -> Void] = []
   private var isTearingDown = false
@@ -198,8 +198,8 @@ package final class TopicDiscovery {
     for waiter in run.waiters { waiter(result) }
   }
 
-  /// Peers that come at the same moment miss each other: both look first and announce then. So who found nobody looks
-  /// again soon, and less and less often.
+  /// Peers that come at the same moment miss each other: both look first and announce then. So a
+  /// peer that found no other one looks again soon, and less and less often.
   private func refreshDelay(after run: Run) -> UInt64 {
     let usual = Limits.refreshInterval + UInt64(random(Limits.refreshSpread))
     guard run.isClient, !run.foundSomebody else {
@@ -237,7 +237,7 @@ package final class TopicDiscovery {
     timer = host.environment.schedule(after: delay) { [weak self] in
       guard let self, !self.isDestroyed, !self.isSuspended else { return }
       self.timer = nil
-      // A timer that is late means that the machine slept: everybody wakes at once, so spread the load.
+      // A timer that is late means that the machine slept: all peers wake at once, so the load is spread.
       if self.host.environment.wallClock > due &+ Limits.sleepGrace {
         self.scheduleRefresh(after: UInt64(self.random(Limits.refreshSpread)))
       } else {

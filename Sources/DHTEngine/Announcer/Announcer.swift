@@ -238,7 +238,7 @@ final class Announcer {
       node.rpc.ping(relay.relayAddress) { result in
         if case .success(let pong) = result {
           answers += 1
-          // The relay forwards to the address it stored: if our mapping changed, nobody can reach us through it
+          // The relay forwards to the address it stored: if the mapping has changed, no client gets through it
           // (hyperdht.md C-5).
           if pong.to != relay.peerAddress { hasDrifted = true }
         }

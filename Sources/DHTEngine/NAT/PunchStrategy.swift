@@ -50,8 +50,8 @@ package struct RemoteView: Hashable, Sendable {
   package init(firewall: Firewall) { self.firewall = firewall }
 
   /// Takes over a payload. `verifiedHost` is the host that a token has just proven; hosts verified before stay so.
-  /// Left out are addresses that are nobody's, and, when the peer was seen under a public address (`observedHost`),
-  /// those of other networks than the public one: a probe there would hit a stranger in our own network.
+  /// Left out are addresses that are not unicast, and, when the peer was seen under a public address (`observedHost`),
+  /// those of other networks than the public one: a probe there would hit another host of this node's network.
   package mutating func update(
     firewall: Firewall, isPunching: Bool, addresses: [Endpoint], verifiedHost: IPv4Address?, observedHost: IPv4Address?
   ) {

@@ -77,7 +77,7 @@ package final class DHTNode {
       guard let self else { return }
       for server in servers { server.refresh() }
       onAddressChange.notify((old, new))
-      // For those who announce topics it is the same as a new network.
+      // For what announces topics it is the same as a new network.
       onNetworkChange.notify(())
     }
     rpc.onNATUpdate = { [weak self] _, _ in self?.onNATUpdate.notify(()) }

@@ -23,7 +23,7 @@ package struct DHTOptions {
   /// `false` trusts the server socket to be reachable from the start.
   package var firewalled = true
   package var quickFirewall = true
-  /// An observation of our own address to start with (bootstrap nodes, which have nobody to ask).
+  /// An observation of the own address to start with (bootstrap nodes, which have no node to ask).
   package var knownAddress: Endpoint?
   /// Milliseconds between random hole punches of this node.
   package var randomPunchInterval: UInt64 = 20_000

@@ -25,7 +25,7 @@ package struct BlindRelayStatistics: Hashable, Sendable {
 /// The relay of a blind relay: pairs the streams of two clients that name the same token and forwards their packets,
 /// which it cannot read (hyperdht.md 10.5).
 ///
-/// Works on encrypted connections that somebody else has accepted. Loop-confined.
+/// Works on encrypted connections that its owner has accepted. Loop-confined.
 package final class BlindRelayServer {
   package struct Bounds: Hashable, Sendable {
     package var sessions = Limits.Relay.sessions
@@ -72,8 +72,7 @@ package final class BlindRelayServer {
 
   /// Serves a connection, whose callbacks are taken over. Above the bounds it is destroyed.
   package func accept(_ stream: EncryptedStream) {
-    let key = stream.remotePublicKey ?? Bytes32()
-    guard !isClosed, sessions.count < bounds.sessions, sessionsByKey[key, default: 0] < bounds.sessionsPerKey else {
+    guard !isClosed, let key = stream.remotePublicKey, sessions.count < bounds.sessions, sessionsByKey[key, default: 0] < bounds.sessionsPerKey else {
       statistics.sessionsRefused += 1
       return stream.destroy()
     }
@@ -164,7 +163,7 @@ package final class BlindRelayServer {
     for side in [pair.initiator, pair.follower] { side?.session.pendingTokens.remove(token) }
   }
 
-  /// A side takes a token back, or ends its link. Strangers who know the token cannot.
+  /// A side takes a token back, or ends its link. A stranger that knows the token cannot.
   func unpair(_ session: RelaySession, _ token: Bytes32) {
     if let pair = pending[token], session.pendingTokens.contains(token) {
       statistics.pairingsCancelled += 1

@@ -5,7 +5,7 @@ enum ProtomuxError: Error, Hashable, Sendable {
   case malformed
   /// The peer opened a channel under an id that is in use or skips ids.
   case invalidOpen
-  /// The peer rejected a channel that nobody opened.
+  /// The peer rejected a channel that this side has not opened.
   case invalidReject
   case tooManyChannels
 }

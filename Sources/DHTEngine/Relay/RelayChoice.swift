@@ -23,7 +23,7 @@ package enum RelayChoice {
 struct RelayTicket: Hashable {
   var publicKey: Bytes32
   var token: Bytes32
-  /// Our role at the relay: the side that named it is the initiator, whoever dialled (hyperdht.md 10.2).
+  /// Our role at the relay: the side that named it is the initiator, whichever side dialled (hyperdht.md 10.2).
   var isInitiator: Bool
 }
 

@@ -7,7 +7,7 @@ final class RelayClients {
   private unowned let node: DHTNode
   private var controls: [Bytes32: RelayControl] = [:]
   private var paths: [ObjectIdentifier: RelayPath] = [:]
-  /// Requests under way, by who named the relay.
+  /// Requests under way, by the side that named the relay.
   private var unpaired: [RelayPath.Origin: Int] = [:]
 
   init(node: DHTNode) { self.node = node }

@@ -89,7 +89,7 @@ final class RelaySession {
     closing = server.environment.schedule(after: Limits.Relay.closing) { [weak self] in self?.stream.destroy() }
     server.cancelAll(of: self)
     stream.end()
-    // The client's own end may come behind messages that nobody wants any more.
+    // The client's own end may come behind messages that are of no use any more.
     stream.resume()
   }
 

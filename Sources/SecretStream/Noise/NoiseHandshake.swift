@@ -181,6 +181,8 @@ package struct NoiseHandshake {
     trace?(nil, next.symmetric)
     next.messageIndex += 1
     guard next.messageIndex == pattern.messages.count else { return }
+    // `nn` exchanges no static keys, and no stream uses it; after the others the peer's key is known.
+    precondition(next.remoteStatic != nil || !pattern.messages.joined().contains(.s), "a handshake without peer")
     let hash = next.symmetric.handshakeHash
     next.keys = SessionKeys(
       split: next.symmetric.split(), handshakeHash: hash, isInitiator: isInitiator,

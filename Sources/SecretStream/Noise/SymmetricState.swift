@@ -39,7 +39,7 @@ final class SymmetricState {
 
   func copy() -> SymmetricState { SymmetricState(copying: self) }
 
-  var handshakeHash: Bytes64 { Bytes64(UnsafeRawBufferPointer(start: hash, count: Self.count)) ?? Bytes64() }
+  var handshakeHash: Bytes64 { Bytes64(copying: hash) }
 
   func mixHash(_ bytes: UnsafeRawBufferPointer) {
     NoiseHash.hash(UnsafeRawBufferPointer(start: hash, count: Self.count), bytes, into: hash)
@@ -78,9 +78,10 @@ final class SymmetricState {
     out.withUnsafeMutableBytes { bytes in
       let target = (bytes.baseAddress! + start).assumingMemoryBound(to: UInt8.self)
       withNonce { nonceBytes in
-        _ = crypto_aead_chacha20poly1305_ietf_encrypt(
-          target, nil, plaintext.baseAddress?.assumingMemoryBound(to: UInt8.self), UInt64(plaintext.count), hash,
-          UInt64(Self.count), nil, nonceBytes, key)
+        Sodium.require(
+          crypto_aead_chacha20poly1305_ietf_encrypt(
+            target, nil, plaintext.baseAddress?.assumingMemoryBound(to: UInt8.self), UInt64(plaintext.count), hash,
+            UInt64(Self.count), nil, nonceBytes, key), "ChaCha20-Poly1305")
       }
       mixHash(UnsafeRawBufferPointer(start: target, count: total))
     }

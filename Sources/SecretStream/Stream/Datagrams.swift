@@ -1,4 +1,5 @@
 import CHyperSodium
+import HyperCrypto
 import HyperEncoding
 
 /// Unordered encrypted messages (secret-stream.md 11): an 8-byte counter, then an XSalsa20-Poly1305 box.
@@ -34,8 +35,8 @@ struct DatagramCipher {
       guard let base = bytes.baseAddress else { return }
       Self.withNonce(counter) { nonce in
         sendKey.withUnsafePointer { key in
-          _ = crypto_secretbox_easy(
-            (base + 8).assumingMemoryBound(to: UInt8.self), message, UInt64(message.count), nonce, key)
+          let box = (base + Limits.Datagram.counter).assumingMemoryBound(to: UInt8.self)
+          Sodium.require(crypto_secretbox_easy(box, message, UInt64(message.count), nonce, key), "secretbox")
         }
       }
     }
@@ -49,8 +50,9 @@ struct DatagramCipher {
     let status = Self.withNonce(number) { nonce in
       receiveKey.withUnsafePointer { key in
         crypto_secretbox_open_easy(
-          target.assumingMemoryBound(to: UInt8.self), (base + 8).assumingMemoryBound(to: UInt8.self),
-          UInt64(bytes.count - 8), nonce, key)
+          target.assumingMemoryBound(to: UInt8.self),
+          (base + Limits.Datagram.counter).assumingMemoryBound(to: UInt8.self),
+          UInt64(bytes.count - Limits.Datagram.counter), nonce, key)
       }
     }
     guard status == 0 else { return .forged }

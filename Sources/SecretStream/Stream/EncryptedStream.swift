@@ -6,7 +6,7 @@ import HyperEnvironment
 ///
 /// One `write` is one message at the peer. Loop-confined. Every callback has one subscriber and runs on the loop;
 /// `onClose` comes exactly once, last, and never inside a call of the owner. A started stream keeps itself alive until
-/// then. Nobody but `onClose` reports errors.
+/// then. Only `onClose` reports errors.
 ///
 /// "Open" means that the keys exist, not that the peer is there: a server of HyperDHT knows its peer only from
 /// `onAuthenticated` on (secret-stream.md 12.1), because the handshake may be a replay.
@@ -38,8 +38,8 @@ package final class EncryptedStream {
   @exclusivity(unchecked) package var onMessage: ((UnsafeRawBufferPointer) -> Void)? {
     didSet { if onMessage != nil, isWaitingForReader || keptMessage != nil { scheduleReading() } }
   }
-  /// One authenticated datagram, valid during the call. The datagram keys are not secret from whoever saw the
-  /// handshake (secret-stream.md 19).
+  /// One authenticated datagram, valid during the call. The datagram keys are not secret from an observer of
+  /// the handshake (secret-stream.md 19).
   package var onDatagram: ((UnsafeRawBufferPointer) -> Void)?
   /// Anything arrived on the transport, stream bytes or a datagram of any size and content, not authenticated: for the
   /// layer that moves a relayed stream to a direct path (hyperdht.md 9.3). Comes before the bytes are looked at.
@@ -131,7 +131,7 @@ package final class EncryptedStream {
   @exclusivity(unchecked) package internal(set) var isPaused = false
   @exclusivity(unchecked) package internal(set) var isHeld = false
   @exclusivity(unchecked) var isWaitingForReader = false
-  /// The message that authenticated the peer while nobody could take it.
+  /// The message that authenticated the peer while there was no reader.
   @exclusivity(unchecked) var keptMessage: [UInt8]?
   @exclusivity(unchecked) var transportIsPaused = false
   @exclusivity(unchecked) var remoteHasEnded = false

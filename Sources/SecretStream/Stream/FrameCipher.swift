@@ -1,4 +1,5 @@
 import CHyperSodium
+import HyperCrypto
 import HyperEncoding
 
 /// The tag of a message in libsodium's secretstream. Streams send `message` only (plus `final` on request); all four are
@@ -20,7 +21,7 @@ final class FrameCipher {
   /// instead of being drawn by libsodium, so that randomness comes from the environment.
   init(key: UnsafePointer<UInt8>, header: UnsafePointer<UInt8>) {
     state = .allocate(capacity: 1)
-    _ = crypto_secretstream_xchacha20poly1305_init_pull(state, header, key)
+    Sodium.require(crypto_secretstream_xchacha20poly1305_init_pull(state, header, key), "secretstream key")
   }
 
   deinit {
@@ -36,9 +37,10 @@ final class FrameCipher {
     target.storeBytes(of: UInt8(truncatingIfNeeded: body), as: UInt8.self)
     target.storeBytes(of: UInt8(truncatingIfNeeded: body >> 8), toByteOffset: 1, as: UInt8.self)
     target.storeBytes(of: UInt8(truncatingIfNeeded: body >> 16), toByteOffset: 2, as: UInt8.self)
-    _ = crypto_secretstream_xchacha20poly1305_push(
+    let status = crypto_secretstream_xchacha20poly1305_push(
       state, (target + Limits.Stream.prefixCount).assumingMemoryBound(to: UInt8.self), nil,
       message.baseAddress?.assumingMemoryBound(to: UInt8.self), UInt64(message.count), nil, 0, tag.rawValue)
+    Sodium.require(status, "secretstream frame")
   }
 
   /// Verifies and decrypts a frame body of at least 17 bytes; `target` takes `body.count - 17` bytes and may be exactly

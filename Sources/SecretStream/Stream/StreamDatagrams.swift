@@ -4,7 +4,7 @@ extension EncryptedStream {
   /// Sends one unordered, unreliable message. False, with nothing sent, before the keys exist, over a transport without
   /// datagrams, after `destroy`, and above `maximumDatagram`.
   ///
-  /// Do not put secrets here: the key is computable by whoever saw the handshake (secret-stream.md 19).
+  /// Do not put secrets here: an observer of the handshake can compute the key (secret-stream.md 19).
   package func sendDatagram(_ bytes: [UInt8]) -> Bool {
     guard isLive, let transport, keys != nil, bytes.count <= maximumDatagram else { return false }
     prepareDatagrams()

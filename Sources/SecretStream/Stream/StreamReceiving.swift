@@ -59,7 +59,7 @@ extension EncryptedStream {
     process(UnsafeRawBufferPointer(start: nil, count: 0))
   }
 
-  /// Nobody can take a message now.
+  /// No reader takes messages now.
   private var isDeliveryBlocked: Bool { isPaused || isHeld || onMessage == nil }
 
   /// No more frames are read. Handshake, header and the frame that authenticates the peer are taken even while delivery
