@@ -147,6 +147,7 @@ package final class SwarmCore<DHT: SwarmDHT> {
   }
 
   package init(environment: any Environment, dht: DHT, options: SwarmOptions = SwarmOptions()) {
+    Limits.check()
     self.environment = environment
     self.dht = dht
     keyPair = options.keyPair ?? KeyPair(seed: environment.random32())

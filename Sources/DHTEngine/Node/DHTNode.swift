@@ -121,6 +121,7 @@ package final class DHTNode {
   package func start() {
     guard !isStarted, !isDestroyed else { return }
     isStarted = true
+    Limits.check()
     rpc.start()
   }
 
