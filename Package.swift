@@ -56,7 +56,8 @@ let faces: [Target] = [
   .target(
     name: "HyperDHT",
     dependencies: [
-      "HyperEncoding", "HyperCollections", "HyperCrypto", "HyperEnvironment", "HyperSecretStream", "HyperRPC", "HyperDHTEngine",
+      "HyperEncoding", "HyperCollections", "HyperCrypto", "HyperEnvironment", "HyperSecretStream", "HyperRPC",
+      "HyperDHTEngine",
       "HyperRuntime", "HyperUDX",
     ]),
   .target(
@@ -108,7 +109,8 @@ let tests: [Target] = [
   .testTarget(
     name: "RPCTests",
     dependencies: [
-      "HyperRPC", "HyperEncoding", "HyperCollections", "HyperCrypto", "HyperEnvironment", "HyperswarmTesting", "HyperTestVectors",
+      "HyperRPC", "HyperEncoding", "HyperCollections", "HyperCrypto", "HyperEnvironment", "HyperswarmTesting",
+      "HyperTestVectors",
     ]),
   .testTarget(
     name: "DHTEngineTests",

@@ -2,12 +2,12 @@ import HyperEncoding
 
 /// A bounded map whose entries live in a young and an old generation (hyperdht.md 5.1 and 12.1).
 ///
-/// Writing puts an entry into the young generation, reading moves it there, so use extends life. A generation that holds
-/// its maximum of entries is rotated at once, so there are always fewer than twice as many. Pinned entries are outside
-/// all this.
+/// Writing puts an entry into the young generation, reading moves it there, so use extends life. A generation that
+/// holds its maximum of entries is rotated at once, so there are always fewer than twice as many. Pinned entries are
+/// outside all this.
 ///
-/// Beyond the reference: a generation also has a byte budget, and one host may hold only a share of it, so that a single
-/// source cannot push out the entries of all the others.
+/// Beyond the reference: a generation also has a byte budget, and one host may hold only a share of it, so that a
+/// single source cannot push out the entries of all the others.
 package struct TwoGenerationCache<Key: Hashable, Value> {
   package struct Bounds: Sendable {
     /// Entries per generation.

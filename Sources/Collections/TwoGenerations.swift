@@ -21,7 +21,7 @@ package struct TwoGenerations<Generation: CacheGeneration> {
 
   /// `maximumAge` in milliseconds; 0 for no age.
   @inlinable package init(maximumAge: UInt64, now: UInt64) {
-    interval = maximumAge == 0 ? 0 : (maximumAge &* 2 &+ 2) / 3
+    interval = (maximumAge &* 2 &+ 2) / 3
     nextTick = now &+ interval
   }
 

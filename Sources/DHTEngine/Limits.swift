@@ -108,8 +108,8 @@ package enum Limits {
     package static let relayHints = 16
     /// Relay address sets remembered per generation (hyperdht.md 12.1).
     package static let relayHintCache = 512
-    /// Other relays of the server that are tried when the first does not answer: one, because the server waits no longer
-    /// than two timeouts (`Server.prepunchTimeout`).
+    /// Other relays of the server that are tried when the first does not answer: one, because the server waits no
+    /// longer than two timeouts (`Server.prepunchTimeout`).
     package static let spareRelays = 1
     /// How long an OPEN client waits for the server's stream packets (hyperdht.md 6.4).
     package static let passiveTimeout: UInt64 = 10_000
@@ -121,8 +121,8 @@ package enum Limits {
 
   /// NAT sampling and probes (hyperdht.md 8.1 to 8.6).
   package enum Punch {
-    /// Addresses of a peer's payload that are looked at: probes go to each of them, so the list must not be the peer's to
-    /// size (hyperdht.md B-5).
+    /// Addresses of a peer's payload that are looked at: probes go to each of them, so the list must not be the peer's
+    /// to size (hyperdht.md B-5).
     package static let peerAddresses = 8
     /// Hops of a probe that only opens the sender's own NAT.
     package static let openSessionTTL: UInt8 = 5
@@ -163,8 +163,8 @@ package enum Limits {
 
   // MARK: Storing nodes
 
-  /// What a persistent node keeps for others (hyperdht.md 12.1 and 17, B-10, B-11, C-13, C-14). Counts and sizes are per
-  /// generation, of which there are two.
+  /// What a persistent node keeps for others (hyperdht.md 12.1 and 17, B-10, B-11, C-13, C-14). Counts and sizes are
+  /// per generation, of which there are two.
   package enum Storage {
     /// Announced peers of all topics.
     package static let records = 65_536
@@ -186,8 +186,8 @@ package enum Limits {
     package static let valuesPerHost = values / 4
     /// Age of values: two days.
     package static let valueAge: UInt64 = 48 * 60 * 60 * 1000
-    /// Bytes of one value: what fits one datagram beside 20 closer nodes, so that a reply with it stays below the MTU of
-    /// nearly all paths. The reference has no limit.
+    /// Bytes of one value: what fits one datagram beside 20 closer nodes, so that a reply with it stays below the MTU
+    /// of nearly all paths. The reference has no limit.
     package static let value = 1024
     /// How far a bump may be ahead of the node's clock.
     package static let bumpDrift: UInt64 = 60_000
@@ -211,8 +211,8 @@ package enum Limits {
     package static let entriesPerHost = entries / 4
     /// How long an announced server is kept without use.
     package static let age = Storage.age
-    /// Messages per second, and in one burst, that a host may have forwarded. A handshake with hole punching takes about
-    /// five. Announced servers that answer through this node are exempt: they have signed for their address.
+    /// Messages per second, and in one burst, that a host may have forwarded. A handshake with hole punching takes
+    /// about five. Announced servers that answer through this node are exempt: they have signed for their address.
     package static let forwardsPerSecond: UInt64 = 128
     package static let forwardBurst: UInt64 = 512
     /// The same over all hosts together.
@@ -239,12 +239,13 @@ package enum Limits {
     package static let lossGrace: UInt64 = 5000
     /// The relay stays for the last acknowledgements of a stream that ended regularly.
     package static let linger: UInt64 = 2000
-    /// Relayed and direct packets come over one socket and cannot be told apart: the relay stays this long after a move.
+    /// Relayed and direct packets come over one socket and cannot be told apart: the relay stays this long after a
+    /// move.
     package static let sharedSocketGrace: UInt64 = 10_000
     /// A control connection that was ended is given up after this long.
     package static let closing: UInt64 = 5000
-    /// How long a server works on a direct path for a connection that already runs over a relay: three waits for another
-    /// random punch, and the punch.
+    /// How long a server works on a direct path for a connection that already runs over a relay: three waits for
+    /// another random punch, and the punch.
     package static let upgradeWindow: UInt64 = 120_000
     /// A relay forgets a token that only one side has named; twice what a side waits (hyperdht.md B-18).
     package static let pendingToken = 2 * pairing

@@ -13,8 +13,8 @@ extension RPCNode {
       }
       return
     }
-    // A majority for one other address. While peers disagree the old one may still be right, and bootstrappers have been
-    // told what theirs is.
+    // A majority for one other address. While peers disagree the old one may still be right, and bootstrappers have
+    // been told what theirs is.
     guard configuration.natSample == nil, let old = persistentAddress, let host = sampler.host, sampler.port != 0,
       old != Endpoint(host: host, port: sampler.port)
     else { return }

@@ -1,8 +1,8 @@
 import HyperEncoding
 
 enum CloserNodes {
-  /// The addresses of a reply that may be visited: at most k, each once, usable, and private ones only when the replier or
-  /// this node itself lives in such a network, as in tests and LANs (dht-rpc.md C-7).
+  /// The addresses of a reply that may be visited: at most k, each once, usable, and private ones only when the replier
+  /// or this node itself lives in such a network, as in tests and LANs (dht-rpc.md C-7).
   static func accepted(_ list: [Endpoint], from replier: IPv4Address, own: IPv4Address?) -> [Endpoint] {
     guard !list.isEmpty else { return [] }
     let allowsPrivate = replier.isPrivate || own?.isPrivate == true

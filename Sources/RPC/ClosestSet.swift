@@ -2,8 +2,9 @@ import HyperEncoding
 
 /// The answers nearest to a target, at most 20 (dht-rpc.md 20.2), of many subnets (dht-rpc.md C-10).
 ///
-/// Members are chosen nearest first, as far as the quota of their IP address and /24 allows. Answers beyond it are spares:
-/// they fill the set while there are not enough members (small networks behind one address), and never keep a member out.
+/// Members are chosen nearest first, as far as the quota of their IP address and /24 allows. Answers beyond it are
+/// spares: they fill the set while there are not enough members (small networks behind one address), and never keep a
+/// member out.
 struct ClosestSet {
   private struct Entry {
     let distance: Bytes32

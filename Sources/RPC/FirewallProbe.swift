@@ -4,8 +4,8 @@ import HyperEnvironment
 
 // From ephemeral to persistent (dht-rpc.md 15).
 extension RPCNode {
-  /// Once per tick: adaptive nodes try when they have been stable for long, and each host only once; nodes that are told
-  /// to be persistent try again with growing pauses (the reference gives up, dht-rpc.md E-7).
+  /// Once per tick: adaptive nodes try when they have been stable for long, and each host only once; nodes that are
+  /// told to be persistent try again with growing pauses (the reference gives up, dht-rpc.md E-7).
   func considerPersistence() {
     guard isEphemeral, isAdaptive || isForcedPersistent else { return }
     stabilityTicks -= 1

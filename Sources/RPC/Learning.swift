@@ -30,8 +30,8 @@ extension RPCNode {
     if insert(node), !isExternal { addSample(to) }
   }
 
-  /// Every node is a sample once in half an hour, and once more in that time when it sees us somewhere else than before:
-  /// a new address shows within minutes, and a liar gains one more vote (dht-rpc.md C-13).
+  /// Every node is a sample once in half an hour, and once more in that time when it sees us somewhere else than
+  /// before: a new address shows within minutes, and a liar gains one more vote (dht-rpc.md C-13).
   private func isSampleDue(_ node: RoutingNode, _ to: Endpoint) -> Bool {
     if node.sampled == 0 || tick - node.sampled >= Limits.oldNodeTicks { return true }
     guard let before = node.to else {

@@ -72,8 +72,8 @@ package enum Limits {
   /// ``moreStableTicks``.
   package static let forcedRetryTicks = 12
   /// Own choice: a node that has moved tries to become persistent again after this pause (6 min): it has shown before
-  /// that it stays, but what its server socket has sent must be forgotten by the new NAT (RFC 4787: 5 min), or answers to
-  /// the probe would come in as answers to that.
+  /// that it stays, but what its server socket has sent must be forgotten by the new NAT (RFC 4787: 5 min), or answers
+  /// to the probe would come in as answers to that.
   package static let movedTicks = 72
   package static let recentNodeTicks: UInt64 = 12
   package static let oldNodeTicks: UInt64 = 360

@@ -30,7 +30,6 @@ package final class Query {
   package var isUnreachable: Bool {
     answers == 0 && (frontier.knownCount > 0 || node?.configuration.bootstrap.isEmpty == false)
   }
-  package var isCommitting: Bool { state == .committing }
 
   private enum State {
     case idle
@@ -125,7 +124,7 @@ package final class Query {
 
   // MARK: Seeding
 
-  /// Fills the frontier from the routing table, and from the bootstrap nodes when that is thin.
+  /// Fills the frontier from the routing table, and from the bootstrap nodes when that has few.
   private func open() {
     let missing = Limits.k - frontier.pendingCount
     guard missing > 0, !options.onlySeeds, let node else {
@@ -153,7 +152,7 @@ package final class Query {
   // MARK: Candidates
 
   private func add(_ endpoint: Endpoint, referrer: Endpoint?) {
-    switch frontier.fates[endpoint] {
+    switch frontier.states[endpoint] {
     case .done: return
     case .down:
       if let referrer { node?.sendDownHint(about: endpoint, to: referrer, session: session) }

@@ -50,10 +50,9 @@ extension RPCError: CustomStringConvertible {
   }
 }
 
-/// Error codes on the wire (dht-rpc.md 8); applications start at ``firstApplicationCode``.
+/// Error codes on the wire (dht-rpc.md 8); those of applications start at 16.
 package enum RPCErrorCode {
   package static let ok: UInt64 = 0
   package static let unknownCommand: UInt64 = 1
   package static let invalidToken: UInt64 = 2
-  package static let firstApplicationCode: UInt64 = 16
 }

@@ -69,7 +69,8 @@ extension RPCNode {
     let elapsed = environment.now - request.firstSentAt
     let roundTripTime = elapsed / 1000
     roundTripTimes.heard(source)
-    // With two transmissions the time is at worst too long, which only makes later requests wait longer; with more it says too little.
+    // With two transmissions the time is at worst too long, which only makes later requests wait longer; with more it
+    // says too little.
     if request.measuresPath, request.transmissions <= 2 {
       roundTripTimes.add(elapsed, of: request.destination, now: environment.nowMilliseconds)
     }

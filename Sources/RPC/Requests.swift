@@ -3,8 +3,8 @@ import HyperEnvironment
 
 // Outgoing requests: transaction ids, window, timers, matching (dht-rpc.md 11).
 extension RPCNode {
-  /// One request. `completion` runs exactly once, never inside this call. Requests made before the sockets are bound wait
-  /// for them.
+  /// One request. `completion` runs exactly once, never inside this call. Requests made before the sockets are bound
+  /// wait for them.
   @discardableResult
   package func request(
     _ message: RequestMessage, to destination: Endpoint, options: RequestOptions = .init(),
@@ -64,8 +64,8 @@ extension RPCNode {
     return request(message, to: destination, options: options, completion)
   }
 
-  /// A ping that the other side answers after `milliseconds`; fails with `delayTooLong` above the cap, without a packet.
-  /// Peers older than dht-rpc 6.24 answer with error 1 at once.
+  /// A ping that the other side answers after `milliseconds`; fails with `delayTooLong` above the cap, without a
+  /// packet. Peers older than dht-rpc 6.24 answer with error 1 at once.
   @discardableResult
   package func delayedPing(
     _ destination: Endpoint, after milliseconds: UInt64, options: RequestOptions = .init(),
@@ -153,9 +153,9 @@ extension RPCNode {
     return roundTripTimes.timeout(for: request.destination, now: environment.nowMilliseconds)
   }
 
-  /// Milliseconds to wait for an answer to the latest transmission: the first timeout, doubled each time up to a second.
-  /// The last transmission gets at least a second, and whatever is left of the time that the fixed timeout gives to a
-  /// request as a whole: what is known of a path makes us ask again sooner, not give up sooner.
+  /// Milliseconds to wait for an answer to the latest transmission: the first timeout, doubled each time up to a
+  /// second. The last transmission gets at least a second, and whatever is left of the time that the fixed timeout
+  /// gives to a request as a whole: what is known of a path makes us ask again sooner, not give up sooner.
   private func timeout(of request: PendingRequest) -> UInt64 {
     let first = request.firstTimeout
     if request.options.timeout != nil { return first }

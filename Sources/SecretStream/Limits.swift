@@ -30,8 +30,8 @@ package enum Limits {
     /// Bytes of messages that may wait for the keys. A writer that ignores back-pressure for this long is broken.
     package static let maximumQueuedBeforeKeys = 64 << 20
 
-    /// Small messages of one loop turn share a buffer of this size at first; it doubles within a turn up to the maximum.
-    /// 2 KiB holds a dozen protocol messages and is no loss for a single one.
+    /// Small messages of one loop turn share a buffer of this size at first; it doubles within a turn up to the
+    /// maximum. 2 KiB holds a dozen protocol messages and is no loss for a single one.
     package static let firstBatch = 2 << 10
     package static let maximumBatch = 64 << 10
 

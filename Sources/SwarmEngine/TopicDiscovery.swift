@@ -28,7 +28,6 @@ package final class TopicDiscovery {
   /// The roles of the latest refresh.
   package private(set) var isServer = false
   package private(set) var isClient = false
-  package var isRefreshing: Bool { run != nil }
   package var isAnnounced: Bool { needsUnannounce }
 
   /// One refresh from its start to the end of its query. Replaced, not reused, when the roles change.

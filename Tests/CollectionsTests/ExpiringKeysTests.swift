@@ -26,6 +26,9 @@ final class ExpiringKeysTests: XCTestCase {
     keys.insert(1, until: 10)
     keys.insert(0, until: 20)
     XCTAssertEqual(keys.count, 2)
+    var roomy = ExpiringKeys<Int>(limit: 3)
+    for _ in 0..<2 { roomy.insert(0, until: 10) }
+    XCTAssertEqual(roomy.count, 1)
     XCTAssertTrue(keys.contains(0, at: 19))
     keys.insert(2, until: 10)
     XCTAssertEqual((0..<3).map { keys.contains($0, at: 0) }, [true, false, true])
@@ -37,6 +40,7 @@ final class ExpiringKeysTests: XCTestCase {
     keys.insert(1, until: 10)
     keys.remove(1)
     keys.remove(7)
+    XCTAssertEqual(keys.count, 1)
     keys.insert(2, until: 10)
     XCTAssertEqual((0..<3).map { keys.contains($0, at: 0) }, [true, false, true])
   }

@@ -115,4 +115,19 @@ final class SourceBudgetTests: XCTestCase {
     XCTAssertTrue(silent.take(hostA, cost: 100, now: 0))
     XCTAssertFalse(silent.take(hostA, cost: 100, now: 99_999))
   }
+
+  func testASourceThatWasChargedBeforeATickIsRememberedAsLong() {
+    // Generations last two thirds of 200 s: one tick, at 133.3 s, falls into the time of the refill.
+    var budget = budget(burst: 100, perSecond: 1)
+    XCTAssertTrue(budget.take(hostA, cost: 100, now: 66_000))
+    XCTAssertFalse(budget.take(hostA, cost: 100, now: 165_999))
+    XCTAssertTrue(budget.take(hostA, cost: 100, now: 265_999))
+  }
+
+  func testTheTotalIsChargedWithTheCost() {
+    var budget = budget(burst: 10, perSecond: 1, total: Rate(burst: 5, perSecond: 1))
+    XCTAssertTrue(budget.take(hostA, cost: 3, now: 0))
+    XCTAssertFalse(budget.take(hostB, cost: 3, now: 0))
+    XCTAssertTrue(budget.take(hostB, cost: 2, now: 0))
+  }
 }

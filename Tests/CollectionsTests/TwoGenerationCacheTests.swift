@@ -172,4 +172,31 @@ final class TwoGenerationCacheTests: XCTestCase {
     XCTAssertFalse(cache.set(1, "x", host: hostB, now: 799) && cache.set(2, "x", host: hostB, now: 799))
     XCTAssertTrue(cache.set(2, "x", host: hostA, now: 800))
   }
+
+  func testTheShortestAgeIsOneMillisecondAGeneration() {
+    var cache = Cache(.init(maximumEntries: 100, maximumAge: 1), now: 0)
+    cache.set(1, "x", now: 0)
+    XCTAssertEqual(cache.peek(1, now: 1), "x")
+    XCTAssertNil(cache.peek(1, now: 2))
+  }
+
+  func testRemovalGivesBackWhatTheEntryHeld() {
+    var cache = Cache(.init(maximumEntries: 100, maximumBytes: 100, maximumEntriesPerHost: 3, maximumAge: 0), now: 0)
+    for key in 0..<3 { XCTAssertTrue(cache.set(key, "x", bytes: 10, host: hostA, now: 0)) }
+    cache.remove(0)
+    XCTAssertEqual(cache.bytes, 20)
+    XCTAssertTrue(cache.set(3, "x", bytes: 10, host: hostA, now: 0))
+    XCTAssertFalse(cache.set(4, "x", bytes: 10, host: hostA, now: 0), "one place was free, not more")
+    for key in 1...3 { cache.remove(key) }
+    XCTAssertEqual(cache.bytes, 0)
+    XCTAssertTrue(cache.generations.young.hosts.isEmpty, "hosts without entries cost nothing")
+  }
+
+  func testARewrittenEntryIsInOneGenerationOnly() {
+    var cache = Cache(.init(maximumEntries: 100, maximumAge: 1200), now: 0)
+    cache.set(1, "x", bytes: 5, now: 0)
+    cache.set(1, "y", bytes: 7, now: 800)
+    XCTAssertEqual(cache.count, 1)
+    XCTAssertEqual(cache.bytes, 7)
+  }
 }

@@ -50,7 +50,8 @@ final class SpecialAddressTests: XCTestCase {
     for block in SpecialAddresses.ipv4 {
       XCTAssertTrue((1...32).contains(block.prefix))
       XCTAssertGreaterThanOrEqual(UInt64(block.network.value), end)
-      XCTAssertEqual(UInt64(block.network.value) % (1 << UInt64(32 - block.prefix)), 0, "a block begins at its own mask")
+      XCTAssertEqual(
+        UInt64(block.network.value) % (1 << UInt64(32 - block.prefix)), 0, "a block begins at its own mask")
       end = UInt64(block.network.value) + (1 as UInt64) << UInt64(32 - block.prefix)
     }
   }

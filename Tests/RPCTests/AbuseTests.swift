@@ -1,5 +1,5 @@
-import HyperCollections
 import Foundation
+import HyperCollections
 import HyperEncoding
 import HyperEnvironment
 import HyperswarmTesting
@@ -20,8 +20,8 @@ final class AbuseTests: RPCTestCase {
       port: UInt16(1 + random.next() % 65_535))
   }
 
-  /// 100,000 datagrams, or as many as RPC_FLOOD says (the million takes most of a minute in a debug build): noise,
-  /// noise behind a valid first byte, damaged golden requests, and well-formed requests of identified senders.
+  /// 100,000 datagrams, or as many as RPC_FLOOD says (the million takes most of a minute in a debug build):
+  /// noise, noise behind a valid first byte, damaged golden requests, and well-formed requests of identified senders.
   func testFloodOfRandomDatagrams() throws {
     network.isLogging = false
     let node = try makeBootstrapper(network)

@@ -63,7 +63,7 @@ final class SubnetTests: RPCTestCase {
       let perHost = Dictionary(grouping: inBucket, by: \.endpoint.host).mapValues(\.count)
       XCTAssertLessThanOrEqual(perHost.values.max() ?? 0, Limits.bucketNodesPerHost)
     }
-    // Whoever leaves makes room.
+    // A node that leaves makes room.
     if let node0 = node.recency.oldest { node.remove(node0) }
     let before = node.nodeCount
     for last in 1...250 as ClosedRange<UInt8> { node.addNode(Endpoint(host: IPv4Address(9, 9, 9, last), port: 10)) }
@@ -73,7 +73,7 @@ final class SubnetTests: RPCTestCase {
     destroy([node], network)
   }
 
-  /// Test networks on one machine or in one private network are not limited; nor is anybody who says so.
+  /// Test networks on one machine or in one private network are not limited; nor is a node that is configured so.
   func testRPC_C10_localAddressesAreExempt() {
     for (host, limits) in [
       (IPv4Address.loopback, true), (IPv4Address(192, 168, 7, 7), true), (IPv4Address(9, 9, 9, 9), false),
@@ -266,7 +266,7 @@ final class SubnetTests: RPCTestCase {
     }
   }
 
-  /// Who names nothing but addresses of one subnet makes a query visit a bounded number of them.
+  /// A node that names only addresses of one subnet makes a query visit a bounded number of them.
   func testRPC_C10_candidatesOfOneSubnetAreBounded() throws {
     let network = TestNetwork(seed: 1012)
     let node = makeNode(network, bootstrap: [])

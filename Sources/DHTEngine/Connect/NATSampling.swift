@@ -40,7 +40,8 @@ final class NATSampling {
     passesLeft -= 1
     let known = node.rpc.recentNodes(limit: 64)
     // The nodes heard last are often our own relays, which see us through mappings that are already in use.
-    let candidates = known.count >= Limits.Punch.sampleSkipWhenKnown ? known.dropFirst(Limits.Punch.sampleSkip) : known[...]
+    let candidates =
+      known.count >= Limits.Punch.sampleSkipWhenKnown ? known.dropFirst(Limits.Punch.sampleSkip) : known[...]
     for candidate in candidates where !asked.contains(candidate) {
       guard sampleCount() + pending < Limits.Punch.wantedSamples else { break }
       ask(candidate)

@@ -48,8 +48,8 @@ package final class BlindRelayServer {
   private(set) package var linkCount = 0
   private var isClosed = false
 
-  /// - Parameter makeStream: a fresh unconnected transport stream on the sockets of the accepted connections; `nil` when
-  ///   there is none to be had.
+  /// - Parameter makeStream: a fresh unconnected transport stream on the sockets of the accepted connections; `nil` at
+  ///   the bound on streams.
   package init(
     environment: any Environment, bounds: Bounds = Bounds(), makeStream: @escaping () -> (any TransportStream)?
   ) {
@@ -72,7 +72,9 @@ package final class BlindRelayServer {
 
   /// Serves a connection, whose callbacks are taken over. Above the bounds it is destroyed.
   package func accept(_ stream: EncryptedStream) {
-    guard !isClosed, let key = stream.remotePublicKey, sessions.count < bounds.sessions, sessionsByKey[key, default: 0] < bounds.sessionsPerKey else {
+    guard !isClosed, let key = stream.remotePublicKey, sessions.count < bounds.sessions,
+      sessionsByKey[key, default: 0] < bounds.sessionsPerKey
+    else {
       statistics.sessionsRefused += 1
       return stream.destroy()
     }

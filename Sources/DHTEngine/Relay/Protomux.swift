@@ -12,8 +12,8 @@ enum ProtomuxError: Error, Hashable, Sendable {
 
 /// Channels inside one encrypted stream, one message a frame (hyperdht.md 10.6).
 ///
-/// Knows no stream: frames come by `receive` and go by `send`. Holds no messages: a channel of the peer that is not open
-/// here is offered once, and rejected if `onOffer` does not open it, so what it carries needs no buffer.
+/// Knows no stream: frames come by `receive` and go by `send`. Holds no messages: a channel of the peer that is not
+/// open here is offered once, and rejected if `onOffer` does not open it, so what it carries needs no buffer.
 final class Protomux {
   /// One frame for the peer.
   var send: (([UInt8]) -> Void)?

@@ -50,8 +50,6 @@ final class RelayControl {
       && pairings.count < Limits.Relay.pairingsPerControl
   }
 
-  var pairingCount: Int { pairings.count }
-
   /// The path that relayed streams share with this connection.
   var path: (socket: any DatagramSocket, remote: Endpoint)? {
     guard let transport = stream.transport, let socket = transport.socket, let remote = transport.remote else {

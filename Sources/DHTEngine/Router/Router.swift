@@ -39,7 +39,8 @@ package final class Router {
         maximumAge: configuration.maximumAge), now: now)
     budget = SourceBudget(
       .init(
-        perSource: configuration.forwards, total: configuration.totalForwards, maximumSources: configuration.maximumTrackedHosts), now: now)
+        perSource: configuration.forwards, total: configuration.totalForwards,
+        maximumSources: configuration.maximumTrackedHosts), now: now)
     localPeers = TwoGenerationCache(
       .init(maximumEntries: configuration.maximumLocalPeers, maximumAge: configuration.localPeerAge), now: now)
   }
@@ -55,7 +56,7 @@ package final class Router {
       target, Entry(record: record.encoded, relay: relay), host: relay.host, now: environment.nowMilliseconds)
   }
 
-  /// Forgets an announced server. Local ones stay, whatever a message says (hyperdht.md Part B, 13).
+  /// Forgets an announced server. Local ones stay, whatever a message says (hyperdht.md B-13).
   package func remove(target: Bytes32) { table.remove(target) }
 
   /// Puts a local server in until ``unpin(target:)``. The router keeps it alive.

@@ -72,8 +72,8 @@ extension Router {
 
   // MARK: Local servers
 
-  /// The mode is looked at before anything else: only three of them may cost a Noise computation (hyperdht.md Part B,
-  /// 3).
+  /// The mode is looked at before anything else: only three of them may cost a Noise computation
+  /// (hyperdht.md B-3).
   private func deliver(_ message: HandshakeMessage, _ request: IncomingRequest, to server: any LocalServer) {
     let from = request.from.endpoint
     let client: Endpoint
@@ -212,8 +212,7 @@ extension Router {
     request.reply(value, token: false, closerNodes: false, to: client)
   }
 
-
-  /// Whether a sender may make us send to an address of its choice (hyperdht.md Part B, 6).
+  /// Whether a sender may make us send to an address of its choice (hyperdht.md B-6).
   private func mayForward(_ request: IncomingRequest, to destination: Endpoint) -> Bool {
     guard destination.isUsable, isOwnAddress?(destination) != true, !reachesIn(destination, from: request.from.host)
     else {

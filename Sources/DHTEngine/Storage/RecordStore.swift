@@ -101,7 +101,8 @@ package struct RecordStore {
       if bounds.replacesChangedRecords { generations.young.topics[target]?.records[index].bytes = record }
       return true
     }
-    if bounds.maximumRecordsPerHost > 0, let host, (generations.young.hosts[host] ?? 0) >= bounds.maximumRecordsPerHost {
+    if bounds.maximumRecordsPerHost > 0, let host, (generations.young.hosts[host] ?? 0) >= bounds.maximumRecordsPerHost
+    {
       return false
     }
     generations.old.remove(publicKey, from: target)

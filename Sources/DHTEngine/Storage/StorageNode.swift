@@ -46,7 +46,8 @@ package final class StorageNode {
       .init(maximumEntries: configuration.maximumBumps, maximumAge: configuration.maximumAge), now: now)
     refreshes = TwoGenerationCache(
       .init(
-        maximumEntries: configuration.maximumRefreshes, maximumEntriesPerHost: configuration.records.maximumRecordsPerHost,
+        maximumEntries: configuration.maximumRefreshes,
+        maximumEntriesPerHost: configuration.records.maximumRecordsPerHost,
         maximumAge: configuration.maximumAge), now: now)
     mutables = TwoGenerationCache(StorageNode.valueBounds(configuration), now: now)
     immutables = TwoGenerationCache(StorageNode.valueBounds(configuration), now: now)
@@ -56,7 +57,9 @@ package final class StorageNode {
       .init(perSource: configuration.unprovenReplies, maximumSources: configuration.maximumTrackedHosts), now: now)
   }
 
-  private static func valueBounds<Value>(_ configuration: StorageConfiguration) -> TwoGenerationCache<Bytes32, Value>.Bounds {
+  private static func valueBounds<Value>(_ configuration: StorageConfiguration)
+    -> TwoGenerationCache<Bytes32, Value>.Bounds
+  {
     .init(
       maximumEntries: configuration.maximumValues, maximumBytes: configuration.maximumValueBytes,
       maximumEntriesPerHost: configuration.maximumValuesPerHost, maximumAge: configuration.maximumValueAge)
@@ -84,7 +87,8 @@ package final class StorageNode {
     return true
   }
 
-  /// Answers PLUGIN requests of that name and version; others are dropped. A later registration replaces an earlier one.
+  /// Answers PLUGIN requests of that name and version; others are dropped. A later registration replaces an earlier
+  /// one.
   package func register(
     plugin name: String, version: UInt64, _ handle: @escaping (PluginRequest, IncomingRequest) -> Void
   ) {

@@ -2,8 +2,8 @@ import CHyperSodium
 import HyperCrypto
 import HyperEncoding
 
-/// The tag of a message in libsodium's secretstream. Streams send `message` only (plus `final` on request); all four are
-/// accepted, `rekey` and `final` change the key of what follows.
+/// The tag of a message in libsodium's secretstream. Streams send `message` only (plus `final` on request); all four
+/// are accepted, `rekey` and `final` change the key of what follows.
 enum FrameTag: UInt8 {
   case message = 0
   case push = 1

@@ -8,8 +8,8 @@ import XCTest
 @testable import HyperDHTEngine
 @testable import HyperRPC
 
-/// A node under a flood of random, truncated and damaged datagrams: no crash, nothing stored or held for them, and never
-/// much more sent than received.
+/// A node under a flood of random, truncated and damaged datagrams: no crash, nothing stored or held for them, and
+/// never much more sent than received.
 ///
 /// `FLOOD=1000000` sets the number of datagrams.
 final class FloodTests: XCTestCase {

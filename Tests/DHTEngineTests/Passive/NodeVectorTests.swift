@@ -49,8 +49,8 @@ final class NodeVectorTests: XCTestCase {
   }
 
   /// The datagram with the lists in a fixed order that are not in one on the wire: closer nodes (ours come nearest
-  /// first, those of the reference by routing bucket; the list is the same while both have at most 20 nodes), and, where
-  /// the vector says so, the peers of a look-up. Everything else stays as it is.
+  /// first, those of the reference by routing bucket; the list is the same while both have at most 20 nodes), and,
+  /// where the vector says so, the peers of a look-up. Everything else stays as it is.
   private func normalized(_ bytes: [UInt8], _ isUnorderedLookup: Bool) throws -> [UInt8] {
     guard case .response(var response)? = bytes.withUnsafeBytes({ Datagram($0) }) else { return bytes }
     response.closerNodes?.sort { $0.encoded.lexicographicallyPrecedes($1.encoded) }

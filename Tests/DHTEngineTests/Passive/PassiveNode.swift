@@ -36,7 +36,9 @@ final class PassiveNode {
     rpc.isEphemeral = isEphemeral
     rpc.isFirewalled = isEphemeral
     router = Router(environment: host, configuration: routerConfiguration)
-    storage = StorageNode(environment: host, router: router, configuration: storageConfiguration) { [weak rpc] in rpc?.id }
+    storage = StorageNode(environment: host, router: router, configuration: storageConfiguration) { [weak rpc] in
+      rpc?.id
+    }
     try rpc.bind()
     if let tokens { rpc.setTokens(tokens) }
     for node in table { rpc.addNode(node) }

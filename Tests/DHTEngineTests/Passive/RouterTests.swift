@@ -19,7 +19,9 @@ final class RouterTests: XCTestCase {
     Endpoint(host: IPv4Address(41, 1, 1, 1), port: 1), Endpoint(host: IPv4Address(42, 1, 1, 1), port: 2),
   ]
 
-  private func makeNode(announced: Bool = false, configuration: RouterConfiguration = RouterConfiguration()) throws -> PassiveNode {
+  private func makeNode(announced: Bool = false, configuration: RouterConfiguration = RouterConfiguration()) throws
+    -> PassiveNode
+  {
     let node = try PassiveNode(table: table, routerConfiguration: configuration)
     if announced { node.announce(pair, target: target, from: server) }
     return node

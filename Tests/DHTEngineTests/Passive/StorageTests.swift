@@ -217,7 +217,7 @@ final class StorageTests: XCTestCase {
     }
     XCTAssertNil(try node.lookup(topic, from: reader))
     XCTAssertNil(try node.findPeer(key1.publicKey, from: reader))
-    // Nobody checks that the key was stored.
+    // Nothing checks that the key was stored.
     XCTAssertEqual(node.unannounce(key2, target: topic, from: bob).count, 1)
   }
 
