@@ -12,13 +12,14 @@ commit both. `Scripts/check` fails if they differ. Values are as written in the 
 """
 
 
-ENTRY = re.compile(r"(?:@\w+\s+)?(?:(?:public|package|private|fileprivate|internal|static|nonisolated)\s+)*(?:let|var)\s+(\w+)"
+ENTRY = re.compile(r"(?:@\w+\s+)?(?:(?:public|package|private|fileprivate|internal|static|nonisolated)\s+)*"
+                   r"(?:let|var)\s+(\w+)"
                    r"(?:\s*:\s*([^={]+?))?\s*(?:=\s*(.*)|\{(.*)\}?)?$")
 NESTED = re.compile(r"(?:(?:public|package|private|fileprivate|internal)\s+)*(?:enum|struct)\s+(\w+)\b.*\{$")
 
 
 def swift_limits(file):
-    """(type, name, value, documentation) of the constants in types that are called ...Limits, and in the types inside."""
+    """(type, name, value, documentation) of the constants in types called ...Limits, and in the types inside."""
     lines = file.text.split("\n")
     for hit in re.finditer(r"\b(?:enum|struct|extension)\s+([\w.]*Limits)\b[^{\n]*\{", file.code):
         end = match_brace(file.code, hit.end() - 1)
@@ -26,7 +27,7 @@ def swift_limits(file):
 
 
 def constants(lines, start, end, group):
-    """The constants of lines[start:end], the inside of the type `group`; those of types inside come where they stand."""
+    """The constants of lines[start:end], the inside of the type `group`; those of inner types where they stand."""
     notes, shared, depth, nested = [], "", 0, None
     for number in range(start, end):
         line = lines[number].strip()
@@ -56,7 +57,8 @@ def constants(lines, start, end, group):
                 value = lines[number + 1].strip()
             value, _, trailing = (value or kind or "").partition("//")
             if kind != "Void":  # the check of the relations
-                yield group, name, value.strip().rstrip("}").strip(), " ".join(notes) or trailing.strip() or shared
+                documentation = " ".join(notes) or trailing.strip() or shared
+                yield group, name, value.strip().rstrip("}").strip(), documentation
             shared, notes = " ".join(notes) or shared, []
         elif depth == 0 and line == "":
             notes, shared = [], ""

@@ -74,7 +74,8 @@ final class AddressChangeTests: RPCTestCase {
       XCTAssertNil(node.id)
       XCTAssertTrue(network.run(within: 600_000) { !node.isEphemeral }, "back")
       print(
-        "\(isForced ? "forced" : "adaptive"): noticed after \(noticed) s, persistent again after \((network.now - moved) / 1_000_000) s"
+        "\(isForced ? "forced" : "adaptive"): noticed after \(noticed) s,",
+        "persistent again after \((network.now - moved) / 1_000_000) s"
       )
       XCTAssertEqual(node.id, NodeAddress.id(of: Endpoint(host: new.address, port: 40_000)))
       XCTAssertEqual(node.remoteAddress, Endpoint(host: new.address, port: 40_000))

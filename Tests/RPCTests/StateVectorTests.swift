@@ -146,8 +146,8 @@ final class StateVectorTests: RPCTestCase {
     print("dht-rpc nat-sampler: \(all.count) cases, \(count) samples")
   }
 
-  /// The table itself is the reference's; `closest` is not: true XOR order instead of bucket order (dht-rpc.md
-  /// item 85, C-4).
+  /// The table itself is the reference's; `closest` is not: true XOR order instead of bucket order
+  /// (dht-rpc.md item 85, dht-rpc.md C-4).
   func testRPC_77_85_routingTableVectors() throws {
     var operations = 0
     var sameAsReference = 0
