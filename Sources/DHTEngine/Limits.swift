@@ -157,8 +157,9 @@ package enum Limits {
     /// Sockets that wait for a probe to a random port, and the pause while they are opened.
     package static let birthdaySockets = 256
     package static let birthdayWait: UInt64 = 100
-    /// Random punches of one node at once.
+    /// Random punches of one node at once, and the time from one to the next.
     package static let randomPunches = 1
+    package static let randomPunchInterval: UInt64 = 20_000
   }
 
   // MARK: Storing nodes

@@ -7,6 +7,7 @@ extension RPCNode {
   package func start() {
     guard !isStarted, !isDestroyed else { return }
     isStarted = true
+    Limits.check()
     environment.defer { [weak self] in self?.beginBootstrap() }
   }
 

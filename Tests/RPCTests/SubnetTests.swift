@@ -30,7 +30,7 @@ final class SubnetTests: RPCTestCase {
   }
 
   func testRPC_C10_quotaCountsHostsAndSubnets() {
-    var quota = SubnetQuota(SubnetLimits(perHost: 2, perSubnet: 3))
+    var quota = SubnetQuota(SubnetQuota.Bounds(perHost: 2, perSubnet: 3))
     let a = IPv4Address(9, 9, 9, 1)
     let b = IPv4Address(9, 9, 9, 2)
     quota.add(a)

@@ -26,7 +26,7 @@ package struct DHTOptions {
   /// An observation of the own address to start with (bootstrap nodes, which have no node to ask).
   package var knownAddress: Endpoint?
   /// Milliseconds between random hole punches of this node.
-  package var randomPunchInterval: UInt64 = 20_000
+  package var randomPunchInterval = Limits.Punch.randomPunchInterval
   /// Start with the random-punch clock running.
   package var deferRandomPunch = false
 
