@@ -25,6 +25,8 @@ C_FOLDERS = ("Sources/", "Tests/", "Benchmarks/", "include/", "Examples/")
 PURE = ("HyperEncoding", "HyperCrypto", "HyperEnvironment", "HyperCollections", "HyperSecretStream", "HyperRPC",
         "HyperDHTEngine", "HyperswarmEngine")
 IMPURE = ("HyperRuntime", "HyperUDX", "CHyperUDX", "CHyperUV", "HyperDHT", "Hyperswarm", "HyperswarmABI")
+# Calls of libuv and of the system; the same names as members are callbacks of the engine's own.
+IMPURE_CALL = re.compile(r"(?<![.>\w])(uv_(?!buf_init\b|buf_t\b)\w+|socket|sendmsg|recvmsg|clock_gettime)\s*\(")
 # Modules that come with the toolchain or the system.
 SYSTEM = set("""Swift Foundation FoundationEssentials Dispatch XCTest Testing Glibc Musl Darwin Android WinSDK Synchronization
 _Concurrency PackageDescription Builtin Network System os""".split())
@@ -174,8 +176,7 @@ def pure_engine(tree):
     for file in tree.files:
         if not file.path.startswith("Sources/CUDX/engine/"):
             continue
-        for hit in re.finditer(r"\b(uv_(?!buf_init\b|buf_t\b)\w+|socket|sendmsg|recvmsg|clock_gettime)\s*\(",
-                               c_plain(file.code)):
+        for hit in IMPURE_CALL.finditer(c_plain(file.code)):
             yield file.path, file.line(hit.start()), f"the engine calls {hit.group(1)}: that is the driver's part"
 
 

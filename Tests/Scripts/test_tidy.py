@@ -51,7 +51,11 @@ GOOD = {
     "Sources/HyperswarmABI/Go.swift":
         "@c @implementation\npublic func hyperswarm_go(_ a: Int32, _ call: Int) -> Int32 { a }\n",
     "Sources/CUDX/engine/udx.c":
-        "static int used (int a) { return a; }\nint\nudx_init (int a) {\n  return used(a); // RFC 9002 section 7\n}\n",
+        "static int used (int a) { return a; }\nint\nudx_init (int a) {\n  return used(a); // RFC 9002 section 7\n}\n"
+        "int\nudx__go (const calls *on, calls out) {\n  return on->socket(1) + out.sendmsg(2) + udx__go(on, out);\n}\n",
+    "README.md": "[text](docs/spec/udx.md#1), [far](https://x.y/z), `cc Sources/CUDX/engine/udx.c`, `Sources/RPC`,"
+                 " `A.testOne`, `testT_1`, `testT_…`, `path/Sources/gone.c`\n",
+    "Tests/RPCTests/A.swift": "func testOne() {}\nfunc testT_1_b() {}\n",
     "Sources/RPC/A.swift": "import Foundation\nstruct Used { let value = 1 }\npublic func f() -> String { \"\\(Used().value)\" }\n",
 }
 LONG = "\n".join(f"  let v{i} = g({i}); _ = v{i}" for i in range(75))
@@ -67,7 +71,7 @@ BAD = {
     "Sources/RPC/C.swift": "\n" * 501,
     "Sources/CUDX/engine/dead.c":
         "static int alone (int a) {\n  return uv_now(a);\n}\n#define ALONE 1\nint\nudx_extra (void) {\n  return 0;\n}\n",
-    "README.md": "See ../shared/x.\n\tA tab, udx.md 9.9.\n",
+    "README.md": "See ../shared/x.\n\tA tab, udx.md 9.9.\n`cat Sources/gone.c`\n`A.testGone`\n[x](gone.md)\n",
 }
 EXPECTED = {
     "long-line": "Sources/RPC/B.swift:5",
@@ -85,6 +89,8 @@ EXPECTED = {
     "pure-engine": "Package.swift:1",
     "version": "include/hyperswarm.h:1",
     "limits-page": "docs/limits.md:1",
+    "named-path": "README.md:3",
+    "named-test": "README.md:4",
 }
 
 
@@ -115,6 +121,7 @@ def rules():
     check("ABI without declaration", "Go.swift:2: header-agreement" in output, output)
     check("driver's calls in the engine", "dead.c:2: pure-engine" in output, output)
     check("citations in documents", "README.md:2: citation: udx.md has no 9.9" in output, output)
+    check("links in documents", "README.md:5: named-path" in output, output)
     check("ids", "B.swift:3: citation: udx.md has no OBS-9" in output, output)
     code, output = run(BAD, "long-file")
     check("one rule alone", code == 1 and output.count(": long-file: ") == 1 and "banned" not in output, output)
