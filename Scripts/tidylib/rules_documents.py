@@ -47,7 +47,33 @@ def named_test(tree):
                 yield file.path, file.line(hit.start()), f"there is no test {name}"
 
 
+def parts(text):
+    """Which main sections a cell of the map or a heading names: "2.1, 2.2" is {"2"}, "Parts B, C" is {"B", "C"}."""
+    found = set(re.findall(r"(?<![\w.])(\d+)(?:\.\d+)*\b", text))
+    for hit in re.finditer(r"(?:Parts?|Annex(?:es)?) ([A-E](?:, [A-E])*)\b", text):
+        found.update(hit.group(1).split(", "))
+    return found
+
+
+def section_map(tree):
+    page = tree.read("docs/ARCHITECTURE.md")
+    if not page:
+        return
+    rows = {}
+    for heading, body in re.findall(r"^### ([\w-]+)\.md[^\n]*\n(.*?)(?=^#|\Z)", page, re.M | re.S):
+        cells = re.findall(r"^\| ([^|]*) \|", body, re.M)
+        rows[heading] = set().union(*map(parts, cells)) if cells else set()
+    for document in sorted(tree.index.sections):
+        text = tree.read(f"docs/spec/{document}.md")
+        for number, line in enumerate(text.split("\n"), 1):
+            section = re.match(r"#{1,2} (?:(?:Part|Annex) ([A-E])\b|(\d+)\.? )", line)
+            name = section and (section.group(1) or section.group(2))
+            if name and name not in rows.get(document, ()):
+                yield f"docs/spec/{document}.md", number, f"section {name} has no row in docs/ARCHITECTURE.md"
+
+
 RULES = {
     "named-path": (named_path, "files and folders that documents name, and links in them, exist"),
     "named-test": (named_test, "tests that documents name exist"),
+    "section-map": (section_map, "docs/ARCHITECTURE.md names a file for every section of docs/spec"),
 }

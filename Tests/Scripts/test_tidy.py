@@ -44,6 +44,7 @@ GOOD = {
     "VERSION": "1.2.3\n",
     "Package.swift": MANIFEST.replace('dependencies: ["HyperRuntime"], ', ""),
     "docs/spec/udx.md": SPECIFICATION + "See §1.1.\n",
+    "docs/ARCHITECTURE.md": "### udx.md: x\n\n| section | file |\n|---|---|\n| 1, 9 | - |\n| Annex A | - |\n",
     "include/hyperswarm.h": "#ifndef HYPERSWARM_H\n#define HYPERSWARM_H\n#define HYPERSWARM_VERSION_MAJOR 1\n"
                             "#define HYPERSWARM_VERSION_MINOR 2\n#define HYPERSWARM_VERSION_PATCH 3\n"
                             "int hyperswarm_go(int a, void (*call)(int b));\n#endif\n",
@@ -71,6 +72,7 @@ BAD = {
     "Sources/RPC/C.swift": "\n" * 501,
     "Sources/CUDX/engine/dead.c":
         "static int alone (int a) {\n  return uv_now(a);\n}\n#define ALONE 1\nint\nudx_extra (void) {\n  return 0;\n}\n",
+    "docs/ARCHITECTURE.md": "### udx.md: x\n\n| section | file |\n|---|---|\n| 1.1 Header, Annex A | - |\n",
     "README.md": "See ../shared/x.\n\tA tab, udx.md 9.9.\n`cat Sources/gone.c`\n`A.testGone`\n[x](gone.md)\n",
 }
 EXPECTED = {
@@ -91,6 +93,7 @@ EXPECTED = {
     "limits-page": "docs/limits.md:1",
     "named-path": "README.md:3",
     "named-test": "README.md:4",
+    "section-map": "docs/spec/udx.md:6",
 }
 
 
