@@ -9,8 +9,8 @@ QUOTED = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\]\(([^)#\s:]+)(?:#[^)\s]*)?\)")
 # `testName` or `Suite.testName`; `testSW_04` stands for all that begin so, and so does what ends with "…" or "...".
 TEST = re.compile(r"(?:\w+\.)?(test_?[A-Z]\w*)(…|\.\.\.|\*)?")
-# Documents that describe other software, or what was recorded of it.
-OTHERS = ("docs/spec/", "Tests/Vectors/")
+# Documents that describe other software, what was recorded of it, or earlier versions.
+OTHERS = ("docs/spec/", "Tests/Vectors/", "CHANGELOG.md")
 
 
 def documents(tree):
