@@ -508,8 +508,8 @@ int check_refused(void) {
   return bench_end(&bench);
 }
 
-// A relay serves and closes; both sides may name it. On one host there is always a direct path: what goes over a relay
-// is tested below this interface.
+// A relay serves and closes; both sides may name it. On one host there is always a direct path: what goes over a relay is
+// tested below this interface.
 int check_relays(void) {
   struct bench bench;
   if (!bench_start(&bench, 4)) return failures + 1;
