@@ -6,9 +6,9 @@ import XCTest
 
 /// Items 91-105 of dht-rpc.md Part A: queries.
 final class QueryTests: RPCTestCase {
-  private var network = TestNetwork()
+  private var network = VirtualNetwork(seed: 1, isLogging: true)
 
-  override func setUp() { network = TestNetwork(seed: 91) }
+  override func setUp() { network = VirtualNetwork(seed: 91, isLogging: true) }
 
   /// Runs a query to its end.
   @discardableResult
@@ -339,7 +339,7 @@ final class QueryTests: RPCTestCase {
     destroy([client], network)
   }
 
-  /// dht-rpc.md C-5: the nearest candidate is visited first, whoever named it when.
+  /// dht-rpc.md C-5: the nearest candidate is visited first, whichever node named it when.
   func testRPC_C5_nearestFirst() throws {
     let peers = try (0..<30).map { _ in try RawPeer(network) }
     var order: [Bytes32] = []

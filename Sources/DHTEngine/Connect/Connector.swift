@@ -68,7 +68,7 @@ final class Connector {
     raw.firewall = { [weak self] socket, source in self?.driver.takes(socket, source) ?? false }
     raw.onData = { [weak self] bytes in
       guard let self else { return }
-      guard earlyBytes.count + bytes.count <= DHTLimits.earlyBytes else {
+      guard earlyBytes.count + bytes.count <= Limits.Connect.earlyBytes else {
         return fail(.other("the peer sent too much before the handshake was done"))
       }
       earlyBytes.append(contentsOf: bytes)

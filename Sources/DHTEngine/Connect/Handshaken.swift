@@ -22,5 +22,5 @@ struct Handshaken {
   var isRelayed: Bool { serverAddress != relay }
 
   /// The server's own list, cut to a size that is not the peer's to choose.
-  var serverAddresses: [Endpoint] { Array(payload.addresses4.prefix(DHTLimits.peerAddresses)) }
+  var serverAddresses: [Endpoint] { Array(payload.addresses4.prefix(Limits.Punch.peerAddresses)) }
 }

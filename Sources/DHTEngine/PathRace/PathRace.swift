@@ -70,9 +70,9 @@ struct PathRace<Route: RaceRoute> {
     pending = Set(contestants.map(\.path))
     running = pending
     if role == .accepting {
-      start(.prepunch, DHTLimits.prepunchTimeout)
+      start(.prepunch, Limits.Server.prepunchTimeout)
     } else if pending.contains(.passive) {
-      start(.passive, DHTLimits.passiveConnectTimeout)
+      start(.passive, Limits.Connect.passiveTimeout)
     }
     for contestant in contestants { outputs.append(.start(contestant)) }
     if pending.isEmpty { end(.failed(lastError)) }
@@ -115,7 +115,7 @@ struct PathRace<Route: RaceRoute> {
     pending.remove(.relay)
     for timer in [RaceTimer.deadline, .prepunch] { stop(timer) }
     guard hasDirect else { return end(.stayed) }
-    if role == .accepting { start(.upgrade, RelayLimits.upgradeWindow) }
+    if role == .accepting { start(.upgrade, Limits.Relay.upgradeWindow) }
   }
 
   private mutating func attachFailed(_ error: DHTError) {

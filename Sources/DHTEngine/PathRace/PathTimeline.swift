@@ -42,7 +42,7 @@ struct PathTimeline {
 
   /// A full list keeps its beginning and the newest entry: the cause, and the end.
   private mutating func append(_ entry: Entry) {
-    if entries.count == DHTLimits.timelineEntries {
+    if entries.count == Limits.Connect.timelineEntries {
       entries.removeLast()
       omitted += 1
     }

@@ -80,7 +80,7 @@ final class ServerSession {
   /// Copies of one message, through whichever relay, all get the same answer.
   func wait(_ completion: @escaping (HandshakeReply?) -> Void) {
     if let answer { return completion(answer) }
-    guard state != .dead, waiters.count < DHTLimits.handshakeCopies else { return completion(nil) }
+    guard state != .dead, waiters.count < Limits.Server.handshakeCopies else { return completion(nil) }
     waiters.append(completion)
   }
 
@@ -193,7 +193,7 @@ final class ServerSession {
     // hyperdht.md C-1).
     stream.onRemoteHeader = { [weak self] in self?.emit() }
     stream.onClose = { [weak self] _ in self?.die() }
-    timer = node.environment.schedule(after: DHTLimits.phantomTimeout) { [weak self] in
+    timer = node.environment.schedule(after: Limits.Server.phantomTimeout) { [weak self] in
       if let self, state == .attached { die() }
     }
     return stream

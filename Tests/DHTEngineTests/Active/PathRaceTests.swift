@@ -466,9 +466,9 @@ final class PathRaceTests: XCTestCase {
     for time in 1...1000 { _ = race.handle(.packet(Route(number: 1)), at: UInt64(time)) }
     _ = race.handle(.gaveUp(.peerNotFound), at: 1001)
     let lines = race.timeline.lines
-    XCTAssertEqual(lines.count, DHTLimits.timelineEntries + 1)
+    XCTAssertEqual(lines.count, Limits.Connect.timelineEntries + 1)
     XCTAssertEqual(lines.first, "+0 ms  attempt started  deadline 5000 ms")
-    XCTAssertEqual(lines.dropLast().last, "  ... \(1002 - DHTLimits.timelineEntries) more")
+    XCTAssertEqual(lines.dropLast().last, "  ... \(1002 - Limits.Connect.timelineEntries) more")
     let gaveUp = "given up  \(DHTError.peerNotFound)"
     XCTAssertEqual(lines.last, "+1001 ms  \(gaveUp)  -> over: failed with PEER_NOT_FOUND")
   }

@@ -9,7 +9,7 @@ import XCTest
 
 /// A client made of one socket, which says what it likes.
 final class RawClient {
-  let host: TestEnvironment
+  let host: VirtualHost
   let socket: any DatagramSocket
   var replies: [(datagram: Datagrams.Response, source: Endpoint)] = []
   private var tid: UInt16 = 100

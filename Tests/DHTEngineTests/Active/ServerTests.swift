@@ -12,7 +12,7 @@ import XCTest
 final class ServerTests: XCTestCase {
   private func address(_ node: DHTNode) -> Endpoint {
     Endpoint(
-      host: (node.environment as! TestEnvironment).address, port: node.rpc.serverSocket?.localEndpoint?.port ?? 0)
+      host: (node.environment as! VirtualHost).address, port: node.rpc.serverSocket?.localEndpoint?.port ?? 0)
   }
 
   private func payload(_ handshake: NoiseHandshake, _ reply: [UInt8]) -> NoisePayload? {
@@ -36,7 +36,7 @@ final class ServerTests: XCTestCase {
       XCTAssertEqual(peer.closed, 1)
       XCTAssertEqual(accepted.peers.first?.closed, 1)
       XCTAssertEqual((destroysServer ? peer : accepted.peers.first)?.closeError?.code, "ECONNRESET")
-      let host = node.environment as! TestEnvironment
+      let host = node.environment as! VirtualHost
       XCTAssertEqual(host.openSocketCount, 0)
       XCTAssertEqual(host.openStreamCount, 0)
       XCTAssertEqual(server.isClosed, destroysServer)
@@ -66,7 +66,7 @@ final class ServerTests: XCTestCase {
         XCTAssertEqual(closes, 1)
         XCTAssertEqual(peer.closed, 1)
         XCTAssertTrue(server.isClosed)
-        XCTAssertEqual((node.environment as! TestEnvironment).openSocketCount, 0)
+        XCTAssertEqual((node.environment as! VirtualHost).openSocketCount, 0)
         net.settle { done in node.destroy { done(()) } }
         net.destroy()
       }
@@ -316,8 +316,8 @@ final class ServerTests: XCTestCase {
       net.network.advance(by: 10)
     }
     XCTAssertEqual(sent, 500)
-    XCTAssertEqual(server.table.activeCount, DHTLimits.concurrentHandshakes)
-    XCTAssertEqual(net.nodes[1].rawStreamCount, DHTLimits.concurrentHandshakes)
+    XCTAssertEqual(server.table.activeCount, Limits.Server.concurrentHandshakes)
+    XCTAssertEqual(net.nodes[1].rawStreamCount, Limits.Server.concurrentHandshakes)
     XCTAssertGreaterThan(net.nodes[1].statistics.handshakes.dropped, 0)
     net.network.advance(by: 60_000)
     XCTAssertEqual(server.handshakeCount, 0)
@@ -341,7 +341,7 @@ final class ServerTests: XCTestCase {
     }
     net.network.advance(by: 10)
     let statistics = net.nodes[1].statistics.handshakes
-    XCTAssertLessThanOrEqual(statistics.received, DHTLimits.handshakeBurst + 2)
+    XCTAssertLessThanOrEqual(statistics.received, Limits.Server.handshakeBurst + 2)
     XCTAssertEqual(statistics.received + statistics.dropped, 400)
     net.network.advance(by: 5000)
     net.assertEcho(net.connect(net.makeNode(), to: server))
@@ -470,7 +470,7 @@ final class ServerTests: XCTestCase {
     node.suspend { done += 1 }
     net.wait(120_000) { done == 5 }
     net.settle { finished in node.destroy { finished(()) } }
-    XCTAssertEqual((node.environment as! TestEnvironment).openSocketCount, 0)
+    XCTAssertEqual((node.environment as! VirtualHost).openSocketCount, 0)
     net.destroy()
   }
 
