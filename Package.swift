@@ -76,7 +76,10 @@ let faces: [Target] = [
   // Whole stacks on a virtual network in virtual time.
   .target(
     name: "HyperswarmTesting",
-    dependencies: ["HyperEncoding", "HyperCrypto", "HyperEnvironment", "HyperRuntime", "HyperUDX", "CHyperUDX"]),
+    dependencies: [
+      "HyperEncoding", "HyperCrypto", "HyperEnvironment", "HyperSecretStream", "HyperDHTEngine", "HyperswarmEngine",
+      "HyperUDX", "CHyperUDX",
+    ]),
 ]
 
 let programs: [Target] = [

@@ -6,7 +6,7 @@
  * another driver: a simulator, a fuzzer, another event loop.
  *
  * The contract
- * - Everything happens on one thread. The driver calls the five entry points at the end of this file,
+ * - Everything happens on one thread. The driver calls the entry points at the end of this file,
  *   never from inside a function that the engine called on the driver.
  * - A "turn" is one such call, or any piece of application code that uses udx.h. If the engine has
  *   something to send or to report after application code ran, it calls `defer` (once), and the driver
@@ -113,6 +113,13 @@ udx_driver_tick (udx_t *udx);
 /* The end of a turn. */
 UDX_EXTERN void
 udx_driver_flush (udx_t *udx);
+
+/*
+ * Not an event: gives back the memory that a quiet instance keeps for its next packets, about 40 KB and what the pools
+ * hold. For processes with many instances; what the instance does stays the same. Not from inside a callback.
+ */
+UDX_EXTERN void
+udx_driver_trim (udx_t *udx);
 
 /* The socket is closed and the driver keeps no reference to it. The socket may be gone after the call. */
 UDX_EXTERN void

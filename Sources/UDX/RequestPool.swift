@@ -4,7 +4,7 @@ import HyperEnvironment
 /// Memory for C requests, one block per request with its payload behind it, reused.
 ///
 /// The C engine borrows a request and its buffers until the request's callback; the block goes back to the pool there.
-final class RequestPool {
+package final class RequestPool {
   /// Largest of the three request kinds, rounded up, so that one pool serves all.
   static let headerSize: Int = {
     let sizes = [
@@ -15,6 +15,8 @@ final class RequestPool {
   static let blockSize = headerSize + Limits.pooledPayload
 
   private var free: [UnsafeMutableRawPointer] = []
+
+  package init() {}
 
   /// A block with room for `payload` bytes behind the request.
   func take(payload: Int) -> UnsafeMutableRawPointer {

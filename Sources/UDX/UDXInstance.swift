@@ -9,7 +9,7 @@ import HyperRuntime
 /// does it otherwise.
 public final class UDXInstance {
   package let udx: UnsafeMutablePointer<udx_t>
-  let pool = RequestPool()
+  let pool: RequestPool
   /// Runs a closure in the next turn.
   let later: (@escaping () -> Void) -> Void
   public private(set) var isClosed = false
@@ -33,12 +33,15 @@ public final class UDXInstance {
   /// On libuv or on a driver of somebody else's.
   /// - Parameters:
   ///   - later: runs a closure in the next turn of whatever the instance lives on.
+  ///   - pool: shared with other instances of the thread; `nil` is one of its own.
   ///   - start: initializes the C instance with the given idle callback.
   package init(
     later: @escaping (@escaping () -> Void) -> Void,
+    pool: RequestPool? = nil,
     start: (UnsafeMutablePointer<udx_t>, @escaping @convention(c) (UnsafeMutablePointer<udx_t>?) -> Void) -> Int32
   ) throws(TransportError) {
     self.later = later
+    self.pool = pool ?? RequestPool()
     udx = .allocate(capacity: 1)
     udx.initialize(to: udx_t())
     let result = start(udx) { udx in

@@ -30,7 +30,7 @@ public final class UDXSocket: DatagramSocket {
   public private(set) var droppedSends: UInt64 = 0
 
   let environment: UDXInstance
-  private(set) var handle: UnsafeMutablePointer<udx_socket_t>?
+  package private(set) var handle: UnsafeMutablePointer<udx_socket_t>?
   private var isClosing = false
   private var isHandleClosing = false
   private var closeCallbacks: [() -> Void] = []

@@ -14,9 +14,8 @@ import XCTest
 final class RelaySimulationTests: XCTestCase {
   func testSW_113_swarmsBehindRandomNATsMeetOverARelay() throws {
     for seed in UInt64(1)...3 {
-      let network = TestNetwork(seed: seed)
-      network.isLogging = false
-      let environments = try (0..<8).map { _ in try SimulatedEnvironment(host: network.makeHost()) }
+      let network = VirtualNetwork(seed: seed)
+      let environments = (0..<8).map { _ in network.makeHost() }
       let testnet = Testnet(environments: environments, size: 8, host: nil)
       var isUp = false
       testnet.start { result in
@@ -24,7 +23,7 @@ final class RelaySimulationTests: XCTestCase {
       }
       XCTAssertTrue(network.run(within: 120_000) { isUp }, "seed \(seed)")
 
-      let relayEnvironment = try SimulatedEnvironment(host: network.makeHost())
+      let relayEnvironment = network.makeHost()
       var relayOptions = DHTOptions(bootstrap: testnet.bootstrap, host: .any, port: 0)
       relayOptions.firewalled = false
       let relayNode = DHTNode(environment: relayEnvironment, options: relayOptions)
@@ -37,11 +36,11 @@ final class RelaySimulationTests: XCTestCase {
       var engines: [SwarmEngine] = []
       var received: [String] = []
       for number in 1...2 {
-        let nat = TestNAT(
-          network: network, address: IPv4Address(50, 0, 0, UInt8(number)), mapping: .perDestination,
-          filter: .byEndpoint)
+        let nat = VirtualNAT(
+          network: network, address: IPv4Address(50, 0, 0, UInt8(number)), mapping: .addressAndPortDependent,
+          filter: .addressAndPortDependent)
         let host = network.makeHost(IPv4Address(192, 168, UInt8(number), 2), behind: nat)
-        let environment = try SimulatedEnvironment(host: host)
+        let environment = host
         let node = DHTNode(
           environment: environment, options: DHTOptions(bootstrap: testnet.bootstrap, host: .any, port: 0))
         var options = SwarmOptions()

@@ -13,12 +13,11 @@ import XCTest
 /// Whole nodes with the real transport on a virtual network: swarms behind NATs meet, in virtual time.
 final class SimulationTests: XCTestCase {
   func testSwarmsBehindNATsMeet() throws {
-    let cases: [(UInt64, TestNAT.Mapping)] = [(1, .portPreserving), (2, .endpointIndependent)]
+    let cases: [(UInt64, VirtualNAT.Mapping)] = [(1, .portPreserving), (2, .endpointIndependent)]
     for (seed, mapping) in cases {
-      let network = TestNetwork(seed: seed)
-      network.isLogging = false
+      let network = VirtualNetwork(seed: seed)
       // More nodes than a reply names, as in real networks: NAT sampling wants several of them.
-      let environments = try (0..<8).map { _ in try SimulatedEnvironment(host: network.makeHost()) }
+      let environments = (0..<8).map { _ in network.makeHost() }
       let testnet = Testnet(environments: environments, size: 8, host: nil)
       var isUp = false
       testnet.start { result in
@@ -30,10 +29,11 @@ final class SimulationTests: XCTestCase {
       var connected: [EncryptedStream] = []
       var received: [[UInt8]] = []
       for number in 1...2 {
-        let nat = TestNAT(
-          network: network, address: IPv4Address(50, 0, 0, UInt8(number)), mapping: mapping, filter: .byEndpoint)
+        let nat = VirtualNAT(
+          network: network, address: IPv4Address(50, 0, 0, UInt8(number)), mapping: mapping,
+          filter: .addressAndPortDependent)
         let host = network.makeHost(IPv4Address(192, 168, UInt8(number), 2), behind: nat)
-        let environment = try SimulatedEnvironment(host: host)
+        let environment = host
         var options = DHTOptions(bootstrap: testnet.bootstrap, host: .any, port: 0)
         options.connectionKeepAlive = 5000
         let engine = SwarmEngine(environment: environment, dht: DHTNode(environment: environment, options: options))

@@ -9,9 +9,9 @@ import XCTest
 
 /// dht-rpc.md Part B of dht-rpc.md: what hostile traffic may cost.
 final class AbuseTests: RPCTestCase {
-  private var network = TestNetwork()
+  private var network = VirtualNetwork(seed: 1, isLogging: true)
 
-  override func setUp() { network = TestNetwork(seed: 666) }
+  override func setUp() { network = VirtualNetwork(seed: 666, isLogging: true) }
 
   private func randomEndpoint(_ random: inout SeededRandom) -> Endpoint {
     // Anywhere in 11.0.0.0 to 99.255.255.255, which is public.
@@ -25,8 +25,8 @@ final class AbuseTests: RPCTestCase {
   func testFloodOfRandomDatagrams() throws {
     network.isLogging = false
     let node = try makeBootstrapper(network)
-    let server = try XCTUnwrap(node.serverSocket as? TestSocket)
-    let client = try XCTUnwrap(node.clientSocket as? TestSocket)
+    let server = try XCTUnwrap(node.serverSocket)
+    let client = try XCTUnwrap(node.clientSocket)
     var handled = 0
     node.onRequest = { request in
       handled += 1
@@ -117,7 +117,7 @@ final class AbuseTests: RPCTestCase {
     let query = node.findNode(target: Bytes32(), options: QueryOptions(seeds: [peer.endpoint]))
     query.start()
     network.advance(by: 20_000)
-    let contacted = network.log.filter { $0.source.host == (node.environment as? TestEnvironment)?.address }
+    let contacted = network.log.filter { $0.source.host == (node.environment as? VirtualHost)?.address }
     XCTAssertEqual(Set(contacted.map(\.destination)).count, 21, "the replier and 20 it named")
     destroy([node], network)
 
@@ -164,7 +164,7 @@ final class AbuseTests: RPCTestCase {
   /// dht-rpc.md B-5 and C-11: a forged source gets a bounded number of answers.
   func testRPC_B5_C11_repliesPerSourceAreLimited() throws {
     let node = try makeBootstrapper(network)
-    let server = try XCTUnwrap(node.serverSocket as? TestSocket)
+    let server = try XCTUnwrap(node.serverSocket)
     let own = try endpoint(of: node)
     let ask = RequestDatagram(tid: 1, to: own, isInternal: true, command: 2, target: Bytes32()).encode()
     let victim = IPv4Address(9, 9, 9, 9)
@@ -204,7 +204,7 @@ final class AbuseTests: RPCTestCase {
   /// dht-rpc.md B-7: one source cannot keep a node busy with liveness checks.
   func testRPC_B7_downHintsPerSourceAreLimited() throws {
     let node = try makeBootstrapper(network)
-    let server = try XCTUnwrap(node.serverSocket as? TestSocket)
+    let server = try XCTUnwrap(node.serverSocket)
     let own = try endpoint(of: node)
     let peers = try (0..<40).map { _ in try RawPeer(network) }
     for peer in peers {
@@ -252,8 +252,8 @@ final class AbuseTests: RPCTestCase {
   func testRPC_E6_externalTrafficIsNoSample() throws {
     let node = makeNode(network, bootstrap: [])
     try node.bind()
-    let server = try XCTUnwrap(node.serverSocket as? TestSocket)
-    let client = try XCTUnwrap(node.clientSocket as? TestSocket)
+    let server = try XCTUnwrap(node.serverSocket)
+    let client = try XCTUnwrap(node.clientSocket)
     let peer = try RawPeer(network)
     let observed = Endpoint(host: IPv4Address(5, 5, 5, 5), port: 5)
     let hello = RequestDatagram(tid: 1, to: observed, id: peer.id, isInternal: true).encode()

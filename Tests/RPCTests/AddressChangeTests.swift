@@ -7,24 +7,24 @@ import XCTest
 
 /// dht-rpc.md C-13 and C-14: the public address changes while the node is awake.
 final class AddressChangeTests: RPCTestCase {
-  private var network = TestNetwork()
+  private var network = VirtualNetwork(seed: 1, isLogging: true)
   private var servers: [RPCNode] = []
 
   override func setUp() {
-    network = TestNetwork(seed: 1313)
+    network = VirtualNetwork(seed: 1313, isLogging: true)
     network.isLogging = false
   }
 
   override func tearDown() { destroy(servers, network) }
 
-  private func makeNAT(_ last: UInt8, _ filter: TestNAT.Filter = .open) -> TestNAT {
-    TestNAT(network: network, address: IPv4Address(5, 5, last, 5), mapping: .portPreserving, filter: filter)
+  private func makeNAT(_ last: UInt8, _ filter: VirtualNAT.Filter = .endpointIndependent) -> VirtualNAT {
+    VirtualNAT(network: network, address: IPv4Address(5, 5, last, 5), mapping: .portPreserving, filter: filter)
   }
 
   /// A node behind an open NAT, persistent.
   private func makePersistent(
-    behind nat: TestNAT, bootstrap: Endpoint, _ configure: (inout RPCConfiguration) -> Void
-  ) -> (RPCNode, TestEnvironment) {
+    behind nat: VirtualNAT, bootstrap: Endpoint, _ configure: (inout RPCConfiguration) -> Void
+  ) -> (RPCNode, VirtualHost) {
     let host = network.makeHost(IPv4Address(192, 168, 0, 2), behind: nat)
     // A datagram must have left before those of other nodes get in: the port forward that an open port amounts to.
     nat.forwards[40_000] = Endpoint(host: host.address, port: 40_000)
@@ -41,7 +41,7 @@ final class AddressChangeTests: RPCTestCase {
   }
 
   /// The old address leads nowhere any more.
-  private func move(_ host: TestEnvironment, from old: TestNAT, to new: TestNAT) {
+  private func move(_ host: VirtualHost, from old: VirtualNAT, to new: VirtualNAT) {
     old.forwards = [:]
     old.reset()
     host.nat = new
@@ -49,7 +49,7 @@ final class AddressChangeTests: RPCTestCase {
 
   func testRPC_C13_movedNodeIsDemotedAndComesBackUnderItsNewAddress() throws {
     for isForced in [true, false] {
-      network = TestNetwork(seed: isForced ? 1313 : 1314)
+      network = VirtualNetwork(seed: isForced ? 1313 : 1314, isLogging: true)
       network.isLogging = false
       let servers = try makeSwarm(network, size: 24)
       let old = makeNAT(isForced ? 1 : 2)
@@ -95,7 +95,7 @@ final class AddressChangeTests: RPCTestCase {
     let (node, host) = makePersistent(behind: old, bootstrap: try endpoint(of: servers[0])) {
       $0.ephemeral = false
     }
-    let closed = makeNAT(6, .byEndpoint)
+    let closed = makeNAT(6, .addressAndPortDependent)
     move(host, from: old, to: closed)
     XCTAssertTrue(network.run(within: 600_000) { node.isEphemeral })
     // The mappings of the server socket end with its silence.
@@ -150,7 +150,7 @@ final class AddressChangeTests: RPCTestCase {
   /// A host that failed once is tested again after a change of the interfaces.
   func testRPC_C13_interfaceChangeForgetsAFailedHost() throws {
     servers = try makeSwarm(network, size: 6)
-    let nat = makeNAT(8, .byEndpoint)
+    let nat = makeNAT(8, .addressAndPortDependent)
     let host = network.makeHost(IPv4Address(192, 168, 0, 2), behind: nat)
     let node = makeNode(network, bootstrap: [try endpoint(of: servers[0])], host: host) { $0.quickFirewall = false }
     node.start()

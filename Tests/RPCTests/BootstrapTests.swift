@@ -6,9 +6,9 @@ import XCTest
 
 /// Items 71-75 of dht-rpc.md Part A: entering the network.
 final class BootstrapTests: RPCTestCase {
-  private var network = TestNetwork()
+  private var network = VirtualNetwork(seed: 1, isLogging: true)
 
-  override func setUp() { network = TestNetwork(seed: 71) }
+  override func setUp() { network = VirtualNetwork(seed: 71, isLogging: true) }
 
   private func start(_ node: RPCNode, within milliseconds: UInt64 = 30_000) {
     node.start()
@@ -91,7 +91,7 @@ final class BootstrapTests: RPCTestCase {
     XCTAssertEqual(node.recentNodes(), nodes)
     start(node)
     XCTAssertEqual(Set(node.recentNodes()), Set(nodes))
-    XCTAssertEqual(node.host, (node.environment as? TestEnvironment)?.address)
+    XCTAssertEqual(node.host, (node.environment as? VirtualHost)?.address)
     destroy(swarm + [node], network)
   }
 
@@ -101,7 +101,7 @@ final class BootstrapTests: RPCTestCase {
     let node = makeNode(network, bootstrap: [try endpoint(of: swarm[0])])
     start(node)
     network.advance(by: 1000)
-    let host = try XCTUnwrap(node.environment as? TestEnvironment).address
+    let host = try XCTUnwrap(node.environment as? VirtualHost).address
     let probes = network.log.filter { packet in
       packet.source.host == host && self.request(packet.bytes)?.command == 1
     }
@@ -122,7 +122,7 @@ final class BootstrapTests: RPCTestCase {
     }
     start(first)
     XCTAssertTrue(first.isEphemeral, "a plain first node knows no address")
-    let host = try XCTUnwrap(first.environment as? TestEnvironment).address
+    let host = try XCTUnwrap(first.environment as? VirtualHost).address
     let second = makeNode(network, bootstrap: [Endpoint(host: host, port: 4000)])
     start(second)
     var result: Result<Response, RPCError>?

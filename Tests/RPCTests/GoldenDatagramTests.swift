@@ -1,5 +1,6 @@
 import HyperCrypto
 import HyperEncoding
+import HyperEnvironment
 import HyperTestVectors
 import HyperswarmTesting
 import XCTest
@@ -101,8 +102,8 @@ final class GoldenDatagramTests: RPCTestCase {
 
   /// S of dht-rpc.md Part D: persistent unless told otherwise, token secrets 32 x aa and 32 x bb.
   private func makeResponder(
-    _ network: TestNetwork, ephemeral: Bool = false, nodes: [Endpoint] = []
-  ) throws -> (RPCNode, server: TestSocket, client: TestSocket) {
+    _ network: VirtualNetwork, ephemeral: Bool = false, nodes: [Endpoint] = []
+  ) throws -> (RPCNode, server: any DatagramSocket, client: any DatagramSocket) {
     let host = network.makeHost(responder.host)
     var configuration = try RPCConfiguration.bootstrapper(
       port: responder.port, publicHost: responder.host.description)
@@ -114,7 +115,7 @@ final class GoldenDatagramTests: RPCTestCase {
     for endpoint in nodes { node.addNode(endpoint) }
     node.setTokens(TokenStore(previous: Bytes32(repeating: 0xaa), current: Bytes32(repeating: 0xbb)))
     return (
-      node, try XCTUnwrap(node.serverSocket as? TestSocket), try XCTUnwrap(node.clientSocket as? TestSocket)
+      node, try XCTUnwrap(node.serverSocket), try XCTUnwrap(node.clientSocket)
     )
   }
 
@@ -125,7 +126,7 @@ final class GoldenDatagramTests: RPCTestCase {
       _ name: String, answersTo question: [UInt8], ephemeral: Bool = false, nodes: [Endpoint] = [],
       onClient: Bool = false, destination: Endpoint? = nil, handler: ((IncomingRequest) -> Bool)? = nil
     ) throws {
-      let network = TestNetwork()
+      let network = VirtualNetwork(seed: 1, isLogging: true)
       let (node, server, client) = try makeResponder(network, ephemeral: ephemeral, nodes: nodes)
       node.onRequest = handler
       network.log = []

@@ -66,7 +66,7 @@ final class LifeCycleTests: RPCTestCase {
   }
 
   func testRPC_110_wakeupAndResumeResetHealth() throws {
-    let network = TestNetwork(seed: 110)
+    let network = VirtualNetwork(seed: 110, isLogging: true)
     let node = makeNode(network, bootstrap: [])
     node.start()
     network.run(within: 1000) { node.isBootstrapped }
@@ -82,7 +82,7 @@ final class LifeCycleTests: RPCTestCase {
     node.onNetworkUpdate = { updates += 1 }
     goOffline()
     XCTAssertEqual(updates, 1)
-    (node.environment as? TestEnvironment)?.wallClockOffset += 20_000
+    (node.environment as? VirtualHost)?.wallClockOffset += 20_000
     network.advance(by: 5000)
     XCTAssertTrue(node.isOnline)
     XCTAssertTrue(node.health.isCold)
@@ -98,7 +98,7 @@ final class LifeCycleTests: RPCTestCase {
   }
 
   func testRPC_111_closeIsEmittedOnce() throws {
-    let network = TestNetwork(seed: 111)
+    let network = VirtualNetwork(seed: 111, isLogging: true)
     let node = makeNode(network, bootstrap: [])
     var closes = 0
     var callbacks = 0
@@ -117,7 +117,7 @@ final class LifeCycleTests: RPCTestCase {
 
   func testRPC_111_destroyInEveryState() throws {
     for state in 0..<6 {
-      let network = TestNetwork(seed: 112)
+      let network = VirtualNetwork(seed: 112, isLogging: true)
       let host = network.makeHost()
       let silent = Endpoint(host: IPv4Address(9, 9, 9, 9), port: 9)
       let node = makeNode(network, bootstrap: [silent], host: host) { $0.ephemeral = false }
@@ -160,7 +160,7 @@ final class LifeCycleTests: RPCTestCase {
   }
 
   func testRPC_112_everythingFailsAfterDestroy() throws {
-    let network = TestNetwork(seed: 113)
+    let network = VirtualNetwork(seed: 113, isLogging: true)
     let node = makeNode(network, bootstrap: [])
     node.start()
     network.advance(by: 1000)
@@ -195,7 +195,7 @@ final class LifeCycleTests: RPCTestCase {
     XCTAssertTrue(configuration.adaptive && configuration.quickFirewall)
     XCTAssertNil(configuration.ephemeral)
     XCTAssertEqual(configuration.host, .any)
-    let network = TestNetwork(seed: 114)
+    let network = VirtualNetwork(seed: 114, isLogging: true)
     let node = makeNode(network, bootstrap: []) { $0.maxPingDelay = 0 }
     XCTAssertEqual(node.maximumPingDelay, 10_000, "0 means the default")
     XCTAssertEqual(node.statistics, RPCStatistics())
@@ -206,7 +206,7 @@ final class LifeCycleTests: RPCTestCase {
 
   /// Item 114 in our terms: a look-up through a network of ten reaches the nine others.
   func testRPC_114_tenNodesNineSuccesses() throws {
-    let network = TestNetwork(seed: 115)
+    let network = VirtualNetwork(seed: 115, isLogging: true)
     let swarm = try makeSwarm(network, size: 10)
     let latest = try XCTUnwrap(swarm[4].recentNodes(limit: 1).first)
     let query = swarm[4].findNode(target: NodeAddress.id(of: latest))
@@ -222,10 +222,10 @@ final class LifeCycleTests: RPCTestCase {
   func testNodesQueriesAndNetworksAreReleased() throws {
     weak var weakNode: RPCNode?
     weak var weakQuery: Query?
-    weak var weakNetwork: TestNetwork?
-    weak var weakHost: TestEnvironment?
+    weak var weakNetwork: VirtualNetwork?
+    weak var weakHost: VirtualHost?
     do {
-      let network = TestNetwork(seed: 116)
+      let network = VirtualNetwork(seed: 116, isLogging: true)
       let server = try makeBootstrapper(network)
       let node = makeNode(network, bootstrap: [try endpoint(of: server)])
       node.start()
@@ -238,7 +238,7 @@ final class LifeCycleTests: RPCTestCase {
       weakNode = node
       weakQuery = query
       weakNetwork = network
-      weakHost = node.environment as? TestEnvironment
+      weakHost = node.environment as? VirtualHost
       node.destroy()
       server.destroy()
     }

@@ -85,7 +85,7 @@ final class MessageVectorTests: RPCTestCase {
   private static let own = Endpoint(host: IPv4Address(143, 143, 204, 102), port: 57264)
 
   /// The receiving node of the vectors: persistent, token secrets 32 x 01 and 32 x 02.
-  private func makeReceiver(_ network: TestNetwork) throws -> (RPCNode, TestEnvironment, TestSocket) {
+  private func makeReceiver(_ network: VirtualNetwork) throws -> (RPCNode, VirtualHost, any DatagramSocket) {
     let host = network.makeHost(MessageVectorTests.own.host)
     let node = RPCNode(
       environment: host,
@@ -94,7 +94,7 @@ final class MessageVectorTests: RPCTestCase {
     node.start()
     network.run(within: 1000) { node.isBootstrapped }
     node.setTokens(TokenStore(previous: Bytes32(repeating: 1), current: Bytes32(repeating: 2)))
-    return (node, host, try XCTUnwrap(node.serverSocket as? TestSocket))
+    return (node, host, try XCTUnwrap(node.serverSocket))
   }
 
   /// Requests and responses that are accepted, with all fields; ids that do not hash from the source are erased.
@@ -103,7 +103,7 @@ final class MessageVectorTests: RPCTestCase {
     var deviations = 0
     for vector in all {
       let fields = try XCTUnwrap(vector["fields"] as? [String: Any])
-      let network = TestNetwork()
+      let network = VirtualNetwork(seed: 1, isLogging: true)
       let (node, host, socket) = try makeReceiver(network)
       if fields["kind"] as? String == "request" {
         try checkRequest(vector, fields, node, socket, network)
@@ -118,7 +118,7 @@ final class MessageVectorTests: RPCTestCase {
   }
 
   private func checkRequest(
-    _ vector: [String: Any], _ fields: [String: Any], _ node: RPCNode, _ socket: TestSocket, _ network: TestNetwork
+    _ vector: [String: Any], _ fields: [String: Any], _ node: RPCNode, _ socket: VirtualSocket, _ network: VirtualNetwork
   ) throws {
     let bytes = Vectors.bytes(try XCTUnwrap(vector["hex"] as? String))
     let source = try endpoint(vector["from"])
@@ -157,7 +157,7 @@ final class MessageVectorTests: RPCTestCase {
   /// from an address that was not asked, so it must be ignored, and accepted only with the explicit opt-out.
   /// - Returns: the number of such deviations.
   private func checkResponse(
-    _ vector: [String: Any], _ fields: [String: Any], _ node: RPCNode, _ socket: TestSocket, _ host: TestEnvironment
+    _ vector: [String: Any], _ fields: [String: Any], _ node: RPCNode, _ socket: VirtualSocket, _ host: VirtualHost
   ) throws -> Int {
     let bytes = Vectors.bytes(try XCTUnwrap(vector["hex"] as? String))
     let source = try endpoint(vector["from"])
@@ -204,7 +204,7 @@ final class MessageVectorTests: RPCTestCase {
         continue
       }
       let source = Endpoint(host: try XCTUnwrap(IPv4Address(try XCTUnwrap(from["host"] as? String))), port: port)
-      let network = TestNetwork()
+      let network = VirtualNetwork(seed: 1, isLogging: true)
       let (node, host, socket) = try makeReceiver(network)
       node.onRequest = { _ in
         XCTFail("handled \(self.name(vector))")
@@ -214,8 +214,10 @@ final class MessageVectorTests: RPCTestCase {
       host.scriptedRandom = [[0x34, 0x12]]
       var isAnswered = false
       if port != 0 { node.request(RequestMessage(command: 1), to: source) { _ in isAnswered = true } }
+      network.advance(by: 0)
       let sent = network.log.count
       socket.receive(bytes, from: source)
+      network.advance(by: 0)
       XCTAssertFalse(isAnswered, name(vector))
       XCTAssertEqual(network.log.count, sent, "\(name(vector)) was answered")
       XCTAssertEqual(node.nodeCount, 0)
@@ -230,7 +232,7 @@ final class MessageVectorTests: RPCTestCase {
   func testRPC_15_refusedTokens() throws {
     let all = try cases("receive-refused")
     for vector in all {
-      let network = TestNetwork()
+      let network = VirtualNetwork(seed: 1, isLogging: true)
       let (node, _, socket) = try makeReceiver(network)
       node.onRequest = { _ in
         XCTFail("handled")

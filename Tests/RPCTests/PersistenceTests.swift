@@ -7,11 +7,11 @@ import XCTest
 
 /// Items 57-70 of dht-rpc.md Part A: identity, firewall probe, ephemeral and persistent.
 final class PersistenceTests: RPCTestCase {
-  private var network = TestNetwork()
+  private var network = VirtualNetwork(seed: 1, isLogging: true)
   private var servers: [RPCNode] = []
 
   override func setUp() {
-    network = TestNetwork(seed: 57)
+    network = VirtualNetwork(seed: 57, isLogging: true)
     servers = []
   }
 
@@ -29,7 +29,7 @@ final class PersistenceTests: RPCTestCase {
 
   /// All datagrams that left the host of `node`, as (port, carries an id).
   private func sentIDs(_ node: RPCNode) -> [(port: UInt16, id: Bytes32?)] {
-    let host = (node.environment as? TestEnvironment)?.address
+    let host = (node.environment as? VirtualHost)?.address
     return network.log.filter { $0.source.host == host }.map { packet in
       switch decode(packet.bytes) {
       case .request(let request): return (packet.source.port, request.id)
@@ -92,7 +92,7 @@ final class PersistenceTests: RPCTestCase {
     let node = makeNode(network, bootstrap: [bootstrap]) { $0.ephemeral = false }
     var updates: [UInt16] = []
     node.onNATUpdate = { host, port in
-      XCTAssertEqual(host, (node.environment as? TestEnvironment)?.address)
+      XCTAssertEqual(host, (node.environment as? VirtualHost)?.address)
       updates.append(port)
     }
     start(node)
@@ -127,13 +127,13 @@ final class PersistenceTests: RPCTestCase {
       ),
     ]
     for mode in modes {
-      let network = TestNetwork(seed: 75)
+      let network = VirtualNetwork(seed: 75, isLogging: true)
       let server = try makeBootstrapper(network)
       let node = makeNode(network, bootstrap: [try endpoint(of: server)], mode.configure)
       node.start()
       XCTAssertTrue(network.run(within: 60_000) { node.isBootstrapped })
       network.advance(by: 100)
-      let host = try XCTUnwrap(node.environment as? TestEnvironment).address
+      let host = try XCTUnwrap(node.environment as? VirtualHost).address
       let seen = network.log.filter { $0.source.host == host }.compactMap { packet -> String? in
         guard let request = request(packet.bytes) else { return nil }
         let command = request.command == 2 ? "find" : request.command == 1 ? "nat" : "\(request.command)"
@@ -147,18 +147,18 @@ final class PersistenceTests: RPCTestCase {
 
   func testRPC_62_64_natsThatDoNotKeepThePortStayFirewalled() throws {
     let bootstrap = try startServers(8)
-    typealias Setup = (mapping: TestNAT.Mapping, filter: TestNAT.Filter, forwards: Bool, isOpen: Bool)
+    typealias Setup = (mapping: VirtualNAT.Mapping, filter: VirtualNAT.Filter, forwards: Bool, isOpen: Bool)
     let setups: [Setup] = [
       // Nothing reaches the silent server socket.
-      (.portPreserving, .byEndpoint, false, false),
-      (.endpointIndependent, .byHost, false, false),
+      (.portPreserving, .addressAndPortDependent, false, false),
+      (.endpointIndependent, .addressDependent, false, false),
       // Every peer sees another port: port 0 in the sampler.
-      (.perDestination, .byEndpoint, false, false),
+      (.addressAndPortDependent, .addressAndPortDependent, false, false),
       // A forward of the server port: reachable, port kept.
-      (.portPreserving, .byEndpoint, true, true),
+      (.portPreserving, .addressAndPortDependent, true, true),
     ]
     for (index, setup) in setups.enumerated() {
-      let nat = TestNAT(
+      let nat = VirtualNAT(
         network: network, address: IPv4Address(5, 5, 5, UInt8(index + 1)), mapping: setup.mapping,
         filter: setup.filter)
       let host = network.makeHost(IPv4Address(192, 168, UInt8(index), 2), behind: nat)
@@ -170,7 +170,7 @@ final class PersistenceTests: RPCTestCase {
       start(node)
       XCTAssertEqual(node.isFirewalled, !setup.isOpen, "\(setup)")
       XCTAssertEqual(node.isEphemeral, !setup.isOpen, "\(setup)")
-      if setup.mapping == .perDestination { XCTAssertTrue(node.isRandomized) }
+      if setup.mapping == .addressAndPortDependent { XCTAssertTrue(node.isRandomized) }
       if setup.isOpen {
         XCTAssertEqual(node.remoteAddress, Endpoint(host: nat.address, port: 40_000))
       } else {
@@ -183,8 +183,8 @@ final class PersistenceTests: RPCTestCase {
   /// The forward leads to another port than the one probed for, so the mapped port differs from the local one.
   func testRPC_64_changedPortStaysFirewalled() throws {
     let bootstrap = try startServers(8)
-    let nat = TestNAT(
-      network: network, address: IPv4Address(5, 5, 5, 5), mapping: .portPreserving, filter: .open)
+    let nat = VirtualNAT(
+      network: network, address: IPv4Address(5, 5, 5, 5), mapping: .portPreserving, filter: .endpointIndependent)
     let host = network.makeHost(IPv4Address(192, 168, 0, 2), behind: nat)
     let node = makeNode(network, bootstrap: [bootstrap], host: host) {
       $0.ephemeral = false
@@ -245,8 +245,8 @@ final class PersistenceTests: RPCTestCase {
 
   func testRPC_65_adaptiveNodeWaits240TicksAndTriesAHostOnce() throws {
     let bootstrap = try startServers(6)
-    let nat = TestNAT(
-      network: network, address: IPv4Address(5, 5, 5, 5), mapping: .portPreserving, filter: .byEndpoint)
+    let nat = VirtualNAT(
+      network: network, address: IPv4Address(5, 5, 5, 5), mapping: .portPreserving, filter: .addressAndPortDependent)
     let host = network.makeHost(IPv4Address(192, 168, 0, 2), behind: nat)
     let node = makeNode(network, bootstrap: [bootstrap], host: host) { $0.quickFirewall = false }
     network.isLogging = false
@@ -286,8 +286,8 @@ final class PersistenceTests: RPCTestCase {
   func testRPC_C13_forcedNodesRetryWithGrowingPauses() throws {
     let bootstrap = try startServers(6)
     network.isLogging = false
-    let nat = TestNAT(
-      network: network, address: IPv4Address(5, 5, 5, 5), mapping: .portPreserving, filter: .byEndpoint)
+    let nat = VirtualNAT(
+      network: network, address: IPv4Address(5, 5, 5, 5), mapping: .portPreserving, filter: .addressAndPortDependent)
     let host = network.makeHost(IPv4Address(192, 168, 0, 2), behind: nat)
     let node = makeNode(network, bootstrap: [bootstrap], host: host) {
       $0.ephemeral = false
@@ -353,9 +353,9 @@ final class PersistenceTests: RPCTestCase {
     var events: [String] = []
     adaptive.onEphemeral = { events.append("ephemeral") }
     adaptive.onWakeup = { events.append("wakeup") }
-    (adaptive.environment as? TestEnvironment)?.wallClockOffset += 20_000
+    (adaptive.environment as? VirtualHost)?.wallClockOffset += 20_000
     let forced = servers[3]
-    (forced.environment as? TestEnvironment)?.wallClockOffset += 20_000
+    (forced.environment as? VirtualHost)?.wallClockOffset += 20_000
     var forcedWakeups = 0
     forced.onWakeup = { forcedWakeups += 1 }
     let id = adaptive.tableID

@@ -6,9 +6,9 @@ import XCTest
 
 /// Items 91-105 of dht-rpc.md Part A: queries.
 final class QueryTests: RPCTestCase {
-  private var network = TestNetwork()
+  private var network = VirtualNetwork(seed: 1, isLogging: true)
 
-  override func setUp() { network = TestNetwork(seed: 91) }
+  override func setUp() { network = VirtualNetwork(seed: 91, isLogging: true) }
 
   /// Runs a query to its end.
   @discardableResult

@@ -36,7 +36,7 @@ class RPCTestCase: XCTestCase {
   }
 
   /// A node on its own host that is persistent from the start, the first of a network.
-  func makeBootstrapper(_ network: TestNetwork, port: UInt16 = 49737) throws -> RPCNode {
+  func makeBootstrapper(_ network: VirtualNetwork, port: UInt16 = 49737) throws -> RPCNode {
     let host = network.makeHost()
     let configuration = try RPCConfiguration.bootstrapper(port: port, publicHost: host.address.description)
     let node = RPCNode(environment: host, configuration: configuration)
@@ -47,12 +47,12 @@ class RPCTestCase: XCTestCase {
   }
 
   func endpoint(of node: RPCNode) throws -> Endpoint {
-    let environment = try XCTUnwrap(node.environment as? TestEnvironment)
+    let environment = try XCTUnwrap(node.environment as? VirtualHost)
     return Endpoint(host: environment.address, port: try XCTUnwrap(node.serverSocket?.localEndpoint?.port))
   }
 
   func makeNode(
-    _ network: TestNetwork, bootstrap: [Endpoint], host: TestEnvironment? = nil,
+    _ network: VirtualNetwork, bootstrap: [Endpoint], host: VirtualHost? = nil,
     _ configure: (inout RPCConfiguration) -> Void = { _ in }
   ) -> RPCNode {
     var configuration = RPCConfiguration(bootstrap: bootstrap.map { .endpoint($0) })
@@ -62,7 +62,7 @@ class RPCTestCase: XCTestCase {
 
   /// A network of persistent nodes, the first one a bootstrapper, all bootstrapped.
   func makeSwarm(
-    _ network: TestNetwork, size: Int, _ configure: (inout RPCConfiguration) -> Void = { _ in }
+    _ network: VirtualNetwork, size: Int, _ configure: (inout RPCConfiguration) -> Void = { _ in }
   ) throws -> [RPCNode] {
     var nodes = [try makeBootstrapper(network)]
     let bootstrap = try endpoint(of: nodes[0])
@@ -79,26 +79,26 @@ class RPCTestCase: XCTestCase {
     return nodes
   }
 
-  func destroy(_ nodes: [RPCNode], _ network: TestNetwork) {
+  func destroy(_ nodes: [RPCNode], _ network: VirtualNetwork) {
     for node in nodes { node.destroy() }
     network.advance(by: 100)
     for node in nodes {
       XCTAssertEqual(node.statistics.requestsActive, 0)
       XCTAssertEqual(node.statistics.queriesActive, 0)
-      XCTAssertEqual((node.environment as? TestEnvironment)?.openSocketCount ?? 0, 0)
+      XCTAssertEqual((node.environment as? VirtualHost)?.openSocketCount ?? 0, 0)
     }
   }
 }
 
 /// A bare socket that records what it gets and can answer by hand.
 final class RawPeer {
-  let environment: TestEnvironment
+  let environment: VirtualHost
   let socket: any DatagramSocket
   private(set) var received: [(bytes: [UInt8], from: Endpoint, at: UInt64)] = []
   /// Called for every datagram.
   var onDatagram: (([UInt8], Endpoint) -> Void)?
 
-  init(_ network: TestNetwork, host: TestEnvironment? = nil, port: UInt16 = 0) throws {
+  init(_ network: VirtualNetwork, host: VirtualHost? = nil, port: UInt16 = 0) throws {
     environment = host ?? network.makeHost()
     socket = environment.makeSocket()
     try socket.bind(host: .any, port: port)

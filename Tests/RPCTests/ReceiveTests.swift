@@ -7,13 +7,13 @@ import XCTest
 
 /// Items 10-33 of dht-rpc.md Part A: what a node answers.
 final class ReceiveTests: RPCTestCase {
-  private var network = TestNetwork()
+  private var network = VirtualNetwork(seed: 1, isLogging: true)
   private var node: RPCNode!
   private var address: Endpoint!
   private var peer: RawPeer!
 
   override func setUpWithError() throws {
-    network = TestNetwork(seed: 10)
+    network = VirtualNetwork(seed: 10, isLogging: true)
     node = try makeBootstrapper(network)
     address = try endpoint(of: node)
     peer = try RawPeer(network)
@@ -47,7 +47,7 @@ final class ReceiveTests: RPCTestCase {
   }
 
   func testRPC_11_sourcePortZeroIsDropped() {
-    let server = node.serverSocket as? TestSocket
+    let server = node.serverSocket
     server?.receive(internalRequest(0).encode(), from: Endpoint(host: peer.endpoint.host, port: 0))
     network.advance(by: 50)
     XCTAssertEqual(network.log.filter { $0.source == address }.count, 0)
@@ -309,7 +309,7 @@ final class ReceiveTests: RPCTestCase {
     let asker = makeNode(network, bootstrap: [])
     try asker.bind()
     let askerAddress = Endpoint(
-      host: try XCTUnwrap(asker.environment as? TestEnvironment).address,
+      host: try XCTUnwrap(asker.environment as? VirtualHost).address,
       port: try XCTUnwrap(asker.clientSocket?.localEndpoint?.port))
     last.onDatagram = { [unowned self] bytes, source in
       guard let relayed = request(bytes) else { return XCTFail("no request") }
@@ -345,7 +345,7 @@ final class ReceiveTests: RPCTestCase {
   }
 
   func testRPC_33_suspendedNodesAnswerNothing() {
-    let server = node.serverSocket as? TestSocket
+    let server = node.serverSocket
     node.suspend()
     server?.receive(internalRequest(0).encode(), from: peer.endpoint)
     XCTAssertEqual(ask(internalRequest(0)).count, 0)

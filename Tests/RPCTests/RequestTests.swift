@@ -6,19 +6,19 @@ import XCTest
 
 /// Items 34-48 of dht-rpc.md Part A: outgoing requests.
 final class RequestTests: RPCTestCase {
-  private var network = TestNetwork()
+  private var network = VirtualNetwork(seed: 1, isLogging: true)
   private var node: RPCNode!
   private let silent = Endpoint(host: IPv4Address(9, 9, 9, 9), port: 99)
 
   override func setUpWithError() throws {
-    network = TestNetwork(seed: 34)
+    network = VirtualNetwork(seed: 34, isLogging: true)
     node = makeNode(network, bootstrap: [])
     try node.bind()
   }
 
   override func tearDown() { destroy([node], network) }
 
-  private func sent(to endpoint: Endpoint) -> [TestNetwork.Packet] {
+  private func sent(to endpoint: Endpoint) -> [VirtualNetwork.Packet] {
     network.log.filter { $0.destination == endpoint }
   }
 
@@ -108,7 +108,7 @@ final class RequestTests: RPCTestCase {
 
   func testRPC_39_downHintAllowancePerTick() throws {
     for (limit, expected) in [(0, 0), (1, 1), (-1, 4), (50, 4)] {
-      let network = TestNetwork(seed: 39)
+      let network = VirtualNetwork(seed: 39, isLogging: true)
       let referrer = try RawPeer(network)
       let dead = (1...4).map { Endpoint(host: IPv4Address(9, 9, 9, UInt8($0)), port: 9) }
       referrer.answerAll(closerNodes: dead)
@@ -132,6 +132,7 @@ final class RequestTests: RPCTestCase {
     network.advance(by: 500)  // to the beginning of a slot
     var failures = 0
     for _ in 0..<200 { node.request(RequestMessage(command: 1), to: silent) { _ in failures += 1 } }
+    network.advance(by: 0)  // the end of this turn
     XCTAssertEqual(sent(to: silent).count, 80)
     network.advance(by: 750)
     XCTAssertEqual(sent(to: silent).count, 160)
@@ -151,6 +152,7 @@ final class RequestTests: RPCTestCase {
     options.isForced = true
     let other = Endpoint(host: silent.host, port: 100)
     for _ in 0..<10 { node.request(RequestMessage(command: 1), to: other, options: options) { _ in } }
+    network.advance(by: 0)
     XCTAssertEqual(sent(to: other).count, 10)
   }
 
@@ -160,6 +162,7 @@ final class RequestTests: RPCTestCase {
     peer.answerAll()
     var answers = 0
     for _ in 0..<400 { node.request(RequestMessage(command: 1), to: peer.endpoint) { _ in answers += 1 } }
+    network.advance(by: 0)
     XCTAssertEqual(sent(to: peer.endpoint).count, 80)
     network.advance(by: 100)
     XCTAssertEqual(answers, 400)
@@ -249,7 +252,7 @@ final class RequestTests: RPCTestCase {
     let server = makeNode(network, bootstrap: []) { $0.maxPingDelay = 1000 }
     try server.bind()
     let port = try XCTUnwrap(server.serverSocket?.localEndpoint?.port)
-    let address = Endpoint(host: try XCTUnwrap(server.environment as? TestEnvironment).address, port: port)
+    let address = Endpoint(host: try XCTUnwrap(server.environment as? VirtualHost).address, port: port)
     var result: Result<Response, RPCError>?
     let start = network.now
     node.delayedPing(address, after: 1500) { result = $0 }

@@ -6,11 +6,11 @@ import XCTest
 
 /// Items 77-90 of dht-rpc.md Part A: routing table and tick.
 final class RoutingTests: RPCTestCase {
-  private var network = TestNetwork()
+  private var network = VirtualNetwork(seed: 1, isLogging: true)
   private var node: RPCNode!
 
   override func setUpWithError() throws {
-    network = TestNetwork(seed: 77)
+    network = VirtualNetwork(seed: 77, isLogging: true)
     node = makeNode(network, bootstrap: [])
   }
 
@@ -99,7 +99,7 @@ final class RoutingTests: RPCTestCase {
   func testRPC_80_recentAndLongLivedNodesProtectTheBucket() throws {
     for (age, silence, isProtected) in [(361, 11, true), (360, 11, false), (361, 12, false)] as [(UInt64, UInt64, Bool)]
     {
-      let network = TestNetwork(seed: 80)
+      let network = VirtualNetwork(seed: 80, isLogging: true)
       let node = makeNode(network, bootstrap: [])
       node.start()
       network.run(within: 1000) { node.isBootstrapped }
@@ -140,7 +140,7 @@ final class RoutingTests: RPCTestCase {
     XCTAssertEqual(banned.received.count, 0)
     node.addNode(banned.endpoint)
     let samples = node.sampler.count
-    let server = try XCTUnwrap(node.serverSocket as? TestSocket)
+    let server = try XCTUnwrap(node.serverSocket)
     let hello = RequestDatagram(tid: 1, to: good.endpoint, id: banned.id, isInternal: true)
     server.receive(hello.encode(), from: banned.endpoint)
     XCTAssertEqual(node.recentNodes(), [good.endpoint])
@@ -306,7 +306,7 @@ final class RoutingTests: RPCTestCase {
     peer.answerAll()
     bootstrap()
     node.addNode(peer.endpoint)
-    let host = try XCTUnwrap(node.environment as? TestEnvironment)
+    let host = try XCTUnwrap(node.environment as? VirtualHost)
     var wakeups = 0
     node.onWakeup = { wakeups += 1 }
     host.wallClockOffset += 9000  // a gap of 14 s

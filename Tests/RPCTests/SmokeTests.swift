@@ -7,7 +7,7 @@ import XCTest
 final class SmokeTests: RPCTestCase {
   /// Item 76, smaller than the reference's 500 so that debug builds stay quick.
   func testRPC_76_twoNodesAndHundredNodesFormASwarm() throws {
-    let network = TestNetwork(seed: 76)
+    let network = VirtualNetwork(seed: 76, isLogging: true)
     network.isLogging = false
     let nodes = try makeSwarm(network, size: 100)
     for index in stride(from: 0, to: nodes.count, by: 7) {

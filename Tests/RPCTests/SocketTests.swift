@@ -7,11 +7,11 @@ import XCTest
 
 /// Items 49-56 of dht-rpc.md Part A: sockets and addresses.
 final class SocketTests: RPCTestCase {
-  private var network = TestNetwork()
+  private var network = VirtualNetwork(seed: 1, isLogging: true)
 
-  override func setUp() { network = TestNetwork(seed: 49) }
+  override func setUp() { network = VirtualNetwork(seed: 49, isLogging: true) }
 
-  private func occupy(_ host: TestEnvironment, _ ports: ClosedRange<UInt16>) throws {
+  private func occupy(_ host: VirtualHost, _ ports: ClosedRange<UInt16>) throws {
     for port in ports { try host.makeSocket().bind(host: .any, port: port) }
   }
 
@@ -202,7 +202,7 @@ final class SocketTests: RPCTestCase {
       XCTAssertTrue(socket === node.serverSocket)
       strays.append(Array(bytes))
     }
-    let host = try XCTUnwrap(node.environment as? TestEnvironment)
+    let host = try XCTUnwrap(node.environment as? VirtualHost)
     let server = Endpoint(host: host.address, port: try XCTUnwrap(node.serverSocket?.localEndpoint?.port))
     for bytes in [[0], [0xff, 1, 2, 3], [3, 0xff]] as [[UInt8]] { peer.socket.send(bytes, to: server) }
     network.advance(by: 100)

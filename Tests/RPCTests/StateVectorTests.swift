@@ -22,7 +22,7 @@ final class StateVectorTests: RPCTestCase {
       let own = try endpoint(vector["self"])
       let selfID = try XCTUnwrap(bytes32(vector["selfId"]))
       let isEphemeral = try XCTUnwrap(vector["ephemeral"] as? Bool)
-      let network = TestNetwork()
+      let network = VirtualNetwork(seed: 1, isLogging: true)
       let host = network.makeHost(own.host)
       var configuration = try RPCConfiguration.bootstrapper(port: own.port, publicHost: own.host.description)
       if isEphemeral { configuration.ephemeral = true }
@@ -37,8 +37,8 @@ final class StateVectorTests: RPCTestCase {
         TokenStore(
           previous: try XCTUnwrap(Bytes32(hex: secrets[0])), current: try XCTUnwrap(Bytes32(hex: secrets[1]))))
       for entry in try XCTUnwrap(vector["table"] as? [Any]) { node.addNode(try endpoint(entry)) }
-      let server = try XCTUnwrap(node.serverSocket as? TestSocket)
-      let client = try XCTUnwrap(node.clientSocket as? TestSocket)
+      let server = try XCTUnwrap(node.serverSocket)
+      let client = try XCTUnwrap(node.clientSocket)
       if vector["id"] as? String == "rpc-229" {
         node.onRequest = { request in
           XCTAssertNotNil(request.token)

@@ -6,9 +6,9 @@ import XCTest
 
 /// dht-rpc.md B-2, B-3 and C-10: addresses are what an attacker has to pay for.
 final class SubnetTests: RPCTestCase {
-  private var network = TestNetwork()
+  private var network = VirtualNetwork(seed: 1, isLogging: true)
 
-  override func setUp() { network = TestNetwork(seed: 10) }
+  override func setUp() { network = VirtualNetwork(seed: 10, isLogging: true) }
 
   private func startedNode(_ configure: (inout RPCConfiguration) -> Void = { _ in }) -> RPCNode {
     let node = makeNode(network, bootstrap: [], configure)
@@ -192,13 +192,13 @@ final class SubnetTests: RPCTestCase {
   func testRPC_C10_eclipseOfATarget() throws {
     let seed: UInt64 = 1010
     for isLimited in [false, true] {
-      let network = TestNetwork(seed: seed)
+      let network = VirtualNetwork(seed: seed, isLogging: true)
       network.isLogging = false
       let honest = try makeSwarm(network, size: 40) { $0.limitsSubnets = isLimited }
       let target = Bytes32(repeating: 0x5a)
       let attackers = (1...40).map { IPv4Address(66, 6, 6, $0) }
       let evil = grind(attackers, nearestTo: target, ports: 60, count: 40)
-      var environments: [IPv4Address: TestEnvironment] = [:]
+      var environments: [IPv4Address: VirtualHost] = [:]
       var peers: [RawPeer] = []
       for endpoint in evil {
         let host = environments[endpoint.host] ?? network.makeHost(endpoint.host)
@@ -244,7 +244,7 @@ final class SubnetTests: RPCTestCase {
   /// The same around a node instead of a target: its nearest neighbours in the table.
   func testRPC_C10_eclipseOfANode() throws {
     for isLimited in [false, true] {
-      let network = TestNetwork(seed: 1011)
+      let network = VirtualNetwork(seed: 1011, isLogging: true)
       network.isLogging = false
       let honest = try makeSwarm(network, size: 30) { $0.limitsSubnets = isLimited }
       let victim = honest[7]
@@ -268,7 +268,7 @@ final class SubnetTests: RPCTestCase {
 
   /// A node that names only addresses of one subnet makes a query visit a bounded number of them.
   func testRPC_C10_candidatesOfOneSubnetAreBounded() throws {
-    let network = TestNetwork(seed: 1012)
+    let network = VirtualNetwork(seed: 1012, isLogging: true)
     let node = makeNode(network, bootstrap: [])
     try node.bind()
     var counter: UInt32 = 0

@@ -39,7 +39,7 @@ final class TimeoutTests: RPCTestCase {
   /// The number of transmissions, their bytes and the time after which a request fails are those of the fixed timeout.
   func testRPC_C3_knownPathsAreAskedAgainSoonerAndGivenUpAsLate() throws {
     for (isAdaptive, expected) in [(true, [0, 300, 900, 1900]), (false, [0, 1000, 2000, 3000])] as [(Bool, [UInt64])] {
-      let network = TestNetwork(seed: 3)
+      let network = VirtualNetwork(seed: 3, isLogging: true)
       let node = makeNode(network, bootstrap: []) { $0.adaptiveTimeout = isAdaptive }
       try node.bind()
       let peer = try RawPeer(network)
@@ -70,7 +70,7 @@ final class TimeoutTests: RPCTestCase {
 
   /// A path of 1.4 s: the reference asks twice each time and calls the node slow; we learn.
   func testRPC_C3_slowPathsAreWaitedFor() throws {
-    let network = TestNetwork(seed: 33)
+    let network = VirtualNetwork(seed: 33, isLogging: true)
     network.latency = { _ in 700_000 }
     let node = makeNode(network, bootstrap: [])
     try node.bind()
@@ -92,7 +92,7 @@ final class TimeoutTests: RPCTestCase {
   /// Nodes that answer after 600 ms stay in the table and in the results, next to fast ones and to dead ones.
   func testRPC_C3_slowNodesAreNotDropped() throws {
     let seed: UInt64 = 600
-    let network = TestNetwork(seed: seed)
+    let network = VirtualNetwork(seed: seed, isLogging: true)
     let peers = try (0..<40).map { _ in try RawPeer(network) }
     for peer in peers { peer.answerAll() }
     let slow = Set(peers[..<20].map(\.endpoint.host))
@@ -129,7 +129,7 @@ final class TimeoutTests: RPCTestCase {
       var durations: [Bool: UInt64] = [:]
       var found: [Bool: Int] = [:]
       for isAdaptive in [false, true] {
-        let network = TestNetwork(seed: seed)
+        let network = VirtualNetwork(seed: seed, isLogging: true)
         network.isLogging = false
         let nodes = try makeSwarm(network, size: size) { $0.adaptiveTimeout = isAdaptive }
         let client = makeNode(network, bootstrap: [try endpoint(of: nodes[0])]) { $0.adaptiveTimeout = isAdaptive }
@@ -137,11 +137,11 @@ final class TimeoutTests: RPCTestCase {
         network.run(within: 10_000) { client.isBootstrapped }
         // Two out of five are out of the client's reach from now on, not the bootstrap node; the others go on naming
         // them. Every path has its own delay, 10 to 60 ms.
-        let own = try XCTUnwrap(client.environment as? TestEnvironment).address
+        let own = try XCTUnwrap(client.environment as? VirtualHost).address
         let alive = nodes.enumerated().filter { $0.offset == 0 || $0.offset % 5 > 1 }.map(\.element)
         let dead = Set(
           nodes.enumerated().filter { $0.offset > 0 && $0.offset % 5 < 2 }.compactMap {
-            ($0.element.environment as? TestEnvironment)?.address
+            ($0.element.environment as? VirtualHost)?.address
           })
         network.shouldDrop = { packet in
           packet.source.host == own && dead.contains(packet.destination.host)

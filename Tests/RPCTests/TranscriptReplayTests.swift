@@ -12,7 +12,7 @@ import XCTest
 /// Compared as sets: the order of parallel visits and the transaction ids (random here, counted up there) are free.
 /// Closer nodes are compared as sets too, since we send them in true distance order.
 final class TranscriptReplayTests: RPCTestCase {
-  private let network = TestNetwork(seed: 39)
+  private let network = VirtualNetwork(seed: 39, isLogging: true)
   private lazy var host = network.makeHost(.loopback)
   private var nodes: [String: RPCNode] = [:]
   private var cases: [String: [String: Any]] = [:]
@@ -127,7 +127,7 @@ final class TranscriptReplayTests: RPCTestCase {
     first.start()
     network.run(within: 1000) { first.isBootstrapped }
     XCTAssertEqual(first.id?.hex, outcome["id"] as? String)
-    var all: [TestNetwork.Packet] = []
+    var all: [VirtualNetwork.Packet] = []
     for role in ["node2", "node3"] {
       _ = try start(role, in: "ses-1") {
         $0.ephemeral = false

@@ -395,7 +395,7 @@ final class SpecVectorTests: XCTestCase {
              606162636465666768696a6b6c6d6e6f7071727374757677
       160000 832ce4751295935f688af5b4570596f331215c1490f8
       """)
-    let network = TestNetwork()
+    let network = VirtualNetwork(seed: 1)
     let environment = network.makeHost()
     environment.scriptedRandom = [Array(0x40...0x57), Array(0x60...0x77)]
     let a = EncryptedStream(environment: environment, isInitiator: true)
@@ -419,7 +419,7 @@ final class SpecVectorTests: XCTestCase {
 
   /// 17.7: the keys of 17.4, bytes of both directions.
   func testSS_26_outOfBandConnection() throws {
-    let network = TestNetwork()
+    let network = VirtualNetwork(seed: 1)
     let environment = network.makeHost()
     let (keysA, keysB) = StreamPair.keys()
     environment.scriptedRandom = [Array(0x80...0x97), Array(0xa0...0xb7)]

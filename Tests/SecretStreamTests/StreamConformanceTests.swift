@@ -24,7 +24,7 @@ final class StreamConformanceTests: XCTestCase {
   }
 
   func testSS_1_ikLearnsKeys() throws {
-    let network = TestNetwork()
+    let network = VirtualNetwork(seed: 1)
     let environment = network.makeHost()
     let a = EncryptedStream(environment: environment, isInitiator: true, remotePublicKey: keyPair(2).publicKey)
     let b = EncryptedStream(environment: environment, isInitiator: false)

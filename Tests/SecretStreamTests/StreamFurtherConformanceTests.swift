@@ -27,7 +27,7 @@ final class StreamFurtherConformanceTests: XCTestCase {
   }
 
   func testSS_27_everythingInOneReadAndEveryCut() throws {
-    let network = TestNetwork()
+    let network = VirtualNetwork(seed: 1)
     let environment = network.makeHost()
     let bytes = try responderBytes(.ik)
     for cut in 0...bytes.count {
@@ -239,7 +239,7 @@ final class StreamFurtherConformanceTests: XCTestCase {
   }
 
   func testSS_34_ikToTheWrongKey() throws {
-    let network = TestNetwork()
+    let network = VirtualNetwork(seed: 1)
     let environment = network.makeHost()
     let a = EncryptedStream(environment: environment, isInitiator: true, remotePublicKey: keyPair(9).publicKey)
     let b = EncryptedStream(environment: environment, isInitiator: false)
@@ -261,7 +261,7 @@ final class StreamFurtherConformanceTests: XCTestCase {
   /// Better than the reference: an expected key is checked with XX as well.
   func testSS_34_xxWithAnotherKeyThanExpected() throws {
     for isExpecting in [true, false] {
-      let network = TestNetwork()
+      let network = VirtualNetwork(seed: 1)
       let environment = network.makeHost()
       let wrong = keyPair(9).publicKey
       let a = EncryptedStream(environment: environment, isInitiator: true, remotePublicKey: isExpecting ? wrong : nil)
@@ -331,7 +331,7 @@ final class StreamFurtherConformanceTests: XCTestCase {
 
   func testSS_37_peerEndsRightAfterMessageOne() throws {
     for pattern in [NoisePattern.xx, .ik] {
-      let network = TestNetwork()
+      let network = VirtualNetwork(seed: 1)
       let environment = network.makeHost()
       let a = EncryptedStream(environment: environment, isInitiator: true, remotePublicKey: keyPair(2).publicKey)
       let record = Recorder(a)
@@ -345,7 +345,7 @@ final class StreamFurtherConformanceTests: XCTestCase {
   }
 
   func testSS_37_handshakeDeadline() throws {
-    let network = TestNetwork()
+    let network = VirtualNetwork(seed: 1)
     let environment = network.makeHost()
     let silent = EncryptedStream(environment: environment, isInitiator: false)
     let record = Recorder(silent)

@@ -34,7 +34,7 @@ final class StreamFuzzTests: XCTestCase {
 
   func testEveryFlippedBitOfASession() {
     let recording = recordOutOfBand()
-    let network = TestNetwork()
+    let network = VirtualNetwork(seed: 1)
     let environment = network.makeHost()
     for byte in recording.bytes.indices {
       for bit in UInt8(0)..<8 {
@@ -58,7 +58,7 @@ final class StreamFuzzTests: XCTestCase {
       for isFromA in [true, false] {
         var byte = 0
         while true {
-          let network = TestNetwork()
+          let network = VirtualNetwork(seed: 1)
           let environment = network.makeHost()
           let a = EncryptedStream(
             environment: environment, isInitiator: true,
@@ -96,7 +96,7 @@ final class StreamFuzzTests: XCTestCase {
 
   func testEveryTruncation() {
     let recording = recordOutOfBand()
-    let network = TestNetwork()
+    let network = VirtualNetwork(seed: 1)
     let environment = network.makeHost()
     for count in 0...recording.bytes.count {
       let (stream, record, wire) = responder(environment)
@@ -112,7 +112,7 @@ final class StreamFuzzTests: XCTestCase {
 
   func testRandomBytes() throws {
     var random = SeededRandom(seed: 20_26)
-    let network = TestNetwork()
+    let network = VirtualNetwork(seed: 1)
     let environment = network.makeHost()
     for round in 0..<3_000 {
       let stream = EncryptedStream(environment: environment, isInitiator: round % 2 == 0)
@@ -148,7 +148,7 @@ final class StreamFuzzTests: XCTestCase {
     var random = SeededRandom(seed: 99)
     let recording = recordOutOfBand()
     let all = frames(recording.bytes)
-    let network = TestNetwork()
+    let network = VirtualNetwork(seed: 1)
     let environment = network.makeHost()
     for _ in 0..<2_000 {
       var list = all

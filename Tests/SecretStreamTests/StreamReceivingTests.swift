@@ -275,7 +275,7 @@ final class StreamReceivingTests: XCTestCase {
     weak var stream: EncryptedStream?
     weak var reader: FrameReader?
     weak var keys: AnyObject?
-    let network = TestNetwork()
+    let network = VirtualNetwork(seed: 1)
     let environment = network.makeHost()
     try {
       let (pipeA, pipeB) = PipeTransport.pair(environment)

@@ -44,7 +44,7 @@ final class StreamVectorTests: XCTestCase {
     let ours = try inner(object, initiator ? "initiatorToResponder" : "responderToInitiator")
     let theirs = try inner(object, initiator ? "responderToInitiator" : "initiatorToResponder")
     let isInBand = try text(object, "handshake") == "XX"
-    let network = TestNetwork()
+    let network = VirtualNetwork(seed: 1)
     let environment = network.makeHost()
     environment.scriptedRandom = [
       hex(try text(try inner(object, "headers"), initiator ? "initiator" : "responder"))
@@ -143,7 +143,7 @@ final class StreamVectorTests: XCTestCase {
     var count = 0
     for object in try cases("receive") {
       let id = try text(object, "id")
-      let network = TestNetwork()
+      let network = VirtualNetwork(seed: 1)
       let environment = network.makeHost()
       let isInitiator = try text(object, "role") == "initiator"
       let stream = EncryptedStream(environment: environment, isInitiator: isInitiator)

@@ -285,8 +285,8 @@ final class Recorder {
 
 /// Two streams on one virtual loop.
 final class StreamPair {
-  let network: TestNetwork
-  let environment: TestEnvironment
+  let network: VirtualNetwork
+  let environment: VirtualHost
   let a: EncryptedStream  // initiator
   let b: EncryptedStream
   let recordA: Recorder
@@ -297,7 +297,7 @@ final class StreamPair {
   let keysB: SessionKeys
 
   init(reads: Bool = true, seed: UInt64 = 1) {
-    network = TestNetwork(seed: seed)
+    network = VirtualNetwork(seed: seed)
     environment = network.makeHost()
     let (keysA, keysB) = StreamPair.keys()
     self.keysA = keysA
@@ -341,14 +341,14 @@ final class StreamPair {
 
 /// Two connected transport streams with datagrams, on two hosts.
 final class UDXPair {
-  let network: TestNetwork
-  let hostA: TestEnvironment
-  let hostB: TestEnvironment
+  let network: VirtualNetwork
+  let hostA: VirtualHost
+  let hostB: VirtualHost
   let transportA: any TransportStream
   let transportB: any TransportStream
 
   init(seed: UInt64 = 1) throws {
-    network = TestNetwork(seed: seed)
+    network = VirtualNetwork(seed: seed)
     hostA = network.makeHost()
     hostB = network.makeHost()
     let socketA = hostA.makeSocket()

@@ -10,13 +10,12 @@ import XCTest
 
 /// A private DHT on virtual hosts, and swarms on further hosts: real messages, real keys, virtual time.
 final class EngineWorld {
-  let network: TestNetwork
+  let network: VirtualNetwork
   let testnet: Testnet
   private(set) var swarms: [EngineSwarm] = []
 
   init(seed: UInt64 = 1, size: Int = 5) throws {
-    let network = TestNetwork(seed: seed)
-    network.isLogging = false
+    let network = VirtualNetwork(seed: seed)
     self.network = network
     testnet = Testnet(environments: (0..<size).map { _ in network.makeHost() }, size: size, host: nil)
     var started: Result<Void, DHTError>?
@@ -324,5 +323,5 @@ final class EngineTests: XCTestCase {
 }
 
 extension Environment {
-  fileprivate var asTest: TestEnvironment? { self as? TestEnvironment }
+  fileprivate var asTest: VirtualHost? { self as? VirtualHost }
 }

@@ -7,7 +7,7 @@ import HyperswarmTesting
 
 /// A world of DHT nodes without datagrams: topics, listening keys and streams on the virtual clock.
 final class FakeWorld {
-  let network: TestNetwork
+  let network: VirtualNetwork
   var announces: [Bytes32: [Bytes32]] = [:]
   var listening: [Bytes32: FakeServer] = [:]
   /// One way, milliseconds.
@@ -21,7 +21,7 @@ final class FakeWorld {
   /// Pairs of streams ever made, dialler first.
   var pairs: [(FakeStream, FakeStream)] = []
 
-  init(seed: UInt64 = 1) { network = TestNetwork(seed: seed) }
+  init(seed: UInt64 = 1) { network = VirtualNetwork(seed: seed) }
 
   func advance(by milliseconds: UInt64) { network.advance(by: milliseconds) }
   func makeNode() -> FakeDHT { FakeDHT(world: self, environment: network.makeHost()) }
@@ -32,7 +32,7 @@ final class FakeDHT: SwarmDHT {
   typealias Server = FakeServer
 
   let world: FakeWorld
-  let environment: TestEnvironment
+  let environment: VirtualHost
   var isRandomizedNAT = false
   var isOnline = true
   var isDestroyed = false
@@ -48,7 +48,7 @@ final class FakeDHT: SwarmDHT {
   var serverHangs = false
   var listenFailures = 0
 
-  init(world: FakeWorld, environment: TestEnvironment) {
+  init(world: FakeWorld, environment: VirtualHost) {
     self.world = world
     self.environment = environment
   }
@@ -154,7 +154,7 @@ final class FakeDHT: SwarmDHT {
 final class FakeQuery: SwarmQuery {
   var closestNodes: [Endpoint] = []
   var onFinished: ((Bool) -> Void)?
-  var environment: TestEnvironment?
+  var environment: VirtualHost?
   func finish(_ succeeded: Bool) {
     let body = onFinished
     onFinished = nil

@@ -8,8 +8,8 @@ final class QueueAndTimerTests: XCTestCase {
   private func makePeer(_ byte: UInt8) -> PeerInfo { PeerInfo(publicKey: Bytes32(repeating: byte)) }
 
   /// Timers of 500 ms (period 330) and the batches they hand out.
-  private func makeTimers() -> (TestNetwork, RetryTimers, () -> [[UInt8]]) {
-    let network = TestNetwork()
+  private func makeTimers() -> (VirtualNetwork, RetryTimers, () -> [[UInt8]]) {
+    let network = VirtualNetwork(seed: 1)
     let timers = RetryTimers(environment: network.makeHost(), times: [500, 500, 500, 500])
     let record = Record()
     timers.onBatch = { batch in record.batches.append(batch.map { $0.publicKey.bytes[0] }) }
@@ -71,7 +71,7 @@ final class QueueAndTimerTests: XCTestCase {
   }
 
   func testSW_05_provenPeerIsDeliveredAfterS() {
-    let network = TestNetwork()
+    let network = VirtualNetwork(seed: 1)
     let timers = RetryTimers(environment: network.makeHost(), times: [50, 150, 250, 350])
     let peer = makePeer(1)
     peer.isProven = true

@@ -143,7 +143,7 @@ final class VectorTests: XCTestCase {
       let ticks = try XCTUnwrap(item["tickMs"] as? [Int])
       let delays = try XCTUnwrap(item["delayMs"] as? [Int])
       for (index, time) in try XCTUnwrap(item["timeMs"] as? [Int]).enumerated() {
-        let network = TestNetwork()
+        let network = VirtualNetwork(seed: 1)
         let environment = network.makeHost()
         let timers = RetryTimers(environment: environment, times: Array(repeating: UInt64(time), count: 4))
         XCTAssertEqual(timers.periods[timer.rawValue], UInt64(ticks[index]))
@@ -164,7 +164,7 @@ final class VectorTests: XCTestCase {
 
   func testVectors_bulkTimer() throws {
     for item in try cases("bulk-timer") {
-      let network = TestNetwork()
+      let network = VirtualNetwork(seed: 1)
       let timers = RetryTimers(environment: network.makeHost(), times: [500, 500, 500, 500])
       let period = timers.periods[0]
       var fired: [Int] = []

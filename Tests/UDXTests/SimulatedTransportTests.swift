@@ -16,22 +16,21 @@ final class SimulatedTransportTests: XCTestCase {
   }
 
   private func transfer(seed: UInt64, bytes: Int, lossPercent: UInt64, latency: UInt64) throws -> Outcome {
-    let network = TestNetwork(seed: seed)
-    network.isLogging = false
+    let network = VirtualNetwork(seed: seed)
     var loss = SeededRandom(seed: seed &+ 77)
     network.shouldDrop = { _ in loss.next() % 100 < lossPercent }
     var jitter = SeededRandom(seed: seed &+ 78)
     network.latency = { _ in latency + jitter.next() % 200 }
-    let a = try SimulatedEnvironment(host: network.makeHost())
-    let b = try SimulatedEnvironment(host: network.makeHost())
+    let a = network.makeHost()
+    let b = network.makeHost()
     let socketA = a.makeSocket()
     let socketB = b.makeSocket()
     try socketA.bind(host: .any, port: 1000)
     try socketB.bind(host: .any, port: 2000)
     let streamA = a.makeStream(localID: 1)
     let streamB = b.makeStream(localID: 2)
-    try streamA.connect(socket: socketA, remoteID: 2, to: Endpoint(host: b.host.address, port: 2000))
-    try streamB.connect(socket: socketB, remoteID: 1, to: Endpoint(host: a.host.address, port: 1000))
+    try streamA.connect(socket: socketA, remoteID: 2, to: Endpoint(host: b.address, port: 2000))
+    try streamB.connect(socket: socketB, remoteID: 1, to: Endpoint(host: a.address, port: 1000))
     let writer = BulkWriter(streamA, total: bytes, chunk: 50_000, seed: seed)
     var digest = StreamDigest()
     var closed: [String] = []
@@ -76,9 +75,8 @@ final class SimulatedTransportTests: XCTestCase {
   }
 
   func testAStreamWhoseNetworkIsGoneTimesOut() throws {
-    let network = TestNetwork(seed: 1)
-    network.isLogging = false
-    let a = try SimulatedEnvironment(host: network.makeHost())
+    let network = VirtualNetwork(seed: 1)
+    let a = network.makeHost()
     let socket = a.makeSocket()
     try socket.bind(host: .any, port: 1000)
     let stream = a.makeStream(localID: 1)

@@ -75,6 +75,14 @@ udx__ref (udx_t *udx) {
   return 0;
 }
 
+static void
+instance_drain (udx_t *udx) {
+  udx__pool_drain(&udx__instance(udx)->buffers);
+  udx__pool_drain(&udx__instance(udx)->buffers_large);
+  udx__pool_drain(&udx__instance(udx)->controls);
+  for (unsigned int i = 0; i < UDX_RING_CLASSES; i++) udx__pool_drain(&udx__instance(udx)->rings[i]);
+}
+
 /* Nothing of the instance may be used after the last unref: the application may free it in on_idle. */
 void
 udx__unref (udx_t *udx) {
@@ -90,10 +98,7 @@ udx__unref (udx_t *udx) {
   udx__instance(udx)->macroflows = NULL;
   udx__ids_free(&udx__instance(udx)->ids);
   udx__timers_free(&udx__instance(udx)->timers);
-  udx__pool_drain(&udx__instance(udx)->buffers);
-  udx__pool_drain(&udx__instance(udx)->buffers_large);
-  udx__pool_drain(&udx__instance(udx)->controls);
-  for (unsigned int i = 0; i < UDX_RING_CLASSES; i++) udx__pool_drain(&udx__instance(udx)->rings[i]);
+  instance_drain(udx);
   if (udx__instance(udx)->driver->stop != NULL) udx__instance(udx)->driver->stop(udx);
   if (udx__instance(udx)->on_idle != NULL) udx__instance(udx)->on_idle(udx);
 }
@@ -253,6 +258,16 @@ udx_driver_flush (udx_t *udx) {
   }
   instance_enter(udx);
   instance_leave(udx, 1);
+}
+
+void
+udx_driver_trim (udx_t *udx) {
+  UDX_ASSERT(udx__instance(udx)->depth == 0);
+  instance_drain(udx);
+  struct udx_batch_s *batch = udx__instance(udx)->batch;
+  if (batch == NULL || batch->count > 0) return; /* datagrams of this turn wait in it for its end */
+  free(batch);
+  udx__instance(udx)->batch = NULL;
 }
 
 void

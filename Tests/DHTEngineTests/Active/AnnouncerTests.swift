@@ -8,7 +8,7 @@ import XCTest
 
 /// hyperdht.md 11 of hyperdht.md: staying announced.
 final class AnnouncerTests: XCTestCase {
-  private func commands(_ net: Net, _ command: Command) -> [TestNetwork.Packet] {
+  private func commands(_ net: Net, _ command: Command) -> [VirtualNetwork.Packet] {
     net.network.log.filter {
       guard let request = Datagrams.request($0.bytes) else { return false }
       return !request.isInternal && request.command == command.rawValue
@@ -41,8 +41,9 @@ final class AnnouncerTests: XCTestCase {
 
   func testDHT_C5_changedMappingIsAnnouncedAgain() {
     let net = Net(8)
-    let nat = TestNAT(
-      network: net.network, address: IPv4Address(5, 5, 5, 1), mapping: .endpointIndependent, filter: .byEndpoint)
+    let nat = VirtualNAT(
+      network: net.network, address: IPv4Address(5, 5, 5, 1), mapping: .endpointIndependent,
+      filter: .addressAndPortDependent)
     let host = net.network.makeHost(IPv4Address(192, 168, 1, 10), behind: nat)
     let (server, _) = net.listen(on: net.makeNode(on: host))
     let before = Set(server.announcer?.relays.map(\.peerAddress) ?? [])

@@ -25,17 +25,18 @@ final class ChaosTests: XCTestCase {
     }
     var sites: [DHTNode] = []
     for index in 0..<6 {
-      let host: TestEnvironment
+      let host: VirtualHost
       switch index % 3 {
       case 0: host = net.network.makeHost()
       case 1:
-        let nat = TestNAT(
+        let nat = VirtualNAT(
           network: net.network, address: IPv4Address(5, 5, 5, UInt8(index)), mapping: .endpointIndependent,
-          filter: .byEndpoint)
+          filter: .addressAndPortDependent)
         host = net.network.makeHost(IPv4Address(192, 168, UInt8(index), 10), behind: nat)
       default:
-        let nat = TestNAT(
-          network: net.network, address: IPv4Address(5, 5, 5, UInt8(index)), mapping: .portPreserving, filter: .byHost)
+        let nat = VirtualNAT(
+          network: net.network, address: IPv4Address(5, 5, 5, UInt8(index)), mapping: .portPreserving,
+          filter: .addressDependent)
         host = net.network.makeHost(IPv4Address(192, 168, UInt8(index), 10), behind: nat)
       }
       sites.append(net.makeNode(on: host))
@@ -96,7 +97,7 @@ final class ChaosTests: XCTestCase {
     net.network.runUntilIdle(within: 120_000)
     XCTAssertEqual(net.network.pendingEventCount, 0, "timers left, seed \(seed)")
     for site in sites {
-      let host = site.environment as! TestEnvironment
+      let host = site.environment as! VirtualHost
       XCTAssertEqual(host.openSocketCount, 0, "seed \(seed)")
       XCTAssertEqual(host.openStreamCount, 0, "seed \(seed)")
     }

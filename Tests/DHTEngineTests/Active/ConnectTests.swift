@@ -138,7 +138,7 @@ final class ConnectTests: XCTestCase {
 
   /// Everything on one address, as `hyperswarm demo` runs it.
   func testDHT_36_wholeNetOnLoopback() {
-    let network = TestNetwork(seed: 5)
+    let network = VirtualNetwork(seed: 5, isLogging: true)
     let host = network.makeHost()
     let testnet = Testnet(environment: host, size: 5)
     var isUp = false

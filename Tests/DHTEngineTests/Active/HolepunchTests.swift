@@ -10,15 +10,15 @@ import XCTest
 final class HolepunchTests: XCTestCase {
   private struct Site {
     var node: DHTNode
-    var nat: TestNAT
+    var nat: VirtualNAT
   }
 
   /// A node with a private address behind its own NAT box.
   private func site(
-    _ net: Net, _ number: UInt8, _ mapping: TestNAT.Mapping, _ filter: TestNAT.Filter,
+    _ net: Net, _ number: UInt8, _ mapping: VirtualNAT.Mapping, _ filter: VirtualNAT.Filter,
     adjust: (inout DHTOptions) -> Void = { _ in }
   ) -> Site {
-    let nat = TestNAT(network: net.network, address: IPv4Address(5, 5, 5, number), mapping: mapping, filter: filter)
+    let nat = VirtualNAT(network: net.network, address: IPv4Address(5, 5, 5, number), mapping: mapping, filter: filter)
     let host = net.network.makeHost(IPv4Address(192, 168, number, 10), behind: nat)
     return Site(node: net.makeNode(on: host, adjust: adjust), nat: nat)
   }
@@ -50,11 +50,13 @@ final class HolepunchTests: XCTestCase {
   }
 
   func testDHT_58_throughRealNATs() {
-    for (index, filter) in [TestNAT.Filter.open, .byHost, .byEndpoint].enumerated() {
-      for (offset, mapping) in [TestNAT.Mapping.endpointIndependent, .portPreserving].enumerated() {
+    for (index, filter) in [VirtualNAT.Filter.endpointIndependent, .addressDependent, .addressAndPortDependent]
+      .enumerated()
+    {
+      for (offset, mapping) in [VirtualNAT.Mapping.endpointIndependent, .portPreserving].enumerated() {
         let net = Net(8, seed: UInt64(10 + index * 2 + offset))
         let serverSite = site(net, 1, mapping, filter)
-        let clientSite = site(net, 2, .endpointIndependent, .byEndpoint)
+        let clientSite = site(net, 2, .endpointIndependent, .addressAndPortDependent)
         let (server, _) = net.listen(on: serverSite.node)
         let started = net.network.now
         let peer = net.connect(clientSite.node, to: server)
@@ -69,8 +71,8 @@ final class HolepunchTests: XCTestCase {
 
   func testDHT_59_traceOfTheRounds() {
     let net = Net()
-    let serverSite = site(net, 1, .endpointIndependent, .byEndpoint)
-    let clientSite = site(net, 2, .endpointIndependent, .byEndpoint)
+    let serverSite = site(net, 1, .endpointIndependent, .addressAndPortDependent)
+    let clientSite = site(net, 2, .endpointIndependent, .addressAndPortDependent)
     let (server, _) = net.listen(on: serverSite.node)
     net.network.isLogging = true
     net.network.log = []
@@ -141,8 +143,9 @@ final class HolepunchTests: XCTestCase {
 
   func testDHT_61_failedLocalPingFallsBackToPunching() {
     let net = Net()
-    let nat = TestNAT(
-      network: net.network, address: IPv4Address(5, 5, 5, 1), mapping: .endpointIndependent, filter: .byEndpoint)
+    let nat = VirtualNAT(
+      network: net.network, address: IPv4Address(5, 5, 5, 1), mapping: .endpointIndependent,
+      filter: .addressAndPortDependent)
     let a = net.network.makeHost(IPv4Address(192, 168, 1, 10), behind: nat)
     let b = net.network.makeHost(IPv4Address(192, 168, 1, 11), behind: nat)
     let (server, _) = net.listen(on: net.makeNode(on: a))
@@ -156,8 +159,9 @@ final class HolepunchTests: XCTestCase {
 
   func testDHT_62_sameLocalNetworkOpensOnBothSides() {
     let net = Net()
-    let nat = TestNAT(
-      network: net.network, address: IPv4Address(5, 5, 5, 1), mapping: .endpointIndependent, filter: .byEndpoint)
+    let nat = VirtualNAT(
+      network: net.network, address: IPv4Address(5, 5, 5, 1), mapping: .endpointIndependent,
+      filter: .addressAndPortDependent)
     let a = net.network.makeHost(IPv4Address(192, 168, 1, 10), behind: nat)
     let b = net.network.makeHost(IPv4Address(192, 168, 1, 11), behind: nat)
     let (server, accepted) = net.listen(on: net.makeNode(on: a), keyPair: KeyPair(seed: Bytes32(repeating: 4)))
@@ -176,8 +180,9 @@ final class HolepunchTests: XCTestCase {
   /// Two homes behind one public address may use the same private ones: the pong may be somebody else's.
   func testDHT_C1_pongOfAStrangerOnTheLocalNetworkDoesNotWin() {
     let net = Net()
-    let nat = TestNAT(
-      network: net.network, address: IPv4Address(5, 5, 5, 1), mapping: .endpointIndependent, filter: .byEndpoint)
+    let nat = VirtualNAT(
+      network: net.network, address: IPv4Address(5, 5, 5, 1), mapping: .endpointIndependent,
+      filter: .addressAndPortDependent)
     let a = net.network.makeHost(IPv4Address(192, 168, 1, 10), behind: nat)
     let b = net.network.makeHost(IPv4Address(192, 168, 1, 11), behind: nat)
     let (server, accepted) = net.listen(on: net.makeNode(on: a))
@@ -198,8 +203,8 @@ final class HolepunchTests: XCTestCase {
 
   func testDHT_66_consistentServerRandomClient() {
     let net = Net(10)
-    let serverSite = site(net, 1, .endpointIndependent, .byEndpoint)
-    let clientSite = site(net, 2, .perDestination, .byEndpoint)
+    let serverSite = site(net, 1, .endpointIndependent, .addressAndPortDependent)
+    let clientSite = site(net, 2, .addressAndPortDependent, .addressAndPortDependent)
     let (server, _) = net.listen(on: serverSite.node)
     let peer = net.connect(clientSite.node, to: server)
     net.assertEcho(peer, within: 60_000)
@@ -212,8 +217,8 @@ final class HolepunchTests: XCTestCase {
 
   func testDHT_66_randomServerConsistentClient() {
     let net = Net(10)
-    let serverSite = site(net, 1, .perDestination, .byEndpoint)
-    let clientSite = site(net, 2, .endpointIndependent, .byEndpoint)
+    let serverSite = site(net, 1, .addressAndPortDependent, .addressAndPortDependent)
+    let clientSite = site(net, 2, .endpointIndependent, .addressAndPortDependent)
     let (server, _) = net.listen(on: serverSite.node)
     let peer = net.connect(clientSite.node, to: server)
     net.assertEcho(peer, within: 60_000)
@@ -225,8 +230,8 @@ final class HolepunchTests: XCTestCase {
 
   func testDHT_67_secondRandomPunchHasToWait() {
     let net = Net(10)
-    let serverSite = site(net, 1, .endpointIndependent, .byEndpoint)
-    let clientSite = site(net, 2, .perDestination, .byEndpoint)
+    let serverSite = site(net, 1, .endpointIndependent, .addressAndPortDependent)
+    let clientSite = site(net, 2, .addressAndPortDependent, .addressAndPortDependent)
     let (server, _) = net.listen(on: serverSite.node)
     net.assertEcho(net.connect(clientSite.node, to: server), within: 60_000)
     let second = net.connect(clientSite.node, to: server)
@@ -239,8 +244,8 @@ final class HolepunchTests: XCTestCase {
 
   func testBothRandomIsRefusedWithAReason() {
     let net = Net(10)
-    let serverSite = site(net, 1, .perDestination, .byEndpoint)
-    let clientSite = site(net, 2, .perDestination, .byEndpoint)
+    let serverSite = site(net, 1, .addressAndPortDependent, .addressAndPortDependent)
+    let clientSite = site(net, 2, .addressAndPortDependent, .addressAndPortDependent)
     let (server, accepted) = net.listen(on: serverSite.node)
     let peer = net.connect(clientSite.node, to: server)
     net.wait(60_000) { peer.isClosed }

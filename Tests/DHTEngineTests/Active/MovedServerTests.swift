@@ -10,8 +10,9 @@ import XCTest
 final class MovedServerTests: XCTestCase {
   func testDHT_C13_movedServerIsFoundAgain() throws {
     let net = Net(20, seed: 13)
-    let old = TestNAT(
-      network: net.network, address: IPv4Address(5, 5, 1, 5), mapping: .portPreserving, filter: .byEndpoint)
+    let old = VirtualNAT(
+      network: net.network, address: IPv4Address(5, 5, 1, 5), mapping: .portPreserving, filter: .addressAndPortDependent
+    )
     let host = net.network.makeHost(IPv4Address(192, 168, 0, 2), behind: old)
     let inside = Endpoint(host: host.address, port: 40_000)
     old.forwards[inside.port] = inside
@@ -28,8 +29,9 @@ final class MovedServerTests: XCTestCase {
     node.onAddressChange.add { changes.append($0) }
     node.onNetworkChange.add { networkChanges += 1 }
 
-    let new = TestNAT(
-      network: net.network, address: IPv4Address(5, 5, 2, 5), mapping: .portPreserving, filter: .byEndpoint)
+    let new = VirtualNAT(
+      network: net.network, address: IPv4Address(5, 5, 2, 5), mapping: .portPreserving, filter: .addressAndPortDependent
+    )
     new.forwards[inside.port] = inside
     old.forwards = [:]
     old.reset()

@@ -10,22 +10,15 @@ import XCTest
 
 /// A virtual network of persistent nodes, one host each, and helpers to connect over it.
 final class Net {
-  let network: TestNetwork
-  let hosts: [TestEnvironment]
+  let network: VirtualNetwork
+  let hosts: [VirtualHost]
   let testnet: Testnet
-  /// Streams are those of the C engine, as bytes on the virtual network.
-  let usesRealTransport: Bool
 
   /// Started and bootstrapped.
-  init(
-    _ size: Int = 8, seed: UInt64 = 1, realTransport: Bool = false, file: StaticString = #filePath, line: UInt = #line
-  ) {
-    usesRealTransport = realTransport
-    network = TestNetwork(seed: seed)
-    network.isLogging = false
+  init(_ size: Int = 8, seed: UInt64 = 1, file: StaticString = #filePath, line: UInt = #line) {
+    network = VirtualNetwork(seed: seed)
     hosts = (0..<size).map { [network] _ in network.makeHost() }
-    testnet = Testnet(
-      environments: hosts.map { Net.environment(of: $0, realTransport: realTransport) }, size: size, host: nil)
+    testnet = Testnet(environments: hosts, size: size, host: nil)
     var result: Result<Void, DHTError>?
     testnet.start { result = $0 }
     network.run(within: 600_000) { result != nil }
@@ -34,19 +27,9 @@ final class Net {
 
   var nodes: [DHTNode] { testnet.nodes }
 
-  private static func environment(of host: TestEnvironment, realTransport: Bool) -> any Environment {
-    guard realTransport else { return host }
-    do {
-      return try SimulatedEnvironment(host: host)
-    } catch {
-      XCTFail("no transport: \(error)")
-      return host
-    }
-  }
-
   /// A node on a fresh host, bootstrapped.
   func makeNode(
-    on environment: TestEnvironment? = nil, firewalled: Bool = true, adjust: (inout DHTOptions) -> Void = { _ in }
+    on environment: VirtualHost? = nil, firewalled: Bool = true, adjust: (inout DHTOptions) -> Void = { _ in }
   ) -> DHTNode {
     var options = DHTOptions(bootstrap: nil, host: .any, port: 0)
     // "Ephemeral pair" of hyperdht.md Part A: the quick check is off, so the node goes on believing that it is
@@ -56,8 +39,7 @@ final class Net {
     options.quickFirewall = false
     adjust(&options)
     let host = environment ?? network.makeHost()
-    let node = testnet.createNode(
-      environment: Net.environment(of: host, realTransport: usesRealTransport), options: options)!
+    let node = testnet.createNode(environment: host, options: options)!
     node.start()
     settle { node.whenBootstrapped($0) }
     return node

@@ -189,7 +189,7 @@ final class QueryTests: XCTestCase {
     let ephemeral = net.makeNode()
     let client = net.makeNode()
     let address = Endpoint(
-      host: (ephemeral.environment as! TestEnvironment).address,
+      host: (ephemeral.environment as! VirtualHost).address,
       port: ephemeral.rpc.serverSocket?.localEndpoint?.port ?? 0)
     for command in [Command.findPeer, .lookup, .mutableGet, .immutableGet] {
       let message = RequestMessage(command: command.rawValue, target: topic, value: command == .mutableGet ? [0] : nil)
@@ -260,7 +260,7 @@ final class QueryTests: XCTestCase {
     // Three hosts that answer every GET as they like.
     let liar = net.network.makeHost()
     let honest = net.network.makeHost()
-    func fake(_ host: TestEnvironment, _ answer: @escaping (Datagrams.Request) -> [UInt8]?) -> Endpoint {
+    func fake(_ host: VirtualHost, _ answer: @escaping (Datagrams.Request) -> [UInt8]?) -> Endpoint {
       let socket = host.makeSocket()
       XCTAssertNoThrow(try socket.bind(host: .any, port: 1000))
       socket.onMessage = { [unowned socket] bytes, source in
@@ -301,7 +301,7 @@ final class QueryTests: XCTestCase {
   }
 
   func testPutWithoutNodesFails() {
-    let network = TestNetwork()
+    let network = VirtualNetwork(seed: 1, isLogging: true)
     let node = DHTNode(environment: network.makeHost(), options: DHTOptions(bootstrap: [], host: .any, port: 0))
     node.start()
     var result: Result<ImmutablePutResult, DHTError>?

@@ -16,7 +16,7 @@ import XCTest
 /// follows its request. What others sent unasked (forwarded handshakes) arrives in the recorded order, after what the
 /// role had sent before.
 final class Replay {
-  let network = TestNetwork(seed: 7)
+  let network = VirtualNetwork(seed: 7)
   let environment: ReplayEnvironment
   let role: String
   let node: DHTNode

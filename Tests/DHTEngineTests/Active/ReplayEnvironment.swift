@@ -7,7 +7,7 @@ import HyperswarmTesting
 /// The world of one role of a recorded session: time is virtual, ports and secrets are the recorded ones, datagrams go
 /// to the harness.
 final class ReplayEnvironment: Environment {
-  let clock: TestEnvironment
+  let clock: VirtualHost
   /// Secrets to hand out, by size; random (seeded) bytes when there are none left.
   var secrets: [Int: [[UInt8]]] = [:]
   /// Ports for sockets that leave the choice to the system, by bind host where it matters.
@@ -17,7 +17,7 @@ final class ReplayEnvironment: Environment {
   var streams: [ReplayStream] = []
   private var nextPort: UInt16 = 20_000
 
-  init(clock: TestEnvironment) { self.clock = clock }
+  init(clock: VirtualHost) { self.clock = clock }
 
   var now: UInt64 { clock.now }
   var wallClock: UInt64 { clock.wallClock }

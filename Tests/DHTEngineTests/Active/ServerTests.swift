@@ -12,7 +12,7 @@ import XCTest
 final class ServerTests: XCTestCase {
   /// A client made of one socket, which says what it likes.
   private final class RawClient {
-    let host: TestEnvironment
+    let host: VirtualHost
     let socket: any DatagramSocket
     var replies: [(datagram: Datagrams.Response, source: Endpoint)] = []
     private var tid: UInt16 = 100
@@ -58,7 +58,7 @@ final class ServerTests: XCTestCase {
 
   private func address(_ node: DHTNode) -> Endpoint {
     Endpoint(
-      host: (node.environment as! TestEnvironment).address, port: node.rpc.serverSocket?.localEndpoint?.port ?? 0)
+      host: (node.environment as! VirtualHost).address, port: node.rpc.serverSocket?.localEndpoint?.port ?? 0)
   }
 
   private func payload(_ handshake: NoiseHandshake, _ reply: [UInt8]) -> NoisePayload? {
@@ -82,7 +82,7 @@ final class ServerTests: XCTestCase {
       XCTAssertEqual(peer.closed, 1)
       XCTAssertEqual(accepted.peers.first?.closed, 1)
       XCTAssertEqual((destroysServer ? peer : accepted.peers.first)?.closeError?.code, "ECONNRESET")
-      let host = node.environment as! TestEnvironment
+      let host = node.environment as! VirtualHost
       XCTAssertEqual(host.openSocketCount, 0)
       XCTAssertEqual(host.openStreamCount, 0)
       XCTAssertEqual(server.isClosed, destroysServer)
@@ -112,7 +112,7 @@ final class ServerTests: XCTestCase {
         XCTAssertEqual(closes, 1)
         XCTAssertEqual(peer.closed, 1)
         XCTAssertTrue(server.isClosed)
-        XCTAssertEqual((node.environment as! TestEnvironment).openSocketCount, 0)
+        XCTAssertEqual((node.environment as! VirtualHost).openSocketCount, 0)
         net.settle { done in node.destroy { done(()) } }
         net.destroy()
       }
@@ -516,7 +516,7 @@ final class ServerTests: XCTestCase {
     node.suspend { done += 1 }
     net.wait(120_000) { done == 5 }
     net.settle { finished in node.destroy { finished(()) } }
-    XCTAssertEqual((node.environment as! TestEnvironment).openSocketCount, 0)
+    XCTAssertEqual((node.environment as! VirtualHost).openSocketCount, 0)
     net.destroy()
   }
 

@@ -10,7 +10,7 @@ import XCTest
 final class UnreachableTests: XCTestCase {
   private let key = KeyPair(seed: Bytes32(repeating: 77)).publicKey
 
-  private func result<Item>(_ query: DHTQuery<Item>, _ network: TestNetwork) -> Result<Void, DHTError>? {
+  private func result<Item>(_ query: DHTQuery<Item>, _ network: VirtualNetwork) -> Result<Void, DHTError>? {
     var result: Result<Void, DHTError>?
     query.onFinished = { result = $0 }
     query.start()
@@ -25,7 +25,7 @@ final class UnreachableTests: XCTestCase {
   /// Every operation says so, when there is nobody at the bootstrap address, and when its name does not resolve.
   func testNoBootstrapNodeAnswers() throws {
     for bootstrap in ["9.9.9.9:49737", "nowhere.example:49737"] {
-      let network = TestNetwork(seed: 3)
+      let network = VirtualNetwork(seed: 3)
       var options = DHTOptions(bootstrap: [try XCTUnwrap(BootstrapNode(bootstrap))])
       options.host = .any
       let node = DHTNode(environment: network.makeHost(), options: options)
@@ -58,7 +58,7 @@ final class UnreachableTests: XCTestCase {
   func testNetworkGoesAndComesBack() {
     let net = Net()
     let client = net.makeNode()
-    let own = (client.environment as? TestEnvironment)?.address
+    let own = (client.environment as? VirtualHost)?.address
     net.network.shouldDrop = { $0.source.host == own }
     let peer = Peer(client.connect(to: key))
     net.wait { peer.isClosed }
@@ -84,7 +84,7 @@ final class UnreachableTests: XCTestCase {
 
   /// A node without bootstrap nodes that knows nobody is a network of its own.
   func testALoneNodeIsItsOwnNetwork() {
-    let network = TestNetwork(seed: 4)
+    let network = VirtualNetwork(seed: 4)
     var options = DHTOptions(bootstrap: [])
     options.host = .any
     let node = DHTNode(environment: network.makeHost(), options: options)

@@ -9,14 +9,14 @@ import XCTest
 
 /// One node with router and store on a virtual network; requests are put into its server socket one by one.
 final class PassiveNode {
-  let network: TestNetwork
-  let host: TestEnvironment
+  let network: VirtualNetwork
+  let host: VirtualHost
   let rpc: RPCNode
   let router: Router
   let storage: StorageNode
   let address: Endpoint
   /// What the node sent since the last ``deliver(_:from:)``.
-  private(set) var sent: [TestNetwork.Packet] = []
+  private(set) var sent: [VirtualNetwork.Packet] = []
   private var nextTID: UInt16 = 100
 
   init(
@@ -24,7 +24,7 @@ final class PassiveNode {
     table: [Endpoint] = [], tokens: TokenStore? = nil, routerConfiguration: RouterConfiguration = RouterConfiguration(),
     storageConfiguration: StorageConfiguration = StorageConfiguration(), wallClock: UInt64? = nil
   ) throws {
-    network = TestNetwork(seed: 5)
+    network = VirtualNetwork(seed: 5, isLogging: true)
     host = network.makeHost(address.host)
     self.address = address
     if let wallClock { host.wallClockOffset = wallClock &- host.wallClock }
@@ -53,15 +53,16 @@ final class PassiveNode {
   }
 
   var id: Bytes32 { NodeAddress.id(of: address) }
-  var serverSocket: TestSocket? { rpc.serverSocket as? TestSocket }
+  var serverSocket: (any DatagramSocket)? { rpc.serverSocket }
 
   func token(for host: IPv4Address) -> Bytes32 { rpc.issueToken(for: host) }
 
-  /// Puts a datagram into the server socket; what the node sends at once is the result.
+  /// Puts a datagram into the server socket; what the node sends in this turn is the result.
   @discardableResult
-  func deliver(_ bytes: [UInt8], from source: Endpoint) -> [TestNetwork.Packet] {
+  func deliver(_ bytes: [UInt8], from source: Endpoint) -> [VirtualNetwork.Packet] {
     network.log = []
     serverSocket?.receive(bytes, from: source)
+    network.advance(by: 0)
     sent = network.log
     return sent
   }
@@ -70,7 +71,7 @@ final class PassiveNode {
   @discardableResult
   func request(
     _ command: Command, target: Bytes32? = nil, value: [UInt8]? = nil, from source: Endpoint, withToken: Bool = false
-  ) -> [TestNetwork.Packet] {
+  ) -> [VirtualNetwork.Packet] {
     nextTID &+= 1
     let request = RequestDatagram(
       tid: nextTID, to: address, token: withToken ? token(for: source.host) : nil, command: command.rawValue,
@@ -101,7 +102,7 @@ final class PassiveNode {
   func announce(
     _ pair: KeyPair, target: Bytes32, relays: [Endpoint] = [], refresh: Bytes32? = nil, bump: UInt64 = 0,
     from source: Endpoint
-  ) -> [TestNetwork.Packet] {
+  ) -> [VirtualNetwork.Packet] {
     let peer = PeerRecord(publicKey: pair.publicKey, relayAddresses: relays)
     let signable = Signables.announce(
       target: target, nodeID: id, token: token(for: source.host), peer: peer, refresh: refresh)
@@ -110,7 +111,7 @@ final class PassiveNode {
   }
 
   @discardableResult
-  func unannounce(_ pair: KeyPair, target: Bytes32, from source: Endpoint) -> [TestNetwork.Packet] {
+  func unannounce(_ pair: KeyPair, target: Bytes32, from source: Endpoint) -> [VirtualNetwork.Packet] {
     let peer = PeerRecord(publicKey: pair.publicKey)
     let signable = Signables.unannounce(target: target, nodeID: id, token: token(for: source.host), peer: peer)
     let message = AnnounceMessage(peer: peer, signature: pair.sign(signable))

@@ -13,16 +13,16 @@ final class RecordStoreTests: XCTestCase {
     Bytes32((0..<32).map { UInt8(truncatingIfNeeded: index >> ($0 % 4 * 8)) }) ?? Bytes32()
   }
 
-  private func makeStore(_ change: (inout RecordStore.Bounds) -> Void = { _ in }) -> (RecordStore, TestEnvironment) {
+  private func makeStore(_ change: (inout RecordStore.Bounds) -> Void = { _ in }) -> (RecordStore, VirtualHost) {
     var bounds = RecordStore.Bounds()
     bounds.maximumAge = 1200
     change(&bounds)
-    let network = TestNetwork(seed: 7)
+    let network = VirtualNetwork(seed: 7)
     networks.append(network)
     return (RecordStore(bounds, now: 0), network.makeHost())
   }
 
-  private var networks: [TestNetwork] = []
+  private var networks: [VirtualNetwork] = []
 
   private let topic = Bytes32(repeating: 0xee)
 

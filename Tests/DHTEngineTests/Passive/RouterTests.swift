@@ -237,6 +237,7 @@ final class RouterTests: XCTestCase {
     node.network.advance(by: 500)
     node.network.log = []
     for _ in 0..<3 { local.lateHandshakes[0](HandshakeReply(noise: [5])) }
+    node.network.advance(by: 0)
     XCTAssertEqual(node.network.log.count, 1)
     XCTAssertEqual(node.network.log[0].destination, relay)
     XCTAssertEqual(node.router.pendingReplies, 0)
@@ -249,6 +250,7 @@ final class RouterTests: XCTestCase {
     handshake(node, .fromClient, from: client)
     node.router.unpin(target: target)
     local.lateHandshakes[0](HandshakeReply(noise: [5]))
+    node.network.advance(by: 0)
     XCTAssertEqual(node.network.log.count, 0)
 
     let successor = pin(node)
@@ -257,6 +259,7 @@ final class RouterTests: XCTestCase {
     node.router.destroy()
     successor.lateHandshakes[0](HandshakeReply(noise: [5]))
     handshake(node, .fromClient, from: client)
+    node.network.advance(by: 0)
     XCTAssertEqual(node.network.log.count, 0)
     XCTAssertEqual(node.router.pendingReplies, 0)
   }

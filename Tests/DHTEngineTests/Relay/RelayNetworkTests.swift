@@ -18,8 +18,8 @@ final class RelayNetworkTests: XCTestCase {
   }
 
   func testDHT_70_clientsRelayBetweenTwoRandomNATs() {
-    for realTransport in [true, false] {
-      let world = RelayWorld(seed: realTransport ? 70 : 71, realTransport: realTransport)
+    for seed: UInt64 in [70, 71] {
+      let world = RelayWorld(seed: seed)
       let peer = world.connectRelayed()
       world.net.assertEcho(peer)
       XCTAssertTrue(world.isRelayed(peer))
@@ -53,9 +53,9 @@ final class RelayNetworkTests: XCTestCase {
     for naming in Naming.allCases {
       for veto in Veto.allCases {
         seed += 1
-        let mapping: TestNAT.Mapping = veto == .none ? .perDestination : .endpointIndependent
+        let mapping: VirtualNAT.Mapping = veto == .none ? .addressAndPortDependent : .endpointIndependent
         let world = RelayWorld(
-          seed: seed, realTransport: true, serverMapping: mapping, clientMapping: mapping,
+          seed: seed, serverMapping: mapping, clientMapping: mapping,
           server: { options, relay in
             options.shareLocalAddress = false
             if naming != .client { options.relayThrough = .keys([relay]) }
@@ -80,7 +80,7 @@ final class RelayNetworkTests: XCTestCase {
   }
 
   func testDHT_71_theRelayMakesTwoStreams() {
-    let world = RelayWorld(seed: 710, realTransport: true)
+    let world = RelayWorld(seed: 710)
     let peer = world.connectRelayed()
     world.net.assertEcho(peer)
     XCTAssertEqual(world.relay.linkCount, 1)
@@ -110,7 +110,7 @@ final class RelayNetworkTests: XCTestCase {
 
   func testDHT_74_serverVanishesBehindTheRelay() {
     for keepAlive: UInt64 in [5000, 1000] {
-      let world = RelayWorld(seed: 740, realTransport: true, node: { $0.connectionKeepAlive = keepAlive })
+      let world = RelayWorld(seed: 740, node: { $0.connectionKeepAlive = keepAlive })
       let peer = world.connectRelayed()
       world.net.assertEcho(peer)
       world.serverNAT.reset()
@@ -128,7 +128,7 @@ final class RelayNetworkTests: XCTestCase {
 
   func testRelayDiesUnderAConnection() {
     for graceful in [true, false] {
-      let world = RelayWorld(seed: 75, realTransport: true)
+      let world = RelayWorld(seed: 75)
       let peer = world.connectRelayed()
       world.net.assertEcho(peer)
       if graceful {
@@ -206,7 +206,7 @@ final class RelayNetworkTests: XCTestCase {
   func testNodesAreDestroyedMidWay() {
     for (index, delay) in stride(from: UInt64(0), through: 420, by: 20).enumerated() {
       for victim in 0..<3 {
-        let world = RelayWorld(seed: UInt64(800 + index), realTransport: index % 2 == 0)
+        let world = RelayWorld(seed: UInt64(800 + index))
         let peer = world.connectRelayed()
         world.net.network.advance(by: delay)
         let node = [world.clientNode, world.serverNode, world.relayNode][victim]
@@ -262,7 +262,7 @@ final class RelayNetworkTests: XCTestCase {
   }
 
   func testOneControlConnectionForAllStreams() {
-    let world = RelayWorld(seed: 83, realTransport: true)
+    let world = RelayWorld(seed: 83)
     let peers = (0..<10).map { index in
       world.connectRelayed { $0.keyPair = KeyPair(seed: Bytes32(repeating: UInt8(1 + index))) }
     }

@@ -9,11 +9,9 @@ import XCTest
 /// The move of a relayed connection to a direct path: hyperdht.md 9.3, item 73.
 final class RelayUpgradeTests: XCTestCase {
   /// Two NATs between which punching works, once `mayPunch` lets the probes through.
-  private func world(
-    seed: UInt64, realTransport: Bool = true, keepAlive: UInt64 = 5000, echoes: Bool = true
-  ) -> RelayWorld {
+  private func world(seed: UInt64, keepAlive: UInt64 = 5000, echoes: Bool = true) -> RelayWorld {
     RelayWorld(
-      seed: seed, realTransport: realTransport, serverMapping: .endpointIndependent,
+      seed: seed, serverMapping: .endpointIndependent,
       clientMapping: .endpointIndependent, echoes: echoes, node: { $0.connectionKeepAlive = keepAlive },
       server: { options, _ in options.shareLocalAddress = false })
   }
@@ -33,10 +31,10 @@ final class RelayUpgradeTests: XCTestCase {
   }
 
   func testDHT_73_relayedConnectionBecomesDirect() {
-    for realTransport in [true, false] {
+    for seed: UInt64 in [730, 740] {
       for keepAlive: UInt64 in [5000, 0] {
-        let what = "\(realTransport ? "C engine" : "plain streams"), keepalive \(keepAlive)"
-        let world = world(seed: 730 + keepAlive, realTransport: realTransport, keepAlive: keepAlive)
+        let what = "seed \(seed), keepalive \(keepAlive)"
+        let world = world(seed: seed + keepAlive, keepAlive: keepAlive)
         holdProbes(world)
         let peer = world.connectRelayed()
         world.net.assertEcho(peer, "over the relay, \(what)")
@@ -104,7 +102,7 @@ final class RelayUpgradeTests: XCTestCase {
   func testDirectPathAndRelayRace() {
     var relayedFirst = 0
     for seed in UInt64(1)...30 {
-      let world = world(seed: 7400 + seed, realTransport: seed % 3 != 0)
+      let world = world(seed: 7400 + seed)
       let relayHost = world.relayHost
       let nats = [world.serverNAT.address, world.clientNAT.address]
       world.net.network.latency = { packet in
@@ -149,7 +147,7 @@ final class RelayUpgradeTests: XCTestCase {
 
   /// Packets that name the stream but come from a stranger do not move a connection that stays on its relay.
   func testStrangersDoNotMoveAConnection() {
-    let world = RelayWorld(seed: 7600, realTransport: true)
+    let world = RelayWorld(seed: 7600)
     let peer = world.connectRelayed()
     world.net.assertEcho(peer)
     world.net.network.advance(by: 30_000)
@@ -167,6 +165,7 @@ final class RelayUpgradeTests: XCTestCase {
       try raw.connect(
         socket: own, remoteID: transport.localID, to: Endpoint(host: world.clientNAT.address, port: door)))
     world.net.network.isLogging = true
+    world.net.network.logsStreams = true
     world.net.network.log = []
     raw.sendMessage([1])
     world.net.network.advance(by: 1000)
@@ -185,7 +184,7 @@ final class RelayUpgradeTests: XCTestCase {
   /// Item 67 with a relay: there is time to wait for the next random punch.
   func testDHT_67_secondRandomPunchWaitsWhileRelayed() {
     let world = RelayWorld(
-      seed: 7700, serverMapping: .endpointIndependent, clientMapping: .perDestination,
+      seed: 7700, serverMapping: .endpointIndependent, clientMapping: .addressAndPortDependent,
       server: { options, _ in options.shareLocalAddress = false })
     let first = world.connectRelayed { $0.keyPair = KeyPair(seed: Bytes32(repeating: 1)) }
     world.net.assertEcho(first)

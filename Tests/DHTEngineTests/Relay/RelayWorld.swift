@@ -17,29 +17,30 @@ final class RelayWorld {
   let accepted: Accepted
   let serverNode: DHTNode
   let clientNode: DHTNode
-  let serverNAT: TestNAT
-  let clientNAT: TestNAT
+  let serverNAT: VirtualNAT
+  let clientNAT: VirtualNAT
 
   var relayKey: Bytes32 { service.server.publicKey ?? Bytes32() }
   var relay: BlindRelayServer { service.relay }
 
   /// By default two NATs between which no direct path exists.
   init(
-    seed: UInt64 = 1, realTransport: Bool = false, serverMapping: TestNAT.Mapping = .perDestination,
-    clientMapping: TestNAT.Mapping = .perDestination, bounds: BlindRelayServer.Bounds = .init(), echoes: Bool = true,
+    seed: UInt64 = 1, serverMapping: VirtualNAT.Mapping = .addressAndPortDependent,
+    clientMapping: VirtualNAT.Mapping = .addressAndPortDependent, bounds: BlindRelayServer.Bounds = .init(),
+    echoes: Bool = true,
     node: (inout DHTOptions) -> Void = { _ in },
     server options: (inout ServerOptions, _ relay: Bytes32) -> Void = { _, _ in }
   ) {
-    net = Net(8, seed: seed, realTransport: realTransport)
+    net = Net(8, seed: seed)
     relayNode = net.makeNode(firewalled: false)
     service = RelayService(node: relayNode, bounds: bounds)
     let service = service
     let result: Result<Void, DHTError>? = net.settle { service.listen(completion: $0) }
     XCTAssertEqual(result.map(isSuccess), true, "the relay listens")
-    serverNAT = TestNAT(
-      network: net.network, address: IPv4Address(5, 5, 5, 1), mapping: serverMapping, filter: .byEndpoint)
-    clientNAT = TestNAT(
-      network: net.network, address: IPv4Address(5, 5, 5, 2), mapping: clientMapping, filter: .byEndpoint)
+    serverNAT = VirtualNAT(
+      network: net.network, address: IPv4Address(5, 5, 5, 1), mapping: serverMapping, filter: .addressAndPortDependent)
+    clientNAT = VirtualNAT(
+      network: net.network, address: IPv4Address(5, 5, 5, 2), mapping: clientMapping, filter: .addressAndPortDependent)
     serverNode = net.makeNode(
       on: net.network.makeHost(IPv4Address(192, 168, 1, 10), behind: serverNAT), adjust: node)
     clientNode = net.makeNode(

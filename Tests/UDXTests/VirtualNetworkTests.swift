@@ -4,9 +4,9 @@ import HyperswarmTesting
 import XCTest
 
 /// The virtual network that the engine tests stand on.
-final class TestNetworkTests: XCTestCase {
+final class VirtualNetworkTests: XCTestCase {
   private func pair(
-    _ network: TestNetwork, _ configure: (any TransportStream, any TransportStream) -> Void = { _, _ in }
+    _ network: VirtualNetwork, _ configure: (any TransportStream, any TransportStream) -> Void = { _, _ in }
   ) throws -> (any TransportStream, any TransportStream) {
     let a = network.makeHost()
     let b = network.makeHost()
@@ -24,7 +24,7 @@ final class TestNetworkTests: XCTestCase {
 
   func testEqualSeedsGiveEqualRuns() throws {
     func run(_ seed: UInt64) throws -> [UInt64] {
-      let network = TestNetwork(seed: seed)
+      let network = VirtualNetwork(seed: seed)
       let host = network.makeHost()
       let socket = host.makeSocket()
       try socket.bind(host: .any, port: 0)
@@ -40,7 +40,7 @@ final class TestNetworkTests: XCTestCase {
   }
 
   func testTimersRunInOrderAndCancel() {
-    let network = TestNetwork()
+    let network = VirtualNetwork(seed: 1)
     let host = network.makeHost()
     var order: [Int] = []
     for (delay, value) in [(30, 3), (10, 1), (20, 2), (10, 11)] as [(UInt64, Int)] {
@@ -59,7 +59,7 @@ final class TestNetworkTests: XCTestCase {
   }
 
   func testStreamsDeliverInOrderDespiteLoss() throws {
-    let network = TestNetwork(seed: 5)
+    let network = VirtualNetwork(seed: 5)
     var random = SeededRandom(seed: 9)
     network.shouldDrop = { _ in random.next() % 3 == 0 }
     var received: [UInt8] = []
@@ -90,7 +90,7 @@ final class TestNetworkTests: XCTestCase {
   }
 
   func testDestroyResetsThePeerAndSilenceTimesOut() throws {
-    let network = TestNetwork(seed: 6)
+    let network = VirtualNetwork(seed: 6)
     let (a, b) = try pair(network)
     var errors: [String] = []
     a.onClose = { errors.append("a \($0.map { "\($0)" } ?? "-")") }
@@ -114,7 +114,7 @@ final class TestNetworkTests: XCTestCase {
   }
 
   func testFirewallDecidesBeforeConnect() throws {
-    let network = TestNetwork(seed: 7)
+    let network = VirtualNetwork(seed: 7)
     let a = network.makeHost()
     let b = network.makeHost()
     let socketA = a.makeSocket()
@@ -135,11 +135,11 @@ final class TestNetworkTests: XCTestCase {
     }
     try streamA.connect(socket: socketA, remoteID: 2, to: Endpoint(host: b.address, port: 2000))
     streamA.write(OwnedBuffer([1, 2]))
-    network.advance(by: 500)
+    network.advance(by: 5000)
     XCTAssertEqual(data, [])
     XCTAssertGreaterThan(asked.count, 1)
     accepts = true
-    network.advance(by: 500)
+    network.run(within: 5000) { data.count == 2 }
     XCTAssertEqual(data, [1, 2])
     let count = asked.count
     streamA.write(OwnedBuffer([3]))
@@ -150,7 +150,7 @@ final class TestNetworkTests: XCTestCase {
   }
 
   func testPausedReadersStopTheWriter() throws {
-    let network = TestNetwork(seed: 8)
+    let network = VirtualNetwork(seed: 8)
     let (a, b) = try pair(network)
     var received = 0
     var drained = false
@@ -158,23 +158,26 @@ final class TestNetworkTests: XCTestCase {
     a.onDrain = { drained = true }
     b.pauseReading()
     var isAccepted = true
-    for _ in 0..<64 { isAccepted = a.write(OwnedBuffer([UInt8](repeating: 1, count: 16_384))) }
+    // Twice the window that a stream offers.
+    for _ in 0..<512 { isAccepted = a.write(OwnedBuffer([UInt8](repeating: 1, count: 16_384))) }
     XCTAssertFalse(isAccepted)
     network.advance(by: 3000)
     XCTAssertEqual(received, 0)
     XCTAssertFalse(drained)
     b.resumeReading()
     network.advance(by: 3000)
-    XCTAssertEqual(received, 64 * 16_384)
+    XCTAssertEqual(received, 512 * 16_384)
     XCTAssertTrue(drained)
     a.destroy()
   }
 
   func testNATsTranslateAndFilter() throws {
-    let network = TestNetwork(seed: 9)
+    let network = VirtualNetwork(seed: 9)
     let outside = network.makeHost()
     let other = network.makeHost()
-    let nat = TestNAT(network: network, address: IPv4Address(5, 5, 5, 5), mapping: .perDestination, filter: .byEndpoint)
+    let nat = VirtualNAT(
+      network: network, address: IPv4Address(5, 5, 5, 5), mapping: .addressAndPortDependent,
+      filter: .addressAndPortDependent)
     let inside = network.makeHost(IPv4Address(192, 168, 0, 2), behind: nat)
     let sockets = try [outside, other, inside].map { host in
       let socket = host.makeSocket()

@@ -1,0 +1,61 @@
+/// What happens to the packets on their way. Equal seeds and equal conditions give equal runs.
+public struct LinkConditions: Sendable, Hashable {
+  /// One way. At least 0.
+  public var latency: Duration
+  /// Added to the latency: uniform between 0 and this, in whole microseconds. Packets may overtake each other by it.
+  public var jitter: Duration
+  /// Probability between 0 and 1 that a packet is lost.
+  public var loss: Double
+  /// Probability between 0 and 1 that a packet arrives twice; the copy has a delay of its own.
+  public var duplication: Double
+  /// Probability between 0 and 1 that a packet is held back by `reorderingDelay`, so that later ones overtake it.
+  public var reordering: Double
+  /// At least 0.
+  public var reorderingDelay: Duration
+
+  /// The defaults are a quick and clean network: up to one millisecond, no loss.
+  public init(
+    latency: Duration = .zero, jitter: Duration = .milliseconds(1), loss: Double = 0, duplication: Double = 0,
+    reordering: Double = 0, reorderingDelay: Duration = .milliseconds(10)
+  ) {
+    self.latency = latency
+    self.jitter = jitter
+    self.loss = loss
+    self.duplication = duplication
+    self.reordering = reordering
+    self.reorderingDelay = reorderingDelay
+  }
+}
+
+/// The conditions of a link in whole microseconds.
+struct Link {
+  private let latency: UInt64
+  private let jitter: UInt64
+  private let reorderingDelay: UInt64
+  private let reordering: Double
+  let loss: Double
+  let duplication: Double
+
+  init(_ conditions: LinkConditions) {
+    latency = conditions.latency.microseconds
+    jitter = conditions.jitter.microseconds
+    reorderingDelay = conditions.reorderingDelay.microseconds
+    reordering = conditions.reordering
+    loss = conditions.loss
+    duplication = conditions.duplication
+  }
+
+  func delay(_ random: inout SeededRandom) -> UInt64 {
+    let delay = latency &+ random.next() % (jitter &+ 1)
+    return random.chance(reordering) ? delay &+ reorderingDelay : delay
+  }
+}
+
+extension Duration {
+  /// Whole microseconds, 0 for a negative duration. Virtual durations are bounded by 292,000 years.
+  var microseconds: UInt64 {
+    let (seconds, attoseconds) = components
+    guard seconds >= 0, attoseconds >= 0 else { return 0 }
+    return UInt64(seconds) &* 1_000_000 &+ UInt64(attoseconds / 1_000_000_000_000)
+  }
+}

@@ -1,0 +1,123 @@
+import HyperEncoding
+
+/// A NAT box with one public address, in the terms of RFC 4787. Hosts are put behind it by
+/// `VirtualNetwork.makeHost(_:behind:)`.
+public final class VirtualNAT {
+  /// How an inside endpoint is translated (RFC 4787, section 4.1).
+  public enum Mapping: Sendable, Hashable, CaseIterable {
+    /// Endpoint-independent with port preservation: one public port per inside endpoint, the same number where it is
+    /// free.
+    case portPreserving
+    /// One random public port per inside endpoint.
+    case endpointIndependent
+    /// One random public port per inside endpoint and destination address.
+    case addressDependent
+    /// One random public port per inside endpoint and destination address and port ("symmetric", "random").
+    case addressAndPortDependent
+  }
+
+  /// What may pass to a mapped port from outside (RFC 4787, section 5).
+  public enum Filter: Sendable, Hashable, CaseIterable {
+    /// Everything.
+    case endpointIndependent
+    /// Packets of hosts that were sent to from the port.
+    case addressDependent
+    /// Packets of endpoints that were sent to from the port.
+    case addressAndPortDependent
+  }
+
+  public let address: IPv4Address
+  public let mapping: Mapping
+  public let filter: Filter
+  /// Fixed forwards, public port to inside endpoint; packets of any source pass.
+  public var forwards: [UInt16: Endpoint] = [:]
+  /// Whether hosts behind this box reach each other by its public address (RFC 4787, section 6).
+  public var hairpins = true
+  /// How long a mapping lives after the last packet from inside (RFC 4787, section 4.3); `nil` is for ever.
+  public var mappingLifetime: Duration? {
+    didSet { lifetime = mappingLifetime.map(\.microseconds) }
+  }
+
+  private struct Key: Hashable {
+    var inside: Endpoint
+    var destination: Endpoint?
+  }
+
+  private struct Entry {
+    var key: Key
+    var sentTo: Set<Endpoint>
+    var lastSent: UInt64
+  }
+
+  private var ports: [Key: UInt16] = [:]
+  private var entries: [UInt16: Entry] = [:]
+  private var lifetime: UInt64?
+  private unowned let network: VirtualNetwork
+
+  /// A box of `network`, which holds it. `address` must be free there.
+  public init(network: VirtualNetwork, address: IPv4Address, mapping: Mapping, filter: Filter) {
+    self.network = network
+    self.address = address
+    self.mapping = mapping
+    self.filter = filter
+    network.nats[address] = self
+  }
+
+  /// The source that a packet has outside.
+  func outbound(from source: Endpoint, to destination: Endpoint, now: UInt64) -> Endpoint {
+    if !forwards.isEmpty, let port = forwards.filter({ $0.value == source }).keys.min() {
+      return Endpoint(host: address, port: port)
+    }
+    let key = Key(inside: source, destination: dependency(on: destination))
+    let port = ports[key].flatMap { isAlive($0, now) ? $0 : nil } ?? assign(key, now)
+    entries[port]?.sentTo.insert(destination)
+    entries[port]?.lastSent = now
+    return Endpoint(host: address, port: port)
+  }
+
+  private func dependency(on destination: Endpoint) -> Endpoint? {
+    switch mapping {
+    case .portPreserving, .endpointIndependent: nil
+    case .addressDependent: Endpoint(host: destination.host, port: 0)
+    case .addressAndPortDependent: destination
+    }
+  }
+
+  private func assign(_ key: Key, _ now: UInt64) -> UInt16 {
+    var port = mapping == .portPreserving ? key.inside.port : randomPort()
+    while isAlive(port, now) || forwards[port] != nil { port = randomPort() }
+    ports[key] = port
+    entries[port] = Entry(key: key, sentTo: [], lastSent: now)
+    return port
+  }
+
+  /// Whether the port is mapped; forgets a mapping that is too old.
+  private func isAlive(_ port: UInt16, _ now: UInt64) -> Bool {
+    guard let entry = entries[port] else { return false }
+    guard let lifetime, now - entry.lastSent > lifetime else { return true }
+    entries[port] = nil
+    ports[entry.key] = nil
+    return false
+  }
+
+  /// Where a packet from outside goes; `nil` where it is filtered.
+  func inbound(to destination: Endpoint, from source: Endpoint, now: UInt64) -> Endpoint? {
+    if let forward = forwards[destination.port] { return forward }
+    guard isAlive(destination.port, now), let entry = entries[destination.port] else { return nil }
+    let passes =
+      switch filter {
+      case .endpointIndependent: true
+      case .addressDependent: entry.sentTo.contains { $0.host == source.host }
+      case .addressAndPortDependent: entry.sentTo.contains(source)
+      }
+    return passes ? entry.key.inside : nil
+  }
+
+  /// Forgets all mappings, as after a restart; `forwards` stay.
+  public func reset() {
+    ports = [:]
+    entries = [:]
+  }
+
+  private func randomPort() -> UInt16 { UInt16(20_000 + network.random.next() % 40_000) }
+}
