@@ -1,4 +1,6 @@
 import CHyperswarm
+import HyperDHTEngine
+import HyperEncoding
 import HyperSecretStream
 import HyperswarmEngine
 
@@ -11,13 +13,13 @@ enum Limits {
   static let writeLimit = Int(HYPERSWARM_WRITE_LIMIT)
   /// Small messages count this much more, for their own memory.
   static let messageCost = 64
-  static let message = StreamLimits.maximumMessage
+  static let message = HyperSecretStream.Limits.Stream.maximumMessage
   /// Largest UDP payload over IPv4; no path carries that much in one datagram.
-  static let datagram = 65_507
+  static let datagram = HyperEncoding.Limits.udpPayload
   /// Bytes of a struct of the caller; more is rubbish.
   static let structSize = 4096
   /// Relays of one list; the engines look at as many.
-  static let relays = 64
+  static let relays = HyperDHTEngine.Limits.Relay.relayChoices
   /// Bytes of a text of the caller.
   static let text = 65_536
   /// Nodes of a private network in one process: sockets are files.

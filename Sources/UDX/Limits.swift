@@ -1,3 +1,5 @@
+import HyperEncoding
+
 /// Bounds of the transport driver.
 enum Limits {
   /// Request blocks kept for reuse per environment: at about 2.2 KiB each, half a megabyte.
@@ -5,5 +7,5 @@ enum Limits {
   /// Room for the payload of a datagram in a pooled block. Longer ones get a block of their own.
   static let pooledPayload = 2048
   /// Largest UDP payload over IPv4; longer datagrams are dropped and counted.
-  static let datagram = 65_507
+  static let datagram = HyperEncoding.Limits.udpPayload
 }

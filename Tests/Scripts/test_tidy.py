@@ -173,6 +173,31 @@ def reading():
     check("limits of Swift", list(limits.swift_limits(file)) == [
         ("Limits", "a", "1 << 3", "Bytes: a reason."), ("Limits", "b", "a * 2", "Bytes: a reason.")],
         list(limits.swift_limits(file)))
+    file = source.File("Sources/X/Limits.swift", """package enum Limits {
+  /// Bytes.
+  static let a = 1
+
+  /// A mechanism.
+  package enum Inner {
+    /// Seconds.
+    @inlinable package static var b: Int { 2 }
+    static let c = b
+    enum Deep {
+      static let d = 3 // packets
+    }
+  }
+
+  package static func check() { _ = checked }
+  private static let checked: Void = {
+    let e = 4
+    precondition(a < Inner.b && e > 3)
+  }()
+  static let f = 5
+}
+""")
+    check("nested limits of Swift", list(limits.swift_limits(file)) == [
+        ("Limits", "a", "1", "Bytes."), ("Limits.Inner", "b", "2", "Seconds."), ("Limits.Inner", "c", "b", "Seconds."),
+        ("Limits.Inner.Deep", "d", "3", "packets"), ("Limits", "f", "5", "")], list(limits.swift_limits(file)))
     file = source.File("limits.h", "/* ---- sending ---- */\n#define A 1 /* bytes */\n#define B 2 /* one\n  two */\n")
     check("limits of C", list(limits.c_limits(file)) == [("sending", "A", "1", "bytes"), ("sending", "B", "2", "one two")],
           list(limits.c_limits(file)))

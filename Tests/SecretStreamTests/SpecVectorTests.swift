@@ -148,8 +148,8 @@ final class SpecVectorTests: XCTestCase {
     XCTAssertEqual(b.sessionKeys()?.handshakeHash.hex, hash)
   }
 
-  /// secret-stream.md 17.3: the state after each token.
-  private static let ikSteps: [(String, String)] = [
+  /// Hashes, chaining keys and cipher keys after each token (secret-stream.md 17).
+  private static let ikTrace: [(String, String)] = [
     (
       "M1 e: h",
       "b2f97baa84a73b3bbab53c60dfa64d01386a1c83e422e6009dd3b326352b0d0f"
@@ -196,81 +196,7 @@ final class SpecVectorTests: XCTestCase {
     ("M2 se: k", "8002bb66a123aec8f4886c8a777217940f1a1a42762ddd52f5531ae394da5475"),
   ]
 
-  func testSS_26_ikWithEmptyPrologue() throws {
-    let state = SymmetricState(protocolName: "Noise_IK_Ed25519_ChaChaPoly_BLAKE2b")
-    let first =
-      "4e6f6973655f494b5f456432353531395f436861436861506f6c795f424c414b453262" + String(repeating: "00", count: 29)
-    XCTAssertEqual(Hex.encode(state.snapshot.hash), first)
-    XCTAssertEqual(Hex.encode(state.snapshot.chainingKey), first)
-    state.mixHash(UnsafeRawBufferPointer(start: nil, count: 0))
-    XCTAssertEqual(
-      Hex.encode(state.snapshot.hash),
-      "78da5f19fa7ed566dd5e2ecb78174845a363476079f83a23d8166b93faf7b310"
-        + "9de4752727b0a251c23d269df41088a911b6b68dd7a584e42611468f221a6b6c")
-    var (a, b) = try handshakes(.ik)
-    XCTAssertEqual(
-      Hex.encode(a.symmetricState.snapshot.hash),
-      "7d66fb0bdee46fea15d879c80c182d8573dce539468aa2fcea7c2ece4c53a518"
-        + "5bf2901f31c4d778ccef7a6fe05560c8a3f71e61a5777e6e2d6c3b4730931a2d")
-    let (values, messages) = try trace(&a, &b)
-    check(values, Self.ikSteps)
-    XCTAssertEqual(
-      messages,
-      [
-        "ed4928c628d1c2c6eae90338905995612959273a5c63f93636c14614ac8737d1605c88a9067c5f85bd7499907d5c8695"
-          + "48dd90bed5350bb2"
-          + "e7cb47efe61f60bce3d91d6f7ee21d53ffd7248510830899923986ef00f3d2f9557a4694d4664081",
-        "ca93ac1705187071d67b83c7ff0efe8108e8ec4530575d7726879333dbdabe7ccf420e7a7ff614ce18de6d2ea8d8d758",
-      ])
-    check(
-      a, b, k1: "cc00d99bd3a15a6779df38fd42fd25a84d73264023e7c1da95cf3bcbdce9c210",
-      k2: "78dd48ecef5d11fd953197694a8ee2d9f8d86d49d56d856e3dd7c8e78047826b",
-      hash: "d7b3563df9304bfca9bb06eeb664ea6e500656528cab55aacf6d7e7c60975f5c"
-        + "24f8283b7768ee1dc06d27e7e28a21e75f40950e806732c159e40820cb0b7ddc")
-  }
-
-  func testSS_26_ikAsHyperDHTRunsIt() throws {
-    var (a, b) = try handshakes(.ik, prologue: StreamNamespace.make("hyperswarm/dht", 0).bytes)
-    XCTAssertEqual(
-      Hex.encode(a.symmetricState.snapshot.hash),
-      "c790644db568c8ae7f0132299e4720b8181e1ad03317d9b245ebecdc01d27c37"
-        + "8963e8709830f7f50cdffbd297cef921bf5d7a290d282cc055252457b616e708")
-    let (values, messages) = try trace(&a, &b, payloads: ["hello from initiator", "hello from responder"])
-    XCTAssertEqual(
-      values["M1 payload: h"],
-      "09a5149b25f2b7de9401c412423b79aa25809039721ddd639941c9ab3d5c246c"
-        + "b61b903212e55902437ed081d8d3f1982631a7df439f55135165fc61802d8f6c")
-    XCTAssertEqual(
-      messages,
-      [
-        "ed4928c628d1c2c6eae90338905995612959273a5c63f93636c14614ac8737d1605c88a9067c5f85bd7499907d5c8695"
-          + "48dd90bed5350bb2"
-          + "e7cb47efe61f60bc315838e49205f95b5a618d7c8c212eeb99823185749d75048d312db532d2d39df1acef3d401b77c5"
-          + "d4577e2bcee2bd70"
-          + "6d0ab45f",
-        "ca93ac1705187071d67b83c7ff0efe8108e8ec4530575d7726879333dbdabe7c9fbdee751eea790f62c5d7752b0116ab"
-          + "c7cf0327ca21dbc0"
-          + "e600a74a707b4963ad99bd00",
-      ])
-    check(
-      a, b, k1: "cc00d99bd3a15a6779df38fd42fd25a84d73264023e7c1da95cf3bcbdce9c210",
-      k2: "78dd48ecef5d11fd953197694a8ee2d9f8d86d49d56d856e3dd7c8e78047826b",
-      hash: "ecde6b23d634617ea8aa5158be3ccf929858cd61dcec872cd15feb102e4bbb1d"
-        + "1e09caab34b12c584a73778ddf7e9f831f83eeac89586bc305858e139e220810")
-    let keys = try XCTUnwrap(a.sessionKeys())
-    XCTAssertEqual(
-      keys.streamID(ofInitiator: true).hex, "62c7476ab325026579872753e69dd57494f3089e657bd913e3c59af299aa0644")
-    XCTAssertEqual(
-      keys.streamID(ofInitiator: false).hex, "6518baaa71352a39e275a0ce8250409b8267bd0f53d3e80beb0a10aa0f389bd1")
-    XCTAssertEqual(keys.datagramSendKey.hex, "0051b94fa1508a9cf7f4619f9042c415eb20bc494b1f318d2c9876f5736547be")
-    XCTAssertEqual(keys.datagramReceiveKey.hex, "0c361f070e51ca9d2db40c57958db76e7fb4314efa9890a29b4ae3d47c6e3d5a")
-    XCTAssertEqual(
-      keys.derive(StreamNamespace.make("hyperswarm/dht", 1)).hex,
-      "c232680a979cd0f587880ff21148002cb161ccca55e94860ee889100b0e4a282")
-  }
-
-  /// secret-stream.md 17.5: the state after each token.
-  private static let xxSteps: [(String, String)] = [
+  private static let xxTrace: [(String, String)] = [
     (
       "M1 e: h",
       "d976e3d4b892bf40830bdf6553d6a24bee82d944a136c4d6bae778b1878ef5ad"
@@ -321,6 +247,81 @@ final class SpecVectorTests: XCTestCase {
     ("M3 se: k", "dd23e0243b5fafbce07d7ba70676da256723c1dea1538bc4602e005fc4e69fcd"),
   ]
 
+  func testSS_26_ikWithEmptyPrologue() throws {
+    let state = SymmetricState(protocolName: "Noise_IK_Ed25519_ChaChaPoly_BLAKE2b")
+    let first =
+      "4e6f6973655f494b5f456432353531395f436861436861506f6c795f424c414b453262" + String(repeating: "00", count: 29)
+    XCTAssertEqual(Hex.encode(state.snapshot.hash), first)
+    XCTAssertEqual(Hex.encode(state.snapshot.chainingKey), first)
+    state.mixHash(UnsafeRawBufferPointer(start: nil, count: 0))
+    XCTAssertEqual(
+      Hex.encode(state.snapshot.hash),
+      "78da5f19fa7ed566dd5e2ecb78174845a363476079f83a23d8166b93faf7b310"
+        + "9de4752727b0a251c23d269df41088a911b6b68dd7a584e42611468f221a6b6c")
+    var (a, b) = try handshakes(.ik)
+    XCTAssertEqual(
+      Hex.encode(a.symmetricState.snapshot.hash),
+      "7d66fb0bdee46fea15d879c80c182d8573dce539468aa2fcea7c2ece4c53a518"
+        + "5bf2901f31c4d778ccef7a6fe05560c8a3f71e61a5777e6e2d6c3b4730931a2d")
+    let (values, messages) = try trace(&a, &b)
+    check(
+      values,
+      Self.ikTrace)
+    XCTAssertEqual(
+      messages,
+      [
+        "ed4928c628d1c2c6eae90338905995612959273a5c63f93636c14614ac8737d1"
+          + "605c88a9067c5f85bd7499907d5c869548dd90bed5350bb2"
+          + "e7cb47efe61f60bce3d91d6f7ee21d53ffd7248510830899923986ef00f3d2f9557a4694d4664081",
+        "ca93ac1705187071d67b83c7ff0efe8108e8ec4530575d7726879333dbdabe7ccf420e7a7ff614ce18de6d2ea8d8d758",
+      ])
+    check(
+      a, b, k1: "cc00d99bd3a15a6779df38fd42fd25a84d73264023e7c1da95cf3bcbdce9c210",
+      k2: "78dd48ecef5d11fd953197694a8ee2d9f8d86d49d56d856e3dd7c8e78047826b",
+      hash: "d7b3563df9304bfca9bb06eeb664ea6e500656528cab55aacf6d7e7c60975f5c"
+        + "24f8283b7768ee1dc06d27e7e28a21e75f40950e806732c159e40820cb0b7ddc")
+  }
+
+  func testSS_26_ikAsHyperDHTRunsIt() throws {
+    var (a, b) = try handshakes(.ik, prologue: StreamNamespace.make("hyperswarm/dht", 0).bytes)
+    XCTAssertEqual(
+      Hex.encode(a.symmetricState.snapshot.hash),
+      "c790644db568c8ae7f0132299e4720b8181e1ad03317d9b245ebecdc01d27c37"
+        + "8963e8709830f7f50cdffbd297cef921bf5d7a290d282cc055252457b616e708")
+    let (values, messages) = try trace(&a, &b, payloads: ["hello from initiator", "hello from responder"])
+    XCTAssertEqual(
+      values["M1 payload: h"],
+      "09a5149b25f2b7de9401c412423b79aa25809039721ddd639941c9ab3d5c246c"
+        + "b61b903212e55902437ed081d8d3f1982631a7df439f55135165fc61802d8f6c")
+    XCTAssertEqual(
+      messages,
+      [
+        "ed4928c628d1c2c6eae90338905995612959273a5c63f93636c14614ac8737d1"
+          + "605c88a9067c5f85bd7499907d5c869548dd90bed5350bb2"
+          + "e7cb47efe61f60bc315838e49205f95b5a618d7c8c212eeb99823185749d7504"
+          + "8d312db532d2d39df1acef3d401b77c5d4577e2bcee2bd70"
+          + "6d0ab45f",
+        "ca93ac1705187071d67b83c7ff0efe8108e8ec4530575d7726879333dbdabe7c"
+          + "9fbdee751eea790f62c5d7752b0116abc7cf0327ca21dbc0"
+          + "e600a74a707b4963ad99bd00",
+      ])
+    check(
+      a, b, k1: "cc00d99bd3a15a6779df38fd42fd25a84d73264023e7c1da95cf3bcbdce9c210",
+      k2: "78dd48ecef5d11fd953197694a8ee2d9f8d86d49d56d856e3dd7c8e78047826b",
+      hash: "ecde6b23d634617ea8aa5158be3ccf929858cd61dcec872cd15feb102e4bbb1d"
+        + "1e09caab34b12c584a73778ddf7e9f831f83eeac89586bc305858e139e220810")
+    let keys = try XCTUnwrap(a.sessionKeys())
+    XCTAssertEqual(
+      keys.streamID(ofInitiator: true).hex, "62c7476ab325026579872753e69dd57494f3089e657bd913e3c59af299aa0644")
+    XCTAssertEqual(
+      keys.streamID(ofInitiator: false).hex, "6518baaa71352a39e275a0ce8250409b8267bd0f53d3e80beb0a10aa0f389bd1")
+    XCTAssertEqual(keys.datagramSendKey.hex, "0051b94fa1508a9cf7f4619f9042c415eb20bc494b1f318d2c9876f5736547be")
+    XCTAssertEqual(keys.datagramReceiveKey.hex, "0c361f070e51ca9d2db40c57958db76e7fb4314efa9890a29b4ae3d47c6e3d5a")
+    XCTAssertEqual(
+      keys.derive(StreamNamespace.make("hyperswarm/dht", 1)).hex,
+      "c232680a979cd0f587880ff21148002cb161ccca55e94860ee889100b0e4a282")
+  }
+
   func testSS_26_xx() throws {
     let state = SymmetricState(protocolName: "Noise_XX_Ed25519_ChaChaPoly_BLAKE2b")
     XCTAssertEqual(
@@ -332,16 +333,18 @@ final class SpecVectorTests: XCTestCase {
       "ccb02d59b57b48c5bc64fafb7fc70680eb907d6830a9b039c39136733f44bbd6"
         + "ebcddac9b202ff6bf777f1b1c8cb8cb964038751f8f11d8adb8ec976fea28f18")
     let (values, messages) = try trace(&a, &b)
-    check(values, Self.xxSteps)
+    check(
+      values,
+      Self.xxTrace)
     XCTAssertEqual(
       messages,
       [
         "ed4928c628d1c2c6eae90338905995612959273a5c63f93636c14614ac8737d1",
-        "ca93ac1705187071d67b83c7ff0efe8108e8ec4530575d7726879333dbdabe7c8924380c5066a7dcffff1174cebcbfef"
-          + "c17dafd675f6dc2e"
+        "ca93ac1705187071d67b83c7ff0efe8108e8ec4530575d7726879333dbdabe7c"
+          + "8924380c5066a7dcffff1174cebcbfefc17dafd675f6dc2e"
           + "688de867ff96c431a1fcb7f80997fba29d5bbc64a50e8d74e82bc092a89c62eacaf68db17bb5d0b5",
-        "585b6e8320c9dfc6764d48e242b912333244a85ae8769c90ee632f1d3bf6945d6d4729ee9c716f0f82946ce191158c48"
-          + "0d53f508585c93bb"
+        "585b6e8320c9dfc6764d48e242b912333244a85ae8769c90ee632f1d3bf6945d"
+          + "6d4729ee9c716f0f82946ce191158c480d53f508585c93bb"
           + "66354bbee6b8bdad",
       ])
     check(
@@ -446,14 +449,14 @@ final class SpecVectorTests: XCTestCase {
     XCTAssertEqual(
       Hex.encode(wireB.written.dropFirst(62)),
       "f90bd80c2c707b32550361aef16ed2a85cab21a1ced2a7cf82b82e703975772877c3eccd9ba91fa5a4038d2870cac885474fddbdd5b2ff78"
-        + "928da978479221f40ed8f003d21cc5399b2eb500f5974d7b39c38424377297b908795d63e00ea8ac7bdbb8976cdda18b"
-        + "af4ef956ae307c4d"
-        + "f46e1b0f6f5511a46356ae44d9aaf2f106f2d0a10835487e905aeac395766331a13194b49accdb908c063fb69edc7156"
-        + "1d9da9c77a54203e"
-        + "5ab592e7b01228f5a9d282b8df06dc0dfeb1fbf6adf6adccac591169ed1b7dcf0607d704bf87ba2d466c72a08f9fce9c"
-        + "d57ffacaf5ea942d"
-        + "af9b2d7a5d7f23ee7c412cbf143072210b8019a29d4068d29dd6f6b59e0a4633d8a60013117a7daf20c9312864b86b9e"
-        + "e4458897043f7b7f"
+        + "928da978479221f40ed8f003d21cc5399b2eb500f5974d7b39c38424377297b9"
+        + "08795d63e00ea8ac7bdbb8976cdda18baf4ef956ae307c4d"
+        + "f46e1b0f6f5511a46356ae44d9aaf2f106f2d0a10835487e905aeac395766331"
+        + "a13194b49accdb908c063fb69edc71561d9da9c77a54203e"
+        + "5ab592e7b01228f5a9d282b8df06dc0dfeb1fbf6adf6adccac591169ed1b7dcf"
+        + "0607d704bf87ba2d466c72a08f9fce9cd57ffacaf5ea942d"
+        + "af9b2d7a5d7f23ee7c412cbf143072210b8019a29d4068d29dd6f6b59e0a4633"
+        + "d8a60013117a7daf20c9312864b86b9ee4458897043f7b7f"
         + "b6965371d660706753ecc1df081f070e89e58493eb75b51270694eda2a0a5815759c1b2ae6")
   }
 

@@ -72,7 +72,7 @@ final class StreamFurtherConformanceTests: XCTestCase {
     let opener = key.withUnsafePointer { FrameCipher(key: $0, header: header) }
     let hello = Array("hello".utf8)
     for (tag, body) in zip([FrameTag.message, .rekey, .message, .final, .message], bodies) {
-      var out = [UInt8](repeating: 0, count: hello.count + StreamLimits.frameOverhead)
+      var out = [UInt8](repeating: 0, count: hello.count + Limits.Stream.frameOverhead)
       out.withUnsafeMutableBytes { target in
         hello.withUnsafeBytes { message in
           if let base = target.baseAddress { sealer.seal(message, tag: tag, to: base) }
@@ -359,14 +359,14 @@ final class StreamFurtherConformanceTests: XCTestCase {
     XCTAssertEqual(other.closeCount, 0)
     network.advance(by: 20)
     XCTAssertEqual(other.error, .handshakeTimedOut)
-    network.advance(by: StreamLimits.handshakeTimeout - 5_020)
+    network.advance(by: Limits.Stream.handshakeTimeout - 5_020)
     XCTAssertEqual(record.closeCount, 0)
     network.advance(by: 20)
     XCTAssertEqual(record.error, .handshakeTimedOut)
     // A finished one is left alone.
     let pair = StreamPair()
     pair.start()
-    pair.run(StreamLimits.handshakeTimeout * 2)
+    pair.run(Limits.Stream.handshakeTimeout * 2)
     XCTAssertEqual(pair.recordA.closeCount, 0)
     XCTAssertEqual(pair.network.pendingEventCount, 0, "no timer is left")
   }

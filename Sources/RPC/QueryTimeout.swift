@@ -4,49 +4,49 @@ import HyperEncoding
 // second for nearer nodes when its closest set is full, and else until all transmissions are used up: 6 s for one dead
 // node.
 extension Query {
-  enum Patience {
-    /// Nobody is left to wait for.
-    case over
-    /// As long as their requests last.
-    case untilAnswered
+  enum VisitTimeout {
+    /// No visit is worth waiting for.
+    case expired
+    /// As long as the requests last.
+    case none
     case milliseconds(UInt64)
   }
 
-  /// `now` in microseconds.
-  func remainingPatience(now: UInt64) -> Patience {
-    guard inFlight > 0 else { return .over }
+  /// How much longer the query waits for its visits; `now` in microseconds.
+  func visitTimeout(now: UInt64) -> VisitTimeout {
+    guard inFlight > 0 else { return .expired }
     let isFull = closest.isFull
     // Without any answer there is nothing to end with; and the fixed timeouts know no end but the last one.
-    if !isFull, successes == 0 || node?.configuration.adaptiveTimeout != true { return .untilAnswered }
+    if !isFull, successes == 0 || node?.configuration.adaptiveTimeout != true { return .none }
     var remaining: UInt64 = 0
     for visit in visits.values where !isFull || closest.isCloser(visit.candidate.distance) {
       guard let request = visit.request, request.transmissions > 0 else {
         // Waits for the congestion window: look again when that has moved on.
-        remaining = max(remaining, RPCLimits.drainInterval)
+        remaining = max(remaining, Limits.drainInterval)
         continue
       }
-      let patience = isFull ? patienceWhenFull(request) : patienceWhenNotFull(request)
+      let timeout = isFull ? timeoutWhenFull(request) : timeoutWhenNotFull(request)
       // Rounded up: a timer that comes too early by less than its resolution would come again and again.
-      let end = request.firstSentAt + patience * 1000
+      let end = request.firstSentAt + timeout * 1000
       if end > now { remaining = max(remaining, (end - now + 999) / 1000) }
     }
-    return remaining == 0 ? .over : .milliseconds(remaining)
+    return remaining == 0 ? .expired : .milliseconds(remaining)
   }
 
-  private func patienceWhenFull(_ request: PendingRequest) -> UInt64 {
-    min(max(2 * request.firstTimeout, RPCLimits.minimumVisitPatience), RPCLimits.requestTimeout)
+  private func timeoutWhenFull(_ request: PendingRequest) -> UInt64 {
+    min(max(2 * request.firstTimeout, Limits.minimumVisitTimeout), Limits.requestTimeout)
   }
 
-  /// Who has been silent in an earlier query gets one second, as in a full set.
-  private func patienceWhenNotFull(_ request: PendingRequest) -> UInt64 {
+  /// A node that was silent in an earlier query gets one second, as in a full set.
+  private func timeoutWhenNotFull(_ request: PendingRequest) -> UInt64 {
     if let node, node.roundTripTimes.isSilent(request.destination, now: node.environment.nowMilliseconds) {
-      return RPCLimits.requestTimeout
+      return Limits.requestTimeout
     }
-    return max(3 * request.firstTimeout, RPCLimits.silentVisitPatience)
+    return max(3 * request.firstTimeout, Limits.minimumSilentVisitTimeout)
   }
 
   /// The query ends before its last visits have: what their timeouts would have brought about is done by cheaper means.
-  /// Whoever has named a silent node gets the hint, and a node of our own table is checked.
+  /// Every node that has named a silent one gets the hint, and a node of the routing table is checked.
   func suspectSilentNodes() {
     guard let node else { return }
     let silent = visits.values.filter { ($0.request?.transmissions ?? 0) >= 3 }
@@ -56,7 +56,7 @@ extension Query {
       for referrer in frontier.markDown(visit.candidate.endpoint) {
         node.sendDownHint(about: visit.candidate.endpoint, to: referrer, session: session)
       }
-      if node.downChecks < RPCLimits.maximumDownChecks, let known = node.table.node(visit.candidate.id),
+      if node.downChecks < Limits.maximumDownChecks, let known = node.table.node(visit.candidate.id),
         known.pinged < node.tick
       {
         node.checkLiveness(of: known)
