@@ -55,7 +55,7 @@ extension HyperDHT {
       self.loop = loop
       self.engine = LoopBound(engine)
       publicKey = keyPair.publicKey
-      let queue = EventQueue<Connection, Never>(capacity: FacadeLimits.pendingConnections)
+      let queue = EventQueue<Connection, Never>(capacity: Limits.pendingConnections)
       self.queue = queue
       engine.onConnection = { stream in
         let connection = Connection(loop: loop, stream: stream)

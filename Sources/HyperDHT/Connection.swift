@@ -14,7 +14,7 @@ extension HyperDHT {
   /// written is still sent (for up to ten seconds), then the connection closes.
   public final class Connection: Sendable {
     /// Bytes in one message at most: what the framing can express less the encryption's overhead.
-    public static let maximumMessageSize = StreamLimits.maximumMessage
+    public static let maximumMessageSize = Limits.message
 
     /// Ed25519 key of this side.
     public let publicKey: Bytes32
@@ -84,7 +84,11 @@ extension HyperDHT {
     /// The next message, `nil` after the peer has ended its half.
     public func read(isolation: isolated (any Actor)? = #isolation) async throws(ConnectionError) -> [UInt8]? {
       let state = state
-      return try await state.inbox.next(isolation: isolation) { state.loop.post { state.resumeReading() } }
+      do throws(CallFailure) {
+        return try await state.inbox.next(isolation: isolation) { state.loop.post { state.resumeReading() } }
+      } catch {
+        throw state.closing.error(error)
+      }
     }
 
     /// Received datagrams, unordered and unreliable. Up to 256 wait for the reader, further ones are dropped.
@@ -100,7 +104,11 @@ extension HyperDHT {
       _ message: [UInt8], isolation: isolated (any Actor)? = #isolation
     ) async throws(ConnectionError) {
       guard message.count <= Connection.maximumMessageSize else { throw .messageTooLarge(message.count) }
-      if try state.writing.put(message) { try await state.writing.waitForRoom(isolation: isolation) }
+      do throws(CallFailure) {
+        if try state.writing.put(message) { try await state.writing.waitForRoom(isolation: isolation) }
+      } catch {
+        throw state.closing.error(error)
+      }
     }
 
     /// Sends the text in UTF-8 as one message.
@@ -113,12 +121,21 @@ extension HyperDHT {
     @discardableResult
     public func writeWithoutWaiting(_ message: [UInt8]) throws(ConnectionError) -> Bool {
       guard message.count <= Connection.maximumMessageSize else { throw .messageTooLarge(message.count) }
-      return try state.writing.put(message)
+      do throws(CallFailure) {
+        return try state.writing.put(message)
+      } catch {
+        throw state.closing.error(error)
+      }
     }
 
     /// Waits until the peer has acknowledged everything that was written before.
     public func flush(isolation: isolated (any Actor)? = #isolation) async throws(ConnectionError) {
-      try await state.writing.flush(isolation: isolation)
+      do throws(CallFailure) {
+        if try await state.writing.flush(isolation: isolation) { return }
+      } catch {
+        throw state.closing.error(error)
+      }
+      throw .closed
     }
 
     /// Sends one datagram, unordered and unreliable.
@@ -141,7 +158,7 @@ extension HyperDHT {
     public func close(isolation: isolated (any Actor)? = #isolation) async {
       let state = state
       state.loop.post { state.abandon() }
-      _ = await state.closing.wait(isolation: isolation)
+      _ = try? await state.closing.wait(isolation: isolation)
     }
 
     /// Aborts: unsent messages are dropped, the peer sees a reset.
@@ -157,7 +174,11 @@ extension HyperDHT {
     public func waitUntilClosed(
       isolation: isolated (any Actor)? = #isolation
     ) async throws(ConnectionError) -> ConnectionError? {
-      try await state.closing.wait(isolation: isolation).get()
+      do throws(CallFailure) {
+        return try await state.closing.wait(isolation: isolation)
+      } catch {
+        throw state.closing.error(error)
+      }
     }
 
     // MARK: Settings and numbers

@@ -8,5 +8,4 @@
 @_exported import struct HyperEncoding.Endpoint
 @_exported import enum HyperEncoding.Hex
 @_exported import struct HyperEncoding.IPv4Address
-@_exported import enum HyperRuntime.ConnectionError
 @_exported import class HyperRuntime.UVEventLoop

@@ -218,7 +218,7 @@ extension HyperDHT {
   private func stream<Item, Element: Sendable>(
     _ make: @escaping @Sendable (DHTNode) -> DHTQuery<Item>, map: @escaping @Sendable (Item) -> Element
   ) -> Events<Element, DHTError> {
-    let queue = EventQueue<Element, DHTError>(capacity: FacadeLimits.queryResults)
+    let queue = EventQueue<Element, DHTError>(capacity: Limits.queryResults)
     let node = node
     let loop = loop
     let isPosted = loop.post { [weak queue] in

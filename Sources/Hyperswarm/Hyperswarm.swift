@@ -48,12 +48,13 @@ public final class Hyperswarm: Sendable {
   }
 
   private init(_ options: Options, dht: HyperDHT, isolation: isolated (any Actor)?) async throws(DHTError) {
+    Limits.check()
     self.dht = dht
     loop = dht.loop
     ownsDHT = options.dht == nil
     let keyPair = options.keyPair ?? (options.dht == nil ? dht.defaultKeyPair : .random())
     self.keyPair = keyPair
-    let queue = EventQueue<HyperDHT.Connection, Never>(capacity: FacadeLimits.pendingConnections)
+    let queue = EventQueue<HyperDHT.Connection, Never>(capacity: Limits.pendingConnections)
     self.queue = queue
     let loop = loop
     let node = dht.node

@@ -4,16 +4,6 @@ import HyperEncoding
 import HyperRuntime
 import HyperswarmEngine
 
-/// Bounds of the public API.
-enum FacadeLimits {
-  /// Connections that nobody has taken out of `connections`; further ones are closed.
-  static let pendingConnections = 1024
-  /// Events that one reader has not taken; further ones are dropped.
-  static let pendingEvents = 256
-  /// Readers of events at a time; the oldest gives way.
-  static let eventReaders = 64
-}
-
 extension Hyperswarm {
   /// How to make a swarm.
   public struct Options: Sendable {

@@ -5,5 +5,4 @@
 @_exported import struct HyperEnvironment.TransportError
 @_exported import struct HyperEnvironment.TransportStatistics
 @_exported import enum HyperEnvironment.TransportStreamError
-@_exported import enum HyperRuntime.ConnectionError
 @_exported import class HyperRuntime.UVEventLoop

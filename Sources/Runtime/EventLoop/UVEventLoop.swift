@@ -72,6 +72,7 @@ public final class UVEventLoop: @unchecked Sendable {
   }
 
   private init(loop: UnsafeMutablePointer<uv_loop_t>, ownsLoop: Bool) throws(EventLoopError) {
+    RuntimeLimits.check()
     uv = loop
     self.ownsLoop = ownsLoop
     ownerThread = Atomic(currentThreadID())
@@ -116,7 +117,7 @@ public final class UVEventLoop: @unchecked Sendable {
   private func finishOwnLoop() {
     // Handles of others that are still closing get a few turns; what stays open after that is their leak.
     var turns = 0
-    while uv_loop_close(uv) == UV_EBUSY.rawValue, turns < Limits.closingTurns {
+    while uv_loop_close(uv) == UV_EBUSY.rawValue, turns < RuntimeLimits.closingTurns {
       uv_run(uv, UV_RUN_NOWAIT)
       turns += 1
     }
@@ -228,16 +229,4 @@ struct LoopHandles {
     idle.deallocate()
     timer.deallocate()
   }
-}
-
-/// Bounds of the event loop.
-enum Limits {
-  /// Rounds of jobs that enqueue further jobs before sockets and timers get their turn.
-  static let drainRounds = 8
-  /// Turns that an own loop waits for handles of others to finish closing before it lets the thread go.
-  static let closingTurns = 1000
-  /// Name look-ups at a time; libuv works on four in parallel. Further ones fail at once.
-  static let lookups = 64
-  /// Addresses that are taken from one look-up.
-  static let addressesPerLookup = 32
 }
