@@ -1,3 +1,4 @@
+import CHyperLoop
 import CHyperUV
 import HyperEncoding
 
@@ -14,7 +15,7 @@ extension UVEventLoop {
   /// with an empty list on failure, at shutdown, and when too many look-ups are under way.
   package func resolve(_ name: String, _ completion: @escaping ([IPv4Address]) -> Void) {
     assertOnLoop()
-    guard phase == .open, pendingLookups.count < Limits.lookups else { return self.defer { completion([]) } }
+    guard phase == .open, pendingLookups.count < RuntimeLimits.lookups else { return self.defer { completion([]) } }
     let lookup = NameLookup(loop: self, completion: completion)
     if lookup.start(name) {
       pendingLookups.insert(lookup)
@@ -40,21 +41,12 @@ final class NameLookup {
   deinit { request.deallocate() }
 
   func start(_ name: String) -> Bool {
-    var hints = addrinfo()
-    hints.ai_family = AF_INET
-    #if canImport(Glibc)
-      hints.ai_socktype = Int32(SOCK_DGRAM.rawValue)
-    #else
-      hints.ai_socktype = SOCK_DGRAM
-    #endif
     let context = Unmanaged.passRetained(self)
     request.pointee.data = context.toOpaque()
-    let result = uv_getaddrinfo(
-      loop.uv, request,
-      { request, status, list in
-        guard let request, let context = request.pointee.data else { return }
-        Unmanaged<NameLookup>.fromOpaque(context).takeRetainedValue().finish(status: status, list: list)
-      }, name, nil, &hints)
+    let result = hyper_lookup(loop.uv, request, name, AF_INET) { request, status, list in
+      guard let request, let context = request.pointee.data else { return }
+      Unmanaged<NameLookup>.fromOpaque(context).takeRetainedValue().finish(status: status, list: list)
+    }
     if result != 0 { context.release() }
     return result == 0
   }
@@ -64,7 +56,7 @@ final class NameLookup {
   private func finish(status: Int32, list: UnsafeMutablePointer<addrinfo>?) {
     var addresses: [IPv4Address] = []
     var entry = list
-    while status == 0, let current = entry, addresses.count < Limits.addressesPerLookup {
+    while status == 0, let current = entry, addresses.count < RuntimeLimits.addressesPerLookup {
       if current.pointee.ai_family == AF_INET, let address = current.pointee.ai_addr {
         let ipv4 = IPv4Address(socketAddress: address)
         if !addresses.contains(ipv4) { addresses.append(ipv4) }
