@@ -29,7 +29,7 @@ extension HyperDHT {
   ///
   /// - Parameters:
   ///   - keyPair: the identity to listen as; the node's by default. One server per key pair.
-  ///   - firewall: decides who may connect; everybody by default.
+  ///   - firewall: decides which peers may connect; every peer by default.
   public func listen(
     keyPair: KeyPair? = nil, options: ServerOptions = ServerOptions(), isolation: isolated (any Actor)? = #isolation
   ) async throws(DHTError) -> Server {

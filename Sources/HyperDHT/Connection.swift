@@ -6,9 +6,9 @@ extension HyperDHT {
   /// An encrypted, authenticated connection with one peer: a two-way stream of messages, and datagrams beside it.
   ///
   /// What one `write` sends arrives as one element of the peer's `inbound`. Both directions have back-pressure: `write`
-  /// suspends while the network is slower than the writer, and a reader that stops reading closes the window towards the
-  /// peer. Memory per connection is bounded by about 1 MiB of unsent and 2 MiB of unread messages above the transport's
-  /// own window (4 MiB), plus one message of the largest size each way.
+  /// suspends while the network is slower than the writer, and a reader that stops reading closes the window towards
+  /// the peer. Memory per connection is bounded by about 1 MiB of unsent and 2 MiB of unread messages above the
+  /// transport's own window (4 MiB), plus one message of the largest size each way.
   ///
   /// May be used from any thread. Keep the connection as long as you use it: when the last reference goes, what was
   /// written is still sent (for up to ten seconds), then the connection closes.
@@ -139,8 +139,8 @@ extension HyperDHT {
     }
 
     /// Sends one datagram, unordered and unreliable.
-    /// - Returns: `false`, with nothing sent, when it is above the path's limit (about 1,100 bytes) or the connection is
-    ///   closing.
+    /// - Returns: `false`, with nothing sent, when it is above the path's limit (about 1,100 bytes) or the connection
+    ///   is closing.
     @discardableResult
     public func sendDatagram(_ bytes: [UInt8], isolation: isolated (any Actor)? = #isolation) async -> Bool {
       let state = state

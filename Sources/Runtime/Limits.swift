@@ -15,12 +15,13 @@ package enum RuntimeLimits {
 
   // MARK: Writing, per connection
 
-  /// Bytes that `write` takes before it suspends the caller: enough for a loop turn of bulk data (about a millisecond at
-  /// 1 GB/s), so that a hop between threads costs only once per half of it.
+  /// Bytes that `write` takes before it suspends the caller: enough for a loop turn of bulk data (about a millisecond
+  /// at 1 GB/s), so that a hop between threads costs only once per half of it.
   package static let writeWindow = 1 << 20
   /// Bytes down to which suspended writers wait: the loop has the other half to work on while they wake up.
   package static let writeResume = writeWindow / 2
-  /// Bytes handed from the write queue to the stream before they are counted off, so that writer and loop run in parallel.
+  /// Bytes handed from the write queue to the stream before they are counted off, so that writer and loop run in
+  /// parallel.
   package static let writeStep = 128 << 10
 
   // MARK: Reading, per connection

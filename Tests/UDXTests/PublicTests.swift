@@ -40,7 +40,7 @@ final class UDXPublicTests: XCTestCase {
     b.onData = { digest.update($0) }
     b.onMessage = { messages.append(Array($0)) }
     b.onEnd = { b.end() }
-    // A stream that nobody reads does not see the peer's end.
+    // A stream without a reader does not see the peer's end.
     a.onEnd = {}
     var closed: [String] = []
     for (name, stream) in [("a", a), ("b", b)] {
@@ -114,7 +114,7 @@ final class UDXPublicTests: XCTestCase {
     let head = try await b.withNextBytes { $0.count }
     first.withLock { $0 = head ?? 0 }
     let held = await stalled(a, taken)
-    // The receiver's window of 4 MiB, and 1 MiB of the writer's queue and the stream's high-water mark of about 4.5 MiB.
+    // The receiver's window of 4 MiB, 1 MiB of the writer's queue, the stream's high-water mark of about 4.5 MiB.
     XCTAssertGreaterThan(held, 3 << 20)
     XCTAssertLessThan(held, 12 << 20)
     writer.cancel()

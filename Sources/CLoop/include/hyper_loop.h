@@ -16,8 +16,9 @@ int
 hyper_interfaces_read (uv_interface_address_t **list, int *count);
 
 /*
- * Reads again and compares the addresses of `family` (AF_INET, AF_INET6, or AF_UNSPEC for both). Returns 1 and replaces the list when the interfaces have changed, 0 when they are the same,
- * and a negative error, with the list as it was, when the system does not tell.
+ * Reads again and compares the addresses of `family` (AF_INET, AF_INET6, or AF_UNSPEC for both). Returns
+ * 1 and replaces the list when they have changed, 0 when they are the same, and a negative error, with the list as it
+ * was, when the system does not tell.
  */
 int
 hyper_interfaces_poll (uv_interface_address_t **list, int *count, int family);

@@ -16,8 +16,8 @@ package final class ClosingFlag<Reason: Error>: Sendable {
   /// `nil` while it is open, and for a regular end or a local destroy.
   package var reason: Reason? { state.withLock { $0.reason } }
 
-  /// First step of a close: `reason` tells from now on. Calls that fail because of the close must find it here, so it comes
-  /// before any of them is resumed.
+  /// First step of a close: `reason` tells from now on. Calls that fail because of the close must find it here, so it
+  /// comes before any of them is resumed.
   package func record(_ reason: Reason?) {
     state.withLock { if !$0.isClosed { $0.reason = reason } }
   }

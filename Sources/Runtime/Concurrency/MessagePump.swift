@@ -1,7 +1,8 @@
 /// Where a `MessagePump` puts what was written: a stream, on its loop.
 package protocol MessageSink: AnyObject {
   /// Takes one message.
-  /// - Returns: whether there is room for another one. After `false` the owner of the pump calls `drained` once there is.
+  /// - Returns: whether there is room for another one. After `false` the owner of the pump calls `drained` once there
+  ///   is.
   func send(_ message: [UInt8]) -> Bool
   /// Sends one unordered, unreliable message; what does not fit the path is lost.
   @discardableResult
@@ -14,10 +15,10 @@ package protocol MessageSink: AnyObject {
 /// The writing half of a connection: takes messages on any thread and hands them to a stream on its loop, in order and
 /// as fast as the stream has room.
 ///
-/// `await write` and `hyperswarm_connection_write` are two front ends of it. A Swift writer is taken at any time and then
-/// waits for room, so that the queue holds the window and one message per writer; a C writer cannot wait, is refused at
-/// `limit`, and hears `onRoom`. Every waiting call and every flush settles exactly once: by progress, by the cancellation
-/// of its task, or by `close`, which the owner calls when the stream has closed for whatever reason.
+/// `await write` and `hyperswarm_connection_write` are two front ends of it. A Swift writer is taken at any time and
+/// then waits for room, so that the queue holds the window and one message per writer; a C writer cannot wait, is
+/// refused at `limit`, and hears `onRoom`. Every waiting call and every flush settles exactly once: by progress, by the
+/// cancellation of its task, or by `close`, which the owner calls when the stream has closed for whatever reason.
 package final class MessagePump: @unchecked Sendable {
   package enum Item: @unchecked Sendable {
     case message([UInt8])

@@ -42,7 +42,8 @@ protocol WaitingState: SendableMetatype {
 }
 
 extension Locked where Value: WaitingState {
-  /// Suspends until `ready` gives an outcome, now or when a change of the state resumes the waiter, or until cancellation.
+  /// Suspends until `ready` gives an outcome, now or when a change of the state resumes the waiter, or until
+  /// cancellation.
   func wait(
     cancelled: Value.Outcome, isolation: isolated (any Actor)?, ready: (inout Value) -> Value.Outcome?
   ) async -> Value.Outcome {

@@ -13,7 +13,7 @@ import Synchronization
 /// A libuv loop as a Swift executor: one thread on which all state of one or more nodes lives.
 ///
 /// The loop can run on a thread of its own (`startThread`), be run by the caller (`init()` and `run()`), or ride on a
-/// `uv_loop_t` that somebody else runs (`init(embeddedIn:)`). In the last case it never keeps `uv_run` from returning:
+/// `uv_loop_t` of another owner (`init(embeddedIn:)`). In the last case it never keeps `uv_run` from returning:
 /// only timers, look-ups, sockets and work that was posted from the loop itself do.
 ///
 /// `post` and the executor functions may be called from any thread; everything else only on the loop.

@@ -3,8 +3,8 @@ import HyperRuntime
 
 /// A UDX stream: ordered, reliable bytes both ways, and unordered, unreliable messages beside them.
 ///
-/// Message boundaries of `write` are not kept. Both directions have back-pressure: see `write` and `inbound`. Letting go
-/// of the last reference destroys the stream.
+/// Message boundaries of `write` are not kept. Both directions have back-pressure: see `write` and `inbound`. Letting
+/// go of the last reference destroys the stream.
 public final class UDXConnection: Sendable {
   public let localID: UInt32
   let port: UDXPort
@@ -133,8 +133,8 @@ public final class UDXConnection: Sendable {
     state.loop.post { state.stream.sendMessage(bytes) }
   }
 
-  /// The next message; `nil` when the stream is closed or the task cancelled. Up to 256 wait to be read, further ones are
-  /// dropped.
+  /// The next message; `nil` when the stream is closed or the task cancelled. Up to 256 wait to be read, further ones
+  /// are dropped.
   public func nextMessage(isolation: isolated (any Actor)? = #isolation) async -> [UInt8]? {
     await state.messages.next(isolation: isolation)
   }
