@@ -8,20 +8,26 @@ import PackageDescription
 /// The engines and the ground they stand on: no libuv, no sockets, no clock.
 let engines: [Target] = [
   .target(name: "HyperEncoding", path: "Sources/Encoding"),
+  .target(name: "HyperCollections", dependencies: ["HyperEncoding"], path: "Sources/Collections"),
   .target(name: "HyperCrypto", dependencies: ["HyperEncoding", "CHyperSodium"], path: "Sources/Crypto"),
   .target(name: "HyperEnvironment", dependencies: ["HyperEncoding"], path: "Sources/Environment"),
   .target(
     name: "HyperSecretStream", dependencies: ["HyperEncoding", "HyperCrypto", "HyperEnvironment", "CHyperSodium"],
     path: "Sources/SecretStream"),
-  .target(name: "HyperRPC", dependencies: ["HyperEncoding", "HyperCrypto", "HyperEnvironment"], path: "Sources/RPC"),
+  .target(
+    name: "HyperRPC", dependencies: ["HyperEncoding", "HyperCollections", "HyperCrypto", "HyperEnvironment"],
+    path: "Sources/RPC"),
   .target(
     name: "HyperDHTEngine",
-    dependencies: ["HyperEncoding", "HyperCrypto", "HyperEnvironment", "HyperSecretStream", "HyperRPC"],
+    dependencies: [
+      "HyperEncoding", "HyperCollections", "HyperCrypto", "HyperEnvironment", "HyperSecretStream", "HyperRPC",
+    ],
     path: "Sources/DHTEngine"),
   .target(
     name: "HyperswarmEngine",
     dependencies: [
-      "HyperEncoding", "HyperCrypto", "HyperEnvironment", "HyperSecretStream", "HyperRPC", "HyperDHTEngine",
+      "HyperEncoding", "HyperCollections", "HyperCrypto", "HyperEnvironment", "HyperSecretStream", "HyperRPC",
+      "HyperDHTEngine",
     ],
     path: "Sources/SwarmEngine"),
 ]
@@ -52,7 +58,8 @@ let faces: [Target] = [
   .target(
     name: "HyperDHT",
     dependencies: [
-      "HyperEncoding", "HyperCrypto", "HyperEnvironment", "HyperSecretStream", "HyperRPC", "HyperDHTEngine",
+      "HyperEncoding", "HyperCollections", "HyperCrypto", "HyperEnvironment", "HyperSecretStream", "HyperRPC",
+      "HyperDHTEngine",
       "HyperRuntime", "HyperUDX",
     ]),
   .target(
@@ -93,6 +100,7 @@ let programs: [Target] = [
 let tests: [Target] = [
   .target(name: "HyperTestVectors", path: "Tests/TestVectors"),
   .testTarget(name: "EncodingTests", dependencies: ["HyperEncoding", "HyperTestVectors"]),
+  .testTarget(name: "CollectionsTests", dependencies: ["HyperCollections", "HyperEncoding"]),
   .testTarget(name: "CryptoTests", dependencies: ["HyperCrypto", "HyperEncoding", "HyperTestVectors"]),
   .testTarget(
     name: "SecretStreamTests",
@@ -103,7 +111,8 @@ let tests: [Target] = [
   .testTarget(
     name: "RPCTests",
     dependencies: [
-      "HyperRPC", "HyperEncoding", "HyperCrypto", "HyperEnvironment", "HyperswarmTesting", "HyperTestVectors",
+      "HyperRPC", "HyperEncoding", "HyperCollections", "HyperCrypto", "HyperEnvironment", "HyperswarmTesting",
+      "HyperTestVectors",
     ]),
   .testTarget(
     name: "DHTEngineTests",

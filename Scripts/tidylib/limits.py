@@ -12,41 +12,57 @@ commit both. `Scripts/check` fails if they differ. Values are as written in the 
 """
 
 
+ENTRY = re.compile(r"(?:@\w+\s+)?(?:(?:public|package|private|fileprivate|internal|static|nonisolated)\s+)*"
+                   r"(?:let|var)\s+(\w+)"
+                   r"(?:\s*:\s*([^={]+?))?\s*(?:=\s*(.*)|\{(.*)\}?)?$")
+NESTED = re.compile(r"(?:(?:public|package|private|fileprivate|internal)\s+)*(?:enum|struct)\s+(\w+)\b.*\{$")
+
+
 def swift_limits(file):
-    """(type, name, value, documentation) of the constants in types that are called ...Limits."""
+    """(type, name, value, documentation) of the constants in types called ...Limits, and in the types inside."""
+    lines = file.text.split("\n")
     for hit in re.finditer(r"\b(?:enum|struct|extension)\s+([\w.]*Limits)\b[^{\n]*\{", file.code):
         end = match_brace(file.code, hit.end() - 1)
-        start_line = file.line(hit.start())
-        end_line = file.line(end - 1)
-        lines = file.text.split("\n")
-        notes, shared, depth = [], "", 0
-        for number in range(start_line, end_line):
-            line = lines[number].strip()
-            if line.startswith("///"):
-                notes.append(line[3:].strip())
-                continue
-            if line.startswith("//"):
-                mark = re.match(r"// MARK: *-? *(.*)", line)
-                notes = []
-                if not mark:
-                    shared = (shared + " " + line[2:].strip()).strip() if shared else line[2:].strip()
-                continue
-            entry = re.match(r"(?:(?:public|package|private|fileprivate|internal|static|nonisolated)\s+)*(?:let|var)\s+(\w+)"
-                             r"(?:\s*:\s*([^={]+?))?\s*(?:=\s*(.*)|\{(.*)\}?)?$", line)
-            if depth == 0 and entry:
-                name, kind, value, computed = entry.groups()
-                value = value or computed
-                if value and value.endswith("{"):
-                    value = lines[number + 1].strip()
-                value, _, trailing = (value or kind or "").partition("//")
-                yield hit.group(1), name, value.strip().rstrip("}").strip(), " ".join(notes) or trailing.strip() or shared
-            elif depth == 0 and line == "":
-                notes, shared = [], ""
-            if depth == 0 and entry:
-                previous, notes = notes, []
-                shared = " ".join(previous) or shared
+        yield from constants(lines, file.line(hit.start()), file.line(end - 1), hit.group(1))
+
+
+def constants(lines, start, end, group):
+    """The constants of lines[start:end], the inside of the type `group`; those of inner types where they stand."""
+    notes, shared, depth, nested = [], "", 0, None
+    for number in range(start, end):
+        line = lines[number].strip()
+        if nested:
             depth += line.count("{") - line.count("}")
-            depth = max(depth, 0)
+            if depth == 0:
+                yield from constants(lines, nested[1], number, f"{group}.{nested[0]}")
+                nested, notes, shared = None, [], ""
+            continue
+        if line.startswith("///"):
+            notes.append(line[3:].strip())
+            continue
+        if line.startswith("//"):
+            mark = re.match(r"// MARK: *-? *(.*)", line)
+            notes = []
+            if not mark:
+                shared = (shared + " " + line[2:].strip()).strip() if shared else line[2:].strip()
+            continue
+        inner, entry = NESTED.match(line), ENTRY.match(line)
+        if depth == 0 and inner:
+            nested, depth = (inner.group(1), number + 1), 1
+            continue
+        if depth == 0 and entry:
+            name, kind, value, computed = entry.groups()
+            value = value or computed
+            if value and value.endswith("{"):
+                value = lines[number + 1].strip()
+            value, _, trailing = (value or kind or "").partition("//")
+            if kind != "Void":  # the check of the relations
+                documentation = " ".join(notes) or trailing.strip() or shared
+                yield group, name, value.strip().rstrip("}").strip(), documentation
+            shared, notes = " ".join(notes) or shared, []
+        elif depth == 0 and line == "":
+            notes, shared = [], ""
+        depth = max(depth + line.count("{") - line.count("}"), 0)
 
 
 def c_limits(file):

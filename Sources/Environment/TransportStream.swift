@@ -122,7 +122,7 @@ public final class OwnedBuffer {
     count = bytes.count
   }
 
-  /// Valid while the buffer has a reference.
+  /// Valid while there is a reference to the buffer.
   public var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: base, count: count) }
 
   deinit { base.deallocate() }

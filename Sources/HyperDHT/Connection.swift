@@ -35,9 +35,12 @@ extension HyperDHT {
     /// On the loop, for a stream that is open.
     package init(loop: UVEventLoop, stream: EncryptedStream, attachment: (any Sendable)? = nil) {
       state = ConnectionState(loop: loop, stream: stream)
-      publicKey = stream.publicKey ?? Bytes32()
-      remotePublicKey = stream.remotePublicKey ?? Bytes32()
-      handshakeHash = stream.handshakeHash ?? Bytes64()
+      guard let publicKey = stream.publicKey, let remotePublicKey = stream.remotePublicKey,
+        let handshakeHash = stream.handshakeHash
+      else { preconditionFailure("an open stream knows its keys") }
+      self.publicKey = publicKey
+      self.remotePublicKey = remotePublicKey
+      self.handshakeHash = handshakeHash
       isInitiator = stream.isInitiator
       self.attachment = attachment
     }

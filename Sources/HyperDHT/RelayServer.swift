@@ -50,14 +50,14 @@ extension HyperDHT {
     /// What a relay takes on. Further clients and requests are refused.
     public struct Limits: Hashable, Sendable {
       /// Clients at a time, and with one key.
-      public var sessions = RelayLimits.sessions
-      public var sessionsPerKey = RelayLimits.sessionsPerKey
+      public var sessions = HyperDHTEngine.Limits.Relay.sessions
+      public var sessionsPerKey = HyperDHTEngine.Limits.Relay.sessionsPerKey
       /// Relayed connections at a time, and of one client.
-      public var links = RelayLimits.links
-      public var linksPerSession = RelayLimits.linksPerSession
+      public var links = HyperDHTEngine.Limits.Relay.links
+      public var linksPerSession = HyperDHTEngine.Limits.Relay.linksPerSession
       /// Requests whose other side has not come, for at most 30 seconds each, and of one client.
-      public var pendingTokens = RelayLimits.pendingTokens
-      public var pendingTokensPerSession = RelayLimits.pendingTokensPerSession
+      public var pendingTokens = HyperDHTEngine.Limits.Relay.pendingTokens
+      public var pendingTokensPerSession = HyperDHTEngine.Limits.Relay.pendingTokensPerSession
 
       public init() {}
     }

@@ -1,7 +1,8 @@
 import CHyperswarm
+import HyperDHTEngine
+import HyperEncoding
 import HyperRuntime
 import HyperSecretStream
-import HyperUDX
 
 /// Bounds of the C interface. Those that callers must know are in `hyperswarm.h`; `check` compares them.
 enum Limits {
@@ -14,13 +15,13 @@ enum Limits {
   /// Bytes in a connection's write queue from which writes are refused.
   static let writeLimit = Int(HYPERSWARM_WRITE_LIMIT)
   /// Bytes of one message: what the framing can express less the encryption's overhead.
-  static let message = StreamLimits.maximumMessage
+  static let message = HyperSecretStream.Limits.Stream.maximumMessage
   /// Bytes of one datagram: no path carries more.
-  static let datagram = UDXLimits.datagram
+  static let datagram = HyperEncoding.Limits.udpPayload
   /// Bytes of a struct of the caller; a larger size field is not one of this library's structs.
   static let structSize = 4096
   /// Relays of one list; the engines look at as many.
-  static let relays = 64
+  static let relays = HyperDHTEngine.Limits.Relay.relayChoices
   /// Bytes of a text of the caller: a list of several thousand addresses.
   static let text = 65_536
   /// Nodes of a private network in one process: sockets are files.
@@ -29,8 +30,8 @@ enum Limits {
   /// What the constants must be to each other, and to `hyperswarm.h`. Called by every handle that brings a loop.
   static func check() {
     precondition(message == Int(HYPERSWARM_MAX_MESSAGE), "hyperswarm.h promises the size of a message")
-    precondition(writeHighWater == RuntimeLimits.writeWindow, "both front ends of the pump have the same window")
-    precondition(writeLowWater == RuntimeLimits.writeResume && writeHighWater < writeLimit)
+    precondition(writeHighWater == HyperRuntime.Limits.writeWindow, "both front ends of the pump have the same window")
+    precondition(writeLowWater == HyperRuntime.Limits.writeResume && writeHighWater < writeLimit)
     precondition(operations > 0 && relays > 0 && structSize > 0 && text > 0 && testnetNodes > 0)
   }
 }

@@ -1,5 +1,5 @@
 /// Bounds of the event loop and of the helpers between threads.
-package enum RuntimeLimits {
+package enum Limits {
   // MARK: Event loop
 
   /// Rounds of jobs that enqueue further jobs before sockets and timers get their turn.

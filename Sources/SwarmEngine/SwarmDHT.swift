@@ -74,7 +74,7 @@ package struct SwarmQueryRequest {
   package var keyPair: KeyPair
   /// Nodes to ask first: the closest ones of the last query.
   package var seeds: [Endpoint]
-  /// Ask the seeds and nobody else.
+  /// Ask the seeds and no other node.
   package var onlySeeds: Bool
 }
 
@@ -120,7 +120,7 @@ package protocol SwarmStream: AnyObject {
   /// Aborts; the close observer runs in a later turn.
   func abort(_ reason: SwarmAbortReason)
 
-  /// Keeps messages (up to `Limits.heldBytes`, then stops reading) until `release`, which hands them to the
+  /// Keeps messages until `release`, which hands them to the
   /// application's callbacks as set by then.
   func hold()
   func release()

@@ -12,13 +12,13 @@ final class RequestPool {
     ]
     return ((sizes.max() ?? 0) + 15) & ~15
   }()
-  static let blockSize = headerSize + UDXLimits.pooledPayload
+  static let blockSize = headerSize + Limits.pooledPayload
 
   private var free: [UnsafeMutableRawPointer] = []
 
   /// A block with room for `payload` bytes behind the request.
   func take(payload: Int) -> UnsafeMutableRawPointer {
-    if payload <= UDXLimits.pooledPayload {
+    if payload <= Limits.pooledPayload {
       if let block = free.popLast() { return block }
       return UnsafeMutableRawPointer.allocate(byteCount: RequestPool.blockSize, alignment: 16)
     }
@@ -27,7 +27,7 @@ final class RequestPool {
 
   /// `payload` as it was asked for.
   func giveBack(_ block: UnsafeMutableRawPointer, payload: Int) {
-    if payload <= UDXLimits.pooledPayload, free.count < UDXLimits.pooledBlocks {
+    if payload <= Limits.pooledPayload, free.count < Limits.pooledBlocks {
       free.append(block)
     } else {
       block.deallocate()

@@ -38,7 +38,7 @@ public final class UDXInstance {
     later: @escaping (@escaping () -> Void) -> Void,
     start: (UnsafeMutablePointer<udx_t>, @escaping @convention(c) (UnsafeMutablePointer<udx_t>?) -> Void) -> Int32
   ) throws(TransportError) {
-    UDXLimits.check()
+    Limits.check()
     self.later = later
     udx = .allocate(capacity: 1)
     udx.initialize(to: udx_t())

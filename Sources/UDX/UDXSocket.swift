@@ -101,7 +101,7 @@ public final class UDXSocket: DatagramSocket {
   /// Sends one datagram, fire and forget; the bytes are copied. `ttl` 0 is the default of 64 hops. Binds to any port if
   /// need be. What cannot be sent is dropped and counted.
   public func send(_ bytes: [UInt8], to destination: Endpoint, ttl: UInt8 = 0) {
-    guard !isClosing, !isClosed, bytes.count <= UDXLimits.datagram, destination.port != 0,
+    guard !isClosing, !isClosed, bytes.count <= Limits.datagram, destination.port != 0,
       let socket = try? boundHandle()
     else {
       droppedSends += 1

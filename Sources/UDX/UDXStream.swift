@@ -186,7 +186,7 @@ public final class UDXStream: TransportStream {
   /// One unordered, unreliable message of at most `mtu` - 48 bytes; longer ones are lost on the way. The bytes are
   /// copied.
   public func sendMessage(_ bytes: [UInt8]) {
-    guard let handle, !isClosed, isConnected, bytes.count <= UDXLimits.datagram else { return }
+    guard let handle, !isClosed, isConnected, bytes.count <= Limits.datagram else { return }
     let block = environment.pool.take(payload: bytes.count)
     let request = block.initializeMemory(as: udx_stream_send_t.self, to: udx_stream_send_t())
     let payload = block + RequestPool.headerSize

@@ -12,11 +12,11 @@ final class BoxTests: XCTestCase {
     var pauses = 0
     var pushed = 0
     while pauses == 0 {
-      if inbox.push([chunk], bytes: chunk.count + RuntimeLimits.messageCost) { pauses += 1 }
+      if inbox.push([chunk], bytes: chunk.count + Limits.messageCost) { pauses += 1 }
       pushed += 1
     }
-    XCTAssertLessThanOrEqual(pushed * chunk.count, RuntimeLimits.unreadWindow + chunk.count)
-    XCTAssertFalse(inbox.push([chunk], bytes: chunk.count + RuntimeLimits.messageCost))
+    XCTAssertLessThanOrEqual(pushed * chunk.count, Limits.unreadWindow + chunk.count)
+    XCTAssertFalse(inbox.push([chunk], bytes: chunk.count + Limits.messageCost))
     pushed += 1
     for _ in 0..<pushed {
       let message = try await inbox.next(isolation: nil) { resumed.withLock { $0 += 1 } }
@@ -39,7 +39,7 @@ final class BoxTests: XCTestCase {
     var expected: UInt32 = 0
     for round in 0..<200 {
       for _ in 0..<(round % 37) {
-        _ = inbox.push([withUnsafeBytes(of: next) { Array($0) }], bytes: 4 + RuntimeLimits.messageCost)
+        _ = inbox.push([withUnsafeBytes(of: next) { Array($0) }], bytes: 4 + Limits.messageCost)
         next += 1
       }
       for _ in 0..<(round % 31) where expected < next {

@@ -277,13 +277,13 @@ final class EventLoopTests: XCTestCase {
         loop.resolve("not a host name") { XCTAssertEqual($0, []) }
         loop.resolve(String(repeating: "a", count: 5000)) { XCTAssertEqual($0, []) }
         // Some of these are refused for their number, some cancelled, some answered.
-        for _ in 0..<(RuntimeLimits.lookups + 10) { loop.resolve("127.0.0.1") { _ in settled += 1 } }
+        for _ in 0..<(Limits.lookups + 10) { loop.resolve("127.0.0.1") { _ in settled += 1 } }
         XCTAssertEqual(settled, 0)
         loop.beginShutdown(nil)
       }
       loop.run()
       XCTAssertEqual(resolved, ["127.0.0.1"])
-      XCTAssertEqual(settled, RuntimeLimits.lookups + 10)
+      XCTAssertEqual(settled, Limits.lookups + 10)
     }
   }
 

@@ -28,7 +28,7 @@ private final class CountingSink: MessageSink {
 
 /// The marks of a pump's queue, on a loop that the test runs itself: each comparison is met from both sides.
 final class MessagePumpBoundsTests: XCTestCase {
-  private let cost = RuntimeLimits.messageCost
+  private let cost = Limits.messageCost
 
   /// A pump whose sink is full from the first message on; the queue is then what the tests fill.
   private func withQueue(
@@ -138,7 +138,7 @@ final class MessagePumpBoundsTests: XCTestCase {
 
   func testTheQueueIsCountedOffInSteps() throws {
     try withQueue(highWater: .max, lowWater: 0, limit: .max) { _, pump, sink in
-      let step = RuntimeLimits.writeStep
+      let step = Limits.writeStep
       // One byte short of a step, then a step exactly.
       for size in [step - 1, cost, step, cost] { _ = pump.add(.message(message(size))) }
       var queued: [Int] = []

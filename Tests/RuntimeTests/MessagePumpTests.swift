@@ -62,7 +62,7 @@ final class MessagePumpTests: XCTestCase {
   }
 
   /// More than the window, beginning with `number`.
-  private func bulk(_ number: UInt8) -> [UInt8] { [number] + [UInt8](repeating: 0, count: RuntimeLimits.writeWindow) }
+  private func bulk(_ number: UInt8) -> [UInt8] { [number] + [UInt8](repeating: 0, count: Limits.writeWindow) }
 
   /// A `waitForRoom` and what came of it.
   private func waiter(_ pump: MessagePump) -> Task<CallFailure?, Never> {
@@ -165,7 +165,7 @@ final class MessagePumpTests: XCTestCase {
       XCTAssertFalse(try pump.put([1]))
       try await setting.onLoop { _, _ in }
       // Three halves of the window: the third one is above it.
-      let part = [UInt8](repeating: 2, count: RuntimeLimits.writeWindow / 2)
+      let part = [UInt8](repeating: 2, count: Limits.writeWindow / 2)
       XCTAssertFalse(try pump.put(part))
       XCTAssertTrue(try pump.put(part))
       XCTAssertTrue(try pump.put(part))

@@ -107,7 +107,7 @@ final class Connector {
     }
     raw.onData = { [weak self] bytes in
       guard let self else { return }
-      guard earlyBytes.count + bytes.count <= DHTLimits.earlyBytes else {
+      guard earlyBytes.count + bytes.count <= Limits.Connect.earlyBytes else {
         return fail(.other("the peer sent too much before the handshake was done"))
       }
       earlyBytes.append(contentsOf: bytes)
@@ -228,7 +228,7 @@ final class Connector {
   /// We are reachable: the server comes to us.
   private func waitForServer() {
     paths.insert(.passive)
-    timer = node.environment.schedule(after: DHTLimits.passiveConnectTimeout) { [weak self] in
+    timer = node.environment.schedule(after: Limits.Connect.passiveTimeout) { [weak self] in
       self?.pathFailed(.passive, .holepunchAborted("the server did not connect to us in time"))
     }
   }
@@ -438,5 +438,5 @@ struct Handshaken {
   var isRelayed: Bool { serverAddress != relay }
 
   /// The server's own list, cut to a size that is not the peer's to choose.
-  var serverAddresses: [Endpoint] { Array(payload.addresses4.prefix(DHTLimits.peerAddresses)) }
+  var serverAddresses: [Endpoint] { Array(payload.addresses4.prefix(Limits.Punch.peerAddresses)) }
 }

@@ -68,7 +68,7 @@ final class RelayPath {
     self.pairing = pairing
     pairing.onPaired = { [weak self] in self?.paired(with: $0) }
     pairing.onLost = { [weak self] in self?.lost($0) }
-    timer = node.environment.schedule(after: RelayLimits.pairing) { [weak self] in
+    timer = node.environment.schedule(after: Limits.Relay.pairing) { [weak self] in
       self?.fail(.relayAborted("the relay or the peer did not answer in time"))
     }
   }
@@ -90,7 +90,7 @@ final class RelayPath {
     state = .paired
     node.relays.settled(self)
     if standsBy {
-      timer = node.environment.schedule(after: RelayLimits.linger) { [weak self] in self?.end(gracefully: true) }
+      timer = node.environment.schedule(after: Limits.Relay.linger) { [weak self] in self?.end(gracefully: true) }
       return
     }
     let report = onPaired
@@ -115,7 +115,7 @@ final class RelayPath {
     case .relayed:
       // The relay goes together with its streams, but a direct path may be about to open.
       guard timer == nil else { return }
-      timer = node.environment.schedule(after: RelayLimits.lossGrace) { [weak self] in
+      timer = node.environment.schedule(after: Limits.Relay.lossGrace) { [weak self] in
         guard let self, state == .relayed else { return }
         stream?.destroy(EncryptedStreamError(error))
       }
@@ -165,7 +165,7 @@ final class RelayPath {
     // An idle peer learns of the direct path by this: a message of the transport, not of the stream.
     raw.sendMessage([])
     if sharesSocket {
-      timer = node.environment.schedule(after: RelayLimits.sharedSocketGrace) { [weak self] in
+      timer = node.environment.schedule(after: Limits.Relay.sharedSocketGrace) { [weak self] in
         self?.end(gracefully: true)
       }
     }
@@ -180,7 +180,7 @@ final class RelayPath {
     stream?.onTransportActivity = nil
     // What the peer sent before it moved may have to be repeated on the old way.
     timer?.cancel()
-    timer = node.environment.schedule(after: RelayLimits.linger) { [weak self] in self?.end(gracefully: true) }
+    timer = node.environment.schedule(after: Limits.Relay.linger) { [weak self] in self?.end(gracefully: true) }
   }
 
   // MARK: End
@@ -190,7 +190,7 @@ final class RelayPath {
     guard error == nil, !node.isDestroyed, !node.isSuspended else { return end(gracefully: false) }
     // The peer may still miss our last acknowledgement.
     timer?.cancel()
-    timer = node.environment.schedule(after: RelayLimits.linger) { [weak self] in self?.end(gracefully: true) }
+    timer = node.environment.schedule(after: Limits.Relay.linger) { [weak self] in self?.end(gracefully: true) }
     let report = onLeft
     onLeft = nil
     report?()

@@ -85,7 +85,7 @@ final class ServerSession {
   /// Copies of one message, through whichever relay, all get the same answer.
   func wait(_ completion: @escaping (HandshakeReply?) -> Void) {
     if let answer { return completion(answer) }
-    guard state != .dead, waiters.count < DHTLimits.handshakeCopies else { return completion(nil) }
+    guard state != .dead, waiters.count < Limits.Server.handshakeCopies else { return completion(nil) }
     waiters.append(completion)
   }
 
@@ -170,7 +170,7 @@ final class ServerSession {
       guard let socket = request.isDirect ? request.socket : node.rpc.socket else { return die() }
       return attach(socket, clientAddress)
     }
-    punchTimer = node.environment.schedule(after: DHTLimits.prepunchTimeout) { [weak self] in self?.abort() }
+    punchTimer = node.environment.schedule(after: Limits.Server.prepunchTimeout) { [weak self] in self?.abort() }
     startRelay()
     // Also without a puncher: then hole punching messages are answered with "aborted" instead of silence.
     sealer = HolepunchSealer(handshakeHash: keys.handshakeHash, localSecret: node.environment.random32())
@@ -233,7 +233,7 @@ final class ServerSession {
     // Message 1 may be a replay: there is a client only once it proves to know the handshake (hyperdht.md B-21, C-1).
     stream.onRemoteHeader = { [weak self] in self?.emit() }
     stream.onClose = { [weak self] _ in self?.die() }
-    timer = node.environment.schedule(after: DHTLimits.phantomTimeout) { [weak self] in
+    timer = node.environment.schedule(after: Limits.Server.phantomTimeout) { [weak self] in
       if let self, state == .attached { die() }
     }
     stream.start(transport: raw, keys: keys)
@@ -308,7 +308,7 @@ final class ServerSession {
     relay.onLeft = { [weak self] in self?.leftRelay() }
     relay.attached(raw: raw, stream: stream)
     punchTimer?.cancel()
-    punchTimer = node.environment.schedule(after: RelayLimits.upgradeWindow) { [weak self] in self?.abort() }
+    punchTimer = node.environment.schedule(after: Limits.Relay.upgradeWindow) { [weak self] in self?.abort() }
     if isDirectOver { giveUpDirect() }
   }
 

@@ -6,7 +6,7 @@ package final class Inbox: Sendable {
     var messages: [[UInt8]] = []
     var head = 0
     var bytes = 0
-    var window = RuntimeLimits.unreadWindow
+    var window = Limits.unreadWindow
     /// The stream is paused until `bytes` falls.
     var isPaused = false
     var end: Result<Void, CallFailure>?
@@ -83,7 +83,7 @@ package final class Inbox: Sendable {
   ) async throws(CallFailure) -> [UInt8]? {
     let (ready, mustResume) = state.withLock { state -> (Outcome?, Bool) in
       let outcome = Inbox.take(&state)
-      state.window = RuntimeLimits.readWindow
+      state.window = Limits.readWindow
       return (outcome, Inbox.mustResume(&state))
     }
     if mustResume { resume() }
@@ -96,7 +96,7 @@ package final class Inbox: Sendable {
       let message = state.messages[state.head]
       state.messages[state.head] = []
       state.head &+= 1
-      state.bytes &-= message.count &+ RuntimeLimits.messageCost
+      state.bytes &-= message.count &+ Limits.messageCost
       if state.head == state.messages.count {
         state.messages.removeAll(keepingCapacity: state.messages.capacity <= 1024)
         state.head = 0
@@ -110,7 +110,7 @@ package final class Inbox: Sendable {
   }
 
   private static func mustResume(_ state: inout State) -> Bool {
-    guard state.isPaused, state.bytes <= min(RuntimeLimits.readResume, state.window / 2), state.end == nil else {
+    guard state.isPaused, state.bytes <= min(Limits.readResume, state.window / 2), state.end == nil else {
       return false
     }
     state.isPaused = false

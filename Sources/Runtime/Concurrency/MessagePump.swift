@@ -30,13 +30,13 @@ package final class MessagePump: @unchecked Sendable {
     /// Bytes that count against the bounds.
     var cost: Int {
       switch self {
-      case .message(let bytes), .datagram(let bytes): bytes.count &+ RuntimeLimits.messageCost
+      case .message(let bytes), .datagram(let bytes): bytes.count &+ Limits.messageCost
       case .flush, .end: 0
       }
     }
   }
 
-  /// Marks of the queue, in bytes; each message counts `RuntimeLimits.messageCost` more than its own bytes.
+  /// Marks of the queue, in bytes; each message counts `Limits.messageCost` more than its own bytes.
   package struct Bounds: Sendable {
     /// Above it a writer should wait.
     package var highWater: Int
@@ -100,11 +100,11 @@ package final class MessagePump: @unchecked Sendable {
     self.startsInside = startsInside
   }
 
-  /// For a Swift face: the bounds of `RuntimeLimits`, and a stream that is open.
+  /// For a Swift face: the bounds of `Limits`, and a stream that is open.
   package convenience init(loop: UVEventLoop, sink: any MessageSink) {
     self.init(
       loop: loop,
-      bounds: Bounds(highWater: RuntimeLimits.writeWindow, lowWater: RuntimeLimits.writeResume, limit: .max),
+      bounds: Bounds(highWater: Limits.writeWindow, lowWater: Limits.writeResume, limit: .max),
       startsInside: true)
     attach(sink)
     start()
@@ -213,7 +213,7 @@ package final class MessagePump: @unchecked Sendable {
       waitingHead &+= 1
       taken &+= item.cost
       hand(item, to: sink)
-      if taken >= RuntimeLimits.writeStep { took(&taken) }
+      if taken >= Limits.writeStep { took(&taken) }
     }
     took(&taken)
     isPumping = false

@@ -25,7 +25,7 @@ extension UVEventLoop {
     every milliseconds: UInt64, _ onChange: @escaping ([InterfaceAddress]) -> Void
   ) -> any ScheduledAction {
     let watch = InterfaceWatch(
-      loop: self, interval: max(milliseconds, RuntimeLimits.interfaceInterval), onChange: onChange)
+      loop: self, interval: max(milliseconds, Limits.interfaceInterval), onChange: onChange)
     watch.start()
     return watch
   }

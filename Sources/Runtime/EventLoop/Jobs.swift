@@ -101,7 +101,7 @@ extension UVEventLoop {
     guard !isDraining else { return }
     isDraining = true
     var rounds = 0
-    while !localJobs.isEmpty, rounds < RuntimeLimits.drainRounds {
+    while !localJobs.isEmpty, rounds < Limits.drainRounds {
       rounds += 1
       var batch = localJobs
       localJobs = spareJobs

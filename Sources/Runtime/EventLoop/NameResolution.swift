@@ -15,7 +15,7 @@ extension UVEventLoop {
   /// with an empty list on failure, at shutdown, and when too many look-ups are under way.
   package func resolve(_ name: String, _ completion: @escaping ([IPv4Address]) -> Void) {
     assertOnLoop()
-    guard phase == .open, pendingLookups.count < RuntimeLimits.lookups else { return self.defer { completion([]) } }
+    guard phase == .open, pendingLookups.count < Limits.lookups else { return self.defer { completion([]) } }
     let lookup = NameLookup(loop: self, completion: completion)
     if lookup.start(name) {
       pendingLookups.insert(lookup)
@@ -56,7 +56,7 @@ final class NameLookup {
   private func finish(status: Int32, list: UnsafeMutablePointer<addrinfo>?) {
     var addresses: [IPv4Address] = []
     var entry = list
-    while status == 0, let current = entry, addresses.count < RuntimeLimits.addressesPerLookup {
+    while status == 0, let current = entry, addresses.count < Limits.addressesPerLookup {
       if current.pointee.ai_family == AF_INET, let address = current.pointee.ai_addr {
         let ipv4 = IPv4Address(socketAddress: address)
         if !addresses.contains(ipv4) { addresses.append(ipv4) }

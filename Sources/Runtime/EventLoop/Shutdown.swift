@@ -92,7 +92,7 @@ extension UVEventLoop {
     }
     for job in leftOver { execute(job) }
     var rounds = 0
-    while !localJobs.isEmpty, rounds < RuntimeLimits.closingTurns {
+    while !localJobs.isEmpty, rounds < Limits.closingTurns {
       rounds += 1
       drainLocalJobs()
     }

@@ -72,7 +72,7 @@ public final class UVEventLoop: @unchecked Sendable {
   }
 
   private init(loop: UnsafeMutablePointer<uv_loop_t>, ownsLoop: Bool) throws(EventLoopError) {
-    RuntimeLimits.check()
+    Limits.check()
     uv = loop
     self.ownsLoop = ownsLoop
     ownerThread = Atomic(currentThreadID())
@@ -117,7 +117,7 @@ public final class UVEventLoop: @unchecked Sendable {
   private func finishOwnLoop() {
     // Handles of others that are still closing get a few turns; what stays open after that is their leak.
     var turns = 0
-    while uv_loop_close(uv) == UV_EBUSY.rawValue, turns < RuntimeLimits.closingTurns {
+    while uv_loop_close(uv) == UV_EBUSY.rawValue, turns < Limits.closingTurns {
       uv_run(uv, UV_RUN_NOWAIT)
       turns += 1
     }

@@ -190,7 +190,7 @@ final class UDXConnectionState: @unchecked Sendable {
   let stream: UDXStream
   let inbox = Inbox()
   let writing: MessagePump
-  let messages = EventQueue<[UInt8], Never>(capacity: UDXLimits.datagrams)
+  let messages = EventQueue<[UInt8], Never>(capacity: Limits.datagrams)
   let closing = ClosingFlag<UDXConnectionError>()
 
   private let writer: AcknowledgedWriter

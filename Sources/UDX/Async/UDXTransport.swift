@@ -121,7 +121,7 @@ public final class UDXPort: Sendable {
     self.transport = transport
     self.socket = LoopBound(socket)
     address = socket.localEndpoint ?? Endpoint(host: .any, port: 0)
-    let queue = EventQueue<Datagram, Never>(capacity: UDXLimits.datagrams)
+    let queue = EventQueue<Datagram, Never>(capacity: Limits.datagrams)
     self.queue = queue
     socket.onMessage = { bytes, source in queue.push(Datagram(bytes: Array(bytes), source: source)) }
   }

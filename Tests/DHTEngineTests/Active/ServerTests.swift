@@ -362,8 +362,8 @@ final class ServerTests: XCTestCase {
       net.network.advance(by: 10)
     }
     XCTAssertEqual(sent, 500)
-    XCTAssertEqual(server.table.activeCount, DHTLimits.concurrentHandshakes)
-    XCTAssertEqual(net.nodes[1].rawStreamCount, DHTLimits.concurrentHandshakes)
+    XCTAssertEqual(server.table.activeCount, Limits.Server.concurrentHandshakes)
+    XCTAssertEqual(net.nodes[1].rawStreamCount, Limits.Server.concurrentHandshakes)
     XCTAssertGreaterThan(net.nodes[1].statistics.handshakes.dropped, 0)
     net.network.advance(by: 60_000)
     XCTAssertEqual(server.handshakeCount, 0)
@@ -387,7 +387,7 @@ final class ServerTests: XCTestCase {
     }
     net.network.advance(by: 10)
     let statistics = net.nodes[1].statistics.handshakes
-    XCTAssertLessThanOrEqual(statistics.received, DHTLimits.handshakeBurst + 2)
+    XCTAssertLessThanOrEqual(statistics.received, Limits.Server.handshakeBurst + 2)
     XCTAssertEqual(statistics.received + statistics.dropped, 400)
     net.network.advance(by: 5000)
     net.assertEcho(net.connect(net.makeNode(), to: server))
