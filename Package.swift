@@ -40,11 +40,13 @@ let runtime: [Target] = [
   .systemLibrary(
     name: "CHyperSodium", path: "Sources/CSodium", pkgConfig: "libsodium",
     providers: [.apt(["libsodium-dev"]), .brew(["libsodium"])]),
+  .target(name: "CHyperLoop", dependencies: ["CHyperUV"], path: "Sources/CLoop", cSettings: [.define("_GNU_SOURCE")]),
   .target(
-    name: "CHyperUDX", dependencies: ["CHyperUV"], path: "Sources/CUDX",
+    name: "CHyperUDX", dependencies: ["CHyperUV", "CHyperLoop"], path: "Sources/CUDX",
     cSettings: [.headerSearchPath("."), .headerSearchPath("../../include"), .define("_GNU_SOURCE")]),
   .target(
-    name: "HyperRuntime", dependencies: ["HyperEncoding", "HyperEnvironment", "CHyperUV"], path: "Sources/Runtime"),
+    name: "HyperRuntime", dependencies: ["HyperEncoding", "HyperEnvironment", "CHyperLoop", "CHyperUV"],
+    path: "Sources/Runtime"),
 ]
 
 /// What programs use.

@@ -6,11 +6,11 @@ import HyperRuntime
 extension HyperDHT {
   /// Serves as a blind relay under a public key, and announces it. Returns when the first nodes hold the announcement.
   ///
-  /// Peers that name the key in `relayThrough` meet here when there is no direct path between them. Best on a node with a
-  /// public address and bandwidth to spare.
+  /// Peers that name the key in `relayThrough` meet here when there is no direct path between them. Best on a node with
+  /// a public address and bandwidth to spare.
   /// - Parameters:
   ///   - keyPair: the identity of the relay; the node's by default. One server per key pair.
-  ///   - firewall: decides who may use the relay; everybody by default.
+  ///   - firewall: decides which peers may use the relay; every peer by default.
   public func serveRelay(
     keyPair: KeyPair? = nil, firewall: (@Sendable (IncomingPeer) async -> Bool)? = nil,
     limits: RelayServer.Limits = .init(), isolation: isolated (any Actor)? = #isolation

@@ -35,8 +35,8 @@ extension RPCNode {
       sampler = NATSampler()
       earlySamples = []
     }
-    // Each node that is heard from now on is a fresh witness.
-    forgetWitnesses(areSamplesDue: true)
+    // Every node that is heard from now on counts as a new sample.
+    forgetSampleSources(areSamplesDue: true)
     statistics.addressChanges += 1
     onEphemeral?()
     onAddressChange?(old, new)
@@ -44,7 +44,7 @@ extension RPCNode {
   }
 
   /// Our requests leave from another socket or address: how nodes saw us before is nothing to compare with.
-  func forgetWitnesses(areSamplesDue: Bool = false) {
+  func forgetSampleSources(areSamplesDue: Bool = false) {
     var node = recency.oldest
     while let current = node {
       if areSamplesDue { current.sampled = 0 }

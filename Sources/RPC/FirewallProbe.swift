@@ -68,7 +68,7 @@ extension RPCNode {
     if newSampler !== sampler {
       sampler = newSampler
       earlySamples = []
-      forgetWitnesses()
+      forgetSampleSources()
       if newSampler.port != port { onNATUpdate?(newSampler.host, newSampler.port) }
     }
     if newID != table.id {

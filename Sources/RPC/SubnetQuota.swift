@@ -1,10 +1,10 @@
 import HyperEncoding
 
 /// Counts the nodes of a place by IP address and by /24, of which only so many may share it (dht-rpc.md B-2, B-3 and
-/// C-10).
+/// dht-rpc.md C-10).
 ///
 /// Ids follow from addresses, so that an attacker needs many addresses to surround a target or a node: ports are cheap
-/// (65,535 ids each), addresses of one subnet are little dearer. There is no IPv6 in this protocol. Loopback and private
+/// (65,535 ids each), addresses of one subnet cost little more. There is no IPv6 in this protocol. Loopback and private
 /// addresses are not counted: they cannot come from outside, and test networks live there.
 struct SubnetQuota {
   struct Bounds: Equatable {

@@ -187,7 +187,10 @@ final class TwoGenerationCacheTests: XCTestCase {
     XCTAssertEqual(cache.bytes, 20)
     XCTAssertTrue(cache.set(3, "x", bytes: 10, host: hostA, now: 0))
     XCTAssertFalse(cache.set(4, "x", bytes: 10, host: hostA, now: 0), "one place was free, not more")
-    for key in 1...3 { cache.remove(key) }
+    for key in 1...2 { cache.remove(key) }
+    for key in 5...6 { XCTAssertTrue(cache.set(key, "x", bytes: 10, host: hostA, now: 0)) }
+    XCTAssertFalse(cache.set(7, "x", bytes: 10, host: hostA, now: 0), "two places were free")
+    for key in [3, 5, 6] { cache.remove(key) }
     XCTAssertEqual(cache.bytes, 0)
     XCTAssertTrue(cache.generations.young.hosts.isEmpty, "hosts without entries cost nothing")
   }

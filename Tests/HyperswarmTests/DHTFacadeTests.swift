@@ -61,7 +61,7 @@ final class DHTFacadeTests: XCTestCase {
       XCTAssertEqual(error, .keyPairAlreadyUsed)
     }
     await server.close()
-    // A port that was bound a moment ago and is free now: nobody answers there.
+    // A port that was bound a moment ago and is free now: no node answers there.
     let gone = try await HyperDHT.Testnet(size: 1)
     let nowhere = gone.bootstrap
     await gone.destroy()

@@ -118,7 +118,8 @@ final class MessageVectorTests: RPCTestCase {
   }
 
   private func checkRequest(
-    _ vector: [String: Any], _ fields: [String: Any], _ node: RPCNode, _ socket: VirtualSocket, _ network: VirtualNetwork
+    _ vector: [String: Any], _ fields: [String: Any], _ node: RPCNode, _ socket: any DatagramSocket,
+    _ network: VirtualNetwork
   ) throws {
     let bytes = Vectors.bytes(try XCTUnwrap(vector["hex"] as? String))
     let source = try endpoint(vector["from"])
@@ -157,7 +158,7 @@ final class MessageVectorTests: RPCTestCase {
   /// from an address that was not asked, so it must be ignored, and accepted only with the explicit opt-out.
   /// - Returns: the number of such deviations.
   private func checkResponse(
-    _ vector: [String: Any], _ fields: [String: Any], _ node: RPCNode, _ socket: VirtualSocket, _ host: VirtualHost
+    _ vector: [String: Any], _ fields: [String: Any], _ node: RPCNode, _ socket: any DatagramSocket, _ host: VirtualHost
   ) throws -> Int {
     let bytes = Vectors.bytes(try XCTUnwrap(vector["hex"] as? String))
     let source = try endpoint(vector["from"])

@@ -168,8 +168,9 @@ def reading():
     check("targets", list(found) == ["HyperRPC", "HyperRuntime", "RPCTests"], list(found))
     check("dependencies", found["RPCTests"].dependencies == ["HyperRPC", "P"], found["RPCTests"].dependencies)
     check("closure", package.closure(found, "RPCTests") == {"HyperRPC", "HyperRuntime", "P"})
-    file = source.File("Sources/X/Limits.swift", "enum Limits {\n  /// Bytes:\n  /// a reason.\n  static let a: Int = 1 << 3\n"
-                                                 "  static var b: Int { a * 2 }\n}\n")
+    file = source.File("Sources/X/Limits.swift",
+                       "enum Limits {\n  /// Bytes:\n  /// a reason.\n  static let a: Int = 1 << 3\n"
+                       "  static var b: Int { a * 2 }\n}\n")
     check("limits of Swift", list(limits.swift_limits(file)) == [
         ("Limits", "a", "1 << 3", "Bytes: a reason."), ("Limits", "b", "a * 2", "Bytes: a reason.")],
         list(limits.swift_limits(file)))
@@ -199,8 +200,8 @@ def reading():
         ("Limits", "a", "1", "Bytes."), ("Limits.Inner", "b", "2", "Seconds."), ("Limits.Inner", "c", "b", "Seconds."),
         ("Limits.Inner.Deep", "d", "3", "packets"), ("Limits", "f", "5", "")], list(limits.swift_limits(file)))
     file = source.File("limits.h", "/* ---- sending ---- */\n#define A 1 /* bytes */\n#define B 2 /* one\n  two */\n")
-    check("limits of C", list(limits.c_limits(file)) == [("sending", "A", "1", "bytes"), ("sending", "B", "2", "one two")],
-          list(limits.c_limits(file)))
+    check("limits of C", list(limits.c_limits(file)) == [
+        ("sending", "A", "1", "bytes"), ("sending", "B", "2", "one two")], list(limits.c_limits(file)))
     index = citations.Index({"udx": SPECIFICATION})
     for text, good in (("udx.md 1.1", True), ("udx.md 1, step 1", True), ("udx.md 1, step 2", False),
                        ("udx.md Annex A", True), ("udx.md Annex B", False), ("udx.md 1, 9 and 8", False),

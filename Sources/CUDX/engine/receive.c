@@ -96,8 +96,8 @@ drop (udx_stream_t *stream, udx_socket_t *socket, const udx_header_t *header, si
 
 /* Whether a packet that came over another socket than the stream's goes on: its firewall says no or ends the stream. */
 static int
-admit (udx_stream_t *stream, udx_socket_t *socket, const udx_header_t *header, size_t length,
-  const struct sockaddr *from) {
+admit (
+  udx_stream_t *stream, udx_socket_t *socket, const udx_header_t *header, size_t length, const struct sockaddr *from) {
   UDX_ASSERT(udx__stream(stream)->on_firewall != NULL);
   udx_address_t scratch;
   if (udx__stream(stream)->on_firewall(stream, socket, udx__address_plain(from, &scratch))) {

@@ -118,7 +118,7 @@ package final class EncryptedStream {
   var early: [OwnedBuffer] = []
   var earlyCount = 0
   var earlyFlushes: [(Bool) -> Void] = []
-  var acknowledgements: [AcknowledgementGroup] = []
+  let acknowledgements = AcknowledgementQueue()
   var isEnding = false
   var transportIsEnded = false
 

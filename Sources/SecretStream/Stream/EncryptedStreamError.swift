@@ -27,7 +27,7 @@ package enum EncryptedStreamError: CodedError {
   /// Nothing arrived for `timeout` milliseconds.
   case timedOut
   case datagramNonceExhausted
-  /// A bound of `StreamLimits` was passed by a writer or a transport that ignores back-pressure.
+  /// A bound of ``Limits`` was passed by a writer or a transport that ignores back-pressure.
   case queueOverflow
   case transport(TransportStreamError)
   /// The error of the layer above, which destroyed the stream.

@@ -1,13 +1,5 @@
 import HyperEnvironment
 
-/// Transport writes between two `flush` calls.
-final class AcknowledgementGroup {
-  var outstanding = 0
-  var waiters: [(Bool) -> Void] = []
-  /// Made once a group, not once a write.
-  var acknowledge: ((Bool) -> Void)?
-}
-
 extension EncryptedStream {
   /// Sends one message. Returns false when the writer should wait for `onDrain`; the message is accepted either way,
   /// except after `end` or `destroy`. Above 16,777,198 bytes the stream is destroyed with `messageTooLarge`.
@@ -34,11 +26,10 @@ extension EncryptedStream {
   /// closes first. Waits for the stream to open. Never inside this call.
   package func flush(_ done: @escaping (Bool) -> Void) {
     guard isLive else { return environment.defer { done(false) } }
-    guard sealer != nil, let group = acknowledgements.last else { return earlyFlushes.append(done) }
+    guard sealer != nil else { return earlyFlushes.append(done) }
     pushBatch()
-    if acknowledgements.count == 1, group.outstanding == 0 { return environment.defer { done(true) } }
-    group.waiters.append(done)
-    acknowledgements.append(AcknowledgementGroup())
+    let isWaiting = acknowledgements.flush { [weak self] arrived in done(arrived && self?.isLive == true) }
+    if !isWaiting { environment.defer { done(true) } }
   }
 
   /// Ends the writing half after everything written so far. Reading goes on. Turns the keepalive off.
@@ -117,24 +108,10 @@ extension EncryptedStream {
   }
 
   private func handOver(_ buffer: OwnedBuffer) {
-    guard isLive, let byteTransport, let group = acknowledgements.last else { return }
+    guard isLive, let byteTransport else { return }
     lastSent = environment.now
-    group.outstanding &+= 1
     statisticsStorage.transportWrites &+= 1
-    if group.acknowledge == nil {
-      group.acknowledge = { [weak self, weak group] arrived in
-        if arrived, let group { self?.acknowledged(group) }
-      }
-    }
-    if !byteTransport.write(buffer, group.acknowledge) { isBlocked = true }
-  }
-
-  private func acknowledged(_ group: AcknowledgementGroup) {
-    group.outstanding -= 1
-    while acknowledgements.count > 1, let first = acknowledgements.first, first.outstanding == 0 {
-      acknowledgements.removeFirst()
-      for done in first.waiters { done(isLive) }
-    }
+    if !byteTransport.write(buffer, acknowledgements.write()) { isBlocked = true }
   }
 
   func countWritten(frame count: Int) {

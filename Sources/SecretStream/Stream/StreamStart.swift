@@ -66,7 +66,6 @@ extension EncryptedStream {
     self.transport?.onMessage = { [self] in transportMessage($0) }
     lastSent = environment.now
     lastReceived = lastSent
-    acknowledgements = [AcknowledgementGroup()]
     armTimers()
     if transport.isClosed { transportClosed(nil) }
     return isLive

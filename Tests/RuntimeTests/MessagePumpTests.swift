@@ -3,7 +3,7 @@ import XCTest
 @testable import HyperRuntime
 
 /// A stream whose room the test decides. On the loop.
-private final class ManualSink: WritingSink, @unchecked Sendable {
+private final class ManualSink: MessageSink, @unchecked Sendable {
   /// Messages until it says that it is full; the one that fills it is taken, too.
   var room = Int.max
   var events: [String] = []
@@ -15,6 +15,11 @@ private final class ManualSink: WritingSink, @unchecked Sendable {
     room -= 1
     onSend?(self)
     return room > 0
+  }
+
+  func sendDatagram(_ bytes: [UInt8]) -> Bool {
+    events.append("datagram \(bytes.first ?? 0)")
+    return true
   }
 
   func flush(_ done: @escaping (Bool) -> Void) {
@@ -31,39 +36,39 @@ private final class ManualSink: WritingSink, @unchecked Sendable {
   }
 }
 
-/// The writing half of both kinds of connections, without a network.
-final class WritingHalfTests: XCTestCase {
+/// The writing half of every kind of connection, without a network.
+final class MessagePumpTests: XCTestCase {
   private struct Setting {
     let loop: UVEventLoop
     let sink: ManualSink
-    let half: WritingHalf
+    let pump: MessagePump
 
     /// Runs on the loop, behind everything that was posted before.
     @discardableResult
-    func onLoop<R: Sendable>(_ body: @escaping @Sendable (ManualSink, WritingHalf) -> R) async throws -> R {
-      let result = await HyperRuntime.onLoop(loop, isolation: nil) { [sink, half] in body(sink, half) }
+    func onLoop<R: Sendable>(_ body: @escaping @Sendable (ManualSink, MessagePump) -> R) async throws -> R {
+      let result = await HyperRuntime.onLoop(loop, isolation: nil) { [sink, pump] in body(sink, pump) }
       return try XCTUnwrap(result)
     }
 
     func events() async throws -> [String] { try await onLoop { sink, _ in sink.events } }
   }
 
-  private func withHalf(room: Int = .max, _ body: (Setting) async throws -> Void) async throws {
+  private func withPump(room: Int = .max, _ body: (Setting) async throws -> Void) async throws {
     let loop = try UVEventLoop.startThread()
     let sink = ManualSink()
     sink.room = room
-    try await body(Setting(loop: loop, sink: sink, half: WritingHalf(loop: loop, sink: sink)))
+    try await body(Setting(loop: loop, sink: sink, pump: MessagePump(loop: loop, sink: sink)))
     await loop.shutdown()
   }
 
   /// More than the window, beginning with `number`.
-  private func bulk(_ number: UInt8) -> [UInt8] { [number] + [UInt8](repeating: 0, count: StreamBuffers.writeWindow) }
+  private func bulk(_ number: UInt8) -> [UInt8] { [number] + [UInt8](repeating: 0, count: Limits.writeWindow) }
 
   /// A `waitForRoom` and what came of it.
-  private func waiter(_ half: WritingHalf) -> Task<ConnectionError?, Never> {
+  private func waiter(_ pump: MessagePump) -> Task<CallFailure?, Never> {
     Task {
-      do throws(ConnectionError) {
-        try await half.waitForRoom(isolation: nil)
+      do throws(CallFailure) {
+        try await pump.waitForRoom(isolation: nil)
         return nil
       } catch {
         return error
@@ -71,11 +76,10 @@ final class WritingHalfTests: XCTestCase {
     }
   }
 
-  private func flusher(_ half: WritingHalf) -> Task<ConnectionError?, Never> {
+  private func flusher(_ pump: MessagePump) -> Task<CallFailure?, Never> {
     Task {
-      do throws(ConnectionError) {
-        try await half.flush(isolation: nil)
-        return nil
+      do throws(CallFailure) {
+        return try await pump.flush(isolation: nil) ? nil : .closed
       } catch {
         return error
       }
@@ -90,16 +94,16 @@ final class WritingHalfTests: XCTestCase {
   // MARK: Order
 
   func testMessagesFlushAndEndKeepTheirOrder() async throws {
-    try await withHalf { setting in
-      let half = setting.half
-      for number in 1...3 { XCTAssertFalse(try half.put([UInt8(number)])) }
-      let flush = self.flusher(half)
+    try await withPump { setting in
+      let pump = setting.pump
+      for number in 1...3 { XCTAssertFalse(try pump.put([UInt8(number)])) }
+      let flush = self.flusher(pump)
       try await self.reach(4, setting)
-      XCTAssertFalse(try half.put([4]))
-      half.end()
-      XCTAssertThrowsError(try half.put([5])) { XCTAssertEqual($0 as? ConnectionError, .closed) }
+      XCTAssertFalse(try pump.put([4]))
+      pump.end()
+      XCTAssertThrowsError(try pump.put([5])) { XCTAssertEqual($0 as? CallFailure, .closed) }
       // A flush may follow the end.
-      let last = self.flusher(half)
+      let last = self.flusher(pump)
       try await self.reach(7, setting)
       let events = try await setting.events()
       XCTAssertEqual(events, ["1", "2", "3", "flush", "4", "end", "flush"])
@@ -110,13 +114,13 @@ final class WritingHalfTests: XCTestCase {
   }
 
   func testEachOfManyWritersKeepsItsOrder() async throws {
-    try await withHalf { setting in
-      let half = setting.half
+    try await withPump { setting in
+      let pump = setting.pump
       await withTaskGroup { group in
         for writer in 0..<8 {
           group.addTask {
             for step in 0..<16 {
-              XCTAssertNotNil(try? half.put([UInt8(writer * 16 + step)]))
+              XCTAssertNotNil(try? pump.put([UInt8(writer * 16 + step)]))
               if step % 5 == 0 { await Task.yield() }
             }
           }
@@ -133,21 +137,21 @@ final class WritingHalfTests: XCTestCase {
   // MARK: Back-pressure
 
   func testAFullSinkGetsNothingUntilItHasDrained() async throws {
-    try await withHalf(room: 2) { setting in
-      let half = setting.half
-      for number in 1...5 { XCTAssertFalse(try half.put([UInt8(number)])) }
-      half.end()
+    try await withPump(room: 2) { setting in
+      let pump = setting.pump
+      for number in 1...5 { XCTAssertFalse(try pump.put([UInt8(number)])) }
+      pump.end()
       var events = try await setting.events()
       XCTAssertEqual(events, ["1", "2"])
-      try await setting.onLoop { sink, half in
+      try await setting.onLoop { sink, pump in
         sink.room = 2
-        half.drained()
+        pump.drained()
       }
       events = try await setting.events()
       XCTAssertEqual(events, ["1", "2", "3", "4"])
-      try await setting.onLoop { sink, half in
+      try await setting.onLoop { sink, pump in
         sink.room = 2
-        half.drained()
+        pump.drained()
       }
       events = try await setting.events()
       XCTAssertEqual(events, ["1", "2", "3", "4", "5", "end"])
@@ -155,56 +159,56 @@ final class WritingHalfTests: XCTestCase {
   }
 
   func testWritersWaitAboveTheWindowUntilTheSinkHasTakenHalf() async throws {
-    // Full with the first message: nothing is taken off the books of the others.
-    try await withHalf(room: 1) { setting in
-      let half = setting.half
-      XCTAssertFalse(try half.put([1]))
+    // Full with the first message: the others stay in the queue.
+    try await withPump(room: 1) { setting in
+      let pump = setting.pump
+      XCTAssertFalse(try pump.put([1]))
       try await setting.onLoop { _, _ in }
       // Three halves of the window: the third one is above it.
-      let part = [UInt8](repeating: 2, count: StreamBuffers.writeWindow / 2)
-      XCTAssertFalse(try half.put(part))
-      XCTAssertTrue(try half.put(part))
-      XCTAssertTrue(try half.put(part))
+      let part = [UInt8](repeating: 2, count: Limits.writeWindow / 2)
+      XCTAssertFalse(try pump.put(part))
+      XCTAssertTrue(try pump.put(part))
+      XCTAssertTrue(try pump.put(part))
       let isResumed = Locked(false)
       let writer = Task {
-        try await half.waitForRoom(isolation: nil)
+        try await pump.waitForRoom(isolation: nil)
         isResumed.withLock { $0 = true }
       }
       // One part goes, two are left.
-      try await setting.onLoop { sink, half in
+      try await setting.onLoop { sink, pump in
         sink.room = 1
-        half.drained()
+        pump.drained()
       }
       XCTAssertFalse(isResumed.withLock { $0 })
-      try await setting.onLoop { sink, half in
+      try await setting.onLoop { sink, pump in
         sink.room = .max
-        half.drained()
+        pump.drained()
       }
       try await writer.value
       let events = try await setting.events()
       XCTAssertEqual(events, ["1", "2", "2", "2"])
-      XCTAssertFalse(try half.put([3]))
+      XCTAssertFalse(try pump.put([3]))
     }
   }
 
   // MARK: Cancellation
 
   func testACancelledWriterLeavesItsMessageAndTheOtherWriters() async throws {
-    try await withHalf(room: 1) { setting in
-      let half = setting.half
-      XCTAssertFalse(try half.put([1]))
+    try await withPump(room: 1) { setting in
+      let pump = setting.pump
+      XCTAssertFalse(try pump.put([1]))
       try await setting.onLoop { _, _ in }
-      XCTAssertTrue(try half.put(self.bulk(2)))
-      XCTAssertTrue(try half.put(self.bulk(3)))
-      let (first, second) = (self.waiter(half), self.waiter(half))
-      let flush = self.flusher(half)
+      XCTAssertTrue(try pump.put(self.bulk(2)))
+      XCTAssertTrue(try pump.put(self.bulk(3)))
+      let (first, second) = (self.waiter(pump), self.waiter(pump))
+      let flush = self.flusher(pump)
       first.cancel()
       flush.cancel()
       let cancelled = [await first.value, await flush.value]
       XCTAssertEqual(cancelled, [.cancelled, .cancelled])
-      try await setting.onLoop { sink, half in
+      try await setting.onLoop { sink, pump in
         sink.room = .max
-        half.drained()
+        pump.drained()
         // Too late for the cancelled one: must be ignored.
         sink.settleFlushes(true)
       }
@@ -218,52 +222,52 @@ final class WritingHalfTests: XCTestCase {
   // MARK: Close
 
   func testCloseSettlesWritersAndFlushesWhereverTheyAre() async throws {
-    for reason in [ConnectionError.reset, .closed] {
-      try await withHalf { setting in
-        let half = setting.half
+    for closesTwice in [false, true] {
+      try await withPump { setting in
+        let pump = setting.pump
         let outcomes = Locked<[String]>([])
         @Sendable func flush(_ name: String) {
-          _ = half.outbox.add(.flush { arrived in outcomes.withLock { $0.append("\(name) \(arrived)") } })
+          _ = pump.add(.flush { arrived in outcomes.withLock { $0.append("\(name) \(arrived)") } })
         }
-        let task = self.flusher(half)
+        let task = self.flusher(pump)
         try await self.reach(1, setting)
-        try await setting.onLoop { sink, half in
+        try await setting.onLoop { sink, pump in
           flush("at the sink")
-          half.drained()
+          pump.drained()
           sink.room = 1
           sink.onSend = { sink in
             // Inside a visit: the next one finds both together, and is full after the message.
             guard sink.events.last == "1" else { return }
             sink.room = 1
-            XCTAssertNotNil(try? half.put([2]))
+            XCTAssertNotNil(try? pump.put([2]))
             flush("taken")
-            half.drained()
+            pump.drained()
           }
-          XCTAssertNotNil(try? half.put([1]))
+          XCTAssertNotNil(try? pump.put([1]))
           XCTAssertEqual(sink.events, ["flush", "flush", "1", "2"])
-          flush("in the outbox")
+          flush("in the queue")
         }
-        XCTAssertTrue(try half.put(self.bulk(3)))
-        let writers = (0..<3).map { _ in self.waiter(half) }
-        try await setting.onLoop { sink, half in
-          half.close(reason)
+        XCTAssertTrue(try pump.put(self.bulk(3)))
+        let writers = (0..<3).map { _ in self.waiter(pump) }
+        try await setting.onLoop { sink, pump in
+          pump.close()
           // The stream settles what it has, may drain late, and its owner may close twice.
           sink.settleFlushes(false)
           sink.room = .max
-          half.drained()
-          half.close(.timedOut)
+          pump.drained()
+          if closesTwice { pump.close() }
         }
         for writer in writers {
           let error = await writer.value
-          XCTAssertEqual(error, reason)
+          XCTAssertEqual(error, .closed)
         }
         let flushed = await task.value
         XCTAssertEqual(flushed, .closed)
         XCTAssertEqual(
-          outcomes.withLock { $0.sorted() }, ["at the sink false", "in the outbox false", "taken false"])
-        XCTAssertThrowsError(try half.put([4])) { XCTAssertEqual($0 as? ConnectionError, reason) }
-        let late = [await self.waiter(half).value, await self.flusher(half).value]
-        XCTAssertEqual(late, [reason, reason])
+          outcomes.withLock { $0.sorted() }, ["at the sink false", "in the queue false", "taken false"])
+        XCTAssertThrowsError(try pump.put([4])) { XCTAssertEqual($0 as? CallFailure, .closed) }
+        let late = [await self.waiter(pump).value, await self.flusher(pump).value]
+        XCTAssertEqual(late, [.closed, .closed])
         let events = try await setting.events()
         XCTAssertEqual(events, ["flush", "flush", "1", "2"])
       }
@@ -272,40 +276,40 @@ final class WritingHalfTests: XCTestCase {
 
   func testCallsAfterTheEndOfTheLoopSettle() async throws {
     let loop = try UVEventLoop.startThread()
-    let half = WritingHalf(loop: loop, sink: ManualSink())
+    let pump = MessagePump(loop: loop, sink: ManualSink())
     await loop.shutdown()
-    let flushed = await flusher(half).value
+    let flushed = await flusher(pump).value
     XCTAssertEqual(flushed, .closed)
-    XCTAssertFalse(try half.put([1]))
-    half.end()
-    XCTAssertThrowsError(try half.put([2])) { XCTAssertEqual($0 as? ConnectionError, .closed) }
+    XCTAssertFalse(try pump.put([1]))
+    pump.end()
+    XCTAssertThrowsError(try pump.put([2])) { XCTAssertEqual($0 as? CallFailure, .closed) }
   }
 
   // MARK: Re-entrancy
 
   func testTheSinkMayWriteEndAndDrainWhileItIsCalled() async throws {
-    try await withHalf { setting in
-      try await setting.onLoop { sink, half in
+    try await withPump { setting in
+      try await setting.onLoop { sink, pump in
         sink.onSend = { sink in
           switch sink.events.count {
           case 1:
             // Behind what waits already, not inside.
-            XCTAssertNotNil(try? half.put([9]))
-            half.drained()
+            XCTAssertNotNil(try? pump.put([9]))
+            pump.drained()
             XCTAssertEqual(sink.events, ["1"])
           case 2:
             // Says that it is full, but has drained meanwhile: must not be waited for.
             sink.room = 0
-            half.drained()
+            pump.drained()
           case 3:
             sink.room = .max
-            half.end()
+            pump.end()
             XCTAssertEqual(sink.events, ["1", "9", "2"])
           default: break
           }
         }
-        XCTAssertNotNil(try? half.put([1]))
-        XCTAssertNotNil(try? half.put([2]))
+        XCTAssertNotNil(try? pump.put([1]))
+        XCTAssertNotNil(try? pump.put([2]))
       }
       let events = try await setting.events()
       XCTAssertEqual(events, ["1", "9", "2", "end"])
@@ -313,20 +317,20 @@ final class WritingHalfTests: XCTestCase {
   }
 
   func testTheSinkMayCloseWhileItIsCalled() async throws {
-    try await withHalf(room: 1) { setting in
-      let half = setting.half
-      XCTAssertFalse(try half.put([1]))
+    try await withPump(room: 1) { setting in
+      let pump = setting.pump
+      XCTAssertFalse(try pump.put([1]))
       try await setting.onLoop { _, _ in }
-      for number in 2...4 { _ = try half.put(self.bulk(UInt8(number))) }
-      let writers = (0..<2).map { _ in self.waiter(half) }
-      try await setting.onLoop { sink, half in
+      for number in 2...4 { _ = try pump.put(self.bulk(UInt8(number))) }
+      let writers = (0..<2).map { _ in self.waiter(pump) }
+      try await setting.onLoop { sink, pump in
         sink.room = .max
-        sink.onSend = { _ in half.close(.reset) }
-        half.drained()
+        sink.onSend = { _ in pump.close() }
+        pump.drained()
       }
       for writer in writers {
         let error = await writer.value
-        XCTAssertEqual(error, .reset)
+        XCTAssertEqual(error, .closed)
       }
       let events = try await setting.events()
       XCTAssertEqual(events, ["1", "2"], "what had not been sent is dropped")
