@@ -2,12 +2,12 @@ import HyperEnvironment
 import HyperRPC
 import HyperRuntime
 import HyperSecretStream
-import HyperUDX
 import HyperswarmEngine
 import XCTest
 
 @testable import HyperDHT
 @testable import HyperDHTEngine
+@testable import HyperUDX
 @testable import Hyperswarm
 
 /// Errors reach the caller with their case, payload and code, whatever layers they pass.
@@ -177,10 +177,10 @@ final class TypedErrorTests: XCTestCase {
       XCTAssertEqual(seen.code, error.code)
       if case .failed(_, let description) = seen { XCTAssertEqual(description, error.description) }
     }
-    XCTAssertEqual(ConnectionError(TransportStreamError.reset), .reset)
-    XCTAssertEqual(ConnectionError(TransportStreamError.timedOut), .timedOut)
+    XCTAssertEqual(UDXConnectionError(.reset), .reset)
+    XCTAssertEqual(UDXConnectionError(.timedOut), .timedOut)
     for error in [TransportStreamError.reset, .timedOut, .other(-5)] {
-      XCTAssertEqual(ConnectionError(error).code, EncryptedStreamError.transport(error).code)
+      XCTAssertEqual(UDXConnectionError(error).code, EncryptedStreamError.transport(error).code)
     }
   }
 
