@@ -214,8 +214,8 @@ final class PathRaceTests: XCTestCase {
           continue
         }
         guard surroundings.isPossible(event) else {
-          // A report that comes too late changes nothing. Neither does one inside of a call that attaches or moves, where
-          // only the stream's failure and its owner can interfere.
+          // A report that comes too late changes nothing. Neither does one inside of a call that attaches or moves,
+          // where only the stream's failure and its owner can interfere.
           if surroundings.isCalm || !Self.interferes(event) {
             XCTAssertTrue(outputs.isEmpty, what)
             XCTAssertEqual(Key(next, surroundings), Key(race, surroundings), what)
@@ -388,7 +388,8 @@ final class PathRaceTests: XCTestCase {
       ])
     XCTAssertEqual(
       outputs(
-        .dialling, [.started(deadline: 500), contest(.relay, .punch), relay, .attached, .failed(.punch, error(.punch))]),
+        .dialling,
+        [.started(deadline: 500), contest(.relay, .punch), relay, .attached, .failed(.punch, error(.punch))]),
       [
         "timer deadline 500", "start relay", "start punch", "attach relay 7", "stop deadline", "release relay kept",
         "end stayed",
