@@ -55,7 +55,8 @@ def main():
         failed |= report(f"of {face}: public types are listed", sorted(types - named))
         exports = set(exported(os.path.join(folder, "Exports.swift")))
         failed |= report(f"of {face}: exported types are listed", sorted(exports - named))
-        listed = {name for name in re.findall(r"^\| (.*?) \|", section, re.M) for name in re.findall(r"`([\w.]+)`", name)}
+        cells = re.findall(r"^\| (.*?) \|", section, re.M)
+        listed = {name for cell in cells for name in re.findall(r"`([\w.]+)`", cell)}
         failed |= report(f"of {face}: listed types exist", sorted(listed - types - exports))
     return failed
 
