@@ -154,7 +154,10 @@ let tests: [Target] = [
     cSettings: [.headerSearchPath("../../include"), .define("_GNU_SOURCE")]),
   .testTarget(
     name: "HyperswarmABITests",
-    dependencies: ["HyperswarmABI", "CHyperswarmChecks", "CHyperswarm", "Hyperswarm", "HyperDHT", "HyperDHTEngine"]),
+    dependencies: [
+      "HyperswarmABI", "CHyperswarmChecks", "CHyperswarm", "Hyperswarm", "HyperDHT", "HyperDHTEngine",
+      "HyperSecretStream",
+    ]),
 ]
 
 let package = Package(

@@ -115,6 +115,8 @@ package enum Limits {
     package static let passiveTimeout: UInt64 = 10_000
     /// Bytes that a peer may send on a stream before this side's handshake is finished: a first flight.
     package static let earlyBytes = 64 * 1024
+    /// Steps of one connection attempt that its timeline keeps: twice those of an attempt that tries every path.
+    package static let timelineEntries = 48
   }
 
   // MARK: Hole punching

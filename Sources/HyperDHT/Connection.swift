@@ -204,6 +204,12 @@ extension HyperDHT {
       return await onLoop(state.loop, isolation: isolation) { state.stream.transport?.remote } ?? nil
     }
 
+    /// How the connection came about, one line per step.
+    package func pathTimeline(isolation: isolated (any Actor)? = #isolation) async -> [String] {
+      let state = state
+      return await onLoop(state.loop, isolation: isolation) { state.stream.pathTimeline?() ?? [] } ?? []
+    }
+
     public func statistics(isolation: isolated (any Actor)? = #isolation) async -> Statistics {
       let state = state
       return await onLoop(state.loop, isolation: isolation) { Statistics(state.stream) } ?? Statistics()

@@ -3,6 +3,7 @@
 @_exported import struct HyperCrypto.KeyPair
 @_exported import enum HyperDHTEngine.DHTError
 @_exported import enum HyperDHTEngine.KeyText
+@_exported import struct HyperDHTEngine.StreamFailure
 @_exported import struct HyperEncoding.Bytes32
 @_exported import struct HyperEncoding.Bytes64
 @_exported import struct HyperEncoding.Endpoint

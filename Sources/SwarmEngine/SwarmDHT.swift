@@ -126,12 +126,33 @@ package protocol SwarmStream: AnyObject {
   func release()
 }
 
-package enum SwarmAbortReason: String, Sendable {
-  case duplicateConnection = "Duplicate connection"
-  case suspended = "Swarm suspended"
-  case destroyed = "Swarm destroyed"
-  case banned = "Peer is firewalled"
-  case limit = "Too many connections"
+/// Why the swarm closes a stream.
+package enum SwarmAbortReason: CodedError {
+  case duplicateConnection
+  case suspended
+  case destroyed
+  case banned
+  case limit
+
+  package var code: String {
+    switch self {
+    case .duplicateConnection: "DUPLICATE_CONNECTION"
+    case .suspended: "SUSPENDED"
+    case .destroyed: "SWARM_DESTROYED"
+    case .banned: "PEER_FIREWALLED"
+    case .limit: "TOO_MANY_CONNECTIONS"
+    }
+  }
+
+  package var description: String {
+    switch self {
+    case .duplicateConnection: "Duplicate connection"
+    case .suspended: "Swarm suspended"
+    case .destroyed: "Swarm destroyed"
+    case .banned: "Peer is firewalled"
+    case .limit: "Too many connections"
+    }
+  }
 }
 
 /// Why a stream failed or could not be made: a stable code (hyperdht.md 15.6) and a sentence.

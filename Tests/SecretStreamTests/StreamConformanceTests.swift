@@ -252,7 +252,7 @@ final class StreamConformanceTests: XCTestCase {
     let pair = StreamPair()
     pair.start()
     pair.run()
-    let error = EncryptedStreamError.failed(code: "TEST", description: "why not")
+    let error = EncryptedStreamError(reason: TestReason(code: "TEST", description: "why not"))
     pair.a.destroy(error)
     pair.b.destroy(error)
     pair.a.destroy(.timedOut)
@@ -283,7 +283,7 @@ final class StreamConformanceTests: XCTestCase {
   /// Key pairs are not promised here: the caller starts when it has one. What it does when it gets none is `destroy`.
   func testSS_14_15_destroyBeforeStart() throws {
     let pair = StreamPair()
-    let error = EncryptedStreamError.failed(code: "NO_KEY", description: "no key pair")
+    let error = EncryptedStreamError(reason: TestReason(code: "NO_KEY", description: "no key pair"))
     pair.a.write([1, 2, 3])
     var flushed: [Bool] = []
     pair.a.flush { flushed.append($0) }

@@ -76,7 +76,7 @@ final class ClientPunch {
   }
 
   func destroy() {
-    // Once over, the puncher is released by whoever ended us.
+    // Once over, the puncher is released by what has ended us.
     guard !isOver else { return }
     end()
     puncher.destroy()
@@ -109,7 +109,7 @@ final class ClientPunch {
     let report = onFailure
     end()
     puncher.quiesce()
-    // Nobody waits for the answer, but the socket has to live until then.
+    // The answer is not used, but the socket has to live until then.
     node.rpc.request(request, to: serverRelay.relayAddress, options: RequestOptions(socket: socket)) { [puncher] _ in
       puncher.destroy()
     }

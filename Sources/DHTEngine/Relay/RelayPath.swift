@@ -7,7 +7,7 @@ import HyperSecretStream
 /// Made by a connect or by a server's session; once the stream runs, the node holds it until the stream closes or has
 /// left the relay for good.
 final class RelayPath {
-  /// Who named the relay.
+  /// The side that named the relay.
   enum Origin: Hashable {
     /// A client that connects to us.
     case client
@@ -24,11 +24,8 @@ final class RelayPath {
     case over
   }
 
-  /// What the stream connects to: the control connection's path, and the id of the relay's stream.
-  typealias Attachment = (socket: any DatagramSocket, remote: Endpoint, remoteID: UInt32)
-
-  /// The relay has paired us.
-  var onPaired: ((Attachment) -> Void)?
+  /// The relay has paired us: the control connection's path, and the id of the relay's stream.
+  var onPaired: ((SocketRoute) -> Void)?
   /// Nothing came of it. Not after `onPaired`.
   var onFailed: ((DHTError) -> Void)?
   /// The stream has closed, or has moved to the direct path.
@@ -73,8 +70,6 @@ final class RelayPath {
     }
   }
 
-  var isRunning: Bool { state == .relayed || state == .moving }
-
   /// A packet from there came over the relay.
   func isRelay(_ socket: any DatagramSocket, _ source: Endpoint) -> Bool {
     guard state != .over, let path = pairing?.path else { return false }
@@ -96,8 +91,8 @@ final class RelayPath {
     let report = onPaired
     onPaired = nil
     onFailed = nil
-    report?((path.socket, path.remote, id))
-    // Nobody took it.
+    report?(SocketRoute(socket: path.socket, remote: path.remote, relayedID: id))
+    // The stream has found another path meanwhile.
     if state == .paired { end(gracefully: true) }
   }
 

@@ -38,7 +38,7 @@ final class RelaySession {
     stream.onClose = { _ in self.closed() }
     mux.send = { [weak self] in self?.transmit($0) }
     mux.onError = { [weak stream] _ in
-      stream?.destroy(.failed(code: "PROTOCOL_ERROR", description: "the client does not speak the protocol"))
+      stream?.destroy(EncryptedStreamError(reason: RelayClientError.foreignProtocol))
     }
     channel = mux.open(BlindRelay.channel, id: remoteKey.bytes)
     channel?.onMessage = { [weak self] type, body throws(CompactError) in try self?.receive(type, body) }
@@ -101,4 +101,12 @@ final class RelaySession {
     mux.close()
     server.ended(self)
   }
+}
+
+/// Why a blind relay closed a client's control connection.
+enum RelayClientError: CodedError {
+  case foreignProtocol
+
+  var code: String { "PROTOCOL_ERROR" }
+  var description: String { "the client does not speak the protocol" }
 }

@@ -10,7 +10,7 @@ package enum FirewallVerdict: Sendable {
 /// Options of a `DHTServer` (hyperdht.md 15.4).
 package struct ServerOptions {
   /// Decides about a client: its public key, its payload, its address. Call the last argument once, now or later; a
-  /// verdict that does not come within `handshakeClearWait` is a rejection. `nil` accepts everybody.
+  /// verdict that does not come within `handshakeClearWait` is a rejection. `nil` accepts every client.
   package var firewall: ((Bytes32, NoisePayload, Endpoint, @escaping (FirewallVerdict) -> Void) -> Void)?
   /// `false`: never punch holes.
   package var allowsHolepunching = true

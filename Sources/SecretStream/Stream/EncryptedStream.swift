@@ -52,6 +52,8 @@ package final class EncryptedStream {
   package var onClose: ((EncryptedStreamError?) -> Void)?
   /// For the layer that makes the connection: the stream has begun to close. Runs inside the call that causes it.
   package var onDestroying: (() -> Void)?
+  /// From the layer that makes the connection: how it has found a path to the peer, one line per step.
+  package var pathTimeline: (() -> [String])?
 
   // MARK: Settings
 
