@@ -79,8 +79,8 @@ let faces: [Target] = [
   .target(
     name: "HyperswarmTesting",
     dependencies: [
-      "HyperEncoding", "HyperCrypto", "HyperEnvironment", "HyperSecretStream", "HyperDHTEngine", "HyperswarmEngine",
-      "HyperUDX", "CHyperUDX",
+      "HyperEncoding", "HyperCrypto", "HyperEnvironment", "HyperSecretStream", "HyperRPC", "HyperDHTEngine",
+      "HyperswarmEngine", "HyperUDX", "CHyperUDX",
     ]),
 ]
 
@@ -91,6 +91,8 @@ let programs: [Target] = [
       "HyperEncoding", "HyperCrypto", "HyperDHT", "Hyperswarm",
       .product(name: "ArgumentParser", package: "swift-argument-parser"),
     ]),
+  .executableTarget(
+    name: "hyperswarm-example-simulation", dependencies: ["HyperswarmTesting"], path: "Examples/Simulation"),
   .executableTarget(
     name: "hyperswarm-benchmark-secret-stream",
     dependencies: ["HyperSecretStream", "HyperEncoding", "HyperCrypto", "HyperEnvironment", "CHyperSodium"],
@@ -140,6 +142,7 @@ let tests: [Target] = [
     dependencies: [
       "Hyperswarm", "HyperDHT", "HyperswarmEngine", "HyperDHTEngine", "HyperRPC", "HyperSecretStream",
       "HyperEncoding", "HyperCrypto", "HyperEnvironment", "HyperRuntime", "HyperUDX", "HyperswarmTesting", "CHyperUV",
+      "hyperswarm-example-simulation",
     ]),
   .testTarget(name: "CLITests", dependencies: ["hyperswarm-cli", "HyperCrypto", "HyperEncoding"]),
   // The programs of the README, compiled as they stand.

@@ -17,7 +17,7 @@ enum Limits {
   /// What the constants must be to each other. Called by every node that is made.
   static func check() {
     precondition(datagrams > 0 && pendingConnections > 0 && queryResults > 0, "each queue holds something")
-    precondition(message > HyperRuntime.Limits.writeWindow, "one message above the window is taken, and the next one waits")
-    precondition(abandonedGrace < HyperSecretStream.Limits.Stream.handshakeTimeout, "a forgotten connection ends before a stuck one")
+    precondition(message > HyperRuntime.Limits.writeWindow, "a message above the window is taken, the next one waits")
+    precondition(abandonedGrace < HyperSecretStream.Limits.Stream.handshakeTimeout, "a forgotten one ends first")
   }
 }

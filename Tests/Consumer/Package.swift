@@ -1,8 +1,8 @@
 // swift-tools-version: 6.1
 import PackageDescription
 
-// A program whose own targets have the names that this package's rooms could have had: target names are unique across all
-// packages of a program. Tests/Scripts/test_consumer copies it to a temporary folder and runs it there.
+// A program whose own targets have the names that this package's rooms could have had: target names are unique across
+// all packages of a program. Tests/Scripts/test_consumer copies it to a temporary folder and runs it there.
 let ownTargets = ["Environment", "RPC", "Runtime", "UDX", "Crypto", "Encoding"]
 
 let package = Package(

@@ -257,7 +257,7 @@ final class StreamReceivingTests: XCTestCase {
     var events: [String] = []
     pair.b.observe(
       open: { events.append("1 open") }, authenticated: { events.append("1 authenticated") },
-      close: { _ in events.append("1 close") })
+      close: { (_: EncryptedStreamError?) in events.append("1 close") })
     pair.b.observe(close: { events.append("2 close \($0 == nil)") })
     pair.b.onClose = { _ in events.append("user close") }
     pair.start()
