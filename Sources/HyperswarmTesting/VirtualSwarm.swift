@@ -34,8 +34,8 @@ public final class VirtualSwarm {
   /// A topic made from text: its BLAKE2b-256 hash, as `Hyperswarm.topic`.
   public static func topic(_ text: String) -> Bytes32 { Blake2b.hash32(Array(text.utf8)) }
 
-  /// Announces the swarm under a topic (`server`), looks for peers under it and dials them (`client`), now and every ten
-  /// minutes. Joining again changes the roles.
+  /// Announces the swarm under a topic (`server`), looks for peers under it and dials them (`client`), now and every
+  /// ten minutes. Joining again changes the roles.
   /// - Parameter ready: once, later: whether the first announcement and look-up have succeeded.
   public func join(
     _ topic: Bytes32, server: Bool = true, client: Bool = true, ready: ((Bool) -> Void)? = nil

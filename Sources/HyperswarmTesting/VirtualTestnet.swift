@@ -4,7 +4,8 @@ import HyperEncoding
 import HyperRPC
 import HyperswarmEngine
 
-/// A DHT on a virtual network: persistent nodes, each on a public host of its own, through which swarms find each other.
+/// A DHT on a virtual network: persistent nodes, each on a public host of its own, through which swarms find each
+/// other. Confined to the thread of its network.
 ///
 /// Eight nodes are enough for most tests; take more than 20 where look-ups should need several rounds.
 public final class VirtualTestnet {

@@ -1,4 +1,6 @@
 /* Whole transfers between two simulated nodes. */
+#include "engine/batch.h"
+#include "engine/instance.h"
 #include "sim/pair.h"
 #include "test.h"
 
@@ -68,4 +70,53 @@ TEST(bad_weather) {
   }
 }
 
-TEST_MAIN(TEST_ENTRY(perfect_link), TEST_ENTRY(long_path), TEST_ENTRY(random_loss), TEST_ENTRY(bad_weather))
+typedef struct outcome_s {
+  uint64_t time;
+  uint64_t packets[2];
+  uint64_t received;
+  uint32_t retransmits;
+} outcome_t;
+
+static outcome_t
+run_in_steps (int trims) {
+  sim_link_t link = sim_link_default();
+  link.latency = 5000;
+  link.jitter = 10000;
+  link.loss = 0.05;
+  pair_t *p = pair_new(7, &link);
+  pair_write(p, 0, 1000000);
+  pair_end(p, 0);
+  pair_end(p, 1);
+  for (int step = 0; step < 60000 && !(p->side[0].closed && p->side[1].closed); step++) {
+    sim_run(p->sim, 1000);
+    for (int side = 0; side < 2; side++) {
+      udx_t *udx = &p->side[side].node->udx;
+      if (!trims || udx_is_idle(udx)) continue;
+      udx_driver_trim(udx);
+      CHECK(udx__instance(udx)->batch == NULL || udx__instance(udx)->batch->count > 0);
+      CHECK_EQ(udx__instance(udx)->buffers.cached, 0);
+    }
+  }
+  CHECK(p->side[0].closed && p->side[1].closed);
+  CHECK_EQ(p->side[1].mismatches, 0);
+  outcome_t outcome = {.time = sim_now(p->sim), .received = p->side[1].received};
+  for (int side = 0; side < 2; side++) outcome.packets[side] = p->side[side].node->udx.packets_tx;
+  outcome.retransmits = p->side[0].stream.retransmit_count;
+  pair_free(p);
+  return outcome;
+}
+
+TEST(trimming_changes_nothing_but_memory) {
+  outcome_t kept = run_in_steps(0);
+  outcome_t trimmed = run_in_steps(1);
+  CHECK_EQ(kept.received, 1000000);
+  CHECK(kept.retransmits > 0);
+  CHECK_EQ(trimmed.time, kept.time);
+  CHECK_EQ(trimmed.received, kept.received);
+  CHECK_EQ(trimmed.packets[0], kept.packets[0]);
+  CHECK_EQ(trimmed.packets[1], kept.packets[1]);
+  CHECK_EQ(trimmed.retransmits, kept.retransmits);
+}
+
+TEST_MAIN(TEST_ENTRY(perfect_link), TEST_ENTRY(long_path), TEST_ENTRY(random_loss), TEST_ENTRY(bad_weather),
+  TEST_ENTRY(trimming_changes_nothing_but_memory))

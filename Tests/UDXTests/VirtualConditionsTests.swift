@@ -64,7 +64,8 @@ final class VirtualConditionsTests: XCTestCase {
     XCTAssertEqual(Set(reordered), [0, 3000])
     XCTAssertEqual(reordered.count { $0 > 0 }, 100, accuracy: 30)
     XCTAssertEqual(
-      try arrivals(LinkConditions(loss: 0.5), seed: 4).numbers, try arrivals(LinkConditions(loss: 0.5), seed: 4).numbers)
+      try arrivals(LinkConditions(loss: 0.5), seed: 4).numbers, try arrivals(LinkConditions(loss: 0.5), seed: 4).numbers
+    )
   }
 
   func testConditionsOfOneHostArePacketsThatItSends() throws {
