@@ -102,6 +102,17 @@ final class MessagePumpBoundsTests: XCTestCase {
     XCTAssertEqual(try roomCalls(first: 1500, rest: 500, extra: cost), 1, "refused at the limit")
   }
 
+  private func waiter(_ pump: MessagePump) -> Task<CallFailure?, Never> {
+    Task {
+      do throws(CallFailure) {
+        try await pump.waitForRoom(isolation: nil)
+        return nil
+      } catch {
+        return error
+      }
+    }
+  }
+
   func testWaitersAreResumedAtTheLowWaterMark() async throws {
     let loop = try UVEventLoop.startThread()
     for (rest, isResumed) in [(500, true), (501, false)] {
@@ -109,29 +120,42 @@ final class MessagePumpBoundsTests: XCTestCase {
         loop: loop, bounds: .init(highWater: 1000, lowWater: 500, limit: .max), startsInside: true)
       _ = pump.add(.message(message(1000)))
       _ = pump.add(.message(message(rest)))
-      let writer = Task { () -> CallFailure? in
-        do throws(CallFailure) {
-          try await pump.waitForRoom(isolation: nil)
-          return nil
-        } catch {
-          return error
-        }
-      }
-      _ = await onLoop(loop, isolation: nil) {
+      let writer = waiter(pump)
+      while !pump.isAwaited { await Task.yield() }
+      let stillWaits = await onLoop(loop, isolation: nil) {
         let sink = CountingSink()
         sink.isFull = true
         pump.attach(sink)
         pump.start()
         pump.run()
-        pump.close()
+        defer { pump.close() }
+        return pump.isAwaited
       }
+      XCTAssertEqual(stillWaits, !isResumed)
       let outcome = await writer.value
-      // A writer that came after `close` is told so; the one at the mark was resumed or found room before.
-      if isResumed {
-        XCTAssertTrue(outcome == nil || outcome == .closed)
-      } else {
-        XCTAssertEqual(outcome, .closed)
+      XCTAssertEqual(outcome, isResumed ? nil : .closed)
+    }
+    await loop.shutdown()
+  }
+
+  func testAWriterDoesNotWaitAtTheLowWaterMark() async throws {
+    let loop = try UVEventLoop.startThread()
+    for (queued, waits) in [(500, false), (501, true)] {
+      let pump = MessagePump(
+        loop: loop, bounds: .init(highWater: 1000, lowWater: 500, limit: .max), startsInside: true)
+      _ = pump.add(.message(message(queued)))
+      let outcome = Locked<CallFailure??>(.none)
+      let writer = waiter(pump)
+      let observer = Task {
+        let result = await writer.value
+        outcome.withLock { $0 = .some(result) }
       }
+      // Either it is suspended, or it has returned.
+      while !pump.isAwaited, outcome.withLock({ $0 == .none }) { await Task.yield() }
+      XCTAssertEqual(pump.isAwaited, waits)
+      pump.close()
+      await observer.value
+      XCTAssertEqual(outcome.withLock { $0 }, .some(waits ? .closed : nil))
     }
     await loop.shutdown()
   }

@@ -140,6 +140,9 @@ package final class MessagePump: @unchecked Sendable {
   /// Bytes that the sink has not taken.
   package var queuedBytes: Int { state.withLock { $0.bytes } }
 
+  /// Whether a writer is suspended in `waitForRoom`.
+  var isAwaited: Bool { state.withLock { !$0.waiters.isEmpty } }
+
   private func announce() {
     if !startsInside, loop.isOnLoop {
       loop.defer { [self] in run() }
