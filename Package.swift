@@ -8,20 +8,26 @@ import PackageDescription
 /// The engines and the ground they stand on: no libuv, no sockets, no clock.
 let engines: [Target] = [
   .target(name: "HyperEncoding", path: "Sources/Encoding"),
+  .target(name: "HyperCollections", dependencies: ["HyperEncoding"], path: "Sources/Collections"),
   .target(name: "HyperCrypto", dependencies: ["HyperEncoding", "CHyperSodium"], path: "Sources/Crypto"),
   .target(name: "HyperEnvironment", dependencies: ["HyperEncoding"], path: "Sources/Environment"),
   .target(
     name: "HyperSecretStream", dependencies: ["HyperEncoding", "HyperCrypto", "HyperEnvironment", "CHyperSodium"],
     path: "Sources/SecretStream"),
-  .target(name: "HyperRPC", dependencies: ["HyperEncoding", "HyperCrypto", "HyperEnvironment"], path: "Sources/RPC"),
+  .target(
+    name: "HyperRPC", dependencies: ["HyperEncoding", "HyperCollections", "HyperCrypto", "HyperEnvironment"],
+    path: "Sources/RPC"),
   .target(
     name: "HyperDHTEngine",
-    dependencies: ["HyperEncoding", "HyperCrypto", "HyperEnvironment", "HyperSecretStream", "HyperRPC"],
+    dependencies: [
+      "HyperEncoding", "HyperCollections", "HyperCrypto", "HyperEnvironment", "HyperSecretStream", "HyperRPC",
+    ],
     path: "Sources/DHTEngine"),
   .target(
     name: "HyperswarmEngine",
     dependencies: [
-      "HyperEncoding", "HyperCrypto", "HyperEnvironment", "HyperSecretStream", "HyperRPC", "HyperDHTEngine",
+      "HyperEncoding", "HyperCollections", "HyperCrypto", "HyperEnvironment", "HyperSecretStream", "HyperRPC",
+      "HyperDHTEngine",
     ],
     path: "Sources/SwarmEngine"),
 ]
@@ -34,11 +40,13 @@ let runtime: [Target] = [
   .systemLibrary(
     name: "CHyperSodium", path: "Sources/CSodium", pkgConfig: "libsodium",
     providers: [.apt(["libsodium-dev"]), .brew(["libsodium"])]),
+  .target(name: "CHyperLoop", dependencies: ["CHyperUV"], path: "Sources/CLoop", cSettings: [.define("_GNU_SOURCE")]),
   .target(
-    name: "CHyperUDX", dependencies: ["CHyperUV"], path: "Sources/CUDX",
+    name: "CHyperUDX", dependencies: ["CHyperUV", "CHyperLoop"], path: "Sources/CUDX",
     cSettings: [.headerSearchPath("."), .headerSearchPath("../../include"), .define("_GNU_SOURCE")]),
   .target(
-    name: "HyperRuntime", dependencies: ["HyperEncoding", "HyperEnvironment", "CHyperUV"], path: "Sources/Runtime"),
+    name: "HyperRuntime", dependencies: ["HyperEncoding", "HyperEnvironment", "CHyperLoop", "CHyperUV"],
+    path: "Sources/Runtime"),
 ]
 
 /// What programs use.
@@ -50,7 +58,8 @@ let faces: [Target] = [
   .target(
     name: "HyperDHT",
     dependencies: [
-      "HyperEncoding", "HyperCrypto", "HyperEnvironment", "HyperSecretStream", "HyperRPC", "HyperDHTEngine",
+      "HyperEncoding", "HyperCollections", "HyperCrypto", "HyperEnvironment", "HyperSecretStream", "HyperRPC",
+      "HyperDHTEngine",
       "HyperRuntime", "HyperUDX",
     ]),
   .target(
@@ -96,6 +105,7 @@ let programs: [Target] = [
 let tests: [Target] = [
   .target(name: "HyperTestVectors", path: "Tests/TestVectors"),
   .testTarget(name: "EncodingTests", dependencies: ["HyperEncoding", "HyperTestVectors"]),
+  .testTarget(name: "CollectionsTests", dependencies: ["HyperCollections", "HyperEncoding"]),
   .testTarget(name: "CryptoTests", dependencies: ["HyperCrypto", "HyperEncoding", "HyperTestVectors"]),
   .testTarget(
     name: "SecretStreamTests",
@@ -106,7 +116,8 @@ let tests: [Target] = [
   .testTarget(
     name: "RPCTests",
     dependencies: [
-      "HyperRPC", "HyperEncoding", "HyperCrypto", "HyperEnvironment", "HyperswarmTesting", "HyperTestVectors",
+      "HyperRPC", "HyperEncoding", "HyperCollections", "HyperCrypto", "HyperEnvironment", "HyperswarmTesting",
+      "HyperTestVectors",
     ]),
   .testTarget(
     name: "DHTEngineTests",
@@ -146,7 +157,10 @@ let tests: [Target] = [
     cSettings: [.headerSearchPath("../../include"), .define("_GNU_SOURCE")]),
   .testTarget(
     name: "HyperswarmABITests",
-    dependencies: ["HyperswarmABI", "CHyperswarmChecks", "CHyperswarm", "Hyperswarm", "HyperDHT", "HyperDHTEngine"]),
+    dependencies: [
+      "HyperswarmABI", "CHyperswarmChecks", "CHyperswarm", "Hyperswarm", "HyperDHT", "HyperDHTEngine",
+      "HyperSecretStream",
+    ]),
 ]
 
 let package = Package(

@@ -16,9 +16,9 @@ import sys
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from tidylib import citations, package, rules_code, rules_text, source  # noqa: E402
+from tidylib import citations, package, rules_code, rules_documents, rules_text, source  # noqa: E402
 
-RULES = {**rules_text.RULES, **rules_code.RULES}
+RULES = {**rules_text.RULES, **rules_code.RULES, **rules_documents.RULES}
 
 
 class Tree:
@@ -97,7 +97,7 @@ def main(arguments):
             if uses == 0:
                 total += 1
                 print(f"Scripts/tidy-allow.txt:{number}: allows {rule} in {path} {text}: not needed any more")
-    print(f"tidy: {total} findings in {len(tree.files)} files" if total else f"tidy: {len(tree.files)} files, no finding")
+    print(f"tidy: {total or 'no'} findings in {len(tree.files)} files")
     return 1 if total else 0
 
 

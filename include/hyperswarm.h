@@ -10,14 +10,14 @@
 // Callbacks. Never inside the call that asks for them. A function that takes a completion callback and returns
 //            HYPERSWARM_OK calls it exactly once, also when the swarm is destroyed; when it returns an error it never
 //            does. Completion callbacks may be NULL. Everything may be called from every callback, destroying included.
-// Handles.   Opaque numbers in the clothes of pointers, never reused within a process: a handle that is no longer
-//            valid, NULL or rubbish gives HYPERSWARM_ERR_BAD_HANDLE, never a crash.
+// Handles.   Opaque numbers of pointer type, never reused within a process: a handle that is no longer valid, NULL or
+//            any other value gives HYPERSWARM_ERR_BAD_HANDLE, never a crash.
 // Memory.    What a function gets is copied before it returns. What a callback gets is borrowed until the callback
 //            returns. The library never frees memory of the caller, nor the other way round.
 // Structs.   Begin with `size`. The caller sets it to sizeof(the struct) and zeroes the rest: zero is the default of
 //            every field, so that programs go on working when fields are added:
 //            `hyperswarm_options_t options = {.size = sizeof(options)};`
-// Errors.    Negative numbers below. Their values and names never change.
+// Errors.    Negative numbers, in hyperswarm_errors.h. Their values and names never change.
 // Addresses. Text, "192.0.2.1:49737".
 
 #ifndef HYPERSWARM_H
@@ -26,6 +26,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <uv.h>
+
+#include "hyperswarm_errors.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -50,89 +52,6 @@ extern "C" {
 #define HYPERSWARM_WRITE_LIMIT (4 << 20)
 // Calls of one swarm whose completion is still to come; further ones get HYPERSWARM_ERR_TOO_MANY_OPERATIONS.
 #define HYPERSWARM_MAX_OPERATIONS 4096
-
-enum {
-  HYPERSWARM_OK = 0,
-
-  // Use of this library.
-  HYPERSWARM_ERR_UNKNOWN = -1,
-  HYPERSWARM_ERR_INVALID_ARGUMENT = -2,
-  HYPERSWARM_ERR_INVALID_SIZE = -3, // the `size` of a struct
-  HYPERSWARM_ERR_BAD_HANDLE = -4,
-  HYPERSWARM_ERR_WRONG_THREAD = -5,
-  HYPERSWARM_ERR_CLOSED = -6, // closed, closing, or the writing half has ended
-  HYPERSWARM_ERR_TOO_MANY_OPERATIONS = -7,
-  HYPERSWARM_ERR_QUEUE_FULL = -8, // HYPERSWARM_WRITE_LIMIT
-  HYPERSWARM_ERR_NOT_OPEN = -9,
-  HYPERSWARM_ERR_MESSAGE_TOO_LARGE = -10,
-  HYPERSWARM_ERR_NOT_FOUND = -11, // no node has the value
-  HYPERSWARM_ERR_CANCELLED = -12,
-  HYPERSWARM_ERR_LOOP_FAILED = -13, // no thread, or no descriptors
-
-  // Swarm.
-  HYPERSWARM_ERR_SWARM_DESTROYED = -101,
-  HYPERSWARM_ERR_SESSION_DESTROYED = -102,
-  HYPERSWARM_ERR_NO_ROLES = -103,
-  HYPERSWARM_ERR_TOO_MANY_TOPICS = -104,
-  HYPERSWARM_ERR_TOO_MANY_FLUSHES = -105,
-  HYPERSWARM_ERR_TIMED_OUT = -106,
-  HYPERSWARM_ERR_PEER_FIREWALLED = -107,
-  HYPERSWARM_ERR_TOO_MANY_CONNECTIONS = -108,
-  HYPERSWARM_ERR_REFRESH_FAILED = -109, // no node took the announcement or answered the look-up
-
-  // DHT.
-  HYPERSWARM_ERR_PEER_NOT_FOUND = -201,
-  HYPERSWARM_ERR_PEER_CONNECTION_FAILED = -202,
-  HYPERSWARM_ERR_SERVER_INCOMPATIBLE = -203,
-  HYPERSWARM_ERR_SERVER_ERROR = -204,
-  HYPERSWARM_ERR_BAD_HANDSHAKE_REPLY = -205,
-  HYPERSWARM_ERR_BAD_HOLEPUNCH_REPLY = -206,
-  HYPERSWARM_ERR_HANDSHAKE_UNFINISHED = -207,
-  HYPERSWARM_ERR_HANDSHAKE_INVALID = -208,
-  HYPERSWARM_ERR_CANNOT_HOLEPUNCH = -209,
-  HYPERSWARM_ERR_HOLEPUNCH_ABORTED = -210,
-  HYPERSWARM_ERR_HOLEPUNCH_INVALID = -211,
-  HYPERSWARM_ERR_HOLEPUNCH_PROBE_TIMEOUT = -212,
-  HYPERSWARM_ERR_HOLEPUNCH_DOUBLE_RANDOMIZED_NATS = -213,
-  HYPERSWARM_ERR_REMOTE_NOT_HOLEPUNCHING = -214,
-  HYPERSWARM_ERR_REMOTE_NOT_HOLEPUNCHABLE = -215,
-  HYPERSWARM_ERR_REMOTE_ABORTED = -216,
-  HYPERSWARM_ERR_RELAY_ABORTED = -217,
-  HYPERSWARM_ERR_DUPLICATE_CONNECTION = -218,
-  HYPERSWARM_ERR_STREAM_NOT_CONNECTED = -219,
-  HYPERSWARM_ERR_CONNECT_TIMEOUT = -220,
-  HYPERSWARM_ERR_ALREADY_LISTENING = -221,
-  HYPERSWARM_ERR_KEYPAIR_ALREADY_USED = -222,
-  HYPERSWARM_ERR_NODE_DESTROYED = -223,
-  HYPERSWARM_ERR_SUSPENDED = -224,
-  HYPERSWARM_ERR_BIND_FAILED = -225,
-  HYPERSWARM_ERR_REQUEST_TIMEOUT = -226,
-  HYPERSWARM_ERR_REQUEST_DESTROYED = -227,
-  HYPERSWARM_ERR_IO_SUSPENDED = -228,
-  HYPERSWARM_ERR_TOO_FEW_NODES = -229,
-  HYPERSWARM_ERR_REMOTE_ERROR = -230,
-  HYPERSWARM_ERR_SEQ_REUSED = -231,
-  HYPERSWARM_ERR_SEQ_TOO_LOW = -232,
-  HYPERSWARM_ERR_VALUE_TOO_LARGE = -233,
-  HYPERSWARM_ERR_INVALID_ADDRESS = -234,
-  HYPERSWARM_ERR_NETWORK_UNREACHABLE = -235, // no node answered, not even a bootstrap node
-
-  // Connections.
-  HYPERSWARM_ERR_CONNECTION_RESET = -301,
-  HYPERSWARM_ERR_CONNECTION_TIMED_OUT = -302,
-  HYPERSWARM_ERR_DECRYPTION_FAILED = -303,
-  HYPERSWARM_ERR_HANDSHAKE_FAILED = -304,
-  HYPERSWARM_ERR_REMOTE_KEY_MISMATCH = -305,
-  HYPERSWARM_ERR_HANDSHAKE_ENDED = -306,
-  HYPERSWARM_ERR_HANDSHAKE_TIMEOUT = -307,
-  HYPERSWARM_ERR_INVALID_HEADER = -308,
-  HYPERSWARM_ERR_INVALID_MESSAGE = -309,
-  HYPERSWARM_ERR_FRAME_TOO_LARGE = -310,
-  HYPERSWARM_ERR_TRUNCATED = -311,
-  HYPERSWARM_ERR_NONCE_EXHAUSTED = -312,
-  HYPERSWARM_ERR_QUEUE_OVERFLOW = -313,
-  HYPERSWARM_ERR_TRANSPORT_ERROR = -314
-};
 
 typedef struct hyperswarm hyperswarm_t;                       // a swarm and the DHT node under it
 typedef struct hyperswarm_connection hyperswarm_connection_t; // an encrypted connection with one peer
@@ -248,7 +167,8 @@ int hyperswarm_public_key(hyperswarm_t *swarm, uint8_t public_key[HYPERSWARM_KEY
 // The UDP port of the node; 0 before it is known. From any thread in both modes.
 int hyperswarm_local_port(hyperswarm_t *swarm, uint16_t *port);
 
-// Waits until the node has entered the network. Also HYPERSWARM_OK with nobody there: see `nodes` of the counters.
+// Waits until the node has entered the network. HYPERSWARM_OK also if no other node is there: see `nodes` of the
+// counters.
 int hyperswarm_bootstrapped(hyperswarm_t *swarm, hyperswarm_done_cb done, void *user_data);
 
 enum {
@@ -345,7 +265,7 @@ enum {
 
 typedef struct hyperswarm_connect_options {
   size_t size;
-  const uint8_t *secret_key;   // HYPERSWARM_SECRET_KEY_SIZE bytes: who we are; NULL: the swarm's identity
+  const uint8_t *secret_key;   // HYPERSWARM_SECRET_KEY_SIZE bytes; NULL: the swarm's identity
   const char *relay_addresses; // nodes known to route to the peer, host:port separated by commas, tried first; or NULL
   const uint8_t *relays;       // as for the swarm; the server's own choice wins
   size_t relay_count;
@@ -353,7 +273,7 @@ typedef struct hyperswarm_connect_options {
   uint32_t flags;    // HYPERSWARM_CONNECT_...
 } hyperswarm_connect_options_t;
 
-// Connects to whoever listens with this public key. The handle is valid at once: what is written is sent when the
+// Connects to the peer that listens with this public key. The handle is valid at once: what is written is sent when the
 // connection opens. `on_open` or, with the reason, `on_close` tells. `options` may be NULL.
 int hyperswarm_connect(
   hyperswarm_t *swarm, const uint8_t public_key[HYPERSWARM_KEY_SIZE], const hyperswarm_connect_options_t *options,
@@ -383,7 +303,7 @@ typedef void (*hyperswarm_write_cb)(hyperswarm_connection_t *connection, int sta
 // message that need not wait is encrypted straight from `data`; otherwise it is copied.
 // An empty message is what keep-alive sends: a receiver whose own keep-alive is on does not get to see it.
 // `written`: HYPERSWARM_OK when the peer's transport has acknowledged the message, or why that will not happen. It
-// costs the batching of small messages: leave it NULL where nobody needs to know.
+// costs the batching of small messages: leave it NULL where the answer is not needed.
 int64_t hyperswarm_connection_write(
   hyperswarm_connection_t *connection, const void *data, size_t length, hyperswarm_write_cb written, void *user_data);
 // One unordered, unreliable datagram of about 1,100 bytes at most; longer ones are lost, like others on the way.
@@ -444,7 +364,7 @@ typedef struct hyperswarm_server_options {
   void (*on_listening)(hyperswarm_server_t *server, int status, void *user_data);
   // As for the swarm. Without it connections are closed at once.
   void (*on_connection)(hyperswarm_server_t *server, hyperswarm_connection_t *connection, void *user_data);
-  // HYPERSWARM_ACCEPT or HYPERSWARM_REFUSE. NULL: everybody is welcome.
+  // HYPERSWARM_ACCEPT or HYPERSWARM_REFUSE. NULL: every client is accepted.
   int (*firewall)(hyperswarm_server_t *server, const uint8_t *public_key, const char *address, void *user_data);
   // Exactly once, last; the handle is valid until it returns. Also after a failure to listen.
   void (*on_close)(hyperswarm_server_t *server, void *user_data);
@@ -482,7 +402,7 @@ int hyperswarm_announce(
 int hyperswarm_unannounce(
   hyperswarm_t *swarm, const uint8_t topic[HYPERSWARM_KEY_SIZE], const uint8_t *secret_key, hyperswarm_done_cb done,
   void *user_data);
-// Who is announced under the topic; which nodes hold an announcement of the key. `each` per record, the same peer as
+// Peers announced under the topic; nodes that hold an announcement of the key. `each` per record, the same peer as
 // often as nodes report it; then `done`, with HYPERSWARM_OK also when `each` has ended the search.
 int hyperswarm_lookup(
   hyperswarm_t *swarm, const uint8_t topic[HYPERSWARM_KEY_SIZE], hyperswarm_record_cb each, hyperswarm_done_cb done,

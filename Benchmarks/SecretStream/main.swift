@@ -2,9 +2,10 @@
 //
 //   swift run -c release hyperswarm-benchmark-secret-stream [megabytes per run]
 //
-// "raw" is libsodium's secretstream alone, one buffer to another. "seal" is `EncryptedStream.write` over a transport that
-// drops what it gets; a loop turn ends every 64 messages. "open" feeds recorded bytes: whole frames in large reads, and
-// reads of 1,400 bytes as single packets would give. Runs of raw and stream alternate; the table shows medians.
+// "raw" is libsodium's secretstream alone, one buffer to another. "seal" is `EncryptedStream.write` over a transport
+// that drops what it gets; a loop turn ends every 64 messages. "open" feeds recorded bytes: whole frames in large
+// reads, and reads of 1,400 bytes as single packets would give. Runs of raw and stream alternate; the table shows
+// medians.
 import CHyperSodium
 import HyperCrypto
 import HyperEnvironment
@@ -39,60 +40,82 @@ func makeStream(_ loop: BenchmarkLoop, _ keys: SessionKeys) -> (EncryptedStream,
   return (stream, transport)
 }
 
-func measure(size: Int) {
-  let count = max(1, min(megabytes << 20, size * 2_000_000) / size)
-  let total = Double(count * size)
-  let message = [UInt8](repeating: 0x5a, count: size)
-  var sealed = [UInt8](repeating: 0, count: size + 17)
-  var opened = [UInt8](repeating: 0, count: size)
-  let (sendKeys, receiveKeys) = benchmarkKeys()
+/// One message size: the times of each way, and what failed.
+struct Measurement {
+  let size: Int
+  let count: Int
   let loop = BenchmarkLoop()
-
+  let sendKeys: SessionKeys
+  let receiveKeys: SessionKeys
+  /// GB per CPU second, by name, one per round.
   var results: [String: [Double]] = [:]
-  func add(_ name: String, _ time: Double) { results[name, default: []].append(total / time / 1e9) }
+  var failures = 0
 
-  // What the receiving side gets: at most 32 MiB, fed to fresh streams again and again.
-  let recordedCount = max(1, min(count, (32 << 20) / (size + 20)))
-  let (recorder, recording) = makeStream(loop, sendKeys)
-  recording.keeps = true
-  for index in 0..<recordedCount {
-    recorder.write(message)
-    if index % 64 == 63 { loop.turn() }
+  /// What the receiving side gets: at most 32 MiB, fed to fresh streams again and again.
+  let recordedCount: Int
+  let header: [UInt8]
+  let bytes: [UInt8]
+
+  var total: Double { Double(count * size) }
+  /// Rounds over the recorded frames, and what turns their time into that of all messages.
+  var pullRounds: Int { max(1, count / recordedCount) }
+  var factor: Double { total / Double(pullRounds * recordedCount * size) }
+
+  init(size: Int) {
+    self.size = size
+    count = max(1, min(megabytes << 20, size * 2_000_000) / size)
+    (sendKeys, receiveKeys) = benchmarkKeys()
+    recordedCount = max(1, min(count, (32 << 20) / (size + 20)))
+    let message = [UInt8](repeating: 0x5a, count: size)
+    let (recorder, recording) = makeStream(loop, sendKeys)
+    recording.keeps = true
+    for index in 0..<recordedCount {
+      recorder.write(message)
+      if index % 64 == 63 { loop.turn() }
+    }
+    loop.turn()
+    header = recording.header
+    bytes = recording.kept
   }
-  loop.turn()
-  let header = recording.header
-  let bytes = recording.kept
 
-  for _ in 0..<rounds {
+  mutating func add(_ name: String, _ time: Double) { results[name, default: []].append(total / time / 1e9) }
+
+  mutating func rawPush() {
+    let message = [UInt8](repeating: 0x5a, count: size)
+    var sealed = [UInt8](repeating: 0, count: size + 17)
     var state = crypto_secretstream_xchacha20poly1305_state()
     var streamHeader = [UInt8](repeating: 0, count: 24)
     let key = [UInt8](repeating: 7, count: 32)
-    add(
-      "raw push",
-      seconds {
-        crypto_secretstream_xchacha20poly1305_init_push(&state, &streamHeader, key)
-        for _ in 0..<count {
-          crypto_secretstream_xchacha20poly1305_push(&state, &sealed, nil, message, UInt64(size), nil, 0, 0)
-        }
-      })
-    let (stream, _) = makeStream(loop, sendKeys)
-    add(
-      "seal",
-      seconds {
-        message.withUnsafeBytes { bytes in
-          for index in 0..<count {
-            stream.write(bytes)
-            if index % 64 == 63 { loop.turn() }
-          }
-        }
-        loop.turn()
-      })
+    let time = seconds {
+      crypto_secretstream_xchacha20poly1305_init_push(&state, &streamHeader, key)
+      for _ in 0..<count {
+        crypto_secretstream_xchacha20poly1305_push(&state, &sealed, nil, message, UInt64(size), nil, 0, 0)
+      }
+    }
+    add("raw push", time)
+  }
 
-    // Raw pull of the recorded frames, without the parser.
-    let pullRounds = max(1, count / recordedCount)
-    let factor = total / Double(pullRounds * recordedCount * size)
+  mutating func seal() {
+    let message = [UInt8](repeating: 0x5a, count: size)
+    let (stream, _) = makeStream(loop, sendKeys)
+    let time = seconds {
+      message.withUnsafeBytes { bytes in
+        for index in 0..<count {
+          stream.write(bytes)
+          if index % 64 == 63 { loop.turn() }
+        }
+      }
+      loop.turn()
+    }
+    add("seal", time)
+  }
+
+  /// The recorded frames, without the parser.
+  mutating func rawPull() {
+    var state = crypto_secretstream_xchacha20poly1305_state()
+    var opened = [UInt8](repeating: 0, count: size)
     var failures = 0
-    let raw = seconds {
+    let time = seconds {
       for _ in 0..<pullRounds {
         receiveKeys.receiveKey.withUnsafePointer { key in
           _ = crypto_secretstream_xchacha20poly1305_init_pull(&state, Array(header[35...]), key)
@@ -107,48 +130,66 @@ func measure(size: Int) {
         }
       }
     }
-    add("raw pull", raw * factor)
-    for (name, chunk) in [("open", 64 << 10), ("open 1400", 1_400)] {
-      var received = 0
-      let time = seconds {
-        for _ in 0..<pullRounds {
-          let (stream, transport) = makeStream(loop, receiveKeys)
-          stream.onMessage = { received += $0.count }
-          header.withUnsafeBytes { transport.onData?($0) }
-          bytes.withUnsafeBytes { all in
-            var offset = 0
-            // Large reads hold whole frames, as a transport that knows the framing delivers them.
-            let whole = max(1, chunk / (size + 20)) * (size + 20)
-            let step = chunk == 1_400 ? chunk : whole
-            while offset < all.count {
-              let end = min(offset + step, all.count)
-              transport.onData?(UnsafeRawBufferPointer(rebasing: all[offset..<end]))
-              offset = end
-            }
-          }
-          stream.destroy()
-          loop.turn()
-        }
-      }
-      if received != pullRounds * recordedCount * size { failures += 1 }
-      add(name, time * factor)
-    }
-    if failures > 0 { print("FAILED: \(failures) frames did not decrypt") }
+    self.failures += failures
+    add("raw pull", time * factor)
   }
 
-  func text(_ value: Double) -> String {
-    let scaled = Int((value * 100).rounded())
-    let cents = scaled % 100
-    return "\(scaled / 100).\(cents < 10 ? "0" : "")\(cents)"
+  mutating func open(_ name: String, chunk: Int) {
+    var received = 0
+    // Large reads hold whole frames, as a transport that knows the framing delivers them.
+    let whole = max(1, chunk / (size + 20)) * (size + 20)
+    let step = chunk == 1_400 ? chunk : whole
+    let time = seconds {
+      for _ in 0..<pullRounds {
+        let (stream, transport) = makeStream(loop, receiveKeys)
+        stream.onMessage = { received += $0.count }
+        header.withUnsafeBytes { transport.onData?($0) }
+        bytes.withUnsafeBytes { all in
+          var offset = 0
+          while offset < all.count {
+            let end = min(offset + step, all.count)
+            transport.onData?(UnsafeRawBufferPointer(rebasing: all[offset..<end]))
+            offset = end
+          }
+        }
+        stream.destroy()
+        loop.turn()
+      }
+    }
+    if received != pullRounds * recordedCount * size { failures += 1 }
+    add(name, time * factor)
   }
-  func pad(_ text: String, _ width: Int) -> String { String(repeating: " ", count: max(0, width - text.count)) + text }
-  let medians = results.mapValues(median)
-  let push = medians["raw push"] ?? 1
-  let pull = medians["raw pull"] ?? 1
-  let columns =
-    [text(push), text((medians["seal"] ?? 0) / push), text(pull)]
-    + ["open", "open 1400"].map { text((medians[$0] ?? 0) / pull) }
-  print(pad("\(size)", 9) + columns.map { pad($0, 12) }.joined())
+
+  func printRow() {
+    let medians = results.mapValues(median)
+    let push = medians["raw push"] ?? 1
+    let pull = medians["raw pull"] ?? 1
+    let columns =
+      [text(push), text((medians["seal"] ?? 0) / push), text(pull)]
+      + ["open", "open 1400"].map { text((medians[$0] ?? 0) / pull) }
+    print(pad("\(size)", 9) + columns.map { pad($0, 12) }.joined())
+  }
+}
+
+func text(_ value: Double) -> String {
+  let scaled = Int((value * 100).rounded())
+  let cents = scaled % 100
+  return "\(scaled / 100).\(cents < 10 ? "0" : "")\(cents)"
+}
+
+func pad(_ text: String, _ width: Int) -> String { String(repeating: " ", count: max(0, width - text.count)) + text }
+
+func measure(size: Int) {
+  var measurement = Measurement(size: size)
+  for _ in 0..<rounds {
+    measurement.rawPush()
+    measurement.seal()
+    measurement.rawPull()
+    measurement.open("open", chunk: 64 << 10)
+    measurement.open("open 1400", chunk: 1_400)
+  }
+  if measurement.failures > 0 { print("FAILED: \(measurement.failures) frames did not decrypt") }
+  measurement.printRow()
 }
 
 Sodium.initialize()

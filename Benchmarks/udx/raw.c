@@ -53,6 +53,73 @@ report (uint64_t bytes, double start, double cpu0) {
 
 static char buffer[65536];
 
+static void
+receive_tcp (int fd) {
+  int peer = accept(fd, NULL, NULL);
+  double t = now(), c = cpu();
+  uint64_t done = 0;
+  ssize_t n;
+  while ((n = read(peer, buffer, sizeof(buffer))) > 0) done += (uint64_t) n;
+  report(done, t, c);
+}
+
+static void
+receive_udp (int fd, uint64_t bytes) {
+  struct sockaddr_in from;
+  double t = 0, c = 0;
+  char ack[20] = {0};
+  uint64_t pending = 0, done = 0;
+  while (done < bytes) {
+    socklen_t len = sizeof(from);
+    ssize_t n = recvfrom(fd, buffer, sizeof(buffer), 0, (struct sockaddr *) &from, &len);
+    if (n < 0) die("recv");
+    if (t == 0) {
+      t = now();
+      c = cpu();
+    }
+    done += (uint64_t) n;
+    pending += (uint64_t) n;
+    while (pending >= SEGMENT * SEGMENTS) {
+      pending -= SEGMENT * SEGMENTS;
+      if (sendto(fd, ack, sizeof(ack), 0, (struct sockaddr *) &from, len) < 0) die("ack");
+    }
+  }
+  report(done, t, c);
+}
+
+static void
+send_tcp (int fd, uint64_t bytes) {
+  double t = now(), c = cpu();
+  uint64_t done = 0;
+  while (done < bytes) {
+    ssize_t n = write(fd, buffer, sizeof(buffer));
+    if (n < 0) die("write");
+    done += (uint64_t) n;
+  }
+  shutdown(fd, SHUT_WR);
+  (void) !read(fd, buffer, 1);
+  report(done, t, c);
+}
+
+static void
+send_udp (int fd, uint64_t bytes) {
+  double t = now(), c = cpu();
+  uint64_t done = 0;
+  int gso = SEGMENT, credit = WINDOW;
+  if (setsockopt(fd, SOL_UDP, UDP_SEGMENT, &gso, sizeof(gso)) < 0) die("UDP_SEGMENT");
+  while (done < bytes) {
+    while (credit == 0) {
+      ssize_t n = recv(fd, buffer, sizeof(buffer), 0);
+      if (n > 0) credit += (int) (n / 20);
+    }
+    ssize_t n = send(fd, buffer, SEGMENT * SEGMENTS, 0);
+    if (n < 0) die("send");
+    done += (uint64_t) n;
+    credit--;
+  }
+  report(done, t, c);
+}
+
 int
 main (int argc, char **argv) {
   if (argc < 6) {
@@ -60,7 +127,7 @@ main (int argc, char **argv) {
     return 64;
   }
   int tcp = strcmp(argv[1], "tcp") == 0, receiver = strcmp(argv[2], "recv") == 0;
-  uint64_t bytes = strtoull(argv[5], NULL, 10), done = 0;
+  uint64_t bytes = strtoull(argv[5], NULL, 10);
   if (argc > 6) {
     cpu_set_t set;
     CPU_ZERO(&set);
@@ -76,68 +143,17 @@ main (int argc, char **argv) {
     setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
     setsockopt(fd, SOL_UDP, UDP_GRO, &on, sizeof(on));
   }
-
-  if (receiver) {
-    if (bind(fd, (struct sockaddr *) &a, sizeof(a)) < 0) die("bind");
-    if (tcp && listen(fd, 1) < 0) die("listen");
-    printf("ready\n");
-    fflush(stdout);
-    if (tcp) {
-      int peer = accept(fd, NULL, NULL);
-      double t = now(), c = cpu();
-      ssize_t n;
-      while ((n = read(peer, buffer, sizeof(buffer))) > 0) done += (uint64_t) n;
-      report(done, t, c);
-      return 0;
-    }
-    struct sockaddr_in from;
-    double t = 0, c = 0;
-    char ack[20] = {0};
-    uint64_t pending = 0;
-    while (done < bytes) {
-      socklen_t len = sizeof(from);
-      ssize_t n = recvfrom(fd, buffer, sizeof(buffer), 0, (struct sockaddr *) &from, &len);
-      if (n < 0) die("recv");
-      if (t == 0) {
-        t = now();
-        c = cpu();
-      }
-      done += (uint64_t) n;
-      pending += (uint64_t) n;
-      while (pending >= SEGMENT * SEGMENTS) {
-        pending -= SEGMENT * SEGMENTS;
-        if (sendto(fd, ack, sizeof(ack), 0, (struct sockaddr *) &from, len) < 0) die("ack");
-      }
-    }
-    report(done, t, c);
+  if (!receiver) {
+    if (connect(fd, (struct sockaddr *) &a, sizeof(a)) < 0) die("connect");
+    if (tcp) send_tcp(fd, bytes);
+    else send_udp(fd, bytes);
     return 0;
   }
-
-  if (connect(fd, (struct sockaddr *) &a, sizeof(a)) < 0) die("connect");
-  double t = now(), c = cpu();
-  if (tcp) {
-    while (done < bytes) {
-      ssize_t n = write(fd, buffer, sizeof(buffer));
-      if (n < 0) die("write");
-      done += (uint64_t) n;
-    }
-    shutdown(fd, SHUT_WR);
-    (void) !read(fd, buffer, 1);
-    report(done, t, c);
-    return 0;
-  }
-  int gso = SEGMENT, credit = WINDOW;
-  if (setsockopt(fd, SOL_UDP, UDP_SEGMENT, &gso, sizeof(gso)) < 0) die("UDP_SEGMENT");
-  while (done < bytes) {
-    while (credit == 0) {
-      ssize_t n = recv(fd, buffer, sizeof(buffer), 0);
-      if (n > 0) credit += (int) (n / 20);
-    }
-    ssize_t n = send(fd, buffer, SEGMENT * SEGMENTS, 0);
-    if (n < 0) die("send");
-    done += (uint64_t) n;
-    credit--;
-  }
-  report(done, t, c);
+  if (bind(fd, (struct sockaddr *) &a, sizeof(a)) < 0) die("bind");
+  if (tcp && listen(fd, 1) < 0) die("listen");
+  printf("ready\n");
+  fflush(stdout);
+  if (tcp) receive_tcp(fd);
+  else receive_udp(fd, bytes);
   return 0;
 }

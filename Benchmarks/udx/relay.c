@@ -226,8 +226,13 @@ quantile (const bottleneck_t *p, double q) {
   return 0;
 }
 
-int
-main (int argc, char **argv) {
+typedef struct options_s {
+  int a, b, a_peer, b_peer, pairs;
+  double loss, rate_mbit, queue, limit;
+} options_t;
+
+static int
+parse (options_t *o, int argc, char **argv) {
   static const struct option options[] = {
     {"a", required_argument, 0, 'a'},
     {"b", required_argument, 0, 'b'},
@@ -242,78 +247,74 @@ main (int argc, char **argv) {
     {"pairs", required_argument, 0, 'p'},
     {0, 0, 0, 0},
   };
-  int a = 18010, b = 18011, a_peer = 18000, b_peer = 18001, pairs = 1, c;
-  double delay_ms = 0, loss = 0, rate_mbit = 0, queue = 1e6, limit = 120;
+  *o = (options_t){.a = 18010, .b = 18011, .a_peer = 18000, .b_peer = 18001, .pairs = 1, .queue = 1e6, .limit = 120};
+  int c;
   while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
     switch (c) {
     case 'a':
-      a = atoi(optarg);
+      o->a = atoi(optarg);
       break;
     case 'b':
-      b = atoi(optarg);
+      o->b = atoi(optarg);
       break;
     case 'A':
-      a_peer = atoi(optarg);
+      o->a_peer = atoi(optarg);
       break;
     case 'B':
-      b_peer = atoi(optarg);
+      o->b_peer = atoi(optarg);
       break;
     case 'd':
-      delay_ms = atof(optarg);
+      delay_ns = (uint64_t) (atof(optarg) * 1e6);
       break;
     case 'l':
-      loss = atof(optarg) / 100;
+      o->loss = atof(optarg) / 100;
       break;
     case 'r':
-      rate_mbit = atof(optarg);
+      o->rate_mbit = atof(optarg);
       break;
     case 'q':
-      queue = atof(optarg);
+      o->queue = atof(optarg);
       break;
     case 't':
-      limit = atof(optarg);
+      o->limit = atof(optarg);
       break;
     case 'p':
-      pairs = atoi(optarg);
+      o->pairs = atoi(optarg);
       break;
     case 's':
       rng ^= strtoull(optarg, NULL, 10) * 2654435761u;
       break;
     default:
-      return 64;
+      return -1;
     }
   }
-  delay_ns = (uint64_t) (delay_ms * 1e6);
-  prctl(PR_SET_TIMERSLACK, 1000);
-  signal(SIGTERM, on_signal);
-  signal(SIGINT, on_signal);
+  return o->pairs < 1 || o->pairs > PAIRS_MAX ? -1 : 0;
+}
 
-  if (pairs < 1 || pairs > PAIRS_MAX) return 64;
+static path_t paths[2 * PAIRS_MAX]; /* there and back, per pair */
+static bottleneck_t line;
 
-  static path_t paths[2 * PAIRS_MAX]; /* there and back, per pair */
-  static bottleneck_t line;
-  line.rate = rate_mbit / 8e3; /* Mbit/s -> bytes per ns */
-  line.queue = queue;
-  int count = 2 * pairs;
-  for (int pair = 0; pair < pairs; pair++) {
-    int fd_a = open_port(a + 2 * pair), fd_b = open_port(b + 2 * pair);
-    for (int i = 0; i < 2; i++) {
-      path_t *p = &paths[2 * pair + i];
-      p->in = i ? fd_b : fd_a;
-      p->out = i ? fd_a : fd_b;
-      p->to.sin_family = AF_INET;
-      p->to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-      p->to.sin_port = htons((uint16_t) ((i ? a_peer : b_peer) + 2 * pair));
-      p->records = calloc(SLOTS, sizeof(record_t));
-      p->slots = malloc((size_t) SLOTS * SLOT_BYTES);
-      p->loss = loss;
-      if (!p->records || !p->slots) return 2;
-      if (i == 0 && rate_mbit > 0) p->bottleneck = &line;
-    }
+static int
+open_pair (const options_t *o, int pair) {
+  int fd_a = open_port(o->a + 2 * pair), fd_b = open_port(o->b + 2 * pair);
+  for (int i = 0; i < 2; i++) {
+    path_t *p = &paths[2 * pair + i];
+    p->in = i ? fd_b : fd_a;
+    p->out = i ? fd_a : fd_b;
+    p->to.sin_family = AF_INET;
+    p->to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    p->to.sin_port = htons((uint16_t) ((i ? o->a_peer : o->b_peer) + 2 * pair));
+    p->records = calloc(SLOTS, sizeof(record_t));
+    p->slots = malloc((size_t) SLOTS * SLOT_BYTES);
+    p->loss = o->loss;
+    if (!p->records || !p->slots) return -1;
+    if (i == 0 && o->rate_mbit > 0) p->bottleneck = &line;
   }
+  return 0;
+}
 
-  printf("ready\n");
-  fflush(stdout);
+static void
+forward (int count, double limit) {
   uint64_t end = now_ns() + (uint64_t) (limit * 1e9);
   while (!stop) {
     uint64_t now = now_ns();
@@ -335,6 +336,10 @@ main (int argc, char **argv) {
       if (fds[i].revents) receive(&paths[i]);
     }
   }
+}
+
+static void
+print_summary (int count) {
   path_t there = {0}, back = {0};
   for (int i = 0; i < count; i++) {
     path_t *sum = i % 2 ? &back : &there;
@@ -349,5 +354,24 @@ main (int argc, char **argv) {
     (unsigned long long) there.seen, (unsigned long long) there.lost, (unsigned long long) there.overflow,
     (unsigned long long) (there.full + back.full), (unsigned long long) (there.errors + back.errors),
     (unsigned long long) back.seen, quantile(&line, 0.5), quantile(&line, 0.95));
+}
+
+int
+main (int argc, char **argv) {
+  options_t o;
+  if (parse(&o, argc, argv)) return 64;
+  prctl(PR_SET_TIMERSLACK, 1000);
+  signal(SIGTERM, on_signal);
+  signal(SIGINT, on_signal);
+
+  line.rate = o.rate_mbit / 8e3; /* Mbit/s -> bytes per ns */
+  line.queue = o.queue;
+  for (int pair = 0; pair < o.pairs; pair++) {
+    if (open_pair(&o, pair)) return 2;
+  }
+  printf("ready\n");
+  fflush(stdout);
+  forward(2 * o.pairs, o.limit);
+  print_summary(2 * o.pairs);
   return 0;
 }

@@ -137,28 +137,66 @@ bench_samples_quantile (bench_samples_t *s, double q) {
   return s->v[i];
 }
 
+typedef enum {
+  AS_INT,
+  AS_U32,
+  AS_U64,
+  AS_DOUBLE,
+  AS_TEXT,
+  AS_FLAG,
+} kind_t;
+
+static const struct {
+  const char *name;
+  kind_t kind;
+  size_t offset;
+} option_table[] = {
+  {"port", AS_INT, offsetof(bench_options_t, port)},
+  {"peer", AS_INT, offsetof(bench_options_t, peer_port)},
+  {"host", AS_TEXT, offsetof(bench_options_t, host)},
+  {"peer-host", AS_TEXT, offsetof(bench_options_t, peer_host)},
+  {"streams", AS_U32, offsetof(bench_options_t, streams)},
+  {"bytes", AS_U64, offsetof(bench_options_t, bytes)},
+  {"seconds", AS_DOUBLE, offsetof(bench_options_t, seconds)},
+  {"limit", AS_DOUBLE, offsetof(bench_options_t, limit)},
+  {"chunk", AS_U32, offsetof(bench_options_t, chunk)},
+  {"count", AS_U32, offsetof(bench_options_t, count)},
+  {"depth", AS_U32, offsetof(bench_options_t, depth)},
+  {"message", AS_FLAG, offsetof(bench_options_t, message)},
+  {"cpu", AS_INT, offsetof(bench_options_t, cpu)},
+  {"sample", AS_U32, offsetof(bench_options_t, sample)},
+  {"parallel", AS_U32, offsetof(bench_options_t, parallel)},
+  {"qlog", AS_TEXT, offsetof(bench_options_t, qlog)},
+};
+#define OPTIONS (sizeof(option_table) / sizeof(option_table[0]))
+
+static void
+set_option (bench_options_t *o, size_t index, const char *value) {
+  void *field = (char *) o + option_table[index].offset;
+  switch (option_table[index].kind) {
+  case AS_INT:
+    *(int *) field = atoi(value);
+    break;
+  case AS_U32:
+    *(uint32_t *) field = (uint32_t) atoi(value);
+    break;
+  case AS_U64:
+    *(uint64_t *) field = strtoull(value, NULL, 10);
+    break;
+  case AS_DOUBLE:
+    *(double *) field = atof(value);
+    break;
+  case AS_TEXT:
+    *(const char **) field = value;
+    break;
+  case AS_FLAG:
+    *(bool *) field = true;
+    break;
+  }
+}
+
 int
 bench_parse (bench_options_t *o, int argc, char **argv) {
-  static const struct option options[] = {
-    {"port", required_argument, 0, 'p'},
-    {"peer", required_argument, 0, 'P'},
-    {"host", required_argument, 0, 'h'},
-    {"peer-host", required_argument, 0, 'H'},
-    {"streams", required_argument, 0, 'n'},
-    {"bytes", required_argument, 0, 'b'},
-    {"seconds", required_argument, 0, 's'},
-    {"limit", required_argument, 0, 'l'},
-    {"chunk", required_argument, 0, 'c'},
-    {"count", required_argument, 0, 'N'},
-    {"depth", required_argument, 0, 'd'},
-    {"message", no_argument, 0, 'm'},
-    {"cpu", required_argument, 0, 'C'},
-    {"sample", required_argument, 0, 'S'},
-    {"parallel", required_argument, 0, 'L'},
-    {"qlog", required_argument, 0, 'q'},
-    {0, 0, 0, 0},
-  };
-
   *o = (bench_options_t){
     .port = 18000,
     .peer_port = 18001,
@@ -175,60 +213,15 @@ bench_parse (bench_options_t *o, int argc, char **argv) {
     .parallel = 1,
   };
 
+  struct option options[OPTIONS + 1] = {0};
+  for (size_t i = 0; i < OPTIONS; i++) {
+    int argument = option_table[i].kind == AS_FLAG ? no_argument : required_argument;
+    options[i] = (struct option){option_table[i].name, argument, 0, 256 + (int) i};
+  }
   int c;
   while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
-    switch (c) {
-    case 'p':
-      o->port = atoi(optarg);
-      break;
-    case 'P':
-      o->peer_port = atoi(optarg);
-      break;
-    case 'h':
-      o->host = optarg;
-      break;
-    case 'H':
-      o->peer_host = optarg;
-      break;
-    case 'n':
-      o->streams = (uint32_t) atoi(optarg);
-      break;
-    case 'b':
-      o->bytes = strtoull(optarg, NULL, 10);
-      break;
-    case 's':
-      o->seconds = atof(optarg);
-      break;
-    case 'l':
-      o->limit = atof(optarg);
-      break;
-    case 'c':
-      o->chunk = (uint32_t) atoi(optarg);
-      break;
-    case 'N':
-      o->count = (uint32_t) atoi(optarg);
-      break;
-    case 'd':
-      o->depth = (uint32_t) atoi(optarg);
-      break;
-    case 'm':
-      o->message = true;
-      break;
-    case 'C':
-      o->cpu = atoi(optarg);
-      break;
-    case 'L':
-      o->parallel = (uint32_t) atoi(optarg);
-      break;
-    case 'q':
-      o->qlog = optarg;
-      break;
-    case 'S':
-      o->sample = (uint32_t) atoi(optarg);
-      break;
-    default:
-      return -1;
-    }
+    if (c < 256) return -1;
+    set_option(o, (size_t) c - 256, optarg);
   }
   if (o->streams == 0 || o->streams > 100000 || o->chunk == 0 || o->chunk > 1 << 20 || o->depth == 0 ||
       o->parallel == 0)

@@ -4,7 +4,7 @@ import re
 DOCUMENTS = ("dht-rpc", "hyperdht", "hyperswarm", "secret-stream", "udx")
 NAMES = "|".join(DOCUMENTS)
 
-# What may stand behind "<document>.md ": 2.5, A-4, D.1, C-13, OBS-9, Annex A, Part C, item 85, with a row, item or step.
+# What may stand behind "<document>.md ": 2.5, A-4, D.1, C-13, OBS-9, Annex A, Part C, item 85; a row, item or step.
 REFERENCE = (r"(?:OBS-\d+|(?:Annex|[Pp]art) [A-E]\b|items? \d+|[A-E][-.]\d+|\d+(?:\.\d+)*"
              r"(?:,? (?:row|item|step)s? \d+)?)(?![\w])")
 # More of the same document: "12.1, 12.4 and C-14", "34 to 37".
@@ -49,8 +49,8 @@ class Index:
     def has(self, document, reference):
         """Whether a reference in the form of `REFERENCE` exists."""
         sections, items = self.sections[document], self.items[document]
-        checklist = items.get("Part A") or items.get({"udx": "9", "hyperswarm": "14", "secret-stream": "16"}[document]
-                                                     if document in ("udx", "hyperswarm", "secret-stream") else "", set())
+        section = {"udx": "9", "hyperswarm": "14", "secret-stream": "16"}.get(document, "Part A")
+        checklist = items.get(section, set())
         word = re.fullmatch(r"(?:Annex|[Pp]art) ([A-E])", reference)
         if word:
             return f"Part {word.group(1)}" in sections

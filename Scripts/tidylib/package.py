@@ -41,8 +41,8 @@ def targets(text):
             inner = re.sub(r'package:\s*"[^"]*"', "", body[list_start.end():stop])
             inner = re.sub(r"//[^\n]*", "", inner)
             names = re.findall(r'"([^"]+)"', inner)
-        found[name.group(1)] = Target(hit.group(1), name.group(1), path.group(1) if path else f"{folder}/{name.group(1)}",
-                                      names)
+        place = path.group(1) if path else f"{folder}/{name.group(1)}"
+        found[name.group(1)] = Target(hit.group(1), name.group(1), place, names)
     return found
 
 

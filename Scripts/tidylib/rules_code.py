@@ -16,8 +16,9 @@ defaultValueDescription LLVMFuzzerTestOneInput LLVMFuzzerInitialize LLVMFuzzerCu
 """.split())
 SWIFT_DECLARATION = re.compile(
     r"(?P<attributes>(?:@\w+(?:\([^()\n]*\))?\s+)*)"
-    r"(?P<modifiers>(?:\b(?:public|open|package|internal|fileprivate|private|static|final|class|override|mutating|lazy|weak|"
-    r"unowned|nonisolated|isolated|indirect|dynamic|required|convenience|prefix|postfix|infix|consuming|borrowing|sending)"
+    r"(?P<modifiers>(?:\b(?:public|open|package|internal|fileprivate|private|static|final|class|override|"
+    r"mutating|lazy|weak|unowned|nonisolated|isolated|indirect|dynamic|required|convenience|prefix|postfix|infix|"
+    r"consuming|borrowing|sending)"
     r"(?:\([\w ]+\))?\s+)*)"
     r"\b(?P<kind>func|var|let|struct|class|enum|protocol|typealias|actor)\s+`?(?P<name>[A-Za-z_]\w*)")
 C_FOLDERS = ("Sources/", "Tests/", "Benchmarks/", "include/", "Examples/")
@@ -25,9 +26,11 @@ C_FOLDERS = ("Sources/", "Tests/", "Benchmarks/", "include/", "Examples/")
 PURE = ("HyperEncoding", "HyperCrypto", "HyperEnvironment", "HyperCollections", "HyperSecretStream", "HyperRPC",
         "HyperDHTEngine", "HyperswarmEngine")
 IMPURE = ("HyperRuntime", "HyperUDX", "CHyperUDX", "CHyperUV", "HyperDHT", "Hyperswarm", "HyperswarmABI")
+# Calls of libuv and of the system; the same names as members are callbacks of the engine's own.
+IMPURE_CALL = re.compile(r"(?<![.>\w])(uv_(?!buf_init\b|buf_t\b)\w+|socket|sendmsg|recvmsg|clock_gettime)\s*\(")
 # Modules that come with the toolchain or the system.
-SYSTEM = set("""Swift Foundation FoundationEssentials Dispatch XCTest Testing Glibc Musl Darwin Android WinSDK Synchronization
-_Concurrency PackageDescription Builtin Network System os""".split())
+SYSTEM = set("""Swift Foundation FoundationEssentials Dispatch XCTest Testing Glibc Musl Darwin Android WinSDK
+Synchronization _Concurrency PackageDescription Builtin Network System os""".split())
 
 
 def words(tree):
@@ -148,8 +151,8 @@ def header_agreement(tree):
             yield *defined[name], f"`{name}` is implemented here and no header in include/ declares it"
 
 
-IMPORT = re.compile(r"^[ \t]*(?:@\w+(?:\([^)]*\))?[ \t]+)*(?:(?:public|package|internal|private|fileprivate)[ \t]+)?import[ \t]+"
-                    r"(?:(?:struct|class|enum|func|protocol|typealias|let|var)[ \t]+)?(\w+)", re.M)
+IMPORT = re.compile(r"^[ \t]*(?:@\w+(?:\([^)]*\))?[ \t]+)*(?:(?:public|package|internal|private|fileprivate)[ \t]+)?"
+                    r"import[ \t]+(?:(?:struct|class|enum|func|protocol|typealias|let|var)[ \t]+)?(\w+)", re.M)
 
 
 def imports(tree):
@@ -174,8 +177,7 @@ def pure_engine(tree):
     for file in tree.files:
         if not file.path.startswith("Sources/CUDX/engine/"):
             continue
-        for hit in re.finditer(r"\b(uv_(?!buf_init\b|buf_t\b)\w+|socket|sendmsg|recvmsg|clock_gettime)\s*\(",
-                               c_plain(file.code)):
+        for hit in IMPURE_CALL.finditer(c_plain(file.code)):
             yield file.path, file.line(hit.start()), f"the engine calls {hit.group(1)}: that is the driver's part"
 
 

@@ -166,6 +166,10 @@ def c_plain(code):
     return "\n".join(out)
 
 
+# A parameter list with function pointers in it.
+PARAMETERS = r"\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\)"
+
+
 def c_functions(file):
     """(name, first offset, offset of the name, end offset) of every function defined in a C file."""
     plain = c_plain(file.code)
@@ -176,7 +180,7 @@ def c_functions(file):
             continue
         head = plain[begin:hit.start()]
         end = match_brace(plain, hit.start())
-        name = re.search(r"(\w+)\s*\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\)\s*(?:__attribute__\s*\(\(.*\)\)\s*)?$", head, re.S)
+        name = re.search(r"(\w+)\s*" + PARAMETERS + r"\s*(?:__attribute__\s*\(\(.*\)\)\s*)?$", head, re.S)
         if name and "=" not in head and not re.match(r"\s*(struct|union|enum|typedef)\b[^()]*$", head):
             start = begin + len(head) - len(head.lstrip())
             found.append((name.group(1), start, begin + name.start(1), end))
@@ -185,11 +189,15 @@ def c_functions(file):
     return found
 
 
+PROTOTYPE = re.compile(
+    r"\b(\w+)\s*\((?:[^();]|\((?:[^()]|\([^()]*\))*\))*\)\s*(?:__attribute__\s*\(\(.*?\)\)\s*)?;")
+
+
 def c_declarations(file):
     """(name, offset) of every function prototype at the top level of a C file."""
     plain = c_plain(file.code)
     flat = blank_bodies(plain)
-    for hit in re.finditer(r"\b(\w+)\s*\((?:[^();]|\((?:[^()]|\([^()]*\))*\))*\)\s*(?:__attribute__\s*\(\(.*?\)\)\s*)?;", flat):
+    for hit in PROTOTYPE.finditer(flat):
         line_start = max(flat.rfind(";", 0, hit.start()), flat.rfind("}", 0, hit.start())) + 1
         before = flat[line_start:hit.start()].strip()
         if before and not before.startswith("typedef") and "=" not in before:
@@ -207,7 +215,11 @@ def blank_bodies(plain):
     return "".join(out)
 
 
-SWIFT_FUNCTION = re.compile(r"\b(?:func\s+(`?[\w]+`?|[^\s\w(]+)|(init)\b[?!]?(?=\s*[(<])|(deinit)\b|(subscript)\b(?=\s*[(<]))")
+SWIFT_FUNCTION = re.compile(
+    r"\b(?:func\s+(`?[\w]+`?|[^\s\w(]+)|(init)\b[?!]?(?=\s*[(<])|(deinit)\b|(subscript)\b(?=\s*[(<]))")
+# A declaration goes on in the next line if that begins, or this one ends, like this.
+GOES_ON = re.compile(r"(where|async|throws|rethrows|->|\{|\(|&|==|:)")
+UNFINISHED = (",", "->", "where", "throws", "async", "&", ":", "==")
 
 
 def swift_functions(file):
@@ -232,6 +244,5 @@ def swift_functions(file):
                 break
             elif depth == 0 and c == "\n":
                 rest = code[k:k + 400].lstrip()
-                if not re.match(r"(where|async|throws|rethrows|->|\{|\(|&|==|:)", rest) and not code[:k].rstrip().endswith(
-                        (",", "->", "where", "throws", "async", "&", ":", "==")):
+                if not GOES_ON.match(rest) and not code[:k].rstrip().endswith(UNFINISHED):
                     break

@@ -4,41 +4,42 @@ import HyperEncoding
 /// BLAKE2b through libsodium's generic hash (no salt, no personalisation).
 public enum Blake2b {
   /// Unkeyed BLAKE2b with a 32-byte digest over the parts, one after another.
-  public static func hash32(_ parts: [UInt8]...) -> Bytes32 { Bytes32(digest(parts, key: [], count: 32)) ?? Bytes32() }
+  public static func hash32(_ parts: [UInt8]...) -> Bytes32 {
+    Bytes32(filledBy: { digest(parts, key: [], into: $0, count: 32) })
+  }
 
   /// Unkeyed BLAKE2b with a 32-byte digest, without heap allocation.
   public static func hash32(_ bytes: UnsafeRawBufferPointer) -> Bytes32 {
-    withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 32) { out in
-      if let digest = out.baseAddress {
-        crypto_generichash(
-          digest, 32, bytes.baseAddress?.assumingMemoryBound(to: UInt8.self), UInt64(bytes.count), nil, 0)
-      }
-      return Bytes32(UnsafeRawBufferPointer(out)) ?? Bytes32()
-    }
+    Bytes32(filledBy: { out in
+      let source = bytes.baseAddress?.assumingMemoryBound(to: UInt8.self)
+      Sodium.require(crypto_generichash(out, 32, source, UInt64(bytes.count), nil, 0), "BLAKE2b")
+    })
   }
 
   /// Keyed BLAKE2b with a 32-byte digest. `key` is 1...64 bytes; a longer key is cut.
   public static func hash32(_ bytes: [UInt8], key: some Collection<UInt8>) -> Bytes32 {
-    Bytes32(digest([bytes], key: Array(key.prefix(64)), count: 32)) ?? Bytes32()
+    let key = Array(key.prefix(Limits.hashKey))
+    return Bytes32(filledBy: { digest([bytes], key: key, into: $0, count: 32) })
   }
 
   /// Unkeyed BLAKE2b with a 64-byte digest over the parts, one after another.
-  public static func hash64(_ parts: [UInt8]...) -> Bytes64 { Bytes64(digest(parts, key: [], count: 64)) ?? Bytes64() }
+  public static func hash64(_ parts: [UInt8]...) -> Bytes64 {
+    Bytes64(filledBy: { digest(parts, key: [], into: $0, count: 64) })
+  }
 
-  private static func digest(_ parts: [[UInt8]], key: [UInt8], count: Int) -> [UInt8] {
-    var out = [UInt8](repeating: 0, count: count)
+  private static func digest(_ parts: [[UInt8]], key: [UInt8], into out: UnsafeMutablePointer<UInt8>, count: Int) {
     if parts.count == 1 {
-      crypto_generichash(&out, count, parts[0], UInt64(parts[0].count), key, key.count)
-    } else {
-      withUnsafeTemporaryAllocation(byteCount: crypto_generichash_statebytes(), alignment: 64) { memory in
-        guard let base = memory.baseAddress else { return }
-        let state = OpaquePointer(base)
-        crypto_generichash_init(state, key, key.count, count)
-        for part in parts { crypto_generichash_update(state, part, UInt64(part.count)) }
-        crypto_generichash_final(state, &out, count)
-      }
+      Sodium.require(
+        crypto_generichash(out, count, parts[0], UInt64(parts[0].count), key, key.count), "BLAKE2b")
+      return
     }
-    return out
+    withUnsafeTemporaryAllocation(byteCount: crypto_generichash_statebytes(), alignment: 64) { memory in
+      guard let base = memory.baseAddress else { preconditionFailure("a state of BLAKE2b has an address") }
+      let state = OpaquePointer(base)
+      Sodium.require(crypto_generichash_init(state, key, key.count, count), "BLAKE2b")
+      for part in parts { Sodium.require(crypto_generichash_update(state, part, UInt64(part.count)), "BLAKE2b") }
+      Sodium.require(crypto_generichash_final(state, out, count), "BLAKE2b")
+    }
   }
 }
 
@@ -50,18 +51,17 @@ public final class Blake2bHasher {
   public init() {
     Sodium.initialize()
     memory = .allocate(byteCount: crypto_generichash_statebytes(), alignment: 64)
-    crypto_generichash_init(state, nil, 0, 32)
+    Sodium.require(crypto_generichash_init(state, nil, 0, 32), "BLAKE2b")
   }
 
   public func update(_ bytes: UnsafeRawBufferPointer) {
-    crypto_generichash_update(state, bytes.baseAddress?.assumingMemoryBound(to: UInt8.self), UInt64(bytes.count))
+    let source = bytes.baseAddress?.assumingMemoryBound(to: UInt8.self)
+    Sodium.require(crypto_generichash_update(state, source, UInt64(bytes.count)), "BLAKE2b")
   }
 
   /// The digest; the hasher must not be used afterwards.
   public func finalize() -> Bytes32 {
-    var out = [UInt8](repeating: 0, count: 32)
-    crypto_generichash_final(state, &out, 32)
-    return Bytes32(out) ?? Bytes32()
+    Bytes32(filledBy: { Sodium.require(crypto_generichash_final(state, $0, 32), "BLAKE2b") })
   }
 
   deinit { memory.deallocate() }
@@ -78,9 +78,14 @@ public func constantTimeEqual(_ a: Bytes32, _ b: Bytes32) -> Bool {
 public enum Sodium {
   private static let status: Int32 = sodium_init()
 
-  /// Idempotent and thread-safe; returns false when libsodium cannot run here.
-  @discardableResult
-  public static func initialize() -> Bool { status >= 0 }
+  /// Idempotent and thread-safe. Traps when libsodium cannot run here: without it there is no key and no hash.
+  public static func initialize() { precondition(status >= 0, "libsodium cannot be initialized") }
+
+  /// Traps when a call of libsodium that cannot fail has failed: its output would be zeros or stale bytes, and must not
+  /// become a key, a hash or a signature.
+  @inlinable package static func require(_ status: Int32, _ operation: StaticString) {
+    precondition(status == 0, "libsodium: \(operation) failed")
+  }
 
   /// Fills `bytes` from the system's random source. Only drivers and key generation call this: engines get their random
   /// bytes from the environment.

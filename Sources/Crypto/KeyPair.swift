@@ -12,11 +12,13 @@ public struct KeyPair: Sendable {
   public init(seed: Bytes32) {
     Sodium.initialize()
     let memory = SecretMemory(count: 64)
-    var key = [UInt8](repeating: 0, count: 32)
-    seed.withUnsafePointer { seedBytes in
-      _ = crypto_sign_seed_keypair(&key, memory.base.assumingMemoryBound(to: UInt8.self), seedBytes)
-    }
-    publicKey = Bytes32(key) ?? Bytes32()
+    publicKey = Bytes32(filledBy: { key in
+      seed.withUnsafePointer { seedBytes in
+        Sodium.require(
+          crypto_sign_seed_keypair(key, memory.base.assumingMemoryBound(to: UInt8.self), seedBytes),
+          "Ed25519 key pair")
+      }
+    })
     secret = memory
   }
 
@@ -31,10 +33,9 @@ public struct KeyPair: Sendable {
 
   /// A pair from the system's random source.
   public static func random() -> KeyPair {
-    var seed = [UInt8](repeating: 0, count: 32)
-    seed.withUnsafeMutableBytes { Sodium.randomBytes($0) }
-    defer { sodium_memzero(&seed, 32) }
-    return KeyPair(seed: Bytes32(seed) ?? Bytes32())
+    var seed = Bytes32(filledBy: { Sodium.randomBytes(UnsafeMutableRawBufferPointer(start: $0, count: 32)) })
+    defer { sodium_memzero(&seed, MemoryLayout<Bytes32>.size) }
+    return KeyPair(seed: seed)
   }
 
   /// Borrows the 64-byte secret key (seed, then public key) during the call. Do not keep it.
@@ -44,10 +45,10 @@ public struct KeyPair: Sendable {
 
   /// Ed25519 signature over `message`.
   public func sign(_ message: [UInt8]) -> Bytes64 {
-    var signature = [UInt8](repeating: 0, count: 64)
-    crypto_sign_detached(
-      &signature, nil, message, UInt64(message.count), secret.base.assumingMemoryBound(to: UInt8.self))
-    return Bytes64(signature) ?? Bytes64()
+    Bytes64(filledBy: { signature in
+      let key = secret.base.assumingMemoryBound(to: UInt8.self)
+      Sodium.require(crypto_sign_detached(signature, nil, message, UInt64(message.count), key), "Ed25519 signature")
+    })
   }
 }
 

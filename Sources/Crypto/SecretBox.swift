@@ -3,8 +3,8 @@ import HyperEncoding
 
 /// XSalsa20-Poly1305 (libsodium `crypto_secretbox_easy`): the 16-byte MAC first, then the ciphertext.
 public enum SecretBox {
-  public static let nonceCount = 24
-  public static let macCount = 16
+  public static let nonceCount = Limits.secretBoxNonce
+  public static let macCount = Limits.mac
 
   /// `nonce` must be 24 bytes, else `nil`.
   public static func seal(_ plaintext: [UInt8], nonce: [UInt8], key: Bytes32) -> [UInt8]? {

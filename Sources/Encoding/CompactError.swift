@@ -2,7 +2,7 @@
 public enum CompactError: Error, Hashable, Sendable {
   /// The input ends before the value does.
   case outOfBounds
-  /// An array announces more than ``CompactLimits/maximumArrayCount`` elements.
+  /// An array announces more than ``Limits/maximumArrayCount`` elements.
   case arrayTooBig
   /// A fixed-size value has another size.
   case wrongSize
@@ -14,12 +14,4 @@ public enum CompactError: Error, Hashable, Sendable {
   case invalidAddress
   /// A field holds a value outside its enumeration.
   case invalidValue
-}
-
-/// Bounds of the decoder (dht-rpc.md 2).
-public enum CompactLimits {
-  /// Elements an array may announce. Memory is never reserved from the announced count.
-  public static let maximumArrayCount = 0x100000
-  /// Largest integer that JavaScript peers represent exactly.
-  public static let maximumSafeInteger: UInt64 = 1 << 53 - 1
 }

@@ -47,7 +47,7 @@ public struct CompactReader {
   /// A variable-length integer that JavaScript peers can hold too (at most 2^53 - 1).
   public mutating func safeUint() throws(CompactError) -> UInt64 {
     let value = try uint()
-    guard value <= CompactLimits.maximumSafeInteger else { throw .unsafeInteger }
+    guard value <= Limits.maximumSafeInteger else { throw .unsafeInteger }
     return value
   }
 
@@ -95,13 +95,12 @@ public struct CompactReader {
     return value
   }
 
-  /// Reads an element count and then the elements. `maximumCount` lets a message set a tighter bound.
+  /// Reads an element count and then the elements.
   public mutating func array<Element>(
-    maximumCount: Int = CompactLimits.maximumArrayCount,
     _ decode: (inout CompactReader) throws(CompactError) -> Element
   ) throws(CompactError) -> [Element] {
     let count = try uint()
-    guard count <= UInt64(maximumCount) else { throw .arrayTooBig }
+    guard count <= UInt64(Limits.maximumArrayCount) else { throw .arrayTooBig }
     // No reservation: the count is the peer's word, the elements are not there yet.
     var elements: [Element] = []
     for _ in 0..<count { elements.append(try decode(&self)) }
@@ -109,9 +108,9 @@ public struct CompactReader {
   }
 
   public mutating func array<Element: CompactDecodable>(
-    of type: Element.Type = Element.self, maximumCount: Int = CompactLimits.maximumArrayCount
+    of type: Element.Type = Element.self
   ) throws(CompactError) -> [Element] {
-    try array(maximumCount: maximumCount) { reader throws(CompactError) in try Element(from: &reader) }
+    try array { reader throws(CompactError) in try Element(from: &reader) }
   }
 
   /// A bit field in any of its forms (one byte, or `fd`, `fe`, `ff` and 2, 4, 8 bytes).

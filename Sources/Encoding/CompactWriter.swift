@@ -50,7 +50,7 @@ public struct CompactWriter {
 
   /// A variable-length integer that JavaScript peers can hold too (at most 2^53 - 1).
   public mutating func safeUint(_ value: UInt64) throws(CompactError) {
-    guard value <= CompactLimits.maximumSafeInteger else { throw .unsafeInteger }
+    guard value <= Limits.maximumSafeInteger else { throw .unsafeInteger }
     uint(value)
   }
 

@@ -42,6 +42,22 @@ public struct Bytes32: Hashable, Comparable, Sendable {
     self = value
   }
 
+  /// The 32 bytes that `fill` writes.
+  @inlinable package init(filledBy fill: (UnsafeMutablePointer<UInt8>) -> Void) {
+    var words: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0)
+    Swift.withUnsafeMutablePointer(to: &words) {
+      fill(UnsafeMutableRawPointer($0).assumingMemoryBound(to: UInt8.self))
+    }
+    self.init(
+      words: UInt64(bigEndian: words.0), UInt64(bigEndian: words.1), UInt64(bigEndian: words.2),
+      UInt64(bigEndian: words.3))
+  }
+
+  /// Copies the 32 bytes at `bytes`.
+  @inlinable package init(copying bytes: UnsafePointer<UInt8>) {
+    self.init(filledBy: { $0.update(from: bytes, count: 32) })
+  }
+
   /// 32 times the same byte.
   public init(repeating byte: UInt8) {
     let word = UInt64(byte) &* 0x0101_0101_0101_0101
@@ -122,6 +138,22 @@ public struct Bytes64: Hashable, Sendable {
     let array = Array(bytes)
     guard let value = array.withUnsafeBytes({ Bytes64($0) }) else { return nil }
     self = value
+  }
+
+  /// The 64 bytes that `fill` writes.
+  package init(filledBy fill: (UnsafeMutablePointer<UInt8>) -> Void) {
+    self = withUnsafeTemporaryAllocation(of: UInt8.self, capacity: Bytes64.count) { memory in
+      guard let base = memory.baseAddress else { preconditionFailure("an allocation of 64 bytes has an address") }
+      memory.initialize(repeating: 0)
+      fill(base)
+      return Bytes64(copying: base)
+    }
+  }
+
+  /// Copies the 64 bytes at `bytes`.
+  package init(copying bytes: UnsafePointer<UInt8>) {
+    first = Bytes32(copying: bytes)
+    second = Bytes32(copying: bytes + 32)
   }
 
   /// 128 hexadecimal digits in either case; `nil` for anything else.

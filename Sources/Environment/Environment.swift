@@ -48,7 +48,9 @@ extension Environment {
     return bytes
   }
 
-  package func random32() -> Bytes32 { Bytes32(random(count: 32)) ?? Bytes32() }
+  package func random32() -> Bytes32 {
+    Bytes32(filledBy: { randomBytes(UnsafeMutableRawBufferPointer(start: $0, count: 32)) })
+  }
 
   package func randomUInt32() -> UInt32 {
     var value: UInt32 = 0

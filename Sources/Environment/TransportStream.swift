@@ -2,9 +2,9 @@ import HyperEncoding
 
 /// A reliable, ordered, unencrypted byte stream over UDP (UDX). Loop-confined.
 ///
-/// Life: made with a local id, receives from then on (subject to `firewall`), `connect` attaches socket and peer without
-/// sending anything, `end` closes the writing half, `destroy` aborts. `onClose` comes exactly once, last, also for a
-/// stream that never connected; after it the stream does nothing.
+/// Life: made with a local id, receives from then on (subject to `firewall`), `connect` attaches socket and peer
+/// without sending anything, `end` closes the writing half, `destroy` aborts. `onClose` comes exactly once, last, also
+/// for a stream that never connected; after it the stream does nothing.
 package protocol TransportStream: ByteTransport {
   /// The id that peers put into packets for this stream.
   var localID: UInt32 { get }
@@ -122,7 +122,7 @@ public final class OwnedBuffer {
     count = bytes.count
   }
 
-  /// Valid while somebody holds the buffer.
+  /// Valid while there is a reference to the buffer.
   public var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: base, count: count) }
 
   deinit { base.deallocate() }

@@ -29,7 +29,7 @@ extension HyperDHT {
   ///
   /// - Parameters:
   ///   - keyPair: the identity to listen as; the node's by default. One server per key pair.
-  ///   - firewall: decides who may connect; everybody by default.
+  ///   - firewall: decides which peers may connect; every peer by default.
   public func listen(
     keyPair: KeyPair? = nil, options: ServerOptions = ServerOptions(), isolation: isolated (any Actor)? = #isolation
   ) async throws(DHTError) -> Server {
@@ -55,7 +55,7 @@ extension HyperDHT {
       self.loop = loop
       self.engine = LoopBound(engine)
       publicKey = keyPair.publicKey
-      let queue = EventQueue<Connection, Never>(capacity: FacadeLimits.pendingConnections)
+      let queue = EventQueue<Connection, Never>(capacity: Limits.pendingConnections)
       self.queue = queue
       engine.onConnection = { stream in
         let connection = Connection(loop: loop, stream: stream)

@@ -6,15 +6,15 @@ extension HyperDHT {
   /// An encrypted, authenticated connection with one peer: a two-way stream of messages, and datagrams beside it.
   ///
   /// What one `write` sends arrives as one element of the peer's `inbound`. Both directions have back-pressure: `write`
-  /// suspends while the network is slower than the writer, and a reader that stops reading closes the window towards the
-  /// peer. Memory per connection is bounded by about 1 MiB of unsent and 2 MiB of unread messages above the transport's
-  /// own window (4 MiB), plus one message of the largest size each way.
+  /// suspends while the network is slower than the writer, and a reader that stops reading closes the window towards
+  /// the peer. Memory per connection is bounded by about 1 MiB of unsent and 2 MiB of unread messages above the
+  /// transport's own window (4 MiB), plus one message of the largest size each way.
   ///
   /// May be used from any thread. Keep the connection as long as you use it: when the last reference goes, what was
   /// written is still sent (for up to ten seconds), then the connection closes.
   public final class Connection: Sendable {
     /// Bytes in one message at most: what the framing can express less the encryption's overhead.
-    public static let maximumMessageSize = StreamLimits.maximumMessage
+    public static let maximumMessageSize = Limits.message
 
     /// Ed25519 key of this side.
     public let publicKey: Bytes32
@@ -35,9 +35,12 @@ extension HyperDHT {
     /// On the loop, for a stream that is open.
     package init(loop: UVEventLoop, stream: EncryptedStream, attachment: (any Sendable)? = nil) {
       state = ConnectionState(loop: loop, stream: stream)
-      publicKey = stream.publicKey ?? Bytes32()
-      remotePublicKey = stream.remotePublicKey ?? Bytes32()
-      handshakeHash = stream.handshakeHash ?? Bytes64()
+      guard let publicKey = stream.publicKey, let remotePublicKey = stream.remotePublicKey,
+        let handshakeHash = stream.handshakeHash
+      else { preconditionFailure("an open stream knows its keys") }
+      self.publicKey = publicKey
+      self.remotePublicKey = remotePublicKey
+      self.handshakeHash = handshakeHash
       isInitiator = stream.isInitiator
       self.attachment = attachment
     }
@@ -84,7 +87,11 @@ extension HyperDHT {
     /// The next message, `nil` after the peer has ended its half.
     public func read(isolation: isolated (any Actor)? = #isolation) async throws(ConnectionError) -> [UInt8]? {
       let state = state
-      return try await state.inbox.next(isolation: isolation) { state.loop.post { state.resumeReading() } }
+      do throws(CallFailure) {
+        return try await state.inbox.next(isolation: isolation) { state.loop.post { state.resumeReading() } }
+      } catch {
+        throw state.closing.error(error)
+      }
     }
 
     /// Received datagrams, unordered and unreliable. Up to 256 wait for the reader, further ones are dropped.
@@ -100,7 +107,11 @@ extension HyperDHT {
       _ message: [UInt8], isolation: isolated (any Actor)? = #isolation
     ) async throws(ConnectionError) {
       guard message.count <= Connection.maximumMessageSize else { throw .messageTooLarge(message.count) }
-      if try state.writing.put(message) { try await state.writing.waitForRoom(isolation: isolation) }
+      do throws(CallFailure) {
+        if try state.writing.put(message) { try await state.writing.waitForRoom(isolation: isolation) }
+      } catch {
+        throw state.closing.error(error)
+      }
     }
 
     /// Sends the text in UTF-8 as one message.
@@ -113,17 +124,26 @@ extension HyperDHT {
     @discardableResult
     public func writeWithoutWaiting(_ message: [UInt8]) throws(ConnectionError) -> Bool {
       guard message.count <= Connection.maximumMessageSize else { throw .messageTooLarge(message.count) }
-      return try state.writing.put(message)
+      do throws(CallFailure) {
+        return try state.writing.put(message)
+      } catch {
+        throw state.closing.error(error)
+      }
     }
 
     /// Waits until the peer has acknowledged everything that was written before.
     public func flush(isolation: isolated (any Actor)? = #isolation) async throws(ConnectionError) {
-      try await state.writing.flush(isolation: isolation)
+      do throws(CallFailure) {
+        if try await state.writing.flush(isolation: isolation) { return }
+      } catch {
+        throw state.closing.error(error)
+      }
+      throw .closed
     }
 
     /// Sends one datagram, unordered and unreliable.
-    /// - Returns: `false`, with nothing sent, when it is above the path's limit (about 1,100 bytes) or the connection is
-    ///   closing.
+    /// - Returns: `false`, with nothing sent, when it is above the path's limit (about 1,100 bytes) or the connection
+    ///   is closing.
     @discardableResult
     public func sendDatagram(_ bytes: [UInt8], isolation: isolated (any Actor)? = #isolation) async -> Bool {
       let state = state
@@ -141,7 +161,7 @@ extension HyperDHT {
     public func close(isolation: isolated (any Actor)? = #isolation) async {
       let state = state
       state.loop.post { state.abandon() }
-      _ = await state.closing.wait(isolation: isolation)
+      _ = try? await state.closing.wait(isolation: isolation)
     }
 
     /// Aborts: unsent messages are dropped, the peer sees a reset.
@@ -157,7 +177,11 @@ extension HyperDHT {
     public func waitUntilClosed(
       isolation: isolated (any Actor)? = #isolation
     ) async throws(ConnectionError) -> ConnectionError? {
-      try await state.closing.wait(isolation: isolation).get()
+      do throws(CallFailure) {
+        return try await state.closing.wait(isolation: isolation)
+      } catch {
+        throw state.closing.error(error)
+      }
     }
 
     // MARK: Settings and numbers
@@ -178,6 +202,12 @@ extension HyperDHT {
     public func remoteAddress(isolation: isolated (any Actor)? = #isolation) async -> Endpoint? {
       let state = state
       return await onLoop(state.loop, isolation: isolation) { state.stream.transport?.remote } ?? nil
+    }
+
+    /// How the connection came about, one line per step.
+    package func pathTimeline(isolation: isolated (any Actor)? = #isolation) async -> [String] {
+      let state = state
+      return await onLoop(state.loop, isolation: isolation) { state.stream.pathTimeline?() ?? [] } ?? []
     }
 
     public func statistics(isolation: isolated (any Actor)? = #isolation) async -> Statistics {

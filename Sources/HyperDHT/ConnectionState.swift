@@ -9,9 +9,9 @@ final class ConnectionState: @unchecked Sendable {
   let loop: UVEventLoop
   let stream: EncryptedStream
   let inbox = Inbox()
-  let writing: WritingHalf
-  let datagrams = EventQueue<[UInt8], Never>(capacity: FacadeLimits.datagrams)
-  let closing = ClosingFlag()
+  let writing: MessagePump
+  let datagrams = EventQueue<[UInt8], Never>(capacity: Limits.datagrams)
+  let closing = ClosingFlag<ConnectionError>()
 
   private let arrivals: Arrivals
   private var isAbandoned = false
@@ -20,7 +20,7 @@ final class ConnectionState: @unchecked Sendable {
   init(loop: UVEventLoop, stream: EncryptedStream) {
     self.loop = loop
     self.stream = stream
-    writing = WritingHalf(loop: loop, sink: stream)
+    writing = MessagePump(loop: loop, sink: stream)
     arrivals = Arrivals(loop: loop, inbox: inbox) { stream.pause() }
     stream.onMessage = { [self] in received($0) }
     stream.onDatagram = { [self] bytes in datagrams.push(Array(bytes)) }
@@ -35,11 +35,12 @@ final class ConnectionState: @unchecked Sendable {
   func closed(_ error: EncryptedStreamError?) {
     arrivals.deliver()
     let reason = error.map(ConnectionError.init)
+    closing.record(reason)
     // Writing fails first: a reader that learns of the end may write at once.
-    writing.close(reason ?? .closed)
-    inbox.finish(reason.map { .failure($0) } ?? .success(()))
+    writing.close()
+    inbox.finish(reason == nil ? .success(()) : .failure(.closed))
     datagrams.finish()
-    closing.close(reason)
+    closing.close()
   }
 
   // MARK: Receiving
@@ -60,12 +61,12 @@ final class ConnectionState: @unchecked Sendable {
     inbox.abandon()
     stream.resume()
     writing.end()
-    let deadline = loop.schedule(after: FacadeLimits.abandonedGrace) { [stream] in stream.destroy() }
+    let deadline = loop.schedule(after: Limits.abandonedGrace) { [stream] in stream.destroy() }
     closing.whenClosed { deadline.cancel() }
   }
 }
 
-extension EncryptedStream: WritingSink {
+extension EncryptedStream: MessageSink {
   /// A stream that is about to close has room for everything, and drops it.
   package func send(_ message: [UInt8]) -> Bool { write(message) || isDestroying }
 }

@@ -66,7 +66,7 @@ public final class HyperDHT: Sendable {
     }
   }
 
-  /// A node that somebody else has made and destroys, on the loop.
+  /// A node that is made and destroyed elsewhere, on the loop.
   init(loop: UVEventLoop, node: DHTNode, environment: UVEnvironment) {
     self.loop = loop
     self.node = LoopBound(node)
@@ -113,7 +113,7 @@ public final class HyperDHT: Sendable {
         tearDown(force: force) { continuation.resume() }
       }
     }
-    // Also for a second caller, who comes while the first is at it.
+    // Also for a second call that comes while the first is at it.
     if ownsLoop { await loop.shutdown() }
   }
 

@@ -9,6 +9,7 @@ package struct LoopPlace: Sendable {
   package let isOwned: Bool
 
   package init(_ given: UVEventLoop?) throws(DHTError) {
+    Limits.check()
     if let given {
       loop = given
       isOwned = false

@@ -13,8 +13,8 @@ extension HyperDHT {
     public var bootstrap: [String]?
     /// Nodes that are known to be there.
     public var nodes: [Endpoint] = []
-    /// Port for incoming traffic; 0 is any. If it is taken, making the node fails, unless `anyPort`: then the next four are
-    /// tried, then any.
+    /// Port for incoming traffic; 0 is any. If it is taken, making the node fails, unless `anyPort`: then the next four
+    /// are tried, then any.
     public var port: UInt16 = DHTOptions.defaultPort
     public var anyPort = true
     /// Address to bind to.
@@ -27,7 +27,7 @@ extension HyperDHT {
     public var isEphemeral: Bool?
     /// `false` takes the node to be reachable from the start: for servers with a public address.
     public var isFirewalled = true
-    /// The node's public address where there is nobody to ask: the first node of a network.
+    /// The node's public address where there is no node to ask: the first node of a network.
     public var knownAddress: Endpoint?
     /// Milliseconds between hole punches that need many sockets.
     public var randomPunchInterval: UInt64 = 20_000
@@ -66,7 +66,8 @@ extension HyperDHT {
     /// A relay to go over until, and unless, there is a direct path. `nil`, and a server that names none, is no relay:
     /// then two peers behind port-randomising NATs cannot connect.
     public var relayThrough: RelayChoice?
-    /// `false`: neither punch holes nor try the local network. What is left are servers with a public address, and relays.
+    /// `false`: neither punch holes nor try the local network. What is left are servers with a public address, and
+    /// relays.
     public var allowsHolepunching = true
     /// Overall time in milliseconds, 0 is none.
     public var deadline: UInt64 = 0
@@ -74,7 +75,7 @@ extension HyperDHT {
     public init() {}
   }
 
-  /// Which blind relay to use: the public key of a `RelayServer`, one's own or somebody else's. It sees addresses and
+  /// Which blind relay to use: the public key of a `RelayServer`, one's own or another's. It sees addresses and
   /// volumes, not content.
   public enum RelayChoice: Sendable {
     case key(Bytes32)
@@ -84,7 +85,7 @@ extension HyperDHT {
     case choose(@Sendable () -> Bytes32?)
   }
 
-  /// Who asks to connect.
+  /// The peer that asks to connect.
   public struct IncomingPeer: Hashable, Sendable {
     /// Proved only when the connection stands; until then a replay of an old attempt is possible.
     public var publicKey: Bytes32
@@ -93,8 +94,8 @@ extension HyperDHT {
 
   /// How to listen.
   public struct ServerOptions: Sendable {
-    /// Decides whether a peer may connect: `true` lets it in; everybody else gets no answer at all. `nil` lets everybody
-    /// in. A decision that takes more than 10 seconds is a no.
+    /// Decides whether a peer may connect: `true` lets it in; a peer that is not let in gets no answer at all. `nil`
+    /// lets every peer in. A decision that takes more than 10 seconds is a no.
     public var firewall: (@Sendable (IncomingPeer) async -> Bool)?
     /// Tell clients our local addresses.
     public var shareLocalAddress = true

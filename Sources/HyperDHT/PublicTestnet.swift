@@ -1,3 +1,4 @@
+import HyperCollections
 import HyperDHTEngine
 import HyperEncoding
 import HyperRuntime

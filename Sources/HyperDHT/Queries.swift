@@ -29,7 +29,7 @@ extension HyperDHT {
     /// Our address as that node sees it.
     public var to: Endpoint
     public var peers: [PeerRecord]
-    /// Milliseconds since 1970 at which an announcer asked those who look the topic up to look again; 0 is never.
+    /// Milliseconds since 1970 at which an announcer asked the peers that look the topic up to look again; 0 is never.
     public var bump: UInt64
   }
 
@@ -68,8 +68,8 @@ extension HyperDHT {
 
   // MARK: Peers
 
-  /// Who is announced under the topic, as the nodes' answers come in. Ends when the closest nodes were asked; letting go
-  /// of the sequence ends the search. Up to 1024 answers wait to be read.
+  /// The peers that are announced under the topic, as the nodes' answers come in. Ends when the closest nodes were
+  /// asked; letting go of the sequence ends the search. Up to 1024 answers wait to be read.
   public func lookup(_ topic: Bytes32) -> Events<LookupReply, DHTError> {
     stream {
       $0.lookup(topic)
@@ -218,11 +218,11 @@ extension HyperDHT {
   private func stream<Item, Element: Sendable>(
     _ make: @escaping @Sendable (DHTNode) -> DHTQuery<Item>, map: @escaping @Sendable (Item) -> Element
   ) -> Events<Element, DHTError> {
-    let queue = EventQueue<Element, DHTError>(capacity: FacadeLimits.queryResults)
+    let queue = EventQueue<Element, DHTError>(capacity: Limits.queryResults)
     let node = node
     let loop = loop
     let isPosted = loop.post { [weak queue] in
-      // Nobody may be interested any more.
+      // The sequence may have been let go of meanwhile.
       guard let queue else { return }
       let query = make(node.value)
       // The query holds the queue weakly: its release by the last reader ends the search.

@@ -6,11 +6,11 @@ import HyperRuntime
 extension HyperDHT {
   /// Serves as a blind relay under a public key, and announces it. Returns when the first nodes hold the announcement.
   ///
-  /// Peers that name the key in `relayThrough` meet here when there is no direct path between them. Best on a node with a
-  /// public address and bandwidth to spare.
+  /// Peers that name the key in `relayThrough` meet here when there is no direct path between them. Best on a node with
+  /// a public address and bandwidth to spare.
   /// - Parameters:
   ///   - keyPair: the identity of the relay; the node's by default. One server per key pair.
-  ///   - firewall: decides who may use the relay; everybody by default.
+  ///   - firewall: decides which peers may use the relay; every peer by default.
   public func serveRelay(
     keyPair: KeyPair? = nil, firewall: (@Sendable (IncomingPeer) async -> Bool)? = nil,
     limits: RelayServer.Limits = .init(), isolation: isolated (any Actor)? = #isolation
@@ -50,14 +50,14 @@ extension HyperDHT {
     /// What a relay takes on. Further clients and requests are refused.
     public struct Limits: Hashable, Sendable {
       /// Clients at a time, and with one key.
-      public var sessions = RelayLimits.sessions
-      public var sessionsPerKey = RelayLimits.sessionsPerKey
+      public var sessions = HyperDHTEngine.Limits.Relay.sessions
+      public var sessionsPerKey = HyperDHTEngine.Limits.Relay.sessionsPerKey
       /// Relayed connections at a time, and of one client.
-      public var links = RelayLimits.links
-      public var linksPerSession = RelayLimits.linksPerSession
+      public var links = HyperDHTEngine.Limits.Relay.links
+      public var linksPerSession = HyperDHTEngine.Limits.Relay.linksPerSession
       /// Requests whose other side has not come, for at most 30 seconds each, and of one client.
-      public var pendingTokens = RelayLimits.pendingTokens
-      public var pendingTokensPerSession = RelayLimits.pendingTokensPerSession
+      public var pendingTokens = HyperDHTEngine.Limits.Relay.pendingTokens
+      public var pendingTokensPerSession = HyperDHTEngine.Limits.Relay.pendingTokensPerSession
 
       public init() {}
     }

@@ -21,8 +21,8 @@ import HyperswarmEngine
 /// Between two peers there is one connection, whatever the number of shared topics. A connection that breaks is dialled
 /// again while a shared topic is joined (or the peer was named by `joinPeer`).
 ///
-/// May be used from any thread. The swarm lives on one event loop: its own thread unless the options name another. Letting
-/// go of the last reference destroys the swarm; `destroy` does it and waits.
+/// May be used from any thread. The swarm lives on one event loop: its own thread unless the options name another.
+/// Letting go of the last reference destroys the swarm; `destroy` does it and waits.
 public final class Hyperswarm: Sendable {
   public let loop: UVEventLoop
   /// The swarm's identity: peers see its public key.
@@ -48,12 +48,13 @@ public final class Hyperswarm: Sendable {
   }
 
   private init(_ options: Options, dht: HyperDHT, isolation: isolated (any Actor)?) async throws(DHTError) {
+    Limits.check()
     self.dht = dht
     loop = dht.loop
     ownsDHT = options.dht == nil
     let keyPair = options.keyPair ?? (options.dht == nil ? dht.defaultKeyPair : .random())
     self.keyPair = keyPair
-    let queue = EventQueue<HyperDHT.Connection, Never>(capacity: FacadeLimits.pendingConnections)
+    let queue = EventQueue<HyperDHT.Connection, Never>(capacity: Limits.pendingConnections)
     self.queue = queue
     let loop = loop
     let node = dht.node
@@ -190,8 +191,8 @@ public final class Hyperswarm: Sendable {
     }
   }
 
-  /// Withdraws the announcements, closes all connections and stops all traffic, until `resume`. Topics and explicit peers
-  /// stay.
+  /// Withdraws the announcements, closes all connections and stops all traffic, until `resume`. Topics and explicit
+  /// peers stay.
   public func suspend(isolation: isolated (any Actor)? = #isolation) async throws(HyperswarmError) {
     let engine = engine
     try await operation(isolation: isolation) { settle in

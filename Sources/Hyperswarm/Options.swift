@@ -4,16 +4,6 @@ import HyperEncoding
 import HyperRuntime
 import HyperswarmEngine
 
-/// Bounds of the public API.
-enum FacadeLimits {
-  /// Connections that nobody has taken out of `connections`; further ones are closed.
-  static let pendingConnections = 1024
-  /// Events that one reader has not taken; further ones are dropped.
-  static let pendingEvents = 256
-  /// Readers of events at a time; the oldest gives way.
-  static let eventReaders = 64
-}
-
 extension Hyperswarm {
   /// How to make a swarm.
   public struct Options: Sendable {
@@ -35,8 +25,8 @@ extension Hyperswarm {
     public var maxServerConnections = Int.max
     /// Connections of both roles together.
     public var maxConnections = 4096
-    /// Decides about peers that want to connect, and about peers before they are dialled; no answer within three seconds
-    /// is `refuse`. `nil` accepts everybody.
+    /// Decides about peers that want to connect, and about peers before they are dialled; no answer within three
+    /// seconds is `refuse`. `nil` accepts every peer.
     public var firewall: (@Sendable (Candidate) async -> Verdict)?
     /// Public keys of relays for peers that cannot be reached otherwise.
     public var relays: [Bytes32] = []
@@ -49,7 +39,7 @@ extension Hyperswarm {
     }
   }
 
-  /// Who wants to connect, or is about to be dialled.
+  /// A peer that wants to connect, or is about to be dialled.
   public struct Candidate: Hashable, Sendable {
     public var publicKey: Bytes32
     /// `nil` before a dial.

@@ -46,7 +46,7 @@ extension Hyperswarm {
 
   /// Events from now on. Each reader has its own copy; up to 256 wait to be read, further ones are dropped.
   public func events() -> HyperDHT.Events<Event, Never> {
-    let queue = EventQueue<Event, Never>(capacity: FacadeLimits.pendingEvents)
+    let queue = EventQueue<Event, Never>(capacity: Limits.pendingEvents)
     let observers = observers
     if !loop.post({ [weak queue] in if let queue { observers.value.add(queue) } }) { queue.finish() }
     return HyperDHT.Events(queue)
@@ -106,7 +106,7 @@ final class EventObservers {
   func add(_ queue: EventQueue<Hyperswarm.Event, Never>) {
     guard !isFinished else { return queue.finish() }
     readers.removeAll { $0.queue == nil }
-    if readers.count >= FacadeLimits.eventReaders { readers.removeFirst().queue?.finish() }
+    if readers.count >= Limits.eventReaders { readers.removeFirst().queue?.finish() }
     readers.append(Reader(queue: queue))
   }
 

@@ -75,8 +75,8 @@ func list(_ text: String) -> [String] {
   }
 }
 
-/// A struct of the caller that begins with its size: shorter ones come from older programs, longer ones from newer, which
-/// must not use what this library does not know.
+/// A struct of the caller that begins with its size: shorter ones come from older programs, longer ones from newer,
+/// which must not use what this library does not know.
 func sized<T: BitwiseCopyable>(_ pointer: UnsafePointer<T>?, minimum: Int, zero: T) throws(Failure) -> T {
   let raw = UnsafeRawPointer(try require(pointer))
   let size = raw.loadUnaligned(as: Int.self)

@@ -220,7 +220,7 @@ extension ConnectionHandle {
   ) {
     var statistics = hyperswarm_connection_statistics_t()
     statistics.size = MemoryLayout<hyperswarm_connection_statistics_t>.size
-    statistics.bytes_queued = UInt64(shared.withLock { $0.bytes })
+    statistics.bytes_queued = UInt64(pump.queuedBytes)
     guard let stream else { return callback(pointer, &statistics, userData) }
     statistics.messages_sent = stream.statistics.messagesWritten
     statistics.messages_received = stream.statistics.messagesRead

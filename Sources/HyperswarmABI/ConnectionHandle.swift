@@ -7,20 +7,14 @@ import HyperRuntime
 import HyperSecretStream
 import HyperswarmEngine
 
-/// What stands behind a `hyperswarm_connection_t`: an encrypted stream, the C callbacks, and a bounded queue of what was
-/// written while the stream could not take it, or from another thread.
+/// What stands behind a `hyperswarm_connection_t`: an encrypted stream, the C callbacks, and the message pump with what
+/// was written while the stream could not take it, or from another thread.
 ///
 /// `shared` is for any thread, everything else for the loop.
 final class ConnectionHandle: @unchecked Sendable {
   let swarm: SwarmHandle
   let isInitiator: Bool
   private(set) var pointer: OpaquePointer?
-
-  enum Item {
-    case message([UInt8], ((Int32) -> Void)?)
-    case datagram([UInt8])
-    case end
-  }
 
   /// Settings that other threads have asked for.
   struct Wishes {
@@ -35,13 +29,6 @@ final class ConnectionHandle: @unchecked Sendable {
     var remotePublicKey = Bytes32()
     var handshakeHash: Bytes64?
     var userData: UnsafeMutableRawPointer?
-    var items: [Item] = []
-    /// Of the items and of those that the loop has in hand.
-    var bytes = 0
-    /// The loop knows of the items, or waits for the stream to drain.
-    var isAnnounced = false
-    var owesDrain = false
-    var isEnded = false
     /// Closed, or asked to.
     var isClosing = false
     var reason = ""
@@ -50,16 +37,21 @@ final class ConnectionHandle: @unchecked Sendable {
   }
   let shared = Locked(Shared())
 
+  let pump: MessagePump
+
   private(set) var stream: EncryptedStream?
   private var callbacks = hyperswarm_connection_callbacks_t()
-  private var waiting: [Item] = []
-  private var waitingHead = 0
-  private var isBlocked = true
-  private var isPumping = false
+  /// What `closed` was told.
+  private var closeStatus: Int32?
 
   init(swarm: SwarmHandle, isInitiator: Bool) {
     self.swarm = swarm
     self.isInitiator = isInitiator
+    // Never inside a call of C: a callback of the connection must not run before the call has returned.
+    pump = MessagePump(
+      loop: swarm.home.loop,
+      bounds: .init(highWater: Limits.writeHighWater, lowWater: Limits.writeLowWater, limit: Limits.writeLimit),
+      startsInside: false)
     pointer = Handles.connections.add(self)
   }
 
@@ -75,10 +67,11 @@ final class ConnectionHandle: @unchecked Sendable {
   func attach(_ stream: EncryptedStream) {
     self.stream = stream
     swarm.connections[ObjectIdentifier(self)] = self
-    stream.onDrain = { [self] in
-      isBlocked = false
-      pump()
+    pump.attach(stream)
+    pump.onRoom = { [self] in
+      if !stream.isDestroying { callbacks.on_drain?(pointer, callbacks.user_data) }
     }
+    stream.onDrain = { [self] in pump.drained() }
     stream.onEnd = { [self] in callbacks.on_end?(pointer, callbacks.user_data) }
     stream.onClose = { [self] in closed(status($0), $0?.description ?? "") }
     // Held by the stream's callbacks, which the stream drops when it closes.
@@ -86,14 +79,14 @@ final class ConnectionHandle: @unchecked Sendable {
       stream.onOpen = { [self] in
         opened(stream)
         callbacks.on_open?(pointer, callbacks.user_data)
-        pump()
+        pump.run()
       }
     }
     apply()
   }
 
   private func opened(_ stream: EncryptedStream) {
-    isBlocked = false
+    pump.start()
     shared.withLock {
       $0.remotePublicKey = stream.remotePublicKey ?? $0.remotePublicKey
       $0.handshakeHash = stream.handshakeHash
@@ -104,24 +97,15 @@ final class ConnectionHandle: @unchecked Sendable {
 
   /// Last act. Once: of the stream, or in place of a stream that was never made.
   func closed(_ status: Int32, _ reason: String) {
-    let unsent = waiting[waitingHead...]
-    waiting = []
-    waitingHead = 0
-    isBlocked = true
-    let queued = shared.withLock { shared -> [Item] in
+    shared.withLock { shared in
       shared.isClosing = true
       shared.reason = reason
-      shared.bytes = 0
       shared.wishes.callbacks.map { callbacks = $0 }
       shared.wishes = Wishes()
-      defer { shared.items = [] }
-      return shared.items
     }
-    // Writing fails first: whoever learns of the end may look at his books.
-    let failure = status == HYPERSWARM_OK ? Int32(HYPERSWARM_ERR_CLOSED) : status
-    for item in unsent + queued {
-      if case .message(_, let written) = item { written?(failure) }
-    }
+    closeStatus = status
+    // Writes fail before `on_close`, after which the program may free what their callbacks use.
+    pump.close()
     callbacks.on_close?(pointer, status, callbacks.user_data)
     callbacks = hyperswarm_connection_callbacks_t()
     stream = nil
@@ -149,7 +133,10 @@ final class ConnectionHandle: @unchecked Sendable {
       guard !shared.isClosing else { return nil }
       change(&shared.wishes)
       if let callbacks = shared.wishes.callbacks { shared.userData = callbacks.user_data }
-      if shared.wishes.destroys { shared.isClosing = true }
+      if shared.wishes.destroys {
+        shared.isClosing = true
+        pump.refuse()
+      }
       defer { shared.wishesArePosted = true }
       return !shared.wishesArePosted
     }
@@ -198,115 +185,48 @@ final class ConnectionHandle: @unchecked Sendable {
     let home = swarm.home
     try home.checkThread()
     guard bytes.count <= Limits.message else { throw Failure(HYPERSWARM_ERR_MESSAGE_TOO_LARGE) }
-    var report: ((Int32) -> Void)?
+    var flush: ((Bool) -> Void)?
     if let written {
       try swarm.begin()
-      report = { [self] status in
-        written(pointer, status, userData)
+      flush = { [self] arrived in
+        written(pointer, arrived ? Int32(HYPERSWARM_OK) : failureStatus, userData)
         swarm.finish()
       }
     }
-    // Straight into the stream's own buffer when nothing waits before it.
-    if home.loop.isOnLoop, !isBlocked, waitingHead == waiting.count, let stream {
-      let isIdle = shared.withLock { $0.items.isEmpty && !$0.isEnded && !$0.isClosing }
-      if isIdle {
-        send(bytes, report, stream)
-        return 0
+    if home.loop.isOnLoop, let stream {
+      // Straight into the stream's own buffer when nothing waits before it.
+      let isSent = pump.passThrough {
+        let hasRoom = stream.write(bytes) || stream.isDestroying
+        if let flush { stream.flush(flush) }
+        return hasRoom
       }
+      if isSent { return 0 }
     }
-    let outcome = shared.withLock { shared -> Result<(Int, mustPost: Bool), Failure> in
-      guard !shared.isClosing, !shared.isEnded else { return .failure(Failure(HYPERSWARM_ERR_CLOSED)) }
-      guard shared.bytes < Limits.writeLimit else {
-        shared.owesDrain = true
-        return .failure(Failure(HYPERSWARM_ERR_QUEUE_FULL))
-      }
-      shared.items.append(.message(Array(bytes), report))
-      shared.bytes += bytes.count + Limits.messageCost
-      if shared.bytes > Limits.writeHighWater { shared.owesDrain = true }
-      defer { shared.isAnnounced = true }
-      return .success((shared.bytes, !shared.isAnnounced))
-    }
-    switch outcome {
-    case .success(let (queued, mustPost)):
-      if mustPost { announce() }
-      return Int64(queued)
-    case .failure(let failure):
-      if report != nil { swarm.finish() }
-      throw failure
+    do throws(Failure) {
+      return Int64(try queue(.message(Array(bytes)), flush))
+    } catch {
+      if flush != nil { swarm.finish() }
+      throw error
     }
   }
 
-  func add(_ item: Item) throws(Failure) {
+  func add(_ item: MessagePump.Item) throws(Failure) {
     try swarm.home.checkThread()
-    let outcome = shared.withLock { shared -> Result<Bool, Failure> in
-      guard !shared.isClosing, !shared.isEnded else { return .failure(Failure(HYPERSWARM_ERR_CLOSED)) }
-      switch item {
-      case .end: shared.isEnded = true
-      case .datagram(let bytes), .message(let bytes, _):
-        guard shared.bytes < Limits.writeLimit else { return .failure(Failure(HYPERSWARM_ERR_QUEUE_FULL)) }
-        shared.bytes += bytes.count + Limits.messageCost
-      }
-      shared.items.append(item)
-      defer { shared.isAnnounced = true }
-      return .success(!shared.isAnnounced)
-    }
-    if try outcome.get() { announce() }
+    _ = try queue(item, nil)
   }
 
-  private func announce() {
-    let loop = swarm.home.loop
-    if loop.isOnLoop {
-      loop.defer { [self] in pump() }
-    } else {
-      loop.post { [self] in pump() }
+  private func queue(_ item: MessagePump.Item, _ flush: ((Bool) -> Void)?) throws(Failure) -> Int {
+    switch pump.add(item, flush: flush) {
+    case .taken(let queued): return queued
+    case .full: throw Failure(HYPERSWARM_ERR_QUEUE_FULL)
+    case .closed: throw Failure(HYPERSWARM_ERR_CLOSED)
     }
   }
 
-  private func send(_ bytes: UnsafeRawBufferPointer, _ report: ((Int32) -> Void)?, _ stream: EncryptedStream) {
-    // A closing stream takes nothing and will not drain either.
-    isBlocked = !stream.write(bytes) && !stream.isDestroying
-    guard let report else { return }
-    stream.flush { [weak stream] arrived in
-      let why = status(stream?.closeError)
-      report(arrived ? Int32(HYPERSWARM_OK) : why == HYPERSWARM_OK ? Int32(HYPERSWARM_ERR_CLOSED) : why)
-    }
-  }
-
-  private func pump() {
-    guard !isPumping, let stream else { return }
-    isPumping = true
-    var taken = 0
-    while !isBlocked {
-      if waitingHead == waiting.count {
-        waiting = shared.withLock { shared in
-          if shared.items.isEmpty { shared.isAnnounced = false }
-          defer { shared.items = [] }
-          return shared.items
-        }
-        waitingHead = 0
-        if waiting.isEmpty { break }
-      }
-      let item = waiting[waitingHead]
-      waiting[waitingHead] = .end
-      waitingHead += 1
-      switch item {
-      case .message(let bytes, let report):
-        bytes.withUnsafeBytes { send($0, report, stream) }
-        taken += bytes.count + Limits.messageCost
-      case .datagram(let bytes):
-        _ = stream.sendDatagram(bytes)
-        taken += bytes.count + Limits.messageCost
-      case .end: stream.end()
-      }
-    }
-    isPumping = false
-    let drains = shared.withLock { shared -> Bool in
-      shared.bytes = max(shared.bytes - taken, 0)
-      guard shared.owesDrain, shared.bytes <= Limits.writeHighWater / 2 else { return false }
-      shared.owesDrain = false
-      return true
-    }
-    if drains, !stream.isDestroying { callbacks.on_drain?(pointer, callbacks.user_data) }
+  /// Of a write that has not arrived: why the connection closed.
+  private var failureStatus: Int32 {
+    let why = closeStatus ?? status(stream?.closeError)
+    return why == HYPERSWARM_OK ? Int32(HYPERSWARM_ERR_CLOSED) : why
   }
 }
 

@@ -69,7 +69,8 @@ enum ErrorCodes {
       HYPERSWARM_ERR_HOLEPUNCH_DOUBLE_RANDOMIZED_NATS, "HOLEPUNCH_DOUBLE_RANDOMIZED_NATS",
       "both peers are behind NATs that use another port for every destination"),
     Entry(
-      HYPERSWARM_ERR_REMOTE_NOT_HOLEPUNCHING, "REMOTE_NOT_HOLEPUNCHING", "the peer does not take part in hole punching"),
+      HYPERSWARM_ERR_REMOTE_NOT_HOLEPUNCHING, "REMOTE_NOT_HOLEPUNCHING",
+      "the peer does not take part in hole punching"),
     Entry(
       HYPERSWARM_ERR_REMOTE_NOT_HOLEPUNCHABLE, "REMOTE_NOT_HOLEPUNCHABLE", "the peer gave no address to punch to"),
     Entry(HYPERSWARM_ERR_REMOTE_ABORTED, "REMOTE_ABORTED", "the peer aborted hole punching"),

@@ -39,7 +39,7 @@ final class HandleTable<Object: AnyObject>: @unchecked Sendable {
     return objects.withLock { $0[UInt(bitPattern: handle)] }
   }
 
-  /// `nil` when somebody was faster.
+  /// `nil` when another thread was faster.
   @discardableResult
   func remove(_ handle: OpaquePointer?) -> Object? {
     guard let handle else { return nil }

@@ -17,6 +17,7 @@ struct LoopHome: Sendable {
 
   /// On the loop's thread for a loop of the caller.
   init(_ uv: UnsafeMutablePointer<uv_loop_t>?) throws(Failure) {
+    Limits.check()
     do throws(EventLoopError) {
       loop = if let uv { try UVEventLoop(embeddedIn: uv) } else { try UVEventLoop.startThread() }
     } catch {

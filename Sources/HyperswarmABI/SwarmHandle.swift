@@ -10,7 +10,8 @@ import HyperUDX
 import Hyperswarm
 import HyperswarmEngine
 
-/// What stands behind a `hyperswarm_t`: the engines of one node, and the books of what C callers still wait for.
+/// What stands behind a `hyperswarm_t`: the engines of one node, and the count of the completions that C callers still
+/// wait for.
 ///
 /// Everything but `shared` and constants is confined to the loop.
 final class SwarmHandle: @unchecked Sendable {
@@ -98,7 +99,7 @@ final class SwarmHandle: @unchecked Sendable {
     withPeerInfo(peer, isConnected: true) { onConnection(pointer, connection.pointer, $0, userData) }
   }
 
-  /// The handle is out of the table: nobody can begin anything any more.
+  /// The handle is out of the table: no call can begin anything any more.
   func destroy(force: Bool, _ done: @escaping @Sendable () -> Void) {
     shared.withLock { $0.isDestroying = true }
     _ = home.run { [self] in
@@ -108,7 +109,7 @@ final class SwarmHandle: @unchecked Sendable {
         node.destroy(force: force) { [self] in
           environment.close { [self] in
             whenIdle = { [self] in
-              // Closing the loop is the last act: whoever is told may close his own.
+              // Closing the loop is the last act: the program may then close its own.
               home.loop.beginShutdown { [self] in
                 release()
                 done()
@@ -138,7 +139,7 @@ final class SwarmHandle: @unchecked Sendable {
 
   // MARK: Operations
 
-  /// Books one call whose completion is to come.
+  /// Counts one call whose completion is to come.
   func begin() throws(Failure) {
     let code = shared.withLock { shared -> Int in
       if shared.isDestroying { return HYPERSWARM_ERR_SWARM_DESTROYED }

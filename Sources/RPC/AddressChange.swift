@@ -1,41 +1,42 @@
 import HyperEncoding
 import HyperEnvironment
 
-// What happens when our public address changes while we are awake (dht-rpc.md 15.5, C-13 and C-14). The
-// reference goes on announcing its old id, which nobody can verify any more.
+// What happens when the public address changes while the node is awake (dht-rpc.md 15.5, C-13 and C-14). The
+// reference goes on announcing its old id, which no node can verify any more.
 extension RPCNode {
   /// The NAT sampler says something else than before.
   func ownAddressMayHaveChanged(from before: IPv4Address?) {
     if isEphemeral {
       // Another NAT, another chance: but only of one that stays.
       if let host = sampler.host, host != before, host != lastCheckedHost, isAdaptive {
-        stabilityTicks = min(stabilityTicks, RPCLimits.stableTicks)
+        stabilityTicks = min(stabilityTicks, Limits.stableTicks)
       }
       return
     }
-    // A majority for one other address. While peers disagree the old one may still be right, and bootstrappers have been
-    // told what theirs is.
+    // A majority for one other address. While peers disagree the old one may still be right, and bootstrappers have
+    // been told what theirs is.
     guard configuration.natSample == nil, let old = persistentAddress, let host = sampler.host, sampler.port != 0,
       old != Endpoint(host: host, port: sampler.port)
     else { return }
     demote(from: old, to: Endpoint(host: host, port: sampler.port))
   }
 
-  /// Nobody knows us under our id any more, nor whether we are still reachable: back to the beginning, with the table.
+  /// The id is no longer that of the address, and it is open whether the node is reachable: back to the beginning, with
+  /// the table.
   private func demote(from old: Endpoint, to new: Endpoint) {
     isEphemeral = true
     persistentAddress = nil
     isFirewalled = configuration.firewalled
     lastCheckedHost = nil
-    stabilityTicks = RPCLimits.movedTicks
-    forcedRetryTicks = RPCLimits.forcedRetryTicks
+    stabilityTicks = Limits.movedTicks
+    forcedRetryTicks = Limits.forcedRetryTicks
     if isFirewalled {
       // Requests leave from the client socket again: what was said about the server socket's mapping is void.
       sampler = NATSampler()
       earlySamples = []
     }
-    // Whoever is heard from now on is a fresh witness.
-    forgetWitnesses(areSamplesDue: true)
+    // Every node that is heard from now on counts as a new sample.
+    forgetSampleSources(areSamplesDue: true)
     statistics.addressChanges += 1
     onEphemeral?()
     onAddressChange?(old, new)
@@ -43,7 +44,7 @@ extension RPCNode {
   }
 
   /// Our requests leave from another socket or address: how nodes saw us before is nothing to compare with.
-  func forgetWitnesses(areSamplesDue: Bool = false) {
+  func forgetSampleSources(areSamplesDue: Bool = false) {
     var node = recency.oldest
     while let current = node {
       if areSamplesDue { current.sampled = 0 }
@@ -56,7 +57,7 @@ extension RPCNode {
   /// Other networks, other addresses: ask around, and test a host again that has failed before.
   func interfacesChanged() {
     lastCheckedHost = nil
-    if isEphemeral, isAdaptive { stabilityTicks = min(stabilityTicks, RPCLimits.stableTicks) }
+    if isEphemeral, isAdaptive { stabilityTicks = min(stabilityTicks, Limits.stableTicks) }
     if isBootstrapped { refresh() }
   }
 }

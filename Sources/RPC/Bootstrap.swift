@@ -7,6 +7,7 @@ extension RPCNode {
   package func start() {
     guard !isStarted, !isDestroyed else { return }
     isStarted = true
+    Limits.check()
     environment.defer { [weak self] in self?.beginBootstrap() }
   }
 
@@ -82,7 +83,7 @@ extension RPCNode {
   private func becomeReady() {
     guard !isBootstrapped else { return }
     isBootstrapped = true
-    if isForcedPersistent { stabilityTicks = RPCLimits.forcedRetryTicks }
+    if isForcedPersistent { stabilityTicks = Limits.forcedRetryTicks }
     onReady?()
     finishBootstrap(.success(()))
   }

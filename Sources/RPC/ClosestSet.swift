@@ -2,8 +2,9 @@ import HyperEncoding
 
 /// The answers nearest to a target, at most 20 (dht-rpc.md 20.2), of many subnets (dht-rpc.md C-10).
 ///
-/// Members are chosen nearest first, as far as the quota of their IP address and /24 allows. Answers beyond it are spares:
-/// they fill the set while there are not enough members (small networks behind one address), and never keep a member out.
+/// Members are chosen nearest first, as far as the quota of their IP address and /24 allows. Answers beyond it are
+/// spares: they fill the set while there are not enough members (small networks behind one address), and never keep a
+/// member out.
 struct ClosestSet {
   private struct Entry {
     let distance: Bytes32
@@ -19,7 +20,7 @@ struct ClosestSet {
   init(isDiverse: Bool) { self.isDiverse = isDiverse }
 
   /// Only a nearer member can still change the set.
-  var isFull: Bool { members.count >= RPCLimits.k }
+  var isFull: Bool { members.count >= Limits.k }
 
   func isCloser(_ distance: Bytes32) -> Bool {
     guard isFull, let last = members.last else { return true }
@@ -37,14 +38,14 @@ struct ClosestSet {
     spares = []
     for entry in all {
       let host = entry.reply.from.host
-      if members.count < RPCLimits.k, !isDiverse || quota.hasRoom(for: host) {
+      if members.count < Limits.k, !isDiverse || quota.hasRoom(for: host) {
         quota.add(host)
         members.append(entry)
-      } else if spares.count < RPCLimits.k {
+      } else if spares.count < Limits.k {
         spares.append(entry)
       }
     }
-    let chosen = members + spares.prefix(RPCLimits.k - members.count)
+    let chosen = members + spares.prefix(Limits.k - members.count)
     replies = chosen.sorted { $0.distance < $1.distance }.map(\.reply)
   }
 }

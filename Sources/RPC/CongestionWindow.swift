@@ -7,7 +7,7 @@ struct CongestionWindow {
 
   init(maximum: Int) {
     self.maximum = max(maximum, 1)
-    slots = Array(repeating: 0, count: RPCLimits.windowSlots)
+    slots = Array(repeating: 0, count: Limits.windowSlots)
   }
 
   var isFull: Bool { total >= 2 * maximum || slots[current] >= maximum }

@@ -10,8 +10,8 @@ struct DelayedPings {
   var count: Int { timers.count }
 
   func hasRoom(for source: IPv4Address) -> Bool {
-    timers.count < RPCLimits.maximumDelayedPings
-      && perSource[source, default: 0] < RPCLimits.maximumDelayedPingsPerSource
+    timers.count < Limits.maximumDelayedPings
+      && perSource[source, default: 0] < Limits.maximumDelayedPingsPerSource
   }
 
   /// Key for a new timer.

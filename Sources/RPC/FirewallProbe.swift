@@ -4,8 +4,8 @@ import HyperEnvironment
 
 // From ephemeral to persistent (dht-rpc.md 15).
 extension RPCNode {
-  /// Once per tick: adaptive nodes try when they have been stable for long, and each host only once; nodes that are told
-  /// to be persistent try again with growing pauses (the reference gives up, dht-rpc.md E-7).
+  /// Once per tick: adaptive nodes try when they have been stable for long, and each host only once; nodes that are
+  /// told to be persistent try again with growing pauses (the reference gives up, dht-rpc.md E-7).
   func considerPersistence() {
     guard isEphemeral, isAdaptive || isForcedPersistent else { return }
     stabilityTicks -= 1
@@ -13,9 +13,9 @@ extension RPCNode {
     if isForcedPersistent {
       updatePersistence(firewallOnly: false) { _ in }
       stabilityTicks = forcedRetryTicks
-      forcedRetryTicks = min(forcedRetryTicks * 2, RPCLimits.moreStableTicks)
+      forcedRetryTicks = min(forcedRetryTicks * 2, Limits.moreStableTicks)
     } else if sampler.host != nil, sampler.host == lastCheckedHost {
-      stabilityTicks = RPCLimits.moreStableTicks
+      stabilityTicks = Limits.moreStableTicks
     } else {
       updatePersistence(firewallOnly: false) { _ in }
     }
@@ -31,7 +31,7 @@ extension RPCNode {
     let host = sampler.host
     let port = sampler.port
     if !firewallOnly {
-      stabilityTicks = RPCLimits.moreStableTicks
+      stabilityTicks = Limits.moreStableTicks
       lastCheckedHost = host
     }
     guard let host, port != 0 else {
@@ -68,7 +68,7 @@ extension RPCNode {
     if newSampler !== sampler {
       sampler = newSampler
       earlySamples = []
-      forgetWitnesses()
+      forgetSampleSources()
       if newSampler.port != port { onNATUpdate?(newSampler.host, newSampler.port) }
     }
     if newID != table.id {
@@ -81,8 +81,8 @@ extension RPCNode {
 
   /// Asks up to five nodes to answer to our silent server socket; `done` gets whether we are firewalled.
   private func probeFirewall(_ probeSampler: NATSampler, _ done: @escaping (Bool) -> Void) {
-    var nodes = recentNodes(limit: RPCLimits.firewallProbeNodes)
-    guard nodes.count < RPCLimits.firewallProbeNodes else {
+    var nodes = recentNodes(limit: Limits.firewallProbeNodes)
+    guard nodes.count < Limits.firewallProbeNodes else {
       probe(nodes, probeSampler, done)
       return
     }
@@ -124,7 +124,7 @@ extension RPCNode {
   private func isStillFirewalled(
     answers: Int, of probed: Int, _ probeSampler: NATSampler, serverPort: UInt16
   ) -> Bool {
-    let minimum = probed >= RPCLimits.firewallProbeNodes ? RPCLimits.firewallMinimumReplies : 1
+    let minimum = probed >= Limits.firewallProbeNodes ? Limits.firewallMinimumReplies : 1
     guard answers >= minimum, let host = probeSampler.host else { return true }
     return host != sampler.host || probeSampler.port == 0 || probeSampler.port != serverPort
   }
@@ -142,8 +142,8 @@ extension RPCNode {
     request(message, to: node, options: options, completion)
   }
 
-  /// A probe runs: remembers who has reached the server socket.
+  /// A probe runs: remembers the hosts that have reached the server socket.
   func recordHost(_ host: IPv4Address) {
-    if let count = recordedHosts?.count, count < RPCLimits.maximumRecordedHosts { recordedHosts?.insert(host) }
+    if let count = recordedHosts?.count, count < Limits.maximumRecordedHosts { recordedHosts?.insert(host) }
   }
 }

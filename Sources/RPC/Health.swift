@@ -22,9 +22,9 @@ struct Health {
     responses = totalResponses &- (last?.responses ?? 0)
     timeouts = totalTimeouts &- (last?.timeouts ?? 0)
     ring.append(Snapshot(responses: totalResponses, timeouts: totalTimeouts, isBad: nil))
-    if ring.count > RPCLimits.healthWindow { ring.removeFirst() }
-    isCold = ring.count < RPCLimits.healthWindow
-    isIdle = responses + timeouts < RPCLimits.healthIdle
+    if ring.count > Limits.healthWindow { ring.removeFirst() }
+    isCold = ring.count < Limits.healthWindow
+    isIdle = responses + timeouts < Limits.healthIdle
     if !isCold, !isIdle {
       let isBad = 2 * timeouts > responses + timeouts
       ring[ring.count - 1].isBad = isBad

@@ -32,8 +32,8 @@ package final class IncomingRequest {
     self.node = node
   }
 
-  /// Answers with success. `closerNodes` needs a target in the request. `to` answers somebody else: the token is then
-  /// made for that address.
+  /// Answers with success. `closerNodes` needs a target in the request. `to` answers another address than the
+  /// sender's: the token is then made for that one.
   package func reply(
     _ value: [UInt8]?, token: Bool = true, closerNodes: Bool = true, to destination: Endpoint? = nil,
     socket: (any DatagramSocket)? = nil

@@ -71,7 +71,7 @@ extension RPCNode {
       return
     }
     acknowledge(request, to: source, on: socket)
-    guard downChecks < RPCLimits.maximumDownChecks, let node = table.node(NodeAddress.id(of: dead)),
+    guard downChecks < Limits.maximumDownChecks, let node = table.node(NodeAddress.id(of: dead)),
       node.pinged < tick || node.downHints == 0,
       hintBudget.take(source.host, now: environment.nowMilliseconds)
     else { return }

@@ -21,7 +21,7 @@ extension RPCNode {
       }
       return
     }
-    guard AddressRules.isUsable(sender.endpoint) else { return }
+    guard sender.endpoint.isUsable else { return }
     let node = RoutingNode(id: id, endpoint: sender.endpoint, tick: tick)
     node.to = to
     if !isExternal { node.sampled = tick }
@@ -30,15 +30,15 @@ extension RPCNode {
     if insert(node), !isExternal { addSample(to) }
   }
 
-  /// Every node is a sample once in half an hour, and once more in that time when it sees us somewhere else than before:
-  /// a new address shows within minutes, and a liar gains one more vote (dht-rpc.md C-13).
+  /// Every node is a sample once in half an hour, and once more in that time when it sees us somewhere else than
+  /// before: a new address shows within minutes, and a liar gains one more vote (dht-rpc.md C-13).
   private func isSampleDue(_ node: RoutingNode, _ to: Endpoint) -> Bool {
-    if node.sampled == 0 || tick - node.sampled >= RPCLimits.oldNodeTicks { return true }
+    if node.sampled == 0 || tick - node.sampled >= Limits.oldNodeTicks { return true }
     guard let before = node.to else {
       node.to = to
       return false
     }
-    guard before != to, node.resampled == 0 || tick - node.resampled >= RPCLimits.oldNodeTicks
+    guard before != to, node.resampled == 0 || tick - node.resampled >= Limits.oldNodeTicks
     else { return false }
     node.resampled = tick
     return true
@@ -46,7 +46,7 @@ extension RPCNode {
 
   /// Senders without an id count as samples only until the bootstrap nodes could all have answered.
   private func sampleEarly(_ endpoint: Endpoint, to: Endpoint, isExternal: Bool) {
-    let limit = min(max(1, configuration.bootstrap.count), RPCLimits.maximumEarlySamples)
+    let limit = min(max(1, configuration.bootstrap.count), Limits.maximumEarlySamples)
     guard !isExternal, earlySamples.count < limit, earlySamples.insert(endpoint).inserted else { return }
     addSample(to)
   }
@@ -89,7 +89,7 @@ extension RPCNode {
     return true
   }
 
-  /// The latest of the nodes that found the bucket full takes the place, unless the caller has somebody else for it.
+  /// The latest of the nodes that found the bucket full takes the place, unless the caller has another node for it.
   func remove(_ node: RoutingNode, promotesReplacement: Bool = true) {
     guard table.node(node.id) === node else { return }
     table.remove(node.id)
@@ -100,8 +100,8 @@ extension RPCNode {
         bucket: table.bucketIndex(of: node.id),
         where: { table.obstacle(for: $0) == nil && configuration.filterNode?($0.endpoint) != false })
     else { return }
-    let isStale = tick - next.seen >= RPCLimits.recentNodeTicks
-    if insert(next), isStale, downChecks < RPCLimits.maximumDownChecks { checkLiveness(of: next) }
+    let isStale = tick - next.seen >= Limits.recentNodeTicks
+    if insert(next), isStale, downChecks < Limits.maximumDownChecks { checkLiveness(of: next) }
   }
 
   /// Moves all nodes that fit into a table around `id`.
@@ -124,7 +124,7 @@ extension RPCNode {
   /// A full bucket keeps what answers (dht-rpc.md 12.4). A bucket with enough nodes of the newcomer's subnet may
   /// exchange one of these in the same way; the table as a whole never does.
   private func makeRoom(for newcomer: RoutingNode, _ obstacle: RoutingTable.Obstacle) {
-    guard isBootstrapped, repings < RPCLimits.maximumRepings, obstacle != .subnetCrowdsTable else { return }
+    guard isBootstrapped, repings < Limits.maximumRepings, obstacle != .subnetCrowdsTable else { return }
     let subnet = SubnetQuota.subnet(of: newcomer.endpoint.host)
     var candidate: RoutingNode?
     for node in table.bucket(for: newcomer.id) where node.pinged < tick {
@@ -136,8 +136,8 @@ extension RPCNode {
       if (node.pinged, node.added) < (best.pinged, best.added) { candidate = node }
     }
     guard let candidate else { return }
-    let isRecent = tick - candidate.pinged < RPCLimits.recentNodeTicks
-    let isOld = tick - candidate.added > RPCLimits.oldNodeTicks
+    let isRecent = tick - candidate.pinged < Limits.recentNodeTicks
+    let isOld = tick - candidate.added > Limits.oldNodeTicks
     if isRecent, isOld { return }
     repings += 1
     verify(candidate) { [weak self] isAlive in

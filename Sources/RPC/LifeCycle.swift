@@ -3,8 +3,8 @@ import HyperEnvironment
 
 // Suspend, resume, destroy (dht-rpc.md 18).
 extension RPCNode {
-  /// Stops all traffic and closes the sockets; afterwards nothing of the node keeps the process busy. No-op when suspended
-  /// or destroyed. `done` runs once, never inside this call.
+  /// Stops all traffic and closes the sockets; afterwards nothing of the node keeps the process busy. No-op when
+  /// suspended or destroyed. `done` runs once, never inside this call.
   package func suspend(_ done: (() -> Void)? = nil) {
     guard !isDestroyed, !isSuspended else {
       if let done { environment.defer(done) }
@@ -29,8 +29,8 @@ extension RPCNode {
     finishDestroyIfClosed()
   }
 
-  /// Binds again (the same ports if they are free) and refreshes. No-op unless suspended. `done` runs once, never inside
-  /// this call.
+  /// Binds again (the same ports if they are free) and refreshes. No-op unless suspended. `done` runs once, never
+  /// inside this call.
   package func resume(_ done: (() -> Void)? = nil) {
     guard isSuspended, !isDestroyed else {
       if let done { environment.defer(done) }

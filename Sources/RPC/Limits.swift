@@ -1,5 +1,8 @@
-/// Constants and bounds of the RPC layer, with units (dht-rpc.md 2; ours are marked "own bound").
-package enum RPCLimits {
+import HyperEncoding
+
+/// Constants and bounds of the RPC layer, with units (dht-rpc.md 2; those that are not the protocol's are marked "own
+/// bound" or "own choice").
+package enum Limits {
   // Kademlia
   /// Nodes per bucket, per closest set and per closer-nodes list.
   package static let k = 20
@@ -14,11 +17,11 @@ package enum RPCLimits {
   package static let minimumCachedSuccesses = 5
 
   /// Own choice (dht-rpc.md C-6), milliseconds: how long a query with a full closest set waits for a nearer node at
-  /// least; at most it is ``requestTimeout``.
-  package static let minimumVisitPatience: UInt64 = 600
+  /// least, two of the smallest timeouts; at most it is ``requestTimeout``.
+  package static let minimumVisitTimeout = 2 * minimumTimeout
   /// Own choice (dht-rpc.md C-6), milliseconds: how long a query with some answers, but not a full closest set, waits
   /// for a node at least (three transmissions with the smallest timeouts). Without any answer it waits to the end.
-  package static let silentVisitPatience: UInt64 = 2000
+  package static let minimumSilentVisitTimeout: UInt64 = 2000
 
   // Requests
   /// Milliseconds to wait for an answer to one transmission.
@@ -50,9 +53,9 @@ package enum RPCLimits {
   package static let maximumRequestsInFlight = 16_384
   /// Own bound: requests waiting for the window; at 160 per 3 s this is minutes of work.
   package static let maximumQueuedRequests = 8192
-  /// Largest datagram we send, and that older peers can receive (bytes).
+  /// Largest datagram that a node sends, and that older peers can receive (bytes).
   package static let maximumDatagram = 2048
-  /// Milliseconds, both for pings we delay and for those we ask for.
+  /// Milliseconds, both for the answers that a node delays and for those that it asks for.
   package static let maxPingDelay: UInt64 = 10_000
   /// Milliseconds added to the per-attempt timeout of a delayed ping.
   package static let delayedPingGrace: UInt64 = 1000
@@ -69,13 +72,13 @@ package enum RPCLimits {
   /// ``moreStableTicks``.
   package static let forcedRetryTicks = 12
   /// Own choice: a node that has moved tries to become persistent again after this pause (6 min): it has shown before
-  /// that it stays, but what its server socket has sent must be forgotten by the new NAT (RFC 4787: 5 min), or answers to
-  /// the probe would come in as answers to that.
+  /// that it stays, but what its server socket has sent must be forgotten by the new NAT (RFC 4787: 5 min), or answers
+  /// to the probe would come in as answers to that.
   package static let movedTicks = 72
   package static let recentNodeTicks: UInt64 = 12
   package static let oldNodeTicks: UInt64 = 360
   package static let pingEveryTicks: UInt64 = 8
-  package static let thinTableEveryTicks: UInt64 = 64
+  package static let smallTableEveryTicks: UInt64 = 64
   package static let pingSome = 5
   package static let pingSomeWhenBusy = 3
   package static let pingSomeWhenRecent = 2
@@ -99,7 +102,7 @@ package enum RPCLimits {
   // Sockets
   /// A single configured port p means p...p+4.
   package static let portRangeSpan: UInt16 = 5
-  /// Milliseconds between looks at the interface list.
+  /// Milliseconds between two readings of the interface list.
   package static let interfacePoll: UInt64 = 5000
 
   // Own bounds against eclipse attacks (dht-rpc.md C-10): nodes of one IP address and of one /24, local ones not
@@ -109,16 +112,16 @@ package enum RPCLimits {
   package static let tableNodesPerHost = 5
   package static let tableNodesPerSubnet = 10
   /// Candidates of one query: one reply may be all of one host.
-  package static let queryCandidatesPerHost = 20
+  package static let queryCandidatesPerHost = k
   package static let queryCandidatesPerSubnet = 40
   /// Nodes that wait for a place in a full bucket.
   package static let replacementsPerBucket = 8
 
   // Own bounds against abuse
   /// Candidates that one query may know (visited ones included); 50 times the closest set.
-  package static let maximumQueryCandidates = 1000
+  package static let maximumQueryCandidates = 50 * k
   /// Referrers remembered per candidate; each may get one down hint.
-  package static let maximumReferrers = 20
+  package static let maximumReferrers = k
   /// Sources whose reply budget is tracked; the longest idle one is forgotten first.
   package static let trackedSources = 4096
   /// Requests per second that one IP address gets answered in the long run, and the size of a burst. Loopback is
@@ -135,4 +138,30 @@ package enum RPCLimits {
   package static let maximumRecordedHosts = 256
   /// Senders without an id that are remembered as early NAT samples.
   package static let maximumEarlySamples = 64
+
+  /// Asserts the relations between the limits, once per process.
+  package static func check() { _ = checked }
+
+  private static let checked: Void = {
+    precondition(maximumDatagram <= HyperEncoding.Limits.udpPayload)
+    precondition(
+      minimumTimeout <= minimumUnknownTimeout && minimumUnknownTimeout <= requestTimeout
+        && requestTimeout <= maximumTimeout)
+    precondition(minimumVisitTimeout <= requestTimeout && minimumSilentVisitTimeout <= maximumTimeout)
+    precondition(maximumRequestsInFlight <= 1 << 14, "a quarter of the transaction ids")
+    precondition(maximumQueuedRequests <= maximumRequestsInFlight)
+    precondition(slowdownConcurrency <= concurrency && concurrency <= k)
+    precondition(minimumCachedSuccesses <= k && natLookback <= natSamples)
+    precondition(tickInterval < sleepThreshold, "a tick that is only late is no sleep")
+    precondition(stableTicks <= moreStableTicks && forcedRetryTicks <= moreStableTicks)
+    precondition(bucketNodesPerHost <= bucketNodesPerSubnet && bucketNodesPerSubnet <= k)
+    precondition(bucketNodesPerHost <= tableNodesPerHost && bucketNodesPerSubnet <= tableNodesPerSubnet)
+    precondition(queryCandidatesPerHost <= queryCandidatesPerSubnet)
+    precondition(queryCandidatesPerSubnet <= maximumQueryCandidates)
+    precondition(maximumDelayedPingsPerSource <= maximumDelayedPings)
+    precondition(requestsPerSecond <= requestBurst && downHintsPerSecond <= downHintBurst)
+    precondition(trackedPaths >= 2 && trackedSources >= 2, "two generations")
+    precondition(firewallMinimumReplies <= firewallProbeNodes)
+    precondition(pingSomeWhenRecent <= pingSomeWhenBusy && pingSomeWhenBusy <= pingSome)
+  }()
 }

@@ -39,7 +39,7 @@ final class NATSampler {
   func add(_ endpoint: Endpoint) -> Int {
     var pair: Counter?
     var hostCounter: Counter?
-    for back in 0..<min(RPCLimits.natLookback, ring.count) {
+    for back in 0..<min(Limits.natLookback, ring.count) {
       let sample = ring[newestIndex(back)]
       if pair == nil, sample.pair.host == endpoint.host, sample.pair.port == endpoint.port { pair = sample.pair }
       if hostCounter == nil, sample.host.host == endpoint.host { hostCounter = sample.host }
@@ -50,14 +50,14 @@ final class NATSampler {
     touchedHost.hits += 1
 
     let sample = Sample(pair: touchedPair, host: touchedHost)
-    if ring.count < RPCLimits.natSamples {
+    if ring.count < Limits.natSamples {
       ring.append(sample)
       threshold = ring.count - (ring.count < 4 ? 0 : ring.count < 8 ? 1 : ring.count < 12 ? 2 : 3)
     } else {
       ring[oldest].pair.hits -= 1
       ring[oldest].host.hits -= 1
       ring[oldest] = sample
-      oldest = (oldest + 1) % RPCLimits.natSamples
+      oldest = (oldest + 1) % Limits.natSamples
     }
 
     // Replaced only by a counter that has just been touched, never re-elected when its hits drop.
@@ -79,7 +79,7 @@ final class NATSampler {
 
   /// Position of the newest sample (0), the one before (1), ...
   private func newestIndex(_ back: Int) -> Int {
-    ring.count < RPCLimits.natSamples
-      ? ring.count - 1 - back : (oldest + RPCLimits.natSamples - 1 - back) % RPCLimits.natSamples
+    ring.count < Limits.natSamples
+      ? ring.count - 1 - back : (oldest + Limits.natSamples - 1 - back) % Limits.natSamples
   }
 }

@@ -4,8 +4,8 @@ import HyperEnvironment
 /// An iterative look-up of the nodes nearest to a target (dht-rpc.md 20).
 ///
 /// Lazy: nothing is sent before `start`. Visits the nearest unvisited candidate first. Ends when the nearest 20 nodes
-/// that answer have answered and nobody nearer is known, then commits to them if asked to. Nodes that stay silent hold
-/// it up for a bounded time only (`QueryPatience.swift`).
+/// that answer have answered and no nearer one is known, then commits to them if asked to. Nodes that stay silent hold
+/// it up for a bounded time only (`QueryTimeout.swift`).
 package final class Query {
   package let target: Bytes32
   /// Successful replies in the order of arrival, those of nodes without an id included.
@@ -23,14 +23,13 @@ package final class Query {
   /// May be changed while running.
   package var concurrency: Int
   package private(set) var isFinished = false
-  /// Nodes this query has ever heard of, bounded by ``RPCLimits/maximumQueryCandidates``.
+  /// Nodes this query has ever heard of, bounded by ``Limits/maximumQueryCandidates``.
   package var knownNodeCount: Int { frontier.knownCount }
-  /// Nobody has answered, although somebody was asked or should have been: there is no way into the network. Not so for a
-  /// node that has no bootstrap nodes and knows nobody, it is a network of its own.
+  /// No node has answered, although one was asked or should have been: there is no way into the network. Not so for a
+  /// node that has no bootstrap nodes and knows no other, it is a network of its own.
   package var isUnreachable: Bool {
     answers == 0 && (frontier.knownCount > 0 || node?.configuration.bootstrap.isEmpty == false)
   }
-  package var isCommitting: Bool { state == .committing }
 
   private enum State {
     case idle
@@ -64,7 +63,7 @@ package final class Query {
   var frontier = QueryFrontier()
   private(set) var visits: [ObjectIdentifier: Visit] = [:]
   /// Ends the wait for silent nodes.
-  private var patienceTimer: (any ScheduledAction)?
+  private var visitTimer: (any ScheduledAction)?
   private var slowCount = 0
   private(set) var closest: ClosestSet
   private var candidateQuota = SubnetQuota(.ofQuery)
@@ -125,16 +124,16 @@ package final class Query {
 
   // MARK: Seeding
 
-  /// Fills the frontier from the routing table, and from the bootstrap nodes when that is thin.
+  /// Fills the frontier from the routing table, and from the bootstrap nodes when that has few.
   private func open() {
-    let missing = RPCLimits.k - frontier.pendingCount
+    let missing = Limits.k - frontier.pendingCount
     guard missing > 0, !options.onlySeeds, let node else {
       run()
       return
     }
     isFromTable = true
     for known in node.table.closest(to: target, limit: missing) { add(known.endpoint, referrer: nil) }
-    guard frontier.pendingCount < RPCLimits.k else {
+    guard frontier.pendingCount < Limits.k else {
       run()
       return
     }
@@ -153,14 +152,14 @@ package final class Query {
   // MARK: Candidates
 
   private func add(_ endpoint: Endpoint, referrer: Endpoint?) {
-    switch frontier.fates[endpoint] {
+    switch frontier.states[endpoint] {
     case .done: return
     case .down:
       if let referrer { node?.sendDownHint(about: endpoint, to: referrer, session: session) }
     case .open:
       if let referrer { frontier.addReferrer(referrer, to: endpoint) }
     case nil:
-      guard frontier.knownCount < RPCLimits.maximumQueryCandidates, AddressRules.isUsable(endpoint) else { return }
+      guard frontier.knownCount < Limits.maximumQueryCandidates, endpoint.isUsable else { return }
       let id = NodeAddress.id(of: endpoint)
       let distance = target.distance(to: id)
       guard closest.isCloser(distance), id != node?.tableID, node?.configuration.filterNode?(endpoint) != false else {
@@ -179,10 +178,10 @@ package final class Query {
   private func advance() {
     guard state == .running, !isPaused, let node else { return }
     if successes + errors >= concurrency { isSlowedDown = false }
-    let limit = isSlowedDown ? min(RPCLimits.slowdownConcurrency, concurrency) : concurrency
+    let limit = isSlowedDown ? min(Limits.slowdownConcurrency, concurrency) : concurrency
     while inFlight < limit + slowCount, let candidate = frontier.popNearest() {
       guard closest.isCloser(candidate.distance) else {
-        // The frontier is sorted: nobody behind is nearer.
+        // The frontier is sorted: none of the others is nearer.
         frontier.removePending()
         break
       }
@@ -191,7 +190,7 @@ package final class Query {
     // After the first burst from a cache, a slow start until that much has come back.
     if !isFromTable, successes + errors == 0 { isSlowedDown = true }
     guard frontier.isEmpty, !isWaiting() else { return }
-    if !isFromTable, !options.onlySeeds, successes < RPCLimits.minimumCachedSuccesses {
+    if !isFromTable, !options.onlySeeds, successes < Limits.minimumCachedSuccesses {
       state = .opening
       open()
       return
@@ -201,14 +200,14 @@ package final class Query {
 
   /// Whether an answer under way is still worth waiting for; comes back when that ends without an event.
   private func isWaiting() -> Bool {
-    patienceTimer?.cancel()
-    patienceTimer = nil
-    switch remainingPatience(now: environment.now) {
-    case .over: return false
-    case .untilAnswered: return true
+    visitTimer?.cancel()
+    visitTimer = nil
+    switch visitTimeout(now: environment.now) {
+    case .expired: return false
+    case .none: return true
     case .milliseconds(let time):
-      patienceTimer = environment.schedule(after: time) { [weak self] in
-        self?.patienceTimer = nil
+      visitTimer = environment.schedule(after: time) { [weak self] in
+        self?.visitTimer = nil
         self?.advance()
       }
       return true
@@ -343,8 +342,8 @@ package final class Query {
     guard state != .finished else { return }
     state = .finished
     isFinished = true
-    patienceTimer?.cancel()
-    patienceTimer = nil
+    visitTimer?.cancel()
+    visitTimer = nil
     frontier.removePending()
     if let node {
       node.queries[ObjectIdentifier(self)] = nil
@@ -381,14 +380,14 @@ extension RPCNode {
     querySerial += 1
     statistics.queriesTotal += 1
     statistics.queriesActive += 1
-    refreshTicks = RPCLimits.refreshTicks
+    refreshTicks = Limits.refreshTicks
     return Query(node: self, serial: querySerial, message: message, target: target, options: options)
   }
 
   /// Parallel requests of refresh and bootstrap look-ups: few while the node is busy.
   var backgroundConcurrency: Int {
     let full = configuration.concurrency
-    return requests.count < RPCLimits.backgroundBoostBelow ? full : min(full, max(2, full / 8))
+    return requests.count < Limits.backgroundBoostBelow ? full : min(full, max(2, full / 8))
   }
 
   /// Tells `referrer` that a node it has named does not answer.

@@ -1,10 +1,10 @@
 import HyperEncoding
 
-/// The nodes a query knows of: those still to visit, nearest first, and the fate of the others (dht-rpc.md 20.2
+/// The nodes a query knows of: those still to visit, nearest first, and the state of the others (dht-rpc.md 20.2
 /// with a sorted frontier instead of a stack, dht-rpc.md C-5).
 struct QueryFrontier {
-  enum Fate {
-    /// To visit or in flight; who has named it.
+  enum State {
+    /// To visit or in flight; the nodes that have named it.
     case open(referrers: [Endpoint])
     case done
     case down
@@ -16,18 +16,18 @@ struct QueryFrontier {
     let endpoint: Endpoint
   }
 
-  private(set) var fates: [Endpoint: Fate] = [:]
+  private(set) var states: [Endpoint: State] = [:]
   /// Farthest first, so that the next one is the last.
   private var pending: [Candidate] = []
 
   var pendingCount: Int { pending.count }
   var isEmpty: Bool { pending.isEmpty }
   /// Candidates ever known, visited ones included.
-  var knownCount: Int { fates.count }
+  var knownCount: Int { states.count }
 
   /// Records a candidate that is not known yet.
   mutating func insert(_ candidate: Candidate, referrer: Endpoint?) {
-    fates[candidate.endpoint] = .open(referrers: referrer.map { [$0] } ?? [])
+    states[candidate.endpoint] = .open(referrers: referrer.map { [$0] } ?? [])
     var low = 0
     var high = pending.count
     while low < high {
@@ -38,21 +38,21 @@ struct QueryFrontier {
   }
 
   mutating func addReferrer(_ referrer: Endpoint, to endpoint: Endpoint) {
-    guard case .open(var referrers) = fates[endpoint], referrers.count < RPCLimits.maximumReferrers,
+    guard case .open(var referrers) = states[endpoint], referrers.count < Limits.maximumReferrers,
       !referrers.contains(referrer)
     else { return }
     referrers.append(referrer)
-    fates[endpoint] = .open(referrers: referrers)
+    states[endpoint] = .open(referrers: referrers)
   }
 
   mutating func popNearest() -> Candidate? { pending.popLast() }
 
-  mutating func markDone(_ endpoint: Endpoint) { fates[endpoint] = .done }
+  mutating func markDone(_ endpoint: Endpoint) { states[endpoint] = .done }
 
-  /// Returns who had named the dead node.
+  /// Returns the nodes that had named the dead one.
   mutating func markDown(_ endpoint: Endpoint) -> [Endpoint] {
-    defer { fates[endpoint] = .down }
-    if case .open(let referrers) = fates[endpoint] { return referrers }
+    defer { states[endpoint] = .down }
+    if case .open(let referrers) = states[endpoint] { return referrers }
     return []
   }
 

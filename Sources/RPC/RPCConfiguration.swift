@@ -9,7 +9,7 @@ package struct PortRange: Hashable, Sendable, ExpressibleByIntegerLiteral {
   /// 0 is any port; p means p...p+4.
   package init(_ port: UInt16) {
     lower = port
-    upper = port == 0 ? 0 : min(UInt32(port) + UInt32(RPCLimits.portRangeSpan), 65_536)
+    upper = port == 0 ? 0 : min(UInt32(port) + UInt32(Limits.portRangeSpan), 65_536)
   }
 
   package init(_ range: Range<UInt16>) {
@@ -41,15 +41,15 @@ package struct RPCConfiguration {
   /// Initial state; `false` trusts the server socket to be reachable.
   package var firewalled = true
   package var quickFirewall = true
-  package var concurrency = RPCLimits.concurrency
-  package var maxWindow = RPCLimits.maxWindow
+  package var concurrency = Limits.concurrency
+  package var maxWindow = Limits.maxWindow
   /// `false` keeps a node out of the routing table and out of queries.
   package var filterNode: ((Endpoint) -> Bool)?
   package var sendDownHints = true
   /// Per tick; -1 is unlimited, 0 none.
-  package var downHintsRateLimit = RPCLimits.downHintsPerTick
+  package var downHintsRateLimit = Limits.downHintsPerTick
   /// Milliseconds; 0 means the default.
-  package var maxPingDelay = RPCLimits.maxPingDelay
+  package var maxPingDelay = Limits.maxPingDelay
   /// Waits for answers as long as the path needs instead of always 1 s, and no longer than useful in queries
   /// (dht-rpc.md C-3, C-6).
   package var adaptiveTimeout = true

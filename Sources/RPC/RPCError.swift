@@ -13,7 +13,7 @@ package enum RPCError: Error, Hashable, Sendable {
   case suspended
   /// The node is destroyed, or was destroyed before the operation finished.
   case nodeDestroyed
-  /// A query found nobody to commit to.
+  /// A query found no node to commit to.
   case tooFewNodes
   /// A reply to commit to carried no token.
   case missingToken
@@ -50,10 +50,9 @@ extension RPCError: CustomStringConvertible {
   }
 }
 
-/// Error codes on the wire (dht-rpc.md 8); applications start at ``firstApplicationCode``.
+/// Error codes on the wire (dht-rpc.md 8); those of applications start at 16.
 package enum RPCErrorCode {
   package static let ok: UInt64 = 0
   package static let unknownCommand: UInt64 = 1
   package static let invalidToken: UInt64 = 2
-  package static let firstApplicationCode: UInt64 = 16
 }

@@ -1,3 +1,4 @@
+import HyperCollections
 import HyperCrypto
 import HyperEncoding
 import HyperEnvironment
@@ -101,9 +102,9 @@ package final class RPCNode {
 
   // Persistence
   /// Ticks until the next attempt to become persistent.
-  var stabilityTicks = RPCLimits.stableTicks
+  var stabilityTicks = Limits.stableTicks
   /// The pause after that, for nodes that are told to be persistent.
-  var forcedRetryTicks = RPCLimits.forcedRetryTicks
+  var forcedRetryTicks = Limits.forcedRetryTicks
   var lastCheckedHost: IPv4Address?
   /// What our id is made of, while persistent.
   var persistentAddress: Endpoint?
@@ -119,24 +120,36 @@ package final class RPCNode {
   var health = Health()
 
   // Abuse
-  var replyBudget = SourceBudget(perSecond: RPCLimits.requestsPerSecond, burst: RPCLimits.requestBurst)
-  var hintBudget = SourceBudget(perSecond: RPCLimits.downHintsPerSecond, burst: RPCLimits.downHintBurst)
+  var replyBudget: SourceBudget
+  var hintBudget: SourceBudget
   var delayedPings = DelayedPings()
 
   package init(environment: any Environment, configuration: RPCConfiguration) {
     self.environment = environment
     self.configuration = configuration
-    createdAt = environment.nowMilliseconds
+    let now = environment.nowMilliseconds
+    createdAt = now
     window = CongestionWindow(maximum: configuration.maxWindow)
-    windowSlot = environment.nowMilliseconds / RPCLimits.drainInterval
+    windowSlot = now / Limits.drainInterval
     downHintsLeft = configuration.downHintsRateLimit
+    replyBudget = SourceBudget(RPCNode.replyPolicy, now: now)
+    hintBudget = SourceBudget(RPCNode.hintPolicy, now: now)
     isFirewalled = configuration.firewalled
     table = RoutingTable(id: environment.random32(), isDiverse: configuration.limitsSubnets)
     tick = 100 - UInt64(environment.random(below: 50))
-    refreshTicks = RPCLimits.refreshTicks - Int(environment.random(below: 30))
+    refreshTicks = Limits.refreshTicks - Int(environment.random(below: 30))
     if let sample = configuration.natSample { sampler.add(sample) }
     for endpoint in configuration.nodes.reversed() { addNode(endpoint) }
   }
+
+  /// What one source address gets answered (dht-rpc.md C-11).
+  static let replyPolicy = SourceBudget.Policy(
+    perSource: Rate(burst: Limits.requestBurst, perSecond: Limits.requestsPerSecond),
+    maximumSources: Limits.trackedSources / 2)
+  /// The liveness checks that the down hints of one source address may cause (dht-rpc.md B-7).
+  static let hintPolicy = SourceBudget.Policy(
+    perSource: Rate(burst: Limits.downHintBurst, perSecond: Limits.downHintsPerSecond),
+    maximumSources: Limits.trackedSources / 2)
 
   deinit {
     tickTimer?.cancel()
@@ -165,7 +178,7 @@ package final class RPCNode {
   // MARK: Routing table
 
   /// By true XOR distance, nearest first.
-  package func closestNodes(to target: Bytes32, limit: Int = RPCLimits.k) -> [NodeAddress] {
+  package func closestNodes(to target: Bytes32, limit: Int = Limits.k) -> [NodeAddress] {
     table.closest(to: target, limit: limit).map(\.address)
   }
 
@@ -184,7 +197,7 @@ package final class RPCNode {
 
   /// Puts a node into the table without asking it; a node that is there already counts as heard just now.
   package func addNode(_ endpoint: Endpoint) {
-    guard AddressRules.isUsable(endpoint) else { return }
+    guard endpoint.isUsable else { return }
     let id = NodeAddress.id(of: endpoint)
     guard id != table.id else { return }
     if let known = table.node(id) {

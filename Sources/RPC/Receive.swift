@@ -69,12 +69,13 @@ extension RPCNode {
     let elapsed = environment.now - request.firstSentAt
     let roundTripTime = elapsed / 1000
     roundTripTimes.heard(source)
-    // With two transmissions the time is at worst too long, which errs towards patience; with more it says too little.
+    // With two transmissions the time is at worst too long, which only makes later requests wait longer; with more it
+    // says too little.
     if request.measuresPath, request.transmissions <= 2 {
       roundTripTimes.add(elapsed, of: request.destination, now: environment.nowMilliseconds)
     }
     learn(sender, to: response.to, isExternal: isExternal(socket))
-    let closerNodes = AddressRules.closerNodes(
+    let closerNodes = CloserNodes.accepted(
       response.closerNodes ?? [], from: source.host, own: sampler.host)
     complete(
       request,
@@ -93,7 +94,7 @@ extension RPCNode {
 
   /// The secrets of the present 7.5 s; drawn when first needed.
   private func currentTokens() -> TokenStore {
-    let interval = RPCLimits.drainInterval * UInt64(RPCLimits.drainsPerTokenRotation)
+    let interval = Limits.drainInterval * UInt64(Limits.drainsPerTokenRotation)
     let rotations = (environment.nowMilliseconds - createdAt) / interval
     var store: TokenStore
     if let tokens, rotations - tokenRotations <= 2 {
@@ -110,7 +111,7 @@ extension RPCNode {
 
   /// Replaces the secrets, for replaying recorded sessions.
   func setTokens(_ store: TokenStore) {
-    let interval = RPCLimits.drainInterval * UInt64(RPCLimits.drainsPerTokenRotation)
+    let interval = Limits.drainInterval * UInt64(Limits.drainsPerTokenRotation)
     tokens = store
     tokenRotations = (environment.nowMilliseconds - createdAt) / interval
   }
@@ -133,18 +134,18 @@ extension RPCNode {
     response.error = error
     response.value = value
     var bytes = response.encode()
-    if bytes.count > RPCLimits.maximumDatagram {
+    if bytes.count > Limits.maximumDatagram {
       response.closerNodes = nil
       bytes = response.encode()
     }
-    guard bytes.count <= RPCLimits.maximumDatagram else {
+    guard bytes.count <= Limits.maximumDatagram else {
       statistics.drops.oversizedReplies += 1
       return
     }
     socket.send(bytes, to: destination)
   }
 
-  /// Sends a request of somebody else on (dht-rpc.md 5.3).
+  /// Forwards a request of another node (dht-rpc.md 5.3).
   func sendRelay(tid: UInt16, message: RequestMessage, to destination: Endpoint, on socket: any DatagramSocket) {
     guard !isSuspended, !isDestroyed, destination.port != 0 else { return }
     let carriesID = !isEphemeral && socket === serverSocket
@@ -152,7 +153,7 @@ extension RPCNode {
       tid: tid, to: destination, id: carriesID ? table.id : nil, token: nil, isInternal: message.isInternal,
       command: message.command, target: message.target, value: message.value)
     let bytes = datagram.encode()
-    guard bytes.count <= RPCLimits.maximumDatagram else {
+    guard bytes.count <= Limits.maximumDatagram else {
       statistics.drops.oversizedReplies += 1
       return
     }

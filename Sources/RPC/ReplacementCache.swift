@@ -1,5 +1,5 @@
 /// Nodes that found their bucket full, latest heard last; the latest one takes the place of a node that goes
-/// (dht-rpc.md C-10). At most ``RPCLimits/replacementsPerBucket`` per bucket, one per /24.
+/// (dht-rpc.md C-10). At most ``Limits/replacementsPerBucket`` per bucket, one per /24.
 struct ReplacementCache {
   private var buckets: [Int: [RoutingNode]] = [:]
 
@@ -9,9 +9,9 @@ struct ReplacementCache {
   mutating func add(_ node: RoutingNode, bucket: Int) {
     var nodes = buckets[bucket] ?? []
     let subnet = SubnetQuota.subnet(of: node.endpoint.host)
-    let isLocal = AddressRules.isLocal(node.endpoint.host)
-    nodes.removeAll { $0.id == node.id || !isLocal && SubnetQuota.subnet(of: $0.endpoint.host) == subnet }
-    if nodes.count >= RPCLimits.replacementsPerBucket { nodes.removeFirst() }
+    let isPrivate = node.endpoint.host.isPrivate
+    nodes.removeAll { $0.id == node.id || !isPrivate && SubnetQuota.subnet(of: $0.endpoint.host) == subnet }
+    if nodes.count >= Limits.replacementsPerBucket { nodes.removeFirst() }
     nodes.append(node)
     buckets[bucket] = nodes
   }

@@ -25,7 +25,7 @@ package struct RequestMessage {
 /// How to ask.
 package struct RequestOptions {
   /// Retransmissions after the first transmission.
-  package var retries = RPCLimits.requestRetries
+  package var retries = Limits.requestRetries
   /// Cancels the request together with others.
   package var session: RequestSession?
   /// The socket to send from instead of the node's own; its datagrams must be fed to ``RPCNode/receive(_:from:on:)``.
@@ -47,7 +47,7 @@ package struct RequestOptions {
   package init() {}
 
   package init(
-    retries: Int = RPCLimits.requestRetries, session: RequestSession? = nil, socket: (any DatagramSocket)? = nil,
+    retries: Int = Limits.requestRetries, session: RequestSession? = nil, socket: (any DatagramSocket)? = nil,
     ttl: UInt8 = 0
   ) {
     self.retries = retries
@@ -79,10 +79,10 @@ package struct Response {
 package struct QueryOptions {
   /// `nil` is the node's own.
   package var concurrency: Int?
-  package var retries = RPCLimits.queryRetries
+  package var retries = Limits.queryRetries
   /// Visited first. With at least 20 of them the routing table is only a fallback.
   package var seeds: [Endpoint] = []
-  /// Contacts nobody but the seeds.
+  /// Contacts only the seeds.
   package var onlySeeds = false
   package var session: RequestSession?
   /// Called once per closest reply when the frontier is exhausted; must complete exactly once.

@@ -3,8 +3,8 @@ import HyperEnvironment
 
 // Outgoing requests: transaction ids, window, timers, matching (dht-rpc.md 11).
 extension RPCNode {
-  /// One request. `completion` runs exactly once, never inside this call. Requests made before the sockets are bound wait
-  /// for them.
+  /// One request. `completion` runs exactly once, never inside this call. Requests made before the sockets are bound
+  /// wait for them.
   @discardableResult
   package func request(
     _ message: RequestMessage, to destination: Endpoint, options: RequestOptions = .init(),
@@ -32,8 +32,8 @@ extension RPCNode {
     if isDestroyed { return .nodeDestroyed }
     if isSuspended { return .suspended }
     if destination.port == 0 || destination.host == .any { return .invalidAddress }
-    if RequestDatagram.maximumCount(message) > RPCLimits.maximumDatagram { return .messageTooLarge }
-    if requests.count >= RPCLimits.maximumRequestsInFlight { return .queueFull }
+    if RequestDatagram.maximumCount(message) > Limits.maximumDatagram { return .messageTooLarge }
+    if requests.count >= Limits.maximumRequestsInFlight { return .queueFull }
     return nil
   }
 
@@ -59,13 +59,13 @@ extension RPCNode {
     _ destination: Endpoint, size: Int = 0, options: RequestOptions = .init(),
     _ completion: @escaping (Result<Response, RPCError>) -> Void
   ) -> PendingRequest {
-    let padding = size > 0 ? [UInt8](repeating: 0, count: min(size, RPCLimits.maximumDatagram)) : nil
+    let padding = size > 0 ? [UInt8](repeating: 0, count: min(size, Limits.maximumDatagram)) : nil
     let message = RequestMessage(command: InternalCommand.ping.rawValue, value: padding, isInternal: true)
     return request(message, to: destination, options: options, completion)
   }
 
-  /// A ping that the other side answers after `milliseconds`; fails with `delayTooLong` above the cap, without a packet.
-  /// Peers older than dht-rpc 6.24 answer with error 1 at once.
+  /// A ping that the other side answers after `milliseconds`; fails with `delayTooLong` above the cap, without a
+  /// packet. Peers older than dht-rpc 6.24 answer with error 1 at once.
   @discardableResult
   package func delayedPing(
     _ destination: Endpoint, after milliseconds: UInt64, options: RequestOptions = .init(),
@@ -83,12 +83,12 @@ extension RPCNode {
       return refused
     }
     var options = options
-    options.timeout = options.timeout ?? milliseconds + RPCLimits.delayedPingGrace
+    options.timeout = options.timeout ?? milliseconds + Limits.delayedPingGrace
     return request(message, to: destination, options: options, completion)
   }
 
   var maximumPingDelay: UInt64 {
-    configuration.maxPingDelay == 0 ? RPCLimits.maxPingDelay : configuration.maxPingDelay
+    configuration.maxPingDelay == 0 ? Limits.maxPingDelay : configuration.maxPingDelay
   }
 
   // MARK: Sending
@@ -104,7 +104,7 @@ extension RPCNode {
       transmit(request)
       return
     }
-    guard sendQueue.count < RPCLimits.maximumQueuedRequests else {
+    guard sendQueue.count < Limits.maximumQueuedRequests else {
       environment.defer { request.cancel(.queueFull) }
       return
     }
@@ -148,23 +148,23 @@ extension RPCNode {
 
   private func firstTimeout(of request: PendingRequest) -> UInt64 {
     guard configuration.adaptiveTimeout, request.measuresPath else {
-      return request.options.timeout ?? RPCLimits.requestTimeout
+      return request.options.timeout ?? Limits.requestTimeout
     }
     return roundTripTimes.timeout(for: request.destination, now: environment.nowMilliseconds)
   }
 
-  /// Milliseconds to wait for an answer to the latest transmission: the first timeout, doubled each time up to a second.
-  /// The last transmission gets at least a second, and whatever is left of the time that the fixed timeout gives to a
-  /// request as a whole: what is known of a path makes us ask again sooner, not give up sooner.
+  /// Milliseconds to wait for an answer to the latest transmission: the first timeout, doubled each time up to a
+  /// second. The last transmission gets at least a second, and whatever is left of the time that the fixed timeout
+  /// gives to a request as a whole: what is known of a path makes us ask again sooner, not give up sooner.
   private func timeout(of request: PendingRequest) -> UInt64 {
     let first = request.firstTimeout
     if request.options.timeout != nil { return first }
     let doublings = UInt64(min(request.transmissions - 1, 8))
-    let timeout = max(first, min(first << doublings, RPCLimits.requestTimeout))
+    let timeout = max(first, min(first << doublings, Limits.requestTimeout))
     guard request.transmissions > request.options.retries else { return timeout }
-    let whole = UInt64(max(request.options.retries, 0) + 1) * RPCLimits.requestTimeout
+    let whole = UInt64(max(request.options.retries, 0) + 1) * Limits.requestTimeout
     let elapsed = (environment.now - request.firstSentAt) / 1000
-    return max(timeout, RPCLimits.requestTimeout, whole > elapsed ? whole - elapsed : 0)
+    return max(timeout, Limits.requestTimeout, whole > elapsed ? whole - elapsed : 0)
   }
 
   /// The request turns slow after a second at the latest, however long its path may take.
@@ -183,7 +183,7 @@ extension RPCNode {
   }
 
   private func slowAfter(_ request: PendingRequest) -> UInt64 {
-    request.options.timeout ?? min(request.firstTimeout, RPCLimits.requestTimeout)
+    request.options.timeout ?? min(request.firstTimeout, Limits.requestTimeout)
   }
 
   private func timerFired(_ request: PendingRequest) {
@@ -201,7 +201,7 @@ extension RPCNode {
 
   /// Moves the window to the slot of the present time.
   private func advanceWindow() {
-    let slot = environment.nowMilliseconds / RPCLimits.drainInterval
+    let slot = environment.nowMilliseconds / Limits.drainInterval
     guard slot > windowSlot else { return }
     window.advance(by: slot - windowSlot)
     windowSlot = slot
@@ -212,7 +212,7 @@ extension RPCNode {
     advanceWindow()
     while !sendQueue.isEmpty, !window.isFull, let request = sendQueue.popFirst() { transmit(request) }
     guard !sendQueue.isEmpty, drainTimer == nil else { return }
-    let nextSlot = (windowSlot + 1) * RPCLimits.drainInterval
+    let nextSlot = (windowSlot + 1) * Limits.drainInterval
     let now = environment.nowMilliseconds
     // The clock may have moved on since the slot was determined.
     drainTimer = environment.schedule(after: nextSlot > now ? nextSlot - now : 1) { [weak self] in
@@ -265,7 +265,7 @@ extension RPCNode {
       return nil
     }
     guard request.destination == source || request.options.acceptsAnswerFromAnyAddress else {
-      // Somebody else's word: the request goes on waiting.
+      // The word of another address: the request goes on waiting.
       statistics.drops.wrongSource += 1
       return nil
     }

@@ -1,3 +1,4 @@
+import HyperCollections
 import HyperEncoding
 
 /// Smoothed round-trip time and its variation (RFC 6298 section 2), in microseconds.
@@ -24,8 +25,7 @@ struct RoundTripEstimate {
 /// How long answers take: per path, and over all paths for nodes that have not been asked yet (dht-rpc.md 11.4
 /// and dht-rpc.md C-3).
 ///
-/// Bounded by two generations, the older one is dropped when the newer one is full. No jitter: equal events give equal
-/// timeouts.
+/// Bounded by two generations of paths. No jitter: equal events give equal timeouts.
 struct RoundTripTimes {
   private struct Path {
     var estimate: RoundTripEstimate
@@ -33,47 +33,39 @@ struct RoundTripTimes {
     var updated: UInt64
   }
 
-  /// Nodes that a query has ended without, latest last; few, and only for a while.
-  private var silent: [(endpoint: Endpoint, since: UInt64)] = []
-  private var recent: [Endpoint: Path] = [:]
-  private var older: [Endpoint: Path] = [:]
+  /// Nodes that a query has ended without.
+  private var silent = ExpiringKeys<Endpoint>(limit: Limits.silentPaths)
+  private var paths = TwoGenerationCache<Endpoint, Path>(
+    .init(maximumEntries: Limits.trackedPaths / 2, maximumAge: 0), now: 0)
   private var overall: RoundTripEstimate?
 
-  var trackedCount: Int { recent.count + older.count }
+  var trackedCount: Int { paths.count }
 
   /// A measurement, in microseconds; `now` in milliseconds. Longer ones than any timeout count as that: a node that
   /// stalls its answers must not make us wait for minutes.
   mutating func add(_ microseconds: UInt64, of endpoint: Endpoint, now: UInt64) {
-    let sample = min(microseconds, RPCLimits.maximumTimeout * 1000)
+    let sample = min(microseconds, Limits.maximumTimeout * 1000)
     overall = RoundTripEstimate(overall, adding: sample)
     let estimate = RoundTripEstimate(known(endpoint, now: now)?.estimate, adding: sample)
-    if recent[endpoint] == nil, recent.count >= RPCLimits.trackedPaths / 2 {
-      older = recent
-      recent = [:]
-    }
-    recent[endpoint] = Path(estimate: estimate, updated: now)
+    paths.set(endpoint, Path(estimate: estimate, updated: now), now: now)
   }
 
   // MARK: Silence
 
-  /// Nobody has answered there for several transmissions; `now` in milliseconds.
+  /// Several transmissions to the node stayed without an answer; `now` in milliseconds.
   mutating func markSilent(_ endpoint: Endpoint, now: UInt64) {
-    heard(endpoint)
-    if silent.count >= RPCLimits.silentPaths { silent.removeFirst() }
-    silent.append((endpoint, now))
+    silent.insert(endpoint, until: now &+ Limits.silentMemory &+ 1)
   }
 
-  mutating func heard(_ endpoint: Endpoint) { silent.removeAll { $0.endpoint == endpoint } }
+  mutating func heard(_ endpoint: Endpoint) { silent.remove(endpoint) }
 
   /// Whether the node was silent lately and has not been heard since.
   func isSilent(_ endpoint: Endpoint, now: UInt64) -> Bool {
-    silent.contains { $0.endpoint == endpoint && now &- $0.since <= RPCLimits.silentMemory }
+    silent.contains(endpoint, at: now)
   }
 
   private func known(_ endpoint: Endpoint, now: UInt64) -> Path? {
-    guard let path = recent[endpoint] ?? older[endpoint], now &- path.updated <= RPCLimits.pathMemory else {
-      return nil
-    }
+    guard let path = paths.peek(endpoint, now: now), now &- path.updated <= Limits.pathMemory else { return nil }
     return path
   }
 
@@ -81,9 +73,9 @@ struct RoundTripTimes {
   /// suggest, never more than the fixed second and never less than half of it; without any measurement the second.
   func timeout(for endpoint: Endpoint, now: UInt64) -> UInt64 {
     if let path = known(endpoint, now: now) {
-      return min(max(path.estimate.timeout, RPCLimits.minimumTimeout), RPCLimits.maximumTimeout)
+      return min(max(path.estimate.timeout, Limits.minimumTimeout), Limits.maximumTimeout)
     }
-    guard let overall else { return RPCLimits.requestTimeout }
-    return min(max(overall.timeout, RPCLimits.minimumUnknownTimeout), RPCLimits.requestTimeout)
+    guard let overall else { return Limits.requestTimeout }
+    return min(max(overall.timeout, Limits.minimumUnknownTimeout), Limits.requestTimeout)
   }
 }

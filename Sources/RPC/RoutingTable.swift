@@ -51,15 +51,15 @@ struct RoutingTable {
     case subnetCrowdsTable
   }
 
-  init(id: Bytes32, bucketSize: Int = RPCLimits.k, isDiverse: Bool = true) {
+  init(id: Bytes32, bucketSize: Int = Limits.k, isDiverse: Bool = true) {
     self.id = id
     self.bucketSize = bucketSize
     self.isDiverse = isDiverse
-    buckets = Array(repeating: [], count: RPCLimits.bucketCount)
+    buckets = Array(repeating: [], count: Limits.bucketCount)
   }
 
   func bucketIndex(of id: Bytes32) -> Int {
-    min(self.id.distance(to: id).leadingZeroBitCount, RPCLimits.bucketCount - 1)
+    min(self.id.distance(to: id).leadingZeroBitCount, Limits.bucketCount - 1)
   }
 
   func node(_ id: Bytes32) -> RoutingNode? {
@@ -79,7 +79,7 @@ struct RoutingTable {
   func obstacle(for node: RoutingNode) -> Obstacle? {
     let bucket = buckets[bucketIndex(of: node.id)]
     let host = node.endpoint.host
-    if isDiverse, !AddressRules.isLocal(host) {
+    if isDiverse, !host.isPrivate {
       var quota = SubnetQuota(.ofBucket)
       for other in bucket { quota.add(other.endpoint.host) }
       if !quota.hasRoom(for: host) { return .subnetCrowdsBucket }
@@ -115,17 +115,17 @@ struct RoutingTable {
 
   /// The nodes nearest to `target` by true XOR distance, nearest first (the reference walks whole buckets instead,
   /// dht-rpc.md 12.3 and C-4).
-  func closest(to target: Bytes32, limit: Int = RPCLimits.k) -> [RoutingNode] {
+  func closest(to target: Bytes32, limit: Int = Limits.k) -> [RoutingNode] {
     guard limit > 0, count > 0 else { return [] }
     let shared = id.distance(to: target).leadingZeroBitCount
     var result: [RoutingNode] = []
     // Nodes of the target's own bucket share more bits with it than we do; those of later buckets share exactly as many
     // as we do, those of earlier ones fewer and fewer.
-    if shared < RPCLimits.bucketCount { append(buckets[shared][...], nearestTo: target, to: &result) }
-    if result.count < limit, shared + 1 < RPCLimits.bucketCount {
+    if shared < Limits.bucketCount { append(buckets[shared][...], nearestTo: target, to: &result) }
+    if result.count < limit, shared + 1 < Limits.bucketCount {
       append(buckets[(shared + 1)...].joined(), nearestTo: target, to: &result)
     }
-    var index = min(shared, RPCLimits.bucketCount) - 1
+    var index = min(shared, Limits.bucketCount) - 1
     while result.count < limit, index >= 0 {
       append(buckets[index][...], nearestTo: target, to: &result)
       index -= 1

@@ -59,7 +59,7 @@ extension RPCNode {
       guard let self, let client else { return }
       receiveOnOwnSocket(bytes, from: source, on: client)
     }
-    interfaceWatch = environment.watchInterfaces(every: RPCLimits.interfacePoll) { [weak self] interfaces in
+    interfaceWatch = environment.watchInterfaces(every: Limits.interfacePoll) { [weak self] interfaces in
       self?.interfacesChanged()
       self?.onNetworkChange?(interfaces)
       self?.onNetworkUpdate?()
@@ -113,7 +113,7 @@ extension RPCNode {
     }
     for socket in open {
       socket.onMessage = nil
-      // Strong: whoever waits for the end of a node has usually dropped it.
+      // Strong: a caller that waits for the end of a node has usually dropped it.
       socket.close { [self] in
         closingSockets -= 1
         if closingSockets == 0 { done() }

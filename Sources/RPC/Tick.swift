@@ -19,7 +19,7 @@ extension RPCNode {
   }
 
   private func scheduleTick() {
-    tickTimer = environment.schedule(after: RPCLimits.tickInterval) { [weak self] in
+    tickTimer = environment.schedule(after: Limits.tickInterval) { [weak self] in
       guard let self else { return }
       scheduleTick()
       runTick()
@@ -34,12 +34,12 @@ extension RPCNode {
     let gap = max(wallGap, environment.nowMilliseconds - lastTickTime)
     markTick()
     guard !isSuspended else { return }
-    if gap > RPCLimits.sleepThreshold { wakeUp() } else { tick += 1 }
+    if gap > Limits.sleepThreshold { wakeUp() } else { tick += 1 }
     guard isBootstrapped else { return }
 
     considerPersistence()
-    if tick % RPCLimits.pingEveryTicks == 0 { pingRound() }
-    if tick % RPCLimits.thinTableEveryTicks == 0, table.count < RPCLimits.k {
+    if tick % Limits.pingEveryTicks == 0 { pingRound() }
+    if tick % Limits.smallTableEveryTicks == 0, table.count < Limits.k {
       refresh()
     } else {
       refreshTicks -= 1
@@ -55,8 +55,8 @@ extension RPCNode {
       refresh()
       return
     }
-    var budget = requests.count > 2 ? RPCLimits.pingSomeWhenBusy : RPCLimits.pingSome
-    if tick - oldest.pinged < RPCLimits.recentNodeTicks { budget = RPCLimits.pingSomeWhenRecent }
+    var budget = requests.count > 2 ? Limits.pingSomeWhenBusy : Limits.pingSome
+    if tick - oldest.pinged < Limits.recentNodeTicks { budget = Limits.pingSomeWhenRecent }
     var node: RoutingNode? = oldest
     while let current = node, budget > 0, current.pinged < tick {
       node = current.later
@@ -83,14 +83,14 @@ extension RPCNode {
     findNode(target: target, options: options).start()
   }
 
-  /// The machine has slept, or we resume: everything looks old, and nobody knows whether we are still reachable.
+  /// The machine has slept, or the node resumes: everything looks old, and it is open whether the node is reachable.
   func wakeUp() {
-    tick += RPCLimits.wakeupJump
+    tick += Limits.wakeupJump
     // Two ticks later a ping round runs.
-    let phase = tick % RPCLimits.pingEveryTicks
-    tick += (RPCLimits.pingEveryTicks - 2 + RPCLimits.pingEveryTicks - phase) % RPCLimits.pingEveryTicks
-    stabilityTicks = isForcedPersistent ? RPCLimits.forcedRetryTicks : RPCLimits.moreStableTicks
-    forcedRetryTicks = RPCLimits.forcedRetryTicks
+    let phase = tick % Limits.pingEveryTicks
+    tick += (Limits.pingEveryTicks - 2 + Limits.pingEveryTicks - phase) % Limits.pingEveryTicks
+    stabilityTicks = isForcedPersistent ? Limits.forcedRetryTicks : Limits.moreStableTicks
+    forcedRetryTicks = Limits.forcedRetryTicks
     refreshTicks = 1
     lastCheckedHost = nil
     let changed = health.reset()

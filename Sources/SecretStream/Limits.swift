@@ -1,53 +1,78 @@
-/// Bounds of Noise handshakes.
-package enum NoiseLimits {
-  /// Poly1305 tag, bytes.
-  package static let macCount = 16
-  /// One encrypted item of a message, bytes with its tag (Noise secret-stream.md 3; secret-stream.md 2).
-  package static let maximumCiphertext = 65_535
-}
+import CHyperSodium
+import HyperCrypto
 
-/// Bounds and constants of secret streams; bytes unless said otherwise (secret-stream.md 2).
-package enum StreamLimits {
-  /// Little-endian length before every frame; does not count itself.
-  package static let prefixCount = 3
-  /// The largest length that fits into the prefix.
-  package static let maximumBody = 16_777_215
-  /// Encrypted tag (1) and MAC (16) of a message.
-  package static let messageOverhead = 17
-  package static let maximumMessage = maximumBody - messageOverhead
-  /// Stream id (32) and secretstream header (24).
-  package static let headerBody = 56
-  package static let streamHeader = 24
-  /// Prefix and message overhead.
-  package static let frameOverhead = prefixCount + messageOverhead
+/// Bounds and constants of handshakes and secret streams; bytes unless said otherwise (secret-stream.md 2).
+package enum Limits {
+  /// Noise handshakes.
+  package enum Noise {
+    /// One encrypted item of a message with its tag: a Noise message is at most this long (secret-stream.md 3).
+    package static let maximumCiphertext = 65_535
+  }
 
-  /// Queued bytes from which `write` asks the writer to wait, before the keys exist.
-  package static let highWaterMark = 16_384
-  /// Bytes of messages that may wait for the keys. A writer that ignores back-pressure for this long is broken.
-  package static let maximumQueuedBeforeKeys = 64 << 20
+  /// The ordered, encrypted stream.
+  package enum Stream {
+    /// Little-endian length before every frame; does not count itself.
+    package static let prefixCount = 3
+    /// The largest length that fits into the prefix.
+    package static let maximumBody = 1 << (8 * prefixCount) - 1
+    /// Encrypted tag (1) and MAC of a message.
+    package static let messageOverhead = 1 + HyperCrypto.Limits.mac
+    package static let maximumMessage = maximumBody - messageOverhead
+    /// Header of libsodium's secretstream: the sender's random bytes.
+    package static let streamHeader = 24
+    /// Stream id (32) and secretstream header.
+    package static let headerBody = 32 + streamHeader
+    /// Prefix and message overhead.
+    package static let frameOverhead = prefixCount + messageOverhead
 
-  /// Small messages of one loop turn share a buffer of this size at first; it doubles within a turn up to the maximum.
-  /// 2 KiB holds a dozen protocol messages and is no loss for a single one.
-  package static let firstBatch = 2 << 10
-  package static let maximumBatch = 64 << 10
+    /// Queued bytes from which `write` asks the writer to wait, before the keys exist: a first flight.
+    package static let highWaterMark = 16_384
+    /// Bytes of messages that may wait for the keys. A writer that ignores back-pressure for this long is broken.
+    package static let maximumQueuedBeforeKeys = 64 << 20
 
-  /// Bytes that may wait for a paused reader: what the transport had in its hands when it was told to pause, at most one
-  /// frame of the largest size and as much again.
-  package static let maximumUnread = 2 * maximumBody
-  /// Reassembly buffers above this size are given back once they are empty.
-  package static let keptBuffer = 256 << 10
-  /// First size of a reassembly buffer; it then doubles with what really arrives.
-  package static let firstBuffer = 4 << 10
+    /// Small messages of one loop turn share a buffer of this size at first; it doubles within a turn up to the
+    /// maximum. 2 KiB holds a dozen protocol messages and is no loss for a single one.
+    package static let firstBatch = 2 << 10
+    package static let maximumBatch = 64 << 10
 
-  /// Counter (8) and MAC (16).
-  package static let datagramOverhead = 24
-  /// Positions behind the highest accepted datagram counter that are still accepted, once each.
-  package static let replayWindow = 1_024
-  /// Path MTU until the transport has found one.
-  package static let assumedMTU = 1_200
-  /// IPv4 (20), UDP (8), UDX (20), counter (8), MAC (16).
-  package static let datagramPathOverhead = 72
+    /// Bytes that may wait for a paused reader: what the transport had in its hands when it was told to pause, at most
+    /// one frame of the largest size and as much again.
+    package static let maximumUnread = 2 * maximumBody
+    /// Reassembly buffers above this size are given back once they are empty.
+    package static let keptBuffer = 256 << 10
+    /// First size of a reassembly buffer; it then doubles with what really arrives.
+    package static let firstBuffer = 4 << 10
 
-  /// Milliseconds from `start` to the peer's verified stream header.
-  package static let handshakeTimeout: UInt64 = 30_000
+    /// Milliseconds from `start` to the peer's verified stream header.
+    package static let handshakeTimeout: UInt64 = 30_000
+  }
+
+  /// Encrypted datagrams beside the stream (secret-stream.md 11).
+  package enum Datagram {
+    /// Counter before every box.
+    package static let counter = 8
+    package static let overhead = counter + HyperCrypto.Limits.mac
+    /// Positions behind the highest accepted counter that are still accepted, once each.
+    package static let replayWindow = 1_024
+    /// Path MTU until the transport has found one.
+    package static let assumedMTU = 1_200
+    /// Headers of IPv4 (20), UDP (8) and UDX (20), and the overhead.
+    package static let pathOverhead = 48 + overhead
+  }
+
+  /// Asserts the relations between the limits, once per process.
+  package static func check() { _ = checked }
+
+  private static let checked: Void = {
+    HyperCrypto.Limits.check()
+    precondition(Stream.streamHeader == crypto_secretstream_xchacha20poly1305_headerbytes())
+    precondition(Stream.messageOverhead == crypto_secretstream_xchacha20poly1305_abytes())
+    precondition(Noise.maximumCiphertext + Stream.prefixCount <= Stream.maximumBody, "a frame carries a Noise message")
+    precondition(Stream.highWaterMark <= Stream.maximumQueuedBeforeKeys)
+    precondition(Stream.maximumMessage <= Stream.maximumQueuedBeforeKeys, "the largest message may wait for the keys")
+    precondition(Stream.firstBatch <= Stream.maximumBatch)
+    precondition(Stream.firstBuffer <= Stream.keptBuffer && Stream.keptBuffer <= Stream.maximumUnread)
+    precondition(Datagram.replayWindow % 64 == 0, "the window is an array of 64-bit words")
+    precondition(Datagram.pathOverhead < Datagram.assumedMTU)
+  }()
 }

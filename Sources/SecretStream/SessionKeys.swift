@@ -4,7 +4,7 @@ import HyperEncoding
 /// What a finished handshake leaves (secret-stream.md 6).
 ///
 /// The two stream keys are secret and wiped with the last copy. Everything derived from `handshakeHash` is **not**
-/// secret: whoever saw the handshake messages and knows the responder's public key can compute it, including the
+/// secret: an observer of the handshake messages that knows the responder's public key can compute it, including the
 /// datagram keys (secret-stream.md 19).
 package struct SessionKeys: Sendable {
   /// Channel binding, equal on both sides. Never derive secrets from it.
@@ -14,7 +14,7 @@ package struct SessionKeys: Sendable {
   package let remotePublicKey: Bytes32
   private let secret: WipedMemory  // initiator to responder, then back
 
-  /// Keys of a handshake that somebody else has run.
+  /// Keys of a handshake that was run elsewhere.
   package init(
     sendKey: Bytes32, receiveKey: Bytes32, handshakeHash: Bytes64, isInitiator: Bool, publicKey: Bytes32,
     remotePublicKey: Bytes32
@@ -36,8 +36,8 @@ package struct SessionKeys: Sendable {
   }
 
   /// For sending on the ordered stream.
-  package var sendKey: Bytes32 { Bytes32(UnsafeRawBufferPointer(start: sendKeyBytes, count: 32)) ?? Bytes32() }
-  package var receiveKey: Bytes32 { Bytes32(UnsafeRawBufferPointer(start: receiveKeyBytes, count: 32)) ?? Bytes32() }
+  package var sendKey: Bytes32 { Bytes32(copying: sendKeyBytes) }
+  package var receiveKey: Bytes32 { Bytes32(copying: receiveKeyBytes) }
 
   // Valid as long as this value is.
   var sendKeyBytes: UnsafePointer<UInt8> { UnsafePointer(secret.base + (isInitiator ? 0 : 32)) }
@@ -48,7 +48,7 @@ package struct SessionKeys: Sendable {
     derive((ofInitiator ? StreamNamespace.initiator : StreamNamespace.responder).bytes)
   }
 
-  /// For datagrams; not secret from who saw the handshake.
+  /// For datagrams; not secret from an observer of the handshake.
   package var datagramSendKey: Bytes32 { datagramKey(ofInitiator: isInitiator) }
   package var datagramReceiveKey: Bytes32 { datagramKey(ofInitiator: !isInitiator) }
 

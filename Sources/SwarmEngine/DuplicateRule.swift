@@ -13,7 +13,8 @@ package enum DuplicateRule {
     return localKey < remoteKey ? .keepNew : .keepOld
   }
 
-  /// A connection that has carried a message each way was complete on both ends once: whoever dials again has lost it.
+  /// A connection that has carried a message each way was complete on both ends once: a peer that dials again has lost
+  /// it.
   package static func isOutdated(bytesRead: UInt64, bytesWritten: UInt64) -> Bool {
     bytesRead > 0 && bytesWritten > 0
   }

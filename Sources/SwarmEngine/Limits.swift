@@ -1,3 +1,5 @@
+import HyperDHTEngine
+
 /// Constants and bounds of the swarm (hyperswarm.md 2). Times are milliseconds unless a name says otherwise.
 package enum Limits {
   // MARK: Protocol constants
@@ -21,13 +23,14 @@ package enum Limits {
   /// Topic refresh after each finished query, and the width of the uniform addition.
   package static let refreshInterval: UInt64 = 600_000
   package static let refreshSpread: UInt32 = 120_000
-  /// Refreshes of a topic on which nobody else was found yet: after this, and after three times as long as before
+  /// Refreshes of a topic on which no other peer was found yet: after this, and after three times as long as before
   /// each further time, until that reaches `refreshInterval`.
-  package static let lonelyRefresh: UInt64 = 5_000
+  package static let emptyTopicRefresh: UInt64 = 5_000
+  package static let emptyTopicRefreshFactor: UInt64 = 3
   /// A refresh timer later than this means that the machine slept.
   package static let sleepGrace: UInt64 = 30_000
   /// How long the DHT server remembers a finished or rejected handshake.
-  package static let handshakeClearWait: UInt64 = 10_000
+  package static let handshakeClearWait = HyperDHTEngine.Limits.Server.handshakeClearWait
 
   // MARK: Bounds of this implementation
 
@@ -57,8 +60,23 @@ package enum Limits {
   package static let challengerDeadline: UInt64 = 12_000
   /// How long the report of our dial is held back when the peer's own dial is about to replace it.
   package static let crossingGrace: UInt64 = 500
-  /// Bytes of messages kept while a connection is held back, then reading stops.
-  package static let heldBytes = 65_536
   /// Teardown over the network (un-announcing) is given up after this; local state is freed either way.
   package static let teardownDeadline: UInt64 = 5_000
+
+  /// Asserts the relations between the limits, once per process.
+  package static func check() { _ = checked }
+
+  private static let checked: Void = {
+    HyperDHTEngine.Limits.check()
+    precondition(maxParallel <= maxPeers && maxPeers <= maxConnections && maxConnections <= maxKnownPeers)
+    precondition(maxFirewallBans <= maxKnownPeers, "bans are peer entries")
+    precondition(zip(backoffs, backoffs.dropFirst()).allSatisfy { $0.base + UInt64($0.spread) <= $1.base })
+    precondition(emptyTopicRefresh < refreshInterval && emptyTopicRefreshFactor > 1)
+    precondition(
+      firewallDeadline < handshakeClearWait, "a verdict comes while the server still remembers the handshake")
+    precondition(refusalMemory <= handshakeClearWait)
+    precondition(probeDeadline < challengerDeadline)
+    precondition(
+      challengerDeadline > 2 * HyperDHTEngine.Limits.connectionKeepAlive, "a living newcomer has sent two keepalives")
+  }()
 }

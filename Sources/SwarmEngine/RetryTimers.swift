@@ -3,8 +3,8 @@ import HyperEnvironment
 /// The retry timers of a swarm (hyperswarm.md 8.2) in one heap with one scheduled wake-up.
 ///
 /// The reference runs four tickers for ever and hands out a batch at the second tick after it was collected. The same
-/// moments are computed here: tick `n` of a timer is `n` periods after its first use, an entry is due at the second tick
-/// after it was added, and nothing runs while nothing waits.
+/// moments are computed here: tick `n` of a timer is `n` periods after its first use, an entry is due at the second
+/// tick after it was added, and nothing runs while nothing waits.
 final class RetryTimers {
   private struct Entry {
     var due: UInt64

@@ -1,7 +1,7 @@
 import HyperEncoding
 import HyperEnvironment
 
-// Who may connect (hyperswarm.md 11; limits: hyperswarm.md 15, row 1).
+// The peers that may connect (hyperswarm.md 11; limits: hyperswarm.md 15, row 1).
 extension SwarmCore {
   /// Whether one more incoming connection fits. Explicit peers are exempt, their number is the application's.
   func hasRoom(isExplicit: Bool) -> Bool {
@@ -83,26 +83,4 @@ extension SwarmCore {
 private final class Question {
   var isSettled = false
   var deadline: (any ScheduledAction)?
-}
-
-/// Keys that were refused a moment ago, so that retransmitted and repeated handshakes do not ask again. Bounded, the
-/// oldest is forgotten first.
-struct RefusalMemory {
-  private var expiry: [Bytes32: UInt64] = [:]
-  private var order: [Bytes32] = []
-
-  var count: Int { expiry.count }
-
-  mutating func insert(_ key: Bytes32, until time: UInt64) {
-    if expiry.updateValue(time, forKey: key) == nil { order.append(key) }
-    if order.count > Limits.maxRefusals { expiry[order.removeFirst()] = nil }
-  }
-
-  mutating func contains(_ key: Bytes32, at now: UInt64) -> Bool {
-    guard let time = expiry[key] else { return false }
-    if now < time { return true }
-    expiry[key] = nil
-    order.removeAll { $0 == key }
-    return false
-  }
 }

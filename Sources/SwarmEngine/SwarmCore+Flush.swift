@@ -1,3 +1,4 @@
+import HyperCollections
 import HyperEncoding
 import HyperEnvironment
 
@@ -49,8 +50,12 @@ extension SwarmCore {
       flush.deadline = environment.schedule(after: timeout) { [weak flush] in flush?.settle(.failure(.timedOut)) }
     }
     let all = topics
-    let countdown = Countdown(all.count) { [weak self] in self?.beginCounting(flush) }
-    for discovery in all { discovery.flushed { _ in countdown.step() } }
+    let countdown = Countdown { [weak self] in self?.beginCounting(flush) }
+    for discovery in all {
+      let leave = countdown.enter()
+      discovery.flushed { _ in leave() }
+    }
+    countdown.seal()
     return flush
   }
 

@@ -1,3 +1,4 @@
+import HyperCollections
 import HyperEncoding
 import HyperEnvironment
 
@@ -68,19 +69,16 @@ extension SwarmCore {
   private func performSuspend(_ done: @escaping () -> Void) {
     guard !isSuspended, !isDestroyed else { return done() }
     isSuspended = true
-    let countdown = Countdown(1 + discoveries.count) { [weak self] in
+    let countdown = Countdown { [weak self] in
       guard let self, !self.isDestroyed else { return done() }
       self.dht.suspendNode { [weak self] in
         guard let self else { return done() }
         self.whenIdle(done)
       }
     }
-    for discovery in topics { discovery.suspend { countdown.step() } }
-    withDeadline {
-      self.server.suspendServer($0)
-    } then: {
-      countdown.step()
-    }
+    for discovery in topics { discovery.suspend(countdown.enter()) }
+    withDeadline({ self.server.suspendServer($0) }, then: countdown.enter())
+    countdown.seal()
     abortAll(.suspended)
     forgetCandidates()
   }
@@ -130,11 +128,13 @@ extension SwarmCore {
 
   /// Runs `then` once, when `body` has called back or the teardown deadline has passed.
   private func withDeadline(_ body: (@escaping () -> Void) -> Void, then: @escaping () -> Void) {
-    let countdown = Countdown(1, then)
-    let timer = environment.schedule(after: Limits.teardownDeadline) { countdown.step() }
+    let countdown = Countdown(then)
+    let leave = countdown.enter()
+    countdown.seal()
+    let timer = environment.schedule(after: Limits.teardownDeadline, leave)
     body {
       timer.cancel()
-      countdown.step()
+      leave()
     }
   }
 
@@ -163,21 +163,19 @@ extension SwarmCore {
     for waiter in waiters { waiter(.failure(.destroyed)) }
 
     let all = topicOrder
-    let teardown = Countdown(1) { [weak self] in self?.destroyTransport() }
-    let steps = Countdown(2 + all.count) { teardown.step() }
+    let teardown = Countdown { [weak self] in self?.destroyTransport() }
+    let endTeardown = teardown.enter()
+    teardown.seal()
+    let steps = Countdown(endTeardown)
     forceDestroy = { [weak self] in
       guard let self else { return }
       self.forceDestroy = nil
       for discovery in Array(self.leaving.values) { discovery.destroy(force: true) {} }
-      teardown.step()
+      endTeardown()
     }
-    for topic in all { leave(topic, force: force) { steps.step() } }
-    withDeadline {
-      self.server.closeServer($0)
-    } then: {
-      steps.step()
-    }
-    steps.step()
+    for topic in all { leave(topic, force: force, steps.enter()) }
+    withDeadline({ self.server.closeServer($0) }, then: steps.enter())
+    steps.seal()
     if force { forceDestroy?() }
   }
 

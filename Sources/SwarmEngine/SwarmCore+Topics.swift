@@ -1,3 +1,4 @@
+import HyperCollections
 import HyperEncoding
 
 // join, leave, listen (hyperswarm.md 4).
@@ -50,8 +51,9 @@ extension SwarmCore {
   /// Leaves all topics; connections and explicit peers stay.
   package func clear(_ completion: (() -> Void)? = nil) {
     let all = topicOrder
-    let countdown = Countdown(all.count) { completion?() }
-    for topic in all { leave(topic) { countdown.step() } }
+    let countdown = Countdown { completion?() }
+    for topic in all { leave(topic, countdown.enter()) }
+    countdown.seal()
   }
 
   package func status(_ topic: Bytes32) -> TopicDiscovery? { discoveries[topic] }
@@ -85,28 +87,5 @@ extension SwarmCore {
         for waiter in waiters { waiter(.failure(.listen(failure))) }
       }
     }
-  }
-}
-
-/// Runs a closure when a number of steps are done; at once for none.
-final class Countdown {
-  private var remaining: Int
-  private var done: (() -> Void)?
-
-  init(_ count: Int, _ done: @escaping () -> Void) {
-    remaining = count
-    self.done = done
-    if count == 0 { finish() }
-  }
-
-  func step() {
-    remaining -= 1
-    if remaining == 0 { finish() }
-  }
-
-  private func finish() {
-    let done = self.done
-    self.done = nil
-    done?()
   }
 }

@@ -1,3 +1,4 @@
+import HyperCollections
 import HyperCrypto
 import HyperEncoding
 import HyperEnvironment
@@ -34,7 +35,7 @@ package final class SwarmCore<DHT: SwarmDHT> {
   package internal(set) var isDestroyed = false
   package internal(set) var isSuspended = false
 
-  // MARK: Books (hyperswarm.md 6.1)
+  // MARK: Peers and connections (hyperswarm.md 6.1)
 
   /// Dials in progress and open connections, at most one per key.
   var links: [Bytes32: Link] = [:]
@@ -58,7 +59,8 @@ package final class SwarmCore<DHT: SwarmDHT> {
   // MARK: Firewall
 
   var firewallBans: [PeerInfo] = []
-  var refusals = RefusalMemory()
+  /// Keys that were refused a moment ago, so that retransmitted and repeated handshakes do not ask again.
+  var refusals = ExpiringKeys<Bytes32>(limit: Limits.maxRefusals)
   var pendingVerdicts = 0
 
   // MARK: Topics
@@ -145,6 +147,7 @@ package final class SwarmCore<DHT: SwarmDHT> {
   }
 
   package init(environment: any Environment, dht: DHT, options: SwarmOptions = SwarmOptions()) {
+    Limits.check()
     self.environment = environment
     self.dht = dht
     keyPair = options.keyPair ?? KeyPair(seed: environment.random32())

@@ -74,7 +74,7 @@ package struct SwarmQueryRequest {
   package var keyPair: KeyPair
   /// Nodes to ask first: the closest ones of the last query.
   package var seeds: [Endpoint]
-  /// Ask the seeds and nobody else.
+  /// Ask the seeds and no other node.
   package var onlySeeds: Bool
 }
 
@@ -120,18 +120,39 @@ package protocol SwarmStream: AnyObject {
   /// Aborts; the close observer runs in a later turn.
   func abort(_ reason: SwarmAbortReason)
 
-  /// Keeps messages (up to `Limits.heldBytes`, then stops reading) until `release`, which hands them to the
+  /// Keeps messages until `release`, which hands them to the
   /// application's callbacks as set by then.
   func hold()
   func release()
 }
 
-package enum SwarmAbortReason: String, Sendable {
-  case duplicateConnection = "Duplicate connection"
-  case suspended = "Swarm suspended"
-  case destroyed = "Swarm destroyed"
-  case banned = "Peer is firewalled"
-  case limit = "Too many connections"
+/// Why the swarm closes a stream.
+package enum SwarmAbortReason: CodedError {
+  case duplicateConnection
+  case suspended
+  case destroyed
+  case banned
+  case limit
+
+  package var code: String {
+    switch self {
+    case .duplicateConnection: "DUPLICATE_CONNECTION"
+    case .suspended: "SUSPENDED"
+    case .destroyed: "SWARM_DESTROYED"
+    case .banned: "PEER_FIREWALLED"
+    case .limit: "TOO_MANY_CONNECTIONS"
+    }
+  }
+
+  package var description: String {
+    switch self {
+    case .duplicateConnection: "Duplicate connection"
+    case .suspended: "Swarm suspended"
+    case .destroyed: "Swarm destroyed"
+    case .banned: "Peer is firewalled"
+    case .limit: "Too many connections"
+    }
+  }
 }
 
 /// Why a stream failed or could not be made: a stable code (hyperdht.md 15.6) and a sentence.

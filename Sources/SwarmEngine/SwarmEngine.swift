@@ -136,9 +136,7 @@ extension EncryptedStream: SwarmStream {
   package func abort(_ reason: SwarmAbortReason) {
     switch reason {
     case .suspended, .destroyed: destroy()
-    case .duplicateConnection: destroy(.failed(code: "DUPLICATE_CONNECTION", description: reason.rawValue))
-    case .banned: destroy(.failed(code: "PEER_FIREWALLED", description: reason.rawValue))
-    case .limit: destroy(.failed(code: "TOO_MANY_CONNECTIONS", description: reason.rawValue))
+    case .duplicateConnection, .banned, .limit: destroy(EncryptedStreamError(reason: reason))
     }
   }
 }

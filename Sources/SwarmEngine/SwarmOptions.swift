@@ -43,7 +43,7 @@ package struct JoinOptions: Hashable, Sendable {
   }
 }
 
-/// Who asks to connect, or whom we are about to dial.
+/// The peer that asks to connect, or that is about to be dialled.
 package struct SwarmFirewallRequest {
   package var publicKey: Bytes32
   /// `nil` before a dial.

@@ -28,7 +28,6 @@ package final class TopicDiscovery {
   /// The roles of the latest refresh.
   package private(set) var isServer = false
   package private(set) var isClient = false
-  package var isRefreshing: Bool { run != nil }
   package var isAnnounced: Bool { needsUnannounce }
 
   /// One refresh from its start to the end of its query. Replaced, not reused, when the roles change.
@@ -51,8 +50,8 @@ package final class TopicDiscovery {
   private var isFirstAnnounce = true
   private var needsUnannounce = false
   private var timer: (any ScheduledAction)?
-  /// Look-ups in a row that found nobody else.
-  private var lonelyRuns = 0
+  /// Look-ups in a row that found no other peer.
+  private var emptyRefreshes = 0
   private var teardowns: [() -> Void] = []
   private var isTearingDown = false
   private var unannounceQuery: (any SwarmQuery)?
@@ -198,17 +197,17 @@ package final class TopicDiscovery {
     for waiter in run.waiters { waiter(result) }
   }
 
-  /// Peers that come at the same moment miss each other: both look first and announce then. So who found nobody looks
-  /// again soon, and less and less often.
+  /// Peers that come at the same moment miss each other: both look first and announce then. So a
+  /// peer that found no other one looks again soon, and less and less often.
   private func refreshDelay(after run: Run) -> UInt64 {
     let usual = Limits.refreshInterval + UInt64(random(Limits.refreshSpread))
     guard run.isClient, !run.foundSomebody else {
-      lonelyRuns = 0
+      emptyRefreshes = 0
       return usual
     }
-    var delay = Limits.lonelyRefresh
-    for _ in 0..<lonelyRuns where delay < usual { delay *= 3 }
-    lonelyRuns = min(lonelyRuns + 1, 8)
+    var delay = Limits.emptyTopicRefresh
+    for _ in 0..<emptyRefreshes where delay < usual { delay *= Limits.emptyTopicRefreshFactor }
+    emptyRefreshes = min(emptyRefreshes + 1, 8)
     return min(delay + UInt64(random(UInt32(min(delay, usual)))), usual)
   }
 
@@ -237,7 +236,7 @@ package final class TopicDiscovery {
     timer = host.environment.schedule(after: delay) { [weak self] in
       guard let self, !self.isDestroyed, !self.isSuspended else { return }
       self.timer = nil
-      // A timer that is late means that the machine slept: everybody wakes at once, so spread the load.
+      // A timer that is late means that the machine slept: all peers wake at once, so the load is spread.
       if self.host.environment.wallClock > due &+ Limits.sleepGrace {
         self.scheduleRefresh(after: UInt64(self.random(Limits.refreshSpread)))
       } else {

@@ -5,8 +5,8 @@ import HyperRuntime
 /// A C transport instance: what sockets and streams share. Stream ids are unique within one.
 ///
 /// Loop-confined, like the sockets and streams on it: made, used and let go of on its loop. They call back on the loop,
-/// never inside the call that causes it unless said so. Whoever makes an instance calls `close`; the shutdown of the loop
-/// does it otherwise.
+/// never inside the call that causes it unless said so. The owner of an instance calls `close`; the shutdown of the
+/// loop does it otherwise.
 public final class UDXInstance {
   package let udx: UnsafeMutablePointer<udx_t>
   let pool: RequestPool
@@ -30,7 +30,7 @@ public final class UDXInstance {
     detach = { loop.removeShutdownHook(hook) }
   }
 
-  /// On libuv or on a driver of somebody else's.
+  /// On libuv or on another driver.
   /// - Parameters:
   ///   - later: runs a closure in the next turn of whatever the instance lives on.
   ///   - pool: shared with other instances of the thread; `nil` is one of its own.
@@ -40,6 +40,7 @@ public final class UDXInstance {
     pool: RequestPool? = nil,
     start: (UnsafeMutablePointer<udx_t>, @escaping @convention(c) (UnsafeMutablePointer<udx_t>?) -> Void) -> Int32
   ) throws(TransportError) {
+    Limits.check()
     self.later = later
     self.pool = pool ?? RequestPool()
     udx = .allocate(capacity: 1)

@@ -13,7 +13,7 @@ import HyperEnvironment
 
 /// A UDP socket: datagrams of the application, and the packets of the streams that are connected through it.
 ///
-/// Loop-confined. Held by the transport from `bind` until it has closed; whoever makes one closes it. IPv4.
+/// Loop-confined. Held by the transport from `bind` until it has closed; its owner closes it. IPv4.
 public final class UDXSocket: DatagramSocket {
   // The C socket exists from `bind` until its close callback and holds this object for that time.
 

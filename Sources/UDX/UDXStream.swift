@@ -6,9 +6,9 @@ import HyperEnvironment
 /// A UDX stream: ordered, reliable bytes both ways, and unordered, unreliable messages beside them. Not encrypted.
 ///
 /// Loop-confined. Receives from its making on, subject to the firewall; `connect` attaches socket and peer and sends
-/// nothing. Until somebody sets `onData` or `onEnd` the bytes that arrive are kept, up to the advertised window (4 MiB),
-/// and delivered then; such a stream does not see the peer's end, and so does not close by itself. Held by the transport
-/// until `onClose`: whoever makes a stream destroys it or sees it end.
+/// nothing. Until `onData` or `onEnd` is set, the bytes that arrive are kept, up to the advertised window (4 MiB), and
+/// delivered then; such a stream does not see the peer's end, and so does not close by itself. Held by the transport
+/// until `onClose`: the owner of a stream destroys it or sees it end.
 public final class UDXStream: TransportStream {
   // The C stream exists from `init` until its finalize callback and holds this object for that time.
 
@@ -183,7 +183,8 @@ public final class UDXStream: TransportStream {
     }
   }
 
-  /// One unordered, unreliable message of at most `mtu` - 48 bytes; longer ones are lost on the way. The bytes are copied.
+  /// One unordered, unreliable message of at most `mtu` - 48 bytes; longer ones are lost on the way. The bytes are
+  /// copied.
   public func sendMessage(_ bytes: [UInt8]) {
     guard let handle, !isClosed, isConnected, bytes.count <= Limits.datagram else { return }
     let block = environment.pool.take(payload: bytes.count)

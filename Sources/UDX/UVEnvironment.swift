@@ -14,7 +14,7 @@ import HyperRuntime
 
 /// The outside world of one node: real time, real sockets, the system's random source, over a libuv loop.
 ///
-/// One instance per node, because stream ids are unique per instance. Loop-confined. Whoever makes one calls `close`;
+/// One instance per node, because stream ids are unique per instance. Loop-confined. Its owner calls `close`;
 /// the shutdown of the loop does it otherwise.
 package final class UVEnvironment: Environment {
   package let loop: UVEventLoop

@@ -8,8 +8,8 @@ struct Demo: Command {
     abstract: "Send a file between two swarms over a private DHT in this process.",
     discussion: """
       Starts DHT nodes on 127.0.0.1, one swarm that announces a random topic, and one that looks it up; they find each \
-      other through the DHT, connect by the announced key, and move a file through the encrypted connection. The far side \
-      checks its BLAKE2b hash. Real sockets, real encryption; nothing leaves this machine.
+      other through the DHT, connect by the announced key, and move a file through the encrypted connection. The far \
+      side checks its BLAKE2b hash. Real sockets, real encryption; nothing leaves this machine.
       """)
 
   @Option(help: "DHT nodes, at least 2.")

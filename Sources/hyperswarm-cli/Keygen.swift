@@ -16,7 +16,9 @@ struct Keygen: Command {
 
   func execute() async throws {
     Console.isJSON = json
-    let seed = seed?.seed ?? KeyPair.random().withSecretKey { Bytes32($0.prefix(32)) } ?? Bytes32()
+    guard let seed = seed?.seed ?? KeyPair.random().withSecretKey({ Bytes32($0.prefix(Bytes32.count)) }) else {
+      preconditionFailure("a secret key begins with its seed")
+    }
     let pair = HyperDHT.keyPair(seed: seed)
     let secret = pair.withSecretKey { Hex.encode($0) }
     Console.event(

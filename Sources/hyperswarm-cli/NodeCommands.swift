@@ -38,8 +38,8 @@ struct NodeCommand: Command {
   static let configuration = CommandConfiguration(
     commandName: "node", abstract: "Run a DHT node until Ctrl-C.",
     discussion: """
-      The node helps the network as soon as it is found to be reachable (--permanent skips the trial). --first makes the \
-      first node of a new network; it needs --host, the address under which the others reach it.
+      The node helps the network as soon as it is found to be reachable (--permanent skips the trial). --first makes \
+      the first node of a new network; it needs --host, the address under which the others reach it.
       """)
 
   @OptionGroup var common: CommonOptions

@@ -7,8 +7,8 @@ struct Tool: AsyncParsableCommand {
     commandName: "hyperswarm",
     abstract: "Find peers by key or topic and talk to them, encrypted, without a server.",
     discussion: """
-      Keys are 64 hexadecimal digits (or 52 z-base-32 characters), topics are any text (hashed) or 64 hexadecimal digits.
-      Without --bootstrap the public network is used.
+      Keys are 64 hexadecimal digits (or 52 z-base-32 characters), topics are any text (hashed) or 64 hexadecimal
+      digits. Without --bootstrap the public network is used.
       """,
     version: Hyperswarm.version,
     subcommands: [

@@ -249,7 +249,7 @@ final class CommandTests: XCTestCase {
   }
 
   func testCLI_connectWithoutANetwork() throws {
-    // Port 9 (discard) of this machine: nobody answers.
+    // Port 9 (discard) of this machine: nothing answers.
     assertFails(
       try runTool(["connect", String(repeating: "ab", count: 32), "--bootstrap", "127.0.0.1:9"]),
       "no bootstrap node answered")

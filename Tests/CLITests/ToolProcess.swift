@@ -111,8 +111,8 @@ final class ToolProcess: @unchecked Sendable {
       guard condition.wait(until: deadline) else {
         throw TimedOut(
           description:
-            "waited \(seconds) s for \(what) (exited: \(hasExited), open pipes: \(openPipes)); output: \(String(decoding: output, as: UTF8.self)) errors: "
-            + String(decoding: errors, as: UTF8.self))
+            "waited \(seconds) s for \(what) (exited: \(hasExited), open pipes: \(openPipes)); output: "
+            + "\(String(decoding: output, as: UTF8.self)) errors: \(String(decoding: errors, as: UTF8.self))")
       }
     }
   }

@@ -1,7 +1,7 @@
 /*
  * The end of a stream on paths that lose packets (udx.md 2.5): END, its acknowledgement, or DESTROY is lost; a side
- * closes its socket, as a program that exits does, the moment its stream is closed; and each side ends first. Neither may end
- * with ETIMEDOUT after everything arrived, except where the documentation says so.
+ * closes its socket, as a program that exits does, the moment its stream is closed; and each side ends first. Neither
+ * may end with ETIMEDOUT after everything arrived, except where the documentation says so.
  */
 #include "engine/stream.h"
 #include "engine/wire.h"
@@ -125,8 +125,8 @@ TEST(last_acknowledgement_and_exit) {
 }
 
 /*
- * Both sides have data in their last packet: a side that exits takes the proof with it if the last acknowledgement is lost,
- * that is, all copies of it, or the only one if it was the first loss of the stream. This is ETIMEDOUT by the
+ * Both sides have data in their last packet: a side that exits takes the proof with it if the last acknowledgement is
+ * lost, that is, all copies of it, or the only one if it was the first loss of the stream. This is ETIMEDOUT by the
  * specification (udx.md 2.5, 3.7), for the data may be missing.
  */
 TEST(last_data_and_exit) {

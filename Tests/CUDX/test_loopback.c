@@ -200,7 +200,7 @@ on_finalize_destroy_next (udx_stream_t *stream) {
   if (end[1].udx.loop != NULL) udx_stream_destroy(&end[1].stream);
 }
 
-/* UDX-45: streams that are destroyed when another is finalized, one after the other, with nothing else to wake the loop. */
+/* UDX-45: streams destroyed when another is finalized, one after the other, with nothing else to wake the loop. */
 TEST(destroy_in_finalize) {
   enum { CHAIN = 12 };
   uv_loop_t loop;

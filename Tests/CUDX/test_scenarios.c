@@ -181,7 +181,7 @@ drop_all_but_first (watch_t *watch, sim_datagram_t *datagram, const udx_header_t
   return 0;
 }
 
-/* Of P0..P3 only P0 arrives; the probe resends P3, its SACK triggers P1 and P2, a second loss of P1 is found by RACK. */
+/* Of P0..P3 only P0 arrives; the probe resends P3, its SACK triggers P1 and P2, RACK finds a second loss of P1. */
 TEST(udx_56_rack_and_tail_loss_probe) {
   sim_link_t link = sim_link_default();
   link.latency = 20 * MS;

@@ -49,7 +49,10 @@ final class CryptoTests: XCTestCase {
     let box = try XCTUnwrap(SecretBox.seal(plain, nonce: nonce, key: key))
     XCTAssertEqual(
       Vectors.hex(nonce + box),
-      "000102030405060708090a0b0c0d0e0f10111213141516179b7f1d54704e6f031ff78be17a890ac9e783d6f46798481e67fc0db3759a87290362ff09fc8a90a14f37db2815b40b6be6f137112f99e88d4b0049bd74430d62b80a71e91e6243fd8fa93830aef224e21217b9fb428785eabf6fae"
+      "000102030405060708090a0b0c0d0e0f10111213141516179b7f1d54704e6f03"
+        + "1ff78be17a890ac9e783d6f46798481e67fc0db3759a87290362ff09fc8a90a1"
+        + "4f37db2815b40b6be6f137112f99e88d4b0049bd74430d62b80a71e91e6243fd"
+        + "8fa93830aef224e21217b9fb428785eabf6fae"
     )
     XCTAssertEqual(SecretBox.open(box, nonce: nonce, key: key), plain)
     var damaged = box

@@ -4,7 +4,8 @@ import XCTest
 
 /// Hostile lengths, truncation, value types.
 final class BoundsTests: XCTestCase {
-  /// RPC-9: an array header is never trusted to size memory; a million announced elements fail on the first missing one.
+  /// RPC-9: an array header is never trusted to size memory; a million announced elements fail on the first missing
+  /// one.
   func testRPC_9_arrayCountIsBounded() {
     XCTAssertThrowsError(try decodeArray([0xfe, 0x01, 0x00, 0x10, 0x00])) {
       XCTAssertEqual($0 as? CompactError, .arrayTooBig)

@@ -137,26 +137,13 @@ static void check_bad_handles(void *rubbish) {
   EXPECT(hyperswarm_testnet_destroy(testnet, never_gone, NULL) == bad);
 }
 
-int check_arguments(void) {
-  struct bench bench;
-  bench_start(&bench, 0);
-  check_bad_handles(NULL);
-  check_bad_handles(&bench);
-  check_bad_handles((void *) (uintptr_t) 0x7fffffffu);
+static const int invalid = HYPERSWARM_ERR_INVALID_ARGUMENT;
 
-  const int invalid = HYPERSWARM_ERR_INVALID_ARGUMENT;
+static void check_create_arguments(struct bench *bench) {
   uint8_t key[HYPERSWARM_KEY_SIZE] = {1}, bad_secret[HYPERSWARM_SECRET_KEY_SIZE] = {1};
   hyperswarm_t *swarm;
   hyperswarm_testnet_t *testnet;
-  hyperswarm_options_t options = bench_options(&bench);
-
-  // A program of a later version may have a longer struct, as long as it does not use what is new.
-  struct {
-    hyperswarm_options_t known;
-    uint64_t later;
-  } longer = {bench_options(&bench), 0};
-  longer.known.size = sizeof(longer);
-
+  hyperswarm_options_t options = bench_options(bench);
   EXPECT(hyperswarm_create(NULL, &swarm) == invalid && swarm == NULL);
   EXPECT(hyperswarm_create(&options, NULL) == invalid);
   options.size = 0;
@@ -188,17 +175,30 @@ int check_arguments(void) {
   options.relays = key;
   options.relay_count = SIZE_MAX;
   EXPECT(hyperswarm_create(&options, &swarm) == invalid);
-  EXPECT(hyperswarm_testnet_create(&bench.loop, 0, NULL, NULL, &testnet) == invalid);
-  EXPECT(hyperswarm_testnet_create(&bench.loop, 257, NULL, NULL, &testnet) == invalid);
-  EXPECT(hyperswarm_testnet_create(&bench.loop, 1, NULL, NULL, NULL) == invalid);
+  EXPECT(hyperswarm_testnet_create(&bench->loop, 0, NULL, NULL, &testnet) == invalid);
+  EXPECT(hyperswarm_testnet_create(&bench->loop, 257, NULL, NULL, &testnet) == invalid);
+  EXPECT(hyperswarm_testnet_create(&bench->loop, 1, NULL, NULL, NULL) == invalid);
   EXPECT(hyperswarm_handle_count() == 0);
+}
 
+// A program of a later version may have a longer struct, as long as it does not use what is new.
+static hyperswarm_t *check_longer_options(struct bench *bench) {
+  hyperswarm_t *swarm;
+  struct {
+    hyperswarm_options_t known;
+    uint64_t later;
+  } longer = {bench_options(bench), 0};
+  longer.known.size = sizeof(longer);
   longer.later = 1;
   EXPECT(hyperswarm_create(&longer.known, &swarm) == HYPERSWARM_ERR_INVALID_SIZE);
   longer.later = 0;
   EXPECT(hyperswarm_create(&longer.known, &swarm) == HYPERSWARM_OK);
   EXPECT(hyperswarm_handle_count() == 1);
+  return swarm;
+}
 
+static void check_swarm_arguments(hyperswarm_t *swarm) {
+  uint8_t key[HYPERSWARM_KEY_SIZE] = {1}, bad_secret[HYPERSWARM_SECRET_KEY_SIZE] = {1};
   EXPECT(hyperswarm_public_key(swarm, NULL) == invalid);
   EXPECT(hyperswarm_local_port(swarm, NULL) == invalid);
   EXPECT(hyperswarm_join(swarm, NULL, HYPERSWARM_SERVER, never_done, NULL) == invalid);
@@ -224,7 +224,10 @@ int check_arguments(void) {
   EXPECT(hyperswarm_immutable_put(swarm, large, sizeof(large), never_value, NULL) == HYPERSWARM_ERR_VALUE_TOO_LARGE);
   EXPECT(
     hyperswarm_mutable_put(swarm, NULL, 0, large, sizeof(large), never_value, NULL) == HYPERSWARM_ERR_VALUE_TOO_LARGE);
+}
 
+static void check_connect_arguments(hyperswarm_t *swarm) {
+  uint8_t key[HYPERSWARM_KEY_SIZE] = {1}, bad_secret[HYPERSWARM_SECRET_KEY_SIZE] = {1};
   hyperswarm_connection_callbacks_t callbacks = {.size = sizeof(callbacks)};
   hyperswarm_connect_options_t connect = {.size = sizeof(connect)};
   hyperswarm_connection_t *connection;
@@ -247,7 +250,10 @@ int check_arguments(void) {
   EXPECT(hyperswarm_connect(swarm, key, &connect, &callbacks, &connection) == invalid);
   callbacks.size = 8;
   EXPECT(hyperswarm_connect(swarm, key, NULL, &callbacks, &connection) == HYPERSWARM_ERR_INVALID_SIZE);
+}
 
+static void check_server_arguments(hyperswarm_t *swarm) {
+  uint8_t key[HYPERSWARM_KEY_SIZE] = {1}, bad_secret[HYPERSWARM_SECRET_KEY_SIZE] = {1};
   hyperswarm_server_options_t server_options = {.size = sizeof(server_options)};
   hyperswarm_server_t *server;
   EXPECT(hyperswarm_server_listen(swarm, NULL, &server) == invalid && server == NULL);
@@ -263,15 +269,18 @@ int check_arguments(void) {
   EXPECT(hyperswarm_server_listen(swarm, &server_options, &server) == invalid);
   server_options.size = 3;
   EXPECT(hyperswarm_server_listen(swarm, &server_options, &server) == HYPERSWARM_ERR_INVALID_SIZE);
+}
 
-  // A connection that looks for a peer where there is no network.
-  struct peer peer = {0};
-  callbacks = peer_callbacks(&peer);
+// A connection that looks for a peer where there is no network.
+static void check_connection_arguments(struct bench *bench, hyperswarm_t *swarm, struct peer *peer) {
+  uint8_t key[HYPERSWARM_KEY_SIZE] = {1};
+  hyperswarm_connection_t *connection;
+  hyperswarm_connection_callbacks_t callbacks = peer_callbacks(peer);
   EXPECT(hyperswarm_connect(swarm, key, NULL, &callbacks, &connection) == HYPERSWARM_OK);
-  peer.connection = connection;
+  peer->connection = connection;
   uint8_t hash[HYPERSWARM_HASH_SIZE], remote[HYPERSWARM_KEY_SIZE];
   char text[4];
-  EXPECT(hyperswarm_connection_user_data(connection) == &peer);
+  EXPECT(hyperswarm_connection_user_data(connection) == peer);
   EXPECT(hyperswarm_connection_handshake_hash(connection, hash) == HYPERSWARM_ERR_NOT_OPEN);
   EXPECT(hyperswarm_connection_handshake_hash(connection, NULL) == invalid);
   EXPECT(hyperswarm_connection_remote_public_key(connection, remote) == HYPERSWARM_OK);
@@ -288,13 +297,27 @@ int check_arguments(void) {
     hyperswarm_connection_write(connection, key, HYPERSWARM_MAX_MESSAGE + 1, NULL, NULL)
     == HYPERSWARM_ERR_MESSAGE_TOO_LARGE);
   EXPECT(hyperswarm_connection_send_datagram(connection, NULL, 1) == invalid);
-  EXPECT(hyperswarm_connection_write(connection, "early", 5, on_written, &peer) > 0);
-  EXPECT(peer.closed == 0);
-  EXPECT(bench_run(&bench, &peer.closed, 1));
-  EXPECT(peer.status == HYPERSWARM_ERR_PEER_NOT_FOUND && strlen(peer.reason) > 20);
-  EXPECT(peer.written == 1 && peer.written_status == HYPERSWARM_ERR_PEER_NOT_FOUND && peer.opened == 0);
+  EXPECT(hyperswarm_connection_write(connection, "early", 5, on_written, peer) > 0);
+  EXPECT(peer->closed == 0);
+  EXPECT(bench_run(bench, &peer->closed, 1));
+  EXPECT(peer->status == HYPERSWARM_ERR_PEER_NOT_FOUND && strlen(peer->reason) > 20);
+  EXPECT(peer->written == 1 && peer->written_status == HYPERSWARM_ERR_PEER_NOT_FOUND && peer->opened == 0);
   check_bad_handles(connection);
+}
 
+int check_arguments(void) {
+  struct bench bench;
+  bench_start(&bench, 0);
+  check_bad_handles(NULL);
+  check_bad_handles(&bench);
+  check_bad_handles((void *) (uintptr_t) 0x7fffffffu);
+  check_create_arguments(&bench);
+  hyperswarm_t *swarm = check_longer_options(&bench);
+  check_swarm_arguments(swarm);
+  check_connect_arguments(swarm);
+  check_server_arguments(swarm);
+  struct peer peer = {0};
+  check_connection_arguments(&bench, swarm, &peer);
   bench_destroy(&bench, swarm);
   EXPECT(peer.closed == 1);
   check_bad_handles(swarm);

@@ -1,8 +1,5 @@
 #include "harness.h"
 
-#define TRANSFER ((size_t) 9 << 20) // bytes each way
-#define MESSAGE ((size_t) 100000)
-
 struct side {
   struct bench *bench;
   hyperswarm_t *swarm;
@@ -149,187 +146,6 @@ int check_topic_transfer(void) {
   return bench_end(&bench);
 }
 
-// ---- Own threads ---------------------------------------------------------------------------------------------------
-
-struct remote {
-  uv_mutex_t mutex;
-  uv_cond_t changed;
-  hyperswarm_connection_t *connection;
-  int ready, listening, opened, closed, gone, drained, status;
-  size_t messages, received, bad;
-  char bootstrap[64];
-};
-
-#define CHANGE(remote, statement) \
-  do { \
-    uv_mutex_lock(&(remote)->mutex); \
-    statement; \
-    uv_cond_broadcast(&(remote)->changed); \
-    uv_mutex_unlock(&(remote)->mutex); \
-  } while (0)
-
-// Until the counter is no longer below `value`; 0 after 30 seconds.
-static int wait_for(struct remote *remote, const int *counter, int value) {
-  uint64_t deadline = uv_hrtime() + 30000000000ull;
-  uv_mutex_lock(&remote->mutex);
-  while (*counter < value && uv_hrtime() < deadline) uv_cond_timedwait(&remote->changed, &remote->mutex, 1000000000);
-  int reached = *counter >= value;
-  uv_mutex_unlock(&remote->mutex);
-  return reached;
-}
-
-static void remote_ready(hyperswarm_testnet_t *testnet, int status, const char *bootstrap, void *user_data) {
-  struct remote *remote = user_data;
-  (void) testnet;
-  CHANGE(remote, {
-    if (status == HYPERSWARM_OK) snprintf(remote->bootstrap, sizeof(remote->bootstrap), "%s", bootstrap);
-    remote->ready++;
-  });
-}
-static void remote_listening(hyperswarm_server_t *server, int status, void *user_data) {
-  struct remote *remote = user_data;
-  (void) server;
-  CHANGE(remote, {
-    remote->status = status;
-    remote->listening++;
-  });
-}
-static void remote_open(hyperswarm_connection_t *connection, void *user_data) {
-  struct remote *remote = user_data;
-  (void) connection;
-  CHANGE(remote, remote->opened++);
-}
-static void remote_message(hyperswarm_connection_t *connection, const uint8_t *data, size_t length, void *user_data) {
-  struct remote *remote = user_data;
-  (void) connection;
-  CHANGE(remote, {
-    if (!is_filled(data, (uint32_t) remote->messages, length)) remote->bad++;
-    remote->messages++;
-    remote->received += length;
-  });
-}
-static void remote_drain(hyperswarm_connection_t *connection, void *user_data) {
-  struct remote *remote = user_data;
-  (void) connection;
-  CHANGE(remote, remote->drained++);
-}
-static void remote_end(hyperswarm_connection_t *connection, void *user_data) {
-  (void) user_data;
-  hyperswarm_connection_end(connection); // the client has ended already
-}
-static void remote_close(hyperswarm_connection_t *connection, int status, void *user_data) {
-  struct remote *remote = user_data;
-  (void) connection;
-  CHANGE(remote, {
-    remote->status = status;
-    remote->closed++;
-  });
-}
-static void remote_gone(void *user_data) {
-  struct remote *remote = user_data;
-  CHANGE(remote, remote->gone++);
-}
-static hyperswarm_connection_callbacks_t remote_callbacks(struct remote *remote) {
-  hyperswarm_connection_callbacks_t callbacks = {.size = sizeof(callbacks)};
-  callbacks.on_open = remote_open;
-  callbacks.on_message = remote_message;
-  callbacks.on_drain = remote_drain;
-  callbacks.on_end = remote_end;
-  callbacks.on_close = remote_close;
-  callbacks.user_data = remote;
-  return callbacks;
-}
-static void remote_connection(hyperswarm_server_t *server, hyperswarm_connection_t *connection, void *user_data) {
-  struct remote *remote = user_data;
-  (void) server;
-  // The callbacks are set later, by another thread.
-  CHANGE(remote, {
-    remote->connection = connection;
-    remote->opened++;
-  });
-}
-
-int check_own_threads(void) {
-  failures = 0;
-  EXPECT(hyperswarm_handle_count() == 0);
-  struct remote net = {0}, server = {0}, client = {0};
-  struct remote *all[] = {&net, &server, &client};
-  for (int index = 0; index < 3; index++) {
-    uv_mutex_init(&all[index]->mutex);
-    uv_cond_init(&all[index]->changed);
-  }
-  hyperswarm_testnet_t *testnet;
-  EXPECT(hyperswarm_testnet_create(NULL, 4, remote_ready, &net, &testnet) == HYPERSWARM_OK);
-  EXPECT(wait_for(&net, &net.ready, 1));
-
-  hyperswarm_options_t options = {.size = sizeof(options)};
-  options.bootstrap = net.bootstrap;
-  options.host = "127.0.0.1";
-  hyperswarm_t *home, *away;
-  EXPECT(hyperswarm_create(&options, &home) == HYPERSWARM_OK);
-  EXPECT(hyperswarm_create(&options, &away) == HYPERSWARM_OK);
-
-  hyperswarm_server_options_t listen = {.size = sizeof(listen)};
-  listen.on_listening = remote_listening;
-  listen.on_connection = remote_connection;
-  listen.user_data = &server;
-  hyperswarm_server_t *listener;
-  EXPECT(hyperswarm_server_listen(home, &listen, &listener) == HYPERSWARM_OK);
-  EXPECT(wait_for(&server, &server.listening, 1) && server.status == HYPERSWARM_OK);
-  uint8_t key[HYPERSWARM_KEY_SIZE];
-  EXPECT(hyperswarm_server_public_key(listener, key) == HYPERSWARM_OK);
-  EXPECT(hyperswarm_server_user_data(listener) == &server);
-
-  hyperswarm_connection_callbacks_t callbacks = remote_callbacks(&client);
-  EXPECT(hyperswarm_connect(away, key, NULL, &callbacks, &client.connection) == HYPERSWARM_OK);
-  // Written before it is open, from a thread that is not the loop's, by a writer that heeds the mark.
-  static uint8_t data[MESSAGE];
-  uint32_t sent = 0;
-  size_t bytes = 0;
-  int waits = 0;
-  while (bytes < TRANSFER) {
-    size_t length = fill(data, sent, 1 + (sent * 7919) % MESSAGE);
-    int64_t queued = hyperswarm_connection_write(client.connection, data, length, NULL, NULL);
-    EXPECT(queued >= 0);
-    if (queued < 0) break;
-    sent++;
-    bytes += length;
-    if (sent == 3) {
-      EXPECT(wait_for(&server, &server.opened, 1));
-      callbacks = remote_callbacks(&server);
-      EXPECT(hyperswarm_connection_set_callbacks(server.connection, &callbacks) == HYPERSWARM_OK);
-    }
-    if (queued > HYPERSWARM_WRITE_HIGH_WATER) {
-      waits++;
-      EXPECT(wait_for(&client, &client.drained, waits));
-    }
-  }
-  EXPECT(hyperswarm_connection_end(client.connection) == HYPERSWARM_OK);
-  EXPECT(wait_for(&client, &client.closed, 1) && wait_for(&server, &server.closed, 1));
-  EXPECT(client.status == HYPERSWARM_OK && server.status == HYPERSWARM_OK && client.opened == 1);
-  EXPECT(server.received == bytes && server.messages == sent && server.bad == 0);
-  // Still inside on_close, or after it.
-  int late = hyperswarm_connection_end(client.connection);
-  EXPECT(late == HYPERSWARM_ERR_CLOSED || late == HYPERSWARM_ERR_BAD_HANDLE);
-  printf("abi: %zu bytes from another thread, waited %d times\n", bytes, waits);
-
-  EXPECT(hyperswarm_server_close(listener) == HYPERSWARM_OK);
-  EXPECT(hyperswarm_destroy(away, 0, remote_gone, &client) == HYPERSWARM_OK);
-  EXPECT(hyperswarm_destroy(home, 0, remote_gone, &server) == HYPERSWARM_OK);
-  EXPECT(wait_for(&client, &client.gone, 1) && wait_for(&server, &server.gone, 1));
-  EXPECT(hyperswarm_testnet_destroy(testnet, remote_gone, &net) == HYPERSWARM_OK);
-  EXPECT(wait_for(&net, &net.gone, 1));
-  EXPECT(hyperswarm_handle_count() == 0);
-  for (int index = 0; index < 3; index++) {
-    // The thread that signalled may still be inside.
-    uv_mutex_lock(&all[index]->mutex);
-    uv_mutex_unlock(&all[index]->mutex);
-    uv_cond_destroy(&all[index]->changed);
-    uv_mutex_destroy(&all[index]->mutex);
-  }
-  return failures;
-}
-
 // ---- By key --------------------------------------------------------------------------------------------------------
 
 struct host {
@@ -374,6 +190,48 @@ static hyperswarm_server_options_t host_options(struct host *host) {
   return options;
 }
 
+// One server per key pair: a second one fails.
+static void check_rival(struct bench *bench, hyperswarm_t *home, const uint8_t *secret) {
+  struct host second = {0};
+  hyperswarm_server_options_t listen = host_options(&second);
+  hyperswarm_server_t *rival;
+  listen.secret_key = secret;
+  EXPECT(hyperswarm_server_listen(home, &listen, &rival) == HYPERSWARM_OK);
+  EXPECT(bench_run(bench, &second.closed, 1));
+  EXPECT(second.listening == 1 && second.status == HYPERSWARM_ERR_KEYPAIR_ALREADY_USED);
+  EXPECT(hyperswarm_server_close(rival) == HYPERSWARM_ERR_BAD_HANDLE);
+}
+
+// Paused: nothing comes, and what was sent comes later.
+static void check_pause(struct bench *bench, struct peer *peer, struct peer *guest) {
+  uint8_t data[64];
+  EXPECT(hyperswarm_connection_pause(guest->connection) == HYPERSWARM_OK);
+  EXPECT(hyperswarm_connection_pause(guest->connection) == HYPERSWARM_OK);
+  for (uint32_t number = 1; number < 20; number++) {
+    EXPECT(hyperswarm_connection_write(peer->connection, data, fill(data, number, 64), on_written, peer) >= 0);
+  }
+  EXPECT(bench_run(bench, &peer->written, 20));
+  EXPECT(guest->messages == 1);
+  EXPECT(hyperswarm_connection_resume(guest->connection) == HYPERSWARM_OK);
+  EXPECT(guest->messages == 1);
+  bench_turns(bench, 4);
+  EXPECT(guest->messages == 20 && guest->bad == 0);
+}
+
+// An abort: the peer sees a reset, an unacknowledged write fails.
+static void check_abort(struct bench *bench, struct peer *peer, struct peer *guest) {
+  uint8_t data[64];
+  EXPECT(hyperswarm_connection_write(peer->connection, data, fill(data, 20, 64), on_written, peer) >= 0);
+  EXPECT(hyperswarm_connection_destroy(peer->connection) == HYPERSWARM_OK);
+  EXPECT(hyperswarm_connection_destroy(peer->connection) == HYPERSWARM_ERR_CLOSED);
+  EXPECT(hyperswarm_connection_write(peer->connection, data, 1, on_written, peer) == HYPERSWARM_ERR_CLOSED);
+  EXPECT(peer->closed == 0);
+  EXPECT(bench_run(bench, &peer->closed, 1) && bench_run(bench, &guest->closed, 1));
+  EXPECT(peer->status == HYPERSWARM_OK && peer->reason[0] == 0 && peer->written == 21);
+  EXPECT(peer->written_status == HYPERSWARM_ERR_CLOSED);
+  EXPECT(guest->status == HYPERSWARM_ERR_CONNECTION_RESET && strstr(guest->reason, "reset") != NULL);
+}
+
 int check_connect_by_key(void) {
   struct bench bench;
   if (!bench_start(&bench, 4)) return failures + 1;
@@ -386,21 +244,15 @@ int check_connect_by_key(void) {
   hyperswarm_key_pair_generate(key, secret);
   hyperswarm_key_pair_generate(me, my_secret);
 
-  struct host host = {0}, second = {0};
+  struct host host = {0};
   hyperswarm_server_options_t listen = host_options(&host);
-  hyperswarm_server_t *server, *rival;
+  hyperswarm_server_t *server;
   listen.secret_key = secret;
   EXPECT(hyperswarm_server_listen(home, &listen, &server) == HYPERSWARM_OK);
   EXPECT(hyperswarm_server_public_key(server, shown) == HYPERSWARM_OK && memcmp(shown, key, sizeof(key)) == 0);
   EXPECT(host.listening == 0);
   EXPECT(bench_run(&bench, &host.listening, 1) && host.status == HYPERSWARM_OK);
-  // One server per key pair.
-  listen = host_options(&second);
-  listen.secret_key = secret;
-  EXPECT(hyperswarm_server_listen(home, &listen, &rival) == HYPERSWARM_OK);
-  EXPECT(bench_run(&bench, &second.closed, 1));
-  EXPECT(second.listening == 1 && second.status == HYPERSWARM_ERR_KEYPAIR_ALREADY_USED);
-  EXPECT(hyperswarm_server_close(rival) == HYPERSWARM_ERR_BAD_HANDLE);
+  check_rival(&bench, home, secret);
 
   struct peer peer = {0};
   hyperswarm_connection_callbacks_t callbacks = peer_callbacks(&peer);
@@ -419,19 +271,7 @@ int check_connect_by_key(void) {
   EXPECT(hyperswarm_connection_remote_public_key(guest->connection, shown) == HYPERSWARM_OK);
   EXPECT(memcmp(shown, me, sizeof(me)) == 0);
 
-  // Paused: nothing comes, and what was sent comes later.
-  EXPECT(hyperswarm_connection_pause(guest->connection) == HYPERSWARM_OK);
-  EXPECT(hyperswarm_connection_pause(guest->connection) == HYPERSWARM_OK);
-  for (uint32_t number = 1; number < 20; number++) {
-    EXPECT(hyperswarm_connection_write(peer.connection, data, fill(data, number, 64), on_written, &peer) >= 0);
-  }
-  EXPECT(bench_run(&bench, &peer.written, 20));
-  EXPECT(guest->messages == 1);
-  EXPECT(hyperswarm_connection_resume(guest->connection) == HYPERSWARM_OK);
-  EXPECT(guest->messages == 1);
-  bench_turns(&bench, 4);
-  EXPECT(guest->messages == 20 && guest->bad == 0);
-
+  check_pause(&bench, &peer, guest);
   EXPECT(hyperswarm_connection_send_datagram(guest->connection, "datum", 5) == HYPERSWARM_OK);
   EXPECT(bench_run(&bench, &peer.datagrams, 1));
 
@@ -443,16 +283,7 @@ int check_connect_by_key(void) {
   EXPECT(hyperswarm_server_close(server) == HYPERSWARM_ERR_BAD_HANDLE);
   EXPECT(peer.closed == 0 && guest->closed == 0);
 
-  // An abort: the peer sees a reset, an unacknowledged write fails.
-  EXPECT(hyperswarm_connection_write(peer.connection, data, fill(data, 20, 64), on_written, &peer) >= 0);
-  EXPECT(hyperswarm_connection_destroy(peer.connection) == HYPERSWARM_OK);
-  EXPECT(hyperswarm_connection_destroy(peer.connection) == HYPERSWARM_ERR_CLOSED);
-  EXPECT(hyperswarm_connection_write(peer.connection, data, 1, on_written, &peer) == HYPERSWARM_ERR_CLOSED);
-  EXPECT(peer.closed == 0);
-  EXPECT(bench_run(&bench, &peer.closed, 1) && bench_run(&bench, &guest->closed, 1));
-  EXPECT(peer.status == HYPERSWARM_OK && peer.reason[0] == 0 && peer.written == 21);
-  EXPECT(peer.written_status == HYPERSWARM_ERR_CLOSED);
-  EXPECT(guest->status == HYPERSWARM_ERR_CONNECTION_RESET && strstr(guest->reason, "reset") != NULL);
+  check_abort(&bench, &peer, guest);
   EXPECT(host.connections == 1);
   bench_destroy(&bench, home);
   bench_destroy(&bench, away);
@@ -508,8 +339,8 @@ int check_refused(void) {
   return bench_end(&bench);
 }
 
-// A relay serves and closes; both sides may name it. On one host there is always a direct path: what goes over a relay is
-// tested below this interface.
+// A relay serves and closes; both sides may name it. On one host there is always a direct path: the path over a relay
+// is tested below this interface.
 int check_relays(void) {
   struct bench bench;
   if (!bench_start(&bench, 4)) return failures + 1;

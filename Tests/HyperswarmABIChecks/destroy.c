@@ -307,7 +307,7 @@ int check_pending_at_destroy(void) {
   count_done = 0;
   for (int force = 0; force < 2; force++) {
     hyperswarm_options_t options = {.size = sizeof(options)};
-    options.bootstrap = "127.0.0.1:9"; // nobody answers there
+    options.bootstrap = "127.0.0.1:9"; // no node answers there
     options.host = "127.0.0.1";
     hyperswarm_t *swarm;
     EXPECT(hyperswarm_create(&options, &swarm) == HYPERSWARM_OK);

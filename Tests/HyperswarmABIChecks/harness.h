@@ -58,6 +58,10 @@ struct outcome {
 
 #define NO_STATUS 12345
 
+// Of the bulk transfers: more than the write queue holds.
+#define TRANSFER ((size_t) 9 << 20) // bytes each way
+#define MESSAGE ((size_t) 100000)
+
 // A message that can be checked: length, then bytes that follow from number and length.
 size_t fill(uint8_t *data, uint32_t number, size_t length);
 int is_filled(const uint8_t *data, uint32_t number, size_t length);

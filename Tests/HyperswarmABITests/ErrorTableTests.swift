@@ -6,18 +6,21 @@ import XCTest
 @testable import HyperswarmABI
 
 final class ErrorTableTests: XCTestCase {
+  /// One value per case that has a number of its own.
+  static let dhtErrors: [DHTError] = [
+    .peerNotFound, .peerConnectionFailed, .serverIncompatible, .serverError(""), .badHandshakeReply,
+    .badHolepunchReply, .handshakeUnfinished, .handshakeInvalid, .cannotHolepunch(""), .holepunchAborted(""),
+    .holepunchInvalid, .holepunchProbeTimeout, .holepunchDoubleRandomizedNATs, .remoteNotHolepunching,
+    .networkUnreachable, .remoteNotHolepunchable, .remoteAborted(1), .relayAborted(""), .duplicateConnection,
+    .streamNotConnected,
+    .connectTimeout, .alreadyListening, .keyPairAlreadyUsed, .nodeDestroyed, .suspended,
+    .bindFailed(code: -98, ""), .requestTimeout, .requestDestroyed, .ioSuspended, .tooFewNodes, .remote(1),
+    .sequenceReused, .sequenceTooLow, .valueTooLarge(2, 1), .invalidAddress,
+  ]
+
   /// Every case of every public error has a number of its own. The switches do not compile when a case is added.
   func testEveryPublicErrorHasANumber() {
-    let dht: [DHTError] = [
-      .peerNotFound, .peerConnectionFailed, .serverIncompatible, .serverError(""), .badHandshakeReply,
-      .badHolepunchReply, .handshakeUnfinished, .handshakeInvalid, .cannotHolepunch(""), .holepunchAborted(""),
-      .holepunchInvalid, .holepunchProbeTimeout, .holepunchDoubleRandomizedNATs, .remoteNotHolepunching,
-      .networkUnreachable, .remoteNotHolepunchable, .remoteAborted(1), .relayAborted(""), .duplicateConnection,
-      .streamNotConnected,
-      .connectTimeout, .alreadyListening, .keyPairAlreadyUsed, .nodeDestroyed, .suspended,
-      .bindFailed(code: -98, ""), .requestTimeout, .requestDestroyed, .ioSuspended, .tooFewNodes, .remote(1),
-      .sequenceReused, .sequenceTooLow, .valueTooLarge(2, 1), .invalidAddress,
-    ]
+    let dht = Self.dhtErrors
     for error in dht {
       switch error {
       case .peerNotFound, .peerConnectionFailed, .serverIncompatible, .serverError, .badHandshakeReply,
@@ -27,7 +30,7 @@ final class ErrorTableTests: XCTestCase {
         .streamNotConnected,
         .connectTimeout, .alreadyListening, .keyPairAlreadyUsed, .nodeDestroyed, .suspended, .bindFailed,
         .requestTimeout, .requestDestroyed, .ioSuspended, .tooFewNodes, .remote, .sequenceReused, .sequenceTooLow,
-        .valueTooLarge, .invalidAddress, .other:
+        .valueTooLarge, .invalidAddress, .stream, .other:
         break
       }
     }

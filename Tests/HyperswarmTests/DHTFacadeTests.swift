@@ -22,6 +22,9 @@ final class DHTFacadeTests: XCTestCase {
     let accepted = try await first(server.connections)
     XCTAssertEqual(accepted.remotePublicKey, b.defaultKeyPair.publicKey)
     XCTAssertNil(connection.peer)
+    for timeline in await [connection.pathTimeline(), accepted.pathTimeline()] {
+      XCTAssertTrue(timeline.last?.contains("-> over: won by ") ?? false, "\(timeline)")
+    }
     try await connection.write("ping")
     let message = try await accepted.read()
     XCTAssertEqual(message.map { String(decoding: $0, as: UTF8.self) }, "ping")
@@ -58,7 +61,7 @@ final class DHTFacadeTests: XCTestCase {
       XCTAssertEqual(error, .keyPairAlreadyUsed)
     }
     await server.close()
-    // A port that was bound a moment ago and is free now: nobody answers there.
+    // A port that was bound a moment ago and is free now: no node answers there.
     let gone = try await HyperDHT.Testnet(size: 1)
     let nowhere = gone.bootstrap
     await gone.destroy()

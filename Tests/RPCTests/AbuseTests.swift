@@ -1,4 +1,5 @@
 import Foundation
+import HyperCollections
 import HyperEncoding
 import HyperEnvironment
 import HyperswarmTesting
@@ -19,8 +20,8 @@ final class AbuseTests: RPCTestCase {
       port: UInt16(1 + random.next() % 65_535))
   }
 
-  /// 100,000 datagrams, or as many as RPC_FLOOD says (the million takes most of a minute in a debug build): noise,
-  /// noise behind a valid first byte, damaged golden requests, and well-formed requests of identified senders.
+  /// 100,000 datagrams, or as many as RPC_FLOOD says (the million takes most of a minute in a debug build):
+  /// noise, noise behind a valid first byte, damaged golden requests, and well-formed requests of identified senders.
   func testFloodOfRandomDatagrams() throws {
     network.isLogging = false
     let node = try makeBootstrapper(network)
@@ -77,11 +78,11 @@ final class AbuseTests: RPCTestCase {
     // Everything is bounded.
     XCTAssertLessThanOrEqual(node.nodeCount, 20 * 20)
     XCTAssertEqual(node.recentNodes().count, node.nodeCount)
-    XCTAssertLessThanOrEqual(node.delayedPings.count, RPCLimits.maximumDelayedPings)
-    XCTAssertLessThanOrEqual(node.replyBudget.trackedCount, RPCLimits.trackedSources)
-    XCTAssertLessThanOrEqual(node.hintBudget.trackedCount, RPCLimits.trackedSources)
-    XCTAssertLessThanOrEqual(node.downChecks, RPCLimits.maximumDownChecks)
-    XCTAssertLessThanOrEqual(node.repings, RPCLimits.maximumRepings)
+    XCTAssertLessThanOrEqual(node.delayedPings.count, Limits.maximumDelayedPings)
+    XCTAssertLessThanOrEqual(node.replyBudget.trackedCount, Limits.trackedSources)
+    XCTAssertLessThanOrEqual(node.hintBudget.trackedCount, Limits.trackedSources)
+    XCTAssertLessThanOrEqual(node.downChecks, Limits.maximumDownChecks)
+    XCTAssertLessThanOrEqual(node.repings, Limits.maximumRepings)
     XCTAssertLessThanOrEqual(node.statistics.requestsActive, 100)
     // And the node still works.
     let peer = try RawPeer(network)
@@ -124,12 +125,12 @@ final class AbuseTests: RPCTestCase {
     let local = try XCTUnwrap(Endpoint("192.168.1.1:1"))
     let loopback = try XCTUnwrap(Endpoint("127.0.0.1:1"))
     let publicHost = IPv4Address(9, 9, 9, 9)
-    XCTAssertEqual(AddressRules.closerNodes([local], from: publicHost, own: nil), [])
-    XCTAssertEqual(AddressRules.closerNodes([local], from: publicHost, own: IPv4Address(8, 8, 8, 8)), [])
-    XCTAssertEqual(AddressRules.closerNodes([local], from: publicHost, own: IPv4Address(10, 0, 0, 1)), [local])
-    XCTAssertEqual(AddressRules.closerNodes([local, loopback], from: .loopback, own: nil), [local, loopback])
+    XCTAssertEqual(CloserNodes.accepted([local], from: publicHost, own: nil), [])
+    XCTAssertEqual(CloserNodes.accepted([local], from: publicHost, own: IPv4Address(8, 8, 8, 8)), [])
+    XCTAssertEqual(CloserNodes.accepted([local], from: publicHost, own: IPv4Address(10, 0, 0, 1)), [local])
+    XCTAssertEqual(CloserNodes.accepted([local, loopback], from: .loopback, own: nil), [local, loopback])
     for text in ["172.15.0.1", "172.32.0.1", "100.63.0.1", "100.128.0.1", "192.167.0.1", "11.0.0.1", "169.253.0.1"] {
-      XCTAssertFalse(AddressRules.isLocal(try XCTUnwrap(IPv4Address(text))), text)
+      XCTAssertFalse(try XCTUnwrap(IPv4Address(text)).isPrivate, text)
     }
   }
 
@@ -155,7 +156,7 @@ final class AbuseTests: RPCTestCase {
     query.start()
     network.advance(by: 120_000)
     XCTAssertGreaterThan(counter, 1000)
-    XCTAssertEqual(query.knownNodeCount, RPCLimits.maximumQueryCandidates)
+    XCTAssertEqual(query.knownNodeCount, Limits.maximumQueryCandidates)
     query.destroy()
     destroy([node], network)
   }
@@ -187,7 +188,9 @@ final class AbuseTests: RPCTestCase {
   }
 
   func testRPC_C11_sourceBudgetForgetsAndRefills() {
-    var budget = SourceBudget(perSecond: 2, burst: 4)
+    var policy = RPCNode.replyPolicy
+    policy.perSource = Rate(burst: 4, perSecond: 2)
+    var budget = SourceBudget(policy, now: 1000)
     let host = IPv4Address(9, 9, 9, 9)
     XCTAssertEqual((0..<6).map { _ in budget.take(host, now: 1000) }, [true, true, true, true, false, false])
     XCTAssertFalse(budget.take(host, now: 1400))
@@ -195,7 +198,7 @@ final class AbuseTests: RPCTestCase {
     XCTAssertFalse(budget.take(host, now: 1900))
     XCTAssertEqual((0..<6).map { _ in budget.take(host, now: 900_000_000) }, [true, true, true, true, false, false])
     for value in 0..<20_000 { _ = budget.take(IPv4Address(value: 9 << 24 + UInt32(value)), now: 900_000_000) }
-    XCTAssertLessThanOrEqual(budget.trackedCount, RPCLimits.trackedSources)
+    XCTAssertLessThanOrEqual(budget.trackedCount, Limits.trackedSources)
   }
 
   /// dht-rpc.md B-7: one source cannot keep a node busy with liveness checks.
@@ -216,7 +219,7 @@ final class AbuseTests: RPCTestCase {
       server.receive(hint.encode(), from: source)
       network.advance(by: 10)
     }
-    XCTAssertEqual(node.statistics.ping.tx, RPCLimits.downHintBurst)
+    XCTAssertEqual(node.statistics.ping.tx, Limits.downHintBurst)
     XCTAssertEqual(node.statistics.downHint.served, UInt64(known.count))
     XCTAssertEqual(node.recentNodes().count, known.count)
     destroy([node], network)
@@ -262,7 +265,7 @@ final class AbuseTests: RPCTestCase {
     XCTAssertEqual(node.port, 5)
     client.receive(hello, from: peer.endpoint)
     XCTAssertEqual(node.sampler.count, 1, "at most every 30 min per node")
-    node.tick += RPCLimits.oldNodeTicks
+    node.tick += Limits.oldNodeTicks
     client.receive(hello, from: peer.endpoint)
     XCTAssertEqual(node.sampler.count, 2)
     destroy([node], network)

@@ -26,7 +26,7 @@ final class AddressChangeTests: RPCTestCase {
     behind nat: VirtualNAT, bootstrap: Endpoint, _ configure: (inout RPCConfiguration) -> Void
   ) -> (RPCNode, VirtualHost) {
     let host = network.makeHost(IPv4Address(192, 168, 0, 2), behind: nat)
-    // Somebody must have sent before strangers get in: the port forward that an open port amounts to.
+    // A datagram must have left before those of other nodes get in: the port forward that an open port amounts to.
     nat.forwards[40_000] = Endpoint(host: host.address, port: 40_000)
     let node = makeNode(network, bootstrap: [bootstrap], host: host) {
       $0.port = 40_000
@@ -74,7 +74,8 @@ final class AddressChangeTests: RPCTestCase {
       XCTAssertNil(node.id)
       XCTAssertTrue(network.run(within: 600_000) { !node.isEphemeral }, "back")
       print(
-        "\(isForced ? "forced" : "adaptive"): noticed after \(noticed) s, persistent again after \((network.now - moved) / 1_000_000) s"
+        "\(isForced ? "forced" : "adaptive"): noticed after \(noticed) s,",
+        "persistent again after \((network.now - moved) / 1_000_000) s"
       )
       XCTAssertEqual(node.id, NodeAddress.id(of: Endpoint(host: new.address, port: 40_000)))
       XCTAssertEqual(node.remoteAddress, Endpoint(host: new.address, port: 40_000))
@@ -109,7 +110,7 @@ final class AddressChangeTests: RPCTestCase {
     destroy([node], network)
   }
 
-  /// Some who lie, again and again, about where they see us change nothing (dht-rpc.md B-9).
+  /// Some nodes that lie, again and again, about where they see this one change nothing (dht-rpc.md B-9).
   func testRPC_C13_liarsDoNotDemote() throws {
     servers = try makeSwarm(network, size: 24)
     let (node, _) = makePersistent(behind: makeNAT(7), bootstrap: try endpoint(of: servers[0])) {
@@ -131,7 +132,7 @@ final class AddressChangeTests: RPCTestCase {
     destroy([node], network)
   }
 
-  /// Who has been told its address does not take the word of others.
+  /// A node that was told its address does not take the word of others.
   func testRPC_C13_bootstrappersKeepTheirAddress() throws {
     let server = try makeBootstrapper(network)
     let own = try endpoint(of: server)

@@ -74,7 +74,7 @@ final class BootstrapTests: RPCTestCase {
     let node = RPCNode(environment: network.makeHost(), configuration: configuration)
     start(node)
     XCTAssertEqual(node.recentNodes(), [address])
-    // Nobody at all: ready, alone.
+    // No other node at all: ready, alone.
     let alone = RPCNode(
       environment: network.makeHost(),
       configuration: RPCConfiguration(bootstrap: [.name("nowhere.example", 1)]))

@@ -102,76 +102,94 @@ final class MessageVectorTests: RPCTestCase {
     let all = try cases("receive")
     var deviations = 0
     for vector in all {
-      let bytes = Vectors.bytes(try XCTUnwrap(vector["hex"] as? String))
-      let source = try endpoint(vector["from"])
       let fields = try XCTUnwrap(vector["fields"] as? [String: Any])
-      let tid = UInt16(try XCTUnwrap(fields["tid"] as? Int))
       let network = VirtualNetwork(seed: 1, isLogging: true)
       let (node, host, socket) = try makeReceiver(network)
-      let expectedID = bytes32(fields["nodeId"])
-
       if fields["kind"] as? String == "request" {
-        let decoded = try XCTUnwrap(request(bytes), name(vector))
-        XCTAssertEqual(decoded.tid, tid)
-        XCTAssertEqual(decoded.to, try endpoint(fields["to"]))
-        XCTAssertEqual(decoded.token, bytes32(fields["token"]))
-        XCTAssertEqual(decoded.isInternal, fields["internal"] as? Bool)
-        XCTAssertEqual(Int(decoded.command), fields["command"] as? Int)
-        XCTAssertEqual(decoded.target, bytes32(fields["target"]))
-        XCTAssertEqual(decoded.value, optionalBytes(fields["value"]))
-        var handled: IncomingRequest?
-        node.onRequest = { request in
-          handled = request
-          request.reply(nil)
-          return true
-        }
-        socket.receive(bytes, from: source)
-        if decoded.isInternal {
-          XCTAssertNil(handled)
-        } else {
-          XCTAssertEqual(handled?.from.id, expectedID, name(vector))
-          XCTAssertEqual(handled?.token, bytes32(fields["token"]))
-        }
-        XCTAssertEqual(node.recentNodes(), expectedID == nil ? [] : [source], name(vector))
-        let answer = try XCTUnwrap(network.log.last, name(vector))
-        XCTAssertEqual(answer.destination, source)
-        let reply = try XCTUnwrap(response(answer.bytes))
-        XCTAssertEqual(reply.tid, tid)
-        XCTAssertEqual(reply.error, 0)
+        try checkRequest(vector, fields, node, socket, network)
       } else {
-        // The vectors match responses by tid alone. We compare the source too (dht-rpc.md C-1): case rpc-200 comes from
-        // an address that was not asked, so it must be ignored, and accepted only with the explicit opt-out.
-        let asked = vector["id"] as? String == "rpc-200" ? MessageVectorTests.own : source
-        for acceptsAny in [false, true] {
-          host.scriptedRandom = [[UInt8(tid & 255), UInt8(tid >> 8)]]
-          var options = RequestOptions(retries: 0)
-          options.acceptsAnswerFromAnyAddress = acceptsAny
-          var result: Result<Response, RPCError>?
-          let pending = node.request(RequestMessage(command: 1), to: asked, options: options) { result = $0 }
-          XCTAssertEqual(pending.tid, tid)
-          socket.receive(bytes, from: source)
-          if asked != source, !acceptsAny {
-            XCTAssertNil(result, name(vector))
-            XCTAssertEqual(node.statistics.drops.wrongSource, 1)
-            pending.cancel()
-            deviations += 1
-            continue
-          }
-          let answer = try XCTUnwrap(try result?.get(), name(vector))
-          XCTAssertEqual(answer.from, NodeAddress(id: expectedID, endpoint: source))
-          XCTAssertEqual(answer.to, try endpoint(fields["to"]))
-          XCTAssertEqual(answer.token, bytes32(fields["token"]))
-          XCTAssertEqual(
-            answer.closerNodes, try (fields["closerNodes"] as? [Any] ?? []).map { try endpoint($0) }, name(vector))
-          XCTAssertEqual(Int(answer.error), fields["error"] as? Int)
-          XCTAssertEqual(answer.value, optionalBytes(fields["value"]))
-        }
+        deviations += try checkResponse(vector, fields, node, socket, host)
       }
       destroy([node], network)
     }
     XCTAssertEqual(all.count, 15)
     XCTAssertEqual(deviations, 1)
     print("dht-rpc receive: \(all.count) cases, 1 deliberate deviation (rpc-200: source check)")
+  }
+
+  private func checkRequest(
+    _ vector: [String: Any], _ fields: [String: Any], _ node: RPCNode, _ socket: any DatagramSocket,
+    _ network: VirtualNetwork
+  ) throws {
+    let bytes = Vectors.bytes(try XCTUnwrap(vector["hex"] as? String))
+    let source = try endpoint(vector["from"])
+    let tid = UInt16(try XCTUnwrap(fields["tid"] as? Int))
+    let expectedID = bytes32(fields["nodeId"])
+    let decoded = try XCTUnwrap(request(bytes), name(vector))
+    XCTAssertEqual(decoded.tid, tid)
+    XCTAssertEqual(decoded.to, try endpoint(fields["to"]))
+    XCTAssertEqual(decoded.token, bytes32(fields["token"]))
+    XCTAssertEqual(decoded.isInternal, fields["internal"] as? Bool)
+    XCTAssertEqual(Int(decoded.command), fields["command"] as? Int)
+    XCTAssertEqual(decoded.target, bytes32(fields["target"]))
+    XCTAssertEqual(decoded.value, optionalBytes(fields["value"]))
+    var handled: IncomingRequest?
+    node.onRequest = { request in
+      handled = request
+      request.reply(nil)
+      return true
+    }
+    socket.receive(bytes, from: source)
+    if decoded.isInternal {
+      XCTAssertNil(handled)
+    } else {
+      XCTAssertEqual(handled?.from.id, expectedID, name(vector))
+      XCTAssertEqual(handled?.token, bytes32(fields["token"]))
+    }
+    XCTAssertEqual(node.recentNodes(), expectedID == nil ? [] : [source], name(vector))
+    let answer = try XCTUnwrap(network.log.last, name(vector))
+    XCTAssertEqual(answer.destination, source)
+    let reply = try XCTUnwrap(response(answer.bytes))
+    XCTAssertEqual(reply.tid, tid)
+    XCTAssertEqual(reply.error, 0)
+  }
+
+  /// The vectors match responses by tid alone. This node compares the source too (dht-rpc.md C-1): case rpc-200 comes
+  /// from an address that was not asked, so it must be ignored, and accepted only with the explicit opt-out.
+  /// - Returns: the number of such deviations.
+  private func checkResponse(
+    _ vector: [String: Any], _ fields: [String: Any], _ node: RPCNode, _ socket: any DatagramSocket, _ host: VirtualHost
+  ) throws -> Int {
+    let bytes = Vectors.bytes(try XCTUnwrap(vector["hex"] as? String))
+    let source = try endpoint(vector["from"])
+    let tid = UInt16(try XCTUnwrap(fields["tid"] as? Int))
+    let asked = vector["id"] as? String == "rpc-200" ? MessageVectorTests.own : source
+    var deviations = 0
+    for acceptsAny in [false, true] {
+      host.scriptedRandom = [[UInt8(tid & 255), UInt8(tid >> 8)]]
+      var options = RequestOptions(retries: 0)
+      options.acceptsAnswerFromAnyAddress = acceptsAny
+      var result: Result<Response, RPCError>?
+      let pending = node.request(RequestMessage(command: 1), to: asked, options: options) { result = $0 }
+      XCTAssertEqual(pending.tid, tid)
+      socket.receive(bytes, from: source)
+      if asked != source, !acceptsAny {
+        XCTAssertNil(result, name(vector))
+        XCTAssertEqual(node.statistics.drops.wrongSource, 1)
+        pending.cancel()
+        deviations += 1
+        continue
+      }
+      let answer = try XCTUnwrap(try result?.get(), name(vector))
+      XCTAssertEqual(answer.from, NodeAddress(id: bytes32(fields["nodeId"]), endpoint: source))
+      XCTAssertEqual(answer.to, try endpoint(fields["to"]))
+      XCTAssertEqual(answer.token, bytes32(fields["token"]))
+      XCTAssertEqual(
+        answer.closerNodes, try (fields["closerNodes"] as? [Any] ?? []).map { try endpoint($0) }, name(vector))
+      XCTAssertEqual(Int(answer.error), fields["error"] as? Int)
+      XCTAssertEqual(answer.value, optionalBytes(fields["value"]))
+    }
+    return deviations
   }
 
   /// Items 10 and 11: no answer, nothing learned, no request completed.

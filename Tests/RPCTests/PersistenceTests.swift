@@ -213,7 +213,7 @@ final class PersistenceTests: RPCTestCase {
   }
 
   func testRPC_63_numberOfAnswersNeeded() throws {
-    // One bootstrap node and nobody else: one good answer suffices (fewer than five were probed).
+    // One bootstrap node and no other: one good answer suffices (fewer than five were probed).
     let bootstrap = try startServers(1)
     let alone = makeNode(network, bootstrap: [bootstrap]) { $0.ephemeral = false }
     start(alone)

@@ -339,7 +339,7 @@ final class QueryTests: RPCTestCase {
     destroy([client], network)
   }
 
-  /// dht-rpc.md C-5: the nearest candidate is visited first, whoever named it when.
+  /// dht-rpc.md C-5: the nearest candidate is visited first, whichever node named it when.
   func testRPC_C5_nearestFirst() throws {
     let peers = try (0..<30).map { _ in try RawPeer(network) }
     var order: [Bytes32] = []

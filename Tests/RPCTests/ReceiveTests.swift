@@ -248,11 +248,11 @@ final class ReceiveTests: RPCTestCase {
       peer.send(request, to: address)
     }
     network.advance(by: 50)
-    XCTAssertEqual(node.delayedPings.count, RPCLimits.maximumDelayedPingsPerSource)
+    XCTAssertEqual(node.delayedPings.count, Limits.maximumDelayedPingsPerSource)
     XCTAssertEqual(node.statistics.drops.delayedPings, 68)
     network.advance(by: 2000)
     XCTAssertEqual(node.delayedPings.count, 0)
-    XCTAssertEqual(peer.responses.count, RPCLimits.maximumDelayedPingsPerSource)
+    XCTAssertEqual(peer.responses.count, Limits.maximumDelayedPingsPerSource)
   }
 
   func testRPC_29_unknownInternalCommand() {

@@ -170,14 +170,14 @@ final class RequestTests: RPCTestCase {
 
   func testRPC_40_queueIsBounded() {
     var queueFull = 0
-    for _ in 0..<(RPCLimits.maximumQueuedRequests + 80 + 25) {
+    for _ in 0..<(Limits.maximumQueuedRequests + 80 + 25) {
       node.request(RequestMessage(command: 1), to: silent, options: RequestOptions(retries: 0)) { result in
         if self.error(result) == .queueFull { queueFull += 1 }
       }
     }
     network.advance(by: 1)
     XCTAssertEqual(queueFull, 25)
-    XCTAssertEqual(node.sendQueue.count, RPCLimits.maximumQueuedRequests)
+    XCTAssertEqual(node.sendQueue.count, Limits.maximumQueuedRequests)
   }
 
   func testRPC_41_requestsBeforeBindAreSentAfterIt() throws {

@@ -106,7 +106,7 @@ final class StateVectorTests: RPCTestCase {
       for step in steps {
         while drains < (try XCTUnwrap(step["drains"] as? Int)) {
           drains += 1
-          if drains % RPCLimits.drainsPerTokenRotation == 0 { store.rotate() }
+          if drains % Limits.drainsPerTokenRotation == 0 { store.rotate() }
         }
         XCTAssertEqual([store.previous.hex, store.current.hex], step["secrets"] as? [String])
         for token in try XCTUnwrap(step["tokens"] as? [[String: String]]) {
@@ -146,8 +146,8 @@ final class StateVectorTests: RPCTestCase {
     print("dht-rpc nat-sampler: \(all.count) cases, \(count) samples")
   }
 
-  /// The table itself is the reference's; `closest` is not: true XOR order instead of bucket order (item 85, dht-rpc.md
-  /// C-4).
+  /// The table itself is the reference's; `closest` is not: true XOR order instead of bucket order
+  /// (dht-rpc.md item 85, dht-rpc.md C-4).
   func testRPC_77_85_routingTableVectors() throws {
     var operations = 0
     var sameAsReference = 0

@@ -30,7 +30,7 @@ final class SubnetTests: RPCTestCase {
   }
 
   func testRPC_C10_quotaCountsHostsAndSubnets() {
-    var quota = SubnetQuota(SubnetLimits(perHost: 2, perSubnet: 3))
+    var quota = SubnetQuota(SubnetQuota.Bounds(perHost: 2, perSubnet: 3))
     let a = IPv4Address(9, 9, 9, 1)
     let b = IPv4Address(9, 9, 9, 2)
     quota.add(a)
@@ -53,27 +53,27 @@ final class SubnetTests: RPCTestCase {
   func testRPC_C10_tableLimits() {
     let node = startedNode()
     for port in 1...500 as ClosedRange<UInt16> { node.addNode(Endpoint(host: IPv4Address(9, 9, 9, 9), port: port)) }
-    XCTAssertEqual(node.nodeCount, RPCLimits.tableNodesPerHost)
+    XCTAssertEqual(node.nodeCount, Limits.tableNodesPerHost)
     for last in 1...250 as ClosedRange<UInt8> { node.addNode(Endpoint(host: IPv4Address(9, 9, 9, last), port: 9)) }
-    XCTAssertEqual(node.nodeCount, RPCLimits.tableNodesPerSubnet)
+    XCTAssertEqual(node.nodeCount, Limits.tableNodesPerSubnet)
     XCTAssertGreaterThan(node.statistics.drops.crowdedSubnets, 700)
     for index in 0..<256 {
       let inBucket = node.table.bucket(at: index)
-      XCTAssertLessThanOrEqual(inBucket.count, RPCLimits.bucketNodesPerSubnet)
+      XCTAssertLessThanOrEqual(inBucket.count, Limits.bucketNodesPerSubnet)
       let perHost = Dictionary(grouping: inBucket, by: \.endpoint.host).mapValues(\.count)
-      XCTAssertLessThanOrEqual(perHost.values.max() ?? 0, RPCLimits.bucketNodesPerHost)
+      XCTAssertLessThanOrEqual(perHost.values.max() ?? 0, Limits.bucketNodesPerHost)
     }
-    // Whoever leaves makes room.
+    // A node that leaves makes room.
     if let node0 = node.recency.oldest { node.remove(node0) }
     let before = node.nodeCount
     for last in 1...250 as ClosedRange<UInt8> { node.addNode(Endpoint(host: IPv4Address(9, 9, 9, last), port: 10)) }
     XCTAssertEqual(node.nodeCount, before + 1)
     node.recentre(on: Bytes32(repeating: 3))
-    XCTAssertLessThanOrEqual(node.nodeCount, RPCLimits.tableNodesPerSubnet)
+    XCTAssertLessThanOrEqual(node.nodeCount, Limits.tableNodesPerSubnet)
     destroy([node], network)
   }
 
-  /// Test networks on one machine or in one private network are not limited; nor is anybody who says so.
+  /// Test networks on one machine or in one private network are not limited; nor is a node that is configured so.
   func testRPC_C10_localAddressesAreExempt() {
     for (host, limits) in [
       (IPv4Address.loopback, true), (IPv4Address(192, 168, 7, 7), true), (IPv4Address(9, 9, 9, 9), false),
@@ -123,7 +123,7 @@ final class SubnetTests: RPCTestCase {
     }
     for endpoint in far { node.addNode(endpoint) }
     XCTAssertEqual(node.nodeCount, 20)
-    XCTAssertEqual(node.replacements.count, RPCLimits.replacementsPerBucket, "bounded")
+    XCTAssertEqual(node.replacements.count, Limits.replacementsPerBucket, "bounded")
     // The latest heard takes the place of one that goes.
     node.addNode(far[35])
     node.remove(try XCTUnwrap(node.table.node(NodeAddress.id(of: far[3]))))
@@ -176,7 +176,7 @@ final class SubnetTests: RPCTestCase {
     }
     XCTAssertTrue(set.isFull)
     XCTAssertEqual(set.replies.count, 20)
-    XCTAssertEqual(hosts(set, in: 66), RPCLimits.bucketNodesPerSubnet)
+    XCTAssertEqual(hosts(set, in: 66), Limits.bucketNodesPerSubnet)
     XCTAssertEqual(hosts(set, in: 9), 15)
     let order = set.replies.compactMap(\.from.id)
     XCTAssertEqual(order, order.sorted())
@@ -224,7 +224,7 @@ final class SubnetTests: RPCTestCase {
       let hostile = query.closestNodes.filter { environments[$0.host] != nil }.count
       print("seed \(seed): \(hostile) of \(query.closestNodes.count) nearest nodes are hostile, limits: \(isLimited)")
       if isLimited {
-        XCTAssertLessThanOrEqual(hostile, RPCLimits.bucketNodesPerSubnet)
+        XCTAssertLessThanOrEqual(hostile, Limits.bucketNodesPerSubnet)
         XCTAssertEqual(query.closestNodes.count, 20)
         // The nearest honest nodes are all there.
         let nearest = honest.compactMap(\.id).sorted { $0.distance(to: target) < $1.distance(to: target) }
@@ -232,7 +232,7 @@ final class SubnetTests: RPCTestCase {
         XCTAssertGreaterThanOrEqual(nearest.prefix(15).filter { found.contains($0) }.count, 14)
         for node in honest {
           let evil = node.recentNodes().filter { environments[$0.host] != nil }.count
-          XCTAssertLessThanOrEqual(evil, RPCLimits.tableNodesPerSubnet)
+          XCTAssertLessThanOrEqual(evil, Limits.tableNodesPerSubnet)
         }
       } else {
         XCTAssertEqual(hostile, 20, "the attack works without the limits")
@@ -258,7 +258,7 @@ final class SubnetTests: RPCTestCase {
       network.advance(by: 100)
       let nearest = victim.closestNodes(to: id).filter { $0.host == host.address }.count
       if isLimited {
-        XCTAssertLessThanOrEqual(nearest, RPCLimits.tableNodesPerHost)
+        XCTAssertLessThanOrEqual(nearest, Limits.tableNodesPerHost)
       } else {
         XCTAssertEqual(nearest, 20)
       }
@@ -266,7 +266,7 @@ final class SubnetTests: RPCTestCase {
     }
   }
 
-  /// Who names nothing but addresses of one subnet makes a query visit a bounded number of them.
+  /// A node that names only addresses of one subnet makes a query visit a bounded number of them.
   func testRPC_C10_candidatesOfOneSubnetAreBounded() throws {
     let network = VirtualNetwork(seed: 1012, isLogging: true)
     let node = makeNode(network, bootstrap: [])
@@ -288,7 +288,7 @@ final class SubnetTests: RPCTestCase {
     query.start()
     network.advance(by: 60_000)
     let victims = Set(network.log.map(\.destination).filter { $0.host.octets[0] == 66 })
-    XCTAssertEqual(victims.count, RPCLimits.queryCandidatesPerSubnet)
+    XCTAssertEqual(victims.count, Limits.queryCandidatesPerSubnet)
     XCTAssertTrue(query.isFinished)
     destroy([node], network)
   }

@@ -26,14 +26,14 @@ final class TimeoutTests: RPCTestCase {
     for _ in 0..<20 { times.add(1000, of: place, now: 0) }
     XCTAssertEqual(times.timeout(for: place, now: 0), 300)
     XCTAssertEqual(times.timeout(for: other, now: 0), 500, "a path of its own is not measured yet")
-    XCTAssertEqual(times.timeout(for: place, now: RPCLimits.pathMemory + 1), 500, "forgotten")
+    XCTAssertEqual(times.timeout(for: place, now: Limits.pathMemory + 1), 500, "forgotten")
     times.add(.max, of: place, now: 1)
     XCTAssertLessThanOrEqual(times.timeout(for: place, now: 1), 4000)
     XCTAssertLessThanOrEqual(times.timeout(for: other, now: 1), 1000)
     for index in 0..<20_000 {
       times.add(1000, of: Endpoint(host: IPv4Address(value: 7 << 24 | UInt32(index)), port: 7), now: 2)
     }
-    XCTAssertLessThanOrEqual(times.trackedCount, RPCLimits.trackedPaths)
+    XCTAssertLessThanOrEqual(times.trackedCount, Limits.trackedPaths)
   }
 
   /// The number of transmissions, their bytes and the time after which a request fails are those of the fixed timeout.

@@ -30,7 +30,7 @@ final class TranscriptReplayTests: RPCTestCase {
 
   // MARK: Comparing
 
-  /// One line per datagram: who, to whom, and every field but the transaction id.
+  /// One line per datagram: sender, receiver, and every field but the transaction id.
   private func normal(_ bytes: [UInt8], from: Endpoint, to: Endpoint) -> String {
     let route = "\(from) > \(to) "
     switch decode(bytes) {

@@ -42,7 +42,7 @@ final class ArrivalsTests: XCTestCase {
   }
 
   func testAFullStepGoesAtOnceAndPausesOnce() async throws {
-    let step = [UInt8](repeating: 7, count: StreamBuffers.readStep)
+    let step = [UInt8](repeating: 7, count: Limits.readStep)
     let result = try await elements { arrivals, inbox in
       for _ in 0..<3 { step.withUnsafeBytes { arrivals.add(part: $0) } }
       guard case .success(let first?)? = inbox.takeNow() else { return XCTFail("not delivered") }

@@ -4,7 +4,7 @@ import XCTest
 @testable import HyperSecretStream
 
 final class FrameReaderTests: XCTestCase {
-  private let anyLength = 0...StreamLimits.maximumBody
+  private let anyLength = 0...Limits.Stream.maximumBody
 
   private func read(_ reader: FrameReader, _ bytes: [UInt8], in bounds: ClosedRange<Int>? = nil) throws -> [[UInt8]] {
     var out: [[UInt8]] = []
@@ -34,19 +34,19 @@ final class FrameReaderTests: XCTestCase {
   /// BETTER 1: an announced length reserves nothing.
   func testMemoryGrowsWithArrivedBytesOnly() throws {
     let reader = FrameReader()
-    let body = [UInt8](repeating: 9, count: StreamLimits.maximumBody)
+    let body = [UInt8](repeating: 9, count: Limits.Stream.maximumBody)
     let bytes = frame(body)
     XCTAssertEqual(try read(reader, Array(bytes[..<3])), [])
-    XCTAssertLessThanOrEqual(reader.bufferCapacity, StreamLimits.firstBuffer)
+    XCTAssertLessThanOrEqual(reader.bufferCapacity, Limits.Stream.firstBuffer)
     var offset = 3
     while offset < bytes.count {
       let next = min(offset + 50_000, bytes.count)
       let found = try read(reader, Array(bytes[offset..<next]))
       offset = next
-      XCTAssertLessThanOrEqual(reader.bufferCapacity, max(2 * offset, StreamLimits.firstBuffer))
+      XCTAssertLessThanOrEqual(reader.bufferCapacity, max(2 * offset, Limits.Stream.firstBuffer))
       if offset == bytes.count { XCTAssertTrue(found == [body]) }
     }
-    reader.release(keeping: StreamLimits.keptBuffer)
+    reader.release(keeping: Limits.Stream.keptBuffer)
     XCTAssertEqual(reader.bufferCapacity, 0)
   }
 
@@ -87,7 +87,7 @@ final class FrameReaderTests: XCTestCase {
     let chunk = [UInt8](repeating: 0, count: 4 << 20)
     var count = 0
     while chunk.withUnsafeBytes({ reader.append($0) }), count < 100 { count += 1 }
-    XCTAssertEqual(count, StreamLimits.maximumUnread / chunk.count)
+    XCTAssertEqual(count, Limits.Stream.maximumUnread / chunk.count)
   }
 
   func testRandomCutsAgainstTheWholeStream() throws {

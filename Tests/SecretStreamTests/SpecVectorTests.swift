@@ -148,6 +148,105 @@ final class SpecVectorTests: XCTestCase {
     XCTAssertEqual(b.sessionKeys()?.handshakeHash.hex, hash)
   }
 
+  /// Hashes, chaining keys and cipher keys after each token (secret-stream.md 17).
+  private static let ikTrace: [(String, String)] = [
+    (
+      "M1 e: h",
+      "b2f97baa84a73b3bbab53c60dfa64d01386a1c83e422e6009dd3b326352b0d0f"
+        + "f9272f922907a83e40d0d7434a8c7da09ef9c722cb5e4849402b528334024b36"
+    ),
+    (
+      "M1 es: ck",
+      "adb02260848380e4f2427c8e6f4c19187a088a112522d15d15eadbf69749b015"
+        + "a83192ae09dc0bdb5ed7a3532b1be7a52ff6f184f51dd5b82a0e151f46da4760"
+    ),
+    ("M1 es: k", "727368d69f8f149c4725b37d1bc9fe0b9ad5de7e0fc33f0b922d41598e6901fe"),
+    (
+      "M1 s: h",
+      "f10c389f20b282bc583fc935acc4ea4000db54fd532a26bb41c12a4288d16b68"
+        + "4379263c3df5dd862d3719647814499ac28bff22982937b134ef5231d6ead884"
+    ),
+    (
+      "M1 ss: ck",
+      "bb60501787e6c8d3cda509ac5de40e8664059a1a773f6480b2429bdd078a0035"
+        + "78fb882e0d4b92cefb5eba2b6e075428678f7f38cc4021b34ec08fa9105b7a7b"
+    ),
+    ("M1 ss: k", "58896dcc49171851b70019b3e7f77507547df677d200d207a612a23ce3aa6153"),
+    (
+      "M1 payload: h",
+      "021a59df0d8ad1dd248db2369edb225a907eda38462bdec8d0f7b5c19f115852"
+        + "266c92d633bcb87f348d148e18c14afe015ceb0cbe16a5edbdda7d03d588124a"
+    ),
+    (
+      "M2 e: h",
+      "418563bda7a9c6c1fe0be8e13767feed0428bcaae91a9f8f20682e178cb44748"
+        + "5fdc6e733a963b232b4c534ae475747fab954971422553500047096b2eaf947e"
+    ),
+    (
+      "M2 ee: ck",
+      "b83d53c10f75217928f3db015e504108d822843dcc56f859b25ae36f3e15de2b"
+        + "2e0227b1fe5fdce97ff1cdad2be75f7e0e253391b42bc8fa86bbdc7df342e248"
+    ),
+    ("M2 ee: k", "998ec512fd46a39c860087f459da125a83ad7429cbe256b52af135b5f6666729"),
+    (
+      "M2 se: ck",
+      "b3c504a7788640fad5f1bdd677bda9cbcdfcc322a908f49490623834ea648709"
+        + "0ab1519d128ea0f91f026442a527fb840be29814deba89871456a490c6b2d935"
+    ),
+    ("M2 se: k", "8002bb66a123aec8f4886c8a777217940f1a1a42762ddd52f5531ae394da5475"),
+  ]
+
+  private static let xxTrace: [(String, String)] = [
+    (
+      "M1 e: h",
+      "d976e3d4b892bf40830bdf6553d6a24bee82d944a136c4d6bae778b1878ef5ad"
+        + "9f6739075e4e97a0e0a3147a70801347a8fe7e02be0861be800c63a598e745b8"
+    ),
+    (
+      "M1 payload: h",
+      "8d5639d10da79ed77cb85243e810cf27da9e8ad84c42a435ba5dbd80cb23c8f7"
+        + "ddfd6d505d86035d2501953bc4e906eadbe5c2a19db44eb239c10f08cd207ac8"
+    ),
+    (
+      "M2 e: h",
+      "84b0bb9b961534fad7312ca29d37601b58f28e3f1b3e305b964829b3daac8bc5"
+        + "11f7a9a1c85da4335817a7ba543b3664238c98ea64856f2ad42a169221c13878"
+    ),
+    (
+      "M2 ee: ck",
+      "75803c4abfd95a03e9bdf121f35708facb2f85ae4d842ab704b7495719f8c02a"
+        + "be53a91f9bb14ff87e863ffcf5e3b12aa07b1f8d6a85474b22304e9a06870ec0"
+    ),
+    ("M2 ee: k", "d35a963239153d93ff9d269509fa895b379da65d04c949189b939003c3b1f7ef"),
+    (
+      "M2 s: h",
+      "e6c3597af76c2d0fbef94c51df54de0028db1bb636b91c65a59493a4244927a4"
+        + "9ee1e387e16d0e9835a1cded62a689ae8f403250fb629724a5861510d7633674"
+    ),
+    (
+      "M2 es: ck",
+      "cb86cfc69c93f9b2e0e5d8545704d5b768cffa88141e9701096da982591db230"
+        + "3dab0cc898c9026440a0fdf469e5db3194997609009b2c64de150e977c12ae76"
+    ),
+    ("M2 es: k", "9de914fa9dfa431f120716a8f848e3fb0989c71d2ccadbd0ddc58b06d60f90c6"),
+    (
+      "M2 payload: h",
+      "831ff17dffb93cf80756527e70a2fc0d8f08f0570bb2390ec1ae66b0e616a0a2"
+        + "7fd6b0e6333ad00e714275293e64ee3d8941ed2a583464ca50ed9619a03b78f4"
+    ),
+    (
+      "M3 s: h",
+      "e70514e660bca19b4993b4070289e9fc4761451c8069cda19d7313079cfec68c"
+        + "a6ebc9b391f6c2e2374d03b57580e706e6761b18980a9309b2eeaf18d302a53b"
+    ),
+    (
+      "M3 se: ck",
+      "76b7d6be3ea89a76151f588c2d4ede8c02e556a5ec6ddce13dbdbf101961bf67"
+        + "3c59138a6c92fd6e9763df766265f17c649cb21696dab2b4eefd54dad90497e7"
+    ),
+    ("M3 se: k", "dd23e0243b5fafbce07d7ba70676da256723c1dea1538bc4602e005fc4e69fcd"),
+  ]
+
   func testSS_26_ikWithEmptyPrologue() throws {
     let state = SymmetricState(protocolName: "Noise_IK_Ed25519_ChaChaPoly_BLAKE2b")
     let first =
@@ -167,56 +266,12 @@ final class SpecVectorTests: XCTestCase {
     let (values, messages) = try trace(&a, &b)
     check(
       values,
-      [
-        (
-          "M1 e: h",
-          "b2f97baa84a73b3bbab53c60dfa64d01386a1c83e422e6009dd3b326352b0d0f"
-            + "f9272f922907a83e40d0d7434a8c7da09ef9c722cb5e4849402b528334024b36"
-        ),
-        (
-          "M1 es: ck",
-          "adb02260848380e4f2427c8e6f4c19187a088a112522d15d15eadbf69749b015"
-            + "a83192ae09dc0bdb5ed7a3532b1be7a52ff6f184f51dd5b82a0e151f46da4760"
-        ),
-        ("M1 es: k", "727368d69f8f149c4725b37d1bc9fe0b9ad5de7e0fc33f0b922d41598e6901fe"),
-        (
-          "M1 s: h",
-          "f10c389f20b282bc583fc935acc4ea4000db54fd532a26bb41c12a4288d16b68"
-            + "4379263c3df5dd862d3719647814499ac28bff22982937b134ef5231d6ead884"
-        ),
-        (
-          "M1 ss: ck",
-          "bb60501787e6c8d3cda509ac5de40e8664059a1a773f6480b2429bdd078a0035"
-            + "78fb882e0d4b92cefb5eba2b6e075428678f7f38cc4021b34ec08fa9105b7a7b"
-        ),
-        ("M1 ss: k", "58896dcc49171851b70019b3e7f77507547df677d200d207a612a23ce3aa6153"),
-        (
-          "M1 payload: h",
-          "021a59df0d8ad1dd248db2369edb225a907eda38462bdec8d0f7b5c19f115852"
-            + "266c92d633bcb87f348d148e18c14afe015ceb0cbe16a5edbdda7d03d588124a"
-        ),
-        (
-          "M2 e: h",
-          "418563bda7a9c6c1fe0be8e13767feed0428bcaae91a9f8f20682e178cb44748"
-            + "5fdc6e733a963b232b4c534ae475747fab954971422553500047096b2eaf947e"
-        ),
-        (
-          "M2 ee: ck",
-          "b83d53c10f75217928f3db015e504108d822843dcc56f859b25ae36f3e15de2b"
-            + "2e0227b1fe5fdce97ff1cdad2be75f7e0e253391b42bc8fa86bbdc7df342e248"
-        ),
-        ("M2 ee: k", "998ec512fd46a39c860087f459da125a83ad7429cbe256b52af135b5f6666729"),
-        (
-          "M2 se: ck",
-          "b3c504a7788640fad5f1bdd677bda9cbcdfcc322a908f49490623834ea648709"
-            + "0ab1519d128ea0f91f026442a527fb840be29814deba89871456a490c6b2d935"
-        ),
-        ("M2 se: k", "8002bb66a123aec8f4886c8a777217940f1a1a42762ddd52f5531ae394da5475"),
-      ])
+      Self.ikTrace)
     XCTAssertEqual(
       messages,
       [
-        "ed4928c628d1c2c6eae90338905995612959273a5c63f93636c14614ac8737d1605c88a9067c5f85bd7499907d5c869548dd90bed5350bb2"
+        "ed4928c628d1c2c6eae90338905995612959273a5c63f93636c14614ac8737d1"
+          + "605c88a9067c5f85bd7499907d5c869548dd90bed5350bb2"
           + "e7cb47efe61f60bce3d91d6f7ee21d53ffd7248510830899923986ef00f3d2f9557a4694d4664081",
         "ca93ac1705187071d67b83c7ff0efe8108e8ec4530575d7726879333dbdabe7ccf420e7a7ff614ce18de6d2ea8d8d758",
       ])
@@ -241,10 +296,13 @@ final class SpecVectorTests: XCTestCase {
     XCTAssertEqual(
       messages,
       [
-        "ed4928c628d1c2c6eae90338905995612959273a5c63f93636c14614ac8737d1605c88a9067c5f85bd7499907d5c869548dd90bed5350bb2"
-          + "e7cb47efe61f60bc315838e49205f95b5a618d7c8c212eeb99823185749d75048d312db532d2d39df1acef3d401b77c5d4577e2bcee2bd70"
+        "ed4928c628d1c2c6eae90338905995612959273a5c63f93636c14614ac8737d1"
+          + "605c88a9067c5f85bd7499907d5c869548dd90bed5350bb2"
+          + "e7cb47efe61f60bc315838e49205f95b5a618d7c8c212eeb99823185749d7504"
+          + "8d312db532d2d39df1acef3d401b77c5d4577e2bcee2bd70"
           + "6d0ab45f",
-        "ca93ac1705187071d67b83c7ff0efe8108e8ec4530575d7726879333dbdabe7c9fbdee751eea790f62c5d7752b0116abc7cf0327ca21dbc0"
+        "ca93ac1705187071d67b83c7ff0efe8108e8ec4530575d7726879333dbdabe7c"
+          + "9fbdee751eea790f62c5d7752b0116abc7cf0327ca21dbc0"
           + "e600a74a707b4963ad99bd00",
       ])
     check(
@@ -277,63 +335,16 @@ final class SpecVectorTests: XCTestCase {
     let (values, messages) = try trace(&a, &b)
     check(
       values,
-      [
-        (
-          "M1 e: h",
-          "d976e3d4b892bf40830bdf6553d6a24bee82d944a136c4d6bae778b1878ef5ad"
-            + "9f6739075e4e97a0e0a3147a70801347a8fe7e02be0861be800c63a598e745b8"
-        ),
-        (
-          "M1 payload: h",
-          "8d5639d10da79ed77cb85243e810cf27da9e8ad84c42a435ba5dbd80cb23c8f7"
-            + "ddfd6d505d86035d2501953bc4e906eadbe5c2a19db44eb239c10f08cd207ac8"
-        ),
-        (
-          "M2 e: h",
-          "84b0bb9b961534fad7312ca29d37601b58f28e3f1b3e305b964829b3daac8bc5"
-            + "11f7a9a1c85da4335817a7ba543b3664238c98ea64856f2ad42a169221c13878"
-        ),
-        (
-          "M2 ee: ck",
-          "75803c4abfd95a03e9bdf121f35708facb2f85ae4d842ab704b7495719f8c02a"
-            + "be53a91f9bb14ff87e863ffcf5e3b12aa07b1f8d6a85474b22304e9a06870ec0"
-        ),
-        ("M2 ee: k", "d35a963239153d93ff9d269509fa895b379da65d04c949189b939003c3b1f7ef"),
-        (
-          "M2 s: h",
-          "e6c3597af76c2d0fbef94c51df54de0028db1bb636b91c65a59493a4244927a4"
-            + "9ee1e387e16d0e9835a1cded62a689ae8f403250fb629724a5861510d7633674"
-        ),
-        (
-          "M2 es: ck",
-          "cb86cfc69c93f9b2e0e5d8545704d5b768cffa88141e9701096da982591db230"
-            + "3dab0cc898c9026440a0fdf469e5db3194997609009b2c64de150e977c12ae76"
-        ),
-        ("M2 es: k", "9de914fa9dfa431f120716a8f848e3fb0989c71d2ccadbd0ddc58b06d60f90c6"),
-        (
-          "M2 payload: h",
-          "831ff17dffb93cf80756527e70a2fc0d8f08f0570bb2390ec1ae66b0e616a0a2"
-            + "7fd6b0e6333ad00e714275293e64ee3d8941ed2a583464ca50ed9619a03b78f4"
-        ),
-        (
-          "M3 s: h",
-          "e70514e660bca19b4993b4070289e9fc4761451c8069cda19d7313079cfec68c"
-            + "a6ebc9b391f6c2e2374d03b57580e706e6761b18980a9309b2eeaf18d302a53b"
-        ),
-        (
-          "M3 se: ck",
-          "76b7d6be3ea89a76151f588c2d4ede8c02e556a5ec6ddce13dbdbf101961bf67"
-            + "3c59138a6c92fd6e9763df766265f17c649cb21696dab2b4eefd54dad90497e7"
-        ),
-        ("M3 se: k", "dd23e0243b5fafbce07d7ba70676da256723c1dea1538bc4602e005fc4e69fcd"),
-      ])
+      Self.xxTrace)
     XCTAssertEqual(
       messages,
       [
         "ed4928c628d1c2c6eae90338905995612959273a5c63f93636c14614ac8737d1",
-        "ca93ac1705187071d67b83c7ff0efe8108e8ec4530575d7726879333dbdabe7c8924380c5066a7dcffff1174cebcbfefc17dafd675f6dc2e"
+        "ca93ac1705187071d67b83c7ff0efe8108e8ec4530575d7726879333dbdabe7c"
+          + "8924380c5066a7dcffff1174cebcbfefc17dafd675f6dc2e"
           + "688de867ff96c431a1fcb7f80997fba29d5bbc64a50e8d74e82bc092a89c62eacaf68db17bb5d0b5",
-        "585b6e8320c9dfc6764d48e242b912333244a85ae8769c90ee632f1d3bf6945d6d4729ee9c716f0f82946ce191158c480d53f508585c93bb"
+        "585b6e8320c9dfc6764d48e242b912333244a85ae8769c90ee632f1d3bf6945d"
+          + "6d4729ee9c716f0f82946ce191158c480d53f508585c93bb"
           + "66354bbee6b8bdad",
       ])
     check(
@@ -438,10 +449,14 @@ final class SpecVectorTests: XCTestCase {
     XCTAssertEqual(
       Hex.encode(wireB.written.dropFirst(62)),
       "f90bd80c2c707b32550361aef16ed2a85cab21a1ced2a7cf82b82e703975772877c3eccd9ba91fa5a4038d2870cac885474fddbdd5b2ff78"
-        + "928da978479221f40ed8f003d21cc5399b2eb500f5974d7b39c38424377297b908795d63e00ea8ac7bdbb8976cdda18baf4ef956ae307c4d"
-        + "f46e1b0f6f5511a46356ae44d9aaf2f106f2d0a10835487e905aeac395766331a13194b49accdb908c063fb69edc71561d9da9c77a54203e"
-        + "5ab592e7b01228f5a9d282b8df06dc0dfeb1fbf6adf6adccac591169ed1b7dcf0607d704bf87ba2d466c72a08f9fce9cd57ffacaf5ea942d"
-        + "af9b2d7a5d7f23ee7c412cbf143072210b8019a29d4068d29dd6f6b59e0a4633d8a60013117a7daf20c9312864b86b9ee4458897043f7b7f"
+        + "928da978479221f40ed8f003d21cc5399b2eb500f5974d7b39c38424377297b9"
+        + "08795d63e00ea8ac7bdbb8976cdda18baf4ef956ae307c4d"
+        + "f46e1b0f6f5511a46356ae44d9aaf2f106f2d0a10835487e905aeac395766331"
+        + "a13194b49accdb908c063fb69edc71561d9da9c77a54203e"
+        + "5ab592e7b01228f5a9d282b8df06dc0dfeb1fbf6adf6adccac591169ed1b7dcf"
+        + "0607d704bf87ba2d466c72a08f9fce9cd57ffacaf5ea942d"
+        + "af9b2d7a5d7f23ee7c412cbf143072210b8019a29d4068d29dd6f6b59e0a4633"
+        + "d8a60013117a7daf20c9312864b86b9ee4458897043f7b7f"
         + "b6965371d660706753ecc1df081f070e89e58493eb75b51270694eda2a0a5815759c1b2ae6")
   }
 

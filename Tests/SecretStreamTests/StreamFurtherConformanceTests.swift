@@ -72,7 +72,7 @@ final class StreamFurtherConformanceTests: XCTestCase {
     let opener = key.withUnsafePointer { FrameCipher(key: $0, header: header) }
     let hello = Array("hello".utf8)
     for (tag, body) in zip([FrameTag.message, .rekey, .message, .final, .message], bodies) {
-      var out = [UInt8](repeating: 0, count: hello.count + StreamLimits.frameOverhead)
+      var out = [UInt8](repeating: 0, count: hello.count + Limits.Stream.frameOverhead)
       out.withUnsafeMutableBytes { target in
         hello.withUnsafeBytes { message in
           if let base = target.baseAddress { sealer.seal(message, tag: tag, to: base) }
@@ -359,15 +359,41 @@ final class StreamFurtherConformanceTests: XCTestCase {
     XCTAssertEqual(other.closeCount, 0)
     network.advance(by: 20)
     XCTAssertEqual(other.error, .handshakeTimedOut)
-    network.advance(by: StreamLimits.handshakeTimeout - 5_020)
+    network.advance(by: Limits.Stream.handshakeTimeout - 5_020)
     XCTAssertEqual(record.closeCount, 0)
     network.advance(by: 20)
     XCTAssertEqual(record.error, .handshakeTimedOut)
     // A finished one is left alone.
     let pair = StreamPair()
     pair.start()
-    pair.run(StreamLimits.handshakeTimeout * 2)
+    pair.run(Limits.Stream.handshakeTimeout * 2)
     XCTAssertEqual(pair.recordA.closeCount, 0)
     XCTAssertEqual(pair.network.pendingEventCount, 0, "no timer is left")
+  }
+
+  /// hyperdht.md 9.3 needs to know of anything that arrives, also of an empty datagram.
+  func testTransportActivity() throws {
+    let lab = try UDXPair()
+    let (keysA, keysB) = StreamPair.keys()
+    let a = EncryptedStream(environment: lab.hostA, isInitiator: true)
+    let b = EncryptedStream(environment: lab.hostB, isInitiator: false)
+    let recordB = Recorder(b)
+    b.receivesDatagrams = false
+    a.start(transport: lab.transportA, keys: keysA)
+    b.start(transport: lab.transportB, keys: keysB)
+    lab.network.advance(by: 10)
+    var count = 0
+    b.onTransportActivity = { count += 1 }
+    lab.transportA.sendMessage([])
+    lab.network.advance(by: 10)
+    XCTAssertEqual(count, 1)
+    a.write([1])
+    lab.network.advance(by: 10)
+    XCTAssertEqual(count, 2)
+    b.onTransportActivity = { [unowned b] in b.destroy() }
+    a.write([2])
+    lab.network.advance(by: 10)
+    XCTAssertEqual(recordB.messages, [[], [1]])
+    XCTAssertEqual(recordB.closeCount, 1)
   }
 }

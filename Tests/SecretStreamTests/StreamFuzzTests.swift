@@ -80,7 +80,7 @@ final class StreamFuzzTests: XCTestCase {
           a.end()
           b.end()
           // A longer length stalls until the deadline.
-          network.advance(by: StreamLimits.handshakeTimeout + 100)
+          network.advance(by: Limits.Stream.handshakeTimeout + 100)
           if isDone { break }
           XCTAssertTrue(recordA.error != nil || recordB.error != nil, "\(pattern) \(isFromA) byte \(byte)")
           XCTAssertEqual(recordA.closeCount, 1, "\(pattern) \(isFromA) byte \(byte)")
@@ -135,11 +135,11 @@ final class StreamFuzzTests: XCTestCase {
         wire.feed(bytes)
       }
       XCTAssertEqual(record.messages, [])
-      XCTAssertLessThanOrEqual(stream.reader.bufferCapacity, StreamLimits.firstBuffer)
+      XCTAssertLessThanOrEqual(stream.reader.bufferCapacity, Limits.Stream.firstBuffer)
       wire.close(.reset)
       network.advance(by: 1)
     }
-    network.advance(by: StreamLimits.handshakeTimeout * 2)
+    network.advance(by: Limits.Stream.handshakeTimeout * 2)
     XCTAssertEqual(network.pendingEventCount, 0)
   }
 

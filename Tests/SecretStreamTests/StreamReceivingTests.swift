@@ -87,7 +87,7 @@ final class StreamReceivingTests: XCTestCase {
     XCTAssertEqual(pair.recordB.closeCount, 0)
   }
 
-  /// The frame that authenticates is decrypted even if nobody can take its message yet.
+  /// The frame that authenticates is decrypted even if there is no reader for its message yet.
   func testHeldStreamAuthenticatesAndDeliversLater() {
     for isPaused in [true, false] {
       let pair = StreamPair()

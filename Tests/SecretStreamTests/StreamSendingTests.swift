@@ -49,7 +49,7 @@ final class StreamSendingTests: XCTestCase {
       pair.run()
       let sizes = wire.writes.dropFirst(before).map(\.count)
       XCTAssertEqual(sizes.reduce(0, +), 240_000)
-      XCTAssertLessThanOrEqual(sizes.max() ?? 0, StreamLimits.maximumBatch)
+      XCTAssertLessThanOrEqual(sizes.max() ?? 0, Limits.Stream.maximumBatch)
       XCTAssertLessThan(sizes.count, turn == 0 ? 12 : 6, "grows to the largest batch, then stays there")
     }
     // And shrinks again.
@@ -57,7 +57,7 @@ final class StreamSendingTests: XCTestCase {
       pair.a.write([1])
       pair.run()
     }
-    XCTAssertEqual(pair.a.batchSize, StreamLimits.firstBatch)
+    XCTAssertEqual(pair.a.batchSize, Limits.Stream.firstBatch)
     XCTAssertEqual(plain(frames(wire.written), pair).count, 6_011)
   }
 
@@ -115,7 +115,7 @@ final class StreamSendingTests: XCTestCase {
     }
     pair.run()
     XCTAssertEqual(pair.recordA.error, .queueOverflow)
-    XCTAssertLessThanOrEqual(count, StreamLimits.maximumQueuedBeforeKeys / chunk.count + 1)
+    XCTAssertLessThanOrEqual(count, Limits.Stream.maximumQueuedBeforeKeys / chunk.count + 1)
   }
 
   func testFlushWaitsForAcknowledgement() {

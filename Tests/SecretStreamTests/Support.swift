@@ -6,6 +6,12 @@ import XCTest
 
 @testable import HyperSecretStream
 
+/// An error of a layer above the stream.
+struct TestReason: CodedError {
+  var code: String
+  var description: String
+}
+
 func keyPair(_ byte: UInt8) -> KeyPair { KeyPair(seed: Bytes32(repeating: byte)) }
 
 func bytes32(_ hex: String) -> Bytes32 {

@@ -123,7 +123,7 @@ final class DuplicateTests: XCTestCase {
         XCTAssertTrue(onA.other === onB, "\(text): both ends keep the same connection")
         let isCrossing = a.node.dials.count > 0 && b.node.dials.count > 0
         if isCrossing { XCTAssertEqual(onA.isInitiator, b.key < a.key, "\(text): dialled by the larger key") }
-        // hyperswarm.md 15, row 10: nobody sees a connection that is torn down at once.
+        // hyperswarm.md 15, row 10: no application sees a connection that is torn down at once.
         XCTAssertEqual(a.connections.count, 1, text)
         XCTAssertEqual(b.connections.count, 1, text)
       }

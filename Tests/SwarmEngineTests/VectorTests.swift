@@ -54,7 +54,7 @@ final class VectorTests: XCTestCase {
       // What the engine does with the decision is tested by testSW_49.
       XCTAssertEqual(item["keepAliveSentOnExisting"] as? Bool, keep == "existing")
       XCTAssertEqual(item["acceptedAfterExistingClosed"] as? Bool, keep == "incoming")
-      XCTAssertEqual(item["destroyReason"] as? String, SwarmAbortReason.duplicateConnection.rawValue)
+      XCTAssertEqual(item["destroyReason"] as? String, SwarmAbortReason.duplicateConnection.description)
     }
   }
 

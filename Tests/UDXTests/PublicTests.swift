@@ -40,7 +40,7 @@ final class UDXPublicTests: XCTestCase {
     b.onData = { digest.update($0) }
     b.onMessage = { messages.append(Array($0)) }
     b.onEnd = { b.end() }
-    // A stream that nobody reads does not see the peer's end.
+    // A stream without a reader does not see the peer's end.
     a.onEnd = {}
     var closed: [String] = []
     for (name, stream) in [("a", a), ("b", b)] {
@@ -78,10 +78,10 @@ final class UDXPublicTests: XCTestCase {
   }
 
   /// Writes until it is cancelled; counts what `write` has taken.
-  private func flood(_ connection: UDXConnection, _ taken: Locked<Int>) -> Task<ConnectionError?, Never> {
+  private func flood(_ connection: UDXConnection, _ taken: Locked<Int>) -> Task<UDXConnectionError?, Never> {
     Task {
       let piece = [UInt8](repeating: 7, count: 64 << 10)
-      do throws(ConnectionError) {
+      do throws(UDXConnectionError) {
         while true {
           try await connection.write(piece)
           taken.withLock { $0 += piece.count }
@@ -114,7 +114,7 @@ final class UDXPublicTests: XCTestCase {
     let head = try await b.withNextBytes { $0.count }
     first.withLock { $0 = head ?? 0 }
     let held = await stalled(a, taken)
-    // The receiver's window of 4 MiB, and 1 MiB of the writer's queue and the stream's high-water mark of about 4.5 MiB.
+    // The receiver's window of 4 MiB, 1 MiB of the writer's queue, the stream's high-water mark of about 4.5 MiB.
     XCTAssertGreaterThan(held, 3 << 20)
     XCTAssertLessThan(held, 12 << 20)
     writer.cancel()
@@ -220,8 +220,8 @@ final class UDXPublicTests: XCTestCase {
     var cancelled = 0
     for round in 0..<200 {
       // One waits while nothing is there, and is cancelled before, during, or after the arrival.
-      let reader = Task { () -> Result<Int?, ConnectionError> in
-        do throws(ConnectionError) {
+      let reader = Task { () -> Result<Int?, UDXConnectionError> in
+        do throws(UDXConnectionError) {
           if round % 2 == 0 { return .success(try await b.withNextBytes { $0.count }) }
           return .success(try await b.read()?.count)
         } catch {
@@ -247,8 +247,8 @@ final class UDXPublicTests: XCTestCase {
 
   func testEverythingThatWaitsSettlesOnDestroyAndClose() async throws {
     let (a, b, transports) = try await pair()
-    let reader = Task { () -> ConnectionError? in
-      do throws(ConnectionError) {
+    let reader = Task { () -> UDXConnectionError? in
+      do throws(UDXConnectionError) {
         return try await b.withNextBytes { $0.count } == nil ? nil : .closed
       } catch {
         return error
@@ -265,14 +265,14 @@ final class UDXPublicTests: XCTestCase {
     XCTAssertEqual(readerError, .reset)
     XCTAssertNil(noMessage)
     XCTAssertEqual(reason, .reset)
-    do throws(ConnectionError) {
+    do throws(UDXConnectionError) {
       try await b.write([1])
       XCTFail("is closed")
     } catch {
       XCTAssertEqual(error, .reset)
     }
     for transport in transports { await transport.close() }
-    do throws(ConnectionError) {
+    do throws(UDXConnectionError) {
       _ = try await b.withNextBytes { $0.count }
       XCTFail("is closed")
     } catch {

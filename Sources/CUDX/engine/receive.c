@@ -89,6 +89,57 @@ receive_data (udx_stream_t *stream, const udx_header_t *header, const uint8_t *p
 }
 
 static void
+drop (udx_stream_t *stream, udx_socket_t *socket, const udx_header_t *header, size_t length, udx_trace_trigger_t why) {
+  stream->udx->packets_invalid++;
+  UDX_TRACE(stream->udx, dropped(stream, socket, header, length, why));
+}
+
+/* Whether a packet that came over another socket than the stream's goes on: its firewall says no or ends the stream. */
+static int
+admit (
+  udx_stream_t *stream, udx_socket_t *socket, const udx_header_t *header, size_t length, const struct sockaddr *from) {
+  UDX_ASSERT(udx__stream(stream)->on_firewall != NULL);
+  udx_address_t scratch;
+  if (udx__stream(stream)->on_firewall(stream, socket, udx__address_plain(from, &scratch))) {
+    UDX_TRACE(stream->udx, dropped(stream, socket, header, length, UDX_TRACE_FIREWALL));
+    return 0;
+  }
+  return !udx__stream_dead(stream);
+}
+
+/* DATA, END and DESTROY by their place in the sequence, then a MESSAGE, which has none. 0 if no more of it counts. */
+static int
+receive_body (udx_stream_t *stream, udx_socket_t *socket, const udx_header_t *header, const uint8_t *payload,
+  size_t payload_length, size_t length) {
+  UDX_ASSERT(payload_length + UDX_HEADER_SIZE + header->data_offset == length);
+  int32_t distance = udx__seq_diff(header->seq, udx__stream(stream)->ack.next);
+  if (distance >= 0) {
+    if (UDX_UNLIKELY(distance >= UDX_SEQ_AHEAD_MAX)) {
+      /* no honest sender is that far ahead; nothing of it is believed */
+      drop(stream, socket, header, length, UDX_TRACE_TOO_FAR_AHEAD);
+      return 0;
+    }
+    if (header->type & (UDX_HEADER_DATA | UDX_HEADER_END)) {
+      if (!receive_data(stream, header, payload, payload_length)) return 0;
+    }
+    if (header->type & UDX_HEADER_DESTROY) {
+      udx__stream_close(stream, UV_ECONNRESET);
+      return 0;
+    }
+  } else if (header->type & (UDX_HEADER_DATA | UDX_HEADER_END)) {
+    udx__stream(stream)->ack.lossy = 1;
+    UDX_TRACE(stream->udx, dropped(stream, socket, header, length, UDX_TRACE_DUPLICATE));
+  }
+  if (UDX_UNLIKELY(header->type & UDX_HEADER_MESSAGE) && udx__stream(stream)->on_recv != NULL &&
+      (stream->status & UDX_STREAM_RECEIVING)) {
+    uv_buf_t buf = uv_buf_init((char *) (uintptr_t) payload, (unsigned int) payload_length);
+    udx__stream(stream)->on_recv(stream, (ssize_t) payload_length, &buf);
+    if (udx__stream_dead(stream)) return 0;
+  }
+  return udx__stream(stream)->reorder.count == 0 || udx__receive_deliver(stream);
+}
+
+static void
 receive_packet (udx_stream_t *stream, udx_socket_t *socket, udx_header_t *header, uint8_t *data, size_t length,
   const struct sockaddr *from) {
   UDX_ASSERT(length >= UDX_HEADER_SIZE && header->id == stream->local_id);
@@ -96,14 +147,9 @@ receive_packet (udx_stream_t *stream, udx_socket_t *socket, udx_header_t *header
   stream->packets_rx++;
   stream->bytes_rx += length;
 
-  if (UDX_UNLIKELY(socket != stream->socket) && udx__stream(stream)->on_firewall != NULL) {
-    udx_address_t scratch;
-    if (udx__stream(stream)->on_firewall(stream, socket, udx__address_plain(from, &scratch))) {
-      UDX_TRACE(stream->udx, dropped(stream, socket, header, length, UDX_TRACE_FIREWALL));
-      return;
-    }
-    if (udx__stream_dead(stream)) return;
-  }
+  if (UDX_UNLIKELY(socket != stream->socket) && udx__stream(stream)->on_firewall != NULL &&
+      !admit(stream, socket, header, length, from))
+    return;
   if (UDX_UNLIKELY(udx__stream(stream)->relay_to != NULL)) {
     (void) udx__relay_forward(stream, header, data, length);
     return;
@@ -117,45 +163,16 @@ receive_packet (udx_stream_t *stream, udx_socket_t *socket, udx_header_t *header
   uint32_t behind = udx__stream(stream)->flight.nxt - header->ack;
   if (UDX_UNLIKELY(behind > udx__flight_span(stream) + UDX_ACK_BEHIND_MAX) && (stream->status & UDX_STREAM_CONNECTED) &&
       !udx__address_equal(&udx__stream(stream)->remote.any, from)) {
-    stream->udx->packets_invalid++;
-    UDX_TRACE(stream->udx, dropped(stream, socket, header, length, UDX_TRACE_UNEXPECTED_SOURCE));
+    drop(stream, socket, header, length, UDX_TRACE_UNEXPECTED_SOURCE);
     return;
   }
   size_t body = length - UDX_HEADER_SIZE;
   if (header->data_offset > body) {
-    stream->udx->packets_invalid++;
-    UDX_TRACE(stream->udx, dropped(stream, socket, header, length, UDX_TRACE_BAD_DATA_OFFSET));
+    drop(stream, socket, header, length, UDX_TRACE_BAD_DATA_OFFSET);
     return;
   }
   const uint8_t *payload = data + UDX_HEADER_SIZE + header->data_offset;
-  size_t payload_length = body - header->data_offset;
-
-  int32_t distance = udx__seq_diff(header->seq, udx__stream(stream)->ack.next);
-  if (distance >= 0) {
-    if (UDX_UNLIKELY(distance >= UDX_SEQ_AHEAD_MAX)) {
-      /* no honest sender is that far ahead; nothing of it is believed */
-      stream->udx->packets_invalid++;
-      UDX_TRACE(stream->udx, dropped(stream, socket, header, length, UDX_TRACE_TOO_FAR_AHEAD));
-      return;
-    }
-    if (header->type & (UDX_HEADER_DATA | UDX_HEADER_END)) {
-      if (!receive_data(stream, header, payload, payload_length)) return;
-    }
-    if (header->type & UDX_HEADER_DESTROY) {
-      udx__stream_close(stream, UV_ECONNRESET);
-      return;
-    }
-  } else if (header->type & (UDX_HEADER_DATA | UDX_HEADER_END)) {
-    udx__stream(stream)->ack.lossy = 1;
-    UDX_TRACE(stream->udx, dropped(stream, socket, header, length, UDX_TRACE_DUPLICATE));
-  }
-  if (UDX_UNLIKELY(header->type & UDX_HEADER_MESSAGE) && udx__stream(stream)->on_recv != NULL &&
-      (stream->status & UDX_STREAM_RECEIVING)) {
-    uv_buf_t buf = uv_buf_init((char *) (uintptr_t) payload, (unsigned int) payload_length);
-    udx__stream(stream)->on_recv(stream, (ssize_t) payload_length, &buf);
-    if (udx__stream_dead(stream)) return;
-  }
-  if (udx__stream(stream)->reorder.count > 0 && !udx__receive_deliver(stream)) return;
+  if (!receive_body(stream, socket, header, payload, body - header->data_offset, length)) return;
 
   const uint8_t *sack = NULL;
   size_t sack_length = 0;

@@ -198,9 +198,10 @@ udx__stream_touch (udx_stream_t *stream) {
 }
 
 /*
- * If it is lost the peer repeats its END to a closed stream. The time-wait state answers that, but only while the socket
- * is open, and many programs close it or exit right now: the peer would fail with ETIMEDOUT 13 s later (udx.md 2.5). So
- * where packets get lost there are copies; elsewhere none, for a peer that has closed sees them as stray messages.
+ * If it is lost the peer repeats its END to a closed stream. The time-wait state answers that, but only while the
+ * socket is open, and many programs close it or exit right now: the peer would fail with ETIMEDOUT 13 s later
+ * (udx.md 2.5). So where packets get lost there are copies; elsewhere none, for a peer that has closed sees them as
+ * stray messages.
  */
 static void
 send_final_ack (udx_stream_t *stream) {

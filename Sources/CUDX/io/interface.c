@@ -1,50 +1,12 @@
-/* Watching the network interfaces: poll, sort, compare (udx.md 6, interface watch). */
-#include <stdlib.h>
-
+/* Watching the network interfaces with a timer of the loop (udx.md 6, interface watch). */
 #include "engine/instance.h"
-
-static int
-interface_compare (const void *a, const void *b) {
-  const uv_interface_address_t *x = a, *y = b;
-  int order = memcmp(x->phys_addr, y->phys_addr, sizeof(x->phys_addr));
-  if (order) return order;
-  if (x->address.address4.sin_family != y->address.address4.sin_family) {
-    return x->address.address4.sin_family < y->address.address4.sin_family ? -1 : 1;
-  }
-  if (x->address.address4.sin_family == AF_INET) {
-    return memcmp(&x->address.address4.sin_addr, &y->address.address4.sin_addr, sizeof(x->address.address4.sin_addr));
-  }
-  return memcmp(&x->address.address6.sin6_addr, &y->address.address6.sin6_addr, sizeof(x->address.address6.sin6_addr));
-}
-
-static int
-interfaces_read (uv_interface_address_t **addrs, int *count) {
-  int err = uv_interface_addresses(addrs, count);
-  if (err) return err;
-  qsort(*addrs, (size_t) *count, sizeof(**addrs), interface_compare);
-  return 0;
-}
+#include "hyper_loop.h"
 
 static void
 interface_tick (uv_timer_t *timer) {
   udx_interface_event_t *handle = timer->data;
-  uv_interface_address_t *addrs;
-  int count;
-  int err = interfaces_read(&addrs, &count);
-  if (err) {
-    if (handle->on_event != NULL) handle->on_event(handle, err);
-    return;
-  }
-  int same = count == handle->addrs_len;
-  for (int i = 0; same && i < count; i++) same = interface_compare(&addrs[i], &handle->addrs[i]) == 0;
-  if (same) {
-    uv_free_interface_addresses(addrs, count);
-    return;
-  }
-  uv_free_interface_addresses(handle->addrs, handle->addrs_len);
-  handle->addrs = addrs;
-  handle->addrs_len = count;
-  if (handle->on_event != NULL) handle->on_event(handle, 0);
+  int changed = hyper_interfaces_poll(&handle->addrs, &handle->addrs_len, AF_UNSPEC);
+  if (changed != 0 && handle->on_event != NULL) handle->on_event(handle, changed < 0 ? changed : 0);
 }
 
 int
@@ -58,12 +20,10 @@ udx_interface_event_init (udx_t *udx, udx_interface_event_t *handle, udx_interfa
   handle->on_event = NULL;
   handle->on_close = cb;
   handle->closing = 0;
-  handle->addrs = NULL;
-  handle->addrs_len = 0;
-  err = interfaces_read(&handle->addrs, &handle->addrs_len);
+  err = hyper_interfaces_read(&handle->addrs, &handle->addrs_len);
   if (!err) {
     err = uv_timer_init(udx->loop, &handle->timer);
-    if (err) uv_free_interface_addresses(handle->addrs, handle->addrs_len);
+    if (err) hyper_interfaces_free(&handle->addrs, &handle->addrs_len);
   }
   if (err) {
     udx__unref(udx);
@@ -91,9 +51,7 @@ static void
 interface_closed (uv_handle_t *timer) {
   udx_interface_event_t *handle = timer->data;
   udx_t *udx = handle->udx;
-  uv_free_interface_addresses(handle->addrs, handle->addrs_len);
-  handle->addrs = NULL;
-  handle->addrs_len = 0;
+  hyper_interfaces_free(&handle->addrs, &handle->addrs_len);
   if (handle->on_close != NULL) handle->on_close(handle);
   udx__unref(udx);
 }

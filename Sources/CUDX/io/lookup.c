@@ -1,6 +1,6 @@
-/* Names to addresses through the loop's thread pool (udx.md 6, lookup). */
-
+/* Names to addresses for the users of one instance (udx.md 6, lookup). */
 #include "engine/instance.h"
+#include "hyper_loop.h"
 
 static void
 lookup_done (uv_getaddrinfo_t *req, int status, struct addrinfo *result) {
@@ -22,13 +22,10 @@ udx_lookup (udx_t *udx, udx_lookup_t *req, const char *host, unsigned int flags,
   req->udx = udx;
   req->on_lookup = cb;
   req->req.data = req;
-  struct addrinfo hints;
-  memset(&hints, 0, sizeof(hints));
-  hints.ai_family = AF_UNSPEC;
-  hints.ai_socktype = SOCK_STREAM;
-  if (flags & UDX_LOOKUP_FAMILY_IPV4) hints.ai_family = AF_INET;
-  if (flags & UDX_LOOKUP_FAMILY_IPV6) hints.ai_family = AF_INET6;
-  err = uv_getaddrinfo(udx->loop, &req->req, lookup_done, host, NULL, &hints);
+  int family = AF_UNSPEC;
+  if (flags & UDX_LOOKUP_FAMILY_IPV4) family = AF_INET;
+  if (flags & UDX_LOOKUP_FAMILY_IPV6) family = AF_INET6;
+  err = hyper_lookup(udx->loop, &req->req, host, family, lookup_done);
   if (err) udx__unref(udx);
   return err;
 }

@@ -1,3 +1,4 @@
+import HyperCollections
 import HyperCrypto
 import HyperEncoding
 import HyperEnvironment
@@ -133,7 +134,7 @@ final class Announcer {
     generations = [[], generations[0], generations[1]]
     unconfirmed = []
     session = node.rpc.makeSession()
-    watchdog = node.environment.schedule(after: DHTLimits.announceWatchdog) { [weak self] in
+    watchdog = node.environment.schedule(after: Limits.Announce.watchdog) { [weak self] in
       self?.restart(epoch: current)
     }
     var options = DHTQueryOptions()
@@ -167,7 +168,7 @@ final class Announcer {
       guard let self, epoch == current else { return }
       publish()
     }
-    for reply in replies.prefix(DHTLimits.announceRelays) {
+    for reply in replies.prefix(Limits.Announce.relays) {
       guard let token = reply.token, let id = reply.from.id else { continue }
       let relay = Relay(relayAddress: reply.from.endpoint, peerAddress: reply.to)
       let leave = group.enter()
@@ -192,12 +193,12 @@ final class Announcer {
     relays = generations[0]
     var addresses = relays.map(\.relayAddress)
     if let own = node.rpc.remoteAddress { addresses.insert(own, at: 0) }
-    relayAddresses = Array(addresses.prefix(DHTLimits.announceRelays))
+    relayAddresses = Array(addresses.prefix(Limits.Announce.relays))
     for stale in generations[1] where !relays.contains(where: { $0.relayAddress == stale.relayAddress }) {
       unannounce(stale.relayAddress) {}
     }
     state = .watching
-    roundsLeft = DHTLimits.announcePingRounds
+    roundsLeft = Limits.Announce.pingRounds
     finishCycle()
     guard state == .watching else { return }
     // Without a relay the next cycle waits, too: no tight loop on a broken network.
@@ -207,7 +208,7 @@ final class Announcer {
   // MARK: Watching the relays
 
   private func pause() {
-    timer = node.environment.schedule(after: DHTLimits.announcePingPause) { [weak self] in
+    timer = node.environment.schedule(after: Limits.Announce.pingPause) { [weak self] in
       self?.timer = nil
       self?.watchStep()
     }
@@ -227,7 +228,7 @@ final class Announcer {
     let watched = relays
     let group = Countdown { [weak self] in
       guard let self, epoch == current, state == .watching else { return }
-      if answers < min(watched.count, DHTLimits.announceRelays) || (hasDrifted && mayReactToDrift()) {
+      if answers < min(watched.count, Limits.Announce.relays) || (hasDrifted && mayReactToDrift()) {
         return runCycle()
       }
       needsRefresh ? runCycle() : pause()
@@ -237,7 +238,7 @@ final class Announcer {
       node.rpc.ping(relay.relayAddress) { result in
         if case .success(let pong) = result {
           answers += 1
-          // The relay forwards to the address it stored: if our mapping changed, nobody can reach us through it
+          // The relay forwards to the address it stored: if the mapping has changed, no client gets through it
           // (hyperdht.md C-5).
           if pong.to != relay.peerAddress { hasDrifted = true }
         }
@@ -249,7 +250,7 @@ final class Announcer {
 
   private func mayReactToDrift() -> Bool {
     let now = node.environment.nowMilliseconds
-    if let lastDriftAt, now < lastDriftAt + DHTLimits.announceDriftInterval { return false }
+    if let lastDriftAt, now < lastDriftAt + Limits.Announce.driftInterval { return false }
     lastDriftAt = now
     return true
   }

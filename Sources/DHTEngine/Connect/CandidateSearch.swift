@@ -33,7 +33,7 @@ final class CandidateSearch {
     self.node = node
     self.target = target
     var unique: [Endpoint] = []
-    for hint in hints.prefix(DHTLimits.relayHints) where hint.port != 0 && !unique.contains(hint) {
+    for hint in hints.prefix(Limits.Connect.relayHints) where hint.port != 0 && !unique.contains(hint) {
       unique.append(hint)
     }
     self.hints = unique
@@ -94,13 +94,13 @@ final class CandidateSearch {
 
   /// The node itself is the way in, not the addresses in its record.
   private func consider(_ candidate: Endpoint) {
-    guard !isStopped, seen.count < DHTLimits.connectCandidates, seen.insert(candidate).inserted else { return }
+    guard !isStopped, seen.count < Limits.Connect.candidates, seen.insert(candidate).inserted else { return }
     queue.append(candidate)
     pump()
   }
 
   private func pump() {
-    while !isStopped, running < DHTLimits.connectAttempts, !queue.isEmpty {
+    while !isStopped, running < Limits.Connect.attempts, !queue.isEmpty {
       let candidate = queue.removeFirst()
       running += 1
       attempts += 1

@@ -44,12 +44,12 @@ final class ClientPunch {
     session = node.rpc.makeSession()
     clientRelay = handshaken.relay
     serverAddress = handshaken.serverAddress
-    let relays = handshaken.payload.holepunch?.relays.prefix(DHTLimits.peerAddresses) ?? []
+    let relays = handshaken.payload.holepunch?.relays.prefix(Limits.Punch.peerAddresses) ?? []
     serverRelay =
       relays.first { $0.relayAddress == handshaken.relay } ?? relays.first
       ?? .init(relayAddress: handshaken.relay, peerAddress: handshaken.serverAddress)
     let chosen = serverRelay
-    spareRelays = relays.filter { $0.relayAddress != chosen.relayAddress }.prefix(DHTLimits.spareRelays)
+    spareRelays = relays.filter { $0.relayAddress != chosen.relayAddress }.prefix(Limits.Connect.spareRelays)
   }
 
   func start() {
@@ -76,7 +76,7 @@ final class ClientPunch {
   }
 
   func destroy() {
-    // Once over, the puncher is released by whoever ended us.
+    // Once over, the puncher is released by what has ended us.
     guard !isOver else { return }
     end()
     puncher.destroy()
@@ -109,7 +109,7 @@ final class ClientPunch {
     let report = onFailure
     end()
     puncher.quiesce()
-    // Nobody waits for the answer, but the socket has to live until then.
+    // The answer is not used, but the socket has to live until then.
     node.rpc.request(request, to: serverRelay.relayAddress, options: RequestOptions(socket: socket)) { [puncher] _ in
       puncher.destroy()
     }
@@ -190,7 +190,7 @@ final class ClientPunch {
       [weak self] reply in
       guard let self else { return }
       guard puncher.remote.firewall == .unknown else { return analyze(reply, mayRepeat: mayRepeat) }
-      timer = node.environment.schedule(after: DHTLimits.remoteUnknownWait) { [weak self] in
+      timer = node.environment.schedule(after: Limits.Punch.remoteUnknownWait) { [weak self] in
         self?.analyze(reply, mayRepeat: mayRepeat)
       }
     }
@@ -234,7 +234,7 @@ final class ClientPunch {
     punchRound(echo: reply.payload.token)
   }
 
-  private var mayWait: Bool { waits < DHTLimits.punchWaits && isRelayed() }
+  private var mayWait: Bool { waits < Limits.Punch.waits && isRelayed() }
 
   /// `isDelayed`: the server's own relay passes the message on, because its NAT may have forgotten ours meanwhile.
   private func punchRound(echo: Bytes32?, isDelayed: Bool = false) {
@@ -266,8 +266,8 @@ final class ClientPunch {
   private func wait(echo: Bytes32?) {
     guard !isOver else { return }
     waits += 1
-    let spread = UInt64(node.environment.random(below: UInt32(DHTLimits.punchWaitSpread)))
-    timer = node.environment.schedule(after: DHTLimits.punchWait + spread) { [weak self] in
+    let spread = UInt64(node.environment.random(below: UInt32(Limits.Punch.waitSpread)))
+    timer = node.environment.schedule(after: Limits.Punch.wait + spread) { [weak self] in
       guard let self, !isOver else { return }
       punchRound(echo: echo, isDelayed: true)
     }

@@ -19,7 +19,7 @@ package struct ConnectOptions {
   /// Use the relay that the server names in its answer.
   package var followsServerRelay = true
   /// Milliseconds without a write after which the connection with the relay sends an empty frame.
-  package var relayKeepAlive = RelayLimits.keepAlive
+  package var relayKeepAlive = Limits.Relay.keepAlive
   /// Overall time in milliseconds, 0 is none: then the phases bound it (hyperdht.md 6.7).
   package var deadline: UInt64 = 0
 

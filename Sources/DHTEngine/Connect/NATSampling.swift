@@ -16,7 +16,7 @@ final class NATSampling {
   private let session: RequestSession
   private var asked: Set<Endpoint> = []
   private var pending = 0
-  private var passesLeft = DHTLimits.samplePasses
+  private var passesLeft = Limits.Punch.samplePasses
   private var isStopped = false
 
   init(node: DHTNode, socket: any DatagramSocket) {
@@ -40,9 +40,10 @@ final class NATSampling {
     passesLeft -= 1
     let known = node.rpc.recentNodes(limit: 64)
     // The nodes heard last are often our own relays, which see us through mappings that are already in use.
-    let candidates = known.count >= DHTLimits.sampleSkipWhenKnown ? known.dropFirst(DHTLimits.sampleSkip) : known[...]
+    let candidates =
+      known.count >= Limits.Punch.sampleSkipWhenKnown ? known.dropFirst(Limits.Punch.sampleSkip) : known[...]
     for candidate in candidates where !asked.contains(candidate) {
-      guard sampleCount() + pending < NATAnalyzer.wantedSamples else { break }
+      guard sampleCount() + pending < Limits.Punch.wantedSamples else { break }
       ask(candidate)
     }
     if pending == 0 { finishPass() }
@@ -62,7 +63,7 @@ final class NATSampling {
 
   private func finishPass() {
     guard !isStopped else { return }
-    if sampleCount() < NATAnalyzer.wantedSamples, passesLeft > 0 { return runPass() }
+    if sampleCount() < Limits.Punch.wantedSamples, passesLeft > 0 { return runPass() }
     // Never inside `start`: the owner is still being set up.
     node.environment.defer { [weak self] in self?.onExhausted?() }
   }

@@ -14,7 +14,7 @@ final class PunchBudget {
   }
 
   var isAvailable: Bool {
-    guard running < DHTLimits.randomPunches else { return false }
+    guard running < Limits.Punch.randomPunches else { return false }
     guard let endedAt else { return true }
     return environment.nowMilliseconds >= endedAt + interval
   }

@@ -110,7 +110,7 @@ final class Puncher {
 
   private func reopen(attempt: Int) {
     let isOver = isDestroyed || isConnected || isPunching || isStable
-    guard !isOver, attempt <= DHTLimits.socketReopens else {
+    guard !isOver, attempt <= Limits.Punch.socketReopens else {
       let result = !isDestroyed && (firewall == .consistent || firewall == .open)
       reopenResult = result
       let waiters = reopenWaiters
@@ -139,7 +139,7 @@ final class Puncher {
 
   /// Opens our NAT towards `endpoint` with a probe that dies on the way.
   func openSession(to endpoint: Endpoint) {
-    primary?.socket.send(Self.probe, to: endpoint, ttl: DHTLimits.openSessionTTL)
+    primary?.socket.send(Self.probe, to: endpoint, ttl: Limits.Punch.openSessionTTL)
   }
 
   func ping(_ endpoint: Endpoint) { primary?.socket.send(Self.probe, to: endpoint) }
@@ -170,16 +170,16 @@ final class Puncher {
     switch strategy {
     case .consistentProbes:
       node.statistics.punches.consistent += 1
-      after(isInitiator ? 0 : DHTLimits.responderLeadIn) { $0.probeConsistently(round: 1) }
+      after(isInitiator ? 0 : Limits.Punch.responderLeadIn) { $0.probeConsistently(round: 1) }
     case .randomProbes:
       guard let host = remote.firstVerified?.host else { return false }
       beginRandom()
-      probeRandomPorts(of: host, from: primary, left: DHTLimits.randomProbes)
+      probeRandomPorts(of: host, from: primary, left: Limits.Punch.randomProbes)
     case .birthdaySockets:
       guard let verified = remote.firstVerified else { return false }
       beginRandom()
       openBirthdaySockets(towards: verified)
-      after(DHTLimits.birthdayWait) { $0.probeFromBirthdaySockets(to: verified, sent: 0) }
+      after(Limits.Punch.birthdayWait) { $0.probeFromBirthdaySockets(to: verified, sent: 0) }
     }
     return true
   }
@@ -198,35 +198,35 @@ final class Puncher {
   }
 
   private func probeConsistently(round: Int) {
-    guard round <= DHTLimits.consistentRounds else { return destroy() }
-    for address in remote.addresses where address.isVerified || DHTLimits.unverifiedRounds.contains(round) {
+    guard round <= Limits.Punch.consistentRounds else { return destroy() }
+    for address in remote.addresses where address.isVerified || Limits.Punch.unverifiedRounds.contains(round) {
       if address.endpoint.port != 0 { ping(address.endpoint) }
     }
-    after(DHTLimits.consistentInterval) { $0.probeConsistently(round: round + 1) }
+    after(Limits.Punch.consistentInterval) { $0.probeConsistently(round: round + 1) }
   }
 
   private func probeRandomPorts(of host: IPv4Address, from holder: PunchSocket, left: Int) {
     guard left > 0 else { return destroy() }
     let port = UInt16(truncatingIfNeeded: 1000 + node.environment.random(below: 64_536))
     holder.socket.send(Self.probe, to: Endpoint(host: host, port: port))
-    after(DHTLimits.randomProbeInterval) { $0.probeRandomPorts(of: host, from: holder, left: left - 1) }
+    after(Limits.Punch.randomProbeInterval) { $0.probeRandomPorts(of: host, from: holder, left: left - 1) }
   }
 
   private func openBirthdaySockets(towards endpoint: Endpoint) {
     openSession(to: endpoint)
-    while socketCount < DHTLimits.birthdaySockets, let holder = try? node.sockets.acquire() {
+    while socketCount < Limits.Punch.birthdaySockets, let holder = try? node.sockets.acquire() {
       listen(holder)
       extra.append(holder)
-      holder.socket.send(Self.probe, to: endpoint, ttl: DHTLimits.openSessionTTL)
+      holder.socket.send(Self.probe, to: endpoint, ttl: Limits.Punch.openSessionTTL)
     }
   }
 
   private func probeFromBirthdaySockets(to endpoint: Endpoint, sent: Int) {
-    guard sent < DHTLimits.randomProbes, let primary else { return destroy() }
+    guard sent < Limits.Punch.randomProbes, let primary else { return destroy() }
     let all = [primary] + extra
-    let ttl = sent < all.count ? DHTLimits.openSessionTTL : 0
+    let ttl = sent < all.count ? Limits.Punch.openSessionTTL : 0
     all[sent % all.count].socket.send(Self.probe, to: endpoint, ttl: ttl)
-    after(DHTLimits.randomProbeInterval) { $0.probeFromBirthdaySockets(to: endpoint, sent: sent + 1) }
+    after(Limits.Punch.randomProbeInterval) { $0.probeFromBirthdaySockets(to: endpoint, sent: sent + 1) }
   }
 
   // MARK: End

@@ -1,34 +1,23 @@
+import HyperCollections
 import HyperEncoding
 
-/// Nodes through which servers were reached, by server key (hyperdht.md 6.6, 12.1). Two generations without an
-/// age; what is used moves to the young one.
+/// Nodes through which servers were reached, by server key (hyperdht.md 6.6, 12.1): without an age, use extends life.
 final class RelayHintCache {
-  private let limit: Int
-  private var young: [Bytes32: [Endpoint]] = [:]
-  private var old: [Bytes32: [Endpoint]] = [:]
+  private var addresses: TwoGenerationCache<Bytes32, [Endpoint]>
 
-  init(limit: Int) { self.limit = limit }
+  /// `limit` entries per generation.
+  init(limit: Int) { addresses = TwoGenerationCache(.init(maximumEntries: limit, maximumAge: 0), now: 0) }
 
   subscript(publicKey: Bytes32) -> [Endpoint] {
-    get {
-      if let found = young[publicKey] { return found }
-      guard let found = old.removeValue(forKey: publicKey) else { return [] }
-      insert(publicKey, found)
-      return found
-    }
+    get { addresses.get(publicKey, now: 0) ?? [] }
     set {
-      old[publicKey] = nil
-      if newValue.isEmpty { young[publicKey] = nil } else { insert(publicKey, newValue) }
+      if newValue.isEmpty {
+        addresses.remove(publicKey)
+      } else {
+        addresses.set(publicKey, Array(newValue.prefix(Limits.Connect.relayHints)), now: 0)
+      }
     }
   }
 
-  var count: Int { young.count + old.count }
-
-  private func insert(_ publicKey: Bytes32, _ addresses: [Endpoint]) {
-    young[publicKey] = Array(addresses.prefix(DHTLimits.relayHints))
-    if young.count >= limit {
-      old = young
-      young = [:]
-    }
-  }
+  var count: Int { addresses.count }
 }

@@ -52,7 +52,8 @@ extension AnnounceMessage: CompactEncodable, CompactDecodable {
 
 /// One-way chains that renew an announce without a new signature (hyperdht.md 3.5).
 package enum RefreshChain {
-  /// `block[count - 1] = H(secret)`, `block[i] = H(block[i + 1])`; the announce carries block 0, renewals the next ones.
+  /// `block[count - 1] = H(secret)`, `block[i] = H(block[i + 1])`; the announce carries block 0, renewals the next
+  /// ones.
   package static func blocks(secret: Bytes32, count: Int) -> [Bytes32] {
     var blocks: [Bytes32] = []
     var last = secret

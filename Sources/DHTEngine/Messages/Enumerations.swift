@@ -69,7 +69,7 @@ package enum StorageErrorCode {
   package static let seqTooLow: UInt64 = 17
 }
 
-/// Who sent a PEER_HANDSHAKE or PEER_HOLEPUNCH to whom (hyperdht.md 1.2). Unknown modes decode and are dropped
+/// Sender and receiver of a PEER_HANDSHAKE or PEER_HOLEPUNCH (hyperdht.md 1.2). Unknown modes decode and are dropped
 /// by the router.
 package struct RoutingMode: RawRepresentable, Hashable, Sendable {
   package var rawValue: UInt64

@@ -1,7 +1,7 @@
 import HyperCrypto
 import HyperEncoding
 
-/// NAT gossip between client and server, sealed inside PEER_HOLEPUNCH (hyperdht.md 2.4).
+/// What client and server know of their NATs, sealed inside PEER_HOLEPUNCH (hyperdht.md 2.4).
 package struct HolepunchPayload: Hashable, Sendable {
   package var error: PayloadError
   /// The sender's NAT.

@@ -2,9 +2,6 @@ import HyperEncoding
 
 /// An announced peer (hyperdht.md 2.5).
 package struct PeerRecord: Hashable, Sendable {
-  /// Relay addresses that storing nodes keep of a record.
-  package static let maximumStoredRelays = 3
-
   package var publicKey: Bytes32
   package var relayAddresses: [Endpoint]
 
@@ -15,7 +12,7 @@ package struct PeerRecord: Hashable, Sendable {
 
   /// The record as a storing node keeps it.
   package var trimmed: PeerRecord {
-    PeerRecord(publicKey: publicKey, relayAddresses: Array(relayAddresses.prefix(Self.maximumStoredRelays)))
+    PeerRecord(publicKey: publicKey, relayAddresses: Array(relayAddresses.prefix(Limits.Announce.storedRelays)))
   }
 }
 
@@ -33,9 +30,6 @@ extension PeerRecord: CompactEncodable, CompactDecodable {
 
 /// The value of a LOOKUP reply (hyperdht.md 2.6).
 package struct LookupReply: Hashable, Sendable {
-  /// Records in one reply of a well-behaved node.
-  package static let maximumRecords = 20
-
   package var peers: [PeerRecord]
   /// Milliseconds since the epoch; 0 when no announcer has set one, and from nodes that do not know the field.
   package var bump: UInt64

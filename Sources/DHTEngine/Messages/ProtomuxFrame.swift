@@ -25,9 +25,6 @@ package enum ProtomuxFrame: Hashable, Sendable {
   /// An empty frame, or a control frame of a later version.
   case ignored
 
-  /// Bytes of a batch after which a sender flushes.
-  package static let maximumBatch = 8 << 20
-
   private enum Control {
     static let batch: UInt64 = 0
     static let open: UInt64 = 1

@@ -13,13 +13,6 @@ package struct NATSample: Hashable, Sendable {
 
 /// Classifies the NAT in front of one socket from what peers report (hyperdht.md 8.1).
 package struct NATAnalyzer: Sendable {
-  /// Samples after which waiting for more is over.
-  package static let wantedSamples = 4
-  /// Samples from which a class is given.
-  package static let minimumSamples = 3
-  /// Referrers that are remembered; more are ignored. An honest session has about ten.
-  package static let maximumReferrers = 256
-
   package private(set) var firewall: Firewall
   /// External addresses for the peer, most seen first; `nil` before there is a class, and when the node is open.
   package private(set) var addresses: [NATSample]?
@@ -41,8 +34,8 @@ package struct NATAnalyzer: Sendable {
   /// (hyperdht.md Part C, 7; the reference takes any three).
   package var isSettled: Bool {
     guard sampleCount > 0 else { return false }
-    if firewall == .open || sampleCount >= Self.wantedSamples { return true }
-    return firewall == .consistent && referrerHosts.count >= Self.minimumSamples
+    if firewall == .open || sampleCount >= Limits.Punch.wantedSamples { return true }
+    return firewall == .consistent && referrerHosts.count >= Limits.Punch.minimumSamples
   }
 
   /// External addresses whatever the class: unlike ``addresses`` also for an open node, which otherwise has none to
@@ -56,12 +49,12 @@ package struct NATAnalyzer: Sendable {
   /// - Returns: whether the sample was new.
   @discardableResult
   package mutating func add(_ address: Endpoint, from referrer: Endpoint, isFirewalled: Bool) -> Bool {
-    guard referrers.count < Self.maximumReferrers, referrers.insert(referrer).inserted else { return false }
+    guard referrers.count < Limits.Punch.maximumReferrers, referrers.insert(referrer).inserted else { return false }
     sampleCount += 1
     referrerHosts.insert(referrer.host)
     Self.count(address, in: &full)
     Self.count(Endpoint(host: address.host, port: 0), in: &hosts)
-    if !isFrozen, sampleCount >= Self.minimumSamples || !isFirewalled { update(isFirewalled: isFirewalled) }
+    if !isFrozen, sampleCount >= Limits.Punch.minimumSamples || !isFirewalled { update(isFirewalled: isFirewalled) }
     return true
   }
 
@@ -94,7 +87,7 @@ package struct NATAnalyzer: Sendable {
 
   private func classify(isFirewalled: Bool) -> Firewall {
     guard isFirewalled else { return .open }
-    guard sampleCount >= Self.minimumSamples, let top = full.first else { return firewall }
+    guard sampleCount >= Limits.Punch.minimumSamples, let top = full.first else { return firewall }
     if top.hits >= 3 { return .consistent }
     if top.hits == 1 { return .random }
     if hosts.count == 1, sampleCount > 3 { return .random }

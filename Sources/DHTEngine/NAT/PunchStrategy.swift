@@ -43,10 +43,6 @@ package struct RemoteAddress: Hashable, Sendable {
 
 /// What a puncher knows of the other side, from its hole-punch payloads (hyperdht.md 8.2).
 package struct RemoteView: Hashable, Sendable {
-  /// Addresses that are kept of one payload: probes go to each of them, so the list must not be the peer's to size
-  /// (hyperdht.md Part B, 5).
-  package static let maximumAddresses = 8
-
   package private(set) var firewall: Firewall
   package private(set) var isPunching = false
   package private(set) var addresses: [RemoteAddress] = []
@@ -54,8 +50,8 @@ package struct RemoteView: Hashable, Sendable {
   package init(firewall: Firewall) { self.firewall = firewall }
 
   /// Takes over a payload. `verifiedHost` is the host that a token has just proven; hosts verified before stay so.
-  /// Left out are addresses that are nobody's, and, when the peer was seen under a public address (`observedHost`),
-  /// those of other networks than the public one: a probe there would hit a stranger in our own network.
+  /// Left out are addresses that are not unicast, and, when the peer was seen under a public address (`observedHost`),
+  /// those of other networks than the public one: a probe there would hit another host of this node's network.
   package mutating func update(
     firewall: Firewall, isPunching: Bool, addresses: [Endpoint], verifiedHost: IPv4Address?, observedHost: IPv4Address?
   ) {
@@ -65,8 +61,8 @@ package struct RemoteView: Hashable, Sendable {
     self.firewall = firewall
     self.isPunching = isPunching
     var list: [RemoteAddress] = []
-    for endpoint in addresses where list.count < Self.maximumAddresses {
-      guard !endpoint.host.isUnusable, !(peerIsPublic && endpoint.host.isBogon) else { continue }
+    for endpoint in addresses where list.count < Limits.Punch.peerAddresses {
+      guard endpoint.host.isUnicast, !(peerIsPublic && endpoint.host.isBogon) else { continue }
       let address = RemoteAddress(endpoint: endpoint, isVerified: verified.contains(endpoint.host))
       if !list.contains(address) { list.append(address) }
     }

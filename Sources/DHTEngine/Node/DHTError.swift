@@ -1,10 +1,10 @@
-import HyperSecretStream
+import HyperEnvironment
 
 /// Why a DHT operation failed (hyperdht.md 15.6). `code` is stable and spelled as on other implementations.
-public enum DHTError: Error, Hashable, Sendable {
+public enum DHTError: Error, Hashable, Sendable, CustomStringConvertible {
   // Connecting
-  /// No node of the network answered, not even a bootstrap node: this machine is offline, a firewall keeps UDP in, or the
-  /// bootstrap nodes are wrong or down. Says nothing about the peer or the record that was looked for.
+  /// No node of the network answered, not even a bootstrap node: this machine is offline, a firewall keeps UDP in, or
+  /// the bootstrap nodes are wrong or down. Says nothing about the peer or the record that was looked for.
   case networkUnreachable
   /// The network answered, but no node of it holds an announcement of this key.
   case peerNotFound
@@ -34,6 +34,8 @@ public enum DHTError: Error, Hashable, Sendable {
   case relayAborted(String)
   case duplicateConnection
   case streamNotConnected
+  /// The encrypted stream failed before it was open; the code is the stream's.
+  case stream(StreamFailure)
   /// The caller's deadline passed.
   case connectTimeout
   // Serving
@@ -84,6 +86,7 @@ public enum DHTError: Error, Hashable, Sendable {
     case .relayAborted: "RELAY_ABORTED"
     case .duplicateConnection: "DUPLICATE_CONNECTION"
     case .streamNotConnected: "STREAM_NOT_CONNECTED"
+    case .stream(let failure): failure.code
     case .connectTimeout: "CONNECT_TIMEOUT"
     case .alreadyListening: "ALREADY_LISTENING"
     case .keyPairAlreadyUsed: "KEYPAIR_ALREADY_USED"
@@ -127,6 +130,7 @@ public enum DHTError: Error, Hashable, Sendable {
     case .relayAborted(let text): text
     case .duplicateConnection: "another connection to the same peer was kept"
     case .streamNotConnected: "the stream is not connected"
+    case .stream(let failure): failure.description
     case .connectTimeout: "the connection was not made within its deadline"
     case .alreadyListening: "the server is already listening"
     case .keyPairAlreadyUsed: "another server of this node already listens with this key pair"
@@ -147,11 +151,6 @@ public enum DHTError: Error, Hashable, Sendable {
   }
 }
 
-extension DHTError: CustomStringConvertible {
+extension DHTError: CodedError {
   public var description: String { "\(code): \(text)" }
-}
-
-extension EncryptedStreamError {
-  /// The close reason of a stream that the DHT gave up; `code` is that of the error.
-  package init(_ error: DHTError) { self = .failed(code: error.code, description: error.description) }
 }

@@ -1,36 +1,27 @@
 import HyperSecretStream
 
-extension DHTError {
-  private static let byCode: [String: DHTError] = {
-    let plain: [DHTError] = [
-      .networkUnreachable, .peerNotFound, .peerConnectionFailed, .serverIncompatible, .badHandshakeReply,
-      .badHolepunchReply,
-      .handshakeUnfinished, .handshakeInvalid, .holepunchInvalid, .holepunchProbeTimeout,
-      .holepunchDoubleRandomizedNATs, .remoteNotHolepunching, .remoteNotHolepunchable,
-      .duplicateConnection, .streamNotConnected, .connectTimeout, .nodeDestroyed, .suspended, .requestTimeout,
-      .requestDestroyed, .ioSuspended,
-    ]
-    return Dictionary(uniqueKeysWithValues: plain.map { ($0.code, $0) })
-  }()
+/// Why an encrypted stream failed before it was open, where that is no error of the DHT.
+public struct StreamFailure: Error, Hashable, Sendable, CustomStringConvertible {
+  package let error: EncryptedStreamError
 
-  /// Back from the close reason of a stream that never opened.
+  package init(_ error: EncryptedStreamError) { self.error = error }
+
+  public var code: String { error.code }
+  public var description: String { error.description }
+}
+
+extension EncryptedStreamError {
+  /// The close reason of a stream that the DHT gave up.
+  package init(_ error: DHTError) { self.init(reason: error) }
+}
+
+extension DHTError {
+  /// Of the close reason of a stream that never opened: the DHT's own error as it was, any other with its code.
   package init(closing error: EncryptedStreamError?) {
-    guard let error else {
-      self = .requestDestroyed
-      return
-    }
-    guard case .failed(let code, let description) = error else {
-      self = .other("\(error.code): \(error.description)")
-      return
-    }
-    let text = description.hasPrefix("\(code): ") ? String(description.dropFirst(code.count + 2)) : description
-    switch code {
-    case "SERVER_ERROR": self = .serverError(text)
-    case "CANNOT_HOLEPUNCH": self = .cannotHolepunch(text)
-    case "HOLEPUNCH_ABORTED": self = .holepunchAborted(text)
-    case "REMOTE_ABORTED": self = .holepunchAborted(text)
-    case "RELAY_ABORTED": self = .relayAborted(text)
-    default: self = DHTError.byCode[code] ?? .other(description)
+    switch error {
+    case nil: self = .requestDestroyed
+    case .failed(let reason)?: self = reason.error as? DHTError ?? .stream(StreamFailure(.failed(reason)))
+    case let error?: self = .stream(StreamFailure(error))
     }
   }
 }

@@ -1,3 +1,4 @@
+import HyperCollections
 import HyperCrypto
 import HyperEncoding
 import HyperEnvironment
@@ -54,7 +55,7 @@ package final class DHTNode {
     router = Router(environment: environment)
     rawStreams = RawStreams(environment: environment)
     sockets = SocketPool(environment: environment, host: options.host, rpc: rpc)
-    relayHints = RelayHintCache(limit: DHTLimits.relayHintCache)
+    relayHints = RelayHintCache(limit: Limits.Connect.relayHintCache)
     localAddressValidator = LocalAddressValidator(environment: environment)
     punchBudget = PunchBudget(
       environment: environment, interval: options.randomPunchInterval, startsRunning: options.deferRandomPunch)
@@ -76,7 +77,7 @@ package final class DHTNode {
       guard let self else { return }
       for server in servers { server.refresh() }
       onAddressChange.notify((old, new))
-      // For those who announce topics it is the same as a new network.
+      // For what announces topics it is the same as a new network.
       onNetworkChange.notify(())
     }
     rpc.onNATUpdate = { [weak self] _, _ in self?.onNATUpdate.notify(()) }
@@ -120,6 +121,7 @@ package final class DHTNode {
   package func start() {
     guard !isStarted, !isDestroyed else { return }
     isStarted = true
+    Limits.check()
     rpc.start()
   }
 
@@ -242,34 +244,6 @@ package final class DHTNode {
       self.destroyWaiters = []
       for waiter in waiters { waiter() }
     }
-  }
-}
-
-/// Runs a closure once everything that entered has left, and `seal` was called.
-package final class Countdown {
-  private var open = 1
-  private var body: (() -> Void)?
-
-  package init(_ body: @escaping () -> Void) { self.body = body }
-
-  /// The closure must be called once; more calls do nothing.
-  package func enter() -> () -> Void {
-    open += 1
-    var isOpen = true
-    return {
-      guard isOpen else { return }
-      isOpen = false
-      self.leave()
-    }
-  }
-
-  package func seal() { leave() }
-
-  private func leave() {
-    open -= 1
-    guard open == 0, let body else { return }
-    self.body = nil
-    body()
   }
 }
 

@@ -16,17 +16,17 @@ package struct DHTOptions {
   /// Identity of connections and servers that are given none; `nil` draws a fresh one.
   package var keyPair: KeyPair?
   /// Milliseconds without a write after which a connection sends an empty frame; 0 is off.
-  package var connectionKeepAlive: UInt64 = DHTLimits.connectionKeepAlive
+  package var connectionKeepAlive: UInt64 = Limits.connectionKeepAlive
   /// `nil` adapts: ephemeral until the node proves reachable for a while.
   package var ephemeral: Bool?
   package var adaptive = true
   /// `false` trusts the server socket to be reachable from the start.
   package var firewalled = true
   package var quickFirewall = true
-  /// An observation of our own address to start with (bootstrap nodes, which have nobody to ask).
+  /// An observation of the own address to start with (bootstrap nodes, which have no node to ask).
   package var knownAddress: Endpoint?
   /// Milliseconds between random hole punches of this node.
-  package var randomPunchInterval: UInt64 = 20_000
+  package var randomPunchInterval = Limits.Punch.randomPunchInterval
   /// Start with the random-punch clock running.
   package var deferRandomPunch = false
 

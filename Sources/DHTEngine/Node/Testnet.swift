@@ -1,3 +1,4 @@
+import HyperCollections
 import HyperEncoding
 import HyperEnvironment
 import HyperRPC

@@ -4,7 +4,7 @@ import HyperRPC
 
 package struct AnnounceOptions {
   package var query = DHTQueryOptions()
-  /// Milliseconds since the epoch, 0 for none: asks those who look the topic up to look again.
+  /// Milliseconds since the epoch, 0 for none: asks the peers that look the topic up to look again.
   package var bump: UInt64 = 0
   /// Removes older records of the key first; a changed record only replaces an old one that way.
   package var clear = false

@@ -73,7 +73,7 @@ package final class DHTQuery<Item> {
 package struct DHTQueryOptions {
   /// Nodes to ask first.
   package var seeds: [Endpoint] = []
-  /// Contacts nobody but the seeds.
+  /// Contacts only the seeds.
   package var onlySeeds = false
   /// Retransmissions per visit; `nil` is the default of a query.
   package var retries: Int?
@@ -94,7 +94,7 @@ package struct DHTQueryOptions {
 }
 
 extension Query {
-  /// The result for callers of the DHT: a walk that met nobody is a failure, with or without something to commit.
+  /// The result for callers of the DHT: a walk that met no node is a failure, with or without something to commit.
   package func outcome(_ result: Result<Void, RPCError>) -> Result<Void, DHTError> {
     switch result {
     case .success, .failure(.tooFewNodes): if isUnreachable { return .failure(.networkUnreachable) }

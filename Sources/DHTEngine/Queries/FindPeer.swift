@@ -1,7 +1,7 @@
 import HyperEncoding
 import HyperRPC
 
-/// One node's answer to FIND_PEER or LOOKUP: who said it, and where it saw us.
+/// One node's answer to FIND_PEER or LOOKUP: the node that gave it, and where it saw this one.
 package struct FindPeerResult {
   package var token: Bytes32?
   package var from: NodeAddress

@@ -16,13 +16,13 @@ package struct ImmutableGetResult {
 }
 
 extension DHTNode {
-  /// Stores a value of at most `DHTLimits.storedValue` bytes at the closest nodes for about two days.
+  /// Stores a value of at most `Limits.Storage.value` bytes at the closest nodes for about two days.
   package func immutablePut(
     _ value: [UInt8], options: DHTQueryOptions = .init(),
     completion: @escaping (Result<ImmutablePutResult, DHTError>) -> Void
   ) {
-    guard value.count <= DHTLimits.storedValue else {
-      environment.defer { completion(.failure(.valueTooLarge(value.count, DHTLimits.storedValue))) }
+    guard value.count <= Limits.Storage.value else {
+      environment.defer { completion(.failure(.valueTooLarge(value.count, Limits.Storage.value))) }
       return
     }
     let target = Target.of(value: value)

@@ -83,7 +83,7 @@ final class Unannouncement {
   func consider(_ response: Response) {
     guard let token = response.token, let id = response.from.id, let value = response.value,
       let reply = try? CompactReader.decode(LookupReply.self, from: value),
-      reply.peers.count >= DHTLimits.lookupReplyRecords
+      reply.peers.count >= Limits.lookupReplyRecords
         || reply.peers.contains(where: { $0.publicKey == keyPair.publicKey })
     else { return }
     pending += 1

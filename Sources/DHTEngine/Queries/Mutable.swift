@@ -38,8 +38,8 @@ extension DHTNode {
     keyPair: KeyPair, value: [UInt8], sequence: UInt64 = 0, options: DHTQueryOptions = .init(),
     completion: @escaping (Result<MutablePutResult, DHTError>) -> Void
   ) {
-    guard value.count <= DHTLimits.storedValue else {
-      environment.defer { completion(.failure(.valueTooLarge(value.count, DHTLimits.storedValue))) }
+    guard value.count <= Limits.Storage.value else {
+      environment.defer { completion(.failure(.valueTooLarge(value.count, Limits.Storage.value))) }
       return
     }
     let target = Target.of(publicKey: keyPair.publicKey)

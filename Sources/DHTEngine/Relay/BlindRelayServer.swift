@@ -25,15 +25,15 @@ package struct BlindRelayStatistics: Hashable, Sendable {
 /// The relay of a blind relay: pairs the streams of two clients that name the same token and forwards their packets,
 /// which it cannot read (hyperdht.md 10.5).
 ///
-/// Works on encrypted connections that somebody else has accepted. Loop-confined.
+/// Works on encrypted connections that its owner has accepted. Loop-confined.
 package final class BlindRelayServer {
   package struct Bounds: Hashable, Sendable {
-    package var sessions = RelayLimits.sessions
-    package var sessionsPerKey = RelayLimits.sessionsPerKey
-    package var pendingTokens = RelayLimits.pendingTokens
-    package var pendingTokensPerSession = RelayLimits.pendingTokensPerSession
-    package var links = RelayLimits.links
-    package var linksPerSession = RelayLimits.linksPerSession
+    package var sessions = Limits.Relay.sessions
+    package var sessionsPerKey = Limits.Relay.sessionsPerKey
+    package var pendingTokens = Limits.Relay.pendingTokens
+    package var pendingTokensPerSession = Limits.Relay.pendingTokensPerSession
+    package var links = Limits.Relay.links
+    package var linksPerSession = Limits.Relay.linksPerSession
 
     package init() {}
   }
@@ -48,8 +48,8 @@ package final class BlindRelayServer {
   private(set) package var linkCount = 0
   private var isClosed = false
 
-  /// - Parameter makeStream: a fresh unconnected transport stream on the sockets of the accepted connections; `nil` when
-  ///   there is none to be had.
+  /// - Parameter makeStream: a fresh unconnected transport stream on the sockets of the accepted connections; `nil` at
+  ///   the bound on streams.
   package init(
     environment: any Environment, bounds: Bounds = Bounds(), makeStream: @escaping () -> (any TransportStream)?
   ) {
@@ -72,8 +72,9 @@ package final class BlindRelayServer {
 
   /// Serves a connection, whose callbacks are taken over. Above the bounds it is destroyed.
   package func accept(_ stream: EncryptedStream) {
-    let key = stream.remotePublicKey ?? Bytes32()
-    guard !isClosed, sessions.count < bounds.sessions, sessionsByKey[key, default: 0] < bounds.sessionsPerKey else {
+    guard !isClosed, let key = stream.remotePublicKey, sessions.count < bounds.sessions,
+      sessionsByKey[key, default: 0] < bounds.sessionsPerKey
+    else {
       statistics.sessionsRefused += 1
       return stream.destroy()
     }
@@ -148,7 +149,7 @@ package final class BlindRelayServer {
     pair[side.isInitiator] = side
     pending[token] = pair
     side.session.pendingTokens.insert(token)
-    pair.expiry = environment.schedule(after: RelayLimits.pendingToken) { [weak self, weak pair] in
+    pair.expiry = environment.schedule(after: Limits.Relay.pendingToken) { [weak self, weak pair] in
       guard let self, let pair, pending[token] === pair else { return }
       statistics.pairingsExpired += 1
       forget(token, pair)
@@ -164,7 +165,7 @@ package final class BlindRelayServer {
     for side in [pair.initiator, pair.follower] { side?.session.pendingTokens.remove(token) }
   }
 
-  /// A side takes a token back, or ends its link. Strangers who know the token cannot.
+  /// A side takes a token back, or ends its link. A stranger that knows the token cannot.
   func unpair(_ session: RelaySession, _ token: Bytes32) {
     if let pair = pending[token], session.pendingTokens.contains(token) {
       statistics.pairingsCancelled += 1

@@ -5,15 +5,15 @@ enum ProtomuxError: Error, Hashable, Sendable {
   case malformed
   /// The peer opened a channel under an id that is in use or skips ids.
   case invalidOpen
-  /// The peer rejected a channel that nobody opened.
+  /// The peer rejected a channel that this side has not opened.
   case invalidReject
   case tooManyChannels
 }
 
 /// Channels inside one encrypted stream, one message a frame (hyperdht.md 10.6).
 ///
-/// Knows no stream: frames come by `receive` and go by `send`. Holds no messages: a channel of the peer that is not open
-/// here is offered once, and rejected if `onOffer` does not open it, so what it carries needs no buffer.
+/// Knows no stream: frames come by `receive` and go by `send`. Holds no messages: a channel of the peer that is not
+/// open here is offered once, and rejected if `onOffer` does not open it, so what it carries needs no buffer.
 final class Protomux {
   /// One frame for the peer.
   var send: (([UInt8]) -> Void)?
@@ -42,7 +42,7 @@ final class Protomux {
     if let free = freeLocals.popLast() {
       index = free
     } else {
-      guard locals.count < RelayLimits.channels else { return nil }
+      guard locals.count < Limits.Relay.channels else { return nil }
       index = locals.count
       locals.append(nil)
     }
@@ -105,7 +105,7 @@ final class Protomux {
 
   private func remoteOpened(_ remoteID: UInt64, _ name: String, _ id: [UInt8]) {
     guard remoteID > 0 else { return transmit(.reject(remoteID: 0)) }
-    guard remoteID <= UInt64(RelayLimits.channels) else { return fail(.tooManyChannels) }
+    guard remoteID <= UInt64(Limits.Relay.channels) else { return fail(.tooManyChannels) }
     let index = Int(remoteID) - 1
     if index == remotes.count { remotes.append(nil) }
     guard index < remotes.count, remotes[index] == nil else { return fail(.invalidOpen) }
@@ -118,7 +118,7 @@ final class Protomux {
       }
       return pair(channel, with: Int(remoteID))
     }
-    if name.utf8.count <= RelayLimits.channelName, id.count <= RelayLimits.channelName {
+    if name.utf8.count <= Limits.Relay.channelName, id.count <= Limits.Relay.channelName {
       offered = (Int(remoteID), name, id)
       onOffer?(name, id)
       guard offered != nil else { return }

@@ -13,7 +13,7 @@ package enum RelayChoice {
     case .choose(let choose): return choose()
     case .keys(let keys):
       guard !keys.isEmpty else { return nil }
-      let count = min(keys.count, RelayLimits.relayChoices)
+      let count = min(keys.count, Limits.Relay.relayChoices)
       return keys[Int(environment.random(below: UInt32(count)))]
     }
   }
@@ -23,7 +23,7 @@ package enum RelayChoice {
 struct RelayTicket: Hashable {
   var publicKey: Bytes32
   var token: Bytes32
-  /// Our role at the relay: the side that named it is the initiator, whoever dialled (hyperdht.md 10.2).
+  /// Our role at the relay: the side that named it is the initiator, whichever side dialled (hyperdht.md 10.2).
   var isInitiator: Bool
 }
 

@@ -7,7 +7,7 @@ final class RelayClients {
   private unowned let node: DHTNode
   private var controls: [Bytes32: RelayControl] = [:]
   private var paths: [ObjectIdentifier: RelayPath] = [:]
-  /// Requests under way, by who named the relay.
+  /// Requests under way, by the side that named the relay.
   private var unpaired: [RelayPath.Origin: Int] = [:]
 
   init(node: DHTNode) { self.node = node }
@@ -18,7 +18,7 @@ final class RelayClients {
   /// Whether another request of this kind may be made now (hyperdht.md B-4).
   func hasRoom(for origin: RelayPath.Origin) -> Bool {
     unpaired[origin, default: 0]
-      < (origin == .client ? RelayLimits.unpairedClientRelays : RelayLimits.unpairedOwnRelays)
+      < (origin == .client ? Limits.Relay.unpairedClientRelays : Limits.Relay.unpairedOwnRelays)
   }
 
   /// A connection with the relay, a living one if there is one.

@@ -30,7 +30,7 @@ final class RelayControl {
     self.environment = environment
     self.publicKey = publicKey
     self.stream = stream
-    stream.maximumFrame = RelayLimits.controlFrame
+    stream.maximumFrame = Limits.Relay.controlFrame
     stream.onMessage = { [weak self] in self?.mux.receive($0) }
     stream.onEnd = { [weak self] in self?.relayEnded() }
     // Held by the stream until it has closed.
@@ -47,10 +47,8 @@ final class RelayControl {
 
   var isUsable: Bool {
     !isLeaving && !stream.isDestroying && channel?.isClosed == false
-      && pairings.count < RelayLimits.pairingsPerControl
+      && pairings.count < Limits.Relay.pairingsPerControl
   }
-
-  var pairingCount: Int { pairings.count }
 
   /// The path that relayed streams share with this connection.
   var path: (socket: any DatagramSocket, remote: Endpoint)? {
@@ -141,7 +139,7 @@ final class RelayControl {
     isLeaving = true
     onUnusable?()
     stream.end()
-    closing = environment.schedule(after: RelayLimits.closing) { [weak self] in self?.stream.destroy() }
+    closing = environment.schedule(after: Limits.Relay.closing) { [weak self] in self?.stream.destroy() }
   }
 }
 

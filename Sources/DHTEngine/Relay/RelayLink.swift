@@ -32,8 +32,8 @@ final class RelayLink {
     do {
       try first.relay(to: second)
       try second.relay(to: first)
-      // A client's stream takes the path of its connection with us (hyperdht.md 10.3, step 4), so we need not wait for
-      // its first packet to know where it is, and nobody else's packet can claim the stream.
+      // A client's stream takes the path of its connection with us (hyperdht.md 10.3, step 4), so the
+      // relay need not wait for its first packet to know where it is, and no other packet can claim the stream.
       try first.connect(socket: paths.0.socket, remoteID: sides.0.remoteID, to: paths.0.remote)
       try second.connect(socket: paths.1.socket, remoteID: sides.1.remoteID, to: paths.1.remote)
     } catch {

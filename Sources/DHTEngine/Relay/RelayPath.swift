@@ -7,7 +7,7 @@ import HyperSecretStream
 /// Made by a connect or by a server's session; once the stream runs, the node holds it until the stream closes or has
 /// left the relay for good.
 final class RelayPath {
-  /// Who named the relay.
+  /// The side that named the relay.
   enum Origin: Hashable {
     /// A client that connects to us.
     case client
@@ -24,11 +24,8 @@ final class RelayPath {
     case over
   }
 
-  /// What the stream connects to: the control connection's path, and the id of the relay's stream.
-  typealias Attachment = (socket: any DatagramSocket, remote: Endpoint, remoteID: UInt32)
-
-  /// The relay has paired us.
-  var onPaired: ((Attachment) -> Void)?
+  /// The relay has paired us: the control connection's path, and the id of the relay's stream.
+  var onPaired: ((SocketRoute) -> Void)?
   /// Nothing came of it. Not after `onPaired`.
   var onFailed: ((DHTError) -> Void)?
   /// The stream has closed, or has moved to the direct path.
@@ -68,12 +65,10 @@ final class RelayPath {
     self.pairing = pairing
     pairing.onPaired = { [weak self] in self?.paired(with: $0) }
     pairing.onLost = { [weak self] in self?.lost($0) }
-    timer = node.environment.schedule(after: RelayLimits.pairing) { [weak self] in
+    timer = node.environment.schedule(after: Limits.Relay.pairing) { [weak self] in
       self?.fail(.relayAborted("the relay or the peer did not answer in time"))
     }
   }
-
-  var isRunning: Bool { state == .relayed || state == .moving }
 
   /// A packet from there came over the relay.
   func isRelay(_ socket: any DatagramSocket, _ source: Endpoint) -> Bool {
@@ -90,14 +85,14 @@ final class RelayPath {
     state = .paired
     node.relays.settled(self)
     if standsBy {
-      timer = node.environment.schedule(after: RelayLimits.linger) { [weak self] in self?.end(gracefully: true) }
+      timer = node.environment.schedule(after: Limits.Relay.linger) { [weak self] in self?.end(gracefully: true) }
       return
     }
     let report = onPaired
     onPaired = nil
     onFailed = nil
-    report?((path.socket, path.remote, id))
-    // Nobody took it.
+    report?(SocketRoute(socket: path.socket, remote: path.remote, relayedID: id))
+    // The stream has found another path meanwhile.
     if state == .paired { end(gracefully: true) }
   }
 
@@ -115,7 +110,7 @@ final class RelayPath {
     case .relayed:
       // The relay goes together with its streams, but a direct path may be about to open.
       guard timer == nil else { return }
-      timer = node.environment.schedule(after: RelayLimits.lossGrace) { [weak self] in
+      timer = node.environment.schedule(after: Limits.Relay.lossGrace) { [weak self] in
         guard let self, state == .relayed else { return }
         stream?.destroy(EncryptedStreamError(error))
       }
@@ -165,7 +160,7 @@ final class RelayPath {
     // An idle peer learns of the direct path by this: a message of the transport, not of the stream.
     raw.sendMessage([])
     if sharesSocket {
-      timer = node.environment.schedule(after: RelayLimits.sharedSocketGrace) { [weak self] in
+      timer = node.environment.schedule(after: Limits.Relay.sharedSocketGrace) { [weak self] in
         self?.end(gracefully: true)
       }
     }
@@ -180,7 +175,7 @@ final class RelayPath {
     stream?.onTransportActivity = nil
     // What the peer sent before it moved may have to be repeated on the old way.
     timer?.cancel()
-    timer = node.environment.schedule(after: RelayLimits.linger) { [weak self] in self?.end(gracefully: true) }
+    timer = node.environment.schedule(after: Limits.Relay.linger) { [weak self] in self?.end(gracefully: true) }
   }
 
   // MARK: End
@@ -190,7 +185,7 @@ final class RelayPath {
     guard error == nil, !node.isDestroyed, !node.isSuspended else { return end(gracefully: false) }
     // The peer may still miss our last acknowledgement.
     timer?.cancel()
-    timer = node.environment.schedule(after: RelayLimits.linger) { [weak self] in self?.end(gracefully: true) }
+    timer = node.environment.schedule(after: Limits.Relay.linger) { [weak self] in self?.end(gracefully: true) }
     let report = onLeft
     onLeft = nil
     report?()

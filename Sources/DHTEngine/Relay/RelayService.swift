@@ -9,7 +9,7 @@ package final class RelayService {
   package let server: DHTServer
   package let relay: BlindRelayServer
 
-  /// - Parameter options: who may use the relay, among others. The relay itself is never relayed.
+  /// - Parameter options: the clients that may use the relay, among others. The relay itself is never relayed.
   package init(node: DHTNode, options: ServerOptions = .init(), bounds: BlindRelayServer.Bounds = .init()) {
     var options = options
     options.relayThrough = nil

@@ -31,14 +31,14 @@ final class RelaySession {
   }
 
   func start() {
-    stream.maximumFrame = RelayLimits.controlFrame
+    stream.maximumFrame = Limits.Relay.controlFrame
     stream.onEnd = { [weak self] in self?.end() }
     stream.onDrain = { [weak stream] in stream?.resume() }
     // Held by the stream until it has closed.
     stream.onClose = { _ in self.closed() }
     mux.send = { [weak self] in self?.transmit($0) }
     mux.onError = { [weak stream] _ in
-      stream?.destroy(.failed(code: "PROTOCOL_ERROR", description: "the client does not speak the protocol"))
+      stream?.destroy(EncryptedStreamError(reason: RelayClientError.foreignProtocol))
     }
     channel = mux.open(BlindRelay.channel, id: remoteKey.bytes)
     channel?.onMessage = { [weak self] type, body throws(CompactError) in try self?.receive(type, body) }
@@ -76,7 +76,7 @@ final class RelaySession {
   /// Starts the idle clock unless something waits or is relayed.
   func becameIdle() {
     guard pendingTokens.isEmpty, links.isEmpty, idleTimer == nil, closing == nil, !stream.isDestroying else { return }
-    idleTimer = server.environment.schedule(after: RelayLimits.idleSession) { [weak self] in
+    idleTimer = server.environment.schedule(after: Limits.Relay.idleSession) { [weak self] in
       guard let self else { return }
       idleTimer = nil
       if pendingTokens.isEmpty, links.isEmpty { end() }
@@ -86,10 +86,10 @@ final class RelaySession {
   /// Links are cut, then the connection ends in good order.
   func end() {
     guard closing == nil, !stream.isDestroying else { return }
-    closing = server.environment.schedule(after: RelayLimits.closing) { [weak self] in self?.stream.destroy() }
+    closing = server.environment.schedule(after: Limits.Relay.closing) { [weak self] in self?.stream.destroy() }
     server.cancelAll(of: self)
     stream.end()
-    // The client's own end may come behind messages that nobody wants any more.
+    // The client's own end may come behind messages that are of no use any more.
     stream.resume()
   }
 
@@ -101,4 +101,12 @@ final class RelaySession {
     mux.close()
     server.ended(self)
   }
+}
+
+/// Why a blind relay closed a client's control connection.
+enum RelayClientError: CodedError {
+  case foreignProtocol
+
+  var code: String { "PROTOCOL_ERROR" }
+  var description: String { "the client does not speak the protocol" }
 }

@@ -14,8 +14,8 @@ package protocol LocalServer: AnyObject {
 package struct HandshakeRequest {
   /// Noise message 1.
   package var noise: [UInt8]
-  /// Whether the client sent it here itself. What a client claims about its own address is ignored then (hyperdht.md
-  /// Part B, 2).
+  /// Whether the client sent it here itself. What a client claims about its own address is ignored then
+  /// (hyperdht.md B-2).
   package var isDirect: Bool
   /// The client as its relay saw it; the UDP source when direct.
   package var clientAddress: Endpoint

@@ -1,3 +1,4 @@
+import HyperCollections
 import HyperEncoding
 import HyperEnvironment
 import HyperRPC
@@ -6,7 +7,7 @@ import HyperRPC
 ///
 /// Every node runs one, also while ephemeral. Loop-confined.
 package final class Router {
-  package let limits: RouterLimits
+  package let configuration: RouterConfiguration
   package internal(set) var statistics = RouterStatistics()
 
   /// Our own addresses; messages are never forwarded to them.
@@ -28,20 +29,20 @@ package final class Router {
     var server: (any LocalServer)?
   }
 
-  package init(environment: any Environment, limits: RouterLimits = RouterLimits()) {
+  package init(environment: any Environment, configuration: RouterConfiguration = RouterConfiguration()) {
     self.environment = environment
-    self.limits = limits
+    self.configuration = configuration
     let now = environment.nowMilliseconds
     table = TwoGenerationCache(
-      limits: .init(
-        maximumEntries: limits.maximumEntries, maximumEntriesPerHost: limits.maximumEntriesPerHost,
-        maximumAge: limits.maximumAge), now: now)
+      .init(
+        maximumEntries: configuration.maximumEntries, maximumEntriesPerHost: configuration.maximumEntriesPerHost,
+        maximumAge: configuration.maximumAge), now: now)
     budget = SourceBudget(
-      burst: limits.forwardBurst, perSecond: limits.forwardsPerSecond,
-      total: (limits.totalForwardBurst, limits.totalForwardsPerSecond), maximumHosts: limits.maximumTrackedHosts,
-      now: now)
+      .init(
+        perSource: configuration.forwards, total: configuration.totalForwards,
+        maximumSources: configuration.maximumTrackedHosts), now: now)
     localPeers = TwoGenerationCache(
-      limits: .init(maximumEntries: limits.maximumLocalPeers, maximumAge: limits.localPeerAge), now: now)
+      .init(maximumEntries: configuration.maximumLocalPeers, maximumAge: configuration.localPeerAge), now: now)
   }
 
   /// Servers in the table, local ones included.
@@ -55,7 +56,7 @@ package final class Router {
       target, Entry(record: record.encoded, relay: relay), host: relay.host, now: environment.nowMilliseconds)
   }
 
-  /// Forgets an announced server. Local ones stay, whatever a message says (hyperdht.md Part B, 13).
+  /// Forgets an announced server. Local ones stay, whatever a message says (hyperdht.md B-13).
   package func remove(target: Bytes32) { table.remove(target) }
 
   /// Puts a local server in until ``unpin(target:)``. The router keeps it alive.

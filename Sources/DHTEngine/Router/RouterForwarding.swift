@@ -72,15 +72,15 @@ extension Router {
 
   // MARK: Local servers
 
-  /// The mode is looked at before anything else: only three of them may cost a Noise computation (hyperdht.md Part B,
-  /// 3).
+  /// The mode is looked at before anything else: only three of them may cost a Noise computation
+  /// (hyperdht.md B-3).
   private func deliver(_ message: HandshakeMessage, _ request: IncomingRequest, to server: any LocalServer) {
     let from = request.from.endpoint
     let client: Endpoint
     switch message.mode {
     case .fromClient: client = from
     case .fromRelay, .fromSecondRelay:
-      guard let peer = message.peerAddress, isUsable(peer),
+      guard let peer = message.peerAddress, peer.isUsable,
         message.mode == .fromRelay || message.relayAddress != nil
       else {
         statistics.malformed += 1
@@ -125,7 +125,7 @@ extension Router {
       statistics.unroutable += 1
       return
     }
-    guard let peer = message.peerAddress, isUsable(peer) else {
+    guard let peer = message.peerAddress, peer.isUsable else {
       statistics.malformed += 1
       return
     }
@@ -149,7 +149,7 @@ extension Router {
   private func makeCompletion<Reply>(
     _ request: IncomingRequest, _ server: any LocalServer, _ answer: @escaping (Reply) -> Void
   ) -> ((Reply?) -> Void)? {
-    guard pendingReplies < limits.maximumPendingReplies else {
+    guard pendingReplies < configuration.maximumPendingReplies else {
       statistics.rateLimited += 1
       return nil
     }
@@ -179,7 +179,7 @@ extension Router {
   ) -> Endpoint? {
     guard request.target != nil else { return nil }
     guard let named = message.relayAddress else { return entry?.relay }
-    return limits.requiresRouteForNamedRelay ? entry?.relay : named
+    return configuration.requiresRouteForNamedRelay ? entry?.relay : named
   }
 
   /// `isTrusted`: the destination has announced itself to us, so it is no choice of the sender.
@@ -212,11 +212,9 @@ extension Router {
     request.reply(value, token: false, closerNodes: false, to: client)
   }
 
-  private func isUsable(_ endpoint: Endpoint) -> Bool { endpoint.port != 0 && !endpoint.host.isUnusable }
-
-  /// Whether a sender may make us send to an address of its choice (hyperdht.md Part B, 6).
+  /// Whether a sender may make us send to an address of its choice (hyperdht.md B-6).
   private func mayForward(_ request: IncomingRequest, to destination: Endpoint) -> Bool {
-    guard isUsable(destination), isOwnAddress?(destination) != true, !reachesIn(destination, from: request.from.host)
+    guard destination.isUsable, isOwnAddress?(destination) != true, !reachesIn(destination, from: request.from.host)
     else {
       statistics.refusedDestinations += 1
       return false
@@ -229,7 +227,7 @@ extension Router {
   /// Whether a stranger would reach an address of our own network that has nothing to do with it. A server or client
   /// beside us takes part from its private address, also towards peers outside.
   private func reachesIn(_ destination: Endpoint, from source: IPv4Address) -> Bool {
-    guard limits.refusesBogonDestinations, destination.host.isBogon, !source.isBogon else { return false }
+    guard configuration.refusesBogonDestinations, destination.host.isBogon, !source.isBogon else { return false }
     return localPeers.peek(destination, now: environment.nowMilliseconds) == nil
   }
 }

@@ -1,3 +1,4 @@
+import HyperCollections
 import HyperCrypto
 import HyperEncoding
 import HyperEnvironment
@@ -40,9 +41,10 @@ package final class DHTServer {
     self.node = node
     self.options = options
     budget = SourceBudget(
-      burst: DHTLimits.handshakeBurst, perSecond: DHTLimits.handshakesPerSecond,
-      total: (DHTLimits.totalHandshakeBurst, DHTLimits.totalHandshakesPerSecond),
-      maximumHosts: DHTLimits.trackedClientHosts, now: node.environment.nowMilliseconds)
+      .init(
+        perSource: Rate(burst: Limits.Server.handshakeBurst, perSecond: Limits.Server.handshakesPerSecond),
+        total: Rate(burst: Limits.Server.totalHandshakeBurst, perSecond: Limits.Server.totalHandshakesPerSecond),
+        maximumSources: Limits.Server.trackedClientHosts), now: node.environment.nowMilliseconds)
   }
 
   package var isListening: Bool { state == .listening }

@@ -26,7 +26,7 @@ struct HandshakeTable {
   func isRefused(_ message: [UInt8]) -> Bool { refused.contains(message) }
 
   func hasRoom(for host: IPv4Address) -> Bool {
-    activeCount < DHTLimits.concurrentHandshakes && perHost[host, default: 0] < DHTLimits.handshakesPerHost
+    activeCount < Limits.Server.concurrentHandshakes && perHost[host, default: 0] < Limits.Server.handshakesPerHost
   }
 
   /// The lowest free index.
@@ -46,8 +46,8 @@ struct HandshakeTable {
     guard isMember(session), !session.isSettled else { return nil }
     deactivate(session)
     ended.append(session)
-    if ended.count > 2 * DHTLimits.rememberedHandshakes { ended = ended.filter { isMember($0) } }
-    guard count - activeCount > DHTLimits.rememberedHandshakes else { return nil }
+    if ended.count > 2 * Limits.Server.rememberedHandshakes { ended = ended.filter { isMember($0) } }
+    guard count - activeCount > Limits.Server.rememberedHandshakes else { return nil }
     return ended.first { isMember($0) }
   }
 
@@ -78,7 +78,7 @@ struct HandshakeTable {
     remove(session)
     guard refused.insert(session.message).inserted else { return }
     refusedOrder.append(session.message)
-    if refusedOrder.count > DHTLimits.refusedHandshakes { refused.remove(refusedOrder.removeFirst()) }
+    if refusedOrder.count > Limits.Server.refusedHandshakes { refused.remove(refusedOrder.removeFirst()) }
   }
 
   mutating func forgetRefused(_ message: [UInt8]) {

@@ -4,7 +4,9 @@ import HyperEncoding
 extension DHTServer: LocalServer {
   /// Message 1 of a client, or a copy of it.
   package func handleHandshake(_ request: HandshakeRequest, _ completion: @escaping (HandshakeReply?) -> Void) {
-    guard accepts, let keyPair, request.noise.count <= DHTLimits.handshakeMessageSize else { return completion(nil) }
+    guard accepts, let keyPair, request.noise.count <= Limits.Server.handshakeMessageSize else {
+      return completion(nil)
+    }
     if let session = table.session(for: request.noise) {
       // A client that finds us on its own network expects the answer from where it asked.
       return session.wait { reply in

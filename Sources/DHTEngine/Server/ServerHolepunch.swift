@@ -55,10 +55,10 @@ extension ServerSession {
         puncher.remote.firewall.rawValue, puncher.firewall.rawValue, puncher.remote.addresses.map(\.endpoint),
         puncher.addresses ?? [])
       guard mayPunch ?? true else { return giveUp(exchange) }
-      stopPrepunchTimer()
+      clientPunches()
       if puncher.needsBudget, !node.punchBudget.isAvailable {
         // Without a relay nothing keeps the session useful until the budget is there again.
-        guard relay != nil else { return giveUp(exchange, error: .tryLater) }
+        guard hasRelay else { return giveUp(exchange, error: .tryLater) }
         return exchange.completion(
           answer(exchange, error: .tryLater).map { HolepunchReply(payload: $0, socket: socket) })
       }

@@ -10,7 +10,7 @@ package enum FirewallVerdict: Sendable {
 /// Options of a `DHTServer` (hyperdht.md 15.4).
 package struct ServerOptions {
   /// Decides about a client: its public key, its payload, its address. Call the last argument once, now or later; a
-  /// verdict that does not come within `handshakeClearWait` is a rejection. `nil` accepts everybody.
+  /// verdict that does not come within `handshakeClearWait` is a rejection. `nil` accepts every client.
   package var firewall: ((Bytes32, NoisePayload, Endpoint, @escaping (FirewallVerdict) -> Void) -> Void)?
   /// `false`: never punch holes.
   package var allowsHolepunching = true
@@ -23,9 +23,9 @@ package struct ServerOptions {
   /// Whether to dial a relay that a client names, by its key; `nil` dials any (hyperdht.md B-4).
   package var acceptsRelay: ((Bytes32) -> Bool)?
   /// Milliseconds without a write after which the connection with a relay sends an empty frame.
-  package var relayKeepAlive = RelayLimits.keepAlive
+  package var relayKeepAlive = Limits.Relay.keepAlive
   /// Milliseconds that a handshake is remembered after it ended.
-  package var handshakeClearWait: UInt64 = DHTLimits.handshakeClearWait
+  package var handshakeClearWait: UInt64 = Limits.Server.handshakeClearWait
   /// Milliseconds without a write after which a connection sends an empty frame; `nil` is the node's value.
   package var connectionKeepAlive: UInt64?
 

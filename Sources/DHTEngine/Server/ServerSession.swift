@@ -48,15 +48,10 @@ final class ServerSession {
   /// Highest round seen, and the state of hyperdht.md 8.5.
   var round: UInt64 = 0
 
+  private lazy var driver = PathRaceDriver(node: node, role: .accepting, owner: self)
   /// A blind relay beside hole punching (hyperdht.md 10.3).
-  private(set) var relay: RelayPath?
   private var ticket: RelayTicket?
-  /// The stream runs over the relay, and a direct path may still be found.
-  private(set) var isRelayed = false
-  /// No direct path will come any more.
-  private var isDirectOver = false
-  /// Waits for the client's next step, or for the end of attempts to leave the relay.
-  private var punchTimer: (any ScheduledAction)?
+  private var relayOrigin = RelayPath.Origin.ourselves
   private var timer: (any ScheduledAction)?
   private var clearTimer: (any ScheduledAction)?
 
@@ -85,7 +80,7 @@ final class ServerSession {
   /// Copies of one message, through whichever relay, all get the same answer.
   func wait(_ completion: @escaping (HandshakeReply?) -> Void) {
     if let answer { return completion(answer) }
-    guard state != .dead, waiters.count < DHTLimits.handshakeCopies else { return completion(nil) }
+    guard state != .dead, waiters.count < Limits.Server.handshakeCopies else { return completion(nil) }
     waiters.append(completion)
   }
 
@@ -131,12 +126,7 @@ final class ServerSession {
     if error == .none {
       guard let raw = node.rawStreams.make() else { return drop() }
       self.raw = raw
-      raw.firewall = { [weak self] socket, source in
-        guard let self, source.port != 0 else { return false }
-        // The client may use the relay before we have heard that we are paired.
-        if self.relay?.isRelay(socket, source) ?? false { return true }
-        return self.clientArrived(socket, source)
-      }
+      raw.firewall = { [weak self] socket, source in self?.driver.takes(socket, source) ?? false }
       raw.onClose = { [weak self] _ in self?.die() }
     }
     if error == .none, let key = server.options.relayThrough?.pick(node.environment), key != server.publicKey {
@@ -168,20 +158,17 @@ final class ServerSession {
       node.statistics.punches.open += 1
       finish(HandshakeReply(noise: noise))
       guard let socket = request.isDirect ? request.socket : node.rpc.socket else { return die() }
-      return attach(socket, clientAddress)
+      let route = SocketRoute(socket: socket, remote: clientAddress)
+      return driver.send(.handshaken(direct: route, contestants: []))
     }
-    punchTimer = node.environment.schedule(after: DHTLimits.prepunchTimeout) { [weak self] in self?.abort() }
-    startRelay()
-    // Also without a puncher: then hole punching messages are answered with "aborted" instead of silence.
-    sealer = HolepunchSealer(handshakeHash: keys.handshakeHash, localSecret: node.environment.random32())
-    guard ownAddress == nil, server.options.allowsHolepunching else {
-      return finish(HandshakeReply(noise: noise))
-    }
+    let mayPunch = ownAddress == nil && server.options.allowsHolepunching
+    var contestants = mayRelay() ? [RaceContestant(.relay)] : []
+    contestants.append(
+      RaceContestant(mayPunch ? .punch : .passive, remote: clientAddress, firewall: remotePayload.firewall))
+    driver.send(.handshaken(direct: nil, contestants: contestants))
     let isSameNetwork =
       clientAddress.host == request.to.host && !localAddresses.isEmpty
       && AddressMatch.best(own: localAddresses, other: remotePayload.addresses4.filter(\.host.isPrivate)) != nil
-    puncher = Puncher(node: node, isInitiator: false, remoteFirewall: remotePayload.firewall)
-    puncher?.onAbort = { [weak self] in self?.abort() }
     // The client learns our punch socket's mapping from where the answer comes from (hyperdht.md 7.4), unless it will
     // try the local network, where the normal socket is known to work.
     finish(HandshakeReply(noise: noise, socket: isSameNetwork ? nil : puncher?.socket))
@@ -196,47 +183,20 @@ final class ServerSession {
 
   // MARK: Stream
 
-  /// Whether the packet is taken. A stream that stays on the relay takes none from elsewhere.
-  private func clientArrived(_ socket: any DatagramSocket, _ source: Endpoint) -> Bool {
-    if isRelayed { return upgrade(socket, source) }
-    attach(socket, source)
-    return state == .attached
-  }
-
-  /// The first path on which the client shows up wins (hyperdht.md 9.2).
-  private func attach(_ socket: any DatagramSocket, _ remote: Endpoint) {
-    guard state == .answered, let raw, let udx = remotePayload.udx else { return }
-    raw.firewall = nil
-    stopPrepunchTimer()
-    relay?.standBy()
-    relay = nil
-    run(socket, remote, remoteID: udx.id)
-    // After the stream has taken its socket over.
-    releasePuncher()
-  }
-
-  /// Starts the stream.
-  private func run(_ socket: any DatagramSocket, _ remote: Endpoint, remoteID: UInt32) {
-    guard state == .answered, let raw, let keys else { return }
-    do {
-      try raw.connect(socket: socket, remoteID: remoteID, to: remote)
-    } catch {
-      return die()
-    }
-    state = .attached
-    raw.resumeReading()
+  private func makeStream(_ keys: SessionKeys) -> EncryptedStream {
     let stream = EncryptedStream(
       environment: node.environment, isInitiator: false, publicKey: keys.publicKey,
       remotePublicKey: keys.remotePublicKey)
     stream.keepAlive = server.options.connectionKeepAlive ?? node.options.connectionKeepAlive
-    self.stream = stream
-    // Message 1 may be a replay: there is a client only once it proves to know the handshake (hyperdht.md B-21, C-1).
+    stream.pathTimeline = { [log = driver.log] in log.timeline.lines }
+    // Message 1 may be a replay: there is a client only once it proves to know the handshake (hyperdht.md B-21,
+    // hyperdht.md C-1).
     stream.onRemoteHeader = { [weak self] in self?.emit() }
     stream.onClose = { [weak self] _ in self?.die() }
-    timer = node.environment.schedule(after: DHTLimits.phantomTimeout) { [weak self] in
+    timer = node.environment.schedule(after: Limits.Server.phantomTimeout) { [weak self] in
       if let self, state == .attached { die() }
     }
-    stream.start(transport: raw, keys: keys)
+    return stream
   }
 
   private func emit() {
@@ -250,108 +210,51 @@ final class ServerSession {
     raw = nil
     server.settled(self)
     // A direct path may still be found, for which the client has to find this session.
-    if !isRelayed { server.scheduleClearing(self) }
+    if driver.race.isOver { server.scheduleClearing(self) }
     server.onConnection?(stream)
   }
 
-  private func releasePuncher() {
-    puncher?.onAbort = nil
-    puncher?.succeed()
-    puncher = nil
-  }
-
-  /// The client is punching: from here on the puncher bounds the session.
-  func stopPrepunchTimer() {
-    guard !isRelayed else { return }
-    punchTimer?.cancel()
-    punchTimer = nil
-  }
-
-  // MARK: Relay
+  // MARK: Paths
 
   /// Hole punching messages are of use.
-  var mayPunch: Bool { state == .answered || isRelayed }
+  var mayPunch: Bool { driver.race.mayPunch }
+  var hasRelay: Bool { driver.relay != nil }
 
-  private func startRelay() {
-    var origin = RelayPath.Origin.ourselves
+  /// The client is punching: from here on the puncher bounds the session.
+  func clientPunches() { driver.send(.peerPunches) }
+
+  /// Punching failed (hyperdht.md 7.3).
+  func abort() { driver.send(.directFailed(.holepunchAborted("hole punching failed, or the client gave it up"))) }
+
+  /// Our choice of relay, else the client's.
+  private func mayRelay() -> Bool {
     if ticket == nil, let named = remotePayload.relayThrough {
       let isWanted = server.options.acceptsRelay?(named.publicKey) ?? true
       guard isWanted, named.publicKey != server.publicKey, node.relays.hasRoom(for: .client) else {
         node.statistics.relaying.refused += 1
-        return
+        return false
       }
-      origin = .client
+      relayOrigin = .client
       ticket = RelayTicket(publicKey: named.publicKey, token: named.token, isInitiator: false)
     }
-    guard let ticket, let raw, node.relays.hasRoom(for: origin) else { return }
+    return ticket != nil && raw != nil && node.relays.hasRoom(for: relayOrigin)
+  }
+
+  private func startRelay() {
+    guard let ticket, let raw else { return }
     node.statistics.relaying.attempts += 1
-    let relay = RelayPath(node: node, ticket: ticket, streamID: raw.localID, origin: origin)
-    self.relay = relay
     // What comes over the relay before its answer is kept by the stream.
     raw.pauseReading()
-    relay.onPaired = { [weak self] in self?.attachRelayed($0) }
-    relay.onFailed = { [weak self] _ in
-      guard let self else { return }
-      self.relay = nil
-      node.statistics.relaying.aborts += 1
-      if isDirectOver { die() }
-    }
-    relay.start(keepAlive: server.options.relayKeepAlive)
+    driver.startRelay(
+      ticket, streamID: raw.localID, origin: relayOrigin, keepAlive: server.options.relayKeepAlive)
   }
 
-  private func attachRelayed(_ way: RelayPath.Attachment) {
-    node.statistics.relaying.successes += 1
-    guard state == .answered, let raw, let relay else { return }
-    run(way.socket, way.remote, remoteID: way.remoteID)
-    guard state == .attached, let stream else { return }
-    isRelayed = true
-    relay.onLeft = { [weak self] in self?.leftRelay() }
-    relay.attached(raw: raw, stream: stream)
-    punchTimer?.cancel()
-    punchTimer = node.environment.schedule(after: RelayLimits.upgradeWindow) { [weak self] in self?.abort() }
-    if isDirectOver { giveUpDirect() }
-  }
-
-  /// The client has shown itself on a direct path.
-  private func upgrade(_ socket: any DatagramSocket, _ remote: Endpoint) -> Bool {
-    guard !isDirectOver, let relay, let udx = remotePayload.udx,
-      relay.move(to: remote, socket: socket, remoteID: udx.id)
-    else { return false }
-    node.statistics.relaying.upgrades += 1
-    leftRelay()
-    return true
-  }
-
-  /// The stream has moved or closed, or stays on the relay for good: the session has done its work.
-  private func leftRelay() {
-    relay?.onLeft = nil
-    relay = nil
-    isRelayed = false
-    punchTimer?.cancel()
-    punchTimer = nil
-    releasePuncher()
-    if state == .connected { server.scheduleClearing(self) }
-  }
-
-  private func giveUpDirect() {
-    isDirectOver = true
-    puncher?.onAbort = nil
-    puncher?.destroy()
-    puncher = nil
-    if isRelayed {
-      leftRelay()
-    } else if relay == nil {
-      die()
-    }
+  private func startPunch() {
+    puncher = Puncher(node: node, isInitiator: false, remoteFirewall: remotePayload.firewall)
+    puncher?.onAbort = { [weak self] in self?.abort() }
   }
 
   // MARK: End
-
-  /// Nobody came in time, or punching failed (hyperdht.md 7.3).
-  func abort() {
-    guard mayPunch else { return }
-    giveUpDirect()
-  }
 
   /// Ends the attempt and leaves the entry to the clearing timer.
   private func die() {
@@ -374,20 +277,9 @@ final class ServerSession {
     state = .dead
     timer?.cancel()
     timer = nil
-    punchTimer?.cancel()
-    punchTimer = nil
-    if let relay {
-      relay.onLeft = nil
-      if !relay.isRunning { node.statistics.relaying.aborts += 1 }
-      relay.discard()
-    }
-    relay = nil
-    isRelayed = false
     let waiting = waiters
     waiters = []
-    puncher?.onAbort = nil
-    puncher?.destroy()
-    puncher = nil
+    driver.send(.cancelled)
     if !wasConnected {
       raw?.onClose = nil
       stream?.onClose = nil
@@ -406,12 +298,74 @@ final class ServerSession {
     clearTimer = nil
     guard state == .connected else { return kill() }
     // The connection lives on, on the relay if it still is there.
-    if isRelayed { leftRelay() }
     state = .dead
+    driver.send(.cancelled)
   }
 
   func scheduleClear(after milliseconds: UInt64, _ body: @escaping () -> Void) {
     guard clearTimer == nil else { return }
     clearTimer = node.environment.schedule(after: milliseconds, body)
+  }
+}
+
+extension ServerSession: PathRaceOwner {
+  func start(_ contestant: RaceContestant) {
+    switch contestant.path {
+    case .relay: return startRelay()
+    case .punch, .passive:
+      guard let keys else { return }
+      // Also without a puncher: then hole punching messages are answered with "aborted" instead of silence.
+      sealer = HolepunchSealer(handshakeHash: keys.handshakeHash, localSecret: node.environment.random32())
+      if contestant.path == .punch { startPunch() }
+    case .direct, .local: break
+    }
+  }
+
+  func connect(_ route: SocketRoute, over path: RacePath) throws(DHTError) {
+    if path == .relay { node.statistics.relaying.successes += 1 }
+    guard let raw, let udx = remotePayload.udx else { throw .handshakeUnfinished }
+    if path.isDirect { raw.firewall = nil }
+    do throws(TransportError) {
+      try raw.connect(socket: route.socket, remoteID: route.relayedID ?? udx.id, to: route.remote)
+    } catch {
+      throw .other("cannot start the stream: \(error.description)")
+    }
+    state = .attached
+  }
+
+  func connected(over path: RacePath, relay: RelayPath?) {
+    guard state == .attached, let raw, let keys else { return }
+    raw.resumeReading()
+    let stream = makeStream(keys)
+    self.stream = stream
+    stream.start(transport: raw, keys: keys)
+    relay?.attached(raw: raw, stream: stream)
+  }
+
+  func move(_ relay: RelayPath, to route: SocketRoute) -> Bool {
+    guard let udx = remotePayload.udx, relay.move(to: route.remote, socket: route.socket, remoteID: udx.id) else {
+      return false
+    }
+    node.statistics.relaying.upgrades += 1
+    return true
+  }
+
+  func release(_ path: RacePath, _ release: RaceRelease) {
+    switch path {
+    case .relay: if release == .dropped { node.statistics.relaying.aborts += 1 }
+    case .punch:
+      puncher?.onAbort = nil
+      if release == .kept { puncher?.succeed() } else { puncher?.destroy() }
+      puncher = nil
+    case .direct, .passive, .local: break
+    }
+  }
+
+  func ended(_ end: RaceEnd) {
+    switch end {
+    case .failed, .lost: die()
+    case .won, .moved, .stayed: if state == .connected { server.scheduleClearing(self) }
+    case .cancelled: break
+    }
   }
 }

@@ -85,7 +85,7 @@ final class LocalAddressValidator {
     socket.onMessage = { _, source in
       if source == own { settle(true) }
     }
-    timer = environment.schedule(after: DHTLimits.localAddressTimeout) { settle(false) }
+    timer = environment.schedule(after: Limits.localAddressTimeout) { settle(false) }
     socket.send([0], to: own)
   }
 }

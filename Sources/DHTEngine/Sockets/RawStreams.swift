@@ -18,7 +18,7 @@ final class RawStreams {
       live = live.filter { $0.value.stream.map { !$0.isClosed } ?? false }
       pruneAt = max(64, live.count * 2)
     }
-    guard live.count < DHTLimits.rawStreams else { return nil }
+    guard live.count < Limits.rawStreams else { return nil }
     var id = environment.randomUInt32()
     // Id 0 stands for "no stream" in handshakes.
     while id == 0 || live[id]?.stream.map({ !$0.isClosed }) ?? false { id = environment.randomUInt32() }

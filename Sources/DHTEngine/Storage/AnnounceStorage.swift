@@ -44,8 +44,8 @@ extension StorageNode {
   func lookup(_ request: IncomingRequest) {
     guard let target = request.target else { return drop(\.malformed) }
     var found = records.sample(
-      target: target, maximumCount: LookupReply.maximumRecords, now: now, random: environment)
-    if found.count < LookupReply.maximumRecords, let server = router.record(target: target) { found.append(server) }
+      target: target, maximumCount: Limits.lookupReplyRecords, now: now, random: environment)
+    if found.count < Limits.lookupReplyRecords, let server = router.record(target: target) { found.append(server) }
     guard !found.isEmpty else { return replyWithValue(request, nil) }
     replyWithValue(request, LookupReply.encode(records: found, bump: bumps.get(target, now: now) ?? 0))
   }
@@ -76,7 +76,7 @@ extension StorageNode {
 
   /// Monotonic per topic, and never far ahead of our clock.
   private func raiseBump(of target: Bytes32, to bump: UInt64) {
-    let (latest, overflow) = environment.wallClock.addingReportingOverflow(limits.maximumBumpDrift)
+    let (latest, overflow) = environment.wallClock.addingReportingOverflow(configuration.maximumBumpDrift)
     guard bump > bumps.get(target, now: now) ?? 0, overflow || bump <= latest else { return }
     bumps.set(target, bump, now: now)
   }

@@ -1,17 +1,17 @@
+import HyperCollections
 import HyperEncoding
 import HyperEnvironment
 
 /// Announced peers per topic, in two generations without touch on read (hyperdht.md 12.1, 12.2 and 12.5).
 package struct RecordStore {
-  package struct Limits: Sendable {
-    /// Records of all topics per generation.
-    package var maximumRecords = 65_536
-    /// Records of one topic per generation; a newcomer then replaces a random one. 0 for no limit.
-    package var maximumRecordsPerTopic = 16_384
-    /// Records per generation that one host may announce; 0 for no limit.
-    package var maximumRecordsPerHost = 16_384
+  package struct Bounds: Sendable {
+    package var maximumRecords = Limits.Storage.records
+    /// 0 for no limit.
+    package var maximumRecordsPerTopic = Limits.Storage.recordsPerTopic
+    /// 0 for no limit.
+    package var maximumRecordsPerHost = Limits.Storage.recordsPerHost
     /// Milliseconds.
-    package var maximumAge: UInt64 = 20 * 60 * 1000
+    package var maximumAge = Limits.Storage.age
     /// Whether a peer that announces a changed record replaces its fresh one (the reference keeps the first).
     package var replacesChangedRecords = true
 
@@ -49,7 +49,7 @@ package struct RecordStore {
     mutating func remove(_ key: Bytes32) -> Record? { positions[key].map { remove(at: $0) } }
   }
 
-  private struct Generation {
+  private struct Generation: CacheGeneration {
     var topics: [Bytes32: Topic] = [:]
     var count = 0
     var hosts: [IPv4Address: Int] = [:]
@@ -79,18 +79,16 @@ package struct RecordStore {
     }
   }
 
-  package let limits: Limits
-  private var young = Generation()
-  private var old = Generation()
-  private var clock: GenerationClock
+  package let bounds: Bounds
+  private var generations: TwoGenerations<Generation>
 
-  package init(limits: Limits, now: UInt64) {
-    self.limits = limits
-    clock = GenerationClock(maximumAge: limits.maximumAge, now: now)
+  package init(_ bounds: Bounds, now: UInt64) {
+    self.bounds = bounds
+    generations = TwoGenerations(maximumAge: bounds.maximumAge, now: now)
   }
 
   /// Records of both generations.
-  package var count: Int { young.count + old.count }
+  package var count: Int { generations.young.count + generations.old.count }
 
   /// Adds the encoded record of `publicKey`. A key of the old generation moves to the young one with the new record.
   /// - Returns: false when the host has used up its share.
@@ -98,31 +96,31 @@ package struct RecordStore {
   package mutating func add(
     _ record: [UInt8], publicKey: Bytes32, target: Bytes32, host: IPv4Address?, now: UInt64, random: any Environment
   ) -> Bool {
-    expire(now)
-    if let index = young.topics[target]?.positions[publicKey] {
-      if limits.replacesChangedRecords { young.topics[target]?.records[index].bytes = record }
+    generations.expire(now)
+    if let index = generations.young.topics[target]?.positions[publicKey] {
+      if bounds.replacesChangedRecords { generations.young.topics[target]?.records[index].bytes = record }
       return true
     }
-    if limits.maximumRecordsPerHost > 0, let host, (young.hosts[host] ?? 0) >= limits.maximumRecordsPerHost {
+    if bounds.maximumRecordsPerHost > 0, let host, (generations.young.hosts[host] ?? 0) >= bounds.maximumRecordsPerHost
+    {
       return false
     }
-    old.remove(publicKey, from: target)
-    if limits.maximumRecordsPerTopic > 0, let size = young.topics[target]?.records.count,
-      size >= limits.maximumRecordsPerTopic
+    generations.old.remove(publicKey, from: target)
+    if bounds.maximumRecordsPerTopic > 0, let size = generations.young.topics[target]?.records.count,
+      size >= bounds.maximumRecordsPerTopic
     {
-      young.remove(at: Int(random.random(below: UInt32(clamping: size))), from: target)
+      generations.young.remove(at: Int(random.random(below: UInt32(clamping: size))), from: target)
     }
-    young.append(Record(publicKey: publicKey, bytes: record, host: host), to: target)
-    if young.count >= limits.maximumRecords {
-      rotate()
-      clock.didRotateBySize()
+    generations.young.append(Record(publicKey: publicKey, bytes: record, host: host), to: target)
+    if generations.young.count >= bounds.maximumRecords {
+      generations.rotateBySize()
     }
     return true
   }
 
   package mutating func remove(publicKey: Bytes32, target: Bytes32) {
-    young.remove(publicKey, from: target)
-    old.remove(publicKey, from: target)
+    generations.young.remove(publicKey, from: target)
+    generations.old.remove(publicKey, from: target)
   }
 
   /// Up to `maximumCount` encoded records of the topic, drawn without replacement from both generations, in random
@@ -130,9 +128,9 @@ package struct RecordStore {
   package mutating func sample(
     target: Bytes32, maximumCount: Int, now: UInt64, random: any Environment
   ) -> [[UInt8]] {
-    expire(now)
-    let fresh = young.topics[target]?.records ?? []
-    let stale = old.topics[target]?.records ?? []
+    generations.expire(now)
+    let fresh = generations.young.topics[target]?.records ?? []
+    let stale = generations.old.topics[target]?.records ?? []
     let total = fresh.count + stale.count
     let wanted = min(max(maximumCount, 0), total)
     // Floyd's sampling: as many draws as records wanted, however many there are.
@@ -147,17 +145,5 @@ package struct RecordStore {
     return order.map { $0 < fresh.count ? fresh[$0].bytes : stale[$0 - fresh.count].bytes }
   }
 
-  package mutating func removeAll() {
-    young = Generation()
-    old = Generation()
-  }
-
-  package mutating func expire(_ now: UInt64) {
-    for _ in 0..<clock.rotationsDue(now) { rotate() }
-  }
-
-  private mutating func rotate() {
-    old = young
-    young = Generation()
-  }
+  package mutating func removeAll() { generations.removeAll() }
 }

@@ -1,3 +1,4 @@
+import HyperCollections
 import HyperCrypto
 import HyperEncoding
 import HyperEnvironment
@@ -7,7 +8,7 @@ import HyperRPC
 ///
 /// Made when the node first becomes persistent. Loop-confined.
 package final class StorageNode {
-  package let limits: StorageLimits
+  package let configuration: StorageConfiguration
   package internal(set) var statistics = StorageStatistics()
 
   let environment: any Environment
@@ -32,34 +33,36 @@ package final class StorageNode {
 
   /// `nodeID` gives our id on the network, `nil` while we are ephemeral.
   package init(
-    environment: any Environment, router: Router, limits: StorageLimits = StorageLimits(),
+    environment: any Environment, router: Router, configuration: StorageConfiguration = StorageConfiguration(),
     nodeID: @escaping () -> Bytes32?
   ) {
     self.environment = environment
     self.router = router
-    self.limits = limits
+    self.configuration = configuration
     self.nodeID = nodeID
     let now = environment.nowMilliseconds
-    records = RecordStore(limits: limits.records, now: now)
+    records = RecordStore(configuration.records, now: now)
     bumps = TwoGenerationCache(
-      limits: .init(maximumEntries: limits.maximumBumps, maximumAge: limits.maximumAge), now: now)
+      .init(maximumEntries: configuration.maximumBumps, maximumAge: configuration.maximumAge), now: now)
     refreshes = TwoGenerationCache(
-      limits: .init(
-        maximumEntries: limits.maximumRefreshes, maximumEntriesPerHost: limits.records.maximumRecordsPerHost,
-        maximumAge: limits.maximumAge), now: now)
-    mutables = TwoGenerationCache(limits: StorageNode.valueLimits(limits), now: now)
-    immutables = TwoGenerationCache(limits: StorageNode.valueLimits(limits), now: now)
+      .init(
+        maximumEntries: configuration.maximumRefreshes,
+        maximumEntriesPerHost: configuration.records.maximumRecordsPerHost,
+        maximumAge: configuration.maximumAge), now: now)
+    mutables = TwoGenerationCache(StorageNode.valueBounds(configuration), now: now)
+    immutables = TwoGenerationCache(StorageNode.valueBounds(configuration), now: now)
     provenHosts = TwoGenerationCache(
-      limits: .init(maximumEntries: limits.maximumTrackedHosts, maximumAge: limits.proofAge), now: now)
+      .init(maximumEntries: configuration.maximumTrackedHosts, maximumAge: configuration.proofAge), now: now)
     unprovenReplies = SourceBudget(
-      burst: limits.unprovenReplyBurst, perSecond: limits.unprovenReplyBytesPerSecond,
-      maximumHosts: limits.maximumTrackedHosts, now: now)
+      .init(perSource: configuration.unprovenReplies, maximumSources: configuration.maximumTrackedHosts), now: now)
   }
 
-  private static func valueLimits<Value>(_ limits: StorageLimits) -> TwoGenerationCache<Bytes32, Value>.Limits {
+  private static func valueBounds<Value>(_ configuration: StorageConfiguration)
+    -> TwoGenerationCache<Bytes32, Value>.Bounds
+  {
     .init(
-      maximumEntries: limits.maximumValues, maximumBytes: limits.maximumValueBytes,
-      maximumEntriesPerHost: limits.maximumValuesPerHost, maximumAge: limits.maximumValueAge)
+      maximumEntries: configuration.maximumValues, maximumBytes: configuration.maximumValueBytes,
+      maximumEntriesPerHost: configuration.maximumValuesPerHost, maximumAge: configuration.maximumValueAge)
   }
 
   var now: UInt64 { environment.nowMilliseconds }
@@ -84,7 +87,8 @@ package final class StorageNode {
     return true
   }
 
-  /// Answers PLUGIN requests of that name and version; others are dropped. A later registration replaces an earlier one.
+  /// Answers PLUGIN requests of that name and version; others are dropped. A later registration replaces an earlier
+  /// one.
   package func register(
     plugin name: String, version: UInt64, _ handle: @escaping (PluginRequest, IncomingRequest) -> Void
   ) {

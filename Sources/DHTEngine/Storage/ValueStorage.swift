@@ -9,7 +9,7 @@ extension StorageNode {
     guard let target = request.target, request.token != nil, let bytes = request.value,
       let message = try? CompactReader.decode(MutablePutRequest.self, from: bytes)
     else { return drop(\.malformed) }
-    guard message.value.count <= limits.maximumValue else { return drop(\.refused) }
+    guard message.value.count <= configuration.maximumValue else { return drop(\.refused) }
     let signable = Signables.mutable(seq: message.seq, value: message.value)
     guard target == Target.of(publicKey: message.publicKey),
       Ed25519.verify(message.signature, signable, publicKey: message.publicKey)
@@ -39,7 +39,7 @@ extension StorageNode {
 
   func immutablePut(_ request: IncomingRequest) {
     guard let target = request.target, request.token != nil, let value = request.value else { return drop(\.malformed) }
-    guard value.count <= limits.maximumValue else { return drop(\.refused) }
+    guard value.count <= configuration.maximumValue else { return drop(\.refused) }
     guard target == Target.of(value: value) else { return drop(\.unverified) }
     guard immutables.set(target, value, bytes: value.count, host: request.from.host, now: now) else {
       return drop(\.refused)

@@ -1,6 +1,6 @@
 /// The loop's side of an `Inbox`: what arrives in one turn of the loop is handed over together.
 ///
-/// Holds less than `StreamBuffers.readStep` and one piece more. Confined to the loop.
+/// Holds less than `Limits.readStep` and one piece more. Confined to the loop.
 package final class Arrivals {
   private let loop: UVEventLoop
   private let inbox: Inbox
@@ -23,7 +23,7 @@ package final class Arrivals {
         UnsafeMutableRawBufferPointer(target).copyMemory(from: message)
         count = message.count
       })
-    bytes &+= message.count &+ StreamBuffers.messageCost
+    bytes &+= message.count &+ Limits.messageCost
     deliverSoon()
   }
 
@@ -32,7 +32,7 @@ package final class Arrivals {
     guard !part.isEmpty else { return }
     if pieces.isEmpty {
       pieces.append(Array(part))
-      bytes = StreamBuffers.messageCost
+      bytes = Limits.messageCost
     } else {
       pieces[pieces.count - 1].append(contentsOf: part)
     }
@@ -40,7 +40,7 @@ package final class Arrivals {
     deliverSoon()
   }
 
-  /// To the reader, now: before an end, or because somebody is about to look.
+  /// To the reader, now: before an end, or because a reader on the loop is about to look.
   package func deliver() {
     guard !pieces.isEmpty else { return }
     let batch = pieces
@@ -55,7 +55,7 @@ package final class Arrivals {
   }
 
   private func deliverSoon() {
-    if bytes >= StreamBuffers.readStep {
+    if bytes >= Limits.readStep {
       deliver()
     } else if !isDeliveryDue {
       isDeliveryDue = true

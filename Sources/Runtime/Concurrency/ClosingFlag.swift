@@ -1,23 +1,33 @@
 /// Whether and why a connection has closed; can be awaited.
-package final class ClosingFlag: Sendable {
+package final class ClosingFlag<Reason: Error>: Sendable {
   private struct State: WaitingState {
-    var waiters = Waiters<Outcome>()
-    var outcome: Outcome?
+    var waiters = Waiters<Result<Reason?, CallFailure>>()
+    var reason: Reason?
+    var isClosed = false
     var callbacks: [LoopBound<() -> Void>] = []
   }
-  package typealias Outcome = Result<ConnectionError?, ConnectionError>
 
   private let state = Locked(State())
 
   package init() {}
 
-  package var isClosed: Bool { state.withLock { $0.outcome != nil } }
+  package var isClosed: Bool { state.withLock { $0.isClosed } }
 
-  package func close(_ reason: ConnectionError?) {
-    let (waiters, callbacks) = state.withLock { state in
-      if state.outcome == nil { state.outcome = .success(reason) }
+  /// `nil` while it is open, and for a regular end or a local destroy.
+  package var reason: Reason? { state.withLock { $0.reason } }
+
+  /// First step of a close: `reason` tells from now on. Calls that fail because of the close must find it here, so it
+  /// comes before any of them is resumed.
+  package func record(_ reason: Reason?) {
+    state.withLock { if !$0.isClosed { $0.reason = reason } }
+  }
+
+  /// Last step of a close.
+  package func close() {
+    let (waiters, callbacks, reason) = state.withLock { state in
+      state.isClosed = true
       defer { state.callbacks = [] }
-      return (state.waiters.popAll(), state.callbacks)
+      return (state.waiters.popAll(), state.callbacks, state.reason)
     }
     for callback in callbacks { callback.value() }
     for waiter in waiters { waiter.resume(returning: .success(reason)) }
@@ -26,13 +36,16 @@ package final class ClosingFlag: Sendable {
   /// On the loop; at once when closed already.
   package func whenClosed(_ body: @escaping () -> Void) {
     let isClosed = state.withLock { state -> Bool in
-      if state.outcome == nil { state.callbacks.append(LoopBound(body)) }
-      return state.outcome != nil
+      if !state.isClosed { state.callbacks.append(LoopBound(body)) }
+      return state.isClosed
     }
     if isClosed { body() }
   }
 
-  package func wait(isolation: isolated (any Actor)?) async -> Outcome {
-    await state.wait(cancelled: .failure(.cancelled), isolation: isolation) { $0.outcome }
+  package func wait(isolation: isolated (any Actor)?) async throws(CallFailure) -> Reason? {
+    let outcome = await state.wait(cancelled: .failure(.cancelled), isolation: isolation) { state in
+      state.isClosed ? .success(state.reason) : nil
+    }
+    return try outcome.get()
   }
 }

@@ -16,7 +16,7 @@ package final class EventQueue<Element: Sendable, Failure: Error>: Sendable {
 
   deinit { onRelease.withLock { $0 }?() }
 
-  /// Runs when nobody refers to the queue any more.
+  /// Runs when the last reference to the queue goes.
   package func whenReleased(_ body: @escaping @Sendable () -> Void) { onRelease.withLock { $0 = body } }
 
   /// The newest element that waits.
@@ -51,7 +51,7 @@ package final class EventQueue<Element: Sendable, Failure: Error>: Sendable {
     for waiter in waiters { waiter.resume(returning: result.map { nil }) }
   }
 
-  /// Takes back what nobody has read.
+  /// Takes back what has not been read.
   package func drain() -> [Element] {
     state.withLock { state in
       defer {

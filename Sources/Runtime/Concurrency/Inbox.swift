@@ -1,15 +1,15 @@
 /// Messages that have arrived and that the application has not read. Filled on the loop, read anywhere.
 package final class Inbox: Sendable {
-  package typealias Outcome = Result<[UInt8]?, ConnectionError>
+  package typealias Outcome = Result<[UInt8]?, CallFailure>
 
   private struct State: WaitingState {
     var messages: [[UInt8]] = []
     var head = 0
     var bytes = 0
-    var window = StreamBuffers.unreadWindow
+    var window = Limits.unreadWindow
     /// The stream is paused until `bytes` falls.
     var isPaused = false
-    var end: Result<Void, ConnectionError>?
+    var end: Result<Void, CallFailure>?
     var waiters = Waiters<Outcome>()
   }
 
@@ -39,7 +39,7 @@ package final class Inbox: Sendable {
     return mustPause
   }
 
-  package func finish(_ result: Result<Void, ConnectionError>) {
+  package func finish(_ result: Result<Void, CallFailure>) {
     let waiters = state.withLock { state in
       if state.end == nil { state.end = result }
       return state.waiters.popAll()
@@ -65,7 +65,7 @@ package final class Inbox: Sendable {
     }
   }
 
-  /// Nobody will read any more: drops what there is and everything to come.
+  /// There is no reader any more: drops what there is and everything to come.
   package func abandon() {
     state.withLock { state in
       state.messages = []
@@ -80,10 +80,10 @@ package final class Inbox: Sendable {
   /// `resume` is called when the stream has to be told to go on.
   package func next(
     isolation: isolated (any Actor)?, resume: @Sendable () -> Void
-  ) async throws(ConnectionError) -> [UInt8]? {
+  ) async throws(CallFailure) -> [UInt8]? {
     let (ready, mustResume) = state.withLock { state -> (Outcome?, Bool) in
       let outcome = Inbox.take(&state)
-      state.window = StreamBuffers.readWindow
+      state.window = Limits.readWindow
       return (outcome, Inbox.mustResume(&state))
     }
     if mustResume { resume() }
@@ -96,7 +96,7 @@ package final class Inbox: Sendable {
       let message = state.messages[state.head]
       state.messages[state.head] = []
       state.head &+= 1
-      state.bytes &-= message.count &+ StreamBuffers.messageCost
+      state.bytes &-= message.count &+ Limits.messageCost
       if state.head == state.messages.count {
         state.messages.removeAll(keepingCapacity: state.messages.capacity <= 1024)
         state.head = 0
@@ -110,7 +110,7 @@ package final class Inbox: Sendable {
   }
 
   private static func mustResume(_ state: inout State) -> Bool {
-    guard state.isPaused, state.bytes <= min(StreamBuffers.readResume, state.window / 2), state.end == nil else {
+    guard state.isPaused, state.bytes <= min(Limits.readResume, state.window / 2), state.end == nil else {
       return false
     }
     state.isPaused = false

@@ -1,4 +1,4 @@
-/// Tasks that are suspended until a state behind a lock changes. Each is resumed exactly once: by whoever changes the
+/// Tasks that are suspended until a state behind a lock changes. Each is resumed exactly once: by the change of the
 /// state, or by its cancellation.
 struct Waiters<Outcome: Sendable> {
   typealias Continuation = UnsafeContinuation<Outcome, Never>
@@ -42,7 +42,8 @@ protocol WaitingState: SendableMetatype {
 }
 
 extension Locked where Value: WaitingState {
-  /// Suspends until `ready` gives an outcome, now or when somebody resumes the waiter, or until cancellation.
+  /// Suspends until `ready` gives an outcome, now or when a change of the state resumes the waiter, or until
+  /// cancellation.
   func wait(
     cancelled: Value.Outcome, isolation: isolated (any Actor)?, ready: (inout Value) -> Value.Outcome?
   ) async -> Value.Outcome {

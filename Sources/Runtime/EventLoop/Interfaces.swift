@@ -1,3 +1,4 @@
+import CHyperLoop
 import CHyperUV
 import HyperEncoding
 import HyperEnvironment
@@ -13,30 +14,44 @@ import HyperEnvironment
 extension UVEventLoop {
   /// The IPv4 addresses of this host's interfaces; empty when the system does not tell.
   package static func interfaces() -> [InterfaceAddress] {
-    var list: UnsafeMutablePointer<uv_interface_address_t>?
-    var count: Int32 = 0
-    guard uv_interface_addresses(&list, &count) == 0, let list else { return [] }
-    defer { uv_free_interface_addresses(list, count) }
-    var result: [InterfaceAddress] = []
-    for index in 0..<Int(count) {
-      let entry = list[index]
-      guard Int32(entry.address.address4.sin_family) == AF_INET else { continue }
-      result.append(
-        InterfaceAddress(
-          name: String(cString: entry.name),
-          address: IPv4Address(value: UInt32(bigEndian: entry.address.address4.sin_addr.s_addr)),
-          isInternal: entry.is_internal != 0))
-    }
-    return result
+    var list = InterfaceList()
+    defer { list.free() }
+    list.read()
+    return list.ipv4
   }
 
-  /// Compares the interface list every `milliseconds` and reports changes until cancelled (udx.md 6).
+  /// Compares the IPv4 addresses every `milliseconds` and reports changes until cancelled (udx.md 6).
   package func watchInterfaces(
     every milliseconds: UInt64, _ onChange: @escaping ([InterfaceAddress]) -> Void
   ) -> any ScheduledAction {
-    let watch = InterfaceWatch(loop: self, interval: max(milliseconds, 100), onChange: onChange)
+    let watch = InterfaceWatch(
+      loop: self, interval: max(milliseconds, Limits.interfaceInterval), onChange: onChange)
     watch.start()
     return watch
+  }
+}
+
+/// A list of libuv's.
+private struct InterfaceList {
+  private var entries: UnsafeMutablePointer<uv_interface_address_t>?
+  private var count: Int32 = 0
+
+  mutating func read() { _ = hyper_interfaces_read(&entries, &count) }
+
+  /// Reads again.
+  /// - Returns: whether the IPv4 addresses have changed.
+  mutating func poll() -> Bool { hyper_interfaces_poll(&entries, &count, AF_INET) > 0 }
+
+  mutating func free() { hyper_interfaces_free(&entries, &count) }
+
+  var ipv4: [InterfaceAddress] {
+    UnsafeBufferPointer(start: entries, count: Int(count)).compactMap { entry in
+      guard Int32(entry.address.address4.sin_family) == AF_INET else { return nil }
+      return InterfaceAddress(
+        name: String(cString: entry.name),
+        address: IPv4Address(value: UInt32(bigEndian: entry.address.address4.sin_addr.s_addr)),
+        isInternal: entry.is_internal != 0)
+    }
   }
 }
 
@@ -45,7 +60,7 @@ private final class InterfaceWatch: ScheduledAction {
   private weak var loop: UVEventLoop?
   private var onChange: (([InterfaceAddress]) -> Void)?
   private var timer: (any ScheduledAction)?
-  private var last: Set<InterfaceAddress> = []
+  private var list = InterfaceList()
 
   init(loop: UVEventLoop, interval: UInt64, onChange: @escaping ([InterfaceAddress]) -> Void) {
     self.loop = loop
@@ -53,23 +68,20 @@ private final class InterfaceWatch: ScheduledAction {
     self.onChange = onChange
   }
 
+  deinit { list.free() }
+
   func start() {
-    last = Set(UVEventLoop.interfaces())
+    list.read()
     arm()
   }
 
   private func arm() {
-    // The timer holds the watch, so that it lives until cancelled even if nobody keeps it.
+    // The timer holds the watch, so that it lives until cancelled without another reference.
     timer = loop?.schedule(after: interval) { self.tick() }
   }
 
   private func tick() {
-    let current = UVEventLoop.interfaces()
-    let set = Set(current)
-    if set != last {
-      last = set
-      onChange?(current)
-    }
+    if list.poll() { onChange?(list.ipv4) }
     if onChange != nil { arm() }
   }
 

@@ -9,7 +9,7 @@ enum LoopJob: @unchecked Sendable {
 
 /// What other threads may touch.
 ///
-/// The queue has no cap of its own: every entry is a call of this process that somebody waits for, or a task of the
+/// The queue has no cap of its own: every entry is a call of this process whose caller waits, or a task of the
 /// runtime; refusing either would break the settle-once rule. The network cannot post.
 struct SharedState {
   var jobs: [LoopJob] = []
@@ -74,7 +74,7 @@ extension UVEventLoop {
       let mustWake = !state.isWakeUpPending
       if mustWake {
         state.isWakeUpPending = true
-        // Counted under the lock: the loop does not close the handle while somebody is about to signal it.
+        // Counted under the lock: the loop does not close the handle while a thread is about to signal it.
         sendersInFlight.wrappingAdd(1, ordering: .acquiring)
       }
       return (true, mustWake)

@@ -47,7 +47,7 @@ func currentThreadID() -> UInt {
   #endif
 }
 
-/// Carries a loop-confined value through code that wants `Sendable`. Whoever opens it must be on the loop.
+/// Carries a loop-confined value through code that wants `Sendable`. It is opened on the loop only.
 package struct LoopBound<Value>: @unchecked Sendable {
   package let value: Value
 

@@ -1,3 +1,4 @@
+import CHyperLoop
 import CHyperUV
 import HyperEncoding
 
@@ -40,21 +41,12 @@ final class NameLookup {
   deinit { request.deallocate() }
 
   func start(_ name: String) -> Bool {
-    var hints = addrinfo()
-    hints.ai_family = AF_INET
-    #if canImport(Glibc)
-      hints.ai_socktype = Int32(SOCK_DGRAM.rawValue)
-    #else
-      hints.ai_socktype = SOCK_DGRAM
-    #endif
     let context = Unmanaged.passRetained(self)
     request.pointee.data = context.toOpaque()
-    let result = uv_getaddrinfo(
-      loop.uv, request,
-      { request, status, list in
-        guard let request, let context = request.pointee.data else { return }
-        Unmanaged<NameLookup>.fromOpaque(context).takeRetainedValue().finish(status: status, list: list)
-      }, name, nil, &hints)
+    let result = hyper_lookup(loop.uv, request, name, AF_INET) { request, status, list in
+      guard let request, let context = request.pointee.data else { return }
+      Unmanaged<NameLookup>.fromOpaque(context).takeRetainedValue().finish(status: status, list: list)
+    }
     if result != 0 { context.release() }
     return result == 0
   }

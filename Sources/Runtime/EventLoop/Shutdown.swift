@@ -29,7 +29,7 @@ extension UVEventLoop {
   public func beginShutdown(_ done: (@Sendable () -> Void)? = nil) {
     if let done {
       let isOver = shared.withLock { state -> Bool in
-        // Never the one who joins: an own thread detaches itself when nobody awaits it.
+        // A callback never joins: an own thread detaches itself when no task awaits it.
         if !state.isTerminated { state.terminationCallbacks.append(done) }
         return state.isTerminated
       }
@@ -78,7 +78,7 @@ extension UVEventLoop {
   /// A look-up that a worker thread already runs cannot be cancelled, only awaited.
   func closeHandlesWhenLookupsAreBack() {
     guard phase == .closingUsers, pendingLookups.isEmpty, !handles.isClosing else { return }
-    // Whoever called has frames on the stack that still use the loop: close in the next turn.
+    // The caller has frames on the stack that still use the loop: close in the next turn.
     handles.isClosing = true
     uv_timer_start(handles.timer, { handle in UVEventLoop.from(handle) { $0.closeHandles() } }, 0, 0)
   }
@@ -98,7 +98,7 @@ extension UVEventLoop {
     }
     phase = .closingHandles
     for timer in timers.removeAll() { timer.cancel() }
-    // Somebody may be between the lock and uv_async_send: a few instructions.
+    // A thread may be between the lock and uv_async_send: a few instructions.
     while sendersInFlight.load(ordering: .acquiring) > 0 { sched_yield() }
     for handle in handles.all {
       uv_close(handle) { handle in

@@ -12,7 +12,7 @@ extension UVEventLoop {
   /// A loop on a thread of its own, already running. The thread keeps the loop until `shutdown`, which its owner calls.
   public static func startThread() throws(EventLoopError) -> UVEventLoop {
     let loop = try UVEventLoop()
-    // Until the thread says otherwise nobody is on the loop.
+    // Until the thread says otherwise no thread is on the loop.
     loop.ownerThread.store(0, ordering: .relaxed)
     loop.shared.withLock { $0.hasThread = true }
     let context = Unmanaged.passRetained(loop).toOpaque()
@@ -24,7 +24,7 @@ extension UVEventLoop {
     let result = pthread_create(&thread, nil, loopThreadMain, context)
     guard result == 0 else {
       Unmanaged<UVEventLoop>.fromOpaque(context).release()
-      // Closed on this thread: nobody else knows the loop.
+      // Closed on this thread: no other thread knows the loop.
       loop.shared.withLock { $0.hasThread = false }
       loop.ownerThread.store(currentThreadID(), ordering: .relaxed)
       loop.beginShutdown(nil)

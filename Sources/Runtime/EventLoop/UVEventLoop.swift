@@ -13,7 +13,7 @@ import Synchronization
 /// A libuv loop as a Swift executor: one thread on which all state of one or more nodes lives.
 ///
 /// The loop can run on a thread of its own (`startThread`), be run by the caller (`init()` and `run()`), or ride on a
-/// `uv_loop_t` that somebody else runs (`init(embeddedIn:)`). In the last case it never keeps `uv_run` from returning:
+/// `uv_loop_t` of another owner (`init(embeddedIn:)`). In the last case it never keeps `uv_run` from returning:
 /// only timers, look-ups, sockets and work that was posted from the loop itself do.
 ///
 /// `post` and the executor functions may be called from any thread; everything else only on the loop.
@@ -72,6 +72,7 @@ public final class UVEventLoop: @unchecked Sendable {
   }
 
   private init(loop: UnsafeMutablePointer<uv_loop_t>, ownsLoop: Bool) throws(EventLoopError) {
+    Limits.check()
     uv = loop
     self.ownsLoop = ownsLoop
     ownerThread = Atomic(currentThreadID())
@@ -228,16 +229,4 @@ struct LoopHandles {
     idle.deallocate()
     timer.deallocate()
   }
-}
-
-/// Bounds of the event loop.
-enum Limits {
-  /// Rounds of jobs that enqueue further jobs before sockets and timers get their turn.
-  static let drainRounds = 8
-  /// Turns that an own loop waits for handles of others to finish closing before it lets the thread go.
-  static let closingTurns = 1000
-  /// Name look-ups at a time; libuv works on four in parallel. Further ones fail at once.
-  static let lookups = 64
-  /// Addresses that are taken from one look-up.
-  static let addressesPerLookup = 32
 }

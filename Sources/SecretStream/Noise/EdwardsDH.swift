@@ -17,7 +17,8 @@ package struct NoiseKey: Sendable {
     let memory = WipedMemory(count: 32)
     keyPair.withSecretKey { secret in
       withSecretScratch(64) { digest in
-        _ = crypto_hash_sha512(digest, secret.baseAddress?.assumingMemoryBound(to: UInt8.self), 32)
+        let seed = secret.baseAddress?.assumingMemoryBound(to: UInt8.self)
+        Sodium.require(crypto_hash_sha512(digest, seed, 32), "SHA-512")
         memory.base.update(from: digest, count: 32)
       }
     }

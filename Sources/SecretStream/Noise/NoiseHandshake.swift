@@ -127,7 +127,7 @@ package struct NoiseHandshake {
         next.remoteEphemeral = key
         mixEphemeral(key, next.symmetric)
       case .s:
-        let field = try take(next.symmetric.hasKey ? 32 + NoiseLimits.macCount : 32)
+        let field = try take(next.symmetric.hasKey ? 32 + HyperCrypto.Limits.mac : 32)
         guard let key = Bytes32(try next.symmetric.decryptAndHash(field)) else { throw .messageTooShort }
         next.remoteStatic = key
       default:
@@ -181,6 +181,8 @@ package struct NoiseHandshake {
     trace?(nil, next.symmetric)
     next.messageIndex += 1
     guard next.messageIndex == pattern.messages.count else { return }
+    // `nn` exchanges no static keys, and no stream uses it; after the others the peer's key is known.
+    precondition(next.remoteStatic != nil || !pattern.messages.joined().contains(.s), "a handshake without peer")
     let hash = next.symmetric.handshakeHash
     next.keys = SessionKeys(
       split: next.symmetric.split(), handshakeHash: hash, isInitiator: isInitiator,

@@ -1,6 +1,7 @@
 import CHyperSodium
+import HyperCrypto
 
-/// BLAKE2b-512, HMAC and HKDF over it (secret-stream.md 3.1, 3.2; Noise specification 4.3; RFC 2104).
+/// BLAKE2b-512, HMAC and HKDF over it (secret-stream.md 3.1, 3.2 and 4.2; RFC 2104).
 enum NoiseHash {
   static let count = 64
   private static let blockCount = 128
@@ -10,10 +11,10 @@ enum NoiseHash {
     _ first: UnsafeRawBufferPointer, _ second: UnsafeRawBufferPointer, into out: UnsafeMutablePointer<UInt8>
   ) {
     withState { state in
-      crypto_generichash_init(state, nil, 0, count)
+      start(state)
       update(state, first)
       update(state, second)
-      crypto_generichash_final(state, out, count)
+      finish(state, into: out)
     }
   }
 
@@ -32,18 +33,18 @@ enum NoiseHash {
       }
       for index in 0..<blockCount { scratch[index] ^= 0x36 }
       withState { state in
-        crypto_generichash_init(state, nil, 0, count)
-        crypto_generichash_update(state, scratch, UInt64(blockCount))
+        start(state)
+        update(state, UnsafeRawBufferPointer(start: scratch, count: blockCount))
         update(state, first)
         update(state, second)
-        crypto_generichash_final(state, inner, count)
+        finish(state, into: inner)
       }
       for index in 0..<blockCount { scratch[index] ^= 0x36 ^ 0x5c }
       withState { state in
-        crypto_generichash_init(state, nil, 0, count)
-        crypto_generichash_update(state, scratch, UInt64(blockCount))
-        crypto_generichash_update(state, inner, UInt64(count))
-        crypto_generichash_final(state, out, count)
+        start(state)
+        update(state, UnsafeRawBufferPointer(start: scratch, count: blockCount))
+        update(state, UnsafeRawBufferPointer(start: inner, count: count))
+        finish(state, into: out)
       }
     }
   }
@@ -67,14 +68,23 @@ enum NoiseHash {
     }
   }
 
+  private static func start(_ state: OpaquePointer) {
+    Sodium.require(crypto_generichash_init(state, nil, 0, count), "BLAKE2b")
+  }
+
+  private static func finish(_ state: OpaquePointer, into out: UnsafeMutablePointer<UInt8>) {
+    Sodium.require(crypto_generichash_final(state, out, count), "BLAKE2b")
+  }
+
   private static func update(_ state: OpaquePointer, _ bytes: UnsafeRawBufferPointer) {
     guard !bytes.isEmpty else { return }
-    crypto_generichash_update(state, bytes.baseAddress?.assumingMemoryBound(to: UInt8.self), UInt64(bytes.count))
+    let source = bytes.baseAddress?.assumingMemoryBound(to: UInt8.self)
+    Sodium.require(crypto_generichash_update(state, source, UInt64(bytes.count)), "BLAKE2b")
   }
 
   private static func withState(_ body: (OpaquePointer) -> Void) {
     withUnsafeTemporaryAllocation(byteCount: crypto_generichash_statebytes(), alignment: 64) { memory in
-      guard let base = memory.baseAddress else { return }
+      guard let base = memory.baseAddress else { preconditionFailure("a state of BLAKE2b has an address") }
       defer { sodium_memzero(base, memory.count) }
       body(OpaquePointer(base))
     }

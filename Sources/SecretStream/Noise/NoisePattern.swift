@@ -1,3 +1,5 @@
+import HyperCrypto
+
 /// The handshake patterns of this stack (secret-stream.md 4.3). `nn` and the pre-shared-key variants exist to test the
 /// core; streams use `ik` and `xx`.
 package enum NoisePattern: Sendable, Hashable {
@@ -50,7 +52,7 @@ package enum NoisePattern: Sendable, Hashable {
       case .psk, .ee, .es, .se, .ss: hasKey = true
       }
     }
-    return size + (hasKey || index > 0 ? NoiseLimits.macCount : 0)
+    return size + (hasKey || index > 0 ? HyperCrypto.Limits.mac : 0)
   }
 }
 

@@ -1,4 +1,5 @@
 import CHyperSodium
+import HyperCrypto
 import HyperEncoding
 
 /// The symmetric state of Noise (secret-stream.md 4.2): chaining key, handshake hash and the current cipher key.
@@ -10,7 +11,7 @@ final class SymmetricState {
   private(set) var nonce: UInt64 = 0
 
   private static let count = NoiseHash.count
-  private static let macCount = NoiseLimits.macCount
+  private static let macCount = HyperCrypto.Limits.mac
 
   private var chainingKey: UnsafeMutablePointer<UInt8> { memory.base }
   private var hash: UnsafeMutablePointer<UInt8> { memory.base + Self.count }
@@ -38,7 +39,7 @@ final class SymmetricState {
 
   func copy() -> SymmetricState { SymmetricState(copying: self) }
 
-  var handshakeHash: Bytes64 { Bytes64(UnsafeRawBufferPointer(start: hash, count: Self.count)) ?? Bytes64() }
+  var handshakeHash: Bytes64 { Bytes64(copying: hash) }
 
   func mixHash(_ bytes: UnsafeRawBufferPointer) {
     NoiseHash.hash(UnsafeRawBufferPointer(start: hash, count: Self.count), bytes, into: hash)
@@ -71,15 +72,16 @@ final class SymmetricState {
       mixHash(plaintext)
       return
     }
-    guard plaintext.count + Self.macCount <= NoiseLimits.maximumCiphertext else { throw .payloadTooLarge }
+    guard plaintext.count + Self.macCount <= Limits.Noise.maximumCiphertext else { throw .payloadTooLarge }
     let total = plaintext.count + Self.macCount
     out.append(contentsOf: repeatElement(0, count: total))
     out.withUnsafeMutableBytes { bytes in
       let target = (bytes.baseAddress! + start).assumingMemoryBound(to: UInt8.self)
       withNonce { nonceBytes in
-        _ = crypto_aead_chacha20poly1305_ietf_encrypt(
-          target, nil, plaintext.baseAddress?.assumingMemoryBound(to: UInt8.self), UInt64(plaintext.count), hash,
-          UInt64(Self.count), nil, nonceBytes, key)
+        Sodium.require(
+          crypto_aead_chacha20poly1305_ietf_encrypt(
+            target, nil, plaintext.baseAddress?.assumingMemoryBound(to: UInt8.self), UInt64(plaintext.count), hash,
+            UInt64(Self.count), nil, nonceBytes, key), "ChaCha20-Poly1305")
       }
       mixHash(UnsafeRawBufferPointer(start: target, count: total))
     }
@@ -88,7 +90,7 @@ final class SymmetricState {
 
   /// The decryption of `ciphertext`; the bytes themselves while there is no key.
   func decryptAndHash(_ ciphertext: UnsafeRawBufferPointer) throws(NoiseError) -> [UInt8] {
-    guard ciphertext.count <= NoiseLimits.maximumCiphertext else { throw .payloadTooLarge }
+    guard ciphertext.count <= Limits.Noise.maximumCiphertext else { throw .payloadTooLarge }
     guard hasKey else {
       mixHash(ciphertext)
       return Array(ciphertext)

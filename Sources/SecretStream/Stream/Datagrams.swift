@@ -1,4 +1,5 @@
 import CHyperSodium
+import HyperCrypto
 import HyperEncoding
 
 /// Unordered encrypted messages (secret-stream.md 11): an 8-byte counter, then an XSalsa20-Poly1305 box.
@@ -27,15 +28,15 @@ struct DatagramCipher {
   mutating func seal(_ message: [UInt8]) -> [UInt8]? {
     counter &+= 1
     guard counter != firstCounter else { return nil }
-    var out = [UInt8](repeating: 0, count: message.count + StreamLimits.datagramOverhead)
+    var out = [UInt8](repeating: 0, count: message.count + Limits.Datagram.overhead)
     let counter = counter
     out.withUnsafeMutableBytes { bytes in
       bytes.storeBytes(of: counter.littleEndian, as: UInt64.self)
       guard let base = bytes.baseAddress else { return }
       Self.withNonce(counter) { nonce in
         sendKey.withUnsafePointer { key in
-          _ = crypto_secretbox_easy(
-            (base + 8).assumingMemoryBound(to: UInt8.self), message, UInt64(message.count), nonce, key)
+          let box = (base + Limits.Datagram.counter).assumingMemoryBound(to: UInt8.self)
+          Sodium.require(crypto_secretbox_easy(box, message, UInt64(message.count), nonce, key), "secretbox")
         }
       }
     }
@@ -44,18 +45,19 @@ struct DatagramCipher {
 
   /// Decrypts into `target`, which has room for `bytes.count - 24`.
   mutating func open(_ bytes: UnsafeRawBufferPointer, to target: UnsafeMutableRawPointer) -> Received {
-    guard bytes.count >= StreamLimits.datagramOverhead, let base = bytes.baseAddress else { return .forged }
+    guard bytes.count >= Limits.Datagram.overhead, let base = bytes.baseAddress else { return .forged }
     let number = UInt64(littleEndian: base.loadUnaligned(as: UInt64.self))
     let status = Self.withNonce(number) { nonce in
       receiveKey.withUnsafePointer { key in
         crypto_secretbox_open_easy(
-          target.assumingMemoryBound(to: UInt8.self), (base + 8).assumingMemoryBound(to: UInt8.self),
-          UInt64(bytes.count - 8), nonce, key)
+          target.assumingMemoryBound(to: UInt8.self),
+          (base + Limits.Datagram.counter).assumingMemoryBound(to: UInt8.self),
+          UInt64(bytes.count - Limits.Datagram.counter), nonce, key)
       }
     }
     guard status == 0 else { return .forged }
     guard window.accept(number) else { return .replayed }
-    return .message(bytes.count - StreamLimits.datagramOverhead)
+    return .message(bytes.count - Limits.Datagram.overhead)
   }
 
   private static func withNonce<R>(_ counter: UInt64, _ body: (UnsafePointer<UInt8>) -> R) -> R {
@@ -69,7 +71,7 @@ struct DatagramCipher {
 struct ReplayWindow {
   private var highest: UInt64?
   // Bit n of the ring stands for counter n modulo the window.
-  private var seen = [UInt64](repeating: 0, count: StreamLimits.replayWindow / 64)
+  private var seen = [UInt64](repeating: 0, count: Limits.Datagram.replayWindow / 64)
 
   /// True once for each counter that is not too old.
   mutating func accept(_ counter: UInt64) -> Bool {
@@ -80,7 +82,7 @@ struct ReplayWindow {
     }
     let ahead = Int64(bitPattern: counter &- top)
     if ahead > 0 {
-      if ahead >= Int64(StreamLimits.replayWindow) {
+      if ahead >= Int64(Limits.Datagram.replayWindow) {
         for index in seen.indices { seen[index] = 0 }
       } else {
         var position = top &+ 1
@@ -94,13 +96,13 @@ struct ReplayWindow {
       return true
     }
     // Two's complement: -2^63 has no positive counterpart, but is far too old as well.
-    guard ahead > -Int64(StreamLimits.replayWindow), !isMarked(counter) else { return false }
+    guard ahead > -Int64(Limits.Datagram.replayWindow), !isMarked(counter) else { return false }
     mark(counter)
     return true
   }
 
   private func slot(_ counter: UInt64) -> (Int, UInt64) {
-    let bit = Int(counter % UInt64(StreamLimits.replayWindow))
+    let bit = Int(counter % UInt64(Limits.Datagram.replayWindow))
     return (bit / 64, 1 << UInt64(bit % 64))
   }
 

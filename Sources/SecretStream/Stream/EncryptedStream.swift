@@ -6,7 +6,7 @@ import HyperEnvironment
 ///
 /// One `write` is one message at the peer. Loop-confined. Every callback has one subscriber and runs on the loop;
 /// `onClose` comes exactly once, last, and never inside a call of the owner. A started stream keeps itself alive until
-/// then. Nobody but `onClose` reports errors.
+/// then. Only `onClose` reports errors.
 ///
 /// "Open" means that the keys exist, not that the peer is there: a server of HyperDHT knows its peer only from
 /// `onAuthenticated` on (secret-stream.md 12.1), because the handshake may be a replay.
@@ -38,8 +38,8 @@ package final class EncryptedStream {
   @exclusivity(unchecked) package var onMessage: ((UnsafeRawBufferPointer) -> Void)? {
     didSet { if onMessage != nil, isWaitingForReader || keptMessage != nil { scheduleReading() } }
   }
-  /// One authenticated datagram, valid during the call. The datagram keys are not secret from whoever saw the
-  /// handshake (secret-stream.md 19).
+  /// One authenticated datagram, valid during the call. The datagram keys are not secret from an observer of
+  /// the handshake (secret-stream.md 19).
   package var onDatagram: ((UnsafeRawBufferPointer) -> Void)?
   /// Anything arrived on the transport, stream bytes or a datagram of any size and content, not authenticated: for the
   /// layer that moves a relayed stream to a direct path (hyperdht.md 9.3). Comes before the bytes are looked at.
@@ -52,6 +52,8 @@ package final class EncryptedStream {
   package var onClose: ((EncryptedStreamError?) -> Void)?
   /// For the layer that makes the connection: the stream has begun to close. Runs inside the call that causes it.
   package var onDestroying: (() -> Void)?
+  /// From the layer that makes the connection: how it has found a path to the peer, one line per step.
+  package var pathTimeline: (() -> [String])?
 
   // MARK: Settings
 
@@ -65,7 +67,7 @@ package final class EncryptedStream {
     didSet { timeoutChanged() }
   }
   /// Milliseconds from start to the peer's verified header; 0 is off. Set before start.
-  package var handshakeTimeout = StreamLimits.handshakeTimeout
+  package var handshakeTimeout = Limits.Stream.handshakeTimeout
   /// Whether to send one empty message right behind the header, so that the peer can authenticate this side at once.
   /// `nil`: as initiator of a handshake that ran elsewhere. Set before start.
   package var sendsConfirmation: Bool?
@@ -75,7 +77,7 @@ package final class EncryptedStream {
   /// Whether datagrams are received; sending is not affected.
   package var receivesDatagrams = true
   /// Largest frame body accepted from the peer, 17...16,777,215 bytes.
-  @exclusivity(unchecked) package var maximumFrame = StreamLimits.maximumBody
+  @exclusivity(unchecked) package var maximumFrame = Limits.Stream.maximumBody
 
   // MARK: State
 
@@ -108,7 +110,7 @@ package final class EncryptedStream {
   // Sending.
   @exclusivity(unchecked) var sealer: FrameCipher?
   @exclusivity(unchecked) var batch: OwnedBuffer?
-  @exclusivity(unchecked) var batchSize = StreamLimits.firstBatch
+  @exclusivity(unchecked) var batchSize = Limits.Stream.firstBatch
   @exclusivity(unchecked) var flushIsScheduled = false
   @exclusivity(unchecked) var isBlocked = false
   @exclusivity(unchecked) var needsDrain = false
@@ -116,7 +118,7 @@ package final class EncryptedStream {
   var early: [OwnedBuffer] = []
   var earlyCount = 0
   var earlyFlushes: [(Bool) -> Void] = []
-  var acknowledgements: [AcknowledgementGroup] = []
+  let acknowledgements = AcknowledgementQueue()
   var isEnding = false
   var transportIsEnded = false
 
@@ -131,7 +133,7 @@ package final class EncryptedStream {
   @exclusivity(unchecked) package internal(set) var isPaused = false
   @exclusivity(unchecked) package internal(set) var isHeld = false
   @exclusivity(unchecked) var isWaitingForReader = false
-  /// The message that authenticated the peer while nobody could take it.
+  /// The message that authenticated the peer while there was no reader.
   @exclusivity(unchecked) var keptMessage: [UInt8]?
   @exclusivity(unchecked) var transportIsPaused = false
   @exclusivity(unchecked) var remoteHasEnded = false

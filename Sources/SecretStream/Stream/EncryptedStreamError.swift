@@ -2,7 +2,7 @@ import HyperEnvironment
 
 /// Why an encrypted stream ended (secret-stream.md 14). `description` keeps the reference's texts where callers
 /// of deployed software match on them.
-package enum EncryptedStreamError: Error, Hashable, Sendable, CustomStringConvertible {
+package enum EncryptedStreamError: CodedError {
   case handshakeFailed(NoiseError)
   /// The peer proved another key than the caller asked for.
   case remoteKeyMismatch
@@ -27,11 +27,13 @@ package enum EncryptedStreamError: Error, Hashable, Sendable, CustomStringConver
   /// Nothing arrived for `timeout` milliseconds.
   case timedOut
   case datagramNonceExhausted
-  /// A bound of `StreamLimits` was passed by a writer or a transport that ignores back-pressure.
+  /// A bound of ``Limits`` was passed by a writer or a transport that ignores back-pressure.
   case queueOverflow
   case transport(TransportStreamError)
-  /// A reason of the layer above, which destroyed the stream.
-  case failed(code: String, description: String)
+  /// The error of the layer above, which destroyed the stream.
+  case failed(AnyCodedError)
+
+  package init(reason: some CodedError) { self = .failed(AnyCodedError(reason)) }
 
   /// Stable and short, for logs and other languages.
   package var code: String {
@@ -51,7 +53,7 @@ package enum EncryptedStreamError: Error, Hashable, Sendable, CustomStringConver
     case .queueOverflow: "QUEUE_OVERFLOW"
     case .transport(.reset): "ECONNRESET"
     case .transport(.other): "TRANSPORT_ERROR"
-    case .failed(let code, _): code
+    case .failed(let reason): reason.code
     }
   }
 
@@ -74,7 +76,7 @@ package enum EncryptedStreamError: Error, Hashable, Sendable, CustomStringConver
     case .transport(.reset): "connection reset by peer"
     case .transport(.timedOut): "connection timed out"
     case .transport(.other(let errno)): "transport error \(errno)"
-    case .failed(_, let description): description
+    case .failed(let reason): reason.description
     }
   }
 }

@@ -1,8 +1,9 @@
 import CHyperSodium
+import HyperCrypto
 import HyperEncoding
 
-/// The tag of a message in libsodium's secretstream. Streams send `message` only (plus `final` on request); all four are
-/// accepted, `rekey` and `final` change the key of what follows.
+/// The tag of a message in libsodium's secretstream. Streams send `message` only (plus `final` on request); all four
+/// are accepted, `rekey` and `final` change the key of what follows.
 enum FrameTag: UInt8 {
   case message = 0
   case push = 1
@@ -20,7 +21,7 @@ final class FrameCipher {
   /// instead of being drawn by libsodium, so that randomness comes from the environment.
   init(key: UnsafePointer<UInt8>, header: UnsafePointer<UInt8>) {
     state = .allocate(capacity: 1)
-    _ = crypto_secretstream_xchacha20poly1305_init_pull(state, header, key)
+    Sodium.require(crypto_secretstream_xchacha20poly1305_init_pull(state, header, key), "secretstream key")
   }
 
   deinit {
@@ -28,17 +29,18 @@ final class FrameCipher {
     state.deallocate()
   }
 
-  /// Writes prefix, tag, ciphertext and MAC: `message.count + StreamLimits.frameOverhead` bytes at `target`. `message`
+  /// Writes prefix, tag, ciphertext and MAC: `message.count + Limits.Stream.frameOverhead` bytes at `target`. `message`
   /// may lie exactly where its ciphertext goes, 4 bytes behind `target`.
   @inline(__always)
   func seal(_ message: UnsafeRawBufferPointer, tag: FrameTag, to target: UnsafeMutableRawPointer) {
-    let body = message.count &+ StreamLimits.messageOverhead
+    let body = message.count &+ Limits.Stream.messageOverhead
     target.storeBytes(of: UInt8(truncatingIfNeeded: body), as: UInt8.self)
     target.storeBytes(of: UInt8(truncatingIfNeeded: body >> 8), toByteOffset: 1, as: UInt8.self)
     target.storeBytes(of: UInt8(truncatingIfNeeded: body >> 16), toByteOffset: 2, as: UInt8.self)
-    _ = crypto_secretstream_xchacha20poly1305_push(
-      state, (target + StreamLimits.prefixCount).assumingMemoryBound(to: UInt8.self), nil,
+    let status = crypto_secretstream_xchacha20poly1305_push(
+      state, (target + Limits.Stream.prefixCount).assumingMemoryBound(to: UInt8.self), nil,
       message.baseAddress?.assumingMemoryBound(to: UInt8.self), UInt64(message.count), nil, 0, tag.rawValue)
+    Sodium.require(status, "secretstream frame")
   }
 
   /// Verifies and decrypts a frame body of at least 17 bytes; `target` takes `body.count - 17` bytes and may be exactly

@@ -47,15 +47,15 @@ final class FrameReader {
       head = 0
       tail = 0
       let left = chunk.count &- offset
-      if left >= StreamLimits.prefixCount {
+      if left >= Limits.Stream.prefixCount {
         let length = Self.length(chunk.baseAddress.unsafelyUnwrapped + offset)
         guard bounds.contains(length) else { throw BadLength(length: length) }
         guard length < heldFrom else {
           holdsFrame = true
           return nil
         }
-        if left &- StreamLimits.prefixCount >= length {
-          let start = offset &+ StreamLimits.prefixCount
+        if left &- Limits.Stream.prefixCount >= length {
+          let start = offset &+ Limits.Stream.prefixCount
           offset = start &+ length
           return Frame(body: UnsafeRawBufferPointer(rebasing: chunk[start..<offset]), writable: nil)
         }
@@ -65,16 +65,16 @@ final class FrameReader {
   }
 
   private func nextCollected(in bounds: ClosedRange<Int>, heldFrom: Int) throws(BadLength) -> Frame? {
-    guard collect(StreamLimits.prefixCount), let base = storage else { return nil }
+    guard collect(Limits.Stream.prefixCount), let base = storage else { return nil }
     let length = Self.length(UnsafeRawPointer(base + head))
     guard bounds.contains(length) else { throw BadLength(length: length) }
     guard length < heldFrom else {
       holdsFrame = true
       return nil
     }
-    guard collect(StreamLimits.prefixCount + length), let moved = storage else { return nil }
-    let body = moved + head + StreamLimits.prefixCount
-    head += StreamLimits.prefixCount + length
+    guard collect(Limits.Stream.prefixCount + length), let moved = storage else { return nil }
+    let body = moved + head + Limits.Stream.prefixCount
+    head += Limits.Stream.prefixCount + length
     return Frame(body: UnsafeRawBufferPointer(start: body, count: length), writable: body)
   }
 
@@ -92,9 +92,9 @@ final class FrameReader {
     return true
   }
 
-  /// Keeps bytes for later. False when that would pass `StreamLimits.maximumUnread`.
+  /// Keeps bytes for later. False when that would pass `Limits.Stream.maximumUnread`.
   func append(_ bytes: UnsafeRawBufferPointer) -> Bool {
-    guard bufferedCount + bytes.count <= StreamLimits.maximumUnread else { return false }
+    guard bufferedCount + bytes.count <= Limits.Stream.maximumUnread else { return false }
     if isReading {
       // A frame may be lent out from the buffer, so that must not move.
       late.append(contentsOf: bytes)
@@ -146,7 +146,7 @@ final class FrameReader {
     if tail + bytes.count > capacity {
       if needed > capacity {
         // At most twice what is there, and not beyond what the frame can use.
-        let wanted = max(StreamLimits.firstBuffer, needed, expecting > 0 ? min(expecting, 2 * capacity) : 2 * capacity)
+        let wanted = max(Limits.Stream.firstBuffer, needed, expecting > 0 ? min(expecting, 2 * capacity) : 2 * capacity)
         let larger = UnsafeMutableRawPointer.allocate(byteCount: wanted, alignment: 16)
         if let storage, kept > 0 { larger.copyMemory(from: storage + head, byteCount: kept) }
         storage?.deallocate()

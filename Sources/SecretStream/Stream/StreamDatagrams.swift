@@ -4,7 +4,7 @@ extension EncryptedStream {
   /// Sends one unordered, unreliable message. False, with nothing sent, before the keys exist, over a transport without
   /// datagrams, after `destroy`, and above `maximumDatagram`.
   ///
-  /// Do not put secrets here: the key is computable by whoever saw the handshake (secret-stream.md 19).
+  /// Do not put secrets here: an observer of the handshake can compute the key (secret-stream.md 19).
   package func sendDatagram(_ bytes: [UInt8]) -> Bool {
     guard isLive, let transport, keys != nil, bytes.count <= maximumDatagram else { return false }
     prepareDatagrams()
@@ -22,14 +22,14 @@ extension EncryptedStream {
   package var maximumDatagram: Int {
     guard let transport else { return 0 }
     let mtu = Int(transport.statistics.mtu)
-    return max(0, (mtu > 0 ? mtu : StreamLimits.assumedMTU) - StreamLimits.datagramPathOverhead)
+    return max(0, (mtu > 0 ? mtu : Limits.Datagram.assumedMTU) - Limits.Datagram.pathOverhead)
   }
 
   func transportMessage(_ bytes: UnsafeRawBufferPointer) {
     guard isLive else { return }
     onTransportActivity?()
     guard isLive, receivesDatagrams else { return }
-    guard keys != nil, bytes.count >= StreamLimits.datagramOverhead else {
+    guard keys != nil, bytes.count >= Limits.Datagram.overhead else {
       statisticsStorage.datagramsDropped &+= 1
       return
     }

@@ -90,8 +90,8 @@ extension EncryptedStream {
     reader.removeAll()
     releaseIdleBuffers()
 
-    let waiting = acknowledgements.flatMap(\.waiters) + earlyFlushes
-    acknowledgements = []
+    acknowledgements.close()
+    let waiting = earlyFlushes
     earlyFlushes = []
     for done in waiting { done(false) }
 

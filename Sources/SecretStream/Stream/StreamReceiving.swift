@@ -59,7 +59,7 @@ extension EncryptedStream {
     process(UnsafeRawBufferPointer(start: nil, count: 0))
   }
 
-  /// Nobody can take a message now.
+  /// No reader takes messages now.
   private var isDeliveryBlocked: Bool { isPaused || isHeld || onMessage == nil }
 
   /// No more frames are read. Handshake, header and the frame that authenticates the peer are taken even while delivery
@@ -86,7 +86,7 @@ extension EncryptedStream {
     } while reader.finish() && isLive && !holdsBack
     isProcessing = false
     guard isLive else { return }
-    if reader.bufferCapacity > StreamLimits.keptBuffer { reader.release(keeping: StreamLimits.keptBuffer) }
+    if reader.bufferCapacity > Limits.Stream.keptBuffer { reader.release(keeping: Limits.Stream.keptBuffer) }
     updateTransportFlow()
     finishRemoteEnd()
   }
@@ -95,14 +95,14 @@ extension EncryptedStream {
   private func nextFrame() throws(FrameReader.BadLength) -> FrameReader.Frame? {
     switch phase {
     case .receiving:
-      let bounds = StreamLimits.messageOverhead...max(maximumFrame, StreamLimits.messageOverhead)
+      let bounds = Limits.Stream.messageOverhead...max(maximumFrame, Limits.Stream.messageOverhead)
       guard onMessage == nil, isAuthenticated else { return try reader.next(in: bounds) }
       // Without a subscriber only empty messages that would be swallowed are taken.
-      let heldFrom = StreamLimits.messageOverhead + (swallowsEmptyMessages ? 1 : 0)
+      let heldFrom = Limits.Stream.messageOverhead + (swallowsEmptyMessages ? 1 : 0)
       let frame = try reader.next(in: bounds, heldFrom: heldFrom)
       isWaitingForReader = reader.holdsFrame
       return frame
-    case .keyed: return try reader.next(in: StreamLimits.headerBody...StreamLimits.headerBody)
+    case .keyed: return try reader.next(in: Limits.Stream.headerBody...Limits.Stream.headerBody)
     case .handshaking: return try reader.next(in: handshakeBounds)
     case .created, .destroying, .closed: return nil
     }
@@ -113,7 +113,7 @@ extension EncryptedStream {
     case .handshaking:
       fail(.handshakeFailed(bad.length < handshakeBounds.lowerBound ? .messageTooShort : .payloadTooLarge))
     case .keyed: fail(.invalidHeaderLength)
-    default: fail(bad.length < StreamLimits.messageOverhead ? .invalidMessage : .frameTooLarge)
+    default: fail(bad.length < Limits.Stream.messageOverhead ? .invalidMessage : .frameTooLarge)
     }
   }
 
@@ -128,7 +128,7 @@ extension EncryptedStream {
 
   private func receiveMessage(_ frame: FrameReader.Frame) {
     guard let opener else { return }
-    let count = frame.body.count &- StreamLimits.messageOverhead
+    let count = frame.body.count &- Limits.Stream.messageOverhead
     statisticsStorage.frameBytesRead &+= UInt64(frame.body.count)
     // In place where the bytes are ours, else into the scratch buffer: no copy besides the decryption.
     let target = count == 0 ? nil : frame.writable.map { $0 + 1 } ?? scratchSpace(count)
@@ -153,7 +153,7 @@ extension EncryptedStream {
     if scratchCapacity < count {
       scratch?.deallocate()
       // Twice the need at most, so that growing messages do not allocate each time; the frame itself has arrived whole.
-      scratchCapacity = max(count, min(2 * scratchCapacity, StreamLimits.keptBuffer), 1_024)
+      scratchCapacity = max(count, min(2 * scratchCapacity, Limits.Stream.keptBuffer), 1_024)
       scratch = .allocate(byteCount: scratchCapacity, alignment: 16)
     }
     return scratch

@@ -1,13 +1,5 @@
 import HyperEnvironment
 
-/// Transport writes between two `flush` calls.
-final class AcknowledgementGroup {
-  var outstanding = 0
-  var waiters: [(Bool) -> Void] = []
-  /// Made once a group, not once a write.
-  var acknowledge: ((Bool) -> Void)?
-}
-
 extension EncryptedStream {
   /// Sends one message. Returns false when the writer should wait for `onDrain`; the message is accepted either way,
   /// except after `end` or `destroy`. Above 16,777,198 bytes the stream is destroyed with `messageTooLarge`.
@@ -17,7 +9,7 @@ extension EncryptedStream {
   @discardableResult
   package func write(_ bytes: UnsafeRawBufferPointer) -> Bool {
     guard isLive, !isEnding else { return false }
-    guard bytes.count <= StreamLimits.maximumMessage else {
+    guard bytes.count <= Limits.Stream.maximumMessage else {
       fail(.messageTooLarge)
       return false
     }
@@ -34,11 +26,10 @@ extension EncryptedStream {
   /// closes first. Waits for the stream to open. Never inside this call.
   package func flush(_ done: @escaping (Bool) -> Void) {
     guard isLive else { return environment.defer { done(false) } }
-    guard sealer != nil, let group = acknowledgements.last else { return earlyFlushes.append(done) }
+    guard sealer != nil else { return earlyFlushes.append(done) }
     pushBatch()
-    if acknowledgements.count == 1, group.outstanding == 0 { return environment.defer { done(true) } }
-    group.waiters.append(done)
-    acknowledgements.append(AcknowledgementGroup())
+    let isWaiting = acknowledgements.flush { [weak self] arrived in done(arrived && self?.isLive == true) }
+    if !isWaiting { environment.defer { done(true) } }
   }
 
   /// Ends the writing half after everything written so far. Reading goes on. Turns the keepalive off.
@@ -63,7 +54,7 @@ extension EncryptedStream {
 
   func seal(_ message: UnsafeRawBufferPointer, tag: FrameTag) {
     guard let sealer else { return }
-    let count = message.count &+ StreamLimits.frameOverhead
+    let count = message.count &+ Limits.Stream.frameOverhead
     let buffer = space(for: count)
     sealer.seal(message, tag: tag, to: buffer.base + buffer.count)
     buffer.count &+= count
@@ -73,18 +64,18 @@ extension EncryptedStream {
 
   /// A frame in clear: handshake messages and the stream header.
   func appendClear(_ body: [UInt8]) {
-    let buffer = space(for: body.count + StreamLimits.prefixCount)
+    let buffer = space(for: body.count + Limits.Stream.prefixCount)
     body.withUnsafeBytes { source in
       let target = buffer.base + buffer.count
-      for index in 0..<StreamLimits.prefixCount {
+      for index in 0..<Limits.Stream.prefixCount {
         target.storeBytes(
           of: UInt8(truncatingIfNeeded: body.count >> (8 * index)), toByteOffset: index, as: UInt8.self)
       }
       if let address = source.baseAddress {
-        (target + StreamLimits.prefixCount).copyMemory(from: address, byteCount: body.count)
+        (target + Limits.Stream.prefixCount).copyMemory(from: address, byteCount: body.count)
       }
     }
-    buffer.count += body.count + StreamLimits.prefixCount
+    buffer.count += body.count + Limits.Stream.prefixCount
     if buffer !== batch { handOver(buffer) }
   }
 
@@ -93,8 +84,8 @@ extension EncryptedStream {
     if let batch, batch.capacity &- batch.count >= count { return batch }
     let hadBatch = batch != nil
     pushBatch()
-    if count > StreamLimits.maximumBatch / 2 { return OwnedBuffer(capacity: count) }
-    if hadBatch { batchSize = min(2 * batchSize, StreamLimits.maximumBatch) }
+    if count > Limits.Stream.maximumBatch / 2 { return OwnedBuffer(capacity: count) }
+    if hadBatch { batchSize = min(2 * batchSize, Limits.Stream.maximumBatch) }
     let fresh = OwnedBuffer(capacity: max(batchSize, count))
     batch = fresh
     if !flushIsScheduled {
@@ -106,7 +97,7 @@ extension EncryptedStream {
 
   private func endOfTurn() {
     flushIsScheduled = false
-    if let batch, batch.count < batchSize / 4 { batchSize = max(batchSize / 2, StreamLimits.firstBatch) }
+    if let batch, batch.count < batchSize / 4 { batchSize = max(batchSize / 2, Limits.Stream.firstBatch) }
     pushBatch()
   }
 
@@ -117,49 +108,35 @@ extension EncryptedStream {
   }
 
   private func handOver(_ buffer: OwnedBuffer) {
-    guard isLive, let byteTransport, let group = acknowledgements.last else { return }
+    guard isLive, let byteTransport else { return }
     lastSent = environment.now
-    group.outstanding &+= 1
     statisticsStorage.transportWrites &+= 1
-    if group.acknowledge == nil {
-      group.acknowledge = { [weak self, weak group] arrived in
-        if arrived, let group { self?.acknowledged(group) }
-      }
-    }
-    if !byteTransport.write(buffer, group.acknowledge) { isBlocked = true }
-  }
-
-  private func acknowledged(_ group: AcknowledgementGroup) {
-    group.outstanding -= 1
-    while acknowledgements.count > 1, let first = acknowledgements.first, first.outstanding == 0 {
-      acknowledgements.removeFirst()
-      for done in first.waiters { done(isLive) }
-    }
+    if !byteTransport.write(buffer, acknowledgements.write()) { isBlocked = true }
   }
 
   func countWritten(frame count: Int) {
     statisticsStorage.frameBytesWritten &+= UInt64(count)
     statisticsStorage.messagesWritten &+= 1
-    statisticsStorage.messageBytesWritten &+= UInt64(count &- StreamLimits.frameOverhead)
+    statisticsStorage.messageBytesWritten &+= UInt64(count &- Limits.Stream.frameOverhead)
   }
 
   // MARK: Before the keys
 
   /// Keeps a message where it can later be encrypted in place.
   private func keepEarly(_ bytes: UnsafeRawBufferPointer) -> Bool {
-    guard earlyCount + bytes.count + StreamLimits.frameOverhead <= StreamLimits.maximumQueuedBeforeKeys else {
+    guard earlyCount + bytes.count + Limits.Stream.frameOverhead <= Limits.Stream.maximumQueuedBeforeKeys else {
       fail(.queueOverflow)
       return false
     }
-    let buffer = OwnedBuffer(capacity: bytes.count + StreamLimits.frameOverhead)
+    let buffer = OwnedBuffer(capacity: bytes.count + Limits.Stream.frameOverhead)
     if let source = bytes.baseAddress {
-      (buffer.base + StreamLimits.prefixCount + 1).copyMemory(from: source, byteCount: bytes.count)
+      (buffer.base + Limits.Stream.prefixCount + 1).copyMemory(from: source, byteCount: bytes.count)
     }
-    buffer.count = bytes.count + StreamLimits.frameOverhead
+    buffer.count = bytes.count + Limits.Stream.frameOverhead
     early.append(buffer)
     earlyCount += buffer.count
-    if earlyCount >= StreamLimits.highWaterMark { needsDrain = true }
-    return earlyCount < StreamLimits.highWaterMark
+    if earlyCount >= Limits.Stream.highWaterMark { needsDrain = true }
+    return earlyCount < Limits.Stream.highWaterMark
   }
 
   func sendEarly() {
@@ -168,8 +145,8 @@ extension EncryptedStream {
     earlyCount = 0
     for buffer in waiting {
       let message = UnsafeRawBufferPointer(
-        start: buffer.base + StreamLimits.prefixCount + 1, count: buffer.count - StreamLimits.frameOverhead)
-      if buffer.count <= StreamLimits.maximumBatch / 2 {
+        start: buffer.base + Limits.Stream.prefixCount + 1, count: buffer.count - Limits.Stream.frameOverhead)
+      if buffer.count <= Limits.Stream.maximumBatch / 2 {
         seal(message, tag: .message)
       } else {
         pushBatch()

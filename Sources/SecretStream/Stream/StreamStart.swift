@@ -66,7 +66,6 @@ extension EncryptedStream {
     self.transport?.onMessage = { [self] in transportMessage($0) }
     lastSent = environment.now
     lastReceived = lastSent
-    acknowledgements = [AcknowledgementGroup()]
     armTimers()
     if transport.isClosed { transportClosed(nil) }
     return isLive
@@ -102,7 +101,7 @@ extension EncryptedStream {
   /// Body sizes that the next handshake frame may have: what Noise needs, and a payload of the largest size.
   var handshakeBounds: ClosedRange<Int> {
     let minimum = handshake?.nextMessageMinimumSize ?? 0
-    return minimum...(minimum + NoiseLimits.maximumCiphertext)
+    return minimum...(minimum + Limits.Noise.maximumCiphertext)
   }
 
   /// The keys exist: sends the header and everything that waited for it, in one go with a last handshake message.
@@ -115,7 +114,7 @@ extension EncryptedStream {
     guard isLive else { return }
     phase = .keyed
 
-    let header = environment.random(count: StreamLimits.streamHeader)
+    let header = environment.random(count: Limits.Stream.streamHeader)
     sealer = FrameCipher(key: keys.sendKeyBytes, header: header)
     appendClear(keys.streamID(ofInitiator: keys.isInitiator).bytes + header)
     if confirms { seal(UnsafeRawBufferPointer(start: nil, count: 0), tag: .message) }

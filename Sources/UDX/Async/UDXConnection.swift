@@ -3,8 +3,8 @@ import HyperRuntime
 
 /// A UDX stream: ordered, reliable bytes both ways, and unordered, unreliable messages beside them.
 ///
-/// Message boundaries of `write` are not kept. Both directions have back-pressure: see `write` and `inbound`. Letting go
-/// of the last reference destroys the stream.
+/// Message boundaries of `write` are not kept. Both directions have back-pressure: see `write` and `inbound`. Letting
+/// go of the last reference destroys the stream.
 public final class UDXConnection: Sendable {
   public let localID: UInt32
   let port: UDXPort
@@ -30,7 +30,7 @@ public final class UDXConnection: Sendable {
 
   public struct Inbound: AsyncSequence, Sendable {
     public typealias Element = [UInt8]
-    public typealias Failure = ConnectionError
+    public typealias Failure = UDXConnectionError
     let connection: UDXConnection
 
     public func makeAsyncIterator() -> Iterator { Iterator(connection: connection) }
@@ -38,20 +38,24 @@ public final class UDXConnection: Sendable {
     public struct Iterator: AsyncIteratorProtocol {
       let connection: UDXConnection
 
-      public mutating func next(isolation actor: isolated (any Actor)?) async throws(ConnectionError) -> [UInt8]? {
+      public mutating func next(isolation actor: isolated (any Actor)?) async throws(UDXConnectionError) -> [UInt8]? {
         try await connection.read(isolation: actor)
       }
 
-      public mutating func next() async throws(ConnectionError) -> [UInt8]? {
+      public mutating func next() async throws(UDXConnectionError) -> [UInt8]? {
         try await connection.read(isolation: nil)
       }
     }
   }
 
   /// The next piece, `nil` after the peer has ended its half.
-  public func read(isolation: isolated (any Actor)? = #isolation) async throws(ConnectionError) -> [UInt8]? {
+  public func read(isolation: isolated (any Actor)? = #isolation) async throws(UDXConnectionError) -> [UInt8]? {
     let state = state
-    return try await state.inbox.next(isolation: isolation) { state.loop.post { state.stream.resumeReading() } }
+    do throws(CallFailure) {
+      return try await state.inbox.next(isolation: isolation) { state.loop.post { state.stream.resumeReading() } }
+    } catch {
+      throw state.closing.error(error)
+    }
   }
 
   /// Reads without a copy: from now on `body` is called on the loop with each received piece, where it lies in the
@@ -69,12 +73,12 @@ public final class UDXConnection: Sendable {
   /// - Returns: what `body` returns, `nil` after the peer has ended its half.
   public func withNextBytes<R: Sendable>(
     isolation: isolated (any Actor)? = #isolation, _ body: @escaping @Sendable (UnsafeRawBufferPointer) -> R
-  ) async throws(ConnectionError) -> R? {
+  ) async throws(UDXConnectionError) -> R? {
     let state = state
     let reader = BorrowingReader()
     let result = await withTaskCancellationHandler {
       await withUnsafeContinuation(isolation: isolation) {
-        (continuation: UnsafeContinuation<Result<R?, ConnectionError>, Never>) in
+        (continuation: UnsafeContinuation<Result<R?, UDXConnectionError>, Never>) in
         let isPosted = state.loop.post {
           reader.take = { continuation.resume(returning: .success(body($0))) }
           reader.end = { end in continuation.resume(returning: end.map { nil }) }
@@ -91,7 +95,7 @@ public final class UDXConnection: Sendable {
   /// The same as a span, which the compiler keeps from outliving `body`.
   public func withNextSpan<R: Sendable>(
     isolation: isolated (any Actor)? = #isolation, _ body: @escaping @Sendable (RawSpan) -> R
-  ) async throws(ConnectionError) -> R? {
+  ) async throws(UDXConnectionError) -> R? {
     try await withNextBytes(isolation: isolation) { body($0.bytes) }
   }
 
@@ -100,13 +104,22 @@ public final class UDXConnection: Sendable {
   /// Sends bytes. Suspends while more than 1 MiB waits to be sent. Cancellation ends the wait, not the sending.
   public func write(
     _ bytes: [UInt8], isolation: isolated (any Actor)? = #isolation
-  ) async throws(ConnectionError) {
-    if try state.writing.put(bytes) { try await state.writing.waitForRoom(isolation: isolation) }
+  ) async throws(UDXConnectionError) {
+    do throws(CallFailure) {
+      if try state.writing.put(bytes) { try await state.writing.waitForRoom(isolation: isolation) }
+    } catch {
+      throw state.closing.error(error)
+    }
   }
 
   /// Waits until the peer has acknowledged everything that was written before.
-  public func flush(isolation: isolated (any Actor)? = #isolation) async throws(ConnectionError) {
-    try await state.writing.flush(isolation: isolation)
+  public func flush(isolation: isolated (any Actor)? = #isolation) async throws(UDXConnectionError) {
+    do throws(CallFailure) {
+      if try await state.writing.flush(isolation: isolation) { return }
+    } catch {
+      throw state.closing.error(error)
+    }
+    throw .closed
   }
 
   /// Ends the writing half after everything written so far. Reading goes on.
@@ -120,8 +133,8 @@ public final class UDXConnection: Sendable {
     state.loop.post { state.stream.sendMessage(bytes) }
   }
 
-  /// The next message; `nil` when the stream is closed or the task cancelled. Up to 256 wait to be read, further ones are
-  /// dropped.
+  /// The next message; `nil` when the stream is closed or the task cancelled. Up to 256 wait to be read, further ones
+  /// are dropped.
   public func nextMessage(isolation: isolated (any Actor)? = #isolation) async -> [UInt8]? {
     await state.messages.next(isolation: isolation)
   }
@@ -155,15 +168,19 @@ public final class UDXConnection: Sendable {
   /// - Returns: why, `nil` for a regular end or a local `destroy`.
   public func waitUntilClosed(
     isolation: isolated (any Actor)? = #isolation
-  ) async throws(ConnectionError) -> ConnectionError? {
-    try await state.closing.wait(isolation: isolation).get()
+  ) async throws(UDXConnectionError) -> UDXConnectionError? {
+    do throws(CallFailure) {
+      return try await state.closing.wait(isolation: isolation)
+    } catch {
+      throw state.closing.error(error)
+    }
   }
 }
 
 /// One call of `withNextBytes`, on the loop. Settled once: by bytes, by an end, or by its cancellation.
 final class BorrowingReader: @unchecked Sendable {
   var take: ((UnsafeRawBufferPointer) -> Void)?
-  var end: ((Result<Void, ConnectionError>) -> Void)?
+  var end: ((Result<Void, UDXConnectionError>) -> Void)?
   var isCancelled = false
 }
 
@@ -172,9 +189,9 @@ final class UDXConnectionState: @unchecked Sendable {
   let loop: UVEventLoop
   let stream: UDXStream
   let inbox = Inbox()
-  let writing: WritingHalf
-  let messages = EventQueue<[UInt8], Never>(capacity: StreamBuffers.datagrams)
-  let closing = ClosingFlag()
+  let writing: MessagePump
+  let messages = EventQueue<[UInt8], Never>(capacity: Limits.datagrams)
+  let closing = ClosingFlag<UDXConnectionError>()
 
   private let writer: AcknowledgedWriter
   private let arrivals: Arrivals
@@ -186,7 +203,7 @@ final class UDXConnectionState: @unchecked Sendable {
     self.loop = loop
     self.stream = stream
     writer = AcknowledgedWriter(stream)
-    writing = WritingHalf(loop: loop, sink: writer)
+    writing = MessagePump(loop: loop, sink: writer)
     arrivals = Arrivals(loop: loop, inbox: inbox) { stream.pauseReading() }
     stream.onData = { [self] in received($0) }
     stream.onMessage = { [self] in _ = messages.push(Array($0)) }
@@ -201,14 +218,15 @@ final class UDXConnectionState: @unchecked Sendable {
 
   private func closed(_ error: TransportStreamError?) {
     arrivals.deliver()
-    let reason = error.map { ConnectionError($0) }
-    writing.close(reason ?? .closed)
+    let reason = error.map { UDXConnectionError($0) }
+    closing.record(reason)
+    writing.close()
     writer.close()
-    inbox.finish(reason.map { .failure($0) } ?? .success(()))
+    inbox.finish(reason == nil ? .success(()) : .failure(.closed))
     endReaders(reason.map { .failure($0) } ?? .success(()))
     messages.finish()
     borrower = nil
-    closing.close(reason)
+    closing.close()
   }
 
   // MARK: Receiving
@@ -232,7 +250,7 @@ final class UDXConnectionState: @unchecked Sendable {
     switch inbox.takeNow() {
     case .success(let piece?)?: piece.withUnsafeBytes { settle(reader, $0) }
     case .success(nil)?: settle(reader, .success(()))
-    case .failure(let error)?: settle(reader, .failure(error))
+    case .failure(let error)?: settle(reader, .failure(closing.error(error)))
     case nil:
       nextReaders.append(reader)
       stream.resumeReading()
@@ -260,7 +278,7 @@ final class UDXConnectionState: @unchecked Sendable {
     stream.pauseReading()
   }
 
-  private func endReaders(_ result: Result<Void, ConnectionError>) {
+  private func endReaders(_ result: Result<Void, UDXConnectionError>) {
     let readers = nextReaders
     nextReaders = []
     for reader in readers { settle(reader, result) }
@@ -273,7 +291,7 @@ final class UDXConnectionState: @unchecked Sendable {
     take?(bytes)
   }
 
-  private func settle(_ reader: BorrowingReader, _ result: Result<Void, ConnectionError>) {
+  private func settle(_ reader: BorrowingReader, _ result: Result<Void, UDXConnectionError>) {
     let end = reader.end
     reader.take = nil
     reader.end = nil

@@ -3,9 +3,9 @@ import HyperEncoding
 import HyperEnvironment
 import HyperRuntime
 
-/// The UDX transport by itself: reliable, congestion-controlled streams and plain datagrams over UDP, unencrypted, without
-/// a handshake. The ids and addresses of both ends of a stream are the application's affair (HyperDHT exchanges them in its
-/// own handshake).
+/// The UDX transport by itself: reliable, congestion-controlled streams and plain datagrams over UDP, unencrypted,
+/// without a handshake. The ids and addresses of both ends of a stream are the application's affair (HyperDHT exchanges
+/// them in its own handshake).
 ///
 /// ```swift
 /// let transport = try await UDXTransport()
@@ -71,8 +71,8 @@ public final class UDXTransport: Sendable {
     return try result.get()
   }
 
-  /// Writes every transport event to a file, as qlog (JSON text sequences), until the transport is closed. About 250 bytes
-  /// per packet; what the file does not take is dropped and counted in the last record.
+  /// Writes every transport event to a file, as qlog (JSON text sequences), until the transport is closed. About 250
+  /// bytes per packet; what the file does not take is dropped and counted in the last record.
   public func openTrace(path: String, isolation: isolated (any Actor)? = #isolation) async throws(UDXError) {
     let environment = environment
     let result = await onLoop(loop, isolation: isolation) { () -> Result<Void, UDXError> in
@@ -121,7 +121,7 @@ public final class UDXPort: Sendable {
     self.transport = transport
     self.socket = LoopBound(socket)
     address = socket.localEndpoint ?? Endpoint(host: .any, port: 0)
-    let queue = EventQueue<Datagram, Never>(capacity: StreamBuffers.datagrams)
+    let queue = EventQueue<Datagram, Never>(capacity: Limits.datagrams)
     self.queue = queue
     socket.onMessage = { bytes, source in queue.push(Datagram(bytes: Array(bytes), source: source)) }
   }
@@ -132,8 +132,8 @@ public final class UDXPort: Sendable {
     transport.loop.post { socket.value.close { queue.finish() } }
   }
 
-  /// The next datagram; `nil` when the socket is closed or the task cancelled. Up to 256 wait to be read, further ones are
-  /// dropped.
+  /// The next datagram; `nil` when the socket is closed or the task cancelled. Up to 256 wait to be read, further ones
+  /// are dropped.
   public func nextDatagram(isolation: isolated (any Actor)? = #isolation) async -> Datagram? {
     await queue.next(isolation: isolation)
   }

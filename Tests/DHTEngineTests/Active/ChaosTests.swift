@@ -7,7 +7,7 @@ import XCTest
 
 @testable import HyperDHTEngine
 
-/// Whole networks with loss, NAT boxes and people who change their minds. Every failure is replayable by its seed.
+/// Whole networks with loss, NAT boxes and connects that are given up. Every failure is replayable by its seed.
 final class ChaosTests: XCTestCase {
   private struct Outcome {
     var opened = 0
@@ -23,6 +23,43 @@ final class ChaosTests: XCTestCase {
     net.network.shouldDrop = { [unowned network = net.network] packet in
       !packet.isStream && network.random.next() % 100 < loss
     }
+    let sites = makeSites(net)
+    let servers = listen(net, on: sites.prefix(3), seed: seed)
+    var outcome = Outcome()
+    var peers: [Peer] = []
+    for index in 0..<connects {
+      let client = sites[3 + Int(random.next() % 3)]
+      let server = servers[Int(random.next() % 3)]
+      let peer = Peer(client.connect(to: server.publicKey ?? Bytes32()))
+      peer.stream.write([UInt8(truncatingIfNeeded: index)])
+      peers.append(peer)
+      let isImpatient = random.next() % 4 == 0
+      net.network.advance(by: random.next() % (isImpatient ? 300 : 3000))
+      if isImpatient { peer.stream.destroy() }
+      if random.next() % 20 == 0 {
+        // A node, which may be a relay, goes away for a while.
+        let host = net.hosts[Int(random.next() % UInt64(net.hosts.count))]
+        host.isDown = true
+        _ = host.schedule(after: 20_000) { host.isDown = false }
+      }
+    }
+    net.network.run(within: 120_000) { peers.allSatisfy { $0.isClosed || !$0.received.isEmpty } }
+    for (index, peer) in peers.enumerated() {
+      XCTAssertTrue(peer.isClosed || !peer.received.isEmpty, "connect \(index) hangs, seed \(seed)")
+      if !peer.received.isEmpty {
+        XCTAssertEqual(peer.received.first, [UInt8(truncatingIfNeeded: index)])
+        outcome.opened += 1
+      } else if let error = peer.closeError {
+        outcome.failed += 1
+        outcome.codes[error.code, default: 0] += 1
+      }
+    }
+    assertNothingIsLeft(net, sites, servers, peers, seed: seed)
+    return outcome
+  }
+
+  /// Six nodes: with a public address and behind two kinds of NAT, in turns.
+  private func makeSites(_ net: Net) -> [DHTNode] {
     var sites: [DHTNode] = []
     for index in 0..<6 {
       let host: VirtualHost
@@ -41,8 +78,13 @@ final class ChaosTests: XCTestCase {
       }
       sites.append(net.makeNode(on: host))
     }
+    return sites
+  }
+
+  /// Echo servers.
+  private func listen(_ net: Net, on sites: ArraySlice<DHTNode>, seed: UInt64) -> [DHTServer] {
     var servers: [DHTServer] = []
-    for site in sites.prefix(3) {
+    for site in sites {
       let server = site.makeServer()
       server.onConnection = { stream in
         stream.onMessage = { [unowned stream] in stream.write(Array($0)) }
@@ -54,35 +96,12 @@ final class ChaosTests: XCTestCase {
       XCTAssertTrue(isListening, "seed \(seed)")
       servers.append(server)
     }
-    var outcome = Outcome()
-    var peers: [Peer] = []
-    for index in 0..<connects {
-      let client = sites[3 + Int(random.next() % 3)]
-      let server = servers[Int(random.next() % 3)]
-      let peer = Peer(client.connect(to: server.publicKey ?? Bytes32()))
-      peer.stream.write([UInt8(truncatingIfNeeded: index)])
-      peers.append(peer)
-      let isImpatient = random.next() % 4 == 0
-      net.network.advance(by: random.next() % (isImpatient ? 300 : 3000))
-      if isImpatient { peer.stream.destroy() }
-      if random.next() % 20 == 0 {
-        // A relay of somebody goes away for a while.
-        let host = net.hosts[Int(random.next() % UInt64(net.hosts.count))]
-        host.isDown = true
-        _ = host.schedule(after: 20_000) { host.isDown = false }
-      }
-    }
-    net.network.run(within: 120_000) { peers.allSatisfy { $0.isClosed || !$0.received.isEmpty } }
-    for (index, peer) in peers.enumerated() {
-      XCTAssertTrue(peer.isClosed || !peer.received.isEmpty, "connect \(index) hangs, seed \(seed)")
-      if !peer.received.isEmpty {
-        XCTAssertEqual(peer.received.first, [UInt8(truncatingIfNeeded: index)])
-        outcome.opened += 1
-      } else if let error = peer.closeError {
-        outcome.failed += 1
-        outcome.codes[error.code, default: 0] += 1
-      }
-    }
+    return servers
+  }
+
+  private func assertNothingIsLeft(
+    _ net: Net, _ sites: [DHTNode], _ servers: [DHTServer], _ peers: [Peer], seed: UInt64
+  ) {
     for peer in peers { peer.stream.destroy() }
     net.network.advance(by: 60_000)
     for site in sites {
@@ -101,7 +120,6 @@ final class ChaosTests: XCTestCase {
       XCTAssertEqual(host.openSocketCount, 0, "seed \(seed)")
       XCTAssertEqual(host.openStreamCount, 0, "seed \(seed)")
     }
-    return outcome
   }
 
   func testManyConnectsWithLossAndNATs() {
@@ -116,7 +134,7 @@ final class ChaosTests: XCTestCase {
     XCTAssertGreaterThan(total.opened, 10 * max(total.failed, 1), "\(total.codes)")
   }
 
-  /// Nodes, servers and streams that nobody holds any more are released.
+  /// Nodes, servers and streams are released once no reference is left.
   func testNothingKeepsADestroyedNodeAlive() {
     weak var weakNode: DHTNode?
     weak var weakServer: DHTServer?

@@ -177,7 +177,7 @@ final class HolepunchTests: XCTestCase {
     net.destroy()
   }
 
-  /// Two homes behind one public address may use the same private ones: the pong may be somebody else's.
+  /// Two homes behind one public address may use the same private ones: the pong may be another host's.
   func testDHT_C1_pongOfAStrangerOnTheLocalNetworkDoesNotWin() {
     let net = Net()
     let nat = VirtualNAT(
@@ -287,7 +287,7 @@ final class HolepunchTests: XCTestCase {
     let (server, accepted) = net.listen(on: net.makeNode(), options: options)
     var connect = ConnectOptions()
     connect.localConnection = false
-    // Whoever carried the handshake is gone afterwards.
+    // The node that carried the handshake is gone afterwards.
     var used: Endpoint?
     net.network.shouldDrop = { packet in
       guard Datagrams.holepunch(packet.bytes)?.mode == .fromClient else { return false }

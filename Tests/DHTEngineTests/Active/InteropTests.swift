@@ -125,7 +125,8 @@ final class InteropTests: XCTestCase {
     print("interop: punched to a JavaScript server")
   }
 
-  /// Both believe to be behind a NAT and are on one host: the JavaScript server has to repeat its handshake answer there.
+  /// Both believe to be behind a NAT and are on one host: the JavaScript server has to repeat its handshake answer
+  /// there.
   func testLocalPathToAJavaScriptServer() throws {
     let world = try world()
     let peer = Box<JavaScriptPeer?>(nil)

@@ -37,6 +37,16 @@ final class LoopbackTests: XCTestCase {
       guardTimer.cancel()
     }
 
+    func makeNode(_ firewalled: Bool) -> DHTNode {
+      var options = DHTOptions(bootstrap: nil, host: .loopback, port: 0)
+      options.firewalled = firewalled
+      options.quickFirewall = false
+      options.ephemeral = true
+      let node = testnet.createNode(environment: environment(), options: options)!
+      node.start()
+      return node
+    }
+
     func finish() { loop.beginShutdown(nil) }
   }
 
@@ -53,17 +63,8 @@ final class LoopbackTests: XCTestCase {
         XCTFail("\(result)")
         return world.finish()
       }
-      func makeNode(_ firewalled: Bool) -> DHTNode {
-        var options = DHTOptions(bootstrap: nil, host: .loopback, port: 0)
-        options.firewalled = firewalled
-        options.quickFirewall = false
-        options.ephemeral = true
-        let node = world.testnet.createNode(environment: world.environment(), options: options)!
-        node.start()
-        return node
-      }
-      let serverNode = makeNode(serverFirewalled)
-      let clientNode = makeNode(clientFirewalled)
+      let serverNode = world.makeNode(serverFirewalled)
+      let clientNode = world.makeNode(clientFirewalled)
       let server = serverNode.makeServer()
       server.onConnection = { stream in
         stream.onMessage = { [unowned stream] bytes in

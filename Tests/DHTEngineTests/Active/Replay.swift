@@ -272,8 +272,8 @@ final class Replay {
     let missing = script.filter { !$0.isDone && $0.from == role && !mayLack($0.command) && isStrict }
     for entry in missing {
       XCTFail(
-        "\(role) did not send \(entry.command) \(entry.kind) \(entry.fromAddress.port) -> \(entry.toAddress) ttl \(entry.ttl): "
-          + Vectors.hex(entry.bytes.prefix(400)), file: file, line: line)
+        "\(role) did not send \(entry.command) \(entry.kind) \(entry.fromAddress.port) -> \(entry.toAddress) "
+          + "ttl \(entry.ttl): " + Vectors.hex(entry.bytes.prefix(400)), file: file, line: line)
     }
     if isStrict {
       for text in extra { XCTFail("\(role) sent also \(text)", file: file, line: line) }

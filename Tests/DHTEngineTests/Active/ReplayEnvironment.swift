@@ -115,7 +115,6 @@ final class ReplayStream: TransportStream {
   private(set) var remoteID: UInt32?
   var isConnected: Bool { remote != nil }
   private(set) var isClosed = false
-  private(set) var hasEnded = false
   let statistics = TransportStatistics()
   var written: [UInt8] = []
 
@@ -156,12 +155,6 @@ final class ReplayStream: TransportStream {
   }
 
   func end() {
-    hasEnded = true
-  }
-
-  func receiveEnd() {
-    onEnd?()
-    if hasEnded { close(nil) }
   }
 
   func sendMessage(_ bytes: [UInt8]) {}

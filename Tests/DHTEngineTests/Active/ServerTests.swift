@@ -10,52 +10,6 @@ import XCTest
 
 /// Parts A-4 (42, 43, 45, 47), A-5 and A-10 (93 to 95) of hyperdht.md, and the server's defences (hyperdht.md Part B).
 final class ServerTests: XCTestCase {
-  /// A client made of one socket, which says what it likes.
-  private final class RawClient {
-    let host: VirtualHost
-    let socket: any DatagramSocket
-    var replies: [(datagram: Datagrams.Response, source: Endpoint)] = []
-    private var tid: UInt16 = 100
-
-    init(_ net: Net) {
-      host = net.network.makeHost()
-      socket = host.makeSocket()
-      XCTAssertNoThrow(try socket.bind(host: .any, port: 5000))
-      socket.onMessage = { [unowned self] bytes, source in
-        if let response = Datagrams.response(Array(bytes)) { replies.append((response, source)) }
-      }
-    }
-
-    @discardableResult
-    func send(_ message: HandshakeMessage, to: Endpoint, target: Bytes32) -> UInt16 {
-      tid += 1
-      socket.send(
-        Datagrams.encodeRequest(
-          tid: tid, to: to, command: Command.peerHandshake.rawValue, target: target, value: message.encoded),
-        to: to)
-      return tid
-    }
-
-    func noise(
-      _ server: DHTServer, payload: NoisePayload? = nil, raw: [UInt8]? = nil, seed: UInt8 = 1
-    ) -> (NoiseHandshake, [UInt8]) {
-      var keySeed = [UInt8](repeating: seed, count: 32)
-      let address = host.address.value
-      keySeed[0] = UInt8(truncatingIfNeeded: address ^ address >> 8)
-      let key = KeyPair(seed: Bytes32(keySeed)!)
-      var handshake = try! NoiseHandshake(
-        pattern: .ik, isInitiator: true, keyPair: key, remotePublicKey: server.publicKey,
-        prologue: Namespaces.peerHandshake.bytes, ephemeral: KeyPair(seed: Bytes32(repeating: seed &+ 100)))
-      let payload =
-        raw
-        ?? (payload
-        ?? NoisePayload(
-          addresses4: [], udx: .init(id: 4711), secretStream: .init())).encoded
-      let message = try! handshake.send(payload: payload)
-      return (handshake, message)
-    }
-  }
-
   private func address(_ node: DHTNode) -> Endpoint {
     Endpoint(
       host: (node.environment as! VirtualHost).address, port: node.rpc.serverSocket?.localEndpoint?.port ?? 0)
@@ -362,8 +316,8 @@ final class ServerTests: XCTestCase {
       net.network.advance(by: 10)
     }
     XCTAssertEqual(sent, 500)
-    XCTAssertEqual(server.table.activeCount, DHTLimits.concurrentHandshakes)
-    XCTAssertEqual(net.nodes[1].rawStreamCount, DHTLimits.concurrentHandshakes)
+    XCTAssertEqual(server.table.activeCount, Limits.Server.concurrentHandshakes)
+    XCTAssertEqual(net.nodes[1].rawStreamCount, Limits.Server.concurrentHandshakes)
     XCTAssertGreaterThan(net.nodes[1].statistics.handshakes.dropped, 0)
     net.network.advance(by: 60_000)
     XCTAssertEqual(server.handshakeCount, 0)
@@ -387,7 +341,7 @@ final class ServerTests: XCTestCase {
     }
     net.network.advance(by: 10)
     let statistics = net.nodes[1].statistics.handshakes
-    XCTAssertLessThanOrEqual(statistics.received, DHTLimits.handshakeBurst + 2)
+    XCTAssertLessThanOrEqual(statistics.received, Limits.Server.handshakeBurst + 2)
     XCTAssertEqual(statistics.received + statistics.dropped, 400)
     net.network.advance(by: 5000)
     net.assertEcho(net.connect(net.makeNode(), to: server))

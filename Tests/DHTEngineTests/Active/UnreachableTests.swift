@@ -22,7 +22,7 @@ final class UnreachableTests: XCTestCase {
     if case .failure(.networkUnreachable) = result { true } else { false }
   }
 
-  /// Every operation says so, when there is nobody at the bootstrap address, and when its name does not resolve.
+  /// Every operation says so, when no node is at the bootstrap address, and when its name does not resolve.
   func testNoBootstrapNodeAnswers() throws {
     for bootstrap in ["9.9.9.9:49737", "nowhere.example:49737"] {
       let network = VirtualNetwork(seed: 3)
@@ -82,7 +82,7 @@ final class UnreachableTests: XCTestCase {
     net.destroy()
   }
 
-  /// A node without bootstrap nodes that knows nobody is a network of its own.
+  /// A node without bootstrap nodes that knows no other is a network of its own.
   func testALoneNodeIsItsOwnNetwork() {
     let network = VirtualNetwork(seed: 4)
     var options = DHTOptions(bootstrap: [])

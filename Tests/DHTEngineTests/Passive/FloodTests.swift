@@ -8,8 +8,8 @@ import XCTest
 @testable import HyperDHTEngine
 @testable import HyperRPC
 
-/// A node under a flood of random, truncated and damaged datagrams: no crash, nothing stored or held for them, and never
-/// much more sent than received.
+/// A node under a flood of random, truncated and damaged datagrams: no crash, nothing stored or held for them, and
+/// never much more sent than received.
 ///
 /// `FLOOD=1000000` sets the number of datagrams.
 final class FloodTests: XCTestCase {
@@ -114,17 +114,17 @@ final class FloodTests: XCTestCase {
 
   /// Signed announces and puts from ever new keys, of a few hosts: the store stays within its bounds.
   func testDHT_B10_floodOfValidAnnounces() throws {
-    var limits = StorageLimits()
-    limits.records.maximumRecords = 200
-    limits.records.maximumRecordsPerHost = 60
-    limits.records.maximumRecordsPerTopic = 50
-    limits.maximumRefreshes = 200
-    limits.maximumValues = 100
-    limits.maximumValuesPerHost = 40
-    limits.maximumValueBytes = 4096
-    var routerLimits = RouterLimits()
-    routerLimits.maximumEntries = 100
-    let node = try PassiveNode(routerLimits: routerLimits, storageLimits: limits)
+    var configuration = StorageConfiguration()
+    configuration.records.maximumRecords = 200
+    configuration.records.maximumRecordsPerHost = 60
+    configuration.records.maximumRecordsPerTopic = 50
+    configuration.maximumRefreshes = 200
+    configuration.maximumValues = 100
+    configuration.maximumValuesPerHost = 40
+    configuration.maximumValueBytes = 4096
+    var routerConfiguration = RouterConfiguration()
+    routerConfiguration.maximumEntries = 100
+    let node = try PassiveNode(routerConfiguration: routerConfiguration, storageConfiguration: configuration)
     var random = SeededRandom(seed: 10)
     var most = (records: 0, values: 0, servers: 0)
     for index in 0..<1500 {

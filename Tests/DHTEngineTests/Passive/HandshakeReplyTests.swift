@@ -20,7 +20,7 @@ final class HandshakeReplyTests: XCTestCase {
   /// The only way to the server leads through a relay of ours, which passes on the genuine reply, but as told.
   private func connects(_ behaviour: Behaviour) throws -> (isOpen: Bool, replies: Int, error: EncryptedStreamError?) {
     let net = Net(1)
-    // In a network of its own, so that nobody announces it where the client looks.
+    // In a network of its own, so that no node announces it where the client looks.
     var options = DHTOptions(bootstrap: [], port: 0)
     options.ephemeral = true
     let node = DHTNode(environment: net.network.makeHost(), options: options)

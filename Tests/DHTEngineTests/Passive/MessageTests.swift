@@ -137,7 +137,8 @@ final class MessageTests: XCTestCase {
     let hash = try XCTUnwrap(
       Bytes64(
         hex:
-          "f5544bddd5765aa485571e6151d7731a93daf273b6caf4a28f9e586ce6250a4bf31d1a8faddf198bf87645aa3f3c678a51d14fcc967b49ff9db1c2a53007a91c"
+          "f5544bddd5765aa485571e6151d7731a93daf273b6caf4a28f9e586ce6250a4b"
+          + "f31d1a8faddf198bf87645aa3f3c678a51d14fcc967b49ff9db1c2a53007a91c"
       ))
     XCTAssertEqual(
       HolepunchSealer.secret(handshakeHash: hash).hex,
@@ -155,11 +156,13 @@ final class MessageTests: XCTestCase {
     let signature = server.sign(announce)
     XCTAssertEqual(
       signature.hex,
-      "c9b089ef86bdf16192bd5fb1d2bd8cd3de0d2e5e3d94de69c5d9889c11bd495513fffd855d0f43a41a70acf8a4b95b62133cded0c0a952545182b03baa424208"
+      "c9b089ef86bdf16192bd5fb1d2bd8cd3de0d2e5e3d94de69c5d9889c11bd4955"
+        + "13fffd855d0f43a41a70acf8a4b95b62133cded0c0a952545182b03baa424208"
     )
     XCTAssertEqual(
       server.sign(Signables.unannounce(target: target, nodeID: node, token: token, peer: peer)).hex,
-      "1f15d4aed44b76ef335cd35d155b02a98b1184f76c2faceaac0dd8f8d4dbdd223bca31f33f9a4d8d68a57c5ed7ace622e35e3e38a9fb76ab192f6eda967df70e"
+      "1f15d4aed44b76ef335cd35d155b02a98b1184f76c2faceaac0dd8f8d4dbdd22"
+        + "3bca31f33f9a4d8d68a57c5ed7ace622e35e3e38a9fb76ab192f6eda967df70e"
     )
     try both(
       AnnounceMessage(peer: peer, signature: signature), "05" + server.publicKey.hex + "00" + signature.hex)
@@ -175,7 +178,8 @@ final class MessageTests: XCTestCase {
     XCTAssertEqual(Vectors.hex(mutable[32...]), "746316aae982c3dd3bf551a7fdce1ff81de38ccb7aac188b208ee8df21bb1c66")
     XCTAssertEqual(
       server.sign(mutable).hex,
-      "cf508145dfc01f8e3cc7bf613433bd470dd1fd61cf015e5d48bdb068b2482e637d05bdc0dd8c3f4a131bf41332cc8553c821941ea20899b5e816051a9fe75b03"
+      "cf508145dfc01f8e3cc7bf613433bd470dd1fd61cf015e5d48bdb068b2482e63"
+        + "7d05bdc0dd8c3f4a131bf41332cc8553c821941ea20899b5e816051a9fe75b03"
     )
     try both(
       PluginRequest(plugin: "demo", version: 1, command: 2, value: Array("hi".utf8)), "0464656d6f010201026869")

@@ -116,7 +116,7 @@ final class NATTests: XCTestCase {
     for index in 0..<1000 {
       analyzer.add(seen(hostA, UInt16(index + 1)), from: referrer(UInt16(index)), isFirewalled: true)
     }
-    XCTAssertEqual(analyzer.sampleCount, NATAnalyzer.maximumReferrers)
+    XCTAssertEqual(analyzer.sampleCount, Limits.Punch.maximumReferrers)
   }
 
   // MARK: A-9
@@ -164,7 +164,7 @@ final class NATTests: XCTestCase {
     var view = RemoteView(firewall: .unknown)
     let many = (1...100).map { seen(hostA, UInt16($0)) }
     view.update(firewall: .consistent, isPunching: false, addresses: many, verifiedHost: nil, observedHost: hostA)
-    XCTAssertEqual(view.addresses.count, RemoteView.maximumAddresses)
+    XCTAssertEqual(view.addresses.count, Limits.Punch.peerAddresses)
     let lan = [
       seen(IPv4Address(192, 168, 1, 1), 80), seen(.loopback, 22), seen(IPv4Address(255, 255, 255, 255), 9),
       seen(hostA, 7),

@@ -12,13 +12,13 @@ final class NodeVectorTests: XCTestCase {
     try Vectors.cases("hyperdht-state").filter { $0["group"] as? String == "node" }.map { Fields($0) }
   }
 
-  private func makeNode(_ test: Fields, _ limits: StorageLimits) throws -> PassiveNode {
+  private func makeNode(_ test: Fields, _ configuration: StorageConfiguration) throws -> PassiveNode {
     let address = try test.endpoint("self")
     let secrets = try test.strings("tokenSecrets").compactMap { Bytes32(hex: $0) }
     XCTAssertEqual(secrets.count, 2)
     let node = try PassiveNode(
       address: address, isEphemeral: try test.bool("ephemeral"), table: try test.endpoints("table"),
-      tokens: TokenStore(previous: secrets[0], current: secrets[1]), storageLimits: limits,
+      tokens: TokenStore(previous: secrets[0], current: secrets[1]), storageConfiguration: configuration,
       wallClock: try test.uint("now"))
     XCTAssertEqual(node.id, try test.bytes32("nodeId"), test.id)
     return node
@@ -49,8 +49,8 @@ final class NodeVectorTests: XCTestCase {
   }
 
   /// The datagram with the lists in a fixed order that are not in one on the wire: closer nodes (ours come nearest
-  /// first, those of the reference by routing bucket; the list is the same while both have at most 20 nodes), and, where
-  /// the vector says so, the peers of a look-up. Everything else stays as it is.
+  /// first, those of the reference by routing bucket; the list is the same while both have at most 20 nodes), and,
+  /// where the vector says so, the peers of a look-up. Everything else stays as it is.
   private func normalized(_ bytes: [UInt8], _ isUnorderedLookup: Bool) throws -> [UInt8] {
     guard case .response(var response)? = bytes.withUnsafeBytes({ Datagram($0) }) else { return bytes }
     response.closerNodes?.sort { $0.encoded.lexicographicallyPrecedes($1.encoded) }
@@ -64,12 +64,12 @@ final class NodeVectorTests: XCTestCase {
 
   /// As the reference, with the one deviation of ours that a vector shows switched off.
   func testDHT_nodeSequences() throws {
-    var limits = StorageLimits()
-    limits.records.replacesChangedRecords = false
+    var configuration = StorageConfiguration()
+    configuration.records.replacesChangedRecords = false
     var steps = 0
     let tests = try cases()
     for test in tests {
-      let node = try makeNode(test, limits)
+      let node = try makeNode(test, configuration)
       for (index, step) in try test.objects("steps").enumerated() {
         let difference = try play(step, on: node)
         let note = try step.string("note")
@@ -88,7 +88,7 @@ final class NodeVectorTests: XCTestCase {
     var deviations: [String] = []
     var changed = Set<Bytes32>()
     for test in try cases() {
-      let node = try makeNode(test, StorageLimits())
+      let node = try makeNode(test, StorageConfiguration())
       for step in try test.objects("steps") where try play(step, on: node) != nil {
         deviations.append(try step.string("note"))
         let expected = try XCTUnwrap(try step.objects("out").first).bytes("hex")

@@ -21,8 +21,8 @@ final class PassiveNode {
 
   init(
     address: Endpoint = Endpoint(host: IPv4Address(51, 52, 53, 54), port: 4000), isEphemeral: Bool = false,
-    table: [Endpoint] = [], tokens: TokenStore? = nil, routerLimits: RouterLimits = RouterLimits(),
-    storageLimits: StorageLimits = StorageLimits(), wallClock: UInt64? = nil
+    table: [Endpoint] = [], tokens: TokenStore? = nil, routerConfiguration: RouterConfiguration = RouterConfiguration(),
+    storageConfiguration: StorageConfiguration = StorageConfiguration(), wallClock: UInt64? = nil
   ) throws {
     network = VirtualNetwork(seed: 5, isLogging: true)
     host = network.makeHost(address.host)
@@ -35,8 +35,10 @@ final class PassiveNode {
     rpc.table = RoutingTable(id: NodeAddress.id(of: address))
     rpc.isEphemeral = isEphemeral
     rpc.isFirewalled = isEphemeral
-    router = Router(environment: host, limits: routerLimits)
-    storage = StorageNode(environment: host, router: router, limits: storageLimits) { [weak rpc] in rpc?.id }
+    router = Router(environment: host, configuration: routerConfiguration)
+    storage = StorageNode(environment: host, router: router, configuration: storageConfiguration) { [weak rpc] in
+      rpc?.id
+    }
     try rpc.bind()
     if let tokens { rpc.setTokens(tokens) }
     for node in table { rpc.addNode(node) }

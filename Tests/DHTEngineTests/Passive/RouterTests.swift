@@ -19,8 +19,10 @@ final class RouterTests: XCTestCase {
     Endpoint(host: IPv4Address(41, 1, 1, 1), port: 1), Endpoint(host: IPv4Address(42, 1, 1, 1), port: 2),
   ]
 
-  private func makeNode(announced: Bool = false, limits: RouterLimits = RouterLimits()) throws -> PassiveNode {
-    let node = try PassiveNode(table: table, routerLimits: limits)
+  private func makeNode(announced: Bool = false, configuration: RouterConfiguration = RouterConfiguration()) throws
+    -> PassiveNode
+  {
+    let node = try PassiveNode(table: table, routerConfiguration: configuration)
     if announced { node.announce(pair, target: target, from: server) }
     return node
   }
@@ -88,9 +90,9 @@ final class RouterTests: XCTestCase {
       XCTAssertEqual(
         try forwardedHandshake(node, to: relay), HandshakeMessage(mode: .fromRelay, noise: noise, peerAddress: client))
     }
-    var limits = RouterLimits()
-    limits.requiresRouteForNamedRelay = true
-    let node = try makeNode(limits: limits)
+    var configuration = RouterConfiguration()
+    configuration.requiresRouteForNamedRelay = true
+    let node = try makeNode(configuration: configuration)
     handshake(node, .fromClient, via: relay, from: client)
     XCTAssertNil(node.forwarded)
     XCTAssertNotNil(node.response)
@@ -263,9 +265,9 @@ final class RouterTests: XCTestCase {
   }
 
   func testOpenRepliesAreBounded() throws {
-    var limits = RouterLimits()
-    limits.maximumPendingReplies = 5
-    let node = try makeNode(limits: limits)
+    var configuration = RouterConfiguration()
+    configuration.maximumPendingReplies = 5
+    let node = try makeNode(configuration: configuration)
     let local = pin(node)
     local.isLate = true
     for _ in 0..<20 { handshake(node, .fromClient, from: client) }
@@ -367,10 +369,10 @@ final class RouterTests: XCTestCase {
   // MARK: Abuse
 
   func testDHT_B6_forwardingIsRatedPerSource() throws {
-    var limits = RouterLimits()
-    limits.forwardBurst = 10
-    limits.forwardsPerSecond = 5
-    let node = try makeNode(announced: true, limits: limits)
+    var configuration = RouterConfiguration()
+    configuration.forwards.burst = 10
+    configuration.forwards.perSecond = 5
+    let node = try makeNode(announced: true, configuration: configuration)
     var forwarded = 0
     for _ in 0..<50 {
       handshake(node, .fromClient, from: client)

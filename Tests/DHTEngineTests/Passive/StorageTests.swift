@@ -19,10 +19,10 @@ final class StorageTests: XCTestCase {
     (1...count).map { Endpoint(host: IPv4Address(71, 1, 1, UInt8($0)), port: 80) }
   }
 
-  private func makeNode(_ change: (inout StorageLimits) -> Void = { _ in }) throws -> PassiveNode {
-    var limits = StorageLimits()
-    change(&limits)
-    return try PassiveNode(table: relays(3), storageLimits: limits)
+  private func makeNode(_ change: (inout StorageConfiguration) -> Void = { _ in }) throws -> PassiveNode {
+    var configuration = StorageConfiguration()
+    change(&configuration)
+    return try PassiveNode(table: relays(3), storageConfiguration: configuration)
   }
 
   // MARK: Peers
@@ -217,7 +217,7 @@ final class StorageTests: XCTestCase {
     }
     XCTAssertNil(try node.lookup(topic, from: reader))
     XCTAssertNil(try node.findPeer(key1.publicKey, from: reader))
-    // Nobody checks that the key was stored.
+    // Nothing checks that the key was stored.
     XCTAssertEqual(node.unannounce(key2, target: topic, from: bob).count, 1)
   }
 
@@ -241,7 +241,7 @@ final class StorageTests: XCTestCase {
     for _ in 0..<20 {
       let reply = try XCTUnwrap(try node.lookup(topic, from: reader))
       let keys = Set(reply.peers.map(\.publicKey))
-      XCTAssertEqual(keys.count, LookupReply.maximumRecords)
+      XCTAssertEqual(keys.count, Limits.lookupReplyRecords)
       XCTAssertTrue(keys.isSubset(of: pairs.map(\.publicKey)))
       XCTAssertLessThan(node.sent[0].bytes.count, 1400)
       seen[keys, default: 0] += 1
@@ -460,8 +460,8 @@ final class StorageTests: XCTestCase {
   /// does not care.
   func testDHT_B11_reflectionIsBounded() throws {
     let node = try makeNode {
-      $0.unprovenReplyBurst = 10_000
-      $0.unprovenReplyBytesPerSecond = 1000
+      $0.unprovenReplies.burst = 10_000
+      $0.unprovenReplies.perSecond = 1000
     }
     let value = [UInt8](repeating: 1, count: 1000)
     let target = Target.of(value: value)

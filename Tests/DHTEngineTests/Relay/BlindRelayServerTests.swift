@@ -78,14 +78,14 @@ final class BlindRelayServerTests: XCTestCase {
     let pairing = try XCTUnwrap(a.control.pair(site.ticket(1, true), streamID: 11))
     pairing.onLost = { _ in losses += 1 }
     site.net.wait { site.relay.pendingCount == 1 }
-    site.net.network.advance(by: RelayLimits.pendingToken - 1000)
+    site.net.network.advance(by: Limits.Relay.pendingToken - 1000)
     XCTAssertEqual(site.relay.pendingCount, 1)
     XCTAssertEqual(losses, 0)
     site.net.network.advance(by: 2000)
     XCTAssertEqual(site.relay.pendingCount, 0)
     XCTAssertEqual(site.relay.statistics.pairingsExpired, 1)
     XCTAssertEqual(losses, 1, "and the side that waits is told")
-    site.net.wait(RelayLimits.idleSession + 20_000, "an idle session is ended") { site.relay.sessionCount == 0 }
+    site.net.wait(Limits.Relay.idleSession + 20_000, "an idle session is ended") { site.relay.sessionCount == 0 }
     site.destroy()
   }
 

@@ -111,7 +111,7 @@ final class ProtomuxTests: XCTestCase {
     let open: (UInt64) -> [UInt8] = { ProtomuxFrame.open(localID: $0, protocol: "x", id: [], handshake: []).encoded }
     let cases: [(String, [[UInt8]], ProtomuxError?)] = [
       ("skips ids", [open(2)], .invalidOpen),
-      ("too many", [open(UInt64(RelayLimits.channels) + 1)], .tooManyChannels),
+      ("too many", [open(UInt64(Limits.Relay.channels) + 1)], .tooManyChannels),
       ("the largest id", [open(.max)], .tooManyChannels),
       ("rejects what nobody opened", [[0, 2, 1]], .invalidReject),
       ("rejects an impossible id", [ProtomuxFrame.reject(remoteID: .max).encoded], .invalidReject),
@@ -136,7 +136,7 @@ final class ProtomuxTests: XCTestCase {
 
   func testDHT_106_boundedChannels() {
     let end = End()
-    for index in 0..<RelayLimits.channels { XCTAssertNotNil(end.mux.open("\(index)")) }
+    for index in 0..<Limits.Relay.channels { XCTAssertNotNil(end.mux.open("\(index)")) }
     XCTAssertNil(end.mux.open("one more"))
   }
 
@@ -196,7 +196,7 @@ final class ProtomuxTests: XCTestCase {
         end.receive(frame)
         if random.next() % 8 == 0 { _ = end.mux.open("\(random.next() % 20)") }
       }
-      XCTAssertLessThanOrEqual(end.mux.channelCount, RelayLimits.channels)
+      XCTAssertLessThanOrEqual(end.mux.channelCount, Limits.Relay.channels)
       XCTAssertLessThanOrEqual(end.outbox.count, 80)
       if end.error != nil { fatal += 1 }
     }

@@ -18,7 +18,7 @@ final class RelayInteropTests: XCTestCase {
     var relay: Kind
     var server: Kind
     var client: Kind
-    /// Who names the relay.
+    /// The server names the relay, not the client.
     var byServer = false
     /// Both sides punch, so that the connection becomes direct.
     var punches = false
@@ -85,7 +85,6 @@ final class RelayInteropTests: XCTestCase {
     private var first: Endpoint?
     var sessionsLeft: Int?
     private var relayKey = Bytes32()
-    private var relayPort: UInt16 = 0
     private var isOver = false
 
     init(_ item: Case) throws {

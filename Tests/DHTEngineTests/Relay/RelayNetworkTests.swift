@@ -253,7 +253,7 @@ final class RelayNetworkTests: XCTestCase {
       most = max(most, world.serverNode.relays.pathCount)
       return peers.allSatisfy(\.isClosed)
     }
-    XCTAssertLessThanOrEqual(most, RelayLimits.unpairedClientRelays)
+    XCTAssertLessThanOrEqual(most, Limits.Relay.unpairedClientRelays)
     XCTAssertGreaterThan(world.serverNode.statistics.relaying.attempts, 0)
     XCTAssertTrue(peers.allSatisfy { $0.closed == 1 })
     world.assertQuiet()

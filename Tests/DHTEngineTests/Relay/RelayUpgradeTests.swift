@@ -6,7 +6,7 @@ import XCTest
 
 @testable import HyperDHTEngine
 
-/// The move of a relayed connection to a direct path: hyperdht.md 9.3, item 73.
+/// The move of a relayed connection to a direct path: hyperdht.md 9.3 (test 73).
 final class RelayUpgradeTests: XCTestCase {
   /// Two NATs between which punching works, once `mayPunch` lets the probes through.
   private func world(seed: UInt64, keepAlive: UInt64 = 5000, echoes: Bool = true) -> RelayWorld {

@@ -1,6 +1,6 @@
 /* A sequence of datagrams and API calls. Two nodes with up to eight streams each over two sockets each; every input
    byte string is a program: operation, stream, arguments. Whatever it does, every stream closes once, every request is
-   answered once, and both instances end idle. Without injected or changed datagrams what is read is what was written. */
+   answered once, both instances end idle. Without injected or changed datagrams what is read is what was written. */
 #include "fuzz.h"
 
 #include <arpa/inet.h>

@@ -20,7 +20,7 @@ static void on_connection(
   hyperswarm_connection_write(connection, "hello from C", 12, NULL, NULL);
 }
 
-// Everybody who runs this with the same words meets. A second argument, host:port, enters a private network.
+// All that run this with the same words meet. A second argument, host:port, enters a private network.
 int main(int argc, char **argv) {
   const char *room = argc > 1 ? argv[1] : "a quiet room";
   uv_loop_t *loop = uv_default_loop(); // NULL instead: the swarm gets a thread of its own

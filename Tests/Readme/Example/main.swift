@@ -1,6 +1,6 @@
 import Hyperswarm
 
-// Everybody who runs this with the same words meets, whatever networks they are in.
+// All that run this with the same words meet, whatever networks they are in.
 // A second argument, host:port, enters a private network instead of the public one.
 let arguments = CommandLine.arguments.dropFirst()
 let swarm = try await Hyperswarm(Hyperswarm.Options(bootstrap: arguments.dropFirst().first.map { [$0] }))

@@ -1,7 +1,7 @@
 import Foundation
 import XCTest
 
-/// The README's programs are the ones that the build compiles.
+/// The programs of the README and the documents are the ones that the build compiles.
 final class ReadmeTests: XCTestCase {
   private let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
     .deletingLastPathComponent().deletingLastPathComponent()
@@ -17,7 +17,7 @@ final class ReadmeTests: XCTestCase {
 
   func testCExampleIsCompiledAsItStands() throws {
     let example = try text("Tests/Readme/example.c")
-    XCTAssertTrue(try text("README.md").contains("```c\n\(example)```"))
+    XCTAssertTrue(try text("docs/transport-for-c.md").contains("```c\n\(example)```"))
   }
 
   /// `Scripts/test` also links it from outside the package and lets two of them meet.

@@ -1,0 +1,48 @@
+import HyperEncoding
+
+/// What one source address may make this node do, for a bounded number of sources: a token bucket for each of them, and
+/// optionally one for all of them together (dht-rpc.md C-11, hyperdht.md 17).
+///
+/// Loopback is exempt: it cannot be forged from outside, and whole test networks live there.
+package struct SourceBudget {
+  package struct Policy: Sendable {
+    package var perSource: Rate
+    /// Over all sources together; `nil` for no such bound.
+    package var total: Rate?
+    /// Sources remembered per generation, of which there are two.
+    package var maximumSources: Int
+
+    package init(perSource: Rate, total: Rate? = nil, maximumSources: Int) {
+      self.perSource = perSource
+      self.total = total
+      self.maximumSources = maximumSources
+    }
+  }
+
+  private let policy: Policy
+  private var total: TokenBucket?
+  private var sources: TwoGenerationCache<IPv4Address, TokenBucket>
+
+  package init(_ policy: Policy, now: UInt64) {
+    self.policy = policy
+    total = policy.total.map { TokenBucket($0, now: now) }
+    // A forgotten source starts full again: twice the time of a refill makes sure that it would be full by then.
+    sources = TwoGenerationCache(
+      .init(
+        maximumEntries: policy.maximumSources,
+        maximumAge: max(2 * policy.perSource.refillTime, Limits.minimumSourceMemory)), now: now)
+  }
+
+  package var trackedCount: Int { sources.count }
+
+  /// Whether `source` may cause `cost` more units of work now (milliseconds). The total is charged only with what the
+  /// source's own bucket has let through.
+  package mutating func take(_ source: IPv4Address, cost: UInt64 = 1, now: UInt64) -> Bool {
+    if source.isLoopback { return true }
+    var bucket = sources.peek(source, now: now) ?? TokenBucket(policy.perSource, now: now)
+    let isAllowed = bucket.take(cost, now: now)
+    sources.set(source, bucket, now: now)
+    guard isAllowed else { return false }
+    return total?.take(cost, now: now) ?? true
+  }
+}

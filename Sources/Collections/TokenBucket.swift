@@ -1,0 +1,39 @@
+/// So many units at once, and so many per second in the long run.
+package struct Rate: Sendable {
+  package var burst: UInt64
+  package var perSecond: UInt64
+
+  package init(burst: UInt64, perSecond: UInt64) {
+    self.burst = burst
+    self.perSecond = perSecond
+  }
+
+  /// Milliseconds that an empty bucket takes to be full again; 0 when it never is.
+  package var refillTime: UInt64 { perSecond == 0 ? 0 : (burst &* 1000 &+ perSecond &- 1) / perSecond }
+}
+
+/// A token bucket: full at first, refilled at its rate, never above its burst.
+package struct TokenBucket {
+  private let rate: Rate
+  /// Thousandths of a unit, so that slow rates lose nothing to rounding.
+  private var level: UInt64
+  private var filledAt: UInt64
+
+  package init(_ rate: Rate, now: UInt64) {
+    self.rate = rate
+    level = rate.burst &* 1000
+    filledAt = now
+  }
+
+  /// Takes `cost` units if they are there. `now` in milliseconds.
+  package mutating func take(_ cost: UInt64 = 1, now: UInt64) -> Bool {
+    let capacity = rate.burst &* 1000
+    let elapsed = now > filledAt ? now - filledAt : 0
+    filledAt = max(now, filledAt)
+    // A gap longer than a full refill counts as one, which also keeps the product small.
+    level = min(capacity, level &+ min(elapsed, rate.refillTime) &* rate.perSecond)
+    guard level >= cost &* 1000 else { return false }
+    level -= cost &* 1000
+    return true
+  }
+}

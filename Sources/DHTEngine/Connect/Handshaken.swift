@@ -1,0 +1,26 @@
+import HyperEncoding
+import HyperEnvironment
+import HyperSecretStream
+
+/// What a finished handshake says.
+struct Handshaken {
+  var keys: SessionKeys
+  var payload: NoisePayload
+  /// Noise message 2.
+  var message: [UInt8]
+  /// The server's transport stream.
+  var streamID: UInt32
+  /// The node that we asked.
+  var relay: Endpoint
+  /// Where the server's reply came from, as the relay saw it.
+  var serverAddress: Endpoint
+  /// Our address as the relay saw it.
+  var clientAddress: Endpoint
+  var socket: any DatagramSocket
+
+  /// Not the server itself was asked.
+  var isRelayed: Bool { serverAddress != relay }
+
+  /// The server's own list, cut to a size that is not the peer's to choose.
+  var serverAddresses: [Endpoint] { Array(payload.addresses4.prefix(Limits.Punch.peerAddresses)) }
+}

@@ -1,0 +1,284 @@
+import HyperEncoding
+import HyperRPC
+import HyperSecretStream
+
+/// Bounds and times of the DHT node, client and server side (hyperdht.md 17). Times are milliseconds.
+package enum Limits {
+  /// Empty encrypted frames after this long without a write (hyperdht.md 9.4).
+  package static let connectionKeepAlive: UInt64 = 5000
+  /// Self-test of a local address (hyperdht.md 14.5).
+  package static let localAddressTimeout: UInt64 = 500
+  /// Live raw streams of one node.
+  package static let rawStreams = 65_536
+  /// A LOOKUP reply with this many records may have left the caller's out (hyperdht.md 13).
+  package static let lookupReplyRecords = HyperRPC.Limits.k
+
+  /// Asserts the relations between the limits, once per process.
+  package static func check() { _ = checked }
+
+  private static let checked: Void = {
+    HyperRPC.Limits.check()
+    HyperSecretStream.Limits.check()
+    precondition(Announce.relays <= HyperRPC.Limits.k && Announce.storedRelays <= Announce.relays)
+    precondition(Announce.pingPause < Announce.watchdog)
+    precondition(Server.handshakesPerHost <= Server.concurrentHandshakes)
+    precondition(Server.concurrentHandshakes <= rawStreams)
+    precondition(Server.handshakeBurst <= Server.totalHandshakeBurst)
+    precondition(Server.handshakesPerSecond <= Server.totalHandshakesPerSecond)
+    precondition(Server.handshakeMessageSize <= HyperRPC.Limits.maximumDatagram)
+    precondition(Server.prepunchTimeout <= Server.handshakeClearWait, "a session is remembered as long as it may work")
+    precondition(
+      Server.prepunchTimeout < Server.phantomTimeout, "the stream outlives the wait for the client's next step")
+    precondition(Connect.attempts <= Connect.candidates && Connect.relayHints <= Connect.candidates)
+    precondition(Connect.earlyBytes >= HyperSecretStream.Limits.Stream.headerBody)
+    precondition(Punch.minimumSamples <= Punch.wantedSamples && Punch.wantedSamples <= Punch.maximumReferrers)
+    precondition(Punch.unverifiedRounds.allSatisfy { (1...Punch.consistentRounds).contains($0) })
+    precondition(Storage.value <= HyperRPC.Limits.maximumDatagram / 2, "a value fits a datagram beside 20 closer nodes")
+    precondition(Storage.value <= Storage.valueBytes && Storage.valuesPerHost <= Storage.values)
+    precondition(Storage.recordsPerHost <= Storage.records && Storage.recordsPerTopic <= Storage.records)
+    precondition(UInt64(Storage.value) <= Storage.unprovenReplyBurst)
+    precondition(Router.entriesPerHost <= Router.entries)
+    precondition(Router.forwardBurst <= Router.totalForwardBurst)
+    precondition(Router.forwardsPerSecond <= Router.totalForwardsPerSecond)
+    precondition(Relay.sessionsPerKey <= Relay.sessions && Relay.linksPerSession <= Relay.links)
+    precondition(Relay.pendingTokensPerSession <= Relay.pendingTokens)
+    precondition(Relay.controlFrame <= HyperSecretStream.Limits.Stream.maximumMessage)
+    precondition(Relay.keepAlive < Relay.idleSession, "an idle session is not one between two keepalives")
+  }()
+
+  // MARK: Servers
+
+  /// Announcing (hyperdht.md 11, C-5, C-6).
+  package enum Announce {
+    /// Nodes that a server announces to.
+    package static let relays = 3
+    /// Relay addresses that storing nodes keep of a record (hyperdht.md 2.5).
+    package static let storedRelays = relays
+    /// Pause between two rounds of pings to those nodes.
+    package static let pingPause: UInt64 = 3000
+    /// Rounds of pings between two cycles.
+    package static let pingRounds = 100
+    /// Least time between two announces because the public address has drifted.
+    package static let driftInterval: UInt64 = 10_000
+    /// A cycle that has not ended after this long counts as lost.
+    package static let watchdog: UInt64 = 60_000
+  }
+
+  /// Handshakes of a listening server (hyperdht.md 7).
+  package enum Server {
+    /// How long a server remembers a finished, failed or refused handshake (hyperdht.md 7.6).
+    package static let handshakeClearWait: UInt64 = 10_000
+    /// How long a server waits for the client's next step after message 2 (hyperdht.md 7.2).
+    package static let prepunchTimeout: UInt64 = 10_000
+    /// How long a server keeps a stream whose client has not shown itself on it (hyperdht.md B-21); longer than a
+    /// retransmitted first flight needs.
+    package static let phantomTimeout: UInt64 = 15_000
+    /// Handshakes that a server works on at once (hyperdht.md B-1); each costs a table entry, a stream and perhaps a
+    /// socket.
+    package static let concurrentHandshakes = 256
+    /// Of these, by one client host.
+    package static let handshakesPerHost = concurrentHandshakes / 2
+    /// New first messages of one client host, at once and per second, and of all together: each costs about half a
+    /// millisecond of Diffie-Hellman.
+    package static let handshakeBurst: UInt64 = 256
+    package static let handshakesPerSecond: UInt64 = 64
+    package static let totalHandshakeBurst: UInt64 = 1024
+    package static let totalHandshakesPerSecond: UInt64 = 256
+    /// Client hosts whose rate is remembered per generation.
+    package static let trackedClientHosts = 4096
+    /// Ended handshakes that are remembered until their clearing time; beyond it the oldest are forgotten early.
+    package static let rememberedHandshakes = 4096
+    /// Refused or unreadable first messages that are remembered so that copies cost nothing.
+    package static let refusedHandshakes = 512
+    /// Copies of one first message that wait for the same answer (one per relay).
+    package static let handshakeCopies = 16
+    /// Longest first message that is looked at, bytes: 96 of Noise plus a payload of many addresses.
+    package static let handshakeMessageSize = 1200
+  }
+
+  // MARK: Clients
+
+  /// Connecting (hyperdht.md 6).
+  package enum Connect {
+    /// Handshake attempts at once in one connect (hyperdht.md 6.2).
+    package static let attempts = 2
+    /// Nodes tried in one connect, and nodes waiting for their turn.
+    package static let candidates = 64
+    /// Relay hints taken from one caller.
+    package static let relayHints = 16
+    /// Relay address sets remembered per generation (hyperdht.md 12.1).
+    package static let relayHintCache = 512
+    /// Other relays of the server that are tried when the first does not answer: one, because the server waits no
+    /// longer than two timeouts (`Server.prepunchTimeout`).
+    package static let spareRelays = 1
+    /// How long an OPEN client waits for the server's stream packets (hyperdht.md 6.4).
+    package static let passiveTimeout: UInt64 = 10_000
+    /// Bytes that a peer may send on a stream before this side's handshake is finished: a first flight.
+    package static let earlyBytes = 64 * 1024
+    /// Steps of one connection attempt that its timeline keeps: twice those of an attempt that tries every path.
+    package static let timelineEntries = 48
+  }
+
+  // MARK: Hole punching
+
+  /// NAT sampling and probes (hyperdht.md 8.1 to 8.6).
+  package enum Punch {
+    /// Addresses of a peer's payload that are looked at: probes go to each of them, so the list must not be the peer's
+    /// to size (hyperdht.md B-5).
+    package static let peerAddresses = 8
+    /// Hops of a probe that only opens the sender's own NAT.
+    package static let openSessionTTL: UInt8 = 5
+    /// Samples from which the class of a NAT is given.
+    package static let minimumSamples = 3
+    /// Samples after which waiting for more is over.
+    package static let wantedSamples = 4
+    /// Referrers of samples that are remembered; more are ignored. An honest session has about ten.
+    package static let maximumReferrers = 256
+    /// NAT sampling leaves out the nodes heard last when enough are known: nodes.
+    package static let sampleSkip = 5
+    package static let sampleSkipWhenKnown = 8
+    /// Rounds of sampling, and sockets that are opened anew when the class stays unknown.
+    package static let samplePasses = 2
+    package static let socketReopens = 3
+    /// Wait in the probe round for a peer that does not know its NAT yet.
+    package static let remoteUnknownWait: UInt64 = 1000
+    /// Rounds of probes between two consistent NATs, and the time between them.
+    package static let consistentRounds = 10
+    package static let consistentInterval: UInt64 = 1000
+    /// Rounds (from 1) in which unverified addresses get a probe, too.
+    package static let unverifiedRounds: Set<Int> = [4, 8]
+    /// The server's fast-mode probe has just been sent.
+    package static let responderLeadIn: UInt64 = 1000
+    /// While a relay carries the connection, a random punch waits for its turn: how long, and how often.
+    package static let wait: UInt64 = 10_000
+    package static let waitSpread: UInt64 = 10_000
+    package static let waits = 3
+    /// Probes to random ports, and the time between them.
+    package static let randomProbes = 1750
+    package static let randomProbeInterval: UInt64 = 20
+    /// Sockets that wait for a probe to a random port, and the pause while they are opened.
+    package static let birthdaySockets = 256
+    package static let birthdayWait: UInt64 = 100
+    /// Random punches of one node at once, and the time from one to the next.
+    package static let randomPunches = 1
+    package static let randomPunchInterval: UInt64 = 20_000
+  }
+
+  // MARK: Storing nodes
+
+  /// What a persistent node keeps for others (hyperdht.md 12.1 and 17, B-10, B-11, C-13, C-14). Counts and sizes are
+  /// per generation, of which there are two.
+  package enum Storage {
+    /// Announced peers of all topics.
+    package static let records = 65_536
+    /// Announced peers of one topic; a newcomer then replaces a random one.
+    package static let recordsPerTopic = records / 4
+    /// Announced peers that one host may write.
+    package static let recordsPerHost = records / 4
+    /// Topics with a bump.
+    package static let bumps = records
+    /// Renewable announces, each of about 150 bytes.
+    package static let refreshes = records
+    /// Age of topic records, bumps and refreshes: 20 minutes.
+    package static let age: UInt64 = 20 * 60 * 1000
+    /// Mutable and immutable values, each kind.
+    package static let values = records / 2
+    /// Bytes of all values of one kind.
+    package static let valueBytes = 16 * 1024 * 1024
+    /// Values of one kind that one host may put.
+    package static let valuesPerHost = values / 4
+    /// Age of values: two days.
+    package static let valueAge: UInt64 = 48 * 60 * 60 * 1000
+    /// Bytes of one value: what fits one datagram beside 20 closer nodes, so that a reply with it stays below the MTU
+    /// of nearly all paths. The reference has no limit.
+    package static let value = 1024
+    /// How far a bump may be ahead of the node's clock.
+    package static let bumpDrift: UInt64 = 60_000
+    /// Bytes of values per second, and in one burst, that are sent to a host that has not shown a token of this node
+    /// lately: such a source address may be forged, and a reply is up to 25 times its request.
+    package static let unprovenReplyBytesPerSecond: UInt64 = 32 * 1024
+    package static let unprovenReplyBurst: UInt64 = 512 * 1024
+    /// Hosts for which the two numbers above, and proofs, are remembered.
+    package static let trackedHosts = 4096
+    /// How long a shown token exempts its host.
+    package static let proofAge: UInt64 = 10 * 60 * 1000
+  }
+
+  // MARK: Routers
+
+  /// Forwarding of handshakes and hole-punch messages (hyperdht.md 5.1, 17 and Part B). Counts are per generation.
+  package enum Router {
+    /// Announced servers.
+    package static let entries = Storage.records
+    /// Announced servers whose announcer has one and the same address.
+    package static let entriesPerHost = entries / 4
+    /// How long an announced server is kept without use.
+    package static let age = Storage.age
+    /// Messages per second, and in one burst, that a host may have forwarded. A handshake with hole punching takes
+    /// about five. Announced servers that answer through this node are exempt: they have signed for their address.
+    package static let forwardsPerSecond: UInt64 = 128
+    package static let forwardBurst: UInt64 = 512
+    /// The same over all hosts together.
+    package static let totalForwardsPerSecond: UInt64 = 8192
+    package static let totalForwardBurst: UInt64 = 16_384
+    /// Hosts whose rate is remembered.
+    package static let trackedHosts = 4096
+    /// Messages that local servers have not answered yet; more are dropped.
+    package static let pendingReplies = 1024
+    /// Private and reserved addresses that take part in routing, and how long they are remembered.
+    package static let localPeers = 1024
+    package static let localPeerAge: UInt64 = 120_000
+  }
+
+  // MARK: Blind relays
+
+  /// Both ends of blind relaying (hyperdht.md 10 and 17; security notes hyperdht.md B-4, B-18).
+  package enum Relay {
+    /// From the request to the relay's answer, the control connection included (hyperdht.md 10.3).
+    package static let pairing: UInt64 = 15_000
+    /// Empty frames on control connections after this long without a write (hyperdht.md 9.4).
+    package static let keepAlive = connectionKeepAlive
+    /// A stream whose relay has gone may still find a direct path for this long.
+    package static let lossGrace: UInt64 = 5000
+    /// The relay stays for the last acknowledgements of a stream that ended regularly.
+    package static let linger: UInt64 = 2000
+    /// Relayed and direct packets come over one socket and cannot be told apart: the relay stays this long after a
+    /// move.
+    package static let sharedSocketGrace: UInt64 = 10_000
+    /// A control connection that was ended is given up after this long.
+    package static let closing: UInt64 = 5000
+    /// How long a server works on a direct path for a connection that already runs over a relay: three waits for
+    /// another random punch, and the punch.
+    package static let upgradeWindow: UInt64 = 120_000
+    /// A relay forgets a token that only one side has named; twice what a side waits (hyperdht.md B-18).
+    package static let pendingToken = 2 * pairing
+    /// A relay ends a session that neither waits nor relays.
+    package static let idleSession: UInt64 = 60_000
+
+    /// Relays named by clients that a node dials at once and has not paired with (hyperdht.md B-4).
+    package static let unpairedClientRelays = 32
+    /// Unpaired requests at the node's own choice of relay: as many as handshakes at once.
+    package static let unpairedOwnRelays = Server.concurrentHandshakes
+    /// Pairings over one control connection; the next one makes another.
+    package static let pairingsPerControl = 256
+    /// Keys looked at when several relays are offered.
+    package static let relayChoices = 64
+
+    /// Control connections of a relay, of all clients and of one key.
+    package static let sessions = 1024
+    package static let sessionsPerKey = 16
+    /// Tokens named by one side only, of all sessions and of one (hyperdht.md B-18).
+    package static let pendingTokens = 1024
+    package static let pendingTokensPerSession = 256
+    /// Pairs of streams, of all sessions and of one.
+    package static let links = 8192
+    package static let linksPerSession = 256
+
+    /// Protomux channels that are or were open at once on one connection; also the highest channel id.
+    package static let channels = 16
+    /// Protocol names and channel ids that are compared, bytes.
+    package static let channelName = 256
+    /// Largest frame taken on a control connection, bytes: a batch of hundreds of messages.
+    package static let controlFrame = 64 * 1024
+  }
+}

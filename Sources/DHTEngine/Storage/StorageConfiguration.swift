@@ -1,0 +1,36 @@
+import HyperCollections
+
+/// The bounds of one storing node; see ``Limits/Storage`` for units and reasons. Counts and sizes are per generation.
+package struct StorageConfiguration: Sendable {
+  package var records = RecordStore.Bounds()
+  package var maximumBumps = Limits.Storage.bumps
+  package var maximumRefreshes = Limits.Storage.refreshes
+  /// Milliseconds.
+  package var maximumAge = Limits.Storage.age
+  package var maximumValues = Limits.Storage.values
+  package var maximumValueBytes = Limits.Storage.valueBytes
+  package var maximumValuesPerHost = Limits.Storage.valuesPerHost
+  /// Milliseconds.
+  package var maximumValueAge = Limits.Storage.valueAge
+  package var maximumValue = Limits.Storage.value
+  /// Milliseconds.
+  package var maximumBumpDrift = Limits.Storage.bumpDrift
+  package var unprovenReplies = Rate(
+    burst: Limits.Storage.unprovenReplyBurst, perSecond: Limits.Storage.unprovenReplyBytesPerSecond)
+  package var maximumTrackedHosts = Limits.Storage.trackedHosts
+  /// Milliseconds.
+  package var proofAge = Limits.Storage.proofAge
+
+  package init() {}
+
+  /// The `maxSize` and `maxAge` options of the node.
+  package init(maximumSize: Int, maximumAge age: UInt64) {
+    records.maximumRecords = maximumSize
+    records.maximumAge = age
+    maximumBumps = maximumSize
+    maximumRefreshes = maximumSize
+    maximumAge = age
+    maximumValues = max(maximumSize / 2, 1)
+    maximumValueAge = age
+  }
+}

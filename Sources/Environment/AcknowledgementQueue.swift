@@ -1,0 +1,57 @@
+/// The writes of a stream that are not acknowledged, and the flushes between them: a flush is done once the peer has
+/// everything that was written before it. Confined to the stream's loop.
+package final class AcknowledgementQueue {
+  /// Writes between two flushes.
+  private final class Group {
+    var outstanding = 0
+    /// The flushes that end this group.
+    var flushes: [(Bool) -> Void] = []
+    /// Made once a group, not once a write.
+    var acknowledge: ((Bool) -> Void)?
+  }
+
+  /// Each ends at a flush; the last one is open.
+  private var groups = [Group()]
+
+  package init() {}
+
+  /// Counts one write.
+  /// - Returns: what the transport calls once for it, with `true` when the peer has all of it. Writes that end with
+  ///   `false` stay open until `close`.
+  package func write() -> (Bool) -> Void {
+    let group = groups[groups.count &- 1]
+    group.outstanding &+= 1
+    if let acknowledge = group.acknowledge { return acknowledge }
+    let acknowledge: (Bool) -> Void = { [weak self, weak group] arrived in
+      guard arrived, let group else { return }
+      group.outstanding &-= 1
+      self?.settle()
+    }
+    group.acknowledge = acknowledge
+    return acknowledge
+  }
+
+  /// `done(true)` once everything written before this call is acknowledged, `done(false)` by `close`.
+  /// - Returns: `false`, and `done` is not taken, when nothing is outstanding.
+  package func flush(_ done: @escaping (Bool) -> Void) -> Bool {
+    let group = groups[groups.count &- 1]
+    if groups.count == 1, group.outstanding == 0 { return false }
+    group.flushes.append(done)
+    groups.append(Group())
+    return true
+  }
+
+  /// The stream has closed: nothing more will be acknowledged. The flushes that wait fail.
+  package func close() {
+    let waiting = groups.flatMap(\.flushes)
+    groups = [Group()]
+    for done in waiting { done(false) }
+  }
+
+  private func settle() {
+    while groups.count > 1, let first = groups.first, first.outstanding == 0 {
+      groups.removeFirst()
+      for done in first.flushes { done(true) }
+    }
+  }
+}

@@ -1,0 +1,69 @@
+import HyperEnvironment
+import HyperRuntime
+import HyperSecretStream
+
+/// Why a connection, or a call on it, failed. `code` is stable across releases and languages.
+public enum ConnectionError: Error, Hashable, Sendable, CustomStringConvertible {
+  /// The peer destroyed the connection.
+  case reset
+  /// The peer stopped answering.
+  case timedOut
+  /// The connection is closed, or its writing half has ended.
+  case closed
+  /// The task that waited was cancelled. The connection goes on.
+  case cancelled
+  /// One message may have at most `HyperDHT.Connection.maximumMessageSize` bytes. Nothing was sent.
+  case messageTooLarge(Int)
+  /// The bytes that arrived are not the peer's: changed on the way, or a broken peer.
+  case decryptionFailed
+  /// Anything else, with the engine's stable code.
+  case failed(code: String, description: String)
+
+  public var code: String {
+    switch self {
+    case .reset: "ECONNRESET"
+    case .timedOut: "ETIMEDOUT"
+    case .closed: "CLOSED"
+    case .cancelled: "CANCELLED"
+    case .messageTooLarge: "MESSAGE_TOO_LARGE"
+    case .decryptionFailed: "DECRYPTION_FAILED"
+    case .failed(let code, _): code
+    }
+  }
+
+  public var description: String {
+    switch self {
+    case .reset: "The peer closed the connection abruptly"
+    case .timedOut: "The peer stopped answering"
+    case .closed: "The connection is closed"
+    case .cancelled: "Cancelled"
+    case .messageTooLarge(let count):
+      "A message of \(count) bytes is above the limit"
+    case .decryptionFailed: "The received data does not decrypt"
+    case .failed(let code, let description): "\(code): \(description)"
+    }
+  }
+
+  /// No `default`: a new reason of the engine has to be placed here.
+  init(_ error: EncryptedStreamError) {
+    switch error {
+    case .transport(.reset): self = .reset
+    case .transport(.timedOut), .timedOut: self = .timedOut
+    case .decryptionFailed: self = .decryptionFailed
+    case .handshakeFailed, .remoteKeyMismatch, .endedDuringHandshake, .handshakeTimedOut, .invalidHeaderLength,
+      .invalidHeader, .invalidMessage, .frameTooLarge, .messageTooLarge, .truncated, .datagramNonceExhausted,
+      .queueOverflow, .transport(.other), .failed:
+      self = .failed(code: error.code, description: error.description)
+    }
+  }
+}
+
+extension ClosingFlag<ConnectionError> {
+  /// The reason behind what the helpers of the runtime say.
+  func error(_ failure: CallFailure) -> ConnectionError {
+    switch failure {
+    case .closed: reason ?? .closed
+    case .cancelled: .cancelled
+    }
+  }
+}

@@ -1,0 +1,23 @@
+import HyperRuntime
+import HyperSecretStream
+
+/// Bounds of the Swift interface of the DHT. Those of one connection's buffers are `HyperRuntime.Limits`.
+enum Limits {
+  /// Datagrams not yet read, per connection; further ones are dropped, like everywhere on their way.
+  static let datagrams = HyperRuntime.Limits.datagrams
+  /// Connections that the application has not taken out of `connections`, per server; further ones are closed.
+  static let pendingConnections = 1024
+  /// Results of one query that the application has not taken; further ones are dropped and counted.
+  static let queryResults = 1024
+  /// Milliseconds that a connection that was let go of without `close` may go on sending what was written.
+  static let abandonedGrace: UInt64 = 10_000
+  /// Bytes of one message: what the framing can express less the encryption's overhead.
+  static let message = HyperSecretStream.Limits.Stream.maximumMessage
+
+  /// What the constants must be to each other. Called by every node that is made.
+  static func check() {
+    precondition(datagrams > 0 && pendingConnections > 0 && queryResults > 0, "each queue holds something")
+    precondition(message > HyperRuntime.Limits.writeWindow, "a message above the window is taken, the next one waits")
+    precondition(abandonedGrace < HyperSecretStream.Limits.Stream.handshakeTimeout, "a forgotten one ends first")
+  }
+}

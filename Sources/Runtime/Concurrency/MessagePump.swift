@@ -1,0 +1,300 @@
+/// Where a `MessagePump` puts what was written: a stream, on its loop.
+package protocol MessageSink: AnyObject {
+  /// Takes one message.
+  /// - Returns: whether there is room for another one. After `false` the owner of the pump calls `drained` once there
+  ///   is.
+  func send(_ message: [UInt8]) -> Bool
+  /// Sends one unordered, unreliable message; what does not fit the path is lost.
+  @discardableResult
+  func sendDatagram(_ bytes: [UInt8]) -> Bool
+  /// Calls `done` once: whether everything that was sent before has been acknowledged.
+  func flush(_ done: @escaping (Bool) -> Void)
+  func end()
+}
+
+/// The writing half of a connection: takes messages on any thread and hands them to a stream on its loop, in order and
+/// as fast as the stream has room.
+///
+/// `await write` and `hyperswarm_connection_write` are two front ends of it. A Swift writer is taken at any time and
+/// then waits for room, so that the queue holds the window and one message per writer; a C writer cannot wait, is
+/// refused at `limit`, and hears `onRoom`. Every waiting call and every flush settles exactly once: by progress, by the
+/// cancellation of its task, or by `close`, which the owner calls when the stream has closed for whatever reason.
+package final class MessagePump: @unchecked Sendable {
+  package enum Item: @unchecked Sendable {
+    case message([UInt8])
+    case datagram([UInt8])
+    /// Called on the loop when everything before it is acknowledged, or never will be.
+    case flush((Bool) -> Void)
+    case end
+
+    /// Bytes that count against the bounds.
+    var cost: Int {
+      switch self {
+      case .message(let bytes), .datagram(let bytes): bytes.count &+ Limits.messageCost
+      case .flush, .end: 0
+      }
+    }
+  }
+
+  /// Marks of the queue, in bytes; each message counts `Limits.messageCost` more than its own bytes.
+  package struct Bounds: Sendable {
+    /// Above it a writer should wait.
+    package var highWater: Int
+    /// Down to it the writers wait.
+    package var lowWater: Int
+    /// From it on nothing is taken.
+    package var limit: Int
+
+    package init(highWater: Int, lowWater: Int, limit: Int) {
+      self.highWater = highWater
+      self.lowWater = lowWater
+      self.limit = limit
+    }
+  }
+
+  package enum Admission: Equatable, Sendable {
+    /// Bytes that wait, this item included.
+    case taken(queued: Int)
+    /// The bytes that wait have reached the limit.
+    case full
+    /// Closed, or the writing half has ended.
+    case closed
+  }
+
+  private struct State: WaitingState {
+    var items: [Item] = []
+    /// Cost of the items, and of those that the loop has in hand.
+    var bytes = 0
+    /// The loop knows of the items, or waits for the stream to drain.
+    var isAnnounced = false
+    /// A writer was told to wait, or refused, since the last `onRoom`.
+    var owesRoom = false
+    var isEnded = false
+    var isClosed = false
+    var waiters = Waiters<CallFailure?>()
+  }
+
+  private let loop: UVEventLoop
+  private let bounds: Bounds
+  private let startsInside: Bool
+  private let state = Locked(State())
+
+  // On the loop.
+
+  private var sink: (any MessageSink)?
+  /// Taken from the queue; from `waitingHead` on, the sink has not had it.
+  private var waiting: [Item] = []
+  private var waitingHead = 0
+  /// The sink has no room, or there is none yet.
+  private var isBlocked = true
+  private var isPumping = false
+  /// At most `lowWater` waits, after a writer was told to wait or was refused. Not called by `close`.
+  package var onRoom: (() -> Void)?
+
+  /// Holds everything back until `attach` and `start`.
+  /// - Parameter startsInside: whether an item that is added on the loop may reach the sink inside that call; otherwise
+  ///   it does so later in the same turn.
+  package init(loop: UVEventLoop, bounds: Bounds, startsInside: Bool) {
+    self.loop = loop
+    self.bounds = bounds
+    self.startsInside = startsInside
+  }
+
+  /// For a Swift face: the bounds of `Limits`, and a stream that is open.
+  package convenience init(loop: UVEventLoop, sink: any MessageSink) {
+    self.init(
+      loop: loop,
+      bounds: Bounds(highWater: Limits.writeWindow, lowWater: Limits.writeResume, limit: .max),
+      startsInside: true)
+    attach(sink)
+    start()
+  }
+
+  // MARK: Any thread
+
+  /// Queues an item, and a flush right behind it if one is given. A refused flush is not called.
+  package func add(_ item: Item, flush: ((Bool) -> Void)? = nil) -> Admission {
+    let cost = item.cost
+    let (admission, mustAnnounce) = state.withLock { state -> (Admission, Bool) in
+      guard !state.isClosed else { return (.closed, false) }
+      if case .flush = item {} else if state.isEnded { return (.closed, false) }
+      if case .end = item { state.isEnded = true }
+      if cost > 0, state.bytes >= bounds.limit {
+        state.owesRoom = true
+        return (.full, false)
+      }
+      state.items.append(item)
+      if let flush { state.items.append(.flush(flush)) }
+      state.bytes &+= cost
+      if state.bytes > bounds.highWater { state.owesRoom = true }
+      defer { state.isAnnounced = true }
+      return (.taken(queued: state.bytes), !state.isAnnounced)
+    }
+    if mustAnnounce { announce() }
+    return admission
+  }
+
+  /// From now on nothing is taken; what waits goes on until `close`.
+  package func refuse() { state.withLock { $0.isClosed = true } }
+
+  /// Bytes that the sink has not taken.
+  package var queuedBytes: Int { state.withLock { $0.bytes } }
+
+  /// Whether a writer is suspended in `waitForRoom`.
+  var isAwaited: Bool { state.withLock { !$0.waiters.isEmpty } }
+
+  private func announce() {
+    if !startsInside, loop.isOnLoop {
+      loop.defer { [self] in run() }
+    } else {
+      loop.post { [self] in run() }
+    }
+  }
+
+  // MARK: On the loop
+
+  package func attach(_ sink: any MessageSink) { self.sink = sink }
+
+  /// The sink takes messages from now on; `run` sends those that wait.
+  package func start() { isBlocked = false }
+
+  /// The sink has room again.
+  package func drained() {
+    isBlocked = false
+    run()
+  }
+
+  /// Hands a message over without queue and copy, if nothing waits before it: `send` does it, and says whether there is
+  /// room for another one.
+  /// - Returns: whether `send` was called.
+  package func passThrough(_ send: () -> Bool) -> Bool {
+    guard !isBlocked, sink != nil, waitingHead == waiting.count else { return false }
+    let isIdle = state.withLock { $0.items.isEmpty && !$0.isEnded && !$0.isClosed }
+    guard isIdle else { return false }
+    // Before, because the sink may drain at once.
+    isBlocked = true
+    if send() { isBlocked = false }
+    return true
+  }
+
+  /// The stream is closed: writers, now and later, get `closed`; flushes that have not reached the sink fail.
+  package func close() {
+    let unsent = waiting[waitingHead...]
+    waiting = []
+    waitingHead = 0
+    isBlocked = true
+    sink = nil
+    onRoom = nil
+    let (items, waiters) = state.withLock { state in
+      state.isClosed = true
+      defer {
+        state.items = []
+        state.bytes = 0
+      }
+      return (state.items, state.waiters.popAll())
+    }
+    for waiter in waiters { waiter.resume(returning: .closed) }
+    for case .flush(let done) in unsent { done(false) }
+    for case .flush(let done) in items { done(false) }
+  }
+
+  /// Sends what waits, as far as there is room.
+  package func run() {
+    // A callback of the loop below may write, drain or close.
+    guard !isPumping, let sink else { return }
+    isPumping = true
+    var taken = 0
+    while !isBlocked {
+      if waitingHead == waiting.count {
+        took(&taken)
+        waiting = takeAll()
+        waitingHead = 0
+        if waiting.isEmpty { break }
+      }
+      let item = waiting[waitingHead]
+      waiting[waitingHead] = .end
+      waitingHead &+= 1
+      taken &+= item.cost
+      hand(item, to: sink)
+      if taken >= Limits.writeStep { took(&taken) }
+    }
+    took(&taken)
+    isPumping = false
+    if let onRoom, takeRoomDue() { onRoom() }
+  }
+
+  @inline(__always)
+  private func hand(_ item: Item, to sink: any MessageSink) {
+    switch item {
+    case .message(let bytes):
+      // Before, because the sink may drain at once.
+      isBlocked = true
+      if sink.send(bytes) { isBlocked = false }
+    case .datagram(let bytes): sink.sendDatagram(bytes)
+    case .flush(let done): sink.flush(done)
+    case .end: sink.end()
+    }
+  }
+
+  /// All that is queued; empty means that the next `add` announces again.
+  private func takeAll() -> [Item] {
+    state.withLock { state in
+      if state.items.isEmpty { state.isAnnounced = false }
+      defer { state.items = [] }
+      return state.items
+    }
+  }
+
+  /// The sink has taken this much.
+  private func took(_ bytes: inout Int) {
+    guard bytes > 0 else { return }
+    let waiters = state.withLock { state in
+      // `close` has counted everything off already.
+      state.bytes = max(state.bytes &- bytes, 0)
+      return state.bytes <= bounds.lowWater ? state.waiters.popAll() : []
+    }
+    bytes = 0
+    for waiter in waiters { waiter.resume(returning: nil) }
+  }
+
+  private func takeRoomDue() -> Bool {
+    state.withLock { state in
+      guard state.owesRoom, state.bytes <= bounds.lowWater else { return false }
+      state.owesRoom = false
+      return true
+    }
+  }
+}
+
+/// The front end for Swift tasks.
+extension MessagePump {
+  /// Queues one message without waiting.
+  /// - Returns: whether the writer should wait for room.
+  package func put(_ message: [UInt8]) throws(CallFailure) -> Bool {
+    guard case .taken(let queued) = add(.message(message)) else { throw .closed }
+    return queued > bounds.highWater
+  }
+
+  /// Suspends until at most `lowWater` waits. A cancelled writer's message is sent all the same.
+  package func waitForRoom(isolation: isolated (any Actor)?) async throws(CallFailure) {
+    let failure = await state.wait(cancelled: .cancelled, isolation: isolation) { state -> CallFailure?? in
+      if state.isClosed { return .some(.closed) }
+      return state.bytes <= bounds.lowWater ? .some(nil) : nil
+    }
+    if let failure { throw failure }
+  }
+
+  /// Waits until the peer has acknowledged everything that was written before.
+  /// - Returns: `false` when the connection closed first.
+  package func flush(isolation: isolated (any Actor)?) async throws(CallFailure) -> Bool {
+    try await awaitOperation(
+      on: loop, cancelled: CallFailure.cancelled, gone: .closed, isolation: isolation
+    ) { [self] settle in
+      if case .closed = add(.flush { settle(.success($0)) }) { settle(.failure(.closed)) }
+      return nil
+    }
+  }
+
+  /// Nothing can be written after this; what was written before is still sent.
+  package func end() { _ = add(.end) }
+}
