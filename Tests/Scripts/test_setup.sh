@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
 # Scripts/setup with package managers that only write down what they were asked for.
+# A locale that the machine does not have makes every shell complain.
+export LC_ALL=C
 set -uo pipefail
 setup=$(cd "$(dirname "$0")/../.." && pwd)/Scripts/setup
 work=$(mktemp -d)
