@@ -43,7 +43,11 @@ let runtime: [Target] = [
   .target(name: "CHyperLoop", dependencies: ["CHyperUV"], path: "Sources/CLoop", cSettings: [.define("_GNU_SOURCE")]),
   .target(
     name: "CHyperUDX", dependencies: ["CHyperUV", "CHyperLoop"], path: "Sources/CUDX",
-    cSettings: [.headerSearchPath("."), .headerSearchPath("../../include"), .define("_GNU_SOURCE")]),
+    cSettings: [
+      .headerSearchPath("."), .headerSearchPath("../../include"), .define("_GNU_SOURCE"),
+      // The engine proves its invariants after every entry point.
+      .define("UDX_CHECKS", .when(configuration: .debug)),
+    ]),
   .target(
     name: "HyperRuntime", dependencies: ["HyperEncoding", "HyperEnvironment", "CHyperLoop", "CHyperUV"],
     path: "Sources/Runtime"),

@@ -25,8 +25,8 @@ typedef struct ack_walk_s {
 
 static void
 packet_acked (ack_walk_t *walk, uint32_t seq, udx_packet_t *packet, int unordered) {
-  UDX_ASSERT(seq - udx__stream(walk->stream)->flight.una < udx__flight_span(walk->stream));
-  UDX_ASSERT(packet->state == UDX_PACKET_FLYING || packet->state == UDX_PACKET_LOST);
+  UDX_DEBUG_ASSERT(seq - udx__stream(walk->stream)->flight.una < udx__flight_span(walk->stream));
+  UDX_DEBUG_ASSERT(packet->state == UDX_PACKET_FLYING || packet->state == UDX_PACKET_LOST);
   udx_stream_t *stream = walk->stream;
   if (packet->state == UDX_PACKET_FLYING) {
     udx__flight_remove(stream, seq);
@@ -64,7 +64,7 @@ range_sacked (void *ctx, uint32_t start, uint32_t end) {
 
 int
 udx__ack_process (udx_stream_t *stream, const udx_header_t *header, const uint8_t *sack, size_t sack_length) {
-  UDX_ASSERT(sack != NULL || sack_length == 0);
+  UDX_DEBUG_ASSERT(sack != NULL || sack_length == 0);
   udx_flight_t *flight = &udx__stream(stream)->flight;
   if (udx__seq_before(flight->nxt, header->ack)) {
     stream->udx->packets_invalid++;
@@ -83,7 +83,7 @@ udx__ack_process (udx_stream_t *stream, const udx_header_t *header, const uint8_
       udx_packet_t *packet = udx__packet_at(stream, seq);
       if (packet->state == UDX_PACKET_ACKED) flight->sacked_count--;
       else packet_acked(&walk, seq, packet, 0);
-      UDX_ASSERT(udx__stream(stream)->flight.sacked_count <= udx__flight_span(stream));
+      UDX_DEBUG_ASSERT(udx__stream(stream)->flight.sacked_count <= udx__flight_span(stream));
       flight->una = seq + 1;
     }
     if (flight->sacked.count > 0) udx__intervals_trim(&flight->sacked, flight->una);

@@ -39,6 +39,16 @@ udx__assert_failed (const char *file, int line, const char *condition);
   } while (0)
 
 /*
+ * The same in debug builds, the simulator and the fuzzers only: for what runs with every packet. All assertions that stay
+ * on cost at most 3 % of the instructions of a packet.
+ */
+#if defined(UDX_CHECKS)
+#define UDX_DEBUG_ASSERT(condition) UDX_ASSERT(condition)
+#else
+#define UDX_DEBUG_ASSERT(condition) ((void) sizeof(!(condition)))
+#endif
+
+/*
  * The engine's state of a public struct lies in its `reserved` words. Part of them stays free, so that later versions
  * of the engine fit into programs that were compiled with this header.
  */

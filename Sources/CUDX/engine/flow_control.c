@@ -63,7 +63,7 @@ udx__flow_reopen (udx_stream_t *stream) {
 
 void
 udx__flow_update (udx_stream_t *stream, const udx_header_t *header) {
-  UDX_ASSERT(udx__seq_diff(header->ack, udx__stream(stream)->flight.nxt) <= 0);
+  UDX_DEBUG_ASSERT(udx__seq_diff(header->ack, udx__stream(stream)->flight.nxt) <= 0);
   udx_flow_t *flow = &udx__stream(stream)->flow;
   if (udx__seq_before(header->ack, udx__stream(stream)->flight.una)) return;
   if (!udx__seq_before(flow->wl_seq, header->seq) &&

@@ -54,7 +54,7 @@ macroflow_bucket (const udx_t *udx, const udx_socket_t *socket, const udx_addres
 /* On a long path most of what is in flight is in no buffer: that much more per round trip needs no proof. */
 static uint64_t
 macroflow_limit (const udx_macroflow_t *macroflow) {
-  UDX_ASSERT(macroflow->budget >= UDX_MACROFLOW_MIN && macroflow->budget <= UDX_MACROFLOW_MAX);
+  UDX_DEBUG_ASSERT(macroflow->budget >= UDX_MACROFLOW_MIN && macroflow->budget <= UDX_MACROFLOW_MAX);
   uint64_t easy = UDX_MACROFLOW_MIN * (1 + (uint64_t) macroflow->min_rtt / UDX_MACROFLOW_MIN_TIME);
   return udx__max_u64(macroflow->budget, easy);
 }
@@ -117,7 +117,7 @@ udx__macroflow_leave (udx_stream_t *stream) {
 
 int
 udx__macroflow_wait (udx_stream_t *stream, uint64_t now) {
-  UDX_ASSERT(!udx__stream(stream)->queued);
+  UDX_DEBUG_ASSERT(!udx__stream(stream)->queued);
   udx_macroflow_t *macroflow = udx__stream(stream)->macroflow;
   if (macroflow == NULL || macroflow->inflight < macroflow_limit(macroflow) || macroflow->inflight == stream->inflight)
     return 0;

@@ -50,7 +50,7 @@ mtu_complete (udx_stream_t *stream, uint64_t now) {
 
 void
 udx__mtu_acked (udx_stream_t *stream, udx_packet_t *packet, uint64_t now) {
-  UDX_ASSERT(packet->state == UDX_PACKET_ACKED);
+  UDX_DEBUG_ASSERT(packet->state == UDX_PACKET_ACKED);
   udx_mtu_search_t *search = &udx__stream(stream)->search;
   if (packet->length + udx__mtu_overhead(stream) > UDX_MTU_BASE || packet->is_probe) search->black_hole = 0;
   if (search->state == UDX_MTU_STATE_BASE) {

@@ -72,7 +72,7 @@ pacing_burst (const udx_stream_t *stream) {
 static void
 pacing_refill (udx_stream_t *stream, uint64_t now) {
   udx_pacing_t *pacing = &udx__stream(stream)->pacing;
-  UDX_ASSERT(pacing->rate >= 1);
+  UDX_DEBUG_ASSERT(pacing->rate >= 1);
   if (now <= pacing->updated) return;
   uint64_t elapsed = now - pacing->updated;
   pacing->updated = now;
@@ -105,7 +105,7 @@ udx__pacing_ready (udx_stream_t *stream, uint64_t now) {
 
 void
 udx__pacing_spend (udx_stream_t *stream, uint32_t bytes) {
-  UDX_ASSERT(bytes > 0);
+  UDX_DEBUG_ASSERT(bytes > 0);
   udx__stream(stream)->pacing.credit -= bytes;
   udx__stream(stream)->pacing.sent++;
 }

@@ -64,7 +64,7 @@ udx__flight_unpush (udx_stream_t *stream) {
 
 static void
 list_remove (udx_stream_t *stream, udx_seq_list_t *list, uint32_t seq) {
-  UDX_ASSERT(seq - udx__stream(stream)->flight.una < udx__flight_span(stream));
+  UDX_DEBUG_ASSERT(seq - udx__stream(stream)->flight.una < udx__flight_span(stream));
   UDX_ASSERT(list->count > 0);
   udx_packet_t *packet = udx__packet_at(stream, seq);
   /* the outward links of the two ends are stale: the ends are told by seq */
@@ -82,8 +82,8 @@ list_remove (udx_stream_t *stream, udx_seq_list_t *list, uint32_t seq) {
 
 static void
 list_append (udx_stream_t *stream, udx_seq_list_t *list, uint32_t seq) {
-  UDX_ASSERT(list->count < udx__flight_span(stream));
-  UDX_ASSERT(seq - udx__stream(stream)->flight.una < udx__flight_span(stream));
+  UDX_DEBUG_ASSERT(list->count < udx__flight_span(stream));
+  UDX_DEBUG_ASSERT(seq - udx__stream(stream)->flight.una < udx__flight_span(stream));
   if (list->count == 0) {
     list->head = seq;
   } else {
@@ -107,7 +107,7 @@ inflight_add (udx_stream_t *stream, size_t size) {
 
 static void
 inflight_take (udx_stream_t *stream, size_t size) {
-  UDX_ASSERT(udx__stream(stream)->macroflow == NULL || udx__stream(stream)->macroflow->inflight >= size);
+  UDX_DEBUG_ASSERT(udx__stream(stream)->macroflow == NULL || udx__stream(stream)->macroflow->inflight >= size);
   UDX_ASSERT(stream->inflight >= size);
   stream->inflight -= size;
   if (udx__stream(stream)->macroflow != NULL) udx__stream(stream)->macroflow->inflight -= size;
@@ -116,7 +116,7 @@ inflight_take (udx_stream_t *stream, size_t size) {
 void
 udx__flight_append (udx_stream_t *stream, uint32_t seq) {
   udx_packet_t *packet = udx__packet_at(stream, seq);
-  UDX_ASSERT(
+  UDX_DEBUG_ASSERT(
     packet->state == UDX_PACKET_FREE || packet->state == UDX_PACKET_LOST || packet->state == UDX_PACKET_FLYING);
   packet->state = UDX_PACKET_FLYING;
   list_append(stream, &udx__stream(stream)->flight.flying, seq);
@@ -125,8 +125,8 @@ udx__flight_append (udx_stream_t *stream, uint32_t seq) {
 
 void
 udx__flight_remove (udx_stream_t *stream, uint32_t seq) {
-  UDX_ASSERT(udx__stream(stream)->flight.flying.count > 0);
-  UDX_ASSERT(udx__packet_at(stream, seq)->state == UDX_PACKET_FLYING);
+  UDX_DEBUG_ASSERT(udx__stream(stream)->flight.flying.count > 0);
+  UDX_DEBUG_ASSERT(udx__packet_at(stream, seq)->state == UDX_PACKET_FLYING);
   list_remove(stream, &udx__stream(stream)->flight.flying, seq);
   inflight_take(stream, packet_size(udx__packet_at(stream, seq)));
 }
@@ -136,7 +136,7 @@ udx__lost_insert (udx_stream_t *stream, uint32_t seq) {
   udx_seq_list_t *list = &udx__stream(stream)->flight.lost;
   udx_packet_t *packet = udx__packet_at(stream, seq);
   UDX_ASSERT(packet->state == UDX_PACKET_FLYING);
-  UDX_ASSERT(seq - udx__stream(stream)->flight.una < udx__flight_span(stream));
+  UDX_DEBUG_ASSERT(seq - udx__stream(stream)->flight.una < udx__flight_span(stream));
   packet->state = UDX_PACKET_LOST;
   if (list->count == 0 || udx__seq_before(list->tail, seq)) {
     list_append(stream, list, seq);

@@ -12,7 +12,7 @@ ago (uint64_t now, uint64_t then) {
 
 void
 udx__rate_sent (udx_stream_t *stream, udx_packet_t *packet, uint64_t now) {
-  UDX_ASSERT(packet->state != UDX_PACKET_ACKED);
+  UDX_DEBUG_ASSERT(packet->state != UDX_PACKET_ACKED);
   udx_rate_t *rate = &udx__stream(stream)->rate;
   if (udx__in_flight(stream) == 0) rate->first_sent = rate->delivered_time = now;
   packet->first_sent_ago = ago(now, rate->first_sent);
@@ -23,7 +23,7 @@ udx__rate_sent (udx_stream_t *stream, udx_packet_t *packet, uint64_t now) {
 
 void
 udx__rate_acked (udx_stream_t *stream, const udx_packet_t *packet, uint64_t now) {
-  UDX_ASSERT(packet->sent_at <= now);
+  UDX_DEBUG_ASSERT(packet->sent_at <= now);
   udx_rate_t *rate = &udx__stream(stream)->rate;
   rate->delivered++;
   rate->acked++;

@@ -16,7 +16,7 @@
 
 static int
 read_payload (udx_stream_t *stream, const uint8_t *data, size_t length) {
-  UDX_ASSERT(!(udx__stream(stream)->ack.paused && (stream->status & UDX_STREAM_READING)));
+  UDX_DEBUG_ASSERT(!(udx__stream(stream)->ack.paused && (stream->status & UDX_STREAM_READING)));
   if (udx__stream(stream)->on_read == NULL || !(stream->status & UDX_STREAM_READING)) return 1;
   uv_buf_t buf = uv_buf_init((char *) (uintptr_t) data, (unsigned int) length);
   udx__stream(stream)->on_read(stream, (ssize_t) length, &buf);
@@ -142,8 +142,8 @@ receive_body (udx_stream_t *stream, udx_socket_t *socket, const udx_header_t *he
 static void
 receive_packet (udx_stream_t *stream, udx_socket_t *socket, udx_header_t *header, uint8_t *data, size_t length,
   const struct sockaddr *from) {
-  UDX_ASSERT(length >= UDX_HEADER_SIZE && header->id == stream->local_id);
-  UDX_ASSERT(stream->udx == socket->udx);
+  UDX_DEBUG_ASSERT(length >= UDX_HEADER_SIZE && header->id == stream->local_id);
+  UDX_DEBUG_ASSERT(stream->udx == socket->udx);
   stream->packets_rx++;
   stream->bytes_rx += length;
 
@@ -191,7 +191,7 @@ receive_packet (udx_stream_t *stream, udx_socket_t *socket, udx_header_t *header
 
 void
 udx__receive_datagram (udx_socket_t *socket, uint8_t *data, size_t length, const struct sockaddr *from) {
-  UDX_ASSERT(!(socket->status & UDX_SOCKET_CLOSED));
+  UDX_DEBUG_ASSERT(!(socket->status & UDX_SOCKET_CLOSED));
   udx_t *udx = socket->udx;
   udx->packets_rx++;
   udx->bytes_rx += length;

@@ -55,7 +55,7 @@ has_hole (const udx_stream_t *stream) {
 
 static void
 tlp_start (udx_stream_t *stream, uint64_t now) {
-  UDX_ASSERT(udx__stream(stream)->recovery.state <= UDX_RECOVERY_LOSS);
+  UDX_DEBUG_ASSERT(udx__stream(stream)->recovery.state <= UDX_RECOVERY_LOSS);
   udx_recovery_t *recovery = &udx__stream(stream)->recovery;
   recovery->tlp_at = UDX_NEVER;
   if (recovery->state == UDX_RECOVERY_LOSS) return;
@@ -82,8 +82,8 @@ tlp_start (udx_stream_t *stream, uint64_t now) {
 
 void
 udx__recovery_sent (udx_stream_t *stream, uint32_t seq, int is_new, uint64_t now) {
-  UDX_ASSERT(seq - udx__stream(stream)->flight.una < udx__flight_span(stream));
-  UDX_ASSERT(udx__packet_at(stream, seq)->state == UDX_PACKET_FLYING);
+  UDX_DEBUG_ASSERT(seq - udx__stream(stream)->flight.una < udx__flight_span(stream));
+  UDX_DEBUG_ASSERT(udx__packet_at(stream, seq)->state == UDX_PACKET_FLYING);
   udx_recovery_t *recovery = &udx__stream(stream)->recovery;
   if (seq == udx__stream(stream)->flight.una && is_new) recovery->stalled_since = now;
   if (recovery->rto_at == UDX_NEVER) {
@@ -97,8 +97,8 @@ udx__recovery_sent (udx_stream_t *stream, uint32_t seq, int is_new, uint64_t now
 
 void
 udx__recovery_acked (udx_stream_t *stream, uint32_t seq, udx_packet_t *packet, uint64_t now) {
-  UDX_ASSERT(packet->sent_at <= now);
-  UDX_ASSERT(packet->state == UDX_PACKET_ACKED);
+  UDX_DEBUG_ASSERT(packet->sent_at <= now);
+  UDX_DEBUG_ASSERT(packet->state == UDX_PACKET_ACKED);
   udx_recovery_t *recovery = &udx__stream(stream)->recovery;
   uint64_t rtt64 = now - packet->sent_at;
   uint32_t rtt = rtt64 > UINT32_MAX ? UINT32_MAX : (uint32_t) rtt64;

@@ -53,7 +53,7 @@ udx__queue_cut (udx_stream_t *stream, udx_packet_t *packet, size_t max) {
   udx_send_queue_t *queue = &udx__stream(stream)->queue;
   if (!udx__queue_has_unsent(stream)) return 0;
 
-  UDX_ASSERT(queue->next != NULL);
+  UDX_DEBUG_ASSERT(queue->next != NULL);
   packet->write = queue->next;
   packet->buf = queue->next_buf;
   packet->offset = queue->next_offset;
@@ -80,7 +80,7 @@ udx__queue_cut (udx_stream_t *stream, udx_packet_t *packet, size_t max) {
       offset = 0;
     }
   }
-  UDX_ASSERT(length <= queue->unsent && length <= UINT16_MAX);
+  UDX_DEBUG_ASSERT(length <= queue->unsent && length <= UINT16_MAX);
   queue->unsent -= length;
   queue->unacked += length;
   packet->length = (uint16_t) length;
@@ -138,7 +138,7 @@ cursor_next (queue_cursor_t *at, uv_buf_t *piece) {
     UDX_ASSERT(at->req != NULL);
     const uv_buf_t *from = &udx__write_bufs(at->req)[at->buf++];
     size_t room = from->len - at->offset;
-    UDX_ASSERT(at->offset <= from->len);
+    UDX_DEBUG_ASSERT(at->offset <= from->len);
     piece->base = from->base + at->offset;
     piece->len = room < at->left ? room : at->left;
     at->left -= piece->len;
@@ -176,7 +176,7 @@ udx__queue_copy (const udx_packet_t *packet, uint8_t *to) {
  */
 void
 udx__queue_credit (udx_stream_t *stream, const udx_packet_t *packet, int unordered) {
-  UDX_ASSERT(udx__stream(stream)->queue.unacked >= packet->length);
+  UDX_DEBUG_ASSERT(udx__stream(stream)->queue.unacked >= packet->length);
   size_t left = packet->length;
   udx_stream_write_t *req = packet->write;
   uint32_t buf = packet->buf;
@@ -200,7 +200,7 @@ udx__queue_credit (udx_stream_t *stream, const udx_packet_t *packet, int unorder
     udx__write(req)->acked += bytes;
     int reaches_end = left == 0 && is_end && udx__write(req)->is_end;
     if (reaches_end) udx__write(req)->acked++;
-    UDX_ASSERT(udx__write(req)->acked <= udx__write(req)->size);
+    UDX_DEBUG_ASSERT(udx__write(req)->acked <= udx__write(req)->size);
     if (udx__write(req)->acked == udx__write(req)->size) queue_complete(stream, req, unordered);
     if (reaches_end || (left == 0 && !is_end)) break;
     req = next;

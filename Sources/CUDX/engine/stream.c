@@ -192,7 +192,7 @@ udx__stream_header (udx_stream_t *stream, udx_header_t *header, uint8_t type) {
 
 void
 udx__stream_touch (udx_stream_t *stream) {
-  UDX_ASSERT(!(stream->status & UDX_STREAM_CLOSED));
+  UDX_DEBUG_ASSERT(!(stream->status & UDX_STREAM_CLOSED));
   if (!udx__list_empty(&udx__stream(stream)->touched)) return;
   udx__list_append(&udx__instance(stream->udx)->touched, &udx__stream(stream)->touched);
 }
@@ -274,7 +274,7 @@ udx__stream_settle (udx_stream_t *stream) {
     udx__stream_close(stream, 0);
     return;
   }
-  UDX_ASSERT(!(stream->status & UDX_STREAM_CLOSED));
+  UDX_DEBUG_ASSERT(!(stream->status & UDX_STREAM_CLOSED));
   udx__flight_relax(stream);
 }
 
@@ -294,7 +294,7 @@ udx__stream_deadline (const udx_stream_t *stream) {
 
 void
 udx__stream_timeout (udx_stream_t *stream, uint64_t now) {
-  UDX_ASSERT(!(stream->status & UDX_STREAM_CLOSED));
+  UDX_DEBUG_ASSERT(!(stream->status & UDX_STREAM_CLOSED));
   udx__stream_touch(stream);
   if (udx__stream(stream)->pacing.at <= now) {
     udx__stream(stream)->pacing.at = UDX_NEVER;

@@ -12,7 +12,7 @@
 
 int
 udx__timers_reserve (udx_timer_heap_t *heap, uint32_t count) {
-  UDX_ASSERT(heap->count <= heap->capacity);
+  UDX_DEBUG_ASSERT(heap->count <= heap->capacity);
   if (count <= heap->capacity) return 0;
   uint32_t capacity = heap->capacity == 0 ? 16 : heap->capacity;
   while (capacity < count) capacity *= 2;
@@ -62,7 +62,7 @@ heap_down (udx_timer_heap_t *heap, uint32_t i, udx_stream_t *stream) {
 void
 udx__timer_at_most (udx_stream_t *stream, uint64_t deadline) {
   udx_timer_heap_t *heap = &udx__instance(stream->udx)->timers;
-  UDX_ASSERT(heap->count <= heap->capacity);
+  UDX_DEBUG_ASSERT(heap->count <= heap->capacity);
   if (udx__stream(stream)->timer_index == 0) {
     if (deadline == UDX_NEVER || heap->count == heap->capacity) return;
     udx__stream(stream)->timer_key = deadline;

@@ -73,8 +73,8 @@ udx__mark_ready (udx_stream_t *stream) {
 /* Puts packet `seq`, which is in no list, into the batch. The room is there. */
 static void
 packet_send (udx_stream_t *stream, uint32_t seq, udx_packet_t *packet, uint32_t window) {
-  UDX_ASSERT(seq - udx__stream(stream)->flight.una < udx__flight_span(stream));
-  UDX_ASSERT(
+  UDX_DEBUG_ASSERT(seq - udx__stream(stream)->flight.una < udx__flight_span(stream));
+  UDX_DEBUG_ASSERT(
     packet->state == UDX_PACKET_FREE || packet->state == UDX_PACKET_LOST || packet->state == UDX_PACKET_FLYING);
   udx_t *udx = stream->udx;
   struct udx_batch_s *batch = udx__instance(udx)->batch;
@@ -147,7 +147,7 @@ packet_retransmit (udx_stream_t *stream, uint32_t window) {
 
 static int
 packet_new (udx_stream_t *stream, uint32_t window, int may_probe) {
-  UDX_ASSERT(stream->status & UDX_STREAM_CONNECTED);
+  UDX_DEBUG_ASSERT(stream->status & UDX_STREAM_CONNECTED);
   if (!udx__batch_room(stream->socket, UDX_PIECES_MAX + 2)) return 0;
   udx_packet_t *packet = udx__flight_push(stream);
   if (packet == NULL) return 0;
