@@ -39,8 +39,8 @@ udx__assert_failed (const char *file, int line, const char *condition);
   } while (0)
 
 /*
- * The same in debug builds, the simulator and the fuzzers only: for what runs with every packet. All assertions that stay
- * on cost at most 3 % of the instructions of a packet.
+ * The same in debug builds, the simulator and the fuzzers only: for what runs with every packet. All assertions that
+ * stay on cost at most 3 % of the instructions of a packet.
  */
 #if defined(UDX_CHECKS)
 #define UDX_DEBUG_ASSERT(condition) UDX_ASSERT(condition)
