@@ -46,7 +46,7 @@ public func hyperswarm_connect(
     made.shared.withLock {
       $0.remotePublicKey = publicKey
       $0.userData = callbacks.user_data
-      $0.wishes.callbacks = callbacks
+      $0.changes.callbacks = callbacks
     }
     let connectOptions = connect
     let isPosted = handle.home.run {
@@ -81,7 +81,7 @@ public func hyperswarm_connection_set_callbacks(
   checked { () throws(Failure) in
     let handle = try find(Handles.connections, connection)
     let callbacks = try sized(callbacks)
-    try handle.wish { $0.callbacks = callbacks }
+    try handle.change { $0.callbacks = callbacks }
   }
 }
 
@@ -169,27 +169,27 @@ public func hyperswarm_connection_end(_ connection: OpaquePointer?) -> Int32 {
 
 @c @implementation
 public func hyperswarm_connection_pause(_ connection: OpaquePointer?) -> Int32 {
-  checked { () throws(Failure) in try find(Handles.connections, connection).wish { $0.isPaused = true } }
+  checked { () throws(Failure) in try find(Handles.connections, connection).change { $0.isPaused = true } }
 }
 
 @c @implementation
 public func hyperswarm_connection_resume(_ connection: OpaquePointer?) -> Int32 {
-  checked { () throws(Failure) in try find(Handles.connections, connection).wish { $0.isPaused = false } }
+  checked { () throws(Failure) in try find(Handles.connections, connection).change { $0.isPaused = false } }
 }
 
 @c @implementation
 public func hyperswarm_connection_destroy(_ connection: OpaquePointer?) -> Int32 {
-  checked { () throws(Failure) in try find(Handles.connections, connection).wish { $0.destroys = true } }
+  checked { () throws(Failure) in try find(Handles.connections, connection).change { $0.destroys = true } }
 }
 
 @c @implementation
 public func hyperswarm_connection_set_keep_alive(_ connection: OpaquePointer?, _ milliseconds: UInt32) -> Int32 {
-  checked { () throws(Failure) in try find(Handles.connections, connection).wish { $0.keepAlive = milliseconds } }
+  checked { () throws(Failure) in try find(Handles.connections, connection).change { $0.keepAlive = milliseconds } }
 }
 
 @c @implementation
 public func hyperswarm_connection_set_timeout(_ connection: OpaquePointer?, _ milliseconds: UInt32) -> Int32 {
-  checked { () throws(Failure) in try find(Handles.connections, connection).wish { $0.timeout = milliseconds } }
+  checked { () throws(Failure) in try find(Handles.connections, connection).change { $0.timeout = milliseconds } }
 }
 
 // MARK: Numbers

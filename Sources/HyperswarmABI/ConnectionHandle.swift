@@ -17,7 +17,7 @@ final class ConnectionHandle: @unchecked Sendable {
   private(set) var pointer: OpaquePointer?
 
   /// Settings that other threads have asked for.
-  struct Wishes {
+  struct Changes {
     var callbacks: hyperswarm_connection_callbacks_t?
     var isPaused: Bool?
     var keepAlive: UInt32?
@@ -32,8 +32,8 @@ final class ConnectionHandle: @unchecked Sendable {
     /// Closed, or asked to.
     var isClosing = false
     var reason = ""
-    var wishes = Wishes()
-    var wishesArePosted = false
+    var changes = Changes()
+    var changesArePosted = false
   }
   let shared = Locked(Shared())
 
@@ -100,8 +100,8 @@ final class ConnectionHandle: @unchecked Sendable {
     shared.withLock { shared in
       shared.isClosing = true
       shared.reason = reason
-      shared.wishes.callbacks.map { callbacks = $0 }
-      shared.wishes = Wishes()
+      shared.changes.callbacks.map { callbacks = $0 }
+      shared.changes = Changes()
     }
     closeStatus = status
     // Writes fail before `on_close`, after which the program may free what their callbacks use.
@@ -116,7 +116,7 @@ final class ConnectionHandle: @unchecked Sendable {
 
   // MARK: Settings
 
-  func wish(_ change: (inout Wishes) -> Void) throws(Failure) {
+  func change(_ change: (inout Changes) -> Void) throws(Failure) {
     try swarm.home.checkThread()
     let mustPost = try record(change)
     if swarm.home.loop.isOnLoop {
@@ -128,17 +128,17 @@ final class ConnectionHandle: @unchecked Sendable {
     }
   }
 
-  private func record(_ change: (inout Wishes) -> Void) throws(Failure) -> Bool {
+  private func record(_ change: (inout Changes) -> Void) throws(Failure) -> Bool {
     let mustPost = shared.withLock { shared -> Bool? in
       guard !shared.isClosing else { return nil }
-      change(&shared.wishes)
-      if let callbacks = shared.wishes.callbacks { shared.userData = callbacks.user_data }
-      if shared.wishes.destroys {
+      change(&shared.changes)
+      if let callbacks = shared.changes.callbacks { shared.userData = callbacks.user_data }
+      if shared.changes.destroys {
         shared.isClosing = true
         pump.refuse()
       }
-      defer { shared.wishesArePosted = true }
-      return !shared.wishesArePosted
+      defer { shared.changesArePosted = true }
+      return !shared.changesArePosted
     }
     guard let mustPost else { throw Failure(HYPERSWARM_ERR_CLOSED) }
     return mustPost
@@ -146,20 +146,20 @@ final class ConnectionHandle: @unchecked Sendable {
 
   private func apply() {
     guard let stream else { return }
-    let wishes = shared.withLock { shared -> Wishes in
-      shared.wishesArePosted = false
-      defer { shared.wishes = Wishes() }
-      return shared.wishes
+    let changes = shared.withLock { shared -> Changes in
+      shared.changesArePosted = false
+      defer { shared.changes = Changes() }
+      return shared.changes
     }
-    if let given = wishes.callbacks { set(given, stream) }
-    if let milliseconds = wishes.keepAlive { stream.keepAlive = UInt64(milliseconds) }
-    if let milliseconds = wishes.timeout { stream.timeout = UInt64(milliseconds) }
-    switch wishes.isPaused {
+    if let given = changes.callbacks { set(given, stream) }
+    if let milliseconds = changes.keepAlive { stream.keepAlive = UInt64(milliseconds) }
+    if let milliseconds = changes.timeout { stream.timeout = UInt64(milliseconds) }
+    switch changes.isPaused {
     case true: stream.pause()
     case false: stream.resume()
     case nil: break
     }
-    if wishes.destroys { stream.destroy() }
+    if changes.destroys { stream.destroy() }
   }
 
   private func set(_ given: hyperswarm_connection_callbacks_t, _ stream: EncryptedStream) {

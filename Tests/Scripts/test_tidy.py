@@ -60,6 +60,8 @@ GOOD = {
     "Sources/RPC/A.swift": "import Foundation\nstruct Used { let value = 1 }\n"
                            "public func f() -> String { \"\\(Used().value)\" }\n",
 }
+# In two parts, so that this file has no such path itself.
+MACHINE_PATH = "/wo" "rk/x"
 LONG = "\n".join(f"  let v{i} = g({i}); _ = v{i}" for i in range(75))
 BAD = {
     **GOOD,
@@ -71,7 +73,7 @@ BAD = {
     "Sources/RPC/B.swift":
         "import HyperUDX\n// who knows\n// udx.md 7.7 and OBS-9\n// see section 3\n/// " + "x" * 120 + "\n"
         + "func g(_ a: Int) -> Int {\n" + LONG + "\n  return g(a)\n}\nprivate func lonely() {}\n"
-        + "let path = \"/work/x\" \n",
+        + f"let path = \"{MACHINE_PATH}\" \n",
     "Sources/RPC/C.swift": "\n" * 501,
     "Sources/CUDX/engine/dead.c":
         "static int alone (int a) {\n  return uv_now(a);\n}\n#define ALONE 1\n"
