@@ -1,8 +1,8 @@
 /*
- * Records of sent packets: a ring indexed by seq, so that finding one is an index, and two lists threaded
- * through it: packets in flight by time of transmission (what RACK walks; after a spurious timeout those that come back
- * stand first, by seq) and lost packets by seq (what is sent next, the hole that blocks delivery first). Links are seqs, so that the ring can move when it grows.
- * An idle stream has no ring at all.
+ * Records of sent packets: a ring indexed by seq, so that finding one is an index, and two lists threaded through it:
+ * packets in flight by time of transmission (what RACK walks; after a spurious timeout those that come back stand
+ * first, by seq) and lost packets by seq (what is sent next, the hole that blocks delivery first). Links are seqs, so
+ * that the ring can move when it grows. An idle stream has no ring at all.
  */
 #include "packet.h"
 
