@@ -153,7 +153,7 @@ final class MessagePumpBoundsTests: XCTestCase {
       // Either it is suspended, or it has returned.
       while !pump.isAwaited, outcome.withLock({ $0 == .none }) { await Task.yield() }
       XCTAssertEqual(pump.isAwaited, waits)
-      pump.close()
+      await onLoop(loop, isolation: nil) { pump.close() }
       await observer.value
       XCTAssertEqual(outcome.withLock { $0 }, .some(waits ? .closed : nil))
     }

@@ -2,10 +2,13 @@
 
 #include "stream.h"
 
-/* The walk over all packets runs for every small flight and for one call in UDX_CHECK_PERIOD of a large one. */
+/*
+ * The walk over all packets runs for every small flight and for one call in UDX_CHECK_PERIOD of a large one. Instances
+ * of several threads share nothing.
+ */
 static int
 walk_is_due (uint32_t length) {
-  static uint32_t calls;
+  static _Thread_local uint32_t calls;
   return length <= UDX_CHECK_WALK_MAX || ++calls % UDX_CHECK_PERIOD == 0;
 }
 
