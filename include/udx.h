@@ -345,7 +345,12 @@ udx_stream_get_seq (udx_stream_t *stream, uint32_t *seq);
 UDX_EXTERN int
 udx_stream_set_seq (udx_stream_t *stream, uint32_t seq);
 
-/* 0 = off */
+/*
+ * While nothing is outstanding a packet leaves after so many milliseconds; 0 = off. Before our END it is a HEARTBEAT,
+ * whose silence ends nothing, for old peers do not answer it. Once our END is acknowledged it is the END again, which
+ * every peer acknowledges: one that is silent is given up, ETIMEDOUT, 13 s (13 timeouts if these are longer) after the
+ * first that had no answer. A peer's own keepalive plays no part.
+ */
 UDX_EXTERN int
 udx_stream_set_keepalive (udx_stream_t *stream, uint32_t keepalive_timeout_ms);
 

@@ -81,8 +81,10 @@
 #define UDX_CONTROL_SIZE 128
 /* records, kept per instance for reuse */
 #define UDX_CONTROLS_CACHED 64
-/* control packets queued per socket while the kernel is full */
+/* control packets queued per socket while the kernel is full: a peer causes those that find no room again */
 #define UDX_CONTROLS_MAX 1024
+/* control packets queued per socket once a DESTROY is added: one per stream, whose state was larger than the record */
+#define UDX_RESETS_MAX UDX_STREAMS_MAX
 /* acknowledgements sent twice: without a round-trip time the loss of a first one costs the peer a second */
 #define UDX_ACK_EARLY 6
 /* packets: an acknowledgement of fewer is not sent twice */

@@ -14,19 +14,33 @@
 #include "transmit.h"
 #include "wire.h"
 
-int
-udx__transmit_control (udx_socket_t *socket, const udx_address_t *to, const uint8_t header[UDX_HEADER_SIZE]) {
+static int
+control_queue (udx_socket_t *socket, const udx_address_t *to, const uint8_t header[UDX_HEADER_SIZE], uint32_t max) {
   UDX_ASSERT(!(socket->status & UDX_SOCKET_CLOSED));
-  if (udx__socket(socket)->controls_count >= UDX_CONTROLS_MAX) return UV_ENOBUFS;
+  if (udx__socket(socket)->controls_count >= max) return UV_ENOBUFS;
   udx_control_t *control = udx__pool_get(&udx__instance(socket->udx)->controls);
   if (control == NULL) return UV_ENOMEM;
   control->to = *to;
   memcpy(control->header, header, UDX_HEADER_SIZE);
   udx__list_append(&udx__socket(socket)->controls, &control->link);
   udx__socket(socket)->controls_count++;
-  UDX_ASSERT(udx__socket(socket)->controls_count <= UDX_CONTROLS_MAX);
+  UDX_ASSERT(udx__socket(socket)->controls_count <= max);
   udx__mark_dirty(socket);
   return 0;
+}
+
+int
+udx__transmit_control (udx_socket_t *socket, const udx_address_t *to, const uint8_t header[UDX_HEADER_SIZE]) {
+  return control_queue(socket, to, header, UDX_CONTROLS_MAX);
+}
+
+int
+udx__transmit_reset (udx_socket_t *socket, const udx_address_t *to, const uint8_t header[UDX_HEADER_SIZE]) {
+  if (udx__socket(socket)->controls_count >= UDX_CONTROLS_MAX && !udx__socket(socket)->blocked) {
+    udx__transmit_controls(socket);
+    udx__batch_flush(socket->udx);
+  }
+  return control_queue(socket, to, header, UDX_RESETS_MAX);
 }
 
 void
@@ -141,7 +155,7 @@ transmit_ack (udx_socket_t *socket, udx_stream_t *stream) {
   return 0;
 }
 
-/* 0, or -1 if there is no room. */
+/* HEARTBEAT, or after our END that again. 0, or -1 if there is no room. */
 static int
 transmit_heartbeat (udx_socket_t *socket, udx_stream_t *stream) {
   UDX_ASSERT(stream->socket == socket && udx__stream(stream)->ack.heartbeat);
@@ -150,6 +164,11 @@ transmit_heartbeat (udx_socket_t *socket, udx_stream_t *stream) {
   uint8_t *head = batch->headers[batch->count];
   udx_header_t header;
   udx__stream_header(stream, &header, UDX_HEADER_HEARTBEAT);
+  if (stream->status & UDX_STREAM_ENDED) {
+    UDX_ASSERT(udx__flight_span(stream) == 0);
+    header.type = UDX_HEADER_END;
+    header.seq--;
+  }
   udx__header_encode(head, &header);
   batch->bufs[batch->bufs_len].base = (char *) head;
   batch->bufs[batch->bufs_len].len = UDX_HEADER_SIZE;
