@@ -376,7 +376,7 @@ udx_stream_set_rwnd_max (udx_stream_t *stream, uint32_t rwnd_max);
 UDX_EXTERN int
 udx_stream_connect (udx_stream_t *stream, udx_socket_t *socket, uint32_t remote_id, const struct sockaddr *remote_addr);
 
-/* 1 = done, no callback; 0 = callback once all earlier packets are acknowledged. */
+/* 1 = done, no callback; 0 = callback once all earlier packets are acknowledged, of each of several changes. */
 UDX_EXTERN int
 udx_stream_change_remote (udx_stream_t *stream, udx_socket_t *socket, uint32_t remote_id,
   const struct sockaddr *remote_addr, udx_stream_remote_changed_cb remote_changed_cb);

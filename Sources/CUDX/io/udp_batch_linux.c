@@ -129,8 +129,9 @@ send_singly (udx_udp_t *udp, const udx_datagram_t *datagrams, unsigned int count
     message_build(&msg, control, &datagrams[i], 1);
     if (datagrams[i].fragment) udx__udp_set_fragment(udp, true);
     ssize_t sent;
+    int repeats = 0;
     do sent = sendmsg(udp->fd, &msg, MSG_DONTWAIT);
-    while (sent < 0 && errno == EINTR);
+    while (sent < 0 && (errno == EINTR || (udx__udp_error_is_old(errno) && repeats++ == 0)));
     int err = errno;
     if (datagrams[i].fragment) udx__udp_set_fragment(udp, false);
     if (sent < 0 && would_block(err)) return i;
@@ -141,6 +142,7 @@ send_singly (udx_udp_t *udp, const udx_datagram_t *datagrams, unsigned int count
 unsigned int
 udx__udp_send (udx_udp_t *udp, const udx_datagram_t *datagrams, unsigned int count) {
   unsigned int done = 0;
+  unsigned int repeated = count; /* the datagram that was sent again after an old error */
   while (done < count) {
     struct mmsghdr msgs[MESSAGES];
     _Alignas(struct cmsghdr) char controls[MESSAGES][SEND_CONTROL];
@@ -175,6 +177,10 @@ udx__udp_send (udx_udp_t *udp, const udx_datagram_t *datagrams, unsigned int cou
       }
       if (errno == EINTR) continue;
       if (would_block(errno)) return done;
+      if (udx__udp_error_is_old(errno) && repeated != done) {
+        repeated = done;
+        continue;
+      }
       if (segments[sent] > 1) {
         /* EIO: no checksum offload; EINVAL: old kernel, or larger than the device's MTU */
         if (errno == EIO || errno == EOPNOTSUPP) udp->gso = false;
@@ -219,13 +225,16 @@ udx__udp_receive (udx_udp_t *udp, udx_udp_rx_t *rx) {
   do n = recvmmsg(udp->fd, msgs, slots, MSG_DONTWAIT, NULL);
   while (n < 0 && errno == EINTR);
   if (n <= 0) {
-    rx->drained = true;
+    rx->drained = n == 0 || !udx__udp_error_is_old(errno); /* an old error was taken, datagrams may wait behind it */
     return;
   }
   size_t total = 0;
   for (int i = 0; i < n; i++) {
     struct msghdr *msg = &msgs[i].msg_hdr;
-    if (msg->msg_flags & MSG_TRUNC) continue;
+    if (msg->msg_flags & MSG_TRUNC) {
+      udp->counters->packets_invalid++;
+      continue;
+    }
     int segment = 0;
     for (struct cmsghdr *cmsg = CMSG_FIRSTHDR(msg); cmsg != NULL; cmsg = CMSG_NXTHDR(msg, cmsg)) {
       if (cmsg->cmsg_level == SOL_UDP && cmsg->cmsg_type == UDP_GRO) {
