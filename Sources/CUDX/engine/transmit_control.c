@@ -7,6 +7,7 @@
 #include "batch.h"
 #include "instance.h"
 #include "list.h"
+#include "mtu.h"
 #include "pool.h"
 #include "reorder.h"
 #include "socket.h"
@@ -91,7 +92,9 @@ udx__transmit_sends (udx_socket_t *socket) {
     udx_send_state_t *send = UDX__OWNER(udx_send_state_t, link, link);
     if (send->kind == UDX_SEND_SOCKET) {
       batch->bufs[batch->bufs_len] = send->buf;
-      (void) udx__batch_add(batch, &send->to, 1, (uint32_t) send->buf.len, send->ttl, UDX_OWNER_SEND, send, 0);
+      uint32_t index =
+        udx__batch_add(batch, &send->to, 1, (uint32_t) send->buf.len, send->ttl, UDX_OWNER_SEND, send, 0);
+      batch->datagrams[index].fragment = send->buf.len > UDX_DATAGRAM_WHOLE;
     } else {
       UDX_ASSERT(send->kind == UDX_SEND_STREAM);
       udx_stream_t *stream = udx__send_stream(send)->stream;
@@ -102,8 +105,9 @@ udx__transmit_sends (udx_socket_t *socket) {
       batch->bufs[batch->bufs_len].base = (char *) head;
       batch->bufs[batch->bufs_len].len = UDX_HEADER_SIZE;
       batch->bufs[batch->bufs_len + 1] = send->buf;
-      (void) udx__batch_add(batch, &udx__stream(stream)->remote, 2, (uint32_t) (UDX_HEADER_SIZE + send->buf.len), 0,
-        UDX_OWNER_SEND, send, 0);
+      uint32_t index = udx__batch_add(batch, &udx__stream(stream)->remote, 2,
+        (uint32_t) (UDX_HEADER_SIZE + send->buf.len), 0, UDX_OWNER_SEND, send, 0);
+      batch->datagrams[index].fragment = send->buf.len + udx__mtu_overhead(stream) > udx__stream(stream)->search.proven;
     }
   }
   /* what found no room waits behind what a full socket just gave back */
@@ -128,7 +132,7 @@ transmit_ack (udx_socket_t *socket, udx_stream_t *stream) {
   batch->bufs[batch->bufs_len].len = UDX_HEADER_SIZE;
   if (udx__stream(stream)->reorder.count > 0) {
     uint8_t *blocks = batch->arena + batch->arena_len;
-    int count = udx__reorder_blocks(stream, blocks, UDX_SACK_BLOCKS_MAX);
+    int count = udx__reorder_blocks(stream, blocks, udx__mtu_ranges(stream));
     if (count > 0) {
       UDX_ASSERT(count <= UDX_SACK_BLOCKS_MAX);
       batch->arena_len += 8 * (uint32_t) count;
