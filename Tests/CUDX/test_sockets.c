@@ -240,7 +240,7 @@ on_write (udx_stream_write_t *req, int status, int unordered) {
   free(req);
 }
 
-/* The acknowledgement waits in the socket, behind more than one turn's share, while the retransmission timer expires. */
+/* The acknowledgement waits in the socket, behind more than a turn's share, while the retransmission timer expires. */
 TEST(blocked_loop_reads_before_it_judges) {
   for (int others = 0; others <= 200; others += 200) {
     host_t host;
