@@ -345,7 +345,12 @@ udx_stream_get_seq (udx_stream_t *stream, uint32_t *seq);
 UDX_EXTERN int
 udx_stream_set_seq (udx_stream_t *stream, uint32_t seq);
 
-/* 0 = off */
+/*
+ * While nothing is outstanding a packet leaves after so many milliseconds; 0 = off. Before our END it is a HEARTBEAT,
+ * whose silence ends nothing, for old peers do not answer it. Once our END is acknowledged it is the END again, which
+ * every peer acknowledges: one that is silent is given up, ETIMEDOUT, 13 s (13 timeouts if these are longer) after the
+ * first that had no answer. A peer's own keepalive plays no part.
+ */
 UDX_EXTERN int
 udx_stream_set_keepalive (udx_stream_t *stream, uint32_t keepalive_timeout_ms);
 
@@ -371,7 +376,7 @@ udx_stream_set_rwnd_max (udx_stream_t *stream, uint32_t rwnd_max);
 UDX_EXTERN int
 udx_stream_connect (udx_stream_t *stream, udx_socket_t *socket, uint32_t remote_id, const struct sockaddr *remote_addr);
 
-/* 1 = done, no callback; 0 = callback once all earlier packets are acknowledged. */
+/* 1 = done, no callback; 0 = callback once all earlier packets are acknowledged, of each of several changes. */
 UDX_EXTERN int
 udx_stream_change_remote (udx_stream_t *stream, udx_socket_t *socket, uint32_t remote_id,
   const struct sockaddr *remote_addr, udx_stream_remote_changed_cb remote_changed_cb);

@@ -36,7 +36,7 @@ typedef struct udx_datagram_s {
   uint32_t bufs_len;
   uint32_t length; /* sum of the pieces */
   uint8_t ttl;     /* 0 = the socket's default */
-  bool fragment;   /* may be fragmented on the way: built before the path's MTU shrank */
+  bool fragment;   /* may be fragmented on the way: it cannot be made smaller */
 } udx_datagram_t;
 
 /*

@@ -102,6 +102,42 @@ TEST(udx_75_change_completes_although_a_write_callback_changes_again) {
   }
 }
 
+static int order[2], ordered;
+
+static void
+on_first_of_two (udx_stream_t *stream) {
+  (void) stream;
+  order[ordered++] = 1;
+}
+
+static void
+on_second_of_two (udx_stream_t *stream) {
+  (void) stream;
+  order[ordered++] = 2;
+}
+
+/* A change before the earlier one is acknowledged: each is reported, the earlier one first. */
+TEST(udx_74_two_changes_outstanding_call_both_callbacks) {
+  for (int between = 0; between < 2; between++) {
+    pair_t *p = pair_new(1, NULL);
+    udx_stream_t *stream = &p->side[0].stream;
+    struct sockaddr_in to = sim_address4(p->side[1].node, 5002);
+    ordered = 0;
+    pair_write(p, 0, 1000);
+    sim_run(p->sim, 100);
+    CHECK_EQ(udx_stream_change_remote(stream, &p->side[0].socket, 2, (struct sockaddr *) &to, on_first_of_two), 0);
+    if (between) pair_write(p, 0, 1000);
+    sim_run(p->sim, 100);
+    CHECK_EQ(udx_stream_change_remote(stream, &p->side[0].socket, 2, (struct sockaddr *) &to, on_second_of_two), 0);
+    CHECK_EQ(ordered, 0);
+    sim_run(p->sim, 1 * S);
+    CHECK_EQ(ordered, 2);
+    CHECK_EQ(order[0], 1);
+    CHECK_EQ(order[1], 2);
+    pair_free(p);
+  }
+}
+
 static int read_moves;
 
 static void
@@ -336,5 +372,6 @@ TEST(real_sockets_change_back_and_forth) {
 
 TEST_MAIN(TEST_ENTRY(udx_75_change_from_the_callback_of_a_change),
   TEST_ENTRY(udx_75_change_completes_although_a_write_callback_changes_again),
-  TEST_ENTRY(change_from_the_read_callback), TEST_ENTRY(change_from_the_firewall_callback),
-  TEST_ENTRY(udx_74_from_a_relay_to_the_direct_path), TEST_ENTRY(real_sockets_change_back_and_forth))
+  TEST_ENTRY(udx_74_two_changes_outstanding_call_both_callbacks), TEST_ENTRY(change_from_the_read_callback),
+  TEST_ENTRY(change_from_the_firewall_callback), TEST_ENTRY(udx_74_from_a_relay_to_the_direct_path),
+  TEST_ENTRY(real_sockets_change_back_and_forth))

@@ -100,8 +100,8 @@ TEST(black_hole_at_the_third_timeout) {
   unit.state->search.state = UDX_MTU_STATE_COMPLETE;
   udx_packet_t packet = full_packet(&unit);
   udx_packet_t small = packet;
-  small.length = UDX_MTU_BASE - UDX_OVERHEAD_V4;
-  for (int i = 0; i < 5; i++) udx__mtu_timeout(unit.stream, &small); /* fits the base: no sign */
+  small.length = UDX_MTU_MIN - UDX_OVERHEAD_V4;
+  for (int i = 0; i < 5; i++) udx__mtu_timeout(unit.stream, &small); /* of the least size: no sign */
   udx__mtu_timeout(unit.stream, &packet);
   udx__mtu_timeout(unit.stream, &packet);
   CHECK_EQ(unit.stream->mtu, 1400);
@@ -115,6 +115,73 @@ TEST(black_hole_at_the_third_timeout) {
   CHECK_EQ(unit.state->search.state, UDX_MTU_STATE_SEARCH);
   CHECK_EQ(udx__mtu_exceeds(unit.stream, &packet), 1);
   CHECK_EQ(udx__mtu_exceeds(unit.stream, &small), 0);
+  unit_free(&unit);
+}
+
+/* Every timeout of a packet above the least size counts until one as large arrives. */
+TEST(base_is_a_black_hole) {
+  unit_t unit = unit_new();
+  udx_mtu_search_t *search = &unit.state->search;
+  udx_packet_t packet = full_packet(&unit), larger = packet, small = packet;
+  larger.length += 100; /* built when the size was larger: may be fragmented, and proves nothing */
+  small.length = UDX_MTU_MIN;
+  for (int i = 1; i < UDX_MTU_BLACK_HOLE; i++) udx__mtu_timeout(unit.stream, &packet);
+  for (int i = 0; i < 5; i++) udx__mtu_timeout(unit.stream, &larger);
+  CHECK_EQ(unit.stream->mtu, UDX_MTU_BASE);
+  acked(&unit, &packet, 1);
+  for (int i = 1; i < UDX_MTU_BLACK_HOLE; i++) udx__mtu_timeout(unit.stream, &packet);
+  CHECK_EQ(unit.stream->mtu, UDX_MTU_BASE);
+  acked(&unit, &larger, 1);
+  acked(&unit, &small, 1);
+  udx__mtu_timeout(unit.stream, &packet);
+  CHECK_EQ(unit.stream->mtu, UDX_MTU_MIN);
+  CHECK_EQ(search->state, UDX_MTU_STATE_SEARCH);
+  CHECK_EQ(search->probe_size, UDX_MTU_MIN + UDX_PADDING_MAX);
+  CHECK_EQ(udx__mtu_exceeds(unit.stream, &packet), 1);
+  for (int i = 0; i < 10; i++) udx__mtu_timeout(unit.stream, &small);
+  CHECK_EQ(unit.stream->mtu, UDX_MTU_MIN);
+  unit_free(&unit);
+}
+
+/* The way back up from the least size: coarse steps, halved where probes are lost, over the base without a stop. */
+TEST(search_from_the_least_size) {
+  for (int path = UDX_MTU_MIN; path <= UDX_MTU_MAX; path++) {
+    unit_t unit = unit_new();
+    udx_mtu_search_t *search = &unit.state->search;
+    unit.state->search.state = UDX_MTU_STATE_SEARCH;
+    udx_packet_t packet = full_packet(&unit);
+    for (int i = 0; i < UDX_MTU_BLACK_HOLE; i++) udx__mtu_timeout(unit.stream, &packet);
+    int probes = 0;
+    while (search->state == UDX_MTU_STATE_SEARCH) {
+      packet = full_packet(&unit);
+      udx__mtu_probe(unit.stream, &packet);
+      CHECK_EQ(packet.is_probe, 1);
+      if (packet.length + packet.padding + UDX_OVERHEAD_V4 <= path) acked(&unit, &packet, 1);
+      else lost(&unit, &packet, 1);
+      CHECK(++probes < 40);
+    }
+    CHECK(unit.stream->mtu <= path);
+    CHECK(unit.stream->mtu + UDX_MTU_STEP > path || unit.stream->mtu == UDX_MTU_MAX);
+    CHECK_EQ(search->proven, unit.stream->mtu);
+    unit_free(&unit);
+  }
+}
+
+/* A base that was only assumed is given up when its own probes are lost. */
+TEST(lost_probes_of_the_base) {
+  unit_t unit = unit_new();
+  udx_packet_t packet = full_packet(&unit), small = packet;
+  small.length = 100;
+  acked(&unit, &small, 1);
+  for (int i = 0; i < UDX_MTU_PROBES; i++) {
+    CHECK_EQ(unit.stream->mtu, UDX_MTU_BASE);
+    packet = full_packet(&unit);
+    udx__mtu_probe(unit.stream, &packet);
+    CHECK_EQ(packet.is_probe, 1);
+    lost(&unit, &packet, 1);
+  }
+  CHECK_EQ(unit.stream->mtu, UDX_MTU_MIN);
+  CHECK_EQ(udx__mtu_ranges(unit.stream), (UDX_MTU_MIN - UDX_OVERHEAD_V4) / 8);
   unit_free(&unit);
 }
 
@@ -169,5 +236,6 @@ TEST(amplification_limit) {
 }
 
 TEST_MAIN(TEST_ENTRY(search_up_to_the_maximum), TEST_ENTRY(search_ends_after_three_losses),
-  TEST_ENTRY(padding_is_one_byte), TEST_ENTRY(black_hole_at_the_third_timeout), TEST_ENTRY(overhead_by_family),
+  TEST_ENTRY(padding_is_one_byte), TEST_ENTRY(black_hole_at_the_third_timeout), TEST_ENTRY(base_is_a_black_hole),
+  TEST_ENTRY(search_from_the_least_size), TEST_ENTRY(lost_probes_of_the_base), TEST_ENTRY(overhead_by_family),
   TEST_ENTRY(amplification_limit))

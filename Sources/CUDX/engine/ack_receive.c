@@ -74,7 +74,9 @@ udx__ack_process (udx_stream_t *stream, const udx_header_t *header, const uint8_
   udx__flow_update(stream, header);
 
   uint32_t old_una = flight->una;
-  int moving = udx__stream(stream)->paths != NULL;
+  /* taken before the callbacks below run, which may change the remote again */
+  udx_stream_remote_changed_cb changed[UDX_PATHS_MAX];
+  unsigned int changes = 0;
   if (udx__seq_diff(header->ack, old_una) <= 0 && sack_length == 0) return 1;
 
   ack_walk_t walk = {.stream = stream, .now = udx__instance(stream->udx)->now};
@@ -88,7 +90,7 @@ udx__ack_process (udx_stream_t *stream, const udx_header_t *header, const uint8_
     }
     if (flight->sacked.count > 0) udx__intervals_trim(&flight->sacked, flight->una);
     udx__stream(stream)->rate.ack_advanced = 1;
-    if (moving) udx__paths_acked(stream);
+    if (UDX_UNLIKELY(udx__stream(stream)->paths != NULL)) changes = udx__paths_acked(stream, changed);
   }
   udx__stream(stream)->recovery.reported = sack_length >= 8;
   for (size_t i = 0; i + 8 <= sack_length; i += 8) {
@@ -107,18 +109,12 @@ udx__ack_process (udx_stream_t *stream, const udx_header_t *header, const uint8_
     udx__stream(stream)->recovery.tlp_sampled = 1;
   }
   if (walk.progress > 0 || flight->una != old_una) {
-    udx_stream_remote_changed_cb changed = NULL;
-    if (UDX_UNLIKELY(moving) && udx__stream(stream)->paths == NULL) {
-      /* everything sent to older remotes is acknowledged; taken now, the callbacks below may change the remote again */
-      changed = udx__stream(stream)->on_remote_changed;
-      udx__stream(stream)->on_remote_changed = NULL;
-    }
     UDX_ASSERT(udx__seq_diff(flight->una, old_una) >= 0 && udx__seq_diff(flight->una, flight->nxt) <= 0);
     udx__recovery_update(stream, old_una, walk.now);
     udx__queue_flush_empty(stream);
     if (!udx__queue_report(stream)) return 0;
-    if (changed != NULL) {
-      changed(stream);
+    for (unsigned int i = 0; i < changes; i++) {
+      changed[i](stream);
       if (udx__stream_dead(stream)) return 0;
     }
   }

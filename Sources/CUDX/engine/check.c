@@ -118,7 +118,7 @@ check_path (const udx_stream_t *stream) {
   const udx_stream_state_t *state = udx__stream(stream);
   UDX_ASSERT(((stream->status & UDX_STREAM_CONNECTED) != 0) == (stream->socket != NULL));
   UDX_ASSERT(stream->cwnd >= 1 && stream->cwnd <= UDX_CWND_MAX);
-  UDX_ASSERT(stream->mtu >= UDX_MTU_BASE && stream->mtu <= UDX_MTU_MAX);
+  UDX_ASSERT(stream->mtu >= UDX_MTU_MIN && stream->mtu <= UDX_MTU_MAX);
   UDX_ASSERT(state->search.state <= UDX_MTU_STATE_COMPLETE && state->search.probes <= UDX_MTU_PROBES);
   UDX_ASSERT(state->recovery.state <= UDX_RECOVERY_LOSS && state->recovery.frto <= UDX_FRTO_SPURIOUS);
   UDX_ASSERT(stream->bbr.state <= UDX_BBR_STATE_PROBE_RTT);

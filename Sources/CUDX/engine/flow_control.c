@@ -1,6 +1,10 @@
 /*
  * Receive windows in both directions, zero-window probes and keepalive (udx.md 2.8, 4.7).
  *
+ * Silence after a HEARTBEAT proves nothing: peers before 1.20.1 do not answer it. A stream that ended its half has
+ * nothing else to send, so its keepalive is the END packet again: every version acknowledges a duplicate, and a peer
+ * that does not is given up as one that does not acknowledge data (udx.md 3.7).
+ *
  * A window that we closed is reopened by a plain ACK: the application says so (udx_stream_window_changed,
  * udx_stream_read_start), or we look from time to time while it is closed.
  */
@@ -8,6 +12,7 @@
 
 #include "instance.h"
 #include "stream.h"
+#include "time_wait.h"
 #include "timer.h"
 #include "transmit.h"
 
@@ -120,7 +125,64 @@ udx__flow_rearm (udx_stream_t *stream, int idle_write, uint64_t now) {
   }
 }
 
+static void
+keepalive_start (udx_stream_t *stream, uint64_t at) {
+  UDX_ASSERT(udx__stream(stream)->flow.keepalive > 0);
+  udx__stream(stream)->flow.keepalive_at = at;
+  udx__timer_at_most(stream, at);
+}
+
 void
+udx__flow_heard (udx_stream_t *stream, uint64_t now) {
+  udx_flow_t *flow = &udx__stream(stream)->flow;
+  UDX_ASSERT(flow->silent_probes > 0 && flow->silent_since <= now);
+  if (flow->heard_at <= flow->silent_since) return;
+  flow->silent_probes = 0;
+  if (flow->keepalive > 0) keepalive_start(stream, now + (uint64_t) flow->keepalive * UDX_MS);
+}
+
+/* The keepalive of a stream whose END is acknowledged. 0 if the stream gave up. */
+static int
+end_probe (udx_stream_t *stream, uint64_t now) {
+  udx_flow_t *flow = &udx__stream(stream)->flow;
+  UDX_ASSERT(flow->keepalive > 0 && udx__flight_span(stream) == 0);
+  uint64_t unit = udx__max_u64(udx__stream(stream)->rtt.rto, UDX_SECOND);
+  if (flow->silent_probes == 0) {
+    uint64_t due = flow->heard_at + (uint64_t) flow->keepalive * UDX_MS;
+    if (due > now) {
+      keepalive_start(stream, due);
+      return 1;
+    }
+    flow->silent_since = now;
+  }
+  uint64_t give_up_at = flow->silent_since + UDX_GIVE_UP_FACTOR * unit;
+  /* a process that was stopped has waited long, but asked less often */
+  if (flow->silent_probes >= UDX_TIMEOUTS_MAX && now + UDX_MS >= give_up_at) {
+    udx__time_wait_add(stream, 1);
+    udx__stream_close(stream, UV_ETIMEDOUT);
+    return 0;
+  }
+  if (flow->silent_probes < UINT8_MAX) flow->silent_probes++;
+  udx__owe_heartbeat(stream);
+  uint64_t at = now + 2 * unit; /* spaced as retransmissions are */
+  keepalive_start(stream, give_up_at > now ? udx__min_u64(at, give_up_at) : at);
+  return 1;
+}
+
+/* 0 if the stream gave up. */
+static int
+keepalive_fire (udx_stream_t *stream, uint64_t now) {
+  udx_flow_t *flow = &udx__stream(stream)->flow;
+  UDX_ASSERT(flow->keepalive_at <= now);
+  flow->keepalive_at = UDX_NEVER;
+  if (flow->keepalive == 0 || udx__flight_span(stream) > 0 || udx__stream(stream)->relay_to != NULL) return 1;
+  if (stream->status & UDX_STREAM_ENDED) return end_probe(stream, now);
+  udx__owe_heartbeat(stream);
+  keepalive_start(stream, now + (uint64_t) flow->keepalive * UDX_MS);
+  return 1;
+}
+
+int
 udx__flow_timeout (udx_stream_t *stream, uint64_t now) {
   UDX_ASSERT(udx__stream(stream)->flow.poll_backoff <= UDX_REOPEN_POLL_DOUBLINGS);
   UDX_ASSERT(stream->socket != NULL || udx__stream(stream)->flow.probe_at == UDX_NEVER);
@@ -142,14 +204,7 @@ udx__flow_timeout (udx_stream_t *stream, uint64_t now) {
       udx__timer_at_most(stream, flow->probe_at);
     }
   }
-  if (flow->keepalive_at <= now) {
-    flow->keepalive_at = UDX_NEVER;
-    if (flow->keepalive > 0 && udx__flight_span(stream) == 0) {
-      udx__owe_heartbeat(stream);
-      flow->keepalive_at = now + (uint64_t) flow->keepalive * UDX_MS;
-      udx__timer_at_most(stream, flow->keepalive_at);
-    }
-  }
+  if (flow->keepalive_at <= now && !keepalive_fire(stream, now)) return 0;
   if (flow->reopen_at <= now) {
     flow->reopen_at = UDX_NEVER;
     udx__flow_reopen(stream);
@@ -160,4 +215,5 @@ udx__flow_timeout (udx_stream_t *stream, uint64_t now) {
       udx__timer_at_most(stream, flow->reopen_at);
     }
   }
+  return 1;
 }

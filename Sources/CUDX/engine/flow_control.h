@@ -14,7 +14,10 @@ typedef struct udx_flow_s {
   uint8_t probes_unanswered;
   uint8_t probe_soon; /* the probe of an idle write: the next one follows after one RTO, not two */
   uint8_t poll_backoff;
-  uint64_t probe_at; /* zero-window probe */
+  uint8_t silent_probes; /* END packets sent again since the peer was heard last */
+  uint64_t heard_at;     /* the last packet of the peer */
+  uint64_t silent_since; /* the first of those END packets */
+  uint64_t probe_at;     /* zero-window probe */
   uint64_t keepalive_at;
   uint64_t reopen_at; /* poll of a window that we closed */
 } udx_flow_t;
@@ -40,8 +43,13 @@ udx__flow_span (const udx_stream_t *stream);
 void
 udx__flow_rearm (udx_stream_t *stream, int idle_write, uint64_t now);
 
-void
+/* 0 if the stream gave up. */
+int
 udx__flow_timeout (udx_stream_t *stream, uint64_t now);
+
+/* The peer was heard while END packets waited for an answer. */
+void
+udx__flow_heard (udx_stream_t *stream, uint64_t now);
 
 /* Tells the peer if a closed window opened. */
 void

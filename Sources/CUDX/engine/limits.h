@@ -81,8 +81,10 @@
 #define UDX_CONTROL_SIZE 128
 /* records, kept per instance for reuse */
 #define UDX_CONTROLS_CACHED 64
-/* control packets queued per socket while the kernel is full */
+/* control packets queued per socket while the kernel is full: a peer causes those that find no room again */
 #define UDX_CONTROLS_MAX 1024
+/* control packets queued per socket once a DESTROY is added: one per stream, whose state was larger than the record */
+#define UDX_RESETS_MAX UDX_STREAMS_MAX
 /* acknowledgements sent twice: without a round-trip time the loss of a first one costs the peer a second */
 #define UDX_ACK_EARLY 6
 /* packets: an acknowledgement of fewer is not sent twice */
@@ -205,6 +207,10 @@
 #define UDX_REOPEN_POLL_DOUBLINGS 5
 
 /* ---- path MTU discovery (udx.md 5, RFC 8899) ---- */
+/* bytes of IP packet: MIN_PLPMTU, what every IPv4 host takes (RFC 791) */
+#define UDX_MTU_MIN 576
+/* bytes: a longer datagram of the application may be fragmented, for it cannot be cut; IPv6 headers with it */
+#define UDX_DATAGRAM_WHOLE (UDX_MTU_MIN - 48)
 /* bytes of IP packet: BASE_PLPMTU */
 #define UDX_MTU_BASE 1200
 /* bytes of IP packet: MAX_PLPMTU */
@@ -215,7 +221,9 @@
 #define UDX_MTU_PROBES 3
 /* us until a completed search looks again: PMTU_RAISE_TIMER */
 #define UDX_MTU_RAISE_TIME (600 * (uint64_t) UDX_SECOND)
-/* timeouts in a row of a large oldest packet before the size falls back to the base */
+/* bytes: below the base the search goes up by this, halved where it fails; the padding of a probe allows no more */
+#define UDX_MTU_STEP_COARSE UDX_PADDING_MAX
+/* timeouts in a row of a large oldest packet before the size falls: to the base, from there to the least */
 #define UDX_MTU_BLACK_HOLE 3
 
 /* ---- checks (debug builds) ---- */
@@ -241,7 +249,9 @@ _Static_assert(UDX_PIECES_MAX + 2 <= UDX_BATCH_BUFS, "one packet with header and
 _Static_assert(UDX_QUANTUM <= UDX_BATCH_MAX && UDX_MACROFLOW_TURN <= UDX_QUANTUM, "turns fit a batch");
 _Static_assert(UDX_MTU_BASE < UDX_MTU_MAX && UDX_MTU_MAX <= UDX_DATAGRAM_MAX, "every peer takes every size");
 _Static_assert(UDX_MTU_MAX - UDX_OVERHEAD_V4 <= UDX_REORDER_SMALL, "packets of our own fit the common block");
-_Static_assert(UDX_MTU_STEP <= UDX_PADDING_MAX, "a probe is a full packet and padding");
+_Static_assert(UDX_MTU_MIN<UDX_MTU_BASE && UDX_MTU_MIN> UDX_OVERHEAD_V6, "a least packet carries data");
+_Static_assert(UDX_MTU_STEP < UDX_MTU_STEP_COARSE, "steps are ordered");
+_Static_assert(UDX_MTU_STEP_COARSE <= UDX_PADDING_MAX, "a probe is a full packet and padding");
 _Static_assert(UDX_SEQ_AHEAD_MAX >= UDX_FLIGHT_MAX, "no full flight is too far ahead");
 _Static_assert(UDX_REORDER_BYTES_MIN <= UDX_REORDER_TOTAL_MAX, "one stream fits the instance");
 _Static_assert(UDX_RTO_MIN <= UDX_RTO_MIN_MAX && UDX_RTO_MIN_MAX <= UDX_RTO_MAX, "timeouts are ordered");

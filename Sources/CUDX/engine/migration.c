@@ -83,6 +83,7 @@ udx_stream_change_remote (udx_stream_t *stream, udx_socket_t *socket, uint32_t r
     path->address = udx__stream(stream)->remote;
     path->remote_id = stream->remote_id;
     path->until = udx__stream(stream)->flight.nxt;
+    path->on_changed = remote_changed_cb; /* without a path there is nothing to wait for: no callback */
     *last = path;
   }
   /* a probe of this turn refers to addresses that change now */
@@ -101,8 +102,6 @@ udx_stream_change_remote (udx_stream_t *stream, udx_socket_t *socket, uint32_t r
   stream->remote_id = remote_id;
   udx__macroflow_join(stream);
   udx__mark_ready(stream); /* the limits that applied were those of the old remote */
-  if (outstanding)
-    udx__stream(stream)->on_remote_changed = remote_changed_cb; /* else nothing to wait for: no callback */
   UDX_TRACE(udx, path(stream, UDX_TRACE_STREAM_MOVED));
   udx__mtu_reset(stream);
   UDX_CHECK_STREAM(stream);
@@ -121,15 +120,19 @@ udx__path_for (udx_stream_t *stream, uint32_t seq, const udx_address_t **address
   }
 }
 
-void
-udx__paths_acked (udx_stream_t *stream) {
+unsigned int
+udx__paths_acked (udx_stream_t *stream, udx_stream_remote_changed_cb callbacks[UDX_PATHS_MAX]) {
+  unsigned int count = 0;
   while (udx__stream(stream)->paths != NULL &&
          udx__seq_diff(udx__stream(stream)->flight.una, udx__stream(stream)->paths->until) >= 0) {
     udx_path_t *path = udx__stream(stream)->paths;
     UDX_ASSERT(path->next == NULL || udx__seq_diff(path->next->until, path->until) >= 0);
     udx__stream(stream)->paths = path->next;
+    UDX_ASSERT(count < UDX_PATHS_MAX);
+    if (path->on_changed != NULL) callbacks[count++] = path->on_changed;
     free(path);
   }
+  return count;
 }
 
 void

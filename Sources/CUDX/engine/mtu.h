@@ -7,10 +7,13 @@
 typedef struct udx_mtu_search_s {
   uint8_t state;
   uint8_t probes;
-  uint8_t black_hole; /* consecutive timeouts of large packets */
+  uint8_t black_hole; /* timeouts of large packets while none as large arrived */
   uint8_t in_flight;
+  uint8_t step; /* bytes between sizes */
   uint16_t probe_size;
+  uint16_t hole_size; /* the smallest of those packets */
   uint16_t ceiling;
+  uint16_t proven; /* the largest packet that arrived in one piece, at least UDX_MTU_MIN */
   uint64_t raise_at;
 } udx_mtu_search_t;
 
@@ -40,6 +43,10 @@ udx__mtu_lost (udx_stream_t *stream, udx_packet_t *packet, uint64_t now);
 /* The oldest packet timed out. */
 void
 udx__mtu_timeout (udx_stream_t *stream, const udx_packet_t *packet);
+
+/* How many ranges fit an acknowledgement that gets through. */
+int
+udx__mtu_ranges (const udx_stream_t *stream);
 
 /* The packet was built for a larger path MTU than is believed now. */
 int

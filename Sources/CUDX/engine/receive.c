@@ -146,6 +146,7 @@ receive_packet (udx_stream_t *stream, udx_socket_t *socket, udx_header_t *header
   UDX_DEBUG_ASSERT(stream->udx == socket->udx);
   stream->packets_rx++;
   stream->bytes_rx += length;
+  udx__stream(stream)->flow.heard_at = udx__instance(stream->udx)->now;
 
   if (UDX_UNLIKELY(socket != stream->socket) && udx__stream(stream)->on_firewall != NULL &&
       !admit(stream, socket, header, length, from))

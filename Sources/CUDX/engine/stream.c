@@ -245,6 +245,7 @@ udx__stream_settle (udx_stream_t *stream) {
     udx__mark_ready(stream);
     udx__macroflow_resume(udx__stream(stream)->macroflow);
   }
+  if (UDX_UNLIKELY(udx__stream(stream)->flow.silent_probes > 0)) udx__flow_heard(stream, now);
   udx__queue_flush_empty(stream);
   if (!udx__queue_report(stream)) return;
   if (!(stream->status & UDX_STREAM_CONNECTED)) return;
@@ -303,7 +304,7 @@ udx__stream_timeout (udx_stream_t *stream, uint64_t now) {
     udx__mark_ready(stream);
   }
   udx__path_validation_timeout(stream, now);
-  udx__flow_timeout(stream, now);
+  if (!udx__flow_timeout(stream, now)) return;
   if (!udx__recovery_timeout(stream, now)) return;
   udx__timer_at_most(stream, udx__stream_deadline(stream));
 }
@@ -365,7 +366,7 @@ udx_stream_destroy (udx_stream_t *stream) {
   udx__stream_header(stream, &header, UDX_HEADER_DESTROY);
   udx__header_encode(bytes, &header);
   stream->status |= UDX_STREAM_DESTROYING;
-  (void) udx__transmit_control(stream->socket, &udx__stream(stream)->remote, bytes);
+  (void) udx__transmit_reset(stream->socket, &udx__stream(stream)->remote, bytes);
   stream->packets_tx++;
   stream->bytes_tx += UDX_HEADER_SIZE;
   udx__time_wait_add(stream, 1);

@@ -27,7 +27,6 @@ typedef struct udx_stream_state_s {
   udx_stream_read_cb on_read;
   udx_stream_recv_cb on_recv;
   udx_stream_drain_cb on_drain;
-  udx_stream_remote_changed_cb on_remote_changed;
   udx_link_t link;    /* in the instance's streams, or closing */
   udx_link_t ready;   /* in the socket's list, or queued in the macroflow */
   udx_link_t owing;   /* in the socket's list */

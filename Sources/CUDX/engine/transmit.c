@@ -117,7 +117,7 @@ packet_send (udx_stream_t *stream, uint32_t seq, udx_packet_t *packet, uint32_t 
   }
   uint32_t size = UDX_HEADER_SIZE + (uint32_t) packet->length;
   uint32_t index = udx__batch_add(batch, to, n, size + packet->padding, 0, UDX_OWNER_PACKET, stream, seq);
-  if (UDX_UNLIKELY(packet->timeouts > 0) && udx__mtu_exceeds(stream, packet)) batch->datagrams[index].fragment = true;
+  if (UDX_UNLIKELY(!is_new) && udx__mtu_exceeds(stream, packet)) batch->datagrams[index].fragment = true;
 
   udx__stream(stream)->congestion->sent(stream, udx__in_flight(stream), now);
   udx__rate_sent(stream, packet, now);

@@ -7,6 +7,7 @@
 #include "batch.h"
 #include "instance.h"
 #include "list.h"
+#include "mtu.h"
 #include "pool.h"
 #include "reorder.h"
 #include "socket.h"
@@ -14,19 +15,33 @@
 #include "transmit.h"
 #include "wire.h"
 
-int
-udx__transmit_control (udx_socket_t *socket, const udx_address_t *to, const uint8_t header[UDX_HEADER_SIZE]) {
+static int
+control_queue (udx_socket_t *socket, const udx_address_t *to, const uint8_t header[UDX_HEADER_SIZE], uint32_t max) {
   UDX_ASSERT(!(socket->status & UDX_SOCKET_CLOSED));
-  if (udx__socket(socket)->controls_count >= UDX_CONTROLS_MAX) return UV_ENOBUFS;
+  if (udx__socket(socket)->controls_count >= max) return UV_ENOBUFS;
   udx_control_t *control = udx__pool_get(&udx__instance(socket->udx)->controls);
   if (control == NULL) return UV_ENOMEM;
   control->to = *to;
   memcpy(control->header, header, UDX_HEADER_SIZE);
   udx__list_append(&udx__socket(socket)->controls, &control->link);
   udx__socket(socket)->controls_count++;
-  UDX_ASSERT(udx__socket(socket)->controls_count <= UDX_CONTROLS_MAX);
+  UDX_ASSERT(udx__socket(socket)->controls_count <= max);
   udx__mark_dirty(socket);
   return 0;
+}
+
+int
+udx__transmit_control (udx_socket_t *socket, const udx_address_t *to, const uint8_t header[UDX_HEADER_SIZE]) {
+  return control_queue(socket, to, header, UDX_CONTROLS_MAX);
+}
+
+int
+udx__transmit_reset (udx_socket_t *socket, const udx_address_t *to, const uint8_t header[UDX_HEADER_SIZE]) {
+  if (udx__socket(socket)->controls_count >= UDX_CONTROLS_MAX && !udx__socket(socket)->blocked) {
+    udx__transmit_controls(socket);
+    udx__batch_flush(socket->udx);
+  }
+  return control_queue(socket, to, header, UDX_RESETS_MAX);
 }
 
 void
@@ -77,7 +92,9 @@ udx__transmit_sends (udx_socket_t *socket) {
     udx_send_state_t *send = UDX__OWNER(udx_send_state_t, link, link);
     if (send->kind == UDX_SEND_SOCKET) {
       batch->bufs[batch->bufs_len] = send->buf;
-      (void) udx__batch_add(batch, &send->to, 1, (uint32_t) send->buf.len, send->ttl, UDX_OWNER_SEND, send, 0);
+      uint32_t index =
+        udx__batch_add(batch, &send->to, 1, (uint32_t) send->buf.len, send->ttl, UDX_OWNER_SEND, send, 0);
+      batch->datagrams[index].fragment = send->buf.len > UDX_DATAGRAM_WHOLE;
     } else {
       UDX_ASSERT(send->kind == UDX_SEND_STREAM);
       udx_stream_t *stream = udx__send_stream(send)->stream;
@@ -88,8 +105,9 @@ udx__transmit_sends (udx_socket_t *socket) {
       batch->bufs[batch->bufs_len].base = (char *) head;
       batch->bufs[batch->bufs_len].len = UDX_HEADER_SIZE;
       batch->bufs[batch->bufs_len + 1] = send->buf;
-      (void) udx__batch_add(batch, &udx__stream(stream)->remote, 2, (uint32_t) (UDX_HEADER_SIZE + send->buf.len), 0,
-        UDX_OWNER_SEND, send, 0);
+      uint32_t index = udx__batch_add(batch, &udx__stream(stream)->remote, 2,
+        (uint32_t) (UDX_HEADER_SIZE + send->buf.len), 0, UDX_OWNER_SEND, send, 0);
+      batch->datagrams[index].fragment = send->buf.len + udx__mtu_overhead(stream) > udx__stream(stream)->search.proven;
     }
   }
   /* what found no room waits behind what a full socket just gave back */
@@ -114,7 +132,7 @@ transmit_ack (udx_socket_t *socket, udx_stream_t *stream) {
   batch->bufs[batch->bufs_len].len = UDX_HEADER_SIZE;
   if (udx__stream(stream)->reorder.count > 0) {
     uint8_t *blocks = batch->arena + batch->arena_len;
-    int count = udx__reorder_blocks(stream, blocks, UDX_SACK_BLOCKS_MAX);
+    int count = udx__reorder_blocks(stream, blocks, udx__mtu_ranges(stream));
     if (count > 0) {
       UDX_ASSERT(count <= UDX_SACK_BLOCKS_MAX);
       batch->arena_len += 8 * (uint32_t) count;
@@ -141,7 +159,7 @@ transmit_ack (udx_socket_t *socket, udx_stream_t *stream) {
   return 0;
 }
 
-/* 0, or -1 if there is no room. */
+/* HEARTBEAT, or after our END that again. 0, or -1 if there is no room. */
 static int
 transmit_heartbeat (udx_socket_t *socket, udx_stream_t *stream) {
   UDX_ASSERT(stream->socket == socket && udx__stream(stream)->ack.heartbeat);
@@ -150,6 +168,11 @@ transmit_heartbeat (udx_socket_t *socket, udx_stream_t *stream) {
   uint8_t *head = batch->headers[batch->count];
   udx_header_t header;
   udx__stream_header(stream, &header, UDX_HEADER_HEARTBEAT);
+  if (stream->status & UDX_STREAM_ENDED) {
+    UDX_ASSERT(udx__flight_span(stream) == 0);
+    header.type = UDX_HEADER_END;
+    header.seq--;
+  }
   udx__header_encode(head, &header);
   batch->bufs[batch->bufs_len].base = (char *) head;
   batch->bufs[batch->bufs_len].len = UDX_HEADER_SIZE;

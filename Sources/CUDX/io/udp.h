@@ -57,6 +57,14 @@ udx__udp_membership (
 int
 udx__udp_multicast_interface (const udx_udp_t *udp, const char *addr);
 
+/* Takes what the system reports as the socket's asynchronous error. 0, or the error of a descriptor that is none. */
+int
+udx__udp_clear_error (const udx_udp_t *udp);
+
+/* An error that may belong to an earlier datagram: the system reports it once, and the call has sent nothing. */
+bool
+udx__udp_error_is_old (int err);
+
 /* Called once the socket is bound: turns on and probes what the system can do. */
 void
 udx__udp_probe (udx_udp_t *udp);

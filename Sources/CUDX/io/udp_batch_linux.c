@@ -104,7 +104,7 @@ run_length (const udx_datagram_t *first, unsigned int count) {
   unsigned int n = 1;
   while (n < count && n < GSO_SEGMENTS) {
     const udx_datagram_t *next = first + n;
-    if (!same_destination(next->to, first->to) || next->ttl != first->ttl || next->fragment) break;
+    if (!same_destination(next->to, first->to) || next->ttl != first->ttl) break;
     if (next->length > first->length) break;
     if (next->length == 0 || bytes + next->length > GSO_BYTES) break;
     if (next->bufs + next->bufs_len - first->bufs > 1000) break; /* IOV_MAX is 1024 */
@@ -127,33 +127,27 @@ send_singly (udx_udp_t *udp, const udx_datagram_t *datagrams, unsigned int count
     struct msghdr msg;
     _Alignas(struct cmsghdr) char control[SEND_CONTROL];
     message_build(&msg, control, &datagrams[i], 1);
-    if (datagrams[i].fragment) udx__udp_set_fragment(udp, true);
     ssize_t sent;
+    int repeats = 0;
     do sent = sendmsg(udp->fd, &msg, MSG_DONTWAIT);
-    while (sent < 0 && errno == EINTR);
+    while (sent < 0 && (errno == EINTR || (udx__udp_error_is_old(errno) && repeats++ == 0)));
     int err = errno;
-    if (datagrams[i].fragment) udx__udp_set_fragment(udp, false);
     if (sent < 0 && would_block(err)) return i;
   }
   return count;
 }
 
-unsigned int
-udx__udp_send (udx_udp_t *udp, const udx_datagram_t *datagrams, unsigned int count) {
+static unsigned int
+send_run (udx_udp_t *udp, const udx_datagram_t *datagrams, unsigned int count) {
   unsigned int done = 0;
+  unsigned int repeated = count; /* the datagram that was sent again after an old error */
   while (done < count) {
     struct mmsghdr msgs[MESSAGES];
     _Alignas(struct cmsghdr) char controls[MESSAGES][SEND_CONTROL];
     unsigned int segments[MESSAGES];
     unsigned int n = 0;
     unsigned int at = done;
-    if (datagrams[done].fragment) {
-      /* rare, and the option is the socket's: one at a time */
-      if (send_singly(udp, &datagrams[done], 1) == 0) return done;
-      done++;
-      continue;
-    }
-    while (at < count && n < MESSAGES && !datagrams[at].fragment) {
+    while (at < count && n < MESSAGES) {
       segments[n] = udp->gso ? run_length(&datagrams[at], count - at) : 1;
       message_build(&msgs[n].msg_hdr, controls[n], &datagrams[at], segments[n]);
       msgs[n].msg_len = 0;
@@ -175,6 +169,10 @@ udx__udp_send (udx_udp_t *udp, const udx_datagram_t *datagrams, unsigned int cou
       }
       if (errno == EINTR) continue;
       if (would_block(errno)) return done;
+      if (udx__udp_error_is_old(errno) && repeated != done) {
+        repeated = done;
+        continue;
+      }
       if (segments[sent] > 1) {
         /* EIO: no checksum offload; EINVAL: old kernel, or larger than the device's MTU */
         if (errno == EIO || errno == EOPNOTSUPP) udp->gso = false;
@@ -190,6 +188,23 @@ udx__udp_send (udx_udp_t *udp, const udx_datagram_t *datagrams, unsigned int cou
       done++;
       sent++;
     }
+  }
+  return done;
+}
+
+/* Whether datagrams may be fragmented is an option of the socket: runs of those that may, and of those that may not. */
+unsigned int
+udx__udp_send (udx_udp_t *udp, const udx_datagram_t *datagrams, unsigned int count) {
+  unsigned int done = 0;
+  while (done < count) {
+    bool fragment = datagrams[done].fragment;
+    unsigned int run = 1;
+    while (done + run < count && datagrams[done + run].fragment == fragment) run++;
+    if (fragment) udx__udp_set_fragment(udp, true);
+    unsigned int sent = send_run(udp, datagrams + done, run);
+    if (fragment) udx__udp_set_fragment(udp, false);
+    done += sent;
+    if (sent < run) break;
   }
   return done;
 }
@@ -219,13 +234,16 @@ udx__udp_receive (udx_udp_t *udp, udx_udp_rx_t *rx) {
   do n = recvmmsg(udp->fd, msgs, slots, MSG_DONTWAIT, NULL);
   while (n < 0 && errno == EINTR);
   if (n <= 0) {
-    rx->drained = true;
+    rx->drained = n == 0 || !udx__udp_error_is_old(errno); /* an old error was taken, datagrams may wait behind it */
     return;
   }
   size_t total = 0;
   for (int i = 0; i < n; i++) {
     struct msghdr *msg = &msgs[i].msg_hdr;
-    if (msg->msg_flags & MSG_TRUNC) continue;
+    if (msg->msg_flags & MSG_TRUNC) {
+      udp->counters->packets_invalid++;
+      continue;
+    }
     int segment = 0;
     for (struct cmsghdr *cmsg = CMSG_FIRSTHDR(msg); cmsg != NULL; cmsg = CMSG_NXTHDR(msg, cmsg)) {
       if (cmsg->cmsg_level == SOL_UDP && cmsg->cmsg_type == UDP_GRO) {

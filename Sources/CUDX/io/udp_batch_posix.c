@@ -46,8 +46,9 @@ udx__udp_send (udx_udp_t *udp, const udx_datagram_t *datagrams, unsigned int cou
     }
     if (datagram->fragment) udx__udp_set_fragment(udp, true);
     ssize_t sent;
+    int repeats = 0;
     do sent = sendmsg(udp->fd, &msg, 0);
-    while (sent < 0 && errno == EINTR);
+    while (sent < 0 && (errno == EINTR || (udx__udp_error_is_old(errno) && repeats++ == 0)));
     int err = errno;
     if (datagram->fragment) udx__udp_set_fragment(udp, false);
     if (sent < 0 && (err == EAGAIN || err == EWOULDBLOCK || err == ENOBUFS)) return i;
@@ -59,14 +60,25 @@ void
 udx__udp_receive (udx_udp_t *udp, udx_udp_rx_t *rx) {
   rx->count = 0;
   rx->drained = false;
-  while (rx->count < UDX_UDP_SMALL_SLOTS) {
+  for (int calls = 0; calls < UDX_UDP_SMALL_SLOTS; calls++) {
     uint8_t *data = rx->memory + (size_t) rx->count * UDX_UDP_SMALL_SIZE;
-    socklen_t length = sizeof(rx->from[0]);
-    ssize_t n = recvfrom(udp->fd, data, UDX_UDP_SMALL_SIZE, 0, (struct sockaddr *) &rx->from[rx->count], &length);
+    struct iovec iov = {.iov_base = data, .iov_len = UDX_UDP_SMALL_SIZE};
+    struct msghdr msg;
+    memset(&msg, 0, sizeof(msg));
+    msg.msg_name = &rx->from[rx->count];
+    msg.msg_namelen = sizeof(rx->from[0]);
+    msg.msg_iov = &iov;
+    msg.msg_iovlen = 1;
+    ssize_t n = recvmsg(udp->fd, &msg, 0);
     if (n < 0) {
       if (errno == EINTR) continue;
-      rx->drained = true;
+      rx->drained = !udx__udp_error_is_old(errno); /* an old error was taken, datagrams may wait behind it */
       return;
+    }
+    if (msg.msg_flags & MSG_TRUNC) {
+      /* longer than the buffer: half a datagram is none */
+      udp->counters->packets_invalid++;
+      continue;
     }
     rx->received[rx->count].data = data;
     rx->received[rx->count].length = (size_t) n;

@@ -13,6 +13,7 @@
 
 #define RECV_BUFFER 7340032 /* bytes asked for; the system gives what it allows */
 #define SEND_BUFFER 2097152
+#define ERRORS_MAX 64 /* messages of an error queue that are taken at once */
 
 static int
 option_set (int fd, int level, int name, int value) {
@@ -73,6 +74,38 @@ udx__udp_set_fragment (const udx_udp_t *udp, bool on) {
   (void) udp;
   (void) on;
 #endif
+}
+
+int
+udx__udp_clear_error (const udx_udp_t *udp) {
+  int value = 0;
+  socklen_t length = sizeof(value);
+  if (getsockopt(udp->fd, SOL_SOCKET, SO_ERROR, &value, &length)) return -errno;
+#ifdef MSG_ERRQUEUE
+  char byte;
+  for (int i = 0; i < ERRORS_MAX; i++) {
+    if (recv(udp->fd, &byte, sizeof(byte), MSG_ERRQUEUE | MSG_DONTWAIT) < 0) break;
+  }
+#endif
+  return 0;
+}
+
+bool
+udx__udp_error_is_old (int err) {
+  switch (err) {
+  case ECONNREFUSED:
+  case ECONNRESET:
+  case ECONNABORTED:
+  case EHOSTUNREACH:
+  case EHOSTDOWN:
+  case ENETUNREACH:
+  case ENETDOWN:
+  case EMSGSIZE:
+  case EADDRNOTAVAIL:
+    return true;
+  default:
+    return false;
+  }
 }
 
 void

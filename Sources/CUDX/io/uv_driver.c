@@ -1,6 +1,8 @@
 /*
  * The libuv driver: readiness through uv_poll on our own descriptors, end of turn through uv_prepare (it
  * runs before the loop waits), deadlines through a timerfd where they are finer than a millisecond timer.
+ * A deadline that was reached is reported by uv_check, after the loop has polled: in a loop that was blocked,
+ * or a process that was stopped, the engine first reads what the peers said meanwhile.
  * All handles live in heap blocks of the driver, since libuv closes them later than the application may
  * free its structs.
  */
@@ -19,18 +21,27 @@
 #endif
 
 #include "engine/instance.h"
+#include "engine/socket.h"
 #include "udp.h"
 
 #define FINE_DEADLINE (4 * UDX_MS) /* nearer ones use the timerfd */
 #define RECEIVE_ROUNDS 8           /* batches per readiness event: other handles of the loop want to live */
+#define LATE (100 * UDX_MS)        /* a deadline missed by more: the loop was blocked, and much may wait unread */
+#define LATE_POLLS 64              /* a late deadline waits for so many polls at most: a flood does not stop timers */
 
 typedef struct uv_driver_s {
   udx_t *udx; /* NULL once stopped */
   uv_prepare_t prepare;
   uv_timer_t timer;
   uv_poll_t timer_poll;
+  uv_check_t check; /* active while a deadline that was reached waits for the loop to poll */
+  uv_idle_t idle;   /* active where the loop must not wait in that poll */
   int timer_fd;
   int timer_fd_set;
+  int timer_fd_due;  /* it has expired and was not read */
+  int unread;        /* a socket had more than one turn's share since the last check */
+  int polls;         /* that the deadline has waited for */
+  uint64_t deadline; /* as armed */
   int open_handles;
   udx_udp_rx_t rx;
 } uv_driver_t;
@@ -73,10 +84,46 @@ on_prepare (uv_prepare_t *prepare) {
   else uv_timer_start(&driver->timer, on_timer, 0, 0); /* one more turn is due, and the loop is about to wait */
 }
 
+static uint64_t
+driver_now (udx_t *udx);
+
+static void
+on_idle_handle (uv_idle_t *idle) {
+  (void) idle;
+}
+
+static void
+on_check (uv_check_t *check) {
+  uv_driver_t *driver = check->data;
+  if (driver->udx == NULL) return;
+  int unread = driver->unread;
+  driver->unread = 0;
+  uint64_t now = driver_now(driver->udx);
+  if (unread && driver->polls < LATE_POLLS && now > driver->deadline && now - driver->deadline > LATE) {
+    driver->polls++;
+    (void) uv_idle_start(&driver->idle, on_idle_handle);
+    return;
+  }
+  driver->polls = 0;
+  (void) uv_check_stop(check);
+  (void) uv_idle_stop(&driver->idle);
+  int due = driver->timer_fd_due;
+  driver->timer_fd_due = 0;
+  udx_driver_tick(driver->udx);
+  if (!due || driver->timer_fd_set) return; /* setting it anew cleared it */
+  uint64_t expirations;
+  ssize_t n = read(driver->timer_fd, &expirations, sizeof(expirations));
+  (void) n;
+}
+
+/* The loop polls next. */
 static void
 on_timer (uv_timer_t *timer) {
   uv_driver_t *driver = timer->data;
-  if (driver->udx != NULL) udx_driver_tick(driver->udx);
+  if (driver->udx == NULL) return;
+  /* neither can fail */
+  (void) uv_check_start(&driver->check, on_check);
+  (void) uv_idle_start(&driver->idle, on_idle_handle);
 }
 
 #ifdef __linux__
@@ -85,12 +132,10 @@ on_timer_fd (uv_poll_t *poll, int status, int events) {
   (void) status;
   (void) events;
   uv_driver_t *driver = poll->data;
+  if (driver->udx == NULL) return;
   driver->timer_fd_set = 0;
-  if (driver->udx != NULL) udx_driver_tick(driver->udx);
-  if (driver->timer_fd_set) return; /* setting it anew cleared it */
-  uint64_t expirations;
-  ssize_t n = read(driver->timer_fd, &expirations, sizeof(expirations));
-  (void) n;
+  driver->timer_fd_due = 1;
+  (void) uv_check_start(&driver->check, on_check); /* it follows this poll */
 }
 
 static void
@@ -121,13 +166,19 @@ driver_start (udx_t *udx) {
   driver->rx.slots = UDX_UDP_SLOTS;
   driver->udx = udx;
   driver->timer_fd = -1;
-  /* neither of the two can fail */
+  /* none of these can fail */
   (void) uv_prepare_init(udx->loop, &driver->prepare);
   (void) uv_timer_init(udx->loop, &driver->timer);
+  (void) uv_check_init(udx->loop, &driver->check);
+  (void) uv_idle_init(udx->loop, &driver->idle);
   driver->prepare.data = driver;
   driver->timer.data = driver;
-  driver->open_handles = 2;
+  driver->check.data = driver;
+  driver->idle.data = driver;
+  driver->open_handles = 4;
   uv_unref((uv_handle_t *) &driver->timer);
+  uv_unref((uv_handle_t *) &driver->check);
+  uv_unref((uv_handle_t *) &driver->idle);
 #ifdef __linux__
   timer_fd_open(driver, udx->loop);
 #endif
@@ -142,6 +193,8 @@ driver_stop (udx_t *udx) {
   udx->driver_ctx = NULL;
   uv_close((uv_handle_t *) &driver->prepare, driver_handle_closed);
   uv_close((uv_handle_t *) &driver->timer, driver_handle_closed);
+  uv_close((uv_handle_t *) &driver->check, driver_handle_closed);
+  uv_close((uv_handle_t *) &driver->idle, driver_handle_closed);
 #ifdef __linux__
   if (driver->timer_fd >= 0) uv_close((uv_handle_t *) &driver->timer_poll, driver_handle_closed);
 #endif
@@ -166,6 +219,7 @@ driver_random (udx_t *udx, void *bytes, size_t length) {
 static void
 driver_arm (udx_t *udx, uint64_t deadline) {
   uv_driver_t *driver = driver_of(udx);
+  driver->deadline = deadline;
   if (deadline == UDX_NEVER) {
     uv_timer_stop(&driver->timer);
     return;
@@ -216,12 +270,18 @@ socket_readable (uv_socket_t *s) {
     if (rx->count > 0) udx_driver_receive(s->socket, rx->received, rx->count);
     if (drained || (s->socket->status & UDX_SOCKET_CLOSED)) return;
   }
+  s->driver->unread = 1;
 }
 
 static void
 on_poll (uv_poll_t *poll, int status, int events) {
   uv_socket_t *s = poll->data;
-  if (status < 0) events = UV_READABLE; /* POLLERR: reading clears the pending error */
+  if (status < 0) {
+    /* an asynchronous error (an ICMP message, a vanished address): libuv has stopped the handle, the socket lives on */
+    if (udx__udp_clear_error(&s->udp)) return;
+    (void) uv_poll_start(poll, UV_READABLE | (udx__socket(s->socket)->blocked ? UV_WRITABLE : 0), on_poll);
+    events = UV_READABLE;
+  }
   if (events & UV_WRITABLE) {
     uv_poll_start(poll, UV_READABLE, on_poll);
     udx_driver_writable(s->socket);
