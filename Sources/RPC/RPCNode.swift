@@ -68,6 +68,12 @@ package final class RPCNode {
   var bootstrapCallbacks: [(Result<Void, RPCError>) -> Void] = []
   var bootstrapFailure: RPCError?
 
+  /// The last addresses of the names of the bootstrap list.
+  var resolvedNames: [String: [IPv4Address]] = [:]
+  /// When the look-ups under way began (microseconds), and what waits for them, by name.
+  var lookUpsBegun: [String: UInt64] = [:]
+  var nameWaiters: [String: [([IPv4Address]) -> Void]] = [:]
+
   // Requests
   var requests: [UInt16: PendingRequest] = [:]
   var requestSerial: UInt64 = 0
@@ -118,6 +124,7 @@ package final class RPCNode {
   var lastTickWallClock: UInt64 = 0
   var lastTickTime: UInt64 = 0
   var health = Health()
+  var reachability = Reachability()
 
   // Abuse
   var replyBudget: SourceBudget
@@ -153,6 +160,7 @@ package final class RPCNode {
 
   deinit {
     tickTimer?.cancel()
+    reachability.timer?.cancel()
     drainTimer?.cancel()
     interfaceWatch?.cancel()
     delayedPings.cancelAll()
@@ -169,7 +177,6 @@ package final class RPCNode {
   package var port: UInt16 { sampler.port }
   /// Peers agree on our host but each sees another port.
   package var isRandomized: Bool { sampler.isRandomized }
-  package var isOnline: Bool { health.isOnline }
   package var isDegraded: Bool { health.isDegraded }
 
   var isAdaptive: Bool { configuration.ephemeral == nil && configuration.adaptive }
