@@ -12,6 +12,10 @@ package protocol Environment: AnyObject {
   /// Wall-clock time in milliseconds since 1970-01-01 UTC.
   var wallClock: UInt64 { get }
 
+  /// Milliseconds since an arbitrary start, the time that the machine sleeps included. Setting the wall clock does not
+  /// move it.
+  var uptime: UInt64 { get }
+
   /// Runs `action` once after `milliseconds`, unless cancelled. Never runs it inside this call.
   func schedule(after milliseconds: UInt64, _ action: @escaping () -> Void) -> any ScheduledAction
 
@@ -39,6 +43,9 @@ package protocol Environment: AnyObject {
 }
 
 extension Environment {
+  /// Where the system tells no better, the wall clock.
+  package var uptime: UInt64 { wallClock }
+
   /// Monotonic time in whole milliseconds.
   package var nowMilliseconds: UInt64 { now / 1000 }
 

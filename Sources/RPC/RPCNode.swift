@@ -121,7 +121,7 @@ package final class RPCNode {
   var tick: UInt64
   var refreshTicks: Int
   var tickTimer: (any ScheduledAction)?
-  var lastTickWallClock: UInt64 = 0
+  var lastTickUptime: UInt64 = 0
   var lastTickTime: UInt64 = 0
   var health = Health()
   var reachability = Reachability()

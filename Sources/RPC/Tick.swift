@@ -16,7 +16,7 @@ extension RPCNode {
   }
 
   private func markTick() {
-    lastTickWallClock = environment.wallClock
+    lastTickUptime = environment.uptime
     lastTickTime = environment.nowMilliseconds
   }
 
@@ -30,10 +30,10 @@ extension RPCNode {
 
   private func runTick() {
     guard !isDestroyed else { return }
-    // Either clock may stand still while the machine sleeps.
-    let wall = environment.wallClock
-    let wallGap = wall > lastTickWallClock ? wall - lastTickWallClock : 0
-    let gap = max(wallGap, environment.nowMilliseconds - lastTickTime)
+    // The monotonic clock may stand still while the machine sleeps. The wall clock is no witness: it can be set.
+    let uptime = environment.uptime
+    let asleep = uptime > lastTickUptime ? uptime - lastTickUptime : 0
+    let gap = max(asleep, environment.nowMilliseconds - lastTickTime)
     markTick()
     guard !isSuspended else { return }
     if gap > Limits.sleepThreshold { wakeUp() } else { tick += 1 }

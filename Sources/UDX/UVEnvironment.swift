@@ -36,6 +36,17 @@ package final class UVEnvironment: Environment {
     return UInt64(max(0, time.tv_sec)) &* 1000 &+ UInt64(max(0, time.tv_nsec)) / 1_000_000
   }
 
+  package var uptime: UInt64 {
+    var time = timespec()
+    #if canImport(Darwin)
+      // Runs on while the machine sleeps.
+      clock_gettime(CLOCK_MONOTONIC, &time)
+    #else
+      clock_gettime(CLOCK_BOOTTIME, &time)
+    #endif
+    return UInt64(max(0, time.tv_sec)) &* 1000 &+ UInt64(max(0, time.tv_nsec)) / 1_000_000
+  }
+
   package func schedule(after milliseconds: UInt64, _ action: @escaping () -> Void) -> any ScheduledAction {
     loop.schedule(after: milliseconds, action)
   }

@@ -34,4 +34,11 @@ hyper_interfaces_free (uv_interface_address_t **list, int *count);
 int
 hyper_lookup (uv_loop_t *loop, uv_getaddrinfo_t *request, const char *host, int family, uv_getaddrinfo_cb done);
 
+/*
+ * Keeps the library that this code is in mapped until the process ends: for threads that may return into it after the
+ * program has unloaded it. Nothing happens in a program that is linked statically.
+ */
+void
+hyper_pin_library (void);
+
 #endif // HYPER_LOOP_H
