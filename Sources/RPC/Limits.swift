@@ -119,8 +119,8 @@ package enum Limits {
   // Sockets
   /// A single configured port p means p...p+4.
   package static let portRangeSpan: UInt16 = 5
-  /// Milliseconds between two readings of the interface list.
-  package static let interfacePoll: UInt64 = 5000
+  /// Milliseconds between two readings of the interface list where the system does not tell of changes.
+  package static let interfacePoll: UInt64 = 1000
 
   // Own bounds against eclipse attacks (dht-rpc.md C-10): nodes of one IP address and of one /24, local ones not
   // counted

@@ -50,6 +50,8 @@ package final class RPCNode {
   var lastServerPort: UInt16 = 0
   var lastClientPort: UInt16 = 0
   var hasListened = false
+  /// Before the next change of interfaces.
+  var outgoingPath: OutgoingPath?
   var interfaceWatch: (any ScheduledAction)?
   /// Sockets that are being closed by suspend or destroy.
   var closingSockets = 0

@@ -17,6 +17,9 @@ package enum Limits {
   /// Milliseconds between two looks at the interfaces at least: each is a walk through a table of the kernel.
   static let interfaceInterval: UInt64 = 100
 
+  /// Milliseconds between two looks where the system tells of changes: for what an event did not say.
+  static let interfaceRecheck: UInt64 = 5000
+
   // MARK: Writing, per connection
 
   /// Bytes that `write` takes before it suspends the caller: enough for a loop turn of bulk data (about a millisecond

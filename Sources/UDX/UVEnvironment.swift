@@ -65,6 +65,8 @@ package final class UVEnvironment: Environment {
 
   package func interfaces() -> [InterfaceAddress] { UVEventLoop.interfaces() }
 
+  package func outgoingPath() -> OutgoingPath { loop.outgoingPath() }
+
   package func watchInterfaces(
     every milliseconds: UInt64, _ onChange: @escaping ([InterfaceAddress]) -> Void
   ) -> any ScheduledAction {

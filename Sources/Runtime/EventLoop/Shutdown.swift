@@ -73,6 +73,7 @@ extension UVEventLoop {
   private func closeHandlesSoon() {
     guard phase == .closingUsers, !handles.isClosing else { return }
     abandonLookups()
+    stopInterfaceEvents()
     // The caller has frames on the stack that still use the loop: close in the next turn.
     handles.isClosing = true
     uv_timer_start(handles.timer, { handle in UVEventLoop.from(handle) { $0.closeHandles() } }, 0, 0)

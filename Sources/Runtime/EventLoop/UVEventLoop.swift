@@ -41,6 +41,10 @@ public final class UVEventLoop: @unchecked Sendable {
   var armedDeadline: UInt64 = .max
   var pendingLookups: [UInt64: NameLookup] = [:]
   var nextLookup: UInt64 = 0
+  /// Reports of a default route that came or went.
+  var routeChanges: UInt64 = 0
+  var interfaceWatches: [InterfaceWatch] = []
+  var interfaceEvents: OpaquePointer?
   var shutdownHooks: [Int: (@escaping () -> Void) -> Void] = [:]
   var nextShutdownHook = 0
   var phase = Phase.open
