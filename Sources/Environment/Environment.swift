@@ -52,7 +52,7 @@ extension Environment {
   package var uptime: UInt64 { wallClock }
 
   package func outgoingPath() -> OutgoingPath {
-    OutgoingPath(sources: interfaces().first { !$0.isInternal }.map { [$0.address] } ?? [], routeChanges: 0)
+    OutgoingPath(sources: interfaces().first { !$0.isInternal }.map { [$0] } ?? [], routeChanges: 0)
   }
 
   /// Monotonic time in whole milliseconds.
@@ -92,12 +92,12 @@ package protocol ScheduledAction: AnyObject {
 
 /// The local end of the way into the network.
 package struct OutgoingPath: Hashable, Sendable {
-  /// The source address of packets to the Internet; without a route there, all addresses of the host.
-  package var sources: [IPv4Address]
+  /// The interface and source address of packets to the Internet; without a route there, all of the host.
+  package var sources: [InterfaceAddress]
   /// Counts the changes of the default route that the system has told of.
   package var routeChanges: UInt64
 
-  package init(sources: [IPv4Address], routeChanges: UInt64) {
+  package init(sources: [InterfaceAddress], routeChanges: UInt64) {
     self.sources = sources
     self.routeChanges = routeChanges
   }

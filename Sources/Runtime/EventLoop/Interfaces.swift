@@ -34,10 +34,8 @@ extension UVEventLoop {
   /// What packets to the network leave from.
   package func outgoingPath() -> OutgoingPath {
     let source = hyper_source_address()
-    let sources =
-      source != 0
-      ? [IPv4Address(value: source)]
-      : UVEventLoop.interfaces().filter { !$0.isInternal }.map(\.address).sorted { $0.value < $1.value }
+    let outside = UVEventLoop.interfaces().filter { !$0.isInternal }
+    let sources = source == 0 ? outside : outside.filter { $0.address.value == source }
     return OutgoingPath(sources: sources, routeChanges: routeChanges)
   }
 }
