@@ -1,8 +1,17 @@
 /* The network interfaces: read, sort, compare (udx.md 6, interface watch). */
 #include "hyper_loop.h"
 
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#ifdef __linux__
+#include <errno.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+#endif
 
 static int
 compare (const void *a, const void *b) {
@@ -72,4 +81,145 @@ hyper_interfaces_free (uv_interface_address_t **list, int *count) {
   uv_free_interface_addresses(*list, *count);
   *list = NULL;
   *count = 0;
+}
+
+uint32_t
+hyper_source_address (void) {
+  struct sockaddr_in address;
+  memset(&address, 0, sizeof(address));
+  address.sin_family = AF_INET;
+  address.sin_port = htons(53);
+  /* Any address of the Internet: connecting a datagram socket only looks up the route. */
+  address.sin_addr.s_addr = htonl(0x08080808);
+  int fd = socket(AF_INET, SOCK_DGRAM, 0);
+  if (fd < 0) return 0;
+  socklen_t length = sizeof(address);
+  uint32_t source = 0;
+  if (connect(fd, (struct sockaddr *) &address, sizeof(address)) == 0 &&
+      getsockname(fd, (struct sockaddr *) &address, &length) == 0) {
+    source = ntohl(address.sin_addr.s_addr);
+  }
+  close(fd);
+  return source;
+}
+
+struct hyper_watch_s {
+  uv_poll_t poll;
+  int fd;
+  hyper_watch_cb changed;
+  void *data;
+};
+
+#ifdef __linux__
+
+/* What one message says. */
+static int
+meaning_of (const struct nlmsghdr *message) {
+  switch (message->nlmsg_type) {
+  case RTM_NEWADDR:
+  case RTM_DELADDR:
+  case RTM_NEWLINK:
+  case RTM_DELLINK:
+    return HYPER_WATCH_ADDRESSES;
+  case RTM_NEWROUTE:
+  case RTM_DELROUTE: {
+    const struct rtmsg *route = NLMSG_DATA(message);
+    if (message->nlmsg_len < NLMSG_LENGTH(sizeof(*route))) return 0;
+    return route->rtm_dst_len == 0 && route->rtm_table == RT_TABLE_MAIN ? HYPER_WATCH_ROUTE : 0;
+  }
+  default:
+    return 0;
+  }
+}
+
+/* Reads all that waits. */
+static int
+drain (int fd) {
+  union {
+    struct nlmsghdr header;
+    char bytes[8192];
+  } buffer;
+  int seen = 0;
+  for (;;) {
+    ssize_t length = recv(fd, &buffer, sizeof(buffer), MSG_DONTWAIT);
+    if (length < 0 && errno == EINTR) continue;
+    /* Messages were lost: anything may have changed. */
+    if (length < 0 && errno == ENOBUFS) seen |= HYPER_WATCH_ADDRESSES | HYPER_WATCH_ROUTE;
+    if (length < 0 && errno == ENOBUFS) continue;
+    if (length <= 0) return seen;
+    unsigned left = (unsigned) length;
+    for (struct nlmsghdr *message = &buffer.header; NLMSG_OK(message, left); message = NLMSG_NEXT(message, left)) {
+      seen |= meaning_of(message);
+    }
+  }
+}
+
+static void
+readable (uv_poll_t *poll, int status, int events) {
+  hyper_watch_t *watch = poll->data;
+  (void) status;
+  (void) events;
+  int seen = drain(watch->fd);
+  if (seen != 0 && watch->changed != NULL) watch->changed(watch->data, seen);
+}
+
+static int
+open_source (void) {
+  int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
+  if (fd < 0) return -errno;
+  struct sockaddr_nl address;
+  memset(&address, 0, sizeof(address));
+  address.nl_family = AF_NETLINK;
+  address.nl_groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV4_ROUTE;
+  if (bind(fd, (struct sockaddr *) &address, sizeof(address)) == 0) return fd;
+  int err = -errno;
+  close(fd);
+  return err;
+}
+
+int
+hyper_watch_start (uv_loop_t *loop, hyper_watch_t **out, hyper_watch_cb changed, void *data) {
+  *out = NULL;
+  hyper_watch_t *watch = calloc(1, sizeof(*watch));
+  if (watch == NULL) return UV_ENOMEM;
+  watch->fd = open_source();
+  int err = watch->fd < 0 ? watch->fd : uv_poll_init(loop, &watch->poll, watch->fd);
+  if (err) {
+    if (watch->fd >= 0) close(watch->fd);
+    free(watch);
+    return err;
+  }
+  watch->poll.data = watch;
+  watch->changed = changed;
+  watch->data = data;
+  uv_poll_start(&watch->poll, UV_READABLE, readable);
+  uv_unref((uv_handle_t *) &watch->poll);
+  *out = watch;
+  return 0;
+}
+
+#else
+
+int
+hyper_watch_start (uv_loop_t *loop, hyper_watch_t **out, hyper_watch_cb changed, void *data) {
+  (void) loop;
+  (void) changed;
+  (void) data;
+  *out = NULL;
+  return UV_ENOTSUP;
+}
+
+#endif
+
+static void
+watch_closed (uv_handle_t *handle) {
+  hyper_watch_t *watch = handle->data;
+  close(watch->fd);
+  free(watch);
+}
+
+void
+hyper_watch_stop (hyper_watch_t *watch) {
+  watch->changed = NULL;
+  uv_close((uv_handle_t *) &watch->poll, watch_closed);
 }

@@ -12,6 +12,10 @@ package protocol Environment: AnyObject {
   /// Wall-clock time in milliseconds since 1970-01-01 UTC.
   var wallClock: UInt64 { get }
 
+  /// Milliseconds since an arbitrary start, the time that the machine sleeps included. Setting the wall clock does not
+  /// move it.
+  var uptime: UInt64 { get }
+
   /// Runs `action` once after `milliseconds`, unless cancelled. Never runs it inside this call.
   func schedule(after milliseconds: UInt64, _ action: @escaping () -> Void) -> any ScheduledAction
 
@@ -33,12 +37,24 @@ package protocol Environment: AnyObject {
   /// The IPv4 addresses of this host's interfaces.
   func interfaces() -> [InterfaceAddress]
 
-  /// Calls `onChange` when the interface list changes, until cancelled. Polled about every `milliseconds`.
+  /// What packets to the network leave from now. Equal before and after a change of interfaces, it says that the change
+  /// is none of ours.
+  func outgoingPath() -> OutgoingPath
+
+  /// Calls `onChange` when the interface list or the default route changes, until cancelled. Where the system does not
+  /// tell, it is asked every `milliseconds`.
   func watchInterfaces(every milliseconds: UInt64, _ onChange: @escaping ([InterfaceAddress]) -> Void)
     -> any ScheduledAction
 }
 
 extension Environment {
+  /// Where the system tells no better, the wall clock.
+  package var uptime: UInt64 { wallClock }
+
+  package func outgoingPath() -> OutgoingPath {
+    OutgoingPath(sources: interfaces().first { !$0.isInternal }.map { [$0] } ?? [], routeChanges: 0)
+  }
+
   /// Monotonic time in whole milliseconds.
   package var nowMilliseconds: UInt64 { now / 1000 }
 
@@ -72,6 +88,19 @@ extension Environment {
 /// A timer or a watch. Cancelling twice, or after it has fired, does nothing.
 package protocol ScheduledAction: AnyObject {
   func cancel()
+}
+
+/// The local end of the way into the network.
+package struct OutgoingPath: Hashable, Sendable {
+  /// The interface and source address of packets to the Internet; without a route there, all of the host.
+  package var sources: [InterfaceAddress]
+  /// Counts the changes of the default route that the system has told of.
+  package var routeChanges: UInt64
+
+  package init(sources: [InterfaceAddress], routeChanges: UInt64) {
+    self.sources = sources
+    self.routeChanges = routeChanges
+  }
 }
 
 package struct InterfaceAddress: Hashable, Sendable {

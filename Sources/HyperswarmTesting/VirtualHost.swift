@@ -19,8 +19,10 @@ public final class VirtualHost: Environment {
   }
   /// A host that is down neither receives nor sends; its timers run on.
   public var isDown = false
-  /// Added to the wall clock, in milliseconds: raise it to simulate sleep or a clock step.
+  /// Added to the wall clock and the uptime, in milliseconds: raise it to simulate sleep.
   package var wallClockOffset: UInt64 = 0
+  /// Added to the wall clock alone, in milliseconds: the clock is set.
+  package var clockStep: UInt64 = 0
   /// This host's random source, seeded from the network's.
   package var random: SeededRandom
   /// Bytes to hand out before random ones, for replaying recorded sessions.
@@ -57,7 +59,8 @@ public final class VirtualHost: Environment {
   // MARK: Environment
 
   package var now: UInt64 { clock.now }
-  package var wallClock: UInt64 { 1_700_000_000_000 + clock.now / 1000 + wallClockOffset }
+  package var wallClock: UInt64 { 1_700_000_000_000 + uptime &+ clockStep }
+  package var uptime: UInt64 { clock.now / 1000 + wallClockOffset }
 
   package func schedule(after milliseconds: UInt64, _ action: @escaping () -> Void) -> any ScheduledAction {
     clock.schedule(afterMicroseconds: milliseconds * 1000, action)

@@ -2,7 +2,8 @@
 struct CongestionWindow {
   let maximum: Int
   private var slots: [Int]
-  private var current = 0
+  /// The number of the present slot, counted from the start.
+  private(set) var current: UInt64 = 0
   private(set) var total = 0
 
   init(maximum: Int) {
@@ -10,26 +11,30 @@ struct CongestionWindow {
     slots = Array(repeating: 0, count: Limits.windowSlots)
   }
 
-  var isFull: Bool { total >= 2 * maximum || slots[current] >= maximum }
+  var isFull: Bool { total >= 2 * maximum || slots[index(current)] >= maximum }
 
-  /// Counts a transmission.
-  mutating func sent() {
-    slots[current] += 1
+  private func index(_ slot: UInt64) -> Int { Int(slot % UInt64(slots.count)) }
+
+  /// Counts a transmission; returns the slot that has it.
+  mutating func sent() -> UInt64 {
+    slots[index(current)] += 1
     total += 1
+    return current
   }
 
-  /// A request is over: answered, timed out or cancelled.
-  mutating func released() {
-    guard slots[current] > 0 else { return }
-    slots[current] -= 1
+  /// A request that was counted in `slot` is over: answered, timed out or cancelled. The credit goes to that slot,
+  /// whatever the present one: what has been answered never counts on.
+  mutating func released(from slot: UInt64) {
+    guard current - slot < UInt64(slots.count), slots[index(slot)] > 0 else { return }
+    slots[index(slot)] -= 1
     total -= 1
   }
 
   /// Enters the next slot; what it counted four slots ago has aged out.
   mutating func advance() {
-    current = (current + 1) % slots.count
-    total -= slots[current]
-    slots[current] = 0
+    current += 1
+    total -= slots[index(current)]
+    slots[index(current)] = 0
   }
 
   /// Enters the next `count` slots.

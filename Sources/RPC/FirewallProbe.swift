@@ -86,12 +86,9 @@ extension RPCNode {
       probe(nodes, probeSampler, done)
       return
     }
-    resolveBootstrap { [weak self] bootstrap in
-      guard let self else { return done(true) }
-      // The reference asks bootstrap nodes of the table twice (dht-rpc.md E-14): the second answer proves nothing.
-      for endpoint in bootstrap where !nodes.contains(endpoint) { nodes.append(endpoint) }
-      probe(nodes, probeSampler, done)
-    }
+    // The reference asks bootstrap nodes of the table twice (dht-rpc.md E-14): the second answer proves nothing.
+    for endpoint in knownBootstrap where !nodes.contains(endpoint) { nodes.append(endpoint) }
+    probe(nodes, probeSampler, done)
   }
 
   private func probe(_ nodes: [Endpoint], _ probeSampler: NATSampler, _ done: @escaping (Bool) -> Void) {

@@ -40,6 +40,14 @@ struct Health {
     return before != (isOnline, isDegraded)
   }
 
+  /// The probes have found the network silent; returns whether that is new.
+  mutating func goOffline() -> Bool {
+    guard isOnline else { return false }
+    isOnline = false
+    isDegraded = false
+    return true
+  }
+
   /// Online and cold; returns whether (online, degraded) has changed. The totals at this moment become the base.
   mutating func reset() -> Bool {
     let changed = !isOnline || isDegraded

@@ -158,7 +158,7 @@ extension RPCNode {
     verify(node) { [weak self] isAlive in
       guard let self else { return }
       downChecks -= 1
-      if isAlive == false { remove(node) }
+      if isAlive == false, !isOffline { remove(node) }
     }
   }
 

@@ -23,6 +23,11 @@ package enum Limits {
   /// for a node at least (three transmissions with the smallest timeouts). Without any answer it waits to the end.
   package static let minimumSilentVisitTimeout: UInt64 = 2000
 
+  /// Own choice, milliseconds: how much longer a query that has an answer waits for silent bootstrap nodes and for the
+  /// resolver, and how long the known addresses of a name have to answer before the name is looked up. Most paths of
+  /// the Internet are shorter; a start or a query loses no more than this for a dead entry.
+  package static let bootstrapGrace: UInt64 = 300
+
   // Requests
   /// Milliseconds to wait for an answer to one transmission.
   package static let requestTimeout: UInt64 = 1000
@@ -99,11 +104,23 @@ package enum Limits {
   package static let healthWindow = 4
   package static let healthIdle: UInt64 = 4
 
+  // Reachability, own choices
+  /// Milliseconds between two probes at most while the network is silent, and by how much a pause is shortened at
+  /// random, so that the nodes behind one uplink do not probe in step.
+  package static let probeInterval: UInt64 = 1000
+  package static let probeJitter: UInt64 = 300
+  /// Probes of as many nodes in a row without an answer make a node offline (about 4 s with the silence before).
+  package static let probesUntilOffline = 3
+  /// Milliseconds without any answer after which a timeout speaks against the network rather than the node.
+  package static let suspiciousSilence: UInt64 = 3000
+  /// Nodes that are remembered for the time after an outage: a closest set with some to spare (8 bytes each).
+  package static let rememberedNodes = 32
+
   // Sockets
   /// A single configured port p means p...p+4.
   package static let portRangeSpan: UInt16 = 5
-  /// Milliseconds between two readings of the interface list.
-  package static let interfacePoll: UInt64 = 5000
+  /// Milliseconds between two readings of the interface list where the system does not tell of changes.
+  package static let interfacePoll: UInt64 = 1000
 
   // Own bounds against eclipse attacks (dht-rpc.md C-10): nodes of one IP address and of one /24, local ones not
   // counted
@@ -147,6 +164,8 @@ package enum Limits {
     precondition(
       minimumTimeout <= minimumUnknownTimeout && minimumUnknownTimeout <= requestTimeout
         && requestTimeout <= maximumTimeout)
+    precondition(bootstrapGrace <= requestTimeout, "no later than the first transmission is repeated")
+    precondition(probeJitter < probeInterval && probesUntilOffline > 0 && rememberedNodes >= k)
     precondition(minimumVisitTimeout <= requestTimeout && minimumSilentVisitTimeout <= maximumTimeout)
     precondition(maximumRequestsInFlight <= 1 << 14, "a quarter of the transaction ids")
     precondition(maximumQueuedRequests <= maximumRequestsInFlight)

@@ -25,6 +25,8 @@ package final class PendingRequest {
   var usesServerSocket = false
   var state = State.queued
   var transmissions = 0
+  /// The slot of the congestion window that counts the latest transmission.
+  var windowSlot: UInt64 = 0
   /// Microseconds.
   var firstSentAt: UInt64 = 0
   /// Milliseconds that the answer to the first transmission may take.

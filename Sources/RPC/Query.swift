@@ -58,6 +58,15 @@ package final class Query {
   private let ownsSession: Bool
 
   private var state = State.idle
+  /// Ends the time in which the known addresses of bootstrap nodes may answer before their names are looked up.
+  var headStart: (any ScheduledAction)?
+  /// Look-ups of names under way.
+  var lookUps = 0
+  /// Microseconds: when the last of these began.
+  var youngestLookUp: UInt64 = 0
+  var bootstrapSeeds: Set<Endpoint> = []
+  /// Microseconds.
+  private(set) var firstAnswerAt: UInt64?
   private var isPaused = false
   private var isInStart = false
   var frontier = QueryFrontier()
@@ -133,16 +142,11 @@ package final class Query {
     }
     isFromTable = true
     for known in node.table.closest(to: target, limit: missing) { add(known.endpoint, referrer: nil) }
-    guard frontier.pendingCount < Limits.k else {
-      run()
-      return
-    }
-    node.resolveBootstrap { [weak self] endpoints in
-      guard let self, state == .opening || state == .running else { return }
-      for endpoint in endpoints { add(endpoint, referrer: nil) }
-      run()
-    }
+    if frontier.pendingCount < Limits.k { addBootstrap(node) }
+    run()
   }
+
+  var isRunning: Bool { state == .running }
 
   private func run() {
     state = .running
@@ -151,7 +155,7 @@ package final class Query {
 
   // MARK: Candidates
 
-  private func add(_ endpoint: Endpoint, referrer: Endpoint?) {
+  func add(_ endpoint: Endpoint, referrer: Endpoint?) {
     switch frontier.states[endpoint] {
     case .done: return
     case .down:
@@ -175,7 +179,7 @@ package final class Query {
 
   // MARK: Loop
 
-  private func advance() {
+  func advance() {
     guard state == .running, !isPaused, let node else { return }
     if successes + errors >= concurrency { isSlowedDown = false }
     let limit = isSlowedDown ? min(Limits.slowdownConcurrency, concurrency) : concurrency
@@ -246,6 +250,9 @@ package final class Query {
     frontier.markDone(candidate.endpoint)
     guard state == .running || state == .opening else { return }
     answers += 1
+    if firstAnswerAt == nil { firstAnswerAt = environment.now }
+    headStart?.cancel()
+    headStart = nil
     let isSuccess = response.error == RPCErrorCode.ok
     if isSuccess { successes += 1 } else { errors += 1 }
     if isSuccess, let id = response.from.id { closest.insert(response, distance: target.distance(to: id)) }
@@ -344,6 +351,8 @@ package final class Query {
     isFinished = true
     visitTimer?.cancel()
     visitTimer = nil
+    headStart?.cancel()
+    headStart = nil
     frontier.removePending()
     if let node {
       node.queries[ObjectIdentifier(self)] = nil

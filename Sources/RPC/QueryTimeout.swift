@@ -14,11 +14,12 @@ extension Query {
 
   /// How much longer the query waits for its visits; `now` in microseconds.
   func visitTimeout(now: UInt64) -> VisitTimeout {
-    guard inFlight > 0 else { return .expired }
+    guard inFlight > 0 || isResolving else { return .expired }
     let isFull = closest.isFull
     // Without any answer there is nothing to end with; and the fixed timeouts know no end but the last one.
     if !isFull, successes == 0 || node?.configuration.adaptiveTimeout != true { return .none }
     var remaining: UInt64 = 0
+    if !isFull, isResolving, lookUpDeadline > now { remaining = (lookUpDeadline - now + 999) / 1000 }
     for visit in visits.values where !isFull || closest.isCloser(visit.candidate.distance) {
       guard let request = visit.request, request.transmissions > 0 else {
         // Waits for the congestion window: look again when that has moved on.
@@ -27,7 +28,10 @@ extension Query {
       }
       let timeout = isFull ? timeoutWhenFull(request) : timeoutWhenNotFull(request)
       // Rounded up: a timer that comes too early by less than its resolution would come again and again.
-      let end = request.firstSentAt + timeout * 1000
+      var end = request.firstSentAt + timeout * 1000
+      if isMereBootstrap(request.destination) {
+        end = isKnownAsSilent(request.destination) ? now : min(end, bootstrapDeadline)
+      }
       if end > now { remaining = max(remaining, (end - now + 999) / 1000) }
     }
     return remaining == 0 ? .expired : .milliseconds(remaining)
@@ -39,17 +43,26 @@ extension Query {
 
   /// A node that was silent in an earlier query gets one second, as in a full set.
   private func timeoutWhenNotFull(_ request: PendingRequest) -> UInt64 {
-    if let node, node.roundTripTimes.isSilent(request.destination, now: node.environment.nowMilliseconds) {
-      return Limits.requestTimeout
-    }
+    if isKnownAsSilent(request.destination) { return Limits.requestTimeout }
     return max(3 * request.firstTimeout, Limits.minimumSilentVisitTimeout)
+  }
+
+  private func isKnownAsSilent(_ endpoint: Endpoint) -> Bool {
+    guard let node else { return false }
+    return node.roundTripTimes.isSilent(endpoint, now: node.environment.nowMilliseconds)
   }
 
   /// The query ends before its last visits have: what their timeouts would have brought about is done by cheaper means.
   /// Every node that has named a silent one gets the hint, and a node of the routing table is checked.
   func suspectSilentNodes() {
     guard let node else { return }
-    let silent = visits.values.filter { ($0.request?.transmissions ?? 0) >= 3 }
+    let now = node.environment.now
+    let silent = visits.values
+      .filter { visit in
+        guard let request = visit.request, request.transmissions > 0 else { return false }
+        if request.transmissions >= 3 { return true }
+        return isMereBootstrap(request.destination) && request.firstSentAt + Limits.bootstrapGrace * 1000 <= now
+      }
       .sorted { $0.candidate.distance < $1.candidate.distance }
     for visit in silent {
       node.roundTripTimes.markSilent(visit.candidate.endpoint, now: node.environment.nowMilliseconds)

@@ -50,6 +50,8 @@ package final class RPCNode {
   var lastServerPort: UInt16 = 0
   var lastClientPort: UInt16 = 0
   var hasListened = false
+  /// Before the next change of interfaces.
+  var outgoingPath: OutgoingPath?
   var interfaceWatch: (any ScheduledAction)?
   /// Sockets that are being closed by suspend or destroy.
   var closingSockets = 0
@@ -67,6 +69,12 @@ package final class RPCNode {
   var destroyCallbacks: [() -> Void] = []
   var bootstrapCallbacks: [(Result<Void, RPCError>) -> Void] = []
   var bootstrapFailure: RPCError?
+
+  /// The last addresses of the names of the bootstrap list.
+  var resolvedNames: [String: [IPv4Address]] = [:]
+  /// When the look-ups under way began (microseconds), and what waits for them, by name.
+  var lookUpsBegun: [String: UInt64] = [:]
+  var nameWaiters: [String: [([IPv4Address]) -> Void]] = [:]
 
   // Requests
   var requests: [UInt16: PendingRequest] = [:]
@@ -115,9 +123,10 @@ package final class RPCNode {
   var tick: UInt64
   var refreshTicks: Int
   var tickTimer: (any ScheduledAction)?
-  var lastTickWallClock: UInt64 = 0
+  var lastTickUptime: UInt64 = 0
   var lastTickTime: UInt64 = 0
   var health = Health()
+  var reachability = Reachability()
 
   // Abuse
   var replyBudget: SourceBudget
@@ -153,6 +162,7 @@ package final class RPCNode {
 
   deinit {
     tickTimer?.cancel()
+    reachability.timer?.cancel()
     drainTimer?.cancel()
     interfaceWatch?.cancel()
     delayedPings.cancelAll()
@@ -169,7 +179,6 @@ package final class RPCNode {
   package var port: UInt16 { sampler.port }
   /// Peers agree on our host but each sees another port.
   package var isRandomized: Bool { sampler.isRandomized }
-  package var isOnline: Bool { health.isOnline }
   package var isDegraded: Bool { health.isDegraded }
 
   var isAdaptive: Bool { configuration.ephemeral == nil && configuration.adaptive }

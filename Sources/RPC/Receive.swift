@@ -82,6 +82,7 @@ extension RPCNode {
       with: Response(
         tid: response.tid, roundTripTime: roundTripTime, from: sender, to: response.to, token: response.token,
         closerNodes: closerNodes, error: response.error, value: response.value, socket: socket))
+    networkAnswered(sender)
   }
 
   /// A carried id counts only if it hashes from the source address (dht-rpc.md 4).

@@ -141,7 +141,7 @@ extension RPCNode {
     } else {
       statistics.retries += 1
     }
-    window.sent()
+    request.windowSlot = window.sent()
     socket.send(request.bytes, to: request.destination, ttl: request.options.ttl)
     arm(request, after: timeout(of: request))
   }
@@ -190,8 +190,9 @@ extension RPCNode {
     if request.transmissions > request.options.retries {
       statistics.timeouts += 1
       fail(request, .requestTimeout)
-      // A node of the table that stays silent is dead.
-      if let id = request.options.destinationID, let node = table.node(id) { remove(node) }
+      suspectSilence()
+      // A node of the table that stays silent is dead, unless all are silent.
+      if !isOffline, let id = request.options.destinationID, let node = table.node(id) { remove(node) }
     } else {
       submit(request)
     }
@@ -239,7 +240,7 @@ extension RPCNode {
       statistics.requestsActive = UInt64(requests.count)
       if request.transmissions > 0 {
         advanceWindow()
-        window.released()
+        window.released(from: request.windowSlot)
       }
     }
     return request.settle()

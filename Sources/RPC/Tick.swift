@@ -4,6 +4,7 @@ import HyperEnvironment
 // The background tick of 5 s, sleep detection and refreshing (dht-rpc.md 17, 18.1, 19).
 extension RPCNode {
   func startTicking() {
+    expectAnswer()
     markTick()
     scheduleTick()
   }
@@ -11,10 +12,11 @@ extension RPCNode {
   func stopTicking() {
     tickTimer?.cancel()
     tickTimer = nil
+    reachability.stop()
   }
 
   private func markTick() {
-    lastTickWallClock = environment.wallClock
+    lastTickUptime = environment.uptime
     lastTickTime = environment.nowMilliseconds
   }
 
@@ -28,10 +30,10 @@ extension RPCNode {
 
   private func runTick() {
     guard !isDestroyed else { return }
-    // Either clock may stand still while the machine sleeps.
-    let wall = environment.wallClock
-    let wallGap = wall > lastTickWallClock ? wall - lastTickWallClock : 0
-    let gap = max(wallGap, environment.nowMilliseconds - lastTickTime)
+    // The monotonic clock may stand still while the machine sleeps. The wall clock is no witness: it can be set.
+    let uptime = environment.uptime
+    let asleep = uptime > lastTickUptime ? uptime - lastTickUptime : 0
+    let gap = max(asleep, environment.nowMilliseconds - lastTickTime)
     markTick()
     guard !isSuspended else { return }
     if gap > Limits.sleepThreshold { wakeUp() } else { tick += 1 }
@@ -46,7 +48,10 @@ extension RPCNode {
       if refreshTicks <= 0 { refresh() }
     }
     downHintsLeft = configuration.downHintsRateLimit
-    if health.update(responses: statistics.responses, timeouts: statistics.timeouts) { onNetworkUpdate?() }
+    if health.update(responses: statistics.responses, timeouts: statistics.timeouts) {
+      if isOffline { startProbing() }
+      onNetworkUpdate?()
+    }
   }
 
   /// Checks the nodes that have been silent for longest.
@@ -94,6 +99,8 @@ extension RPCNode {
     refreshTicks = 1
     lastCheckedHost = nil
     let changed = health.reset()
+    // Perhaps another network, perhaps none.
+    if reachability.hasContact || !configuration.bootstrap.isEmpty { startProbing() }
     if isAdaptive, !isEphemeral {
       isEphemeral = true
       persistentAddress = nil

@@ -6,12 +6,19 @@ package enum Limits {
   static let drainRounds = 8
   /// Turns that an own loop waits for handles of others to finish closing before it lets the thread go.
   static let closingTurns = 1000
-  /// Name look-ups at a time; libuv works on four in parallel. Further ones fail at once.
-  static let lookups = 64
+  /// Name look-ups at a time, each with a thread; further ones fail at once. More than a bootstrap list has names.
+  static let lookups = 16
+  /// Bytes of stack of such a thread: resolvers keep whole answers of 64 KB on it.
+  static let lookupStack = 512 << 10
+  /// Longest host name (RFC 1035 section 2.3.4).
+  static let hostName = 253
   /// Addresses that are taken from one look-up.
   static let addressesPerLookup = 32
   /// Milliseconds between two looks at the interfaces at least: each is a walk through a table of the kernel.
   static let interfaceInterval: UInt64 = 100
+
+  /// Milliseconds between two looks where the system tells of changes: for what an event did not say.
+  static let interfaceRecheck: UInt64 = 5000
 
   // MARK: Writing, per connection
 

@@ -10,7 +10,7 @@ package typealias SwarmEngine = SwarmCore<DHTNode>
 
 extension DHTNode: SwarmDHT {
   package var isRandomizedNAT: Bool { rpc.isRandomized }
-  package var isOnline: Bool { rpc.isOnline }
+  package var isOnline: Bool { !rpc.isOffline }
 
   package func dial(_ publicKey: Bytes32, options: SwarmDialOptions) -> EncryptedStream {
     var connect = ConnectOptions()

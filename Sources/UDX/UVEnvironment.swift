@@ -36,6 +36,17 @@ package final class UVEnvironment: Environment {
     return UInt64(max(0, time.tv_sec)) &* 1000 &+ UInt64(max(0, time.tv_nsec)) / 1_000_000
   }
 
+  package var uptime: UInt64 {
+    var time = timespec()
+    #if canImport(Darwin)
+      // Runs on while the machine sleeps.
+      clock_gettime(CLOCK_MONOTONIC, &time)
+    #else
+      clock_gettime(CLOCK_BOOTTIME, &time)
+    #endif
+    return UInt64(max(0, time.tv_sec)) &* 1000 &+ UInt64(max(0, time.tv_nsec)) / 1_000_000
+  }
+
   package func schedule(after milliseconds: UInt64, _ action: @escaping () -> Void) -> any ScheduledAction {
     loop.schedule(after: milliseconds, action)
   }
@@ -53,6 +64,8 @@ package final class UVEnvironment: Environment {
   package func makeStream(localID: UInt32) -> any TransportStream { UDXStream(environment: instance, localID: localID) }
 
   package func interfaces() -> [InterfaceAddress] { UVEventLoop.interfaces() }
+
+  package func outgoingPath() -> OutgoingPath { loop.outgoingPath() }
 
   package func watchInterfaces(
     every milliseconds: UInt64, _ onChange: @escaping ([InterfaceAddress]) -> Void

@@ -48,20 +48,18 @@ final class BootstrapTests: RPCTestCase {
     let server = try makeBootstrapper(network)
     let address = try endpoint(of: server)
     network.names = ["boot.example": [address.host]]
-    var lookUps = 0
     // The address answers: no look-up.
     var configuration = RPCConfiguration(bootstrap: [.suggested(address.host, "nowhere.example", address.port)])
     let direct = RPCNode(environment: network.makeHost(), configuration: configuration)
     start(direct)
     XCTAssertEqual(direct.recentNodes(), [address])
-    // It does not: the name is used, after 4 s.
+    // It does not: the name is looked up after 0.3 s.
     configuration.bootstrap = [.suggested(IPv4Address(9, 9, 9, 9), "boot.example", address.port)]
     let begun = network.now
     let fallback = RPCNode(environment: network.makeHost(), configuration: configuration)
     start(fallback)
-    lookUps += 1
     XCTAssertEqual(fallback.recentNodes(), [address])
-    XCTAssertEqual((network.now - begun) / 1_000_000, 4)
+    XCTAssertLessThan((network.now - begun) / 1000, 1000)
     destroy([server, direct, fallback], network)
   }
 

@@ -369,6 +369,31 @@ final class PersistenceTests: RPCTestCase {
     destroy([adaptive], network)
   }
 
+  /// A clock that is set is no sleep: the node stays what it is.
+  func testASetClockDoesNotDemote() throws {
+    for seed in 0..<10 as Range<UInt64> {
+      network = VirtualNetwork(seed: 6700 + seed)
+      servers = []
+      let bootstrap = try startServers(6)
+      let node = makeNode(network, bootstrap: [bootstrap])
+      start(node)
+      network.advance(by: 245 * 5000)
+      XCTAssertFalse(node.isEphemeral)
+      var events = 0
+      node.onEphemeral = { events += 1 }
+      node.onWakeup = { events += 1 }
+      let host = try XCTUnwrap(node.environment as? VirtualHost)
+      for step in [15_000, 16_000, 3_600_000, 0] as [UInt64] {
+        host.clockStep = step + seed
+        network.advance(by: 11_000)
+      }
+      XCTAssertEqual(events, 0, "seed \(seed)")
+      XCTAssertFalse(node.isEphemeral)
+      destroy([node], network)
+      if seed < 9 { destroy(servers, network) }
+    }
+  }
+
   func testRPC_68_bootstrapperIsPersistentWithoutPeers() throws {
     let server = try makeBootstrapper(network, port: 4000)
     XCTAssertEqual(server.id, NodeAddress.id(of: try endpoint(of: server)))

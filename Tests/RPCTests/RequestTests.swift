@@ -168,6 +168,36 @@ final class RequestTests: RPCTestCase {
     XCTAssertEqual(answers, 400)
   }
 
+  /// What was answered in a later slot than it was counted in does not count on: 50 exchanges of 20 requests at a time
+  /// wait for no slot.
+  func testAnswersCreditTheSlotThatCountedTheRequest() throws {
+    for seed in 0..<20 as Range<UInt64> {
+      let network = VirtualNetwork(seed: 4000 + seed)
+      // Answers take 200 to 400 ms: many come in another slot.
+      network.latency = { [unowned network] _ in 100_000 + UInt64(network.random.next() % 100_000) }
+      let node = makeNode(network, bootstrap: [])
+      try node.bind()
+      let peer = try RawPeer(network)
+      peer.answerAll()
+      var times: [UInt64] = []
+      func dial() {
+        let begun = network.now
+        node.request(RequestMessage(command: 1), to: peer.endpoint) { _ in
+          times.append((network.now - begun) / 1000)
+          if times.count < 2000 { dial() }
+        }
+      }
+      for _ in 0..<50 { dial() }
+      network.advance(by: 60_000)
+      XCTAssertGreaterThanOrEqual(times.count, 2000)
+      let sorted = times.sorted()
+      // The longest path is 400 ms.
+      XCTAssertLessThanOrEqual(try XCTUnwrap(sorted.dropLast(sorted.count / 100).last), 600, "seed \(seed)")
+      destroy([node], network)
+      peer.socket.close()
+    }
+  }
+
   func testRPC_40_queueIsBounded() {
     var queueFull = 0
     for _ in 0..<(Limits.maximumQueuedRequests + 80 + 25) {

@@ -207,8 +207,8 @@ final class StateVectorTests: RPCTestCase {
       var window = CongestionWindow(maximum: try XCTUnwrap(vector["maxWindow"] as? Int))
       for (index, entry) in try XCTUnwrap(vector["ops"] as? [[Any]]).enumerated() {
         switch entry[0] as? String {
-        case "send": window.sent()
-        case "recv": window.released()
+        case "send": _ = window.sent()
+        case "recv": window.released(from: window.current)
         case "drain": window.advance()
         default: XCTFail("unknown operation")
         }

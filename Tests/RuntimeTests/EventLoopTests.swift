@@ -1,4 +1,5 @@
 import CHyperUV
+import HyperEncoding
 import HyperEnvironment
 import XCTest
 
@@ -276,7 +277,7 @@ final class EventLoopTests: XCTestCase {
         resolved = addresses.map(\.description)
         loop.resolve("not a host name") { XCTAssertEqual($0, []) }
         loop.resolve(String(repeating: "a", count: 5000)) { XCTAssertEqual($0, []) }
-        // Some of these are refused for their number, some cancelled, some answered.
+        // Some of these are refused for their number, the others given up.
         for _ in 0..<(Limits.lookups + 10) { loop.resolve("127.0.0.1") { _ in settled += 1 } }
         XCTAssertEqual(settled, 0)
         loop.beginShutdown(nil)
@@ -285,6 +286,42 @@ final class EventLoopTests: XCTestCase {
       XCTAssertEqual(resolved, ["127.0.0.1"])
       XCTAssertEqual(settled, Limits.lookups + 10)
     }
+  }
+
+  /// A look-up that a thread is in the middle of is given up: the end of the loop does not wait for the resolver.
+  func testShutdownNeverWaitsForTheResolver() throws {
+    let silent: @Sendable (String) -> [IPv4Address] = { _ in
+      sleep(3)
+      return [.loopback]
+    }
+    var answers: [[IPv4Address]] = []
+    let begun = uv_hrtime()
+    try withManualLoop { loop in loop.resolve("host.example", with: silent) { answers.append($0) } }
+    let host = Host()
+    let embedded = try UVEventLoop(embeddedIn: host.uv)
+    embedded.resolve("host.example", with: silent) { answers.append($0) }
+    embedded.beginShutdown(nil)
+    uv_run(host.uv, UV_RUN_DEFAULT)
+    XCTAssertEqual(answers, [[], []])
+    XCTAssertLessThan(uv_hrtime() - begun, 1_000_000_000)
+    // The threads come back to no loop.
+    sleep(4)
+  }
+
+  /// An embedded loop runs until the answer is there.
+  func testALookUpKeepsAnEmbeddedLoopRunning() throws {
+    let host = Host()
+    let loop = try UVEventLoop(embeddedIn: host.uv)
+    var answers: [[IPv4Address]] = []
+    let slow: @Sendable (String) -> [IPv4Address] = { _ in
+      usleep(50_000)
+      return [.loopback]
+    }
+    loop.resolve("host.example", with: slow) { answers.append($0) }
+    uv_run(host.uv, UV_RUN_DEFAULT)
+    XCTAssertEqual(answers, [[.loopback]])
+    loop.beginShutdown(nil)
+    uv_run(host.uv, UV_RUN_DEFAULT)
   }
 
   func testInterfacesContainLoopbackAndTheWatchCancels() throws {

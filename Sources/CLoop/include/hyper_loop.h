@@ -27,11 +27,45 @@ hyper_interfaces_poll (uv_interface_address_t **list, int *count, int family);
 void
 hyper_interfaces_free (uv_interface_address_t **list, int *count);
 
+/* What a watch has seen. */
+enum {
+  HYPER_WATCH_ADDRESSES = 1, /* an address or an interface came, went or changed: compare with hyper_interfaces_poll */
+  HYPER_WATCH_ROUTE = 2      /* a default route came or went */
+};
+
+typedef struct hyper_watch_s hyper_watch_t;
+typedef void (*hyper_watch_cb)(void *data, int seen);
+
+/*
+ * Listens to what the kernel tells of interfaces and routes (rtnetlink). `changed` runs on the loop, once for all that
+ * is waiting. The watch does not keep the loop alive. UV_ENOTSUP where there is no such source.
+ */
+int
+hyper_watch_start (uv_loop_t *loop, hyper_watch_t **watch, hyper_watch_cb changed, void *data);
+
+/* No callback comes any more; the loop frees the watch in one of its next turns. */
+void
+hyper_watch_stop (hyper_watch_t *watch);
+
+/*
+ * The IPv4 address that packets to the Internet leave from, as the routes are now; nothing is sent. Host byte order; 0
+ * without a route.
+ */
+uint32_t
+hyper_source_address (void);
+
 /*
  * Resolves a name on libuv's worker threads. `done` runs once, on the loop, and frees the result with uv_freeaddrinfo.
  * `request` must stay until then; its `data` is the caller's.
  */
 int
 hyper_lookup (uv_loop_t *loop, uv_getaddrinfo_t *request, const char *host, int family, uv_getaddrinfo_cb done);
+
+/*
+ * Keeps the library that this code is in mapped until the process ends: for threads that may return into it after the
+ * program has unloaded it. Nothing happens in a program that is linked statically.
+ */
+void
+hyper_pin_library (void);
 
 #endif // HYPER_LOOP_H

@@ -216,7 +216,7 @@ final class Announcer {
 
   private func watchStep() {
     guard state == .watching else { return }
-    guard node.rpc.isOnline else {
+    guard !node.rpc.isOffline else {
       // Announcing while offline would only lose the relays; `wake` ends this early.
       return pause()
     }

@@ -20,7 +20,8 @@ extension UVEventLoop {
     return list.ipv4
   }
 
-  /// Compares the IPv4 addresses every `milliseconds` and reports changes until cancelled (udx.md 6).
+  /// Reports changes of the IPv4 addresses and of the default route until cancelled (udx.md 6): at once where the
+  /// system tells of them, else by comparing every `milliseconds`.
   package func watchInterfaces(
     every milliseconds: UInt64, _ onChange: @escaping ([InterfaceAddress]) -> Void
   ) -> any ScheduledAction {
@@ -28,6 +29,45 @@ extension UVEventLoop {
       loop: self, interval: max(milliseconds, Limits.interfaceInterval), onChange: onChange)
     watch.start()
     return watch
+  }
+
+  /// What packets to the network leave from.
+  package func outgoingPath() -> OutgoingPath {
+    let source = hyper_source_address()
+    let outside = UVEventLoop.interfaces().filter { !$0.isInternal }
+    let sources = source == 0 ? outside : outside.filter { $0.address.value == source }
+    return OutgoingPath(sources: sources, routeChanges: routeChanges)
+  }
+}
+
+extension UVEventLoop {
+  /// One source of events for all watches of the loop; where there is none their timers remain.
+  fileprivate func add(_ watch: InterfaceWatch) {
+    interfaceWatches.append(watch)
+    guard interfaceEvents == nil else { return }
+    _ = hyper_watch_start(
+      uv, &interfaceEvents,
+      { data, seen in
+        guard let data else { return }
+        let isRoute = seen & Int32(HYPER_WATCH_ROUTE) != 0
+        Unmanaged<UVEventLoop>.fromOpaque(data)._withUnsafeGuaranteedRef { $0.interfacesMoved(isRoute: isRoute) }
+      }, Unmanaged.passUnretained(self).toOpaque())
+  }
+
+  fileprivate func remove(_ watch: InterfaceWatch) {
+    interfaceWatches.removeAll { $0 === watch }
+    if interfaceWatches.isEmpty { stopInterfaceEvents() }
+  }
+
+  func stopInterfaceEvents() {
+    guard let events = interfaceEvents else { return }
+    interfaceEvents = nil
+    hyper_watch_stop(events)
+  }
+
+  private func interfacesMoved(isRoute: Bool) {
+    if isRoute { routeChanges += 1 }
+    for watch in interfaceWatches { watch.heard(isRoute: isRoute) }
   }
 }
 
@@ -55,7 +95,7 @@ private struct InterfaceList {
   }
 }
 
-private final class InterfaceWatch: ScheduledAction {
+final class InterfaceWatch: ScheduledAction {
   private let interval: UInt64
   private weak var loop: UVEventLoop?
   private var onChange: (([InterfaceAddress]) -> Void)?
@@ -72,12 +112,15 @@ private final class InterfaceWatch: ScheduledAction {
 
   func start() {
     list.read()
+    loop?.add(self)
     arm()
   }
 
   private func arm() {
     // The timer holds the watch, so that it lives until cancelled without another reference.
-    timer = loop?.schedule(after: interval) { self.tick() }
+    guard let loop else { return }
+    let wait = loop.interfaceEvents == nil ? interval : max(interval, Limits.interfaceRecheck)
+    timer = loop.schedule(after: wait) { self.tick() }
   }
 
   private func tick() {
@@ -85,9 +128,14 @@ private final class InterfaceWatch: ScheduledAction {
     if onChange != nil { arm() }
   }
 
+  func heard(isRoute: Bool) {
+    if list.poll() || isRoute { onChange?(list.ipv4) }
+  }
+
   func cancel() {
     onChange = nil
     timer?.cancel()
     timer = nil
+    loop?.remove(self)
   }
 }

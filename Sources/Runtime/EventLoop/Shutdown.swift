@@ -57,7 +57,7 @@ extension UVEventLoop {
     var remaining = hooks.count + 1
     let closed = {
       remaining -= 1
-      if remaining == 0 { self.cancelLookups() }
+      if remaining == 0 { self.closeHandlesSoon() }
     }
     for hook in hooks {
       var isDone = false
@@ -70,14 +70,10 @@ extension UVEventLoop {
     closed()
   }
 
-  private func cancelLookups() {
-    for lookup in pendingLookups { lookup.cancel() }
-    closeHandlesWhenLookupsAreBack()
-  }
-
-  /// A look-up that a worker thread already runs cannot be cancelled, only awaited.
-  func closeHandlesWhenLookupsAreBack() {
-    guard phase == .closingUsers, pendingLookups.isEmpty, !handles.isClosing else { return }
+  private func closeHandlesSoon() {
+    guard phase == .closingUsers, !handles.isClosing else { return }
+    abandonLookups()
+    stopInterfaceEvents()
     // The caller has frames on the stack that still use the loop: close in the next turn.
     handles.isClosing = true
     uv_timer_start(handles.timer, { handle in UVEventLoop.from(handle) { $0.closeHandles() } }, 0, 0)

@@ -39,7 +39,12 @@ public final class UVEventLoop: @unchecked Sendable {
   var timers = TimerHeap()
   var nextTimerSequence: UInt64 = 0
   var armedDeadline: UInt64 = .max
-  var pendingLookups = Set<NameLookup>()
+  var pendingLookups: [UInt64: NameLookup] = [:]
+  var nextLookup: UInt64 = 0
+  /// Reports of a default route that came or went.
+  var routeChanges: UInt64 = 0
+  var interfaceWatches: [InterfaceWatch] = []
+  var interfaceEvents: OpaquePointer?
   var shutdownHooks: [Int: (@escaping () -> Void) -> Void] = [:]
   var nextShutdownHook = 0
   var phase = Phase.open
