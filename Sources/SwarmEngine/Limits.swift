@@ -27,6 +27,13 @@ package enum Limits {
   /// each further time, until that reaches `refreshInterval`.
   package static let emptyTopicRefresh: UInt64 = 5_000
   package static let emptyTopicRefreshFactor: UInt64 = 3
+  /// A topic that is new here is looked up once more this long after its first announcement, plus a uniform addition:
+  /// peers that join within one second have all announced themselves by then.
+  package static let secondLook: UInt64 = 1_000
+  package static let secondLookSpread: UInt32 = 1_000
+  /// A refresh that failed is repeated after this at the latest, so that a topic is announced within a minute from when
+  /// the network is there.
+  package static let failedTopicRefresh: UInt64 = 45_000
   /// A refresh timer later than this means that the machine slept.
   package static let sleepGrace: UInt64 = 30_000
   /// How long the DHT server remembers a finished or rejected handshake.
@@ -72,6 +79,7 @@ package enum Limits {
     precondition(maxFirewallBans <= maxKnownPeers, "bans are peer entries")
     precondition(zip(backoffs, backoffs.dropFirst()).allSatisfy { $0.base + UInt64($0.spread) <= $1.base })
     precondition(emptyTopicRefresh < refreshInterval && emptyTopicRefreshFactor > 1)
+    precondition(emptyTopicRefresh <= failedTopicRefresh && failedTopicRefresh < refreshInterval)
     precondition(
       firewallDeadline < handshakeClearWait, "a verdict comes while the server still remembers the handshake")
     precondition(refusalMemory <= handshakeClearWait)
