@@ -27,11 +27,16 @@ final class MeetingTests: XCTestCase {
   }
 
   func testTwo() throws {
-    for seed in 1...20 as ClosedRange<UInt64> { try assertMeet(2, seed: seed) }
+    for seed in 1...20 as ClosedRange<UInt64> { try assertMeet(2, seed: seed, limit: 5_000) }
   }
 
   func testThree() throws {
     for seed in 101...120 as ClosedRange<UInt64> { try assertMeet(3, seed: seed) }
+  }
+
+  /// Without a second look, some of them never meet.
+  func testEight() throws {
+    for seed in 201...210 as ClosedRange<UInt64> { try assertMeet(8, seed: seed) }
   }
 
   func testFifty() throws { try assertMeet(50, seed: 7) }
