@@ -45,6 +45,9 @@ final class Connector {
   /// What was sent on the path that is tried.
   private var opening: StreamOpening?
   private var trialTimer: (any ScheduledAction)?
+  private var former: FormerTrial?
+  /// Why the second handshake has failed, while the former trial goes on.
+  private var failure: EncryptedStreamError?
   private var punch: ClientPunch?
   private var local: LocalProbe?
   /// Our choice of relay, if any, and the token for it; the server may have another.
@@ -54,6 +57,7 @@ final class Connector {
   private var earlyEnd = false
   private var isConnected = false
   private var isFinished = false
+  private var isResuming = false
 
   init(
     node: DHTNode, publicKey: Bytes32, keyPair: KeyPair, options: ConnectOptions, stream: EncryptedStream,
@@ -115,7 +119,7 @@ final class Connector {
     guard opening != nil else {
       return fail(error == .reset ? .peerConnectionFailed : .other("the transport stream closed"))
     }
-    finish(error.map { .transport($0) } ?? .endedDuringHandshake)
+    giveUp(error.map { .transport($0) } ?? .endedDuringHandshake)
   }
 
   func fail(_ error: DHTError) {
@@ -331,7 +335,9 @@ extension Connector: PathRaceOwner {
     // The peer's header is still to come.
     case .won: stopSearch()
     case .failed(.holepunchAborted) where restsOnJudgement && mayHandshakeAgain: handshakeAgain()
-    case .failed(let error), .lost(let error): finish(EncryptedStreamError(error))
+    case .failed(.connectTimeout): finish(EncryptedStreamError(.connectTimeout))
+    case .failed(let error), .lost(let error): giveUp(EncryptedStreamError(error))
+    case .cancelled where isResuming: stopSearch()
     case .moved, .stayed, .cancelled: finish(nil)
     }
   }
@@ -350,6 +356,8 @@ extension Connector {
   /// The path is the right one: the stream takes over the transport.
   private func settle() {
     stopListening()
+    former?.discard()
+    former = nil
     isConnected = true
     node.statistics.connects.opened += 1
     node.relayHints[publicKey] = handshaken?.payload.relayAddresses.flatMap { $0.isEmpty ? nil : $0 } ?? tried
@@ -369,8 +377,34 @@ extension Connector {
     } else if restsOnJudgement && mayHandshakeAgain {
       handshakeAgain()
     } else {
-      finish(EncryptedStreamError(.peerConnectionFailed))
+      giveUp(EncryptedStreamError(.peerConnectionFailed))
     }
+  }
+
+  private func giveUp(_ error: EncryptedStreamError) {
+    guard former != nil, !isConnected else { return finish(error) }
+    failure = error
+    stopSearch()
+    close()
+  }
+
+  /// The first path was right after all.
+  private func resume(_ trial: FormerTrial) {
+    guard !isFinished, !isConnected else { return }
+    trial.release()
+    former = nil
+    stream.onDestroying = nil
+    isResuming = true
+    if !driver.race.isOver { driver.send(.cancelled) }
+    close()
+    raw = trial.raw
+    handshaken = trial.handshaken
+    opening = trial.opening
+    earlyBytes = trial.bytes
+    earlyEnd = trial.isEnded
+    settle()
+    startStream()
+    finish(nil)
   }
 
   private var mayHandshakeAgain: Bool { failedHandshakes + 1 < Limits.Connect.handshakes }
@@ -378,7 +412,17 @@ extension Connector {
   /// Starts anew with another message 1, first through the node that carried the one before.
   private func handshakeAgain() {
     stopSearch()
-    close()
+    if let handshaken, let opening {
+      trialTimer = nil
+      self.opening = nil
+      former = FormerTrial(
+        raw: raw, handshaken: handshaken, opening: opening, bytes: earlyBytes, environment: node.environment,
+        onHeader: { [weak self] in if let self, let former { resume(former) } },
+        onFailed: { [weak self] in self?.formerFailed() })
+      earlyBytes = []
+    } else {
+      close()
+    }
     failedHandshakes += 1
     lastRelay = handshaken?.relay
     // The race that has ended is still in the call that told us.
@@ -400,6 +444,11 @@ extension Connector {
     }
   }
 
+  private func formerFailed() {
+    former = nil
+    if let failure { finish(failure) }
+  }
+
   private func stopSearch() {
     search?.stop()
     search = nil
@@ -415,6 +464,8 @@ extension Connector {
     stopSearch()
     node.connectors[ObjectIdentifier(self)] = nil
     close()
+    former?.discard()
+    former = nil
     guard let error else { return }
     if !isConnected { node.statistics.connects.failed += 1 }
     stream.destroy(error)
