@@ -193,7 +193,8 @@ package final class TopicDiscovery {
         guard let self, !run.isAborted, run.isClient else { return }
         for peer in peers where run.found.count < Limits.maxKnownPeers { run.found.insert(peer.publicKey) }
         run.found.remove(self.host.keyPair.publicKey)
-        self.found(peers)
+        // A second look is about new peers: what became of the others is for their retry timers.
+        self.found(run.isSecondLook ? peers.filter { !self.named.contains($0.publicKey) } : peers)
       },
       onFinished: { [weak self] succeeded in
         guard let self, !run.isAborted else { return }

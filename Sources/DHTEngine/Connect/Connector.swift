@@ -308,7 +308,7 @@ extension Connector: PathRaceOwner {
       return
     }
     guard let handshaken else { return }
-    let opening = StreamOpening(keys: handshaken.keys, environment: node.environment)
+    let opening = StreamOpening(of: stream, keys: handshaken.keys)
     self.opening = opening
     raw.write(OwnedBuffer(opening.bytes), nil)
     let usual = restsOnJudgement ? Limits.Connect.judgementTrial : Limits.Connect.pathTrial

@@ -14,9 +14,9 @@ package struct StreamOpening {
   /// The peer's first flight has at least this many bytes.
   package static let minimumAnswer = Limits.Stream.prefixCount + Limits.Stream.headerBody
 
-  package init(keys: SessionKeys, environment: any Environment) {
-    header = environment.random(count: Limits.Stream.streamHeader)
-    confirms = keys.isInitiator
+  package init(of stream: EncryptedStream, keys: SessionKeys) {
+    header = stream.environment.random(count: Limits.Stream.streamHeader)
+    confirms = stream.sendsConfirmation ?? keys.isInitiator
     let body = keys.streamID(ofInitiator: keys.isInitiator).bytes + header
     var bytes = (0..<Limits.Stream.prefixCount).map { UInt8(truncatingIfNeeded: body.count >> (8 * $0)) } + body
     if confirms { bytes += Self.confirmation(FrameCipher(key: keys.sendKeyBytes, header: header)) }
