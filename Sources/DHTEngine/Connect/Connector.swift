@@ -8,7 +8,7 @@ import HyperSecretStream
 /// it race (hyperdht.md 6).
 ///
 /// A direct path that has won is only a trial until the peer's header has come over it: addresses and judgements about
-/// who is reachable may be wrong or out of date. A trial that rests on such a judgement is followed by a second
+/// what is reachable may be wrong or out of date. A trial that rests on such a judgement is followed by a second
 /// handshake that trusts none.
 ///
 /// Lives in the node's list until the race is over.

@@ -7,8 +7,8 @@ import XCTest
 @testable import HyperDHTEngine
 @testable import HyperRPC
 
-/// Nodes that think of themselves or of the peer what is not so: a connection is made all the same, and none is reported
-/// before the peer has been heard.
+/// Nodes that think of themselves or of the peer what is not so: a connection is made all the same, and none is
+/// reported before the peer has been heard.
 final class JudgementTests: XCTestCase {
   /// A node whose NAT box keeps its port, so that it looks like a public one, but lets in only answers.
   private func deceived(_ net: Net, _ number: UInt8, _ filter: VirtualNAT.Filter) -> DHTNode {
