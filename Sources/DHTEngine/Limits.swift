@@ -111,8 +111,16 @@ package enum Limits {
     /// Other relays of the server that are tried when the first does not answer: one, because the server waits no
     /// longer than two timeouts (`Server.prepunchTimeout`).
     package static let spareRelays = 1
-    /// How long an OPEN client waits for the server's stream packets (hyperdht.md 6.4).
-    package static let passiveTimeout: UInt64 = 10_000
+    /// How long an OPEN client waits for the server's stream packets (hyperdht.md 6.4) before it takes part in a second
+    /// handshake as one that is not: a server's first packet is repeated after a second.
+    package static let passiveTimeout: UInt64 = 1_500
+    /// How long the server's header is awaited on a path that nothing but a claim speaks for, before the second
+    /// handshake; a round trip and more.
+    package static let judgementTrial: UInt64 = 1_000
+    /// The same on a path over which a probe or a packet of the server has come.
+    package static let pathTrial: UInt64 = 10_000
+    /// Handshakes of one attempt: one that trusts what both sides think of themselves, one that does not.
+    package static let handshakes = 2
     /// Bytes that a peer may send on a stream before this side's handshake is finished: a first flight.
     package static let earlyBytes = 64 * 1024
     /// Steps of one connection attempt that its timeline keeps: twice those of an attempt that tries every path.

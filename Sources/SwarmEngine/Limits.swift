@@ -27,6 +27,13 @@ package enum Limits {
   /// each further time, until that reaches `refreshInterval`.
   package static let emptyTopicRefresh: UInt64 = 5_000
   package static let emptyTopicRefreshFactor: UInt64 = 3
+  /// A topic that is new here is looked up once more this long after its first announcement, plus a uniform addition:
+  /// peers that join within one second have all announced themselves by then.
+  package static let secondLook: UInt64 = 1_000
+  package static let secondLookSpread: UInt32 = 1_000
+  /// A refresh that failed is repeated after this at the latest, so that a topic is announced within a minute from when
+  /// the network is there.
+  package static let failedTopicRefresh: UInt64 = 45_000
   /// A refresh timer later than this means that the machine slept.
   package static let sleepGrace: UInt64 = 30_000
   /// How long the DHT server remembers a finished or rejected handshake.
@@ -56,6 +63,9 @@ package enum Limits {
   package static let maxChallengers = 4
   /// An established connection that does not acknowledge a probe for this long gives way to a newcomer.
   package static let probeDeadline: UInt64 = 1_000
+  /// A connection that does not acknowledge a probe for this long after a change of the network ends and is dialled
+  /// again: more than a round trip with one retransmission, and connected again within two seconds.
+  package static let changeProbeDeadline: UInt64 = 1_500
   /// A newcomer that says nothing for this long beside an established connection is dropped: more than two keepalives.
   package static let challengerDeadline: UInt64 = 12_000
   /// How long the report of our dial is held back when the peer's own dial is about to replace it.
@@ -72,6 +82,7 @@ package enum Limits {
     precondition(maxFirewallBans <= maxKnownPeers, "bans are peer entries")
     precondition(zip(backoffs, backoffs.dropFirst()).allSatisfy { $0.base + UInt64($0.spread) <= $1.base })
     precondition(emptyTopicRefresh < refreshInterval && emptyTopicRefreshFactor > 1)
+    precondition(emptyTopicRefresh <= failedTopicRefresh && failedTopicRefresh < refreshInterval)
     precondition(
       firewallDeadline < handshakeClearWait, "a verdict comes while the server still remembers the handshake")
     precondition(refusalMemory <= handshakeClearWait)

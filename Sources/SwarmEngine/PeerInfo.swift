@@ -31,6 +31,8 @@ package final class PeerInfo {
   package internal(set) var isWaiting = false
   /// Direct connections failed, dial through a relay.
   package internal(set) var forcesRelaying = false
+  /// The last connection ended because our network has changed: dial again at once.
+  var isMoved = false
   /// Milliseconds of the loop's clock; `nil` while no dialled connection is open.
   package internal(set) var connectedTime: UInt64?
   package internal(set) var disconnectedTime: UInt64 = 0

@@ -127,6 +127,7 @@ extension SwarmCore {
     link.state = .closed
     link.graceTimer?.cancel()
     link.probeTimer?.cancel()
+    link.changeTimer?.cancel()
     let peer = link.peer
     if links[peer.publicKey] === link { links[peer.publicKey] = nil }
     if link.reportNumber != 0 { reported[link.reportNumber] = nil }
@@ -148,6 +149,7 @@ extension SwarmCore {
     link.challengers = []
     for newcomer in newcomers where !newcomer.isClosed { arrived(newcomer) }
     if wasDialling && links[peer.publicKey]?.state != .dialling { countFlush(peer.publicKey) }
+    redialAfterChange(peer)
     collect(peer)
     drain()
     if links.isEmpty && pendingIncoming.isEmpty { becameIdle() }
@@ -161,10 +163,19 @@ extension SwarmCore {
     }
     peer.dialClosed(at: environment.nowMilliseconds)
     var delay: UInt64?
-    if !isSuspended, isWanted(peer), let timer = RetryTimer.choose(for: peer) {
+    if !peer.isMoved, !isSuspended, isWanted(peer), let timer = RetryTimer.choose(for: peer) {
       delay = timers.add(peer, to: timer)
     }
     onAttempt?(PeerAttempt(peer: peer, stage: wasDialling ? .failed(failure) : .closed(failure), nextRetry: delay))
+  }
+
+  /// Whichever side dialled before: the peer does not know yet that the connection is lost.
+  private func redialAfterChange(_ peer: PeerInfo) {
+    guard peer.isMoved else { return }
+    peer.isMoved = false
+    guard !isSuspended, links[peer.publicKey] == nil, isWanted(peer) else { return }
+    peer.attempts = 0
+    if peer.updatePriority() { enqueue(peer) }
   }
 
   /// The relay for one dial or handshake (hyperswarm.md 11.3); one is drawn where several are named.

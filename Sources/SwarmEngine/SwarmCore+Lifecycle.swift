@@ -14,11 +14,31 @@ extension SwarmCore {
       guard let self else { return }
       self.isNetworkRefreshPending = false
       guard !self.isSuspended, !self.isDestroyed else { return }
-      for link in self.links.values where link.state == .open { link.stream.probe(nil) }
+      for link in self.links.values where link.state == .open { self.probeAfterChange(link) }
       for peer in self.knownPeers.values { peer.forcesRelaying = false }
       self.resetExplicitPeers()
       for discovery in self.topics { discovery.refresh() }
       self.drain()
+    }
+  }
+
+  /// The old path may be gone. A connection that does not acknowledge in time ends, so that the side that dialled dials
+  /// again at once instead of after the transport's own time for a lost peer.
+  private func probeAfterChange(_ link: Link) {
+    link.changeTimer?.cancel()
+    let heard = link.stream.rawBytesRead
+    link.stream.probe { [weak link] acknowledged in
+      guard acknowledged else { return }
+      link?.changeTimer?.cancel()
+      link?.changeTimer = nil
+    }
+    link.changeTimer = environment.schedule(after: Limits.changeProbeDeadline) { [weak self, weak link] in
+      guard let self, let link, link.state == .open else { return }
+      link.changeTimer = nil
+      // What arrives proves the path as well: a full send queue delays the acknowledgement of a probe.
+      guard link.stream.rawBytesRead == heard, self.dht.isOnline else { return }
+      link.peer.isMoved = true
+      link.stream.abort(.networkChanged)
     }
   }
 

@@ -115,6 +115,8 @@ package final class SwarmCore<DHT: SwarmDHT> {
     /// The transport has acknowledged the probe that a challenger caused.
     var probeState = ProbeState.none
     var probeTimer: (any ScheduledAction)?
+    /// Runs while the connection has to prove itself after a change of the network.
+    var changeTimer: (any ScheduledAction)?
 
     init(stream: Stream, peer: PeerInfo, isInitiator: Bool) {
       self.stream = stream

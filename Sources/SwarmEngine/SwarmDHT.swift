@@ -133,6 +133,8 @@ package enum SwarmAbortReason: CodedError {
   case destroyed
   case banned
   case limit
+  /// The connection does not work on the new network.
+  case networkChanged
 
   package var code: String {
     switch self {
@@ -141,6 +143,7 @@ package enum SwarmAbortReason: CodedError {
     case .destroyed: "SWARM_DESTROYED"
     case .banned: "PEER_FIREWALLED"
     case .limit: "TOO_MANY_CONNECTIONS"
+    case .networkChanged: "NETWORK_CHANGED"
     }
   }
 
@@ -151,6 +154,7 @@ package enum SwarmAbortReason: CodedError {
     case .destroyed: "Swarm destroyed"
     case .banned: "Peer is firewalled"
     case .limit: "Too many connections"
+    case .networkChanged: "The network has changed and the old path does not work"
     }
   }
 }

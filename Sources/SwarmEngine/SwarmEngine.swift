@@ -136,7 +136,7 @@ extension EncryptedStream: SwarmStream {
   package func abort(_ reason: SwarmAbortReason) {
     switch reason {
     case .suspended, .destroyed: destroy()
-    case .duplicateConnection, .banned, .limit: destroy(EncryptedStreamError(reason: reason))
+    case .duplicateConnection, .banned, .limit, .networkChanged: destroy(EncryptedStreamError(reason: reason))
     }
   }
 }

@@ -35,12 +35,16 @@ package final class TopicDiscovery {
     var query: (any SwarmQuery)?
     var waiters: [(Result<Bool, SwarmError>) -> Void] = []
     var isAborted = false
-    var foundSomebody = false
+    /// Other peers that the query has named.
+    var found: Set<Bytes32> = []
     let isServer: Bool
     let isClient: Bool
-    init(isServer: Bool, isClient: Bool) {
+    /// The announcement before is fresh: nothing but the peers is asked for.
+    let isSecondLook: Bool
+    init(isServer: Bool, isClient: Bool, isSecondLook: Bool) {
       self.isServer = isServer
       self.isClient = isClient
+      self.isSecondLook = isSecondLook
     }
   }
 
@@ -50,8 +54,12 @@ package final class TopicDiscovery {
   private var isFirstAnnounce = true
   private var needsUnannounce = false
   private var timer: (any ScheduledAction)?
-  /// Look-ups in a row that found no other peer.
-  private var emptyRefreshes = 0
+  /// The roles are new: no query with them has succeeded yet.
+  private var isFresh = true
+  /// Queries in a row that are followed by another one soon.
+  private var earlyRefreshes = 0
+  /// The peers that these have named.
+  private var named: Set<Bytes32> = []
   private var teardowns: [() -> Void] = []
   private var isTearingDown = false
   private var unannounceQuery: (any SwarmQuery)?
@@ -102,6 +110,10 @@ package final class TopicDiscovery {
   // MARK: Refresh
 
   package func refresh(_ completion: ((Result<Bool, SwarmError>) -> Void)? = nil) {
+    refresh(isSecondLook: false, completion)
+  }
+
+  private func refresh(isSecondLook: Bool, _ completion: ((Result<Bool, SwarmError>) -> Void)?) {
     guard !isDestroyed else {
       completion?(.failure(.sessionDestroyed))
       return
@@ -112,7 +124,7 @@ package final class TopicDiscovery {
     }
     let wantsServer = sessions.contains(where: \.isServer)
     let wantsClient = sessions.contains(where: \.isClient)
-    if let run, run.isServer == wantsServer, run.isClient == wantsClient {
+    if let run, run.isServer == wantsServer, run.isClient == wantsClient, !run.isSecondLook {
       if let completion { run.waiters.append(completion) }
       return
     }
@@ -120,7 +132,7 @@ package final class TopicDiscovery {
       completion?(.failure(.noRoles))
       return
     }
-    let next = Run(isServer: wantsServer, isClient: wantsClient)
+    let next = Run(isServer: wantsServer, isClient: wantsClient, isSecondLook: isSecondLook)
     if let run {
       next.waiters = run.waiters
       run.waiters = []
@@ -128,6 +140,7 @@ package final class TopicDiscovery {
     }
     if let completion { next.waiters.append(completion) }
     run = next
+    if isServer != wantsServer || isClient != wantsClient { isFresh = true }
     isServer = wantsServer
     isClient = wantsClient
     timer?.cancel()
@@ -149,7 +162,7 @@ package final class TopicDiscovery {
 
   private func begin(_ run: Run) {
     guard !run.isAborted else { return }
-    guard run.isServer else {
+    guard run.isServer, !run.isSecondLook else {
       startQuery(run)
       return
     }
@@ -164,7 +177,9 @@ package final class TopicDiscovery {
 
   private func startQuery(_ run: Run) {
     let operation: SwarmQueryRequest.Operation
-    if run.isServer {
+    if run.isSecondLook {
+      operation = .lookup
+    } else if run.isServer {
       needsUnannounce = true
       operation = .announce(relayAddresses: host.serverRelayAddresses, clear: isFirstAnnounce)
     } else {
@@ -176,14 +191,22 @@ package final class TopicDiscovery {
       request,
       onPeers: { [weak self] peers in
         guard let self, !run.isAborted, run.isClient else { return }
-        if peers.contains(where: { $0.publicKey != self.host.keyPair.publicKey }) { run.foundSomebody = true }
-        self.found(peers)
+        for peer in peers where run.found.count < Limits.maxKnownPeers { run.found.insert(peer.publicKey) }
+        run.found.remove(self.host.keyPair.publicKey)
+        // A second look is about new peers: what became of the others is for their retry timers.
+        self.found(run.isSecondLook ? peers.filter { !self.named.contains($0.publicKey) } : peers)
       },
       onFinished: { [weak self] succeeded in
         guard let self, !run.isAborted else { return }
         if succeeded {
           self.closestNodes = run.query?.closestNodes ?? []
-          if run.isServer { self.isFirstAnnounce = false } else { self.needsUnannounce = false }
+          if run.isSecondLook {
+            // The announcement stands as it was.
+          } else if run.isServer {
+            self.isFirstAnnounce = false
+          } else {
+            self.needsUnannounce = false
+          }
         }
         self.finish(run, .success(succeeded))
       })
@@ -193,22 +216,41 @@ package final class TopicDiscovery {
     guard self.run === run else { return }
     run.isAborted = true
     self.run = nil
-    scheduleRefresh(after: refreshDelay(after: run))
+    if case .success(true) = result { scheduleNext(after: run) } else { scheduleRetry() }
     for waiter in run.waiters { waiter(result) }
   }
 
-  /// Peers that come at the same moment miss each other: both look first and announce then. So a
-  /// peer that found no other one looks again soon, and less and less often.
-  private func refreshDelay(after run: Run) -> UInt64 {
-    let usual = Limits.refreshInterval + UInt64(random(Limits.refreshSpread))
-    guard run.isClient, !run.foundSomebody else {
-      emptyRefreshes = 0
-      return usual
+  /// Peers that come at the same moment miss each other: all look first and announce then. So a peer looks once more
+  /// after its first announcement: of two, the one that looks later finds the other's announcement. It looks again, and
+  /// less and less often, as long as it finds no other peer, or the second look and those after it find new ones.
+  private func scheduleNext(after run: Run) {
+    let wasFresh = isFresh
+    isFresh = false
+    let isNew = run.isSecondLook && !run.found.isSubset(of: named)
+    if named.count < Limits.maxKnownPeers { named.formUnion(run.found) }
+    guard run.isClient else { return scheduleRefresh(after: usualDelay) }
+    if wasFresh {
+      earlyRefreshes = 0
+      return scheduleRefresh(after: Limits.secondLook + UInt64(random(Limits.secondLookSpread)), isSecondLook: true)
     }
+    guard run.found.isEmpty || isNew else {
+      earlyRefreshes = 0
+      named = []
+      return scheduleRefresh(after: usualDelay)
+    }
+    scheduleRefresh(after: earlyDelay(atMost: usualDelay), isSecondLook: isNew)
+  }
+
+  /// The network did not answer, or we cannot listen.
+  private func scheduleRetry() { scheduleRefresh(after: earlyDelay(atMost: Limits.failedTopicRefresh)) }
+
+  private var usualDelay: UInt64 { Limits.refreshInterval + UInt64(random(Limits.refreshSpread)) }
+
+  private func earlyDelay(atMost limit: UInt64) -> UInt64 {
     var delay = Limits.emptyTopicRefresh
-    for _ in 0..<emptyRefreshes where delay < usual { delay *= Limits.emptyTopicRefreshFactor }
-    emptyRefreshes = min(emptyRefreshes + 1, 8)
-    return min(delay + UInt64(random(UInt32(min(delay, usual)))), usual)
+    for _ in 0..<earlyRefreshes where delay < limit { delay *= Limits.emptyTopicRefreshFactor }
+    earlyRefreshes = min(earlyRefreshes + 1, 8)
+    return min(delay + UInt64(random(UInt32(min(delay, limit)))), limit)
   }
 
   private func abort(_ run: Run) {
@@ -230,7 +272,7 @@ package final class TopicDiscovery {
 
   // MARK: Timer
 
-  private func scheduleRefresh(after delay: UInt64) {
+  private func scheduleRefresh(after delay: UInt64, isSecondLook: Bool = false) {
     timer?.cancel()
     let due = host.environment.wallClock &+ delay
     timer = host.environment.schedule(after: delay) { [weak self] in
@@ -240,7 +282,7 @@ package final class TopicDiscovery {
       if self.host.environment.wallClock > due &+ Limits.sleepGrace {
         self.scheduleRefresh(after: UInt64(self.random(Limits.refreshSpread)))
       } else {
-        self.refresh()
+        self.refresh(isSecondLook: isSecondLook, nil)
       }
     }
   }
@@ -265,6 +307,7 @@ package final class TopicDiscovery {
   func resume() {
     guard isSuspended, !isDestroyed else { return }
     isSuspended = false
+    isFresh = true
     refresh()
   }
 

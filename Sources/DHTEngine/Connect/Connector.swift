@@ -7,6 +7,10 @@ import HyperSecretStream
 /// One outgoing connection on its way: finds the server, shakes hands through a node of the DHT, and lets the paths to
 /// it race (hyperdht.md 6).
 ///
+/// A direct path that has won is only a trial until the peer's header has come over it: addresses and judgements about
+/// what is reachable may be wrong or out of date. A trial that rests on such a judgement is followed by a second
+/// handshake that trusts none.
+///
 /// Lives in the node's list until the race is over.
 final class Connector {
   private unowned let node: DHTNode
@@ -15,18 +19,35 @@ final class Connector {
   private let keyPair: KeyPair
   private let options: ConnectOptions
   let stream: EncryptedStream
-  private let raw: any TransportStream
+  private var raw: any TransportStream
 
   private var search: CandidateSearch?
   private let session: RequestSession
+  /// The moment of the caller's deadline.
+  private var deadline: UInt64?
   /// Message 1 is the same through every node (hyperdht.md 4.6).
   private var handshake: NoiseHandshake?
   private var message: [UInt8] = []
   private var isOpen = false
   private var tried: [Endpoint] = []
+  /// The node that carried the handshake before.
+  private var lastRelay: Endpoint?
   private var handshaken: Handshaken?
 
   private lazy var driver = PathRaceDriver(node: node, role: .dialling, owner: self)
+  /// Of all handshakes, for the stream.
+  private let logs = Logs()
+  private final class Logs { var all: [PathRaceDriver.Log] = [] }
+  /// Handshakes that have led to no peer.
+  private var failedHandshakes = 0
+  /// The path rests on a judgement, ours or the server's, that may be wrong.
+  private var restsOnJudgement = false
+  /// What was sent on the path that is tried.
+  private var opening: StreamOpening?
+  private var trialTimer: (any ScheduledAction)?
+  private var former: FormerTrial?
+  /// Why the second handshake has failed, while the former trial goes on.
+  private var failure: EncryptedStreamError?
   private var punch: ClientPunch?
   private var local: LocalProbe?
   /// Our choice of relay, if any, and the token for it; the server may have another.
@@ -35,6 +56,8 @@ final class Connector {
   private var earlyBytes: [UInt8] = []
   private var earlyEnd = false
   private var isConnected = false
+  private var isFinished = false
+  private var isResuming = false
 
   init(
     node: DHTNode, publicKey: Bytes32, keyPair: KeyPair, options: ConnectOptions, stream: EncryptedStream,
@@ -56,12 +79,23 @@ final class Connector {
 
   func start() {
     node.statistics.connects.started += 1
-    stream.onDestroying = { [weak self] in self?.driver.send(.cancelled) }
-    stream.pathTimeline = { [log = driver.log] in log.timeline.lines }
-    listenForEarlyPackets()
-    driver.send(.started(deadline: options.deadline))
+    stream.onDestroying = { [weak self] in self?.cancel() }
+    stream.pathTimeline = { [logs] in logs.all.flatMap(\.timeline.lines) }
+    if options.deadline > 0 { deadline = node.environment.nowMilliseconds + options.deadline }
+    beginAttempt()
     // A later turn, so that the caller can set the stream's callbacks first.
     node.environment.defer { [weak self] in self?.beginSearch() }
+  }
+
+  private func beginAttempt() {
+    logs.all.append(driver.log)
+    listenForEarlyPackets()
+    driver.send(.started(deadline: timeLeft ?? 0))
+  }
+
+  /// At least 1 while there is a deadline.
+  private var timeLeft: UInt64? {
+    deadline.map { max($0, node.environment.nowMilliseconds + 1) - node.environment.nowMilliseconds }
   }
 
   private func listenForEarlyPackets() {
@@ -72,14 +106,29 @@ final class Connector {
         return fail(.other("the peer sent too much before the handshake was done"))
       }
       earlyBytes.append(contentsOf: bytes)
+      heard()
     }
-    raw.onEnd = { [weak self] in self?.earlyEnd = true }
-    raw.onClose = { [weak self] error in
-      self?.fail(error == .reset ? .peerConnectionFailed : .other("the transport stream closed"))
+    raw.onEnd = { [weak self] in
+      self?.earlyEnd = true
+      self?.heard()
     }
+    raw.onClose = { [weak self] error in self?.transportClosed(error) }
   }
 
-  func fail(_ error: DHTError) { driver.send(.gaveUp(error)) }
+  private func transportClosed(_ error: TransportStreamError?) {
+    guard opening != nil else {
+      return fail(error == .reset ? .peerConnectionFailed : .other("the transport stream closed"))
+    }
+    giveUp(error.map { .transport($0) } ?? .endedDuringHandshake)
+  }
+
+  func fail(_ error: DHTError) {
+    if driver.race.isOver { finish(EncryptedStreamError(error)) } else { driver.send(.gaveUp(error)) }
+  }
+
+  private func cancel() {
+    if driver.race.isOver { finish(nil) } else { driver.send(.cancelled) }
+  }
 
   // MARK: Finding a way in
 
@@ -97,13 +146,15 @@ final class Connector {
   private func hints() -> [Endpoint] {
     // We are the server's relay ourselves: straight to it.
     if node.rpc.id != nil, let own = node.router.relay(target: target) { return [own] }
-    return options.relayAddresses.isEmpty ? node.relayHints[publicKey] : options.relayAddresses
+    let known = options.relayAddresses.isEmpty ? node.relayHints[publicKey] : options.relayAddresses
+    return lastRelay.map { last in [last] + known.filter { $0 != last } } ?? known
   }
 
   /// Noise message 1, made at the first attempt: only then our sockets and addresses are known.
   private func firstMessage() throws -> [UInt8] {
     if handshake != nil { return message }
-    let ownAddress = node.rpc.remoteAddress
+    // Once such a judgement has failed, neither ours nor the server's is trusted.
+    let ownAddress = failedHandshakes == 0 ? node.rpc.remoteAddress : nil
     isOpen = ownAddress != nil
     var addresses = ownAddress.map { [$0] } ?? []
     if options.localConnection {
@@ -176,6 +227,7 @@ final class Connector {
     if result.payload.firewall == .open || result.payload.holepunch?.relays.isEmpty ?? true {
       guard let socket = node.rpc.socket else { return fail(.ioSuspended) }
       node.statistics.punches.open += 1
+      restsOnJudgement = true
       return attach(socket, result.serverAddresses.first { !$0.host.isBogon } ?? result.serverAddress)
     }
     driver.send(.handshaken(direct: nil, contestants: contestants(result)))
@@ -224,7 +276,11 @@ final class Connector {
 extension Connector: PathRaceOwner {
   func start(_ contestant: RaceContestant) {
     switch contestant.path {
-    case .direct, .passive: break
+    case .direct: break
+    case .passive:
+      restsOnJudgement = true
+      // If a firewall of ours admits only those whom we have sent to, this opens it for the server's header.
+      if let remote = handshaken?.serverAddress { node.rpc.socket?.send([0], to: remote) }
     case .local: local?.start { [weak self] in self?.driver.send($0) }
     case .punch: startPunch()
     case .relay:
@@ -236,23 +292,28 @@ extension Connector: PathRaceOwner {
   func connect(_ route: SocketRoute, over path: RacePath) throws(DHTError) {
     guard let handshaken else { throw .handshakeUnfinished }
     if path.isDirect { raw.firewall = nil }
-    stopListening()
     do throws(TransportError) {
       try raw.connect(socket: route.socket, remoteID: route.relayedID ?? handshaken.streamID, to: route.remote)
     } catch {
       throw .other("cannot start the stream: \(error.description)")
     }
-    isConnected = true
-    node.statistics.connects.opened += 1
-    node.relayHints[publicKey] = handshaken.payload.relayAddresses.flatMap { $0.isEmpty ? nil : $0 } ?? tried
+    // The relay has paired us with the peer: there is nothing to try.
+    if !path.isDirect { settle() }
   }
 
   func connected(over path: RacePath, relay: RelayPath?) {
+    guard path.isDirect else {
+      startStream()
+      relay?.attached(raw: raw, stream: stream)
+      return
+    }
     guard let handshaken else { return }
-    let head = earlyBytes
-    earlyBytes = []
-    stream.start(transport: raw, keys: handshaken.keys, head: head, ended: earlyEnd)
-    relay?.attached(raw: raw, stream: stream)
+    let opening = StreamOpening(of: stream, keys: handshaken.keys)
+    self.opening = opening
+    raw.write(OwnedBuffer(opening.bytes), nil)
+    let usual = restsOnJudgement ? Limits.Connect.judgementTrial : Limits.Connect.pathTrial
+    trialTimer = node.environment.schedule(after: min(usual, timeLeft ?? usual)) { [weak self] in self?.trialFailed() }
+    heard()
   }
 
   func move(_ relay: RelayPath, to route: SocketRoute) -> Bool {
@@ -270,21 +331,144 @@ extension Connector: PathRaceOwner {
   }
 
   func ended(_ end: RaceEnd) {
+    switch end {
+    // The peer's header is still to come.
+    case .won: stopSearch()
+    case .failed(.holepunchAborted) where restsOnJudgement && mayHandshakeAgain: handshakeAgain()
+    case .failed(.connectTimeout): finish(EncryptedStreamError(.connectTimeout))
+    case .failed(let error), .lost(let error): giveUp(EncryptedStreamError(error))
+    case .cancelled where isResuming: stopSearch()
+    case .moved, .stayed, .cancelled: finish(nil)
+    }
+  }
+}
+
+// The trial of a path, and what follows it.
+extension Connector {
+  /// Something has come from the peer.
+  private func heard() {
+    guard opening != nil, earlyEnd || earlyBytes.count >= StreamOpening.minimumAnswer else { return }
+    settle()
+    startStream()
+    finish(nil)
+  }
+
+  /// The path is the right one: the stream takes over the transport.
+  private func settle() {
+    stopListening()
+    former?.discard()
+    former = nil
+    isConnected = true
+    node.statistics.connects.opened += 1
+    node.relayHints[publicKey] = handshaken?.payload.relayAddresses.flatMap { $0.isEmpty ? nil : $0 } ?? tried
+  }
+
+  private func startStream() {
+    guard let handshaken else { return }
+    let head = earlyBytes
+    earlyBytes = []
+    stream.start(transport: raw, keys: handshaken.keys, head: head, ended: earlyEnd, opening: opening)
+  }
+
+  private func trialFailed() {
+    trialTimer = nil
+    if let deadline, node.environment.nowMilliseconds >= deadline {
+      finish(EncryptedStreamError(.connectTimeout))
+    } else if restsOnJudgement && mayHandshakeAgain {
+      handshakeAgain()
+    } else {
+      giveUp(EncryptedStreamError(.peerConnectionFailed))
+    }
+  }
+
+  private func giveUp(_ error: EncryptedStreamError) {
+    guard former != nil, !isConnected else { return finish(error) }
+    failure = error
+    stopSearch()
+    close()
+  }
+
+  /// The first path was right after all.
+  private func resume(_ trial: FormerTrial) {
+    guard !isFinished, !isConnected else { return }
+    trial.release()
+    former = nil
     stream.onDestroying = nil
+    isResuming = true
+    if !driver.race.isOver { driver.send(.cancelled) }
+    close()
+    raw = trial.raw
+    handshaken = trial.handshaken
+    opening = trial.opening
+    earlyBytes = trial.bytes
+    earlyEnd = trial.isEnded
+    settle()
+    startStream()
+    finish(nil)
+  }
+
+  private var mayHandshakeAgain: Bool { failedHandshakes + 1 < Limits.Connect.handshakes }
+
+  /// Starts anew with another message 1, first through the node that carried the one before.
+  private func handshakeAgain() {
+    stopSearch()
+    if let handshaken, let opening {
+      trialTimer = nil
+      self.opening = nil
+      former = FormerTrial(
+        raw: raw, handshaken: handshaken, opening: opening, bytes: earlyBytes, environment: node.environment,
+        onHeader: { [weak self] in if let self, let former { resume(former) } },
+        onFailed: { [weak self] in self?.formerFailed() })
+      earlyBytes = []
+    } else {
+      close()
+    }
+    failedHandshakes += 1
+    lastRelay = handshaken?.relay
+    // The race that has ended is still in the call that told us.
+    node.environment.defer { [weak self] in
+      guard let self, !isFinished else { return }
+      guard let fresh = node.rawStreams.make() else {
+        return finish(EncryptedStreamError(.other("too many streams")))
+      }
+      raw = fresh
+      handshaken = nil
+      message = []
+      tried = []
+      earlyEnd = false
+      restsOnJudgement = false
+      local = nil
+      driver = PathRaceDriver(node: node, role: .dialling, owner: self)
+      beginAttempt()
+      beginSearch()
+    }
+  }
+
+  private func formerFailed() {
+    former = nil
+    if let failure { finish(failure) }
+  }
+
+  private func stopSearch() {
     search?.stop()
     search = nil
     session.destroy()
     handshake = nil
+  }
+
+  /// The end of the attempt, once: the stream runs, or it is destroyed with the reason.
+  private func finish(_ error: EncryptedStreamError?) {
+    guard !isFinished else { return }
+    isFinished = true
+    stream.onDestroying = nil
+    stopSearch()
     node.connectors[ObjectIdentifier(self)] = nil
-    switch end {
-    case .won, .moved, .stayed: break
-    case .failed(let error):
-      node.statistics.connects.failed += 1
-      close()
-      stream.destroy(EncryptedStreamError(error))
-    case .lost(let error): stream.destroy(EncryptedStreamError(error))
-    case .cancelled: close()
-    }
+    close()
+    former?.discard()
+    former = nil
+    guard let error else { return }
+    if !isConnected { node.statistics.connects.failed += 1 }
+    stream.destroy(error)
   }
 
   private func stopListening() {
@@ -295,8 +479,11 @@ extension Connector: PathRaceOwner {
 
   /// A stream that runs owns its transport.
   private func close() {
-    earlyBytes = []
+    trialTimer?.cancel()
+    trialTimer = nil
+    opening = nil
     guard !isConnected else { return }
+    earlyBytes = []
     stopListening()
     raw.firewall = nil
     raw.destroy()

@@ -34,4 +34,11 @@ extension DHTServer: LocalServer {
     guard accepts, let session = table.session(at: request.id) else { return completion(nil) }
     session.receiveHolepunch(request, completion)
   }
+
+  /// A client that was told a moment ago that we are reachable, and shakes hands again without having come: the claim
+  /// is wrong for it, so this time the answer does not make it.
+  func isDoubted(by session: ServerSession) -> Bool {
+    node.rpc.remoteAddress != nil
+      && table.sessions.contains { $0 !== session && $0?.isInVain == true && $0?.remoteKey == session.remoteKey }
+  }
 }

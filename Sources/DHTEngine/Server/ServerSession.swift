@@ -38,6 +38,8 @@ final class ServerSession {
   private(set) var remotePayload: NoisePayload
   private(set) var keys: SessionKeys?
   private(set) var answer: HandshakeReply?
+  /// The answer says that we are reachable.
+  private var claimsOpen = false
   private var waiters: [(HandshakeReply?) -> Void] = []
 
   private(set) var raw: (any TransportStream)?
@@ -76,6 +78,11 @@ final class ServerSession {
   }
 
   // MARK: Handshake
+
+  var remoteKey: Bytes32? { handshake.remotePublicKey }
+
+  /// The client was told that we are reachable, and has not come.
+  var isInVain: Bool { claimsOpen && state != .connected }
 
   /// Copies of one message, through whichever relay, all get the same answer.
   func wait(_ completion: @escaping (HandshakeReply?) -> Void) {
@@ -116,7 +123,7 @@ final class ServerSession {
 
   private func reply(localAddresses: [Endpoint]) {
     guard state == .preparing else { return }
-    let ownAddress = node.rpc.remoteAddress
+    let ownAddress = server.isDoubted(by: self) ? nil : node.rpc.remoteAddress
     var error = PayloadError.none
     if remotePayload.version != NoisePayload.currentVersion {
       error = .versionMismatch
@@ -132,6 +139,7 @@ final class ServerSession {
     if error == .none, let key = server.options.relayThrough?.pick(node.environment), key != server.publicKey {
       ticket = RelayTicket(publicKey: key, token: node.environment.random32(), isInitiator: true)
     }
+    claimsOpen = ownAddress != nil
     let addresses = (ownAddress.map { [$0] } ?? []) + localAddresses
     let announcer = server.announcer
     let payload = NoisePayload(

@@ -11,12 +11,14 @@ extension EncryptedStream {
   /// - Parameters:
   ///   - head: bytes already read from the transport; they come first.
   ///   - ended: the transport's reading half has already ended.
+  ///   - opening: the own header, if it was written to the transport already.
   package func start(
-    transport: any ByteTransport, keys: SessionKeys, head: [UInt8] = [], ended: Bool = false
+    transport: any ByteTransport, keys: SessionKeys, head: [UInt8] = [], ended: Bool = false,
+    opening: StreamOpening? = nil
   ) {
     guard attach(transport) else { return }
     keep(head: head, ended: ended)
-    install(keys, confirms: sendsConfirmation ?? keys.isInitiator)
+    install(keys, confirms: sendsConfirmation ?? keys.isInitiator, opening: opening)
     guard isLive else { return }
     environment.defer { [self] in
       emitOpen()
@@ -105,7 +107,7 @@ extension EncryptedStream {
   }
 
   /// The keys exist: sends the header and everything that waited for it, in one go with a last handshake message.
-  private func install(_ keys: SessionKeys, confirms: Bool) {
+  private func install(_ keys: SessionKeys, confirms: Bool, opening: StreamOpening? = nil) {
     self.keys = keys
     publicKey = keys.publicKey
     remotePublicKey = keys.remotePublicKey
@@ -114,10 +116,15 @@ extension EncryptedStream {
     guard isLive else { return }
     phase = .keyed
 
-    let header = environment.random(count: Limits.Stream.streamHeader)
-    sealer = FrameCipher(key: keys.sendKeyBytes, header: header)
-    appendClear(keys.streamID(ofInitiator: keys.isInitiator).bytes + header)
-    if confirms { seal(UnsafeRawBufferPointer(start: nil, count: 0), tag: .message) }
+    if let opening {
+      sealer = opening.makeSealer(keys)
+      if opening.confirms { countWritten(frame: Limits.Stream.frameOverhead) }
+    } else {
+      let header = environment.random(count: Limits.Stream.streamHeader)
+      sealer = FrameCipher(key: keys.sendKeyBytes, header: header)
+      appendClear(keys.streamID(ofInitiator: keys.isInitiator).bytes + header)
+      if confirms { seal(UnsafeRawBufferPointer(start: nil, count: 0), tag: .message) }
+    }
     sendEarly()
     pushBatch()
     if isEnding { finishEnd() }

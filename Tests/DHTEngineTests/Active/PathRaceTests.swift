@@ -427,7 +427,7 @@ final class PathRaceTests: XCTestCase {
   func testReachableNodeWaits() {
     XCTAssertEqual(
       outputs(.dialling, [contest(.passive), .timer(.passive)]),
-      ["timer passive 10000", "start passive", "end failed (HOLEPUNCH_ABORTED)"])
+      ["timer passive 1500", "start passive", "end failed (HOLEPUNCH_ABORTED)"])
     XCTAssertEqual(outputs(.dialling, [.started(deadline: 0), .cancelled]), ["end cancelled"])
   }
 

@@ -1,0 +1,73 @@
+import HyperEncoding
+import HyperswarmTesting
+import XCTest
+
+@testable import HyperswarmEngine
+
+/// A swarm whose network has changed is connected again within two seconds.
+final class MovingTests: XCTestCase {
+  private func pair(_ seed: UInt64) throws -> (FakeWorld, TestSwarm, TestSwarm) {
+    let world = FakeWorld(seed: seed)
+    let server = TestSwarm(world)
+    let client = TestSwarm(world)
+    try server.join(topic(1))
+    world.advance(by: 100)
+    try client.join(topic(1))
+    world.advance(by: 60_000)
+    XCTAssertEqual(client.openKeys, [server.key])
+    for (a, b) in world.pairs {
+      a.write([1])
+      b.write([1])
+    }
+    world.advance(by: 1_000)
+    return (world, server, client)
+  }
+
+  /// Dialler and acceptor alike.
+  func testTheOldPathIsGone() throws {
+    for seed in 1...50 as ClosedRange<UInt64> {
+      for serverMoves in [false, true] {
+        let (world, server, client) = try pair(seed)
+        let (mover, other) = serverMoves ? (server, client) : (client, server)
+        for (a, b) in world.pairs {
+          a.isCut = true
+          b.isCut = true
+        }
+        let old = mover.core.connections
+        mover.node.networkChange?()
+        world.advance(by: 2_000)
+        XCTAssertTrue(old.allSatisfy(\.isDestroying), "seed \(seed)")
+        XCTAssertEqual(mover.openKeys, [other.key], "seed \(seed), server \(serverMoves)")
+        world.advance(by: 15_000)
+        XCTAssertEqual(other.openKeys, [mover.key], "seed \(seed), server \(serverMoves)")
+        XCTAssertEqual(mover.connections.count, 2, "seed \(seed): once, without flapping")
+      }
+    }
+  }
+
+  /// A change that has nothing to do with the path ends nothing.
+  func testTheOldPathWorks() throws {
+    let (world, server, client) = try pair(1)
+    for _ in 0..<10 {
+      client.node.networkChange?()
+      server.node.networkChange?()
+      world.advance(by: 6_000)
+    }
+    XCTAssertEqual(client.connections.count, 1)
+    XCTAssertEqual(server.connections.count, 1)
+    XCTAssertEqual(client.openKeys, [server.key])
+  }
+
+  /// While there is no network, nothing is judged.
+  func testOfflineEndsNothing() throws {
+    let (world, _, client) = try pair(1)
+    for (a, b) in world.pairs {
+      a.isCut = true
+      b.isCut = true
+    }
+    client.node.isOnline = false
+    client.node.networkChange?()
+    world.advance(by: 5_000)
+    XCTAssertTrue(client.core.connections.allSatisfy { !$0.isDestroying })
+  }
+}
