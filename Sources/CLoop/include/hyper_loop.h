@@ -4,6 +4,7 @@
 /*
  * What the C transport and the Swift event loop both ask of the system through libuv: the network interfaces and host
  * names. Each is polled or resolved here and nowhere else; timers and the life of requests belong to the caller.
+ * Besides, what a library on a thread of its own asks of the loader.
  */
 
 #include <uv.h>
@@ -33,5 +34,9 @@ hyper_interfaces_free (uv_interface_address_t **list, int *count);
  */
 int
 hyper_lookup (uv_loop_t *loop, uv_getaddrinfo_t *request, const char *host, int family, uv_getaddrinfo_cb done);
+
+/* From now on the shared object with this code stays mapped until the process ends, whatever dlclose is called. */
+void
+hyper_stay_loaded (void);
 
 #endif // HYPER_LOOP_H
