@@ -78,6 +78,7 @@ let faces: [Target] = [
     dependencies: [
       "HyperEncoding", "HyperCrypto", "HyperEnvironment", "HyperSecretStream", "HyperRPC", "HyperDHTEngine",
       "HyperswarmEngine", "HyperRuntime", "HyperUDX", "HyperDHT", "Hyperswarm", "CHyperswarm", "CHyperUV",
+      "CHyperLoop",
     ]),
   // Whole stacks on a virtual network in virtual time.
   .target(

@@ -17,6 +17,10 @@
 // Structs.   Begin with `size`. The caller sets it to sizeof(the struct) and zeroes the rest: zero is the default of
 //            every field, so that programs go on working when fields are added:
 //            `hyperswarm_options_t options = {.size = sizeof(options)};`
+// Processes. After a fork the child has no loop threads: what it inherits gives HYPERSWARM_ERR_FORKED from every
+//            function, and only the parent goes on with it. The child may make swarms of its own, unless another thread
+//            was inside a function of this library during the fork. Unloading the library (dlclose) is allowed from
+//            `done` on; it stays mapped until the process ends.
 // Errors.    Negative numbers, in hyperswarm_errors.h. Their values and names never change.
 // Addresses. Text, "192.0.2.1:49737".
 
@@ -77,6 +81,9 @@ const char *hyperswarm_version(void);
 const char *hyperswarm_error_name(int error);
 // One sentence. Static.
 const char *hyperswarm_strerror(int error);
+// What the system said when the last call on this thread that failed did so, "errno 98: address already in use"; "" if
+// it was not asked. For HYPERSWARM_ERR_BIND_FAILED and HYPERSWARM_ERR_LOOP_FAILED. Valid until the next failure.
+const char *hyperswarm_last_error_detail(void);
 
 // A key pair from the system's random source, or from a seed. Wipe the secret key when it is no longer needed.
 int hyperswarm_key_pair_generate(

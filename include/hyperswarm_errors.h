@@ -19,7 +19,8 @@ enum {
   HYPERSWARM_ERR_MESSAGE_TOO_LARGE = -10,
   HYPERSWARM_ERR_NOT_FOUND = -11, // no node has the value
   HYPERSWARM_ERR_CANCELLED = -12,
-  HYPERSWARM_ERR_LOOP_FAILED = -13, // no thread, or no descriptors
+  HYPERSWARM_ERR_LOOP_FAILED = -13, // no thread, or no descriptors; the loop has ended
+  HYPERSWARM_ERR_FORKED = -14,      // the handle belongs to the process that this one was forked from
 
   // Swarm.
   HYPERSWARM_ERR_SWARM_DESTROYED = -101,

@@ -1,7 +1,6 @@
 /* Names to addresses through the loop's thread pool (udx.md 6, lookup). */
 #include "hyper_loop.h"
 
-#include <dlfcn.h>
 #include <string.h>
 
 int
@@ -14,11 +13,3 @@ hyper_lookup (uv_loop_t *loop, uv_getaddrinfo_t *request, const char *host, int 
   return uv_getaddrinfo(loop, request, done, host, NULL, &hints);
 }
 
-void
-hyper_pin_library (void) {
-  static const char here = 0;
-  Dl_info information;
-  if (dladdr(&here, &information) == 0 || information.dli_fname == NULL) return;
-  void *library = dlopen(information.dli_fname, RTLD_NOW | RTLD_NOLOAD | RTLD_NODELETE);
-  if (library != NULL) dlclose(library);
-}

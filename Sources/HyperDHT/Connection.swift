@@ -99,16 +99,18 @@ extension HyperDHT {
 
     // MARK: Writing
 
-    /// Sends one message. Suspends while more than 1 MiB waits to be sent; returns when it is down to half of that. A
-    /// return says that the message is under way, not that it has arrived: see `flush`.
+    /// Sends one message. While more than 1 MiB waits to be sent, suspends first until it is down to half of that; the
+    /// bound holds for all writers of the connection together. A return says that the message is under way, not that
+    /// it has arrived: see `flush`. A call that throws for its cancellation has sent nothing.
     ///
-    /// Cancellation ends the wait, not the message.
+    /// An empty message is sent, and acknowledged, but never reaches a reader: the protocol keeps connections alive
+    /// with empty messages, and every peer drops them.
     public func write(
       _ message: [UInt8], isolation: isolated (any Actor)? = #isolation
     ) async throws(ConnectionError) {
       guard message.count <= Connection.maximumMessageSize else { throw .messageTooLarge(message.count) }
       do throws(CallFailure) {
-        if try state.writing.put(message) { try await state.writing.waitForRoom(isolation: isolation) }
+        try await state.writing.write(message, isolation: isolation)
       } catch {
         throw state.closing.error(error)
       }

@@ -33,13 +33,13 @@ public enum ConnectionError: Error, Hashable, Sendable, CustomStringConvertible 
 
   public var description: String {
     switch self {
-    case .reset: "The peer closed the connection abruptly"
-    case .timedOut: "The peer stopped answering"
-    case .closed: "The connection is closed"
-    case .cancelled: "Cancelled"
+    case .reset: "\(code): the peer closed the connection abruptly"
+    case .timedOut: "\(code): the peer stopped answering"
+    case .closed: "\(code): the connection is closed"
+    case .cancelled: "\(code): the call was cancelled"
     case .messageTooLarge(let count):
-      "A message of \(count) bytes is above the limit"
-    case .decryptionFailed: "The received data does not decrypt"
+      "\(code): a message of \(count) bytes is above the limit"
+    case .decryptionFailed: "\(code): the received data does not decrypt"
     case .failed(let code, let description): "\(code): \(description)"
     }
   }

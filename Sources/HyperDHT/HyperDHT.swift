@@ -25,7 +25,7 @@ public final class HyperDHT: Sendable {
   package let node: LoopBound<DHTNode>
   package let environment: LoopBound<UVEnvironment>
   private let ownsLoop: Bool
-  private let destruction = Locked(false)
+  private let destruction = Destruction()
 
   /// Opens the sockets and starts to enter the network; `bootstrapped()` waits until that has succeeded.
   public convenience init(_ options: Options = Options()) async throws(DHTError) {
@@ -75,7 +75,7 @@ public final class HyperDHT: Sendable {
     defaultKeyPair = node.defaultKeyPair
   }
 
-  deinit { if claimDestruction() { tearDown(force: false, nil) } }
+  deinit { if destruction.claim() { tearDown(force: false) } }
 
   // MARK: Life
 
@@ -107,24 +107,15 @@ public final class HyperDHT: Sendable {
   }
 
   /// Closes everything the node has made, and waits for it. Unless `force`, servers withdraw their announcements first.
+  /// A second call waits for the first one.
   public func destroy(force: Bool = false, isolation: isolated (any Actor)? = #isolation) async {
-    if claimDestruction() {
-      await withUnsafeContinuation(isolation: isolation) { continuation in
-        tearDown(force: force) { continuation.resume() }
-      }
-    }
-    // Also for a second call that comes while the first is at it.
+    if destruction.claim() { tearDown(force: force) }
+    await destruction.wait(isolation: isolation)
     if ownsLoop { await loop.shutdown() }
   }
 
-  private func claimDestruction() -> Bool {
-    destruction.withLock { isClaimed in
-      defer { isClaimed = true }
-      return !isClaimed
-    }
-  }
-
-  private func tearDown(force: Bool, _ done: (@Sendable () -> Void)?) {
+  private func tearDown(force: Bool) {
+    let destruction = destruction
     let node = node
     let environment = environment
     let loop = loop
@@ -132,12 +123,12 @@ public final class HyperDHT: Sendable {
     let isPosted = loop.post {
       node.value.destroy(force: force) {
         environment.value.close {
-          done?()
+          destruction.finish()
           if ownsLoop { loop.beginShutdown(nil) }
         }
       }
     }
-    if !isPosted { done?() }
+    if !isPosted { destruction.finish() }
   }
 
   // MARK: Numbers
@@ -149,7 +140,11 @@ public final class HyperDHT: Sendable {
 
   /// What the node knows about itself and the network.
   public func status(isolation: isolated (any Actor)? = #isolation) async -> Status {
-    await read(isolation: isolation) { Status($0) } ?? Status()
+    if let status = await read(isolation: isolation, { Status($0) }) { return status }
+    // The loop ends with the node that owns it.
+    var status = Status()
+    status.isDestroyed = true
+    return status
   }
 
   /// Our public address as the network sees it, if it sees one.
@@ -200,7 +195,7 @@ public final class HyperDHT: Sendable {
     init(_ node: DHTNode) {
       let rpc = node.rpc
       isBootstrapped = rpc.isBootstrapped
-      isOnline = rpc.isOnline
+      isOnline = rpc.isOnline && !node.isDestroyed
       isDegraded = rpc.isDegraded
       isSuspended = node.isSuspended
       isDestroyed = node.isDestroyed

@@ -13,7 +13,7 @@ extension HyperDHT {
 
     private let engine: LoopBound<(HyperDHTEngine.Testnet, [UVEnvironment])>
     private let ownsLoop: Bool
-    private let destruction = Locked(false)
+    private let destruction = Destruction()
 
     /// Starts the nodes and waits until they know each other.
     /// - Parameters:
@@ -53,40 +53,31 @@ extension HyperDHT {
       }
     }
 
-    deinit { if claimDestruction() { tearDown(nil) } }
+    deinit { if destruction.claim() { tearDown() } }
 
-    /// Destroys all nodes and waits for it.
+    /// Destroys all nodes and waits for it. A second call waits for the first one.
     public func destroy(isolation: isolated (any Actor)? = #isolation) async {
-      if claimDestruction() {
-        await withUnsafeContinuation(isolation: isolation) { continuation in
-          tearDown { continuation.resume() }
-        }
-      }
+      if destruction.claim() { tearDown() }
+      await destruction.wait(isolation: isolation)
       if ownsLoop { await loop.shutdown() }
     }
 
-    private func claimDestruction() -> Bool {
-      destruction.withLock { isClaimed in
-        defer { isClaimed = true }
-        return !isClaimed
-      }
-    }
-
-    private func tearDown(_ done: (@Sendable () -> Void)?) {
+    private func tearDown() {
+      let destruction = destruction
       let engine = engine
       let loop = loop
       let ownsLoop = ownsLoop
       let isPosted = loop.post {
         engine.value.0.destroy {
           let group = Countdown {
-            done?()
+            destruction.finish()
             if ownsLoop { loop.beginShutdown(nil) }
           }
           for environment in engine.value.1 { environment.close(group.enter()) }
           group.seal()
         }
       }
-      if !isPosted { done?() }
+      if !isPosted { destruction.finish() }
     }
   }
 }

@@ -17,7 +17,7 @@ extension Hyperswarm {
     }
 
     /// Waits until the topic is announced and looked up.
-    /// - Returns: `false` when that failed.
+    /// - Returns: `false` when that failed, or the swarm is suspended.
     @discardableResult
     public func flushed(isolation: isolated (any Actor)? = #isolation) async throws(HyperswarmError) -> Bool {
       let session = session

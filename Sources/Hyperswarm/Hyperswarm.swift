@@ -34,7 +34,7 @@ public final class Hyperswarm: Sendable {
   private let ownsDHT: Bool
   private let queue: EventQueue<HyperDHT.Connection, Never>
   let observers: LoopBound<EventObservers>
-  private let destruction = Locked(false)
+  private let destruction = Destruction()
 
   /// Opens the sockets and starts to enter the network. Does not wait for it: `join` and `listen` do what they have to.
   public convenience init(_ options: Options = Options()) async throws(HyperswarmError) {
@@ -81,7 +81,7 @@ public final class Hyperswarm: Sendable {
     observers = LoopBound(made.value.1)
   }
 
-  deinit { if claimDestruction() { tearDown(force: false, nil) } }
+  deinit { if destruction.claim() { tearDown(force: false) } }
 
   // MARK: Connections
 
@@ -96,7 +96,7 @@ public final class Hyperswarm: Sendable {
   public static func topic(_ text: String) -> Bytes32 { HyperDHT.hash(Array(text.utf8)) }
 
   /// Announces us under the topic (`server`) and looks for peers under it and dials them (`client`). Returns at once;
-  /// `flushed` of the result waits for the first round.
+  /// `flushed` of the result waits for the first round. A call that throws for its cancellation has joined nothing.
   /// - Parameter limit: peers of this topic to keep connected or dialled at most; `nil` is no limit.
   @discardableResult
   public func join(
@@ -106,7 +106,8 @@ public final class Hyperswarm: Sendable {
     guard server || client else { throw .noRoles }
     let engine = engine
     let loop = loop
-    return try await operation(isolation: isolation) { settle in
+    let undo: @Sendable (Discovery) -> Void = { $0.session.value.destroy() }
+    return try await operation(isolation: isolation, undelivered: undo) { settle in
       do throws(SwarmError) {
         let session = try engine.value.join(
           topic: topic, options: JoinOptions(server: server, client: client, limit: limit))
@@ -179,7 +180,7 @@ public final class Hyperswarm: Sendable {
 
   /// Waits until the topics are announced and looked up and every peer known by then was dialled once.
   /// - Parameter timeout: milliseconds, `nil` is none.
-  /// - Returns: `false` when the swarm was destroyed meanwhile.
+  /// - Returns: `false` when the swarm is suspended, or was suspended or destroyed meanwhile.
   @discardableResult
   public func flush(
     timeout: UInt64? = nil, isolation: isolated (any Actor)? = #isolation
@@ -210,24 +211,15 @@ public final class Hyperswarm: Sendable {
   }
 
   /// Withdraws the announcements (not with `force`), closes all connections and, unless it was given to the swarm, the
-  /// DHT node, and waits for it.
+  /// DHT node, and waits for it. A second call waits for the first one.
   public func destroy(force: Bool = false, isolation: isolated (any Actor)? = #isolation) async {
-    if claimDestruction() {
-      await withUnsafeContinuation(isolation: isolation) { continuation in
-        tearDown(force: force) { continuation.resume() }
-      }
-    }
+    if destruction.claim() { tearDown(force: force) }
+    await destruction.wait(isolation: isolation)
     if ownsDHT { await dht.destroy(force: true) }
   }
 
-  private func claimDestruction() -> Bool {
-    destruction.withLock { isClaimed in
-      defer { isClaimed = true }
-      return !isClaimed
-    }
-  }
-
-  private func tearDown(force: Bool, _ done: (@Sendable () -> Void)?) {
+  private func tearDown(force: Bool) {
+    let destruction = destruction
     let engine = engine
     let observers = observers
     let queue = queue
@@ -239,12 +231,12 @@ public final class Hyperswarm: Sendable {
         queue.finish()
         observers.value.finish()
         withExtendedLifetime(dht) {}
-        done?()
+        destruction.finish()
       }
     }
     if !isPosted {
       queue.finish()
-      done?()
+      destruction.finish()
     }
   }
 
@@ -262,11 +254,12 @@ public final class Hyperswarm: Sendable {
   // MARK: Calls
 
   private func operation<T: Sendable>(
-    isolation: isolated (any Actor)?,
+    isolation: isolated (any Actor)?, undelivered: (@Sendable (T) -> Void)? = nil,
     _ start: @escaping @Sendable (_ settle: @escaping (Result<T, HyperswarmError>) -> Void) -> (() -> Void)?
   ) async throws(HyperswarmError) -> T {
     try await awaitOperation(
-      on: loop, cancelled: HyperswarmError.cancelled, gone: .destroyed, isolation: isolation, start)
+      on: loop, cancelled: HyperswarmError.cancelled, gone: .destroyed, isolation: isolation, undelivered: undelivered,
+      start)
   }
 
   private func read<T: Sendable>(

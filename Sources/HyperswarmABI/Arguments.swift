@@ -4,12 +4,17 @@ import HyperEncoding
 import HyperRuntime
 import HyperswarmEngine
 
-/// A code of `hyperswarm.h`.
+/// A code of `hyperswarm.h`, and what the system said about it.
 struct Failure: Error {
   let code: Int32
+  let detail: String?
 
-  init(_ code: Int32) { self.code = code }
-  init(_ code: Int) { self.code = Int32(code) }
+  init(_ code: Int32, _ detail: String? = nil) {
+    self.code = code
+    self.detail = detail
+  }
+
+  init(_ code: Int, _ detail: String? = nil) { self.init(Int32(code), detail) }
 }
 
 /// Runs a function's body; its result is the code.
@@ -18,6 +23,7 @@ func checked(_ body: () throws(Failure) -> Void) -> Int32 {
     try body()
     return Int32(HYPERSWARM_OK)
   } catch {
+    LastError.set(error.detail)
     return error.code
   }
 }
@@ -28,6 +34,7 @@ func require<T>(_ value: T?) throws(Failure) -> T {
 }
 
 func find<T>(_ table: HandleTable<T>, _ handle: OpaquePointer?) throws(Failure) -> T {
+  if Process.isInherited(handle) { throw Failure(HYPERSWARM_ERR_FORKED) }
   guard let object = table.find(handle) else { throw Failure(HYPERSWARM_ERR_BAD_HANDLE) }
   return object
 }

@@ -116,8 +116,11 @@ public func hyperswarm_connection_handshake_hash(
 
 @c @implementation
 public func hyperswarm_connection_is_initiator(_ connection: OpaquePointer?) -> Int32 {
-  guard let handle = Handles.connections.find(connection) else { return Int32(HYPERSWARM_ERR_BAD_HANDLE) }
-  return handle.isInitiator ? 1 : 0
+  do throws(Failure) {
+    return try find(Handles.connections, connection).isInitiator ? 1 : 0
+  } catch {
+    return error.code
+  }
 }
 
 @c @implementation

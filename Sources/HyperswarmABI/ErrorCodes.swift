@@ -38,6 +38,7 @@ enum ErrorCodes {
     Entry(HYPERSWARM_ERR_NOT_FOUND, "NOT_FOUND", "no node has the value"),
     Entry(HYPERSWARM_ERR_CANCELLED, "CANCELLED", "cancelled"),
     Entry(HYPERSWARM_ERR_LOOP_FAILED, "LOOP_FAILED", "no thread or no descriptors for an event loop"),
+    Entry(HYPERSWARM_ERR_FORKED, "FORKED", "the handle belongs to the process that this one was forked from"),
 
     Entry(HYPERSWARM_ERR_SWARM_DESTROYED, "SWARM_DESTROYED", "the swarm is destroyed"),
     Entry(HYPERSWARM_ERR_SESSION_DESTROYED, "SESSION_DESTROYED", "the topic was left"),
@@ -138,6 +139,11 @@ public func hyperswarm_error_name(_ error: Int32) -> UnsafePointer<CChar>? { Err
 
 @c @implementation
 public func hyperswarm_strerror(_ error: Int32) -> UnsafePointer<CChar>? { ErrorCodes.entry(error).text.cString }
+
+@c @implementation
+public func hyperswarm_last_error_detail() -> UnsafePointer<CChar>? {
+  LastError.text ?? ("" as StaticString).cString
+}
 
 extension StaticString {
   /// With its NUL, forever.

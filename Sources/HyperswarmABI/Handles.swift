@@ -16,7 +16,7 @@ enum Handles {
   fileprivate static func makeNumber() -> UInt {
     next.withLock { next in
       next &+= 1
-      return next &* 2 &+ 1
+      return Process.mark(next &* 2 &+ 1)
     }
   }
 
@@ -35,14 +35,14 @@ final class HandleTable<Object: AnyObject>: @unchecked Sendable {
   }
 
   func find(_ handle: OpaquePointer?) -> Object? {
-    guard let handle else { return nil }
+    guard let handle, !Process.isInherited(handle) else { return nil }
     return objects.withLock { $0[UInt(bitPattern: handle)] }
   }
 
   /// `nil` when another thread was faster.
   @discardableResult
   func remove(_ handle: OpaquePointer?) -> Object? {
-    guard let handle else { return nil }
+    guard let handle, !Process.isInherited(handle) else { return nil }
     return objects.withLock { $0.removeValue(forKey: UInt(bitPattern: handle)) }
   }
 

@@ -18,10 +18,11 @@ struct LoopHome: Sendable {
   /// On the loop's thread for a loop of the caller.
   init(_ uv: UnsafeMutablePointer<uv_loop_t>?) throws(Failure) {
     Limits.check()
+    Process.prepare()
     do throws(EventLoopError) {
       loop = if let uv { try UVEventLoop(embeddedIn: uv) } else { try UVEventLoop.startThread() }
     } catch {
-      throw Failure(HYPERSWARM_ERR_LOOP_FAILED)
+      throw Failure(HYPERSWARM_ERR_LOOP_FAILED, error.text)
     }
     isEmbedded = uv != nil
   }
@@ -57,6 +58,13 @@ struct LoopHome: Sendable {
     _ = answer.wait()
   }
 }
+
+extension EventLoopError {
+  /// The number that the system gave, and its meaning.
+  var text: String { systemText(code, description) }
+}
+
+func systemText(_ code: Int32, _ description: String) -> String { "errno \(-code): \(description)" }
 
 /// A number that one thread waits for and another one gives.
 private final class Answer: @unchecked Sendable {

@@ -33,7 +33,7 @@ public func hyperswarm_create(
     let code = home.runAndWait { handle.open(dht.value, SwarmOptions(given, relays)) }
     guard code == HYPERSWARM_OK else {
       home.abandon()
-      throw Failure(code)
+      throw Failure(code, handle.failure)
     }
     swarm.pointee = handle.pointer
   }
@@ -92,9 +92,13 @@ public func hyperswarm_destroy(
     guard let handle = Handles.swarms.remove(swarm) else { throw Failure(HYPERSWARM_ERR_BAD_HANDLE) }
     Handles.operations.withLock { $0 += 1 }
     let userData = LoopBound(userData)
-    handle.destroy(force: force != 0) {
+    let isUnderWay = handle.destroy(force: force != 0) {
       Handles.operations.withLock { $0 -= 1 }
       done?(userData.value)
+    }
+    guard isUnderWay else {
+      Handles.operations.withLock { $0 -= 1 }
+      throw Failure(HYPERSWARM_ERR_LOOP_FAILED)
     }
   }
 }

@@ -35,6 +35,8 @@ final class SwarmHandle: @unchecked Sendable {
   var connections: [ObjectIdentifier: ConnectionHandle] = [:]
   var servers: [ObjectIdentifier: ServerHandle] = [:]
   private var whenIdle: (() -> Void)?
+  /// What the system said when `open` failed.
+  private(set) var failure: String?
 
   /// Copies what it needs of the caller's options.
   init(home: LoopHome, callbacks: hyperswarm_options_t) {
@@ -46,19 +48,21 @@ final class SwarmHandle: @unchecked Sendable {
 
   /// On the loop.
   func open(_ options: DHTOptions, _ swarmOptions: SwarmOptions) -> Int32 {
-    do {
+    do throws(TransportError) {
       let environment = try UVEnvironment(loop: home.loop)
       let node = DHTNode(environment: environment, options: options)
       node.start()
-      do {
+      do throws(TransportError) {
         try node.rpc.bind()
       } catch {
+        failure = systemText(error.code, error.description)
         node.destroy(force: true) { environment.close() }
         return Int32(HYPERSWARM_ERR_BIND_FAILED)
       }
       self.environment = environment
       self.node = node
     } catch {
+      failure = systemText(error.code, error.description)
       return Int32(HYPERSWARM_ERR_BIND_FAILED)
     }
     guard let environment, let node else { return Int32(HYPERSWARM_ERR_UNKNOWN) }
@@ -99,11 +103,12 @@ final class SwarmHandle: @unchecked Sendable {
     withPeerInfo(peer, isConnected: true) { onConnection(pointer, connection.pointer, $0, userData) }
   }
 
-  /// The handle is out of the table: no call can begin anything any more.
-  func destroy(force: Bool, _ done: @escaping @Sendable () -> Void) {
+  /// The handle is out of the table: no call can begin anything any more. `false`: the loop has ended already, with all
+  /// that was on it, and `done` will not be called.
+  func destroy(force: Bool, _ done: @escaping @Sendable () -> Void) -> Bool {
     shared.withLock { $0.isDestroying = true }
-    _ = home.run { [self] in
-      guard let engine, let node, let environment else { return }
+    let isPosted = home.run { [self] in
+      guard let engine, let node, let environment else { return done() }
       engine.destroy(force: force) { [self] in
         engine.onConnection = nil
         node.destroy(force: force) { [self] in
@@ -120,6 +125,8 @@ final class SwarmHandle: @unchecked Sendable {
         }
       }
     }
+    if !isPosted { release() }
+    return isPosted
   }
 
   private func release() {

@@ -19,6 +19,8 @@ final class TestnetHandle: @unchecked Sendable {
   private var engine: Testnet?
   private var environments: [UVEnvironment] = []
   private var isStarting = false
+  /// What the system said when `open` failed.
+  private(set) var failure: String?
 
   init(home: LoopHome, ready: Ready?, userData: UnsafeMutableRawPointer?) {
     self.home = home
@@ -29,10 +31,11 @@ final class TestnetHandle: @unchecked Sendable {
   // MARK: On the loop
 
   func open(_ size: Int) -> Int32 {
-    do {
+    do throws(TransportError) {
       // One each, like separate processes.
       for _ in 0..<size { environments.append(try UVEnvironment(loop: home.loop)) }
     } catch {
+      failure = systemText(error.code, error.description)
       return Int32(HYPERSWARM_ERR_BIND_FAILED)
     }
     let engine = Testnet(environments: environments, size: size)
@@ -53,8 +56,9 @@ final class TestnetHandle: @unchecked Sendable {
     engine.bootstrap.map(\.description).joined(separator: ",").withCString { ready?(pointer, status, $0, userData) }
   }
 
-  func destroy(_ done: @escaping @Sendable () -> Void) {
-    _ = home.run { [self] in
+  /// `false`: the loop has ended already, and `done` will not be called.
+  func destroy(_ done: @escaping @Sendable () -> Void) -> Bool {
+    home.run { [self] in
       started(Int32(HYPERSWARM_ERR_NODE_DESTROYED))
       engine?.destroy { [self] in
         var open = environments.count
@@ -89,7 +93,7 @@ public func hyperswarm_testnet_create(
     let code = home.runAndWait { handle.open(Int(nodes)) }
     guard code == HYPERSWARM_OK else {
       home.abandon()
-      throw Failure(code)
+      throw Failure(code, handle.failure)
     }
     testnet.pointee = handle.pointer
   }
@@ -105,9 +109,13 @@ public func hyperswarm_testnet_destroy(
     guard let handle = Handles.testnets.remove(testnet) else { throw Failure(HYPERSWARM_ERR_BAD_HANDLE) }
     Handles.operations.withLock { $0 += 1 }
     let userData = LoopBound(userData)
-    handle.destroy {
+    let isUnderWay = handle.destroy {
       Handles.operations.withLock { $0 -= 1 }
       done?(userData.value)
+    }
+    guard isUnderWay else {
+      Handles.operations.withLock { $0 -= 1 }
+      throw Failure(HYPERSWARM_ERR_LOOP_FAILED)
     }
   }
 }

@@ -34,8 +34,12 @@ package final class DiscoverySession {
     discovery.refresh(completion)
   }
 
-  /// Waits for the refresh in progress, if any: `true`, or `false` if it failed.
-  package func flushed(_ completion: @escaping (Result<Bool, SwarmError>) -> Void) { discovery.flushed(completion) }
+  /// Waits for the refresh in progress, if any: `true`, or `false` if it failed or the swarm is suspended. Fails when
+  /// the session is destroyed.
+  package func flushed(_ completion: @escaping (Result<Bool, SwarmError>) -> Void) {
+    guard !isDestroyed else { return completion(.failure(.sessionDestroyed)) }
+    discovery.flushed(completion)
+  }
 
   /// Ends the interest. The last session leaves the topic; when only clients remain, the topic is un-announced.
   package func destroy(_ completion: (() -> Void)? = nil) {

@@ -30,12 +30,12 @@ package final class PendingFlush {
 // dials of explicit peers count too (hyperswarm.md 15, row 2).
 extension SwarmCore {
   /// Waits until all refreshes in progress are done and every peer that is queued or dialled by then was tried once:
-  /// `true`. `false` when the swarm is destroyed meanwhile. `timeout` in milliseconds.
+  /// `true`. `false` when the swarm is suspended or destroyed, now or meanwhile. `timeout` in milliseconds.
   @discardableResult
   package func flush(
     timeout: UInt64? = nil, _ completion: @escaping (Result<Bool, SwarmError>) -> Void
   ) -> PendingFlush? {
-    guard !isDestroyed else {
+    guard !isDestroyed, !isSuspended else {
       completion(.success(false))
       return nil
     }
@@ -61,6 +61,7 @@ extension SwarmCore {
 
   private func beginCounting(_ flush: PendingFlush) {
     guard !flush.isSettled, !isDestroyed else { return }
+    guard !isSuspended else { return flush.settle(.success(false)) }
     flush.isCounting = true
     flush.outstanding = Set(queue.elements.map(\.publicKey)).union(screening)
     for link in links.values where link.state == .dialling { flush.outstanding.insert(link.peer.publicKey) }

@@ -89,6 +89,7 @@ extension SwarmCore {
   private func performSuspend(_ done: @escaping () -> Void) {
     guard !isSuspended, !isDestroyed else { return done() }
     isSuspended = true
+    failFlushes()
     let countdown = Countdown { [weak self] in
       guard let self, !self.isDestroyed else { return done() }
       self.dht.suspendNode { [weak self] in

@@ -155,8 +155,11 @@ package final class TopicDiscovery {
   package func flushed(_ completion: @escaping (Result<Bool, SwarmError>) -> Void) {
     if let run {
       run.waiters.append(completion)
+    } else if isDestroyed {
+      completion(.failure(.sessionDestroyed))
     } else {
-      completion(.success(true))
+      // What a suspended topic has announced is withdrawn.
+      completion(.success(!isSuspended))
     }
   }
 

@@ -13,12 +13,13 @@ int check_errors(void) {
   EXPECT(strcmp(hyperswarm_error_name(-100000), "ERROR") == 0);
   EXPECT(strlen(hyperswarm_strerror(HYPERSWARM_ERR_QUEUE_FULL)) > 10);
   // Values and names are forever.
+  EXPECT(HYPERSWARM_ERR_FORKED == -14);
   EXPECT(HYPERSWARM_ERR_LOOP_FAILED == -13 && HYPERSWARM_ERR_REFRESH_FAILED == -109);
   EXPECT(HYPERSWARM_ERR_INVALID_ADDRESS == -234 && HYPERSWARM_ERR_NETWORK_UNREACHABLE == -235);
   EXPECT(HYPERSWARM_ERR_TRANSPORT_ERROR == -314);
   int named = 0;
   for (int error = 0; error >= -400; error--) named += strcmp(hyperswarm_error_name(error), "ERROR") != 0;
-  EXPECT(named == 71); // and ERROR itself
+  EXPECT(named == 72); // and ERROR itself
   return failures;
 }
 

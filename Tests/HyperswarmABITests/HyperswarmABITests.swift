@@ -20,4 +20,6 @@ final class HyperswarmABITests: XCTestCase {
   func testDestroyInEachCallback() { XCTAssertEqual(check_destroy_in_callbacks(), 0) }
   func testEverythingPendingIsSettledByDestroy() { XCTAssertEqual(check_pending_at_destroy(), 0) }
   func testThreadsUseWhatGoesAway() { XCTAssertEqual(check_concurrent_use(), 0) }
+  func testInheritedHandlesAreRefusedAfterAFork() { XCTAssertEqual(check_fork(), 0) }
+  func testErrorsCarryWhatTheSystemSaid() { XCTAssertEqual(check_error_details(), 0) }
 }

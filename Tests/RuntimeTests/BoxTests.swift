@@ -33,6 +33,62 @@ final class BoxTests: XCTestCase {
     }
   }
 
+  func testInboxWakesOneReaderPerMessage() async throws {
+    let inbox = Inbox()
+    let readers = (0..<3).map { _ in Task { try await inbox.next(isolation: nil) {} } }
+    while inbox.waiting < 3 { await Task.yield() }
+    XCTAssertFalse(inbox.push([[1], [2]], bytes: 2 + 2 * Limits.messageCost))
+    XCTAssertEqual(inbox.waiting, 1)
+    inbox.finish(.success(()))
+    var seen: [[UInt8]?] = []
+    for reader in readers { seen.append(try await reader.value) }
+    XCTAssertEqual(seen.compactMap { $0 }.sorted { $0[0] < $1[0] }, [[1], [2]])
+  }
+
+  func testDestructionIsClaimedOnceAndAwaitedByAll() async {
+    let destruction = Destruction()
+    XCTAssertTrue(destruction.claim())
+    XCTAssertFalse(destruction.claim())
+    let finished = Locked(0)
+    let callers = (0..<3).map { _ in
+      Task {
+        await destruction.wait(isolation: nil)
+        finished.withLock { $0 += 1 }
+      }
+    }
+    callers[0].cancel()
+    for _ in 0..<1000 { await Task.yield() }
+    XCTAssertEqual(finished.withLock { $0 }, 0)
+    destruction.finish()
+    for caller in callers { await caller.value }
+    await destruction.wait(isolation: nil)
+  }
+
+  /// A success that the cancelled caller does not get is undone.
+  func testALateSuccessIsNotLost() async throws {
+    let loop = try UVEventLoop.startThread()
+    let undone = Locked<[Int]>([])
+    let settle = Locked<LoopBound<(Result<Int, CallFailure>) -> Void>?>(nil)
+    let call = Task {
+      try await awaitOperation(
+        on: loop, cancelled: CallFailure.cancelled, gone: .closed, isolation: nil,
+        undelivered: { number in undone.withLock { $0.append(number) } }
+      ) { (done: @escaping (Result<Int, CallFailure>) -> Void) in
+        settle.withLock { $0 = LoopBound(done) }
+        return nil
+      }
+    }
+    while settle.withLock({ $0 == nil }) { await Task.yield() }
+    call.cancel()
+    do {
+      _ = try await call.value
+      XCTFail("cancelled")
+    } catch {}
+    _ = await onLoop(loop, isolation: nil) { settle.withLock { $0 }?.value(.success(7)) }
+    XCTAssertEqual(undone.withLock { $0 }, [7])
+    await loop.shutdown()
+  }
+
   func testInboxKeepsOrderAcrossCompaction() async throws {
     let inbox = Inbox()
     var next: UInt32 = 0

@@ -102,10 +102,10 @@ final class MessagePumpBoundsTests: XCTestCase {
     XCTAssertEqual(try roomCalls(first: 1500, rest: 500, extra: cost), 1, "refused at the limit")
   }
 
-  private func waiter(_ pump: MessagePump) -> Task<CallFailure?, Never> {
+  private func writer(_ pump: MessagePump, _ message: [UInt8] = []) -> Task<CallFailure?, Never> {
     Task {
       do throws(CallFailure) {
-        try await pump.waitForRoom(isolation: nil)
+        try await pump.write(message, isolation: nil)
         return nil
       } catch {
         return error
@@ -113,14 +113,14 @@ final class MessagePumpBoundsTests: XCTestCase {
     }
   }
 
-  func testWaitersAreResumedAtTheLowWaterMark() async throws {
+  func testWritersAreResumedAtTheLowWaterMark() async throws {
     let loop = try UVEventLoop.startThread()
     for (rest, isResumed) in [(500, true), (501, false)] {
       let pump = MessagePump(
         loop: loop, bounds: .init(highWater: 1000, lowWater: 500, limit: .max), startsInside: true)
       _ = pump.add(.message(message(1000)))
       _ = pump.add(.message(message(rest)))
-      let writer = waiter(pump)
+      let writer = writer(pump)
       while !pump.isAwaited { await Task.yield() }
       let stillWaits = await onLoop(loop, isolation: nil) {
         let sink = CountingSink()
@@ -138,14 +138,14 @@ final class MessagePumpBoundsTests: XCTestCase {
     await loop.shutdown()
   }
 
-  func testAWriterDoesNotWaitAtTheLowWaterMark() async throws {
+  func testAWriterDoesNotWaitAtTheHighWaterMark() async throws {
     let loop = try UVEventLoop.startThread()
-    for (queued, waits) in [(500, false), (501, true)] {
+    for (queued, waits) in [(1000, false), (1001, true)] {
       let pump = MessagePump(
         loop: loop, bounds: .init(highWater: 1000, lowWater: 500, limit: .max), startsInside: true)
       _ = pump.add(.message(message(queued)))
       let outcome = Locked<CallFailure??>(.none)
-      let writer = waiter(pump)
+      let writer = writer(pump)
       let observer = Task {
         let result = await writer.value
         outcome.withLock { $0 = .some(result) }
@@ -156,6 +156,68 @@ final class MessagePumpBoundsTests: XCTestCase {
       await onLoop(loop, isolation: nil) { pump.close() }
       await observer.value
       XCTAssertEqual(outcome.withLock { $0 }, .some(waits ? .closed : nil))
+    }
+    await loop.shutdown()
+  }
+
+  func testManyWritersHoldTheWindowAndOneMessage() async throws {
+    let loop = try UVEventLoop.startThread()
+    let pump = MessagePump(
+      loop: loop, bounds: .init(highWater: 1000, lowWater: 500, limit: .max), startsInside: true)
+    let finished = Locked(0)
+    let part = message(400)
+    let writers = (0..<100).map { _ in
+      Task {
+        try await pump.write(part, isolation: nil)
+        finished.withLock { $0 += 1 }
+      }
+    }
+    // Three are taken: the third one is above the window.
+    while finished.withLock({ $0 }) < 3 || !pump.isAwaited { await Task.yield() }
+    for _ in 0..<1000 { await Task.yield() }
+    XCTAssertEqual(pump.queuedBytes, 1200)
+    XCTAssertEqual(finished.withLock { $0 }, 3)
+    var peak = 0
+    while finished.withLock({ $0 }) < 100 {
+      peak = max(peak, pump.queuedBytes)
+      _ = await onLoop(loop, isolation: nil) { [cost] in
+        let sink = CountingSink()
+        sink.isFull = true
+        pump.attach(sink)
+        pump.drained()
+        XCTAssertLessThanOrEqual(pump.queuedBytes, 1400)
+        XCTAssertEqual(sink.sent, [400 - cost])
+      }
+    }
+    for writer in writers { try await writer.value }
+    XCTAssertLessThanOrEqual(peak, 1400)
+    pump.close()
+    await loop.shutdown()
+  }
+
+  func testTheEndComesBehindTheWritersThatWait() async throws {
+    let loop = try UVEventLoop.startThread()
+    for isCancelled in [false, true] {
+      let pump = MessagePump(
+        loop: loop, bounds: .init(highWater: 1000, lowWater: 500, limit: .max), startsInside: true)
+      _ = pump.add(.message(message(1001)))
+      let writer = writer(pump, message(300))
+      while !pump.isAwaited { await Task.yield() }
+      pump.end()
+      if isCancelled { writer.cancel() }
+      let late = await self.writer(pump).value
+      XCTAssertEqual(late, .closed, "behind the end")
+      if isCancelled { _ = await writer.value }
+      let seen = await onLoop(loop, isolation: nil) {
+        let sink = CountingSink()
+        pump.attach(sink)
+        pump.drained()
+        return sink.sent + [sink.ends]
+      }
+      XCTAssertEqual(seen, (isCancelled ? [1001 - cost] : [1001 - cost, 300 - cost]) + [1])
+      let outcome = await writer.value
+      XCTAssertEqual(outcome, isCancelled ? .cancelled : nil)
+      pump.close()
     }
     await loop.shutdown()
   }

@@ -64,11 +64,11 @@ final class MessagePumpTests: XCTestCase {
   /// More than the window, beginning with `number`.
   private func bulk(_ number: UInt8) -> [UInt8] { [number] + [UInt8](repeating: 0, count: Limits.writeWindow) }
 
-  /// A `waitForRoom` and what came of it.
-  private func waiter(_ pump: MessagePump) -> Task<CallFailure?, Never> {
+  /// A `write` and what came of it.
+  private func writer(_ pump: MessagePump, _ number: UInt8) -> Task<CallFailure?, Never> {
     Task {
       do throws(CallFailure) {
-        try await pump.waitForRoom(isolation: nil)
+        try await pump.write([number], isolation: nil)
         return nil
       } catch {
         return error
@@ -171,9 +171,10 @@ final class MessagePumpTests: XCTestCase {
       XCTAssertTrue(try pump.put(part))
       let isResumed = Locked(false)
       let writer = Task {
-        try await pump.waitForRoom(isolation: nil)
+        try await pump.write([4], isolation: nil)
         isResumed.withLock { $0 = true }
       }
+      while !pump.isAwaited { await Task.yield() }
       // One part goes, two are left.
       try await setting.onLoop { sink, pump in
         sink.room = 1
@@ -186,21 +187,23 @@ final class MessagePumpTests: XCTestCase {
       }
       try await writer.value
       let events = try await setting.events()
-      XCTAssertEqual(events, ["1", "2", "2", "2"])
+      XCTAssertEqual(events, ["1", "2", "2", "2", "4"])
       XCTAssertFalse(try pump.put([3]))
     }
   }
 
   // MARK: Cancellation
 
-  func testACancelledWriterLeavesItsMessageAndTheOtherWriters() async throws {
+  func testACancelledWriterTakesItsMessageBackAndLeavesTheOtherWriters() async throws {
     try await withPump(room: 1) { setting in
       let pump = setting.pump
       XCTAssertFalse(try pump.put([1]))
       try await setting.onLoop { _, _ in }
       XCTAssertTrue(try pump.put(self.bulk(2)))
       XCTAssertTrue(try pump.put(self.bulk(3)))
-      let (first, second) = (self.waiter(pump), self.waiter(pump))
+      let first = self.writer(pump, 4)
+      while !pump.isAwaited { await Task.yield() }
+      let second = self.writer(pump, 5)
       let flush = self.flusher(pump)
       first.cancel()
       flush.cancel()
@@ -215,7 +218,7 @@ final class MessagePumpTests: XCTestCase {
       let result = await second.value
       XCTAssertNil(result)
       let sent = try await setting.events().filter { $0 != "flush" }
-      XCTAssertEqual(sent, ["1", "2", "3"])
+      XCTAssertEqual(sent, ["1", "2", "3", "5"])
     }
   }
 
@@ -248,7 +251,8 @@ final class MessagePumpTests: XCTestCase {
           flush("in the queue")
         }
         XCTAssertTrue(try pump.put(self.bulk(3)))
-        let writers = (0..<3).map { _ in self.waiter(pump) }
+        let writers = (5..<8).map { self.writer(pump, $0) }
+        while !pump.isAwaited { await Task.yield() }
         try await setting.onLoop { sink, pump in
           pump.close()
           // The stream settles what it has, may drain late, and its owner may close twice.
@@ -266,7 +270,7 @@ final class MessagePumpTests: XCTestCase {
         XCTAssertEqual(
           outcomes.withLock { $0.sorted() }, ["at the sink false", "in the queue false", "taken false"])
         XCTAssertThrowsError(try pump.put([4])) { XCTAssertEqual($0 as? CallFailure, .closed) }
-        let late = [await self.waiter(pump).value, await self.flusher(pump).value]
+        let late = [await self.writer(pump, 8).value, await self.flusher(pump).value]
         XCTAssertEqual(late, [.closed, .closed])
         let events = try await setting.events()
         XCTAssertEqual(events, ["flush", "flush", "1", "2"])
@@ -322,7 +326,8 @@ final class MessagePumpTests: XCTestCase {
       XCTAssertFalse(try pump.put([1]))
       try await setting.onLoop { _, _ in }
       for number in 2...4 { _ = try pump.put(self.bulk(UInt8(number))) }
-      let writers = (0..<2).map { _ in self.waiter(pump) }
+      let writers = (5..<7).map { self.writer(pump, $0) }
+      while !pump.isAwaited { await Task.yield() }
       try await setting.onLoop { sink, pump in
         sink.room = .max
         sink.onSend = { _ in pump.close() }

@@ -4,6 +4,7 @@
 /*
  * What the C transport and the Swift event loop both ask of the system through libuv: the network interfaces and host
  * names. Each is polled or resolved here and nowhere else; timers and the life of requests belong to the caller.
+ * Besides, what a library on a thread of its own asks of the loader.
  */
 
 #include <uv.h>
@@ -62,10 +63,10 @@ int
 hyper_lookup (uv_loop_t *loop, uv_getaddrinfo_t *request, const char *host, int family, uv_getaddrinfo_cb done);
 
 /*
- * Keeps the library that this code is in mapped until the process ends: for threads that may return into it after the
- * program has unloaded it. Nothing happens in a program that is linked statically.
+ * Keeps the library that this code is in mapped until the process ends, whatever dlclose is called: for threads that may
+ * return into it after the program has unloaded it. Nothing happens in a program that is linked statically.
  */
 void
-hyper_pin_library (void);
+hyper_stay_loaded (void);
 
 #endif // HYPER_LOOP_H

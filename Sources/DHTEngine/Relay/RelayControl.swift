@@ -92,8 +92,12 @@ final class RelayControl {
       // Deployed relays never say so; ours does when it refuses a token, forgets one, or a link has ended.
       let message = try CompactReader.decode(RelayUnpairMessage.self, from: body)
       for isInitiator in [false, true] {
-        pairings[PairingKey(token: message.token, isInitiator: isInitiator)]?.lost(
-          .relayAborted("the relay did not keep the pairing: the peer did not come, or the relay is full"))
+        guard let pairing = pairings[PairingKey(token: message.token, isInitiator: isInitiator)] else { continue }
+        let reason =
+          pairing.isPaired
+          ? "the relay has ended the stream"
+          : "the relay has not paired us: the peer did not come, or the relay is full"
+        pairing.lost(.relayAborted(reason))
       }
     default: break
     }
@@ -113,11 +117,20 @@ final class RelayControl {
   private func closed(_ error: EncryptedStreamError?) {
     closing?.cancel()
     closing = nil
-    let reason = error.map { "the connection with the relay failed: \($0.description)" }
+    let reason = error.map { RelayControl.reason($0) }
     lose(.relayAborted(reason ?? "the relay closed the connection"))
     mux.close()
     onUnusable?()
     onUnusable = nil
+  }
+
+  /// Names the relay once, and every error with its code.
+  static func reason(_ error: EncryptedStreamError) -> String {
+    let prefix = "\(error.code): "
+    let text = error.description
+    let bare = text.hasPrefix(prefix) ? String(text.dropFirst(prefix.count)) : text
+    if error.code == DHTError.relayAborted("").code { return bare }
+    return "the connection with the relay failed: \(prefix)\(bare)"
   }
 
   private func lose(_ error: DHTError) {
@@ -151,7 +164,7 @@ final class RelayPairing {
   var onLost: ((DHTError) -> Void)?
 
   private(set) var isLost = false
-  private var isPaired = false
+  private(set) var isPaired = false
   private var control: RelayControl?
   fileprivate let key: RelayControl.PairingKey
 

@@ -1,16 +1,23 @@
 import HyperEncoding
 
 /// Handshakes that a server works on or remembers, by the bytes of message 1 and by session index (hyperdht.md
-/// hyperdht.md 4.6, 7.2, 7.6).
+/// 4.6, 7.2, 7.6).
 struct HandshakeTable {
   private(set) var sessions: [ServerSession?] = []
+  /// Indices in `sessions` without one.
+  private var free: [Int] = []
   private var byMessage: [[UInt8]: Int] = [:]
   private var perHost: [IPv4Address: Int] = [:]
   private(set) var count = 0
   /// Of these, still under way.
   private(set) var activeCount = 0
-  /// Ended ones, oldest first; some may have been removed already.
-  private var ended: [ServerSession] = []
+  /// Ended ones that are remembered, by the order of their ends.
+  private var ended: [UInt64: ServerSession] = [:]
+  /// The place of each in that order, by its index.
+  private var endings: [Int: UInt64] = [:]
+  private var nextEnding: UInt64 = 0
+  /// No remembered one has ended before.
+  private var oldestEnding: UInt64 = 0
 
   /// Refused first messages: copies of them are dropped without work.
   private var refused: Set<[UInt8]> = []
@@ -29,11 +36,19 @@ struct HandshakeTable {
     activeCount < Limits.Server.concurrentHandshakes && perHost[host, default: 0] < Limits.Server.handshakesPerHost
   }
 
-  /// The lowest free index.
-  var nextIndex: Int { sessions.firstIndex { $0 == nil } ?? sessions.count }
+  /// Where the next session has to be inserted.
+  var nextIndex: Int { free.last ?? sessions.count }
+
+  /// Sessions that are held because they have ended.
+  var endedCount: Int { ended.count }
 
   mutating func insert(_ session: ServerSession) {
-    if session.index == sessions.count { sessions.append(session) } else { sessions[session.index] = session }
+    if session.index == sessions.count {
+      sessions.append(session)
+    } else {
+      precondition(free.popLast() == session.index, "sessions take the index that `nextIndex` names")
+      sessions[session.index] = session
+    }
     byMessage[session.message] = session.index
     perHost[session.clientAddress.host, default: 0] += 1
     count += 1
@@ -45,10 +60,13 @@ struct HandshakeTable {
   mutating func settle(_ session: ServerSession) -> ServerSession? {
     guard isMember(session), !session.isSettled else { return nil }
     deactivate(session)
-    ended.append(session)
-    if ended.count > 2 * Limits.Server.rememberedHandshakes { ended = ended.filter { isMember($0) } }
-    guard count - activeCount > Limits.Server.rememberedHandshakes else { return nil }
-    return ended.first { isMember($0) }
+    ended[nextEnding] = session
+    endings[session.index] = nextEnding
+    nextEnding += 1
+    guard ended.count > Limits.Server.rememberedHandshakes else { return nil }
+    // Each number is passed once.
+    while ended[oldestEnding] == nil { oldestEnding += 1 }
+    return ended[oldestEnding]
   }
 
   private func isMember(_ session: ServerSession) -> Bool {
@@ -68,7 +86,8 @@ struct HandshakeTable {
     guard isMember(session) else { return }
     deactivate(session)
     sessions[session.index] = nil
-    while let last = sessions.last, last == nil { sessions.removeLast() }
+    free.append(session.index)
+    if let ending = endings.removeValue(forKey: session.index) { ended[ending] = nil }
     byMessage[session.message] = nil
     count -= 1
   }
@@ -88,11 +107,13 @@ struct HandshakeTable {
 
   mutating func removeAll() {
     sessions = []
+    free = []
     byMessage = [:]
     perHost = [:]
     refused = []
     refusedOrder = []
-    ended = []
+    ended = [:]
+    endings = [:]
     count = 0
     activeCount = 0
   }

@@ -8,7 +8,10 @@ final class RawStreams {
 
   private let environment: any Environment
   private var live: [UInt32: Entry] = [:]
-  private var pruneAt = 64
+  /// Entries at which those of closed streams are dropped: twice what the last time left, so that the walk costs a
+  /// constant per stream, and never above the bound, so that dead entries do not use it up.
+  private(set) var pruneAt = RawStreams.leastPrune
+  private static let leastPrune = 64
 
   init(environment: any Environment) { self.environment = environment }
 
@@ -16,7 +19,7 @@ final class RawStreams {
   func make() -> (any TransportStream)? {
     if live.count >= pruneAt {
       live = live.filter { $0.value.stream.map { !$0.isClosed } ?? false }
-      pruneAt = max(64, live.count * 2)
+      pruneAt = min(max(RawStreams.leastPrune, live.count * 2), Limits.rawStreams)
     }
     guard live.count < Limits.rawStreams else { return nil }
     var id = environment.randomUInt32()

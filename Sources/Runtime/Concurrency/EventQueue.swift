@@ -30,7 +30,7 @@ package final class EventQueue<Element: Sendable, Failure: Error>: Sendable {
   package func push(_ element: Element) -> Bool {
     let (taken, waiter) = state.withLock { state -> (Bool, UnsafeContinuation<Result<Element?, Failure>, Never>?) in
       guard state.end == nil else { return (false, nil) }
-      if let waiter = state.waiters.popFirst() { return (true, waiter) }
+      if let waiter = state.waiters.popFirst() { return (true, waiter.continuation) }
       guard state.elements.count - state.head < capacity else {
         state.dropped += 1
         return (false, nil)

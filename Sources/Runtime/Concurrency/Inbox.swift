@@ -17,25 +17,29 @@ package final class Inbox: Sendable {
 
   package init() {}
 
+  /// Readers that are suspended.
+  var waiting: Int { state.withLock { $0.waiters.count } }
+
   // MARK: On the loop
 
   /// Hands messages over; `true` when the stream has to be paused now.
   package func push(_ batch: [[UInt8]], bytes: Int) -> Bool {
     guard !batch.isEmpty else { return false }
-    let (mustPause, waiter) = state.withLock { state -> (Bool, (UnsafeContinuation<Outcome, Never>, Outcome)?) in
-      guard state.end == nil else { return (false, nil) }
+    let (mustPause, waiters) = state.withLock { state -> (Bool, [(UnsafeContinuation<Outcome, Never>, Outcome)]) in
+      guard state.end == nil else { return (false, []) }
       if state.messages.isEmpty { state.messages = batch } else { state.messages.append(contentsOf: batch) }
       state.bytes &+= bytes
-      var resumed: (UnsafeContinuation<Outcome, Never>, Outcome)?
-      // One reader is enough: it comes back for the rest without sleeping.
-      if let continuation = state.waiters.popFirst() {
-        resumed = (continuation, Inbox.take(&state) ?? .success([]))
+      // One reader per message: the work that a reader does before it comes back must not hold up the others.
+      var resumed: [(UnsafeContinuation<Outcome, Never>, Outcome)] = []
+      while state.head < state.messages.count, let waiter = state.waiters.popFirst() {
+        guard let outcome = Inbox.take(&state) else { break }
+        resumed.append((waiter.continuation, outcome))
       }
       let mustPause = state.bytes > state.window && !state.isPaused
       if mustPause { state.isPaused = true }
       return (mustPause, resumed)
     }
-    if let waiter { waiter.0.resume(returning: waiter.1) }
+    for (continuation, outcome) in waiters { continuation.resume(returning: outcome) }
     return mustPause
   }
 

@@ -11,9 +11,11 @@ package func onLoop<T: Sendable>(
 ///
 /// `start` runs on the loop and gets the closure that settles the call; it returns how to cancel the operation, if that
 /// can be done. The call settles exactly once: by the engine, by cancellation of the task (at once, with `cancelled`),
-/// or with `gone` when the loop has ended.
+/// or with `gone` when the loop has ended. A success that comes after the cancellation goes to
+/// `undelivered`, on the loop: the caller knows nothing of it, so that what it stands for has to be undone.
 package func awaitOperation<T: Sendable, E: Error>(
   on loop: UVEventLoop, cancelled: E, gone: E, isolation: isolated (any Actor)? = #isolation,
+  undelivered: (@Sendable (T) -> Void)? = nil,
   _ start: @escaping @Sendable (_ settle: @escaping (Result<T, E>) -> Void) -> (() -> Void)?
 ) async throws(E) -> T {
   let call = PendingCall<T, E>()
@@ -22,7 +24,9 @@ package func awaitOperation<T: Sendable, E: Error>(
       guard call.wait(continuation) else { return continuation.resume(returning: .failure(cancelled)) }
       let isPosted = loop.post {
         guard !call.isSettled else { return }
-        let cancel = start { call.settle($0) }
+        let cancel = start { result in
+          if !call.settle(result), let undelivered, case .success(let value) = result { undelivered(value) }
+        }
         call.setCancel(cancel)
       }
       if !isPosted { call.settle(.failure(gone)) }
@@ -53,7 +57,9 @@ private final class PendingCall<T: Sendable, E: Error>: Sendable {
     }
   }
 
-  func settle(_ result: Result<T, E>) {
+  /// Whether the caller gets this result.
+  @discardableResult
+  func settle(_ result: Result<T, E>) -> Bool {
     let continuation = state.withLock { state -> UnsafeContinuation<Result<T, E>, Never>? in
       guard !state.isSettled else { return nil }
       state.isSettled = true
@@ -62,6 +68,7 @@ private final class PendingCall<T: Sendable, E: Error>: Sendable {
       return state.continuation
     }
     continuation?.resume(returning: result)
+    return continuation != nil
   }
 
   /// On the loop. The operation may be over, or the caller gone, already.

@@ -15,10 +15,11 @@ package protocol MessageSink: AnyObject {
 /// The writing half of a connection: takes messages on any thread and hands them to a stream on its loop, in order and
 /// as fast as the stream has room.
 ///
-/// `await write` and `hyperswarm_connection_write` are two front ends of it. A Swift writer is taken at any time and
-/// then waits for room, so that the queue holds the window and one message per writer; a C writer cannot wait, is
-/// refused at `limit`, and hears `onRoom`. Every waiting call and every flush settles exactly once: by progress, by the
-/// cancellation of its task, or by `close`, which the owner calls when the stream has closed for whatever reason.
+/// `await write` and `hyperswarm_connection_write` are two front ends of it. A Swift writer waits with its message
+/// until there is room, so that the queue holds the window and one message, whatever the number of writers; a C writer
+/// cannot wait, is refused at `limit`, and hears `onRoom`. Every waiting call and every flush settles exactly once: by
+/// progress, by the cancellation of its task, or by `close`, which the owner calls when the stream has closed for
+/// whatever reason.
 package final class MessagePump: @unchecked Sendable {
   package enum Item: @unchecked Sendable {
     case message([UInt8])
@@ -72,6 +73,10 @@ package final class MessagePump: @unchecked Sendable {
     var isEnded = false
     var isClosed = false
     var waiters = Waiters<CallFailure?>()
+    /// Of the writers that wait, by the number of the waiter.
+    var unadmitted: [UInt64: [UInt8]] = [:]
+    /// The writing half ends behind the writers that wait.
+    var endsAfterWaiters = false
   }
 
   private let loop: UVEventLoop
@@ -118,7 +123,14 @@ package final class MessagePump: @unchecked Sendable {
     let (admission, mustAnnounce) = state.withLock { state -> (Admission, Bool) in
       guard !state.isClosed else { return (.closed, false) }
       if case .flush = item {} else if state.isEnded { return (.closed, false) }
-      if case .end = item { state.isEnded = true }
+      if case .end = item {
+        state.isEnded = true
+        // The queue is above `lowWater` as long as writers wait: `took` comes, and adds the end.
+        if !state.waiters.isEmpty {
+          state.endsAfterWaiters = true
+          return (.taken(queued: state.bytes), false)
+        }
+      }
       if cost > 0, state.bytes >= bounds.limit {
         state.owesRoom = true
         return (.full, false)
@@ -140,7 +152,7 @@ package final class MessagePump: @unchecked Sendable {
   /// Bytes that the sink has not taken.
   package var queuedBytes: Int { state.withLock { $0.bytes } }
 
-  /// Whether a writer is suspended in `waitForRoom`.
+  /// Whether a writer is suspended in `write`.
   var isAwaited: Bool { state.withLock { !$0.waiters.isEmpty } }
 
   private func announce() {
@@ -190,6 +202,8 @@ package final class MessagePump: @unchecked Sendable {
       defer {
         state.items = []
         state.bytes = 0
+        state.unadmitted = [:]
+        state.endsAfterWaiters = false
       }
       return (state.items, state.waiters.popAll())
     }
@@ -248,13 +262,31 @@ package final class MessagePump: @unchecked Sendable {
   /// The sink has taken this much.
   private func took(_ bytes: inout Int) {
     guard bytes > 0 else { return }
-    let waiters = state.withLock { state in
+    let waiters = state.withLock { state -> [Waiters<CallFailure?>.Continuation] in
       // `close` has counted everything off already.
       state.bytes = max(state.bytes &- bytes, 0)
-      return state.bytes <= bounds.lowWater ? state.waiters.popAll() : []
+      return state.bytes <= bounds.lowWater ? admit(&state) : []
     }
     bytes = 0
     for waiter in waiters { waiter.resume(returning: nil) }
+  }
+
+  /// Takes the messages of waiting writers, in their order and up to the window. The loop is at it: what is added here
+  /// needs no announcement, because `run` looks again after each `took`, or the sink is full and drains later.
+  private func admit(_ state: inout State) -> [Waiters<CallFailure?>.Continuation] {
+    var admitted: [Waiters<CallFailure?>.Continuation] = []
+    while state.bytes <= bounds.highWater, let waiter = state.waiters.popFirst() {
+      let item = Item.message(state.unadmitted.removeValue(forKey: waiter.id) ?? [])
+      state.items.append(item)
+      state.bytes &+= item.cost
+      admitted.append(waiter.continuation)
+    }
+    if state.endsAfterWaiters, state.waiters.isEmpty {
+      state.endsAfterWaiters = false
+      state.items.append(.end)
+    }
+    if !state.items.isEmpty { state.isAnnounced = true }
+    return admitted
   }
 
   private func takeRoomDue() -> Bool {
@@ -275,13 +307,39 @@ extension MessagePump {
     return queued > bounds.highWater
   }
 
-  /// Suspends until at most `lowWater` waits. A cancelled writer's message is sent all the same.
-  package func waitForRoom(isolation: isolated (any Actor)?) async throws(CallFailure) {
-    let failure = await state.wait(cancelled: .cancelled, isolation: isolation) { state -> CallFailure?? in
-      if state.isClosed { return .some(.closed) }
-      return state.bytes <= bounds.lowWater ? .some(nil) : nil
+  /// Queues one message; while more than `highWater` is queued, suspends first until the queue is down to `lowWater`
+  /// and the writers before this one have had their turn. A cancelled writer's message is not sent.
+  package func write(_ message: [UInt8], isolation: isolated (any Actor)?) async throws(CallFailure) {
+    var mustAnnounce = false
+    let now = state.withLock { admitNow(message, &$0, &mustAnnounce) }
+    if mustAnnounce { announce() }
+    if let now {
+      if let now { throw now }
+      return
     }
-    if let failure { throw failure }
+    var number: UInt64?
+    let failure = await state.waitNumbered(cancelled: .cancelled, isolation: isolation) { state, id -> CallFailure?? in
+      if let outcome = admitNow(message, &state, &mustAnnounce) { return outcome }
+      state.unadmitted[id] = message
+      number = id
+      return nil
+    }
+    if mustAnnounce { announce() }
+    guard let failure else { return }
+    if let number { state.withLock { _ = $0.unadmitted.removeValue(forKey: number) } }
+    throw failure
+  }
+
+  /// The outcome of a `write` that need not wait; `nil` when it must.
+  private func admitNow(_ message: [UInt8], _ state: inout State, _ mustAnnounce: inout Bool) -> CallFailure?? {
+    if state.isClosed || state.isEnded { return .some(.closed) }
+    guard state.bytes <= bounds.highWater, state.waiters.isEmpty else { return nil }
+    let item = Item.message(message)
+    state.items.append(item)
+    state.bytes &+= item.cost
+    mustAnnounce = !state.isAnnounced
+    state.isAnnounced = true
+    return .some(nil)
   }
 
   /// Waits until the peer has acknowledged everything that was written before.

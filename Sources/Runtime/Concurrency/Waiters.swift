@@ -9,8 +9,9 @@ struct Waiters<Outcome: Sendable> {
   private var cancelled: Set<UInt64> = []
 
   var isEmpty: Bool { list.isEmpty }
+  var count: Int { list.count }
 
-  mutating func popFirst() -> Continuation? { list.isEmpty ? nil : list.removeFirst().continuation }
+  mutating func popFirst() -> (id: UInt64, continuation: Continuation)? { list.isEmpty ? nil : list.removeFirst() }
 
   mutating func popAll() -> [Continuation] {
     guard !list.isEmpty else { return [] }
@@ -47,12 +48,19 @@ extension Locked where Value: WaitingState {
   func wait(
     cancelled: Value.Outcome, isolation: isolated (any Actor)?, ready: (inout Value) -> Value.Outcome?
   ) async -> Value.Outcome {
+    await waitNumbered(cancelled: cancelled, isolation: isolation) { state, _ in ready(&state) }
+  }
+
+  /// The same; `ready` also gets the number under which the waiter is going to be popped.
+  func waitNumbered(
+    cancelled: Value.Outcome, isolation: isolated (any Actor)?, ready: (inout Value, UInt64) -> Value.Outcome?
+  ) async -> Value.Outcome {
     let id = withLock { $0.waiters.makeID() }
     let outcome = await withTaskCancellationHandler {
       await withUnsafeContinuation(isolation: isolation) { (continuation: UnsafeContinuation<Value.Outcome, Never>) in
         let now = withLock { state -> Value.Outcome? in
           if state.waiters.removeCancelled(id) { return cancelled }
-          if let outcome = ready(&state) { return outcome }
+          if let outcome = ready(&state, id) { return outcome }
           state.waiters.add(id, continuation)
           return nil
         }

@@ -80,7 +80,7 @@ final class LookupTicket: Sendable {
     pthread_attr_setdetachstate(&attributes, Int32(PTHREAD_CREATE_DETACHED))
     pthread_attr_setstacksize(&attributes, Limits.lookupStack)
     // The code that the thread returns to must stay, also when the program unloads the library meanwhile.
-    hyper_pin_library()
+    hyper_stay_loaded()
     let context = Unmanaged.passRetained(self)
     #if canImport(Darwin)
       var thread: pthread_t?

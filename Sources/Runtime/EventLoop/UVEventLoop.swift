@@ -54,6 +54,8 @@ public final class UVEventLoop: @unchecked Sendable {
 
   /// A loop that the caller runs with `run()`.
   public convenience init() throws(EventLoopError) {
+    let missing = Descriptors.probe()
+    guard missing == 0 else { throw EventLoopError(missing) }
     let memory = UnsafeMutablePointer<uv_loop_t>.allocate(capacity: 1)
     memory.initialize(to: uv_loop_t())
     let result = uv_loop_init(memory)
@@ -61,6 +63,7 @@ public final class UVEventLoop: @unchecked Sendable {
       memory.deallocate()
       throw EventLoopError(result)
     }
+    Descriptors.took()
     do throws(EventLoopError) {
       try self.init(loop: memory, ownsLoop: true)
     } catch {

@@ -101,12 +101,14 @@ public final class UDXConnection: Sendable {
 
   // MARK: Writing
 
-  /// Sends bytes. Suspends while more than 1 MiB waits to be sent. Cancellation ends the wait, not the sending.
+  /// Sends bytes. While more than 1 MiB waits to be sent, suspends first until it is down to half of that: the memory
+  /// of a connection is bounded, whatever the number of writers. A call that throws for its cancellation has sent
+  /// nothing. The peer does not see an empty `write`.
   public func write(
     _ bytes: [UInt8], isolation: isolated (any Actor)? = #isolation
   ) async throws(UDXConnectionError) {
     do throws(CallFailure) {
-      if try state.writing.put(bytes) { try await state.writing.waitForRoom(isolation: isolation) }
+      try await state.writing.write(bytes, isolation: isolation)
     } catch {
       throw state.closing.error(error)
     }

@@ -26,10 +26,10 @@ public enum UDXConnectionError: Error, Hashable, Sendable, CustomStringConvertib
 
   public var description: String {
     switch self {
-    case .reset: "The peer closed the connection abruptly"
-    case .timedOut: "The peer stopped answering"
-    case .closed: "The connection is closed"
-    case .cancelled: "Cancelled"
+    case .reset: "\(code): the peer closed the connection abruptly"
+    case .timedOut: "\(code): the peer stopped answering"
+    case .closed: "\(code): the connection is closed"
+    case .cancelled: "\(code): the call was cancelled"
     case .transport(let error): "\(code): \(error.description)"
     }
   }

@@ -19,5 +19,7 @@ int check_bounds(void);
 int check_destroy_in_callbacks(void);
 int check_pending_at_destroy(void);
 int check_concurrent_use(void);
+int check_fork(void);
+int check_error_details(void);
 
 #endif

@@ -1,0 +1,76 @@
+import HyperEncoding
+import HyperEnvironment
+import HyperSecretStream
+import HyperswarmTesting
+import XCTest
+
+@testable import HyperDHTEngine
+
+/// What nodes keep of handshakes and streams that have ended, and what they say about a lost relay.
+final class RememberedHandshakeTests: XCTestCase {
+  /// hyperdht.md 7.6
+  func testEndedHandshakesAreForgottenAfterTheirTime() {
+    let net = Net(4)
+    let (server, _) = net.listen(on: net.nodes[1])
+    for _ in 0..<20 {
+      let client = net.makeNode()
+      let peer = net.connect(client, to: server)
+      net.assertEcho(peer)
+      net.settle { done in client.destroy { done(()) } }
+    }
+    XCTAssertEqual(server.table.endedCount, 20)
+    net.network.advance(by: Limits.Server.handshakeClearWait + 1000)
+    XCTAssertEqual(server.handshakeCount, 0)
+    XCTAssertEqual(server.table.endedCount, 0, "nothing holds them any more")
+    net.destroy()
+  }
+
+  /// Indices are used again, and never two at a time.
+  func testIndicesOfForgottenHandshakesAreUsedAgain() {
+    let net = Net(4)
+    let (server, _) = net.listen(on: net.nodes[1])
+    for _ in 0..<3 {
+      for _ in 0..<5 {
+        let client = net.makeNode()
+        net.assertEcho(net.connect(client, to: server))
+        net.settle { done in client.destroy { done(()) } }
+      }
+      XCTAssertLessThanOrEqual(server.table.sessions.count, 5)
+      net.network.advance(by: Limits.Server.handshakeClearWait + 1000)
+    }
+    net.destroy()
+  }
+
+  func testStreamsArePrunedBelowTheBound() {
+    let net = Net(1)
+    let streams = RawStreams(environment: net.nodes[0].environment)
+    var kept: [any TransportStream] = []
+    // More than half the bound alive at a prune: twice as many would be above it.
+    while kept.count < Limits.rawStreams / 2 + 1 {
+      guard let stream = streams.make() else { return XCTFail("below the bound") }
+      kept.append(stream)
+    }
+    XCTAssertLessThanOrEqual(streams.pruneAt, Limits.rawStreams)
+    // Dead entries up to the bound, and beyond: they are no streams.
+    for _ in 0..<Limits.rawStreams {
+      guard let stream = streams.make() else { return XCTFail("dead entries count") }
+      stream.destroy()
+    }
+    XCTAssertLessThanOrEqual(streams.pruneAt, Limits.rawStreams)
+    for stream in kept { stream.destroy() }
+    net.destroy()
+  }
+
+  func testALostRelayIsNamedOnceWithTheCodeOfItsError() {
+    let own = RelayControl.reason(EncryptedStreamError(DHTError.relayAborted("the relay does not speak the protocol")))
+    XCTAssertEqual(own, "the relay does not speak the protocol")
+    XCTAssertEqual(
+      DHTError.relayAborted(own).description, "RELAY_ABORTED: the relay does not speak the protocol")
+    XCTAssertEqual(
+      RelayControl.reason(.transport(.timedOut)),
+      "the connection with the relay failed: ETIMEDOUT: connection timed out")
+    let dial = DHTError.peerNotFound
+    XCTAssertEqual(
+      RelayControl.reason(EncryptedStreamError(dial)), "the connection with the relay failed: \(dial.description)")
+  }
+}
