@@ -12,4 +12,3 @@ hyper_lookup (uv_loop_t *loop, uv_getaddrinfo_t *request, const char *host, int 
   hints.ai_socktype = SOCK_STREAM;
   return uv_getaddrinfo(loop, request, done, host, NULL, &hints);
 }
-

@@ -63,8 +63,8 @@ int
 hyper_lookup (uv_loop_t *loop, uv_getaddrinfo_t *request, const char *host, int family, uv_getaddrinfo_cb done);
 
 /*
- * Keeps the library that this code is in mapped until the process ends, whatever dlclose is called: for threads that may
- * return into it after the program has unloaded it. Nothing happens in a program that is linked statically.
+ * Keeps the library that this code is in mapped until the process ends, however often dlclose is called: for threads
+ * that may return into it after the program has unloaded it. Nothing happens in a program that is linked statically.
  */
 void
 hyper_stay_loaded (void);
