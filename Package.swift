@@ -5,6 +5,32 @@ import PackageDescription
 // graph of the layers; continuous integration enforces it. Every target has a name of our own, because target names are
 // unique across all packages of a program; folders are short.
 
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#elseif canImport(Darwin)
+  import Darwin
+#endif
+
+/// Whether libcrypto's description for pkg-config is where pkg-config looks: then the frame cipher uses it by default.
+/// The version is the compiler's to judge: Sources/CCipher falls back to libsodium before OpenSSL 3. Builds with a
+/// system root of their own say `--traits LibCrypto` or `--disable-default-traits`.
+let hasLibCrypto: Bool = {
+  let environment = Context.environment
+  var folders = (environment["PKG_CONFIG_PATH"] ?? "").split(separator: ":").map(String.init)
+  if let replacement = environment["PKG_CONFIG_LIBDIR"] {
+    folders += replacement.split(separator: ":").map(String.init)
+  } else {
+    for prefix in ["/usr", "/usr/local", "/opt/homebrew/opt/openssl@3", "/usr/local/opt/openssl@3"] {
+      for library in ["lib", "lib64", "lib/x86_64-linux-gnu", "lib/aarch64-linux-gnu", "share"] {
+        folders.append("\(prefix)/\(library)/pkgconfig")
+      }
+    }
+  }
+  return folders.contains { access("\($0)/libcrypto.pc", R_OK) == 0 }
+}()
+
 /// The engines and the ground they stand on: no libuv, no sockets, no clock.
 let engines: [Target] = [
   .target(name: "HyperEncoding", path: "Sources/Encoding"),
@@ -12,7 +38,8 @@ let engines: [Target] = [
   .target(name: "HyperCrypto", dependencies: ["HyperEncoding", "CHyperSodium"], path: "Sources/Crypto"),
   .target(name: "HyperEnvironment", dependencies: ["HyperEncoding"], path: "Sources/Environment"),
   .target(
-    name: "HyperSecretStream", dependencies: ["HyperEncoding", "HyperCrypto", "HyperEnvironment", "CHyperSodium"],
+    name: "HyperSecretStream",
+    dependencies: ["HyperEncoding", "HyperCrypto", "HyperEnvironment", "CHyperCipher", "CHyperSodium"],
     path: "Sources/SecretStream"),
   .target(
     name: "HyperRPC", dependencies: ["HyperEncoding", "HyperCollections", "HyperCrypto", "HyperEnvironment"],
@@ -40,6 +67,13 @@ let runtime: [Target] = [
   .systemLibrary(
     name: "CHyperSodium", path: "Sources/CSodium", pkgConfig: "libsodium",
     providers: [.apt(["libsodium-dev"]), .brew(["libsodium"])]),
+  .systemLibrary(
+    name: "CHyperCrypto", path: "Sources/CCrypto", pkgConfig: "libcrypto",
+    providers: [.apt(["libssl-dev"]), .brew(["openssl@3"])]),
+  .target(
+    name: "CHyperCipher",
+    dependencies: ["CHyperSodium", .target(name: "CHyperCrypto", condition: .when(traits: ["LibCrypto"]))],
+    path: "Sources/CCipher", cSettings: [.define("HYPER_LIBCRYPTO", .when(traits: ["LibCrypto"]))]),
   .target(name: "CHyperLoop", dependencies: ["CHyperUV"], path: "Sources/CLoop", cSettings: [.define("_GNU_SOURCE")]),
   .target(
     name: "CHyperUDX", dependencies: ["CHyperUV", "CHyperLoop"], path: "Sources/CUDX",
@@ -100,7 +134,9 @@ let programs: [Target] = [
     name: "hyperswarm-example-simulation", dependencies: ["HyperswarmTesting"], path: "Examples/Simulation"),
   .executableTarget(
     name: "hyperswarm-benchmark-secret-stream",
-    dependencies: ["HyperSecretStream", "HyperEncoding", "HyperCrypto", "HyperEnvironment", "CHyperSodium"],
+    dependencies: [
+      "HyperSecretStream", "HyperEncoding", "HyperCrypto", "HyperEnvironment", "CHyperCipher", "CHyperSodium",
+    ],
     path: "Benchmarks/SecretStream"),
   .executableTarget(
     name: "hyperswarm-benchmark-stack", dependencies: ["Hyperswarm", "HyperDHT", "HyperEncoding"],
@@ -116,7 +152,7 @@ let tests: [Target] = [
     name: "SecretStreamTests",
     dependencies: [
       "HyperSecretStream", "HyperEncoding", "HyperCrypto", "HyperEnvironment", "HyperTestVectors",
-      "HyperswarmTesting",
+      "HyperswarmTesting", "CHyperCipher",
     ]),
   .testTarget(
     name: "RPCTests",
@@ -180,6 +216,12 @@ let package = Package(
     .library(name: "hyperswarm-c", type: .dynamic, targets: ["HyperswarmABI"]),
     .library(name: "hyperswarm-c-static", type: .static, targets: ["HyperswarmABI"]),
     .executable(name: "hyperswarm", targets: ["hyperswarm-cli"]),
+  ],
+  traits: [
+    .default(enabledTraits: hasLibCrypto ? ["LibCrypto"] : []),
+    .trait(
+      name: "LibCrypto",
+      description: "Frames are encrypted by libcrypto (OpenSSL 3) where it is faster than libsodium"),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2")

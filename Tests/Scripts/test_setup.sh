@@ -58,16 +58,17 @@ installs() { # manager, what it has to be asked for
 
 everything="clang-format cmake"
 installs apt-get "apt-get install -y -qq --no-install-recommends gcc libc6-dev $everything git ca-certificates iproute2\
- libsodium-dev libuv1-dev make nftables pkg-config python3 shellcheck procps"
+ libssl-dev libsodium-dev libuv1-dev make nftables pkg-config python3 shellcheck procps"
 installs dnf "dnf install -y -q --setopt=install_weak_deps=False gcc glibc-devel libasan libubsan clang-tools-extra\
- cmake git iproute libsodium-devel libuv-devel make nftables pkgconf-pkg-config python3 ShellCheck procps-ng"
-installs pacman "pacman -S --needed --noconfirm gcc clang cmake git iproute2 libsodium libuv make nftables pkgconf\
- python shellcheck procps-ng"
+ cmake git iproute openssl-devel libsodium-devel libuv-devel make nftables pkgconf-pkg-config python3 ShellCheck\
+ procps-ng"
+installs pacman "pacman -S --needed --noconfirm gcc clang cmake git iproute2 openssl libsodium libuv make nftables\
+ pkgconf python shellcheck procps-ng"
 installs zypper "zypper --non-interactive --quiet install --no-recommends gcc glibc-devel clang-tools cmake git\
- iproute2 libsodium-devel libuv-devel make nftables pkg-config python3 ShellCheck procps"
-installs apk "apk add --no-progress gcc musl-dev clang-extra-tools cmake git iproute2 libsodium-dev libuv-dev make\
- nftables pkgconf python3 shellcheck procps-ng"
-installs brew "brew install --quiet $everything git libsodium libuv pkgconf python shellcheck"
+ iproute2 libopenssl-3-devel libsodium-devel libuv-devel make nftables pkg-config python3 ShellCheck procps"
+installs apk "apk add --no-progress gcc musl-dev clang-extra-tools cmake git iproute2 openssl-dev libsodium-dev\
+ libuv-dev make nftables pkgconf python3 shellcheck procps-ng"
+installs brew "brew install --quiet $everything git openssl@3 libsodium libuv pkgconf python shellcheck"
 
 machine 0 apt-get
 run

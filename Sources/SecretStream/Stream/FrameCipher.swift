@@ -1,4 +1,4 @@
-import CHyperSodium
+import CHyperCipher
 import HyperCrypto
 import HyperEncoding
 
@@ -13,21 +13,24 @@ enum FrameTag: UInt8 {
 
 /// One direction of the ordered stream: XChaCha20-Poly1305 secretstream (secret-stream.md 9).
 ///
-/// The state is wiped on release. Sealing and opening have no allocation and no copy of their own.
+/// The state is wiped on release. Sealing and opening have no allocation of their own, apart from the first message
+/// that libcrypto takes, and no copy of large messages.
 final class FrameCipher {
-  private let state: UnsafeMutablePointer<crypto_secretstream_xchacha20poly1305_state>
+  private let cipher: UnsafeMutablePointer<hyper_cipher_t>
 
-  /// `header` is 24 random bytes, chosen by the sender. Both directions start alike: the sender's header is handed in
-  /// instead of being drawn by libsodium, so that randomness comes from the environment.
+  /// `header` is 24 random bytes, chosen by the sender: randomness comes from the environment.
   init(key: UnsafePointer<UInt8>, header: UnsafePointer<UInt8>) {
-    state = .allocate(capacity: 1)
-    Sodium.require(crypto_secretstream_xchacha20poly1305_init_pull(state, header, key), "secretstream key")
+    cipher = .allocate(capacity: 1)
+    hyper_cipher_init(cipher, header, key)
   }
 
   deinit {
-    sodium_memzero(state, MemoryLayout<crypto_secretstream_xchacha20poly1305_state>.size)
-    state.deallocate()
+    hyper_cipher_wipe(cipher)
+    cipher.deallocate()
   }
+
+  /// Gives back what only messages on their way need.
+  func trim() { hyper_cipher_trim(cipher) }
 
   /// Writes prefix, tag, ciphertext and MAC: `message.count + Limits.Stream.frameOverhead` bytes at `target`. `message`
   /// may lie exactly where its ciphertext goes, 4 bytes behind `target`.
@@ -37,9 +40,9 @@ final class FrameCipher {
     target.storeBytes(of: UInt8(truncatingIfNeeded: body), as: UInt8.self)
     target.storeBytes(of: UInt8(truncatingIfNeeded: body >> 8), toByteOffset: 1, as: UInt8.self)
     target.storeBytes(of: UInt8(truncatingIfNeeded: body >> 16), toByteOffset: 2, as: UInt8.self)
-    let status = crypto_secretstream_xchacha20poly1305_push(
-      state, (target + Limits.Stream.prefixCount).assumingMemoryBound(to: UInt8.self), nil,
-      message.baseAddress?.assumingMemoryBound(to: UInt8.self), UInt64(message.count), nil, 0, tag.rawValue)
+    let status = hyper_cipher_seal(
+      cipher, (target + Limits.Stream.prefixCount).assumingMemoryBound(to: UInt8.self),
+      message.baseAddress?.assumingMemoryBound(to: UInt8.self), message.count, tag.rawValue)
     Sodium.require(status, "secretstream frame")
   }
 
@@ -48,9 +51,9 @@ final class FrameCipher {
   @inline(__always)
   func open(_ body: UnsafeRawBufferPointer, to target: UnsafeMutableRawPointer?) -> UInt8? {
     var tag: UInt8 = 0
-    let status = crypto_secretstream_xchacha20poly1305_pull(
-      state, target?.assumingMemoryBound(to: UInt8.self), nil, &tag,
-      body.baseAddress?.assumingMemoryBound(to: UInt8.self), UInt64(body.count), nil, 0)
+    let status = hyper_cipher_open(
+      cipher, target?.assumingMemoryBound(to: UInt8.self), &tag,
+      body.baseAddress?.assumingMemoryBound(to: UInt8.self), body.count)
     return status == 0 ? tag : nil
   }
 }

@@ -163,6 +163,8 @@ extension EncryptedStream {
   func releaseIdleBuffers() {
     guard !isProcessing else { return }
     reader.release(keeping: 0)
+    sealer?.trim()
+    opener?.trim()
     scratch?.deallocate()
     scratch = nil
     scratchCapacity = 0
