@@ -139,12 +139,16 @@ let programs: [Target] = [
     ],
     path: "Benchmarks/SecretStream"),
   .executableTarget(
+    name: "hyperswarm-benchmark-rpc", dependencies: ["HyperRPC", "HyperEncoding", "HyperEnvironment"],
+    path: "Benchmarks/RPC"),
+  .executableTarget(
     name: "hyperswarm-benchmark-stack", dependencies: ["Hyperswarm", "HyperDHT", "HyperEncoding"],
     path: "Benchmarks/Stack"),
 ]
 
 let tests: [Target] = [
   .target(name: "HyperTestVectors", path: "Tests/TestVectors"),
+  .target(name: "CHyperAllocations", path: "Tests/CAllocations"),
   .testTarget(name: "EncodingTests", dependencies: ["HyperEncoding", "HyperTestVectors"]),
   .testTarget(name: "CollectionsTests", dependencies: ["HyperCollections", "HyperEncoding"]),
   .testTarget(name: "CryptoTests", dependencies: ["HyperCrypto", "HyperEncoding", "HyperTestVectors"]),
@@ -152,13 +156,13 @@ let tests: [Target] = [
     name: "SecretStreamTests",
     dependencies: [
       "HyperSecretStream", "HyperEncoding", "HyperCrypto", "HyperEnvironment", "HyperTestVectors",
-      "HyperswarmTesting", "CHyperCipher",
+      "HyperswarmTesting", "CHyperAllocations", "CHyperCipher",
     ]),
   .testTarget(
     name: "RPCTests",
     dependencies: [
       "HyperRPC", "HyperEncoding", "HyperCollections", "HyperCrypto", "HyperEnvironment", "HyperswarmTesting",
-      "HyperTestVectors",
+      "HyperTestVectors", "CHyperAllocations",
     ]),
   .testTarget(
     name: "DHTEngineTests",

@@ -22,6 +22,15 @@ public enum Blake2b {
     return Bytes32(filledBy: { digest([bytes], key: key, into: $0, count: 32) })
   }
 
+  /// Keyed BLAKE2b with a 32-byte digest, without heap allocation. `key` has at most 64 bytes.
+  package static func hash32(_ bytes: UnsafeRawBufferPointer, key: UnsafeRawBufferPointer) -> Bytes32 {
+    Bytes32(filledBy: { out in
+      let source = bytes.baseAddress?.assumingMemoryBound(to: UInt8.self)
+      let keyBytes = key.baseAddress?.assumingMemoryBound(to: UInt8.self)
+      Sodium.require(crypto_generichash(out, 32, source, UInt64(bytes.count), keyBytes, key.count), "BLAKE2b")
+    })
+  }
+
   /// Unkeyed BLAKE2b with a 64-byte digest over the parts, one after another.
   public static func hash64(_ parts: [UInt8]...) -> Bytes64 {
     Bytes64(filledBy: { digest(parts, key: [], into: $0, count: 64) })

@@ -38,6 +38,28 @@ public struct IPv4Address: Hashable, Comparable, Sendable {
 
 extension IPv4Address: CustomStringConvertible {
   public var description: String { octets.map(String.init).joined(separator: ".") }
+
+  /// The bytes of `description`, valid during the call, without memory from the heap.
+  package func withText<R>(_ body: (UnsafeRawBufferPointer) -> R) -> R {
+    withUnsafeTemporaryAllocation(byteCount: IPv4Address.maximumText, alignment: 1) { memory in
+      var count = 0
+      func put(_ byte: UInt8) {
+        memory[count] = byte
+        count += 1
+      }
+      for index in 0..<4 {
+        let octet = UInt8(truncatingIfNeeded: value >> UInt32(24 - 8 * index))
+        if count > 0 { put(0x2e) }
+        if octet >= 100 { put(0x30 + octet / 100) }
+        if octet >= 10 { put(0x30 + octet / 10 % 10) }
+        put(0x30 + octet % 10)
+      }
+      return body(UnsafeRawBufferPointer(rebasing: memory[..<count]))
+    }
+  }
+
+  /// Bytes of 255.255.255.255.
+  private static let maximumText = 15
 }
 
 extension IPv4Address: CompactEncodable, CompactDecodable {

@@ -92,6 +92,9 @@ public struct Bytes32: Hashable, Comparable, Sendable {
     Bytes32(words: w0 ^ other.w0, w1 ^ other.w1, w2 ^ other.w2, w3 ^ other.w3)
   }
 
+  /// The first 8 bytes as a big-endian number.
+  @inlinable package var firstWord: UInt64 { w0 }
+
   /// Number of leading zero bits, 0...256.
   @inlinable public var leadingZeroBitCount: Int {
     if w0 != 0 { return w0.leadingZeroBitCount }

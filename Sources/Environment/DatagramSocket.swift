@@ -18,6 +18,9 @@ package protocol DatagramSocket: AnyObject {
   /// on errors of the system, the datagram is dropped and counted.
   func send(_ bytes: [UInt8], to destination: Endpoint, ttl: UInt8)
 
+  /// The same for bytes that lie anywhere.
+  func send(_ bytes: UnsafeRawBufferPointer, to destination: Endpoint, ttl: UInt8)
+
   /// Streams that are connected through this socket.
   var streamCount: Int { get }
 
@@ -29,5 +32,11 @@ package protocol DatagramSocket: AnyObject {
 
 extension DatagramSocket {
   package func send(_ bytes: [UInt8], to destination: Endpoint) { send(bytes, to: destination, ttl: 0) }
+  package func send(_ bytes: UnsafeRawBufferPointer, to destination: Endpoint) {
+    send(bytes, to: destination, ttl: 0)
+  }
+  package func send(_ bytes: UnsafeRawBufferPointer, to destination: Endpoint, ttl: UInt8) {
+    send(Array(bytes), to: destination, ttl: ttl)
+  }
   package func close() { close(nil) }
 }

@@ -16,13 +16,14 @@ final class ConnectionState: @unchecked Sendable {
   private let arrivals: Arrivals
   private var isAbandoned = false
 
-  /// Takes over the stream's `onMessage`, `onDatagram`, `onDrain`, `onEnd`; the owner calls `closed` from `onClose`.
+  /// Takes over the stream's `onOwnedMessage`, `onDatagram`, `onDrain` and `onEnd`; the owner calls `closed` from
+  /// `onClose`.
   init(loop: UVEventLoop, stream: EncryptedStream) {
     self.loop = loop
     self.stream = stream
     writing = MessagePump(loop: loop, sink: stream)
     arrivals = Arrivals(loop: loop, inbox: inbox) { stream.pause() }
-    stream.onMessage = { [self] in received($0) }
+    stream.onOwnedMessage = { [self] in received($0) }
     stream.onDatagram = { [self] bytes in datagrams.push(Array(bytes)) }
     stream.onDrain = { [self] in writing.drained() }
     stream.onEnd = { [self] in
@@ -45,8 +46,8 @@ final class ConnectionState: @unchecked Sendable {
 
   // MARK: Receiving
 
-  private func received(_ bytes: UnsafeRawBufferPointer) {
-    if !isAbandoned { arrivals.add(message: bytes) }
+  private func received(_ message: [UInt8]) {
+    if !isAbandoned { arrivals.add(message: message) }
   }
 
   func resumeReading() { stream.resume() }

@@ -58,6 +58,8 @@ package enum Limits {
   package static let maximumRequestsInFlight = 16_384
   /// Own bound: requests waiting for the window; at 160 per 3 s this is minutes of work.
   package static let maximumQueuedRequests = 8192
+  /// Tokens that are remembered so that the next answer to the same requester takes no hash: 2.5 KiB.
+  static let issuedTokens = 61
   /// Largest datagram that a node sends, and that older peers can receive (bytes).
   package static let maximumDatagram = 2048
   /// Milliseconds, both for the answers that a node delays and for those that it asks for.

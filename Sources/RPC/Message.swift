@@ -91,13 +91,28 @@ struct ResponseDatagram: Hashable {
   var error: UInt64 = 0
   var value: [UInt8]?
 
-  private var capacity: Int {
-    10 + 32 + 32 + 9 + Endpoint.encodedCount * (closerNodes?.count ?? 0) + 9 + 9 + (value?.count ?? 0)
+  /// Everything but the closer nodes and the value.
+  static let maximumHeaderCount = 10 + 32 + 32 + 9 + 9 + 9
+
+  /// What `write` takes at most.
+  func capacity(closerCount: Int) -> Int {
+    ResponseDatagram.maximumHeaderCount + Endpoint.encodedCount * closerCount + (value?.count ?? 0)
   }
 
   func encode() -> [UInt8] {
-    var writer = CompactWriter(reservingCapacity: capacity)
     let closer = closerNodes ?? []
+    return closer.withUnsafeBufferPointer { closer in
+      [UInt8](unsafeUninitializedCapacity: capacity(closerCount: closer.count)) { memory, count in
+        var writer = DatagramWriter(UnsafeMutableRawBufferPointer(memory))
+        write(closer, to: &writer)
+        count = writer.count
+      }
+    }
+  }
+
+  /// Encodes with these closer nodes instead of `closerNodes`. Writes nothing where it does not fit.
+  func write(_ closer: UnsafeBufferPointer<Endpoint>, to writer: inout DatagramWriter) {
+    guard writer.begin(capacity(closerCount: closer.count)) else { return }
     var flags: UInt64 = 0
     if id != nil { flags |= DatagramFlags.id }
     if token != nil { flags |= DatagramFlags.token }
@@ -107,13 +122,15 @@ struct ResponseDatagram: Hashable {
     writer.uint8(DatagramKind.response)
     writer.uint8(UInt8(truncatingIfNeeded: flags))
     writer.uint16(tid)
-    to.encode(into: &writer)
+    writer.endpoint(to)
     if let id { writer.fixed32(id) }
     if let token { writer.fixed32(token) }
-    if !closer.isEmpty { writer.array(closer) }
+    if !closer.isEmpty {
+      writer.uint(UInt64(closer.count))
+      for endpoint in closer { writer.endpoint(endpoint) }
+    }
     if error > 0 { writer.uint(error) }
     if let value { writer.buffer(value) }
-    return writer.bytes
   }
 }
 

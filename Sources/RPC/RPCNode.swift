@@ -105,6 +105,7 @@ package final class RPCNode {
 
   // Tokens
   var tokens: TokenStore?
+  var issuedTokens = IssuedTokens()
   var tokenRotations: UInt64 = 0
   let createdAt: UInt64
 

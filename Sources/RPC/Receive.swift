@@ -117,7 +117,7 @@ extension RPCNode {
     tokenRotations = (environment.nowMilliseconds - createdAt) / interval
   }
 
-  func issueToken(for host: IPv4Address) -> Bytes32 { currentTokens().issue(for: host) }
+  func issueToken(for host: IPv4Address) -> Bytes32 { issuedTokens.token(for: host, from: currentTokens()) }
   func verifyToken(_ token: Bytes32, for host: IPv4Address) -> Bool { currentTokens().verify(token, for: host) }
 
   // MARK: Replies
@@ -131,19 +131,26 @@ extension RPCNode {
     var response = ResponseDatagram(tid: tid, to: destination)
     if !isEphemeral, socket === serverSocket { response.id = table.id }
     if includesToken { response.token = issueToken(for: destination.host) }
-    if let target { response.closerNodes = table.closest(to: target).map(\.endpoint) }
     response.error = error
     response.value = value
-    var bytes = response.encode()
-    if bytes.count > Limits.maximumDatagram {
-      response.closerNodes = nil
-      bytes = response.encode()
+    // On the stack, up to 1 KiB: an answer takes no memory from the heap.
+    withUnsafeTemporaryAllocation(of: Endpoint.self, capacity: Limits.k) { closer in
+      let count = target.map { table.closest(to: $0, into: closer) } ?? 0
+      let longest = Limits.maximumDatagram + ResponseDatagram.maximumHeaderCount
+      let size = min(response.capacity(closerCount: count), longest)
+      withUnsafeTemporaryAllocation(byteCount: size, alignment: 8) { memory in
+        var writer = DatagramWriter(memory)
+        response.write(UnsafeBufferPointer(rebasing: closer[..<count]), to: &writer)
+        if writer.count == 0 || writer.count > Limits.maximumDatagram {
+          response.write(UnsafeBufferPointer(rebasing: closer[..<0]), to: &writer)
+        }
+        guard (1...Limits.maximumDatagram).contains(writer.count) else {
+          statistics.drops.oversizedReplies += 1
+          return
+        }
+        socket.send(UnsafeRawBufferPointer(rebasing: memory[..<writer.count]), to: destination)
+      }
     }
-    guard bytes.count <= Limits.maximumDatagram else {
-      statistics.drops.oversizedReplies += 1
-      return
-    }
-    socket.send(bytes, to: destination)
   }
 
   /// Forwards a request of another node (dht-rpc.md 5.3).

@@ -116,27 +116,82 @@ struct RoutingTable {
   /// The nodes nearest to `target` by true XOR distance, nearest first (the reference walks whole buckets instead,
   /// dht-rpc.md 12.3 and C-4).
   func closest(to target: Bytes32, limit: Int = Limits.k) -> [RoutingNode] {
-    guard limit > 0, count > 0 else { return [] }
-    let shared = id.distance(to: target).leadingZeroBitCount
-    var result: [RoutingNode] = []
-    // Nodes of the target's own bucket share more bits with it than we do; those of later buckets share exactly as many
-    // as we do, those of earlier ones fewer and fewer.
-    if shared < Limits.bucketCount { append(buckets[shared][...], nearestTo: target, to: &result) }
-    if result.count < limit, shared + 1 < Limits.bucketCount {
-      append(buckets[(shared + 1)...].joined(), nearestTo: target, to: &result)
+    let limit = min(limit, count)
+    return withUnsafeTemporaryAllocation(of: Place.self, capacity: max(limit, 0)) { places in
+      let found = findClosest(to: target, in: places)
+      return places[..<found].map { buckets[Int($0.bucket)][Int($0.position)] }
     }
-    var index = min(shared, Limits.bucketCount) - 1
-    while result.count < limit, index >= 0 {
-      append(buckets[index][...], nearestTo: target, to: &result)
-      index -= 1
-    }
-    if result.count > limit { result.removeLast(result.count - limit) }
-    return result
   }
 
-  private func append(_ nodes: some Sequence<RoutingNode>, nearestTo target: Bytes32, to result: inout [RoutingNode]) {
-    let sorted = nodes.map { (distance: $0.id.distance(to: target), node: $0) }.sorted { $0.distance < $1.distance }
-    for entry in sorted { result.append(entry.node) }
+  /// As ``closest(to:limit:)``, without memory from the heap: as many addresses as `target` has nodes for, at most as
+  /// many as `result` has room for.
+  /// - Returns: how many there are.
+  func closest(to target: Bytes32, into result: UnsafeMutableBufferPointer<Endpoint>) -> Int {
+    withUnsafeTemporaryAllocation(of: Place.self, capacity: min(result.count, count)) { places in
+      let found = findClosest(to: target, in: places)
+      for index in 0..<found {
+        let place = places[index]
+        result.initializeElement(at: index, to: buckets[Int(place.bucket)][Int(place.position)].endpoint)
+      }
+      return found
+    }
+  }
+
+  /// Where a node is, and how far from a target: the first 64 bits of its distance.
+  private struct Place {
+    var distance: UInt64
+    var bucket: UInt16
+    var position: UInt16
+  }
+
+  private func findClosest(to target: Bytes32, in places: UnsafeMutableBufferPointer<Place>) -> Int {
+    guard !places.isEmpty else { return 0 }
+    let shared = id.distance(to: target).leadingZeroBitCount
+    var found = 0
+    // Nodes of the target's own bucket share more bits with it than we do; those of later buckets share exactly as many
+    // as we do, those of earlier ones fewer and fewer.
+    if shared < Limits.bucketCount { merge(shared...shared, nearestTo: target, into: places, &found) }
+    if found < places.count, shared + 1 < Limits.bucketCount {
+      merge(shared + 1...Limits.bucketCount - 1, nearestTo: target, into: places, &found)
+    }
+    var index = min(shared, Limits.bucketCount) - 1
+    while found < places.count, index >= 0 {
+      merge(index...index, nearestTo: target, into: places, &found)
+      index -= 1
+    }
+    return found
+  }
+
+  /// Sorts the nodes of some buckets in behind the `found` that are there, nearest first; what does not fit is left
+  /// out.
+  private func merge(
+    _ range: ClosedRange<Int>, nearestTo target: Bytes32, into places: UnsafeMutableBufferPointer<Place>,
+    _ found: inout Int
+  ) {
+    let start = found
+    for bucket in range where !buckets[bucket].isEmpty {
+      buckets[bucket].withUnsafeBufferPointer { nodes in
+        for position in nodes.indices {
+          let distance = nodes[position].id.distance(to: target)
+          var hole = found
+          while hole > start, isNearer(distance, than: places[hole - 1], to: target) {
+            if hole < places.count { places[hole] = places[hole - 1] }
+            hole -= 1
+          }
+          guard hole < places.count else { continue }
+          places[hole] = Place(
+            distance: distance.firstWord, bucket: UInt16(truncatingIfNeeded: bucket),
+            position: UInt16(truncatingIfNeeded: position))
+          if found < places.count { found += 1 }
+        }
+      }
+    }
+  }
+
+  @inline(__always)
+  private func isNearer(_ distance: Bytes32, than place: Place, to target: Bytes32) -> Bool {
+    if distance.firstWord != place.distance { return distance.firstWord < place.distance }
+    return distance < buckets[Int(place.bucket)][Int(place.position)].id.distance(to: target)
   }
 
   /// First position whose id is not below `id`.

@@ -24,6 +24,6 @@ struct TokenStore {
   }
 
   private static func token(for host: IPv4Address, secret: Bytes32) -> Bytes32 {
-    Blake2b.hash32(Array(host.description.utf8), key: secret.bytes)
+    host.withText { text in secret.withUnsafeBytes { Blake2b.hash32(text, key: $0) } }
   }
 }

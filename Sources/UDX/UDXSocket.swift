@@ -101,6 +101,10 @@ public final class UDXSocket: DatagramSocket {
   /// Sends one datagram, fire and forget; the bytes are copied. `ttl` 0 is the default of 64 hops. Binds to any port if
   /// need be. What cannot be sent is dropped and counted.
   public func send(_ bytes: [UInt8], to destination: Endpoint, ttl: UInt8 = 0) {
+    bytes.withUnsafeBytes { send($0, to: destination, ttl: ttl) }
+  }
+
+  package func send(_ bytes: UnsafeRawBufferPointer, to destination: Endpoint, ttl: UInt8) {
     guard !isClosing, !isClosed, bytes.count <= Limits.datagram, destination.port != 0,
       let socket = try? boundHandle()
     else {
@@ -111,9 +115,7 @@ public final class UDXSocket: DatagramSocket {
     let block = pool.take(payload: bytes.count)
     let request = block.initializeMemory(as: udx_socket_send_t.self, to: udx_socket_send_t())
     let payload = block + RequestPool.headerSize
-    bytes.withUnsafeBytes { source in
-      if let base = source.baseAddress { payload.copyMemory(from: base, byteCount: source.count) }
-    }
+    if let base = bytes.baseAddress { payload.copyMemory(from: base, byteCount: bytes.count) }
     var buffer = uv_buf_t(base: payload.assumingMemoryBound(to: CChar.self), len: bytes.count)
     // The request remembers how big its block is; the environment outlives it.
     request.pointee.data = UnsafeMutableRawPointer(bitPattern: bytes.count)

@@ -216,6 +216,39 @@ final class RoutingTests: RPCTestCase {
     }
   }
 
+  /// What answers are made from: addresses without nodes, into memory of the caller.
+  func testClosestAddressesAreThoseOfTheClosestNodes() {
+    var random = SeededRandom(seed: 86)
+    var table = RoutingTable(id: Bytes32(random.bytes(32)) ?? Bytes32(), isDiverse: false)
+    let memory = UnsafeMutableBufferPointer<Endpoint>.allocate(capacity: 20)
+    defer { memory.deallocate() }
+    for count in 0..<300 {
+      let target = Bytes32(random.bytes(32)) ?? Bytes32()
+      let found = table.closest(to: target, into: memory)
+      XCTAssertEqual(found, min(table.count, 20))
+      XCTAssertEqual(Array(memory[..<found]), table.closest(to: target).map(\.endpoint))
+      let few = UnsafeMutableBufferPointer(rebasing: memory[..<(count % 5)])
+      XCTAssertEqual(table.closest(to: target, into: few), min(table.count, count % 5))
+      let endpoint = Endpoint(host: IPv4Address(value: UInt32(truncatingIfNeeded: random.next())), port: 7)
+      _ = table.insert(RoutingNode(id: NodeAddress.id(of: endpoint), endpoint: endpoint, tick: 0))
+    }
+  }
+
+  func testTokensAreRememberedPerAddressAndSecret() {
+    var issued = IssuedTokens()
+    let first = TokenStore(previous: Bytes32(repeating: 1), current: Bytes32(repeating: 2))
+    let second = TokenStore(previous: Bytes32(repeating: 2), current: Bytes32(repeating: 3))
+    for store in [first, second, first] {
+      // More addresses than places, twice each.
+      for round in 0..<2 {
+        for value in 0..<UInt32(200) {
+          let host = IPv4Address(value: value &* 0x0101_0301)
+          XCTAssertEqual(issued.token(for: host, from: store), store.issue(for: host), "round \(round)")
+        }
+      }
+    }
+  }
+
   // MARK: Tick
 
   func testRPC_86_pingRound() throws {

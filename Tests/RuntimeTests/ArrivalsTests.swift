@@ -21,7 +21,7 @@ final class ArrivalsTests: XCTestCase {
 
   func testMessagesStayApartPartsOfOneTurnBecomeOne() async throws {
     let messages = try await elements { arrivals, inbox in
-      for message in [[1, 2], [], [3]] as [[UInt8]] { message.withUnsafeBytes { arrivals.add(message: $0) } }
+      for message in [[1, 2], [], [3]] as [[UInt8]] { arrivals.add(message: message) }
       XCTAssertNil(inbox.takeNow(), "not before the end of the turn")
     }
     XCTAssertEqual(messages.elements, [[1, 2], [], [3]])
@@ -54,7 +54,7 @@ final class ArrivalsTests: XCTestCase {
 
   func testWhatIsDroppedDoesNotArrive() async throws {
     let result = try await elements { arrivals, _ in
-      [UInt8(1), 2].withUnsafeBytes { arrivals.add(message: $0) }
+      arrivals.add(message: [1, 2])
       arrivals.drop()
       [UInt8(3)].withUnsafeBytes { arrivals.add(part: $0) }
     }

@@ -42,6 +42,58 @@ final class StreamReceivingTests: XCTestCase {
     XCTAssertFalse(wire.isPaused)
   }
 
+  /// `onOwnedMessage` stands for `onMessage` in everything.
+  func testOwnedMessages() {
+    for chunk in [1, 7, 1_000, 100_000] {
+      let pair = StreamPair(reads: false)
+      pair.pipeB.chunkSize = { chunk }
+      var messages: [[UInt8]] = []
+      let sent = [0, 1, 16, 900, 5_000, 0, 70_000].map { [UInt8](repeating: UInt8($0 % 251), count: $0) }
+      pair.a.sendsConfirmation = false
+      for message in sent { pair.a.write(message) }
+      pair.start()
+      pair.run(10)
+      XCTAssertTrue(pair.b.isAuthenticated)
+      XCTAssertEqual(messages.count, 0, "no reader yet")
+      pair.b.onOwnedMessage = { [unowned b = pair.b] message in
+        messages.append(message)
+        if messages.count == 3 { b.pause() }
+      }
+      pair.run(10)
+      XCTAssertTrue(messages == Array(sent.prefix(3)), "\(messages.map(\.count))")
+      pair.b.resume()
+      pair.run(10)
+      XCTAssertTrue(messages == sent, "\(messages.map(\.count))")
+      XCTAssertEqual(pair.b.statistics.messageBytesRead, UInt64(sent.reduce(0) { $0 + $1.count }))
+      // Empty ones are keepalives now.
+      pair.b.keepAlive = 1_000
+      pair.a.write([])
+      pair.a.write([1])
+      pair.run(10)
+      XCTAssertEqual(messages.dropFirst(sent.count), [[1]])
+      pair.b.onOwnedMessage = { [unowned b = pair.b] _ in b.destroy() }
+      pair.a.write([2])
+      pair.run(10)
+      XCTAssertEqual(pair.recordB.closeCount, 1)
+      XCTAssertNil(pair.recordB.error)
+    }
+  }
+
+  func testForgedMessagesReachNoOwner() {
+    let pair = StreamPair(reads: false)
+    var messages: [[UInt8]] = []
+    pair.b.onOwnedMessage = { messages.append($0) }
+    pair.a.sendsConfirmation = false
+    pair.pipeA.tamper = { bytes, _ in if bytes.count > 5_000 { bytes[3_000] ^= 1 } }
+    pair.start()
+    pair.a.write([1])
+    pair.run()
+    pair.a.write([UInt8](repeating: 2, count: 6_000))
+    pair.run(10)
+    XCTAssertEqual(messages, [[1]])
+    XCTAssertEqual(pair.recordB.error, .decryptionFailed)
+  }
+
   func testPausedReaderBoundsTheWriter() {
     let pair = StreamPair()
     pair.start()

@@ -17,12 +17,8 @@ package final class Arrivals {
   }
 
   /// One element for the reader.
-  package func add(message: UnsafeRawBufferPointer) {
-    pieces.append(
-      [UInt8](unsafeUninitializedCapacity: message.count) { target, count in
-        UnsafeMutableRawBufferPointer(target).copyMemory(from: message)
-        count = message.count
-      })
+  package func add(message: [UInt8]) {
+    pieces.append(message)
     bytes &+= message.count &+ Limits.messageCost
     deliverSoon()
   }

@@ -36,7 +36,11 @@ package final class EncryptedStream {
   package var onRemoteHeader: (() -> Void)?
   /// One message, valid during the call. Messages wait, and the transport is stopped, until there is a subscriber.
   @exclusivity(unchecked) package var onMessage: ((UnsafeRawBufferPointer) -> Void)? {
-    didSet { if onMessage != nil, isWaitingForReader || keptMessage != nil { scheduleReading() } }
+    didSet { readerChanged() }
+  }
+  /// Instead of `onMessage`, for a reader that keeps messages: each is decrypted where it stays, without another copy.
+  @exclusivity(unchecked) package var onOwnedMessage: (([UInt8]) -> Void)? {
+    didSet { readerChanged() }
   }
   /// One authenticated datagram, valid during the call. The datagram keys are not secret from an observer of
   /// the handshake (secret-stream.md 19).
@@ -180,6 +184,7 @@ package final class EncryptedStream {
   package var rawBytesRead: UInt64 { statisticsStorage.frameBytesRead }
   package var statistics: EncryptedStreamStatistics { statisticsStorage }
   var isLive: Bool { phase < .destroying }
+  var hasReader: Bool { onMessage != nil || onOwnedMessage != nil }
 }
 
 /// Counters of one stream.

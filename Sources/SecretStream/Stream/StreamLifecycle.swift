@@ -103,6 +103,7 @@ extension EncryptedStream {
     onAuthenticated = nil
     onRemoteHeader = nil
     onMessage = nil
+    onOwnedMessage = nil
     onDatagram = nil
     onTransportActivity = nil
     onDrain = nil

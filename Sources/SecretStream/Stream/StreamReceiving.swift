@@ -44,6 +44,10 @@ extension EncryptedStream {
     process(bytes)
   }
 
+  func readerChanged() {
+    if hasReader, isWaitingForReader || keptMessage != nil { scheduleReading() }
+  }
+
   func scheduleReading() {
     guard !readingIsScheduled, !isProcessing, isLive else { return }
     readingIsScheduled = true
@@ -60,7 +64,7 @@ extension EncryptedStream {
   }
 
   /// No reader takes messages now.
-  private var isDeliveryBlocked: Bool { isPaused || isHeld || onMessage == nil }
+  private var isDeliveryBlocked: Bool { isPaused || isHeld || !hasReader }
 
   /// No more frames are read. Handshake, header and the frame that authenticates the peer are taken even while delivery
   /// is blocked: the layers above wait for them.
@@ -74,7 +78,7 @@ extension EncryptedStream {
     isWaitingForReader = false
     if let kept = keptMessage, !isDeliveryBlocked {
       keptMessage = nil
-      kept.withUnsafeBytes { onMessage?($0) }
+      deliver(kept)
     }
     reader.begin(bytes)
     repeat {
@@ -96,7 +100,7 @@ extension EncryptedStream {
     switch phase {
     case .receiving:
       let bounds = Limits.Stream.messageOverhead...max(maximumFrame, Limits.Stream.messageOverhead)
-      guard onMessage == nil, isAuthenticated else { return try reader.next(in: bounds) }
+      guard !hasReader, isAuthenticated else { return try reader.next(in: bounds) }
       // Without a subscriber only empty messages that would be swallowed are taken.
       let heldFrom = Limits.Stream.messageOverhead + (swallowsEmptyMessages ? 1 : 0)
       let frame = try reader.next(in: bounds, heldFrom: heldFrom)
@@ -130,21 +134,45 @@ extension EncryptedStream {
     guard let opener else { return }
     let count = frame.body.count &- Limits.Stream.messageOverhead
     statisticsStorage.frameBytesRead &+= UInt64(frame.body.count)
+    if onOwnedMessage != nil, count > 0 {
+      // Straight into what the reader keeps.
+      var tag: UInt8?
+      let message = [UInt8](unsafeUninitializedCapacity: count) { target, written in
+        tag = opener.open(frame.body, to: target.baseAddress)
+        written = tag == nil ? 0 : count
+      }
+      guard let tag else { return fail(.decryptionFailed) }
+      accept(tag, count)
+      guard isLive else { return }
+      return keepOrDeliver(message)
+    }
     // In place where the bytes are ours, else into the scratch buffer: no copy besides the decryption.
     let target = count == 0 ? nil : frame.writable.map { $0 + 1 } ?? scratchSpace(count)
     guard let tag = opener.open(frame.body, to: target) else { return fail(.decryptionFailed) }
+    accept(tag, count)
+    guard isLive, count > 0 || !swallowsEmptyMessages else { return }
+    let message = UnsafeRawBufferPointer(start: target, count: count)
+    if !isDeliveryBlocked, let onMessage { onMessage(message) } else { keepOrDeliver(Array(message)) }
+  }
+
+  /// A message has been decrypted.
+  @inline(__always)
+  private func accept(_ tag: UInt8, _ count: Int) {
     statisticsStorage.messagesRead &+= 1
     statisticsStorage.messageBytesRead &+= UInt64(count)
     if tag == FrameTag.final.rawValue { receivedFinal = true }
-    if !isAuthenticated {
-      isAuthenticated = true
-      for observer in observers { observer.authenticated?() }
-      onAuthenticated?()
-      guard isLive else { return }
-    }
-    if count == 0, swallowsEmptyMessages { return }
-    let message = UnsafeRawBufferPointer(start: target, count: count)
-    if isDeliveryBlocked { keptMessage = Array(message) } else { onMessage?(message) }
+    guard !isAuthenticated else { return }
+    isAuthenticated = true
+    for observer in observers { observer.authenticated?() }
+    onAuthenticated?()
+  }
+
+  private func keepOrDeliver(_ message: [UInt8]) {
+    if isDeliveryBlocked { keptMessage = message } else { deliver(message) }
+  }
+
+  private func deliver(_ message: [UInt8]) {
+    if let onOwnedMessage { onOwnedMessage(message) } else { message.withUnsafeBytes { onMessage?($0) } }
   }
 
   var swallowsEmptyMessages: Bool { keepAlive != 0 || swallowsAfterEnd }
