@@ -139,8 +139,9 @@ let programs: [Target] = [
     ],
     path: "Benchmarks/SecretStream"),
   .executableTarget(
-    name: "hyperswarm-benchmark-rpc", dependencies: ["HyperRPC", "HyperEncoding", "HyperEnvironment"],
-    path: "Benchmarks/RPC"),
+    name: "hyperswarm-benchmark-rpc",
+    dependencies: ["HyperRPC", "HyperEncoding", "HyperEnvironment", "HyperRuntime", "HyperUDX"],
+    path: "Benchmarks/RPC/Sources"),
   .executableTarget(
     name: "hyperswarm-benchmark-stack", dependencies: ["Hyperswarm", "HyperDHT", "HyperEncoding"],
     path: "Benchmarks/Stack"),

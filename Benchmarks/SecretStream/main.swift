@@ -2,10 +2,12 @@
 //
 //   swift run -c release hyperswarm-benchmark-secret-stream [megabytes per run]
 //
-// "raw" is libsodium's secretstream alone, one buffer to another. "seal" is `EncryptedStream.write` over a transport
+// "raw" is libsodium's secretstream alone, one buffer to another; "cipher" is the frame cipher alone, which goes through
+// libcrypto where the package is built with it. "seal" is `EncryptedStream.write` over a transport
 // that drops what it gets; a loop turn ends every 64 messages. "open" feeds recorded bytes: whole frames in large
 // reads, and reads of 1,400 bytes as single packets would give. Runs of raw and stream alternate; the table shows
 // medians.
+import CHyperCipher
 import CHyperSodium
 import HyperCrypto
 import HyperEnvironment
@@ -95,6 +97,40 @@ struct Measurement {
     add("raw push", time)
   }
 
+  mutating func cipherPush() {
+    let message = [UInt8](repeating: 0x5a, count: size)
+    var sealed = [UInt8](repeating: 0, count: size + 17)
+    var cipher = hyper_cipher_t()
+    let time = seconds {
+      hyper_cipher_init(&cipher, [UInt8](repeating: 5, count: 24), [UInt8](repeating: 7, count: 32))
+      for _ in 0..<count { failures += hyper_cipher_seal(&cipher, &sealed, message, size, 0) == 0 ? 0 : 1 }
+      hyper_cipher_wipe(&cipher)
+    }
+    add("cipher push", time)
+  }
+
+  mutating func cipherPull() {
+    var cipher = hyper_cipher_t()
+    var opened = [UInt8](repeating: 0, count: size)
+    var tag: UInt8 = 0
+    var failures = 0
+    let time = seconds {
+      for _ in 0..<pullRounds {
+        receiveKeys.receiveKey.withUnsafePointer { hyper_cipher_init(&cipher, Array(header[35...]), $0) }
+        bytes.withUnsafeBufferPointer { source in
+          guard let base = source.baseAddress else { return }
+          for index in 0..<recordedCount {
+            let body = base + index * (size + 20) + 3
+            if hyper_cipher_open(&cipher, &opened, &tag, body, size + 17) != 0 { failures += 1 }
+          }
+        }
+        hyper_cipher_wipe(&cipher)
+      }
+    }
+    self.failures += failures
+    add("cipher pull", time * factor)
+  }
+
   mutating func seal() {
     let message = [UInt8](repeating: 0x5a, count: size)
     let (stream, _) = makeStream(loop, sendKeys)
@@ -165,8 +201,8 @@ struct Measurement {
     let push = medians["raw push"] ?? 1
     let pull = medians["raw pull"] ?? 1
     let columns =
-      [text(push), text((medians["seal"] ?? 0) / push), text(pull)]
-      + ["open", "open 1400"].map { text((medians[$0] ?? 0) / pull) }
+      [text(push)] + ["cipher push", "seal"].map { text((medians[$0] ?? 0) / push) } + [text(pull)]
+      + ["cipher pull", "open", "open 1400"].map { text((medians[$0] ?? 0) / pull) }
     print(pad("\(size)", 9) + columns.map { pad($0, 12) }.joined())
   }
 }
@@ -183,8 +219,10 @@ func measure(size: Int) {
   var measurement = Measurement(size: size)
   for _ in 0..<rounds {
     measurement.rawPush()
+    measurement.cipherPush()
     measurement.seal()
     measurement.rawPull()
+    measurement.cipherPull()
     measurement.open("open", chunk: 64 << 10)
     measurement.open("open 1400", chunk: 1_400)
   }
@@ -193,6 +231,7 @@ func measure(size: Int) {
 }
 
 Sodium.initialize()
-print("GB per CPU second of the bare cipher, and the streams' share of it")
-print("    bytes    raw push   seal/push    raw pull   open/pull   1400/pull")
-for size in [16, 64, 256, 1_024, 4_096, 16_384, 65_536, 1 << 20] { measure(size: size) }
+print("GB per CPU second of libsodium's secretstream alone, and how many times that the cipher and the streams make")
+print("libcrypto is \(hyper_cipher_has_libcrypto() == 1 ? "used" : "not used")")
+print("    bytes    raw push      cipher        seal    raw pull      cipher        open   open 1400")
+for size in [16, 64, 256, 512, 1_024, 4_096, 16_384, 65_536, 1 << 20] { measure(size: size) }

@@ -92,8 +92,12 @@ public struct Bytes32: Hashable, Comparable, Sendable {
     Bytes32(words: w0 ^ other.w0, w1 ^ other.w1, w2 ^ other.w2, w3 ^ other.w3)
   }
 
-  /// The first 8 bytes as a big-endian number.
-  @inlinable package var firstWord: UInt64 { w0 }
+  /// Whether a bit is set, 0...255 from the first byte's highest; `false` beyond.
+  @inlinable @inline(__always) package func hasBit(_ index: Int) -> Bool {
+    if index < 64 { return w0 >> UInt64(truncatingIfNeeded: 63 &- index) & 1 != 0 }
+    let word = index < 128 ? w1 : index < 192 ? w2 : index < 256 ? w3 : 0
+    return word >> UInt64(truncatingIfNeeded: 63 &- index & 63) & 1 != 0
+  }
 
   /// Number of leading zero bits, 0...256.
   @inlinable public var leadingZeroBitCount: Int {

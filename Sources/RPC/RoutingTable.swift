@@ -43,6 +43,8 @@ struct RoutingTable {
   private var quota = SubnetQuota(.ofTable)
   /// Inside a bucket ascending by id.
   private var buckets: [[RoutingNode]]
+  /// No bucket behind it has ever had a node.
+  private var deepest = 0
 
   /// Why a node does not get in.
   enum Obstacle {
@@ -98,6 +100,7 @@ struct RoutingTable {
     }
     guard obstacle(for: node) == nil else { return false }
     buckets[index].insert(node, at: position)
+    deepest = max(deepest, index)
     quota.add(node.endpoint.host)
     count += 1
     return true
@@ -137,61 +140,68 @@ struct RoutingTable {
     }
   }
 
-  /// Where a node is, and how far from a target: the first 64 bits of its distance.
+  /// Where a node is.
   private struct Place {
-    var distance: UInt64
     var bucket: UInt16
     var position: UInt16
   }
 
+  /// Fills `places` from the nearest node on; nothing is compared with anything but its neighbours in a bucket.
+  ///
+  /// Where the target differs from our id in the bit of a bucket, the nodes of that bucket are nearer to it than those
+  /// of all later buckets; where it does not, they are farther.
   private func findClosest(to target: Bytes32, in places: UnsafeMutableBufferPointer<Place>) -> Int {
-    guard !places.isEmpty else { return 0 }
-    let shared = id.distance(to: target).leadingZeroBitCount
     var found = 0
-    // Nodes of the target's own bucket share more bits with it than we do; those of later buckets share exactly as many
-    // as we do, those of earlier ones fewer and fewer.
-    if shared < Limits.bucketCount { merge(shared...shared, nearestTo: target, into: places, &found) }
-    if found < places.count, shared + 1 < Limits.bucketCount {
-      merge(shared + 1...Limits.bucketCount - 1, nearestTo: target, into: places, &found)
+    let distance = id.distance(to: target)
+    var bucket = distance.leadingZeroBitCount
+    while found < places.count, bucket <= deepest {
+      if distance.hasBit(bucket) { append(bucket, nearestTo: target, to: places, &found) }
+      bucket += 1
     }
-    var index = min(shared, Limits.bucketCount) - 1
-    while found < places.count, index >= 0 {
-      merge(index...index, nearestTo: target, into: places, &found)
-      index -= 1
+    bucket = deepest
+    while found < places.count, bucket >= 0 {
+      if !distance.hasBit(bucket) { append(bucket, nearestTo: target, to: places, &found) }
+      bucket -= 1
     }
     return found
   }
 
-  /// Sorts the nodes of some buckets in behind the `found` that are there, nearest first; what does not fit is left
-  /// out.
-  private func merge(
-    _ range: ClosedRange<Int>, nearestTo target: Bytes32, into places: UnsafeMutableBufferPointer<Place>,
-    _ found: inout Int
+  @inline(__always)
+  private func append(
+    _ bucket: Int, nearestTo target: Bytes32, to places: UnsafeMutableBufferPointer<Place>, _ found: inout Int
   ) {
-    let start = found
-    for bucket in range where !buckets[bucket].isEmpty {
-      buckets[bucket].withUnsafeBufferPointer { nodes in
-        for position in nodes.indices {
-          let distance = nodes[position].id.distance(to: target)
-          var hole = found
-          while hole > start, isNearer(distance, than: places[hole - 1], to: target) {
-            if hole < places.count { places[hole] = places[hole - 1] }
-            hole -= 1
-          }
-          guard hole < places.count else { continue }
-          places[hole] = Place(
-            distance: distance.firstWord, bucket: UInt16(truncatingIfNeeded: bucket),
-            position: UInt16(truncatingIfNeeded: position))
-          if found < places.count { found += 1 }
-        }
-      }
+    buckets[bucket].withUnsafeBufferPointer { nodes in
+      guard !nodes.isEmpty else { return }
+      append(nodes, 0..<nodes.count, of: bucket, nearestTo: target, to: places, &found)
     }
   }
 
-  @inline(__always)
-  private func isNearer(_ distance: Bytes32, than place: Place, to target: Bytes32) -> Bool {
-    if distance.firstWord != place.distance { return distance.firstWord < place.distance }
-    return distance < buckets[Int(place.bucket)][Int(place.position)].id.distance(to: target)
+  /// Ids in order are a tree of bits: the side of the target comes first.
+  private func append(
+    _ nodes: UnsafeBufferPointer<RoutingNode>, _ range: Range<Int>, of bucket: Int, nearestTo target: Bytes32,
+    to places: UnsafeMutableBufferPointer<Place>, _ found: inout Int
+  ) {
+    guard range.count > 1 else {
+      if found < places.count {
+        places[found] = Place(
+          bucket: UInt16(truncatingIfNeeded: bucket), position: UInt16(truncatingIfNeeded: range.lowerBound))
+        found &+= 1
+      }
+      return
+    }
+    let bit = nodes[range.lowerBound].id.distance(to: nodes[range.upperBound &- 1].id).leadingZeroBitCount
+    // The first node that has the bit: the lowest has it not, the highest has.
+    var low = range.lowerBound
+    var high = range.upperBound &- 1
+    while high &- low > 1 {
+      let middle = (low &+ high) / 2
+      if nodes[middle].id.hasBit(bit) { high = middle } else { low = middle }
+    }
+    let isUpper = target.hasBit(bit)
+    let first = isUpper ? high..<range.upperBound : range.lowerBound..<high
+    let second = isUpper ? range.lowerBound..<high : high..<range.upperBound
+    append(nodes, first, of: bucket, nearestTo: target, to: places, &found)
+    if found < places.count { append(nodes, second, of: bucket, nearestTo: target, to: places, &found) }
   }
 
   /// First position whose id is not below `id`.

@@ -1,12 +1,15 @@
 // What a DHT node pays for an answer, from the received datagram to the encoded one, without sockets.
 //
 //   swift run -c release hyperswarm-benchmark-rpc [requests per round]
+//   swift run -c release hyperswarm-benchmark-rpc serve PORT      a node on 127.0.0.1 for Benchmarks/RPC/run
 //
 // A node with 250 others in its table answers requests with targets that change. Median of five interleaved rounds, in
 // nanoseconds of CPU time per answer. Under `valgrind --tool=callgrind` the same program gives instructions.
 import HyperEncoding
 import HyperEnvironment
 import HyperRPC
+import HyperRuntime
+import HyperUDX
 
 #if canImport(Glibc)
   import Glibc
@@ -59,6 +62,30 @@ func nanoseconds() -> UInt64 {
   var time = timespec()
   clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time)
   return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
+}
+
+/// A node with real sockets and 250 others in its table, none of which is there.
+func serve(port: UInt16) throws {
+  let loop = try UVEventLoop.startThread()
+  loop.post {
+    do {
+      var configuration = RPCConfiguration(bootstrap: [], port: PortRange(port), host: .loopback)
+      configuration.ephemeral = false
+      configuration.firewalled = false
+      configuration.nodes = (0..<400).map { index in
+        Endpoint(host: .loopback, port: 30_000 &+ UInt16(truncatingIfNeeded: index &* 37))
+      }
+      let node = RPCNode(environment: try UVEnvironment(loop: loop), configuration: configuration)
+      try node.bind()
+      _ = Unmanaged.passRetained(node)  // until the program is ended
+    } catch {
+      fatalError("\(error)")
+    }
+  }
+  while true { sleep(1_000) }
+}
+if CommandLine.arguments.count > 2, CommandLine.arguments[1] == "serve" {
+  try serve(port: UInt16(CommandLine.arguments[2]) ?? 20_000)
 }
 
 let environment = SinkEnvironment()
