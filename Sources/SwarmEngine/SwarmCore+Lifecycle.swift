@@ -182,6 +182,9 @@ extension SwarmCore {
     let waiters = listenWaiters
     listenWaiters = []
     for waiter in waiters { waiter(.failure(.destroyed)) }
+    // Peers learn it now; withdrawing the announcements may take seconds.
+    server.onConnection = nil
+    abortAll(.destroyed)
 
     let all = topicOrder
     let teardown = Countdown { [weak self] in self?.destroyTransport() }
@@ -202,7 +205,6 @@ extension SwarmCore {
 
   private func destroyTransport() {
     forceDestroy = nil
-    server.onConnection = nil
     abortAll(.destroyed)
     if ownsDHT {
       dht.destroyNode(force: true) { [weak self] in self?.destroyFinished() }

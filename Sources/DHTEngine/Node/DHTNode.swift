@@ -225,6 +225,8 @@ package final class DHTNode {
     guard !isDestroyed else { return }
     isDestroyed = true
     for connector in connectors.values { connector.fail(.nodeDestroyed) }
+    // Peers learn it now; withdrawing the announcements may take seconds.
+    rawStreams.destroyAll()
     let group = Countdown { self.tearDown() }
     for server in servers { server.close(isForced: force, group.enter()) }
     group.seal()

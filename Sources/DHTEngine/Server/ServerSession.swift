@@ -129,6 +129,8 @@ final class ServerSession {
       error = .versionMismatch
     } else if remotePayload.udx == nil {
       error = .aborted
+    } else if server.isBusy {
+      error = .tryLater
     }
     if error == .none {
       guard let raw = node.rawStreams.make() else { return drop() }
