@@ -183,6 +183,13 @@ public final class UDXStream: TransportStream {
     }
   }
 
+  /// The END is the probe: every peer acknowledges it again. Before its first acknowledgement, and while data waits for
+  /// one, retransmission finds a dead peer.
+  package func keepAliveAfterEnd(_ milliseconds: UInt64) {
+    guard let handle, !isClosed else { return }
+    _ = udx_stream_set_keepalive(handle, UInt32(clamping: milliseconds))
+  }
+
   /// One unordered, unreliable message of at most `mtu` - 48 bytes; longer ones are lost on the way. The bytes are
   /// copied.
   public func sendMessage(_ bytes: [UInt8]) {

@@ -348,6 +348,7 @@ rto_fire (udx_stream_t *stream, uint64_t now) {
   uint32_t count = udx__stream(stream)->flight.flying.count;
   uint32_t seq = udx__stream(stream)->flight.flying.head;
   udx__mtu_timeout(stream, oldest);
+  udx__stream_switch_source(stream);
   if (oldest->state != UDX_PACKET_FLYING && oldest->timeouts < UINT8_MAX) oldest->timeouts++;
   /* reported as received, but never acknowledged: nothing to send again, so ask */
   if (oldest->state == UDX_PACKET_ACKED) udx__owe_heartbeat(stream);

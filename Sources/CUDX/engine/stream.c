@@ -216,7 +216,7 @@ send_final_ack (udx_stream_t *stream) {
   udx__header_encode(bytes, &header);
   int copies = lossy ? UDX_FINAL_ACKS : 1;
   for (int i = 0; i < copies; i++) {
-    if (udx__transmit_control(stream->socket, &udx__stream(stream)->remote, bytes)) break;
+    if (udx__transmit_control(stream->socket, &udx__stream(stream)->remote, udx__stream(stream)->local, bytes)) break;
     stream->packets_tx++;
     stream->bytes_tx += UDX_HEADER_SIZE;
     stream->udx->acks_tx++;
@@ -366,7 +366,7 @@ udx_stream_destroy (udx_stream_t *stream) {
   udx__stream_header(stream, &header, UDX_HEADER_DESTROY);
   udx__header_encode(bytes, &header);
   stream->status |= UDX_STREAM_DESTROYING;
-  (void) udx__transmit_reset(stream->socket, &udx__stream(stream)->remote, bytes);
+  (void) udx__transmit_reset(stream, bytes);
   stream->packets_tx++;
   stream->bytes_tx += UDX_HEADER_SIZE;
   udx__time_wait_add(stream, 1);
