@@ -168,7 +168,10 @@ public final class HyperDHT: Sendable {
 
   public struct Status: Hashable, Sendable {
     public var isBootstrapped = false
+    /// A node of the network has answered lately.
     public var isOnline = false
+    /// The network does not answer. Neither this nor `isOnline` holds between the start and the first answer.
+    public var isOffline = false
     public var isDegraded = false
     public var isSuspended = false
     public var isDestroyed = false
@@ -196,6 +199,7 @@ public final class HyperDHT: Sendable {
       let rpc = node.rpc
       isBootstrapped = rpc.isBootstrapped
       isOnline = rpc.isOnline && !node.isDestroyed
+      isOffline = rpc.isOffline && !node.isDestroyed
       isDegraded = rpc.isDegraded
       isSuspended = node.isSuspended
       isDestroyed = node.isDestroyed

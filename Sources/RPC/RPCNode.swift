@@ -117,6 +117,8 @@ package final class RPCNode {
   /// What our id is made of, while persistent.
   var persistentAddress: Endpoint?
   var isUpdatingPersistence = false
+  /// What the node has been told of its own address.
+  var knownAddress: Endpoint?
   var recordedHosts: Set<IPv4Address>?
 
   // Tick
@@ -147,7 +149,7 @@ package final class RPCNode {
     table = RoutingTable(id: environment.random32(), isDiverse: configuration.limitsSubnets)
     tick = 100 - UInt64(environment.random(below: 50))
     refreshTicks = Limits.refreshTicks - Int(environment.random(below: 30))
-    if let sample = configuration.natSample { sampler.add(sample) }
+    if let address = configuration.natSample { assume(address) }
     for endpoint in configuration.nodes.reversed() { addNode(endpoint) }
   }
 

@@ -56,6 +56,8 @@ package final class TopicDiscovery {
   private var timer: (any ScheduledAction)?
   /// The roles are new: no query with them has succeeded yet.
   private var isFresh = true
+  /// The latest query has succeeded.
+  private var isCurrent = false
   /// Queries in a row that are followed by another one soon.
   private var earlyRefreshes = 0
   /// The peers that these have named.
@@ -159,7 +161,7 @@ package final class TopicDiscovery {
       completion(.failure(.sessionDestroyed))
     } else {
       // What a suspended topic has announced is withdrawn.
-      completion(.success(!isSuspended))
+      completion(.success(!isSuspended && (isCurrent || !isServer && !isClient)))
     }
   }
 
@@ -219,7 +221,8 @@ package final class TopicDiscovery {
     guard self.run === run else { return }
     run.isAborted = true
     self.run = nil
-    if case .success(true) = result { scheduleNext(after: run) } else { scheduleRetry() }
+    if case .success(true) = result { isCurrent = true } else { isCurrent = false }
+    if isCurrent { scheduleNext(after: run) } else { scheduleRetry() }
     for waiter in run.waiters { waiter(result) }
   }
 
@@ -315,6 +318,7 @@ package final class TopicDiscovery {
   }
 
   private func tearDown(force: Bool, _ completion: @escaping () -> Void) {
+    isCurrent = false
     timer?.cancel()
     timer = nil
     let waiters = run?.waiters ?? []

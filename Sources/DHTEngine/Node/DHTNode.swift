@@ -22,6 +22,8 @@ package final class DHTNode {
   /// Our public address changed, and our id with it: the old address, and the new one as far as it is known. Listening
   /// servers announce themselves again by themselves.
   package let onAddressChange = ObserverList<(old: Endpoint, new: Endpoint?)>()
+  /// The network has begun to answer, or has stopped. The same state never comes twice in a row.
+  package let onNetworkState = ObserverList<NetworkState>()
   package let onNATUpdate = ObserverList<Void>()
   package let onPersistent = ObserverList<Void>()
   package let onEphemeral = ObserverList<Void>()
@@ -44,6 +46,7 @@ package final class DHTNode {
   private(set) package var isSuspended = false
   private(set) package var isDestroyed = false
   private var isStarted = false
+  private var reportedState = NetworkState.unknown
   private var destroyWaiters: [() -> Void] = []
   private var isClosed = false
 
@@ -92,7 +95,15 @@ package final class DHTNode {
         for server in servers { server.notifyOnline() }
       }
       onNetworkUpdate.notify(())
+      reportState()
     }
+  }
+
+  private func reportState() {
+    let state = rpc.networkState
+    guard state != .unknown, state != reportedState, !isDestroyed else { return }
+    reportedState = state
+    onNetworkState.notify(state)
   }
 
   /// Commands 0 and 1 are served by every node, the others while we have an id and a store (hyperdht.md 2).
