@@ -203,6 +203,8 @@ int hyperswarm_listen(hyperswarm_t *swarm, hyperswarm_done_cb done, void *user_d
 
 // Withdraws the announcements, closes all connections and stops all traffic, until `resume`. For sleeping devices.
 int hyperswarm_suspend(hyperswarm_t *swarm, hyperswarm_done_cb done, void *user_data);
+// `resume` with HYPERSWARM_ERR_BIND_FAILED: the sockets could not be opened; the swarm stays suspended and resumes by
+// itself as soon as it can, unless it is suspended again.
 int hyperswarm_resume(hyperswarm_t *swarm, hyperswarm_done_cb done, void *user_data);
 
 // Dials the peer with this key whatever the topics, again and again, until `leave`. The connection comes through

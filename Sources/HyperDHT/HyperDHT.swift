@@ -89,6 +89,25 @@ public final class HyperDHT: Sendable {
     }
   }
 
+  /// Waits until a node has answered, which is earlier than ``bootstrapped``; `false` when entering the network has ended
+  /// without.
+  package func reached(isolation: isolated (any Actor)? = #isolation) async throws(DHTError) -> Bool {
+    let node = node
+    return try await operation(isolation: isolation) { settle in
+      let node = node.value
+      if node.rpc.isOnline {
+        settle(.success(true))
+        return nil
+      }
+      let observer = node.onNetworkState.add { if $0 == .online { settle(.success(true)) } }
+      node.whenBootstrapped { [weak node] in
+        node?.onNetworkState.remove(observer)
+        settle($0.map { node?.rpc.isOnline == true })
+      }
+      return nil
+    }
+  }
+
   /// Stops all traffic: servers are withdrawn, connections drop. For devices that go to sleep.
   public func suspend(isolation: isolated (any Actor)? = #isolation) async throws(DHTError) {
     let node = node
@@ -98,10 +117,12 @@ public final class HyperDHT: Sendable {
     }
   }
 
+  /// Opens the sockets again and announces the servers. Throws when they cannot be opened; the node stays suspended then
+  /// and resumes by itself as soon as it can, unless `suspend` is called again.
   public func resume(isolation: isolated (any Actor)? = #isolation) async throws(DHTError) {
     let node = node
     try await operation(isolation: isolation) { settle in
-      node.value.resume { settle(.success(())) }
+      node.value.resume(settle)
       return nil
     }
   }

@@ -204,10 +204,12 @@ public final class Hyperswarm: Sendable {
     }
   }
 
+  /// Opens the sockets again and goes on with topics and explicit peers. Throws when they cannot be opened; the swarm
+  /// stays suspended then and resumes by itself as soon as it can, unless `suspend` is called again.
   public func resume(isolation: isolated (any Actor)? = #isolation) async throws(HyperswarmError) {
     let engine = engine
     try await operation(isolation: isolation) { settle in
-      engine.value.resume { settle(.success(())) }
+      engine.value.resume { settle($0.mapError(HyperswarmError.init)) }
       return nil
     }
   }

@@ -236,7 +236,7 @@ public func hyperswarm_resume(
 ) -> Int32 {
   checked { () throws(Failure) in
     try find(Handles.swarms, swarm).operation(done, userData) { engine, _, settle in
-      engine.resume { settle(Int32(HYPERSWARM_OK)) }
+      engine.resume { settle(status($0)) }
     }
   }
 }

@@ -111,6 +111,7 @@ extension RPCNode {
     if sender.id != nil { reachability.remember(sender.endpoint) }
     guard reachability.isProbing || !reachability.hasContact || isOffline else { return }
     reachability.stop()
+    if !reachability.hasContact { notePaths() }
     let isNews = !isOnline
     let wasOffline = isOffline
     reachability.hasContact = true

@@ -280,12 +280,12 @@ package final class TopicDiscovery {
 
   private func scheduleRefresh(after delay: UInt64, isSecondLook: Bool = false) {
     timer?.cancel()
-    let due = host.environment.wallClock &+ delay
+    let due = host.environment.uptime &+ delay
     timer = host.environment.schedule(after: delay) { [weak self] in
       guard let self, !self.isDestroyed, !self.isSuspended else { return }
       self.timer = nil
       // A timer that is late means that the machine slept: all peers wake at once, so the load is spread.
-      if self.host.environment.wallClock > due &+ Limits.sleepGrace {
+      if self.host.environment.uptime > due &+ Limits.sleepGrace {
         self.scheduleRefresh(after: UInt64(self.random(Limits.refreshSpread)))
       } else {
         self.refresh(isSecondLook: isSecondLook, nil)

@@ -13,7 +13,7 @@ struct Listen: Command {
 
   func execute() async throws {
     let keyPair = identity.keyPair
-    let dht = try await enterNetwork(common, keyPair: keyPair)
+    let dht = try await enterNetwork(common, keyPair: keyPair, entirely: true)
     try await using(dht) {
       var options = HyperDHT.ServerOptions()
       options.relayThrough = relay.choice

@@ -71,7 +71,7 @@ final class LifecycleTests: XCTestCase {
     XCTAssertEqual(client.core.connections.count, 0)
     world.advance(by: 1_500)
     var resumed = false
-    client.core.resume { resumed = true }
+    client.core.resume { _ in resumed = true }
     world.advance(by: 1_000)
     XCTAssertTrue(resumed)
     XCTAssertEqual(server.connections.count, 2)
@@ -98,9 +98,9 @@ final class LifecycleTests: XCTestCase {
     var order: [String] = []
     client.core.suspend { order.append("s1") }
     client.core.suspend { order.append("s2") }
-    client.core.resume { order.append("r1") }
+    client.core.resume { _ in order.append("r1") }
     client.core.suspend { order.append("s3") }
-    client.core.resume { order.append("r2") }
+    client.core.resume { _ in order.append("r2") }
     world.advance(by: 5_000)
     XCTAssertEqual(order, ["s1", "s2", "r1", "s3", "r2"])
     XCTAssertFalse(client.core.isSuspended)
@@ -402,7 +402,7 @@ final class LifecycleTests: XCTestCase {
     swarm.core.flush { _ in settled += 1 }
     swarm.core.listen { _ in settled += 1 }
     swarm.core.suspend { settled += 1 }
-    swarm.core.resume { settled += 1 }
+    swarm.core.resume { _ in settled += 1 }
     swarm.core.leave(topic(1)) { settled += 1 }
     swarm.core.destroy { settled += 1 }
     world.advance(by: 20_000)
