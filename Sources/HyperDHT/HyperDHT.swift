@@ -89,8 +89,8 @@ public final class HyperDHT: Sendable {
     }
   }
 
-  /// Waits until a node has answered, which is earlier than ``bootstrapped``; `false` when entering the network has ended
-  /// without.
+  /// Waits until a node has answered, which is earlier than `bootstrapped`; `false` when entering the network has
+  /// ended without.
   package func reached(isolation: isolated (any Actor)? = #isolation) async throws(DHTError) -> Bool {
     let node = node
     return try await operation(isolation: isolation) { settle in
@@ -117,8 +117,8 @@ public final class HyperDHT: Sendable {
     }
   }
 
-  /// Opens the sockets again and announces the servers. Throws when they cannot be opened; the node stays suspended then
-  /// and resumes by itself as soon as it can, unless `suspend` is called again.
+  /// Opens the sockets again and announces the servers. Throws when they cannot be opened; the node stays suspended
+  /// then and resumes by itself as soon as it can, unless `suspend` is called again.
   public func resume(isolation: isolated (any Actor)? = #isolation) async throws(DHTError) {
     let node = node
     try await operation(isolation: isolation) { settle in

@@ -67,13 +67,14 @@ extension SwarmCore {
   package func resume(_ completion: ((Result<Void, SwarmError>) -> Void)? = nil) {
     stopRecovering()
     var result: Result<Void, SwarmError> = .success(())
-    transition({ [weak self] done in
-      guard let self else { return done() }
-      performResume {
-        result = $0
-        done()
-      }
-    }, { completion?(result) })
+    transition(
+      { [weak self] done in
+        guard let self else { return done() }
+        performResume {
+          result = $0
+          done()
+        }
+      }, { completion?(result) })
   }
 
   private func stopRecovering() {
@@ -86,10 +87,11 @@ extension SwarmCore {
     recovery = environment.schedule(after: recoveryPause) { [weak self] in
       guard let self else { return }
       recovery = nil
-      transition({ [weak self] done in
-        guard let self, isSuspended, !isDestroyed else { return done() }
-        performResume { _ in done() }
-      }, nil)
+      transition(
+        { [weak self] done in
+          guard let self, isSuspended, !isDestroyed else { return done() }
+          performResume { _ in done() }
+        }, nil)
     }
     recoveryPause = min(2 * recoveryPause, Limits.longestResumeRetry)
   }

@@ -51,7 +51,7 @@ hyper_watch_stop (hyper_watch_t *watch);
 /* The way of packets to one destination. Addresses in host byte order; all 0 without a route. */
 typedef struct hyper_route_s {
   uint32_t source;
-  uint32_t gateway;  /* 0 for a neighbour, and where the system does not tell */
+  uint32_t gateway;   /* 0 for a neighbour, and where the system does not tell */
   uint32_t interface; /* its index; 0 where the system does not tell */
 } hyper_route_t;
 

@@ -15,9 +15,9 @@ enum LocalAddresses {
 
 /// Self-test of local addresses: which of them can receive at all.
 ///
-/// An address that has passed stays usable. One that has failed is tested again with growing pauses, by itself the first
-/// times, later when it is asked for; a change of interfaces begins that anew. Only the first test of an address is
-/// waited for.
+/// An address that has passed stays usable. One that has failed is tested again with growing pauses, by itself the
+/// first times, later when it is asked for; a change of interfaces begins that anew. Only the first test of an address
+/// is waited for.
 final class LocalAddressValidator {
   private final class Entry {
     var isUsable: Bool?
