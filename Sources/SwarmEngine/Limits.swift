@@ -34,6 +34,9 @@ package enum Limits {
   /// A refresh that failed is repeated after this at the latest, so that a topic is announced within a minute from when
   /// the network is there.
   package static let failedTopicRefresh: UInt64 = 45_000
+  /// The first pause before a resume that failed is tried again; doubles up to the other.
+  package static let resumeRetry: UInt64 = 1_000
+  package static let longestResumeRetry: UInt64 = 8_000
   /// A refresh timer later than this means that the machine slept.
   package static let sleepGrace: UInt64 = 30_000
   /// How long the DHT server remembers a finished or rejected handshake.

@@ -58,11 +58,42 @@ extension SwarmCore {
 
   /// Un-announces, closes all connections and stops the DHT's traffic. Sessions, explicit peers and bans stay.
   package func suspend(_ completion: (() -> Void)? = nil) {
+    stopRecovering()
     transition({ [weak self] done in self?.performSuspend(done) ?? done() }, completion)
   }
 
-  package func resume(_ completion: (() -> Void)? = nil) {
-    transition({ [weak self] done in self?.performResume(done) ?? done() }, completion)
+  /// When the sockets cannot be opened the swarm stays suspended, `completion` gets the failure, and the swarm goes on
+  /// trying until it is suspended again.
+  package func resume(_ completion: ((Result<Void, SwarmError>) -> Void)? = nil) {
+    stopRecovering()
+    var result: Result<Void, SwarmError> = .success(())
+    transition(
+      { [weak self] done in
+        guard let self else { return done() }
+        performResume {
+          result = $0
+          done()
+        }
+      }, { completion?(result) })
+  }
+
+  private func stopRecovering() {
+    recovery?.cancel()
+    recovery = nil
+    recoveryPause = Limits.resumeRetry
+  }
+
+  private func recoverLater() {
+    recovery = environment.schedule(after: recoveryPause) { [weak self] in
+      guard let self else { return }
+      recovery = nil
+      transition(
+        { [weak self] done in
+          guard let self, isSuspended, !isDestroyed else { return done() }
+          performResume { _ in done() }
+        }, nil)
+    }
+    recoveryPause = min(2 * recoveryPause, Limits.longestResumeRetry)
   }
 
   private func transition(_ body: @escaping (@escaping () -> Void) -> Void, _ completion: (() -> Void)?) {
@@ -87,7 +118,12 @@ extension SwarmCore {
   }
 
   private func performSuspend(_ done: @escaping () -> Void) {
-    guard !isSuspended, !isDestroyed else { return done() }
+    guard !isDestroyed else { return done() }
+    guard !isSuspended else {
+      // A resume that failed goes on no longer.
+      stopRecovering()
+      return dht.suspendNode(done)
+    }
     isSuspended = true
     failFlushes()
     let countdown = Countdown { [weak self] in
@@ -116,17 +152,22 @@ extension SwarmCore {
     completeFlushesIfStalled()
   }
 
-  private func performResume(_ done: @escaping () -> Void) {
-    guard isSuspended, !isDestroyed else { return done() }
-    dht.resumeNode { [weak self] in
-      guard let self, !self.isDestroyed else { return done() }
+  private func performResume(_ done: @escaping (Result<Void, SwarmError>) -> Void) {
+    guard !isDestroyed else { return done(.failure(.destroyed)) }
+    guard isSuspended else { return done(.success(())) }
+    dht.resumeNode { [weak self] failure in
+      guard let self, !self.isDestroyed else { return done(.failure(.destroyed)) }
+      if let failure {
+        self.recoverLater()
+        return done(.failure(.resume(failure)))
+      }
       self.server.resumeServer { [weak self] in
-        guard let self, !self.isDestroyed else { return done() }
+        guard let self, !self.isDestroyed else { return done(.failure(.destroyed)) }
         self.isSuspended = false
         self.resetExplicitPeers()
         for discovery in self.topics { discovery.resume() }
         self.drain()
-        done()
+        done(.success(()))
       }
     }
   }
@@ -174,6 +215,7 @@ extension SwarmCore {
       return
     }
     isDestroyed = true
+    stopRecovering()
     timers.stop()
     for peer in queue.elements { peer.isQueued = false }
     queue.removeAll()

@@ -83,6 +83,9 @@ package final class SwarmCore<DHT: SwarmDHT> {
   var flushes: [PendingFlush] = []
   var lifecycle: [(@escaping () -> Void) -> Void] = []
   var isInTransition = false
+  /// The next attempt to resume after one that failed, and the pause (milliseconds) before it.
+  var recovery: (any ScheduledAction)?
+  var recoveryPause = Limits.resumeRetry
   var idleWaiters: [() -> Void] = []
   var destroyWaiters: [() -> Void] = []
   var isDestroyFinished = false

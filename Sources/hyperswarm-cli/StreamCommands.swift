@@ -20,7 +20,7 @@ struct Listen: Command {
     Console.outputIsData = true
     let keyPair = identity.keyPair
     let pipe = pipe
-    let dht = try await enterNetwork(common, keyPair: keyPair)
+    let dht = try await enterNetwork(common, keyPair: keyPair, entirely: true)
     var options = HyperDHT.ServerOptions()
     options.relayThrough = relay.choice
     options.allowsHolepunching = !relay.noPunch

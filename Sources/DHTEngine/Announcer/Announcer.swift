@@ -45,6 +45,8 @@ final class Announcer {
   private var timer: (any ScheduledAction)?
   private var watchdog: (any ScheduledAction)?
   private var roundsLeft = 0
+  /// Cycles in a row that have found no node to announce at.
+  private var failures = 0
   private var needsRefresh = false
   private var lastDriftAt: UInt64?
   private var cycleWaiters: [() -> Void] = []
@@ -72,6 +74,7 @@ final class Announcer {
 
   /// The network is back: don't wait for the pause to end.
   func wake() {
+    failures = 0
     guard state == .watching, timer != nil else { return }
     timer?.cancel()
     timer = nil
@@ -202,13 +205,19 @@ final class Announcer {
     finishCycle()
     guard state == .watching else { return }
     // Without a relay the next cycle waits, too: no tight loop on a broken network.
-    relays.isEmpty ? pause() : watchStep()
+    if relays.isEmpty {
+      pause(min(Limits.Announce.pingPause << UInt64(min(failures, 8)), Limits.Announce.longestPause))
+      failures += 1
+    } else {
+      failures = 0
+      watchStep()
+    }
   }
 
   // MARK: Watching the relays
 
-  private func pause() {
-    timer = node.environment.schedule(after: Limits.Announce.pingPause) { [weak self] in
+  private func pause(_ pause: UInt64 = Limits.Announce.pingPause) {
+    timer = node.environment.schedule(after: pause) { [weak self] in
       self?.timer = nil
       self?.watchStep()
     }
