@@ -23,6 +23,12 @@ while let name = words.popFirst() {
   values[name] = value
 }
 
+/// At once, also into a file.
+func say(_ line: String) {
+  print(line)
+  fflush(nil)
+}
+
 let clock = ContinuousClock()
 let start = clock.now
 var good = 0
@@ -33,14 +39,14 @@ for number in 0..<(values["--runs"] ?? 1) {
   let begin = clock.now
   let trial = try Trial(seed: seed, size: values["--swarms"] ?? 20)
   trial.isVerbose = values["--verbose"] == 1
-  trial.onLine = { print("seed \(seed) \($0)") }
+  trial.onLine = { say("seed \(seed) \($0)") }
   let outcome = trial.run(for: .seconds(60 * (values["--minutes"] ?? 60)))
   if outcome.violations.isEmpty { good += 1 } else { bad.append(seed) }
-  print(
+  say(
     "seed \(seed): \(outcome.violations.isEmpty ? "ok" : "BAD"), \(outcome.phases) phases, "
       + "\(outcome.counts.values.reduce(0, +)) disturbances, \(outcome.reports) connections reported, "
       + "\(outcome.settled) calls settled, \(outcome.datagrams) datagrams, "
       + "digest \(String(outcome.digest, radix: 16)), \((clock.now - begin) / .seconds(1)) s")
 }
-print("\(good) runs without a finding, \(bad.count) with: \(bad)")
+say("\(good) runs without a finding, \(bad.count) with: \(bad)")
 if !bad.isEmpty { exit(1) }

@@ -126,6 +126,10 @@ udx__stream_deadline (const udx_stream_t *stream);
 void
 udx__stream_close (udx_stream_t *stream, int status);
 
+/* Tells the peer that the stream is over, now and whenever it speaks for a while. The stream is closed next. */
+void
+udx__stream_reset (udx_stream_t *stream);
+
 void
 udx__stream_header (udx_stream_t *stream, udx_header_t *header, uint8_t type);
 
