@@ -1,5 +1,7 @@
 import HyperCrypto
 import HyperEncoding
+import HyperDHTEngine
+import HyperRPC
 import HyperSecretStream
 import HyperswarmEngine
 import HyperswarmTesting
@@ -53,6 +55,8 @@ final class Member {
   var isDisturbed = false
   private(set) var reports = 0
   var onViolation: ((String) -> Void)?
+  /// Set where all that happens is told.
+  var onEvent: ((String) -> Void)?
 
   private let network: VirtualNetwork
   private let settlements: Settlements
@@ -69,6 +73,9 @@ final class Member {
     let swarm = testnet.makeSwarm(on: host, keyPair: keyPair, relays: relays)
     self.swarm = swarm
     swarm.onConnection = { [unowned self] in opened($0) }
+    if let onEvent {
+      swarm.engine.onAttempt = { onEvent("dial of \(Member.short($0.peer.publicKey)): \($0.stage)") }
+    }
     let ready = settlements.expect("\(name): join", within: Bounds.join)
     try swarm.join(topic) { _ in ready() }
     let flushed = settlements.expect("\(name): flush", within: Bounds.flush)
@@ -79,15 +86,21 @@ final class Member {
     reports += 1
     let end = End(connection, at: network.elapsed)
     ends.append(end)
+    onEvent?("open, \(connection.isInitiator ? "dialled" : "accepted"): \(Member.short(connection.remotePublicKey))")
     let closed = settlements.expect("\(name): close of a connection", within: .seconds(1_000_000_000))
     connection.onMessage = { [unowned self, unowned end] bytes in
       if !end.take(bytes) { onViolation?("\(name): a message is missing, or came twice") }
     }
-    connection.onClose = { [unowned self, unowned end] _ in
+    connection.onClose = { [unowned self, unowned end] reason in
+      onEvent?("closed: \(Member.short(connection.remotePublicKey)), \(reason ?? "end")")
+      if let onEvent { connection.stream.pathTimeline?().forEach { onEvent("  \($0)") } }
       ends.removeAll { $0 === end }
       closed()
     }
   }
+
+  /// Enough of a key to tell members apart.
+  static func short(_ key: Bytes32) -> String { key.bytes.prefix(3).map { String($0, radix: 16) }.joined() }
 
   // MARK: Disturbances
 
@@ -148,6 +161,15 @@ final class Member {
     } catch {
       onViolation?("\(name): \(error)")
     }
+  }
+
+  /// What its node and server think.
+  var state: String {
+    guard let swarm else { return "no swarm" }
+    let node = swarm.engine.dht
+    return "online \(swarm.engine.dht.isOnline), address \(String(describing: node.rpc.remoteAddress)), "
+      + "listening \(swarm.engine.isListening), relays \(swarm.engine.server.relayAddresses), "
+      + "\(swarm.connections.count) connections"
   }
 
   var openKeys: Set<Bytes32> { Set(ends.lazy.filter { !$0.connection.isClosed }.map(\.connection.remotePublicKey)) }

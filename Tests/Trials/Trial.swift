@@ -40,14 +40,19 @@ final class Trial {
   private var datagrams = 0
   /// Mean of the pause between two disturbances.
   private let pause: Duration
-  var onLine: ((String) -> Void)?
-  /// Tells disturbances, too.
-  var isVerbose = false
+  private let onLine: ((String) -> Void)?
+  /// Tells disturbances, dials and connections, too.
+  private let isVerbose: Bool
 
   /// Violations after which a trial ends: the rest would only repeat them.
   private static let maximumViolations = 20
 
-  init(seed: UInt64, size: Int = 20, pause: Duration = .seconds(15)) throws {
+  init(
+    seed: UInt64, size: Int = 20, pause: Duration = .seconds(15), isVerbose: Bool = false,
+    onLine: ((String) -> Void)? = nil
+  ) throws {
+    self.isVerbose = isVerbose
+    self.onLine = onLine
     network = VirtualNetwork(seed: seed)
     self.pause = pause
     testnet = try VirtualTestnet(network: network, size: 8)
@@ -87,6 +92,10 @@ final class Trial {
       }
     let member = Member(name: "member \(number)", host: host, network: network, settlements: settlements)
     member.onViolation = { [unowned self] in violate($0) }
+    if isVerbose {
+      member.onEvent = { [unowned self, name = member.name] in tell("\(name): \($0)") }
+      tell("\(member.name) is \(Member.short(member.keyPair.publicKey))")
+    }
     members.append(member)
     start(member)
   }
@@ -180,6 +189,7 @@ final class Trial {
     }
     if !missing.isEmpty {
       violate("\(missing.count) pairs are not connected: \(missing.prefix(5).joined(separator: ", "))")
+      for member in members { tell("\(member.name): \(member.state)") }
     }
     let before = datagrams
     let start = network.elapsed

@@ -37,9 +37,9 @@ for number in 0..<(values["--runs"] ?? 1) {
   guard clock.now - start < .seconds(values["--seconds"] ?? 0) else { break }
   let seed = UInt64((values["--seed"] ?? 1) + number)
   let begin = clock.now
-  let trial = try Trial(seed: seed, size: values["--swarms"] ?? 20)
-  trial.isVerbose = values["--verbose"] == 1
-  trial.onLine = { say("seed \(seed) \($0)") }
+  let trial = try Trial(
+    seed: seed, size: values["--swarms"] ?? 20, isVerbose: values["--verbose"] == 1,
+    onLine: { say("seed \(seed) \($0)") })
   let outcome = trial.run(for: .seconds(60 * (values["--minutes"] ?? 60)))
   if outcome.violations.isEmpty { good += 1 } else { bad.append(seed) }
   say(
