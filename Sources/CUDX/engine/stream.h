@@ -51,6 +51,7 @@ typedef struct udx_stream_state_s {
   uint8_t traced_state;       /* congestion state of the last event */
   uint8_t queued;             /* `ready` is in the queue of the macroflow */
   uint8_t may_exceed;         /* waited too long: one packet may exceed the budget */
+  uint8_t firewall_sources;   /* the firewall is asked for every source but the remote */
   udx_macroflow_t *macroflow; /* NULL before connect and without memory */
   udx_path_t *paths;
   udx_path_validation_t validation;
