@@ -395,6 +395,13 @@ udx_stream_relay_to (udx_stream_t *stream, udx_stream_t *destination);
 UDX_EXTERN int
 udx_stream_firewall (udx_stream_t *stream, udx_stream_firewall_cb firewall_cb);
 
+/*
+ * The firewall is asked for packets that come over another socket than the stream's. Non-zero: also for those that come
+ * over the same one, but not from the remote.
+ */
+UDX_EXTERN int
+udx_stream_firewall_sources (udx_stream_t *stream, int enabled);
+
 UDX_EXTERN int
 udx_stream_recv_start (udx_stream_t *stream, udx_stream_recv_cb cb);
 

@@ -260,9 +260,6 @@ package enum Limits {
     package static let lossGrace: UInt64 = 5000
     /// The relay stays for the last acknowledgements of a stream that ended regularly.
     package static let linger: UInt64 = 2000
-    /// Relayed and direct packets come over one socket and cannot be told apart: the relay stays this long after a
-    /// move.
-    package static let sharedSocketGrace: UInt64 = 10_000
     /// A control connection that was ended is given up after this long.
     package static let closing: UInt64 = 5000
     /// How long a server works on a direct path for a connection that already runs over a relay: three waits for

@@ -14,7 +14,8 @@ extension SwarmCore {
       guard let self else { return }
       self.isNetworkRefreshPending = false
       guard !self.isSuspended, !self.isDestroyed else { return }
-      for link in self.links.values where link.state == .open { self.probeAfterChange(link) }
+      self.changedAt = self.environment.nowMilliseconds
+      for link in self.orderedLinks where link.state == .open { self.probeAfterChange(link) }
       for peer in self.knownPeers.values { peer.forcesRelaying = false }
       self.resetExplicitPeers()
       for discovery in self.topics { discovery.refresh() }
@@ -172,9 +173,12 @@ extension SwarmCore {
     }
   }
 
+  /// By their keys, so that equal runs do equal things in equal order.
+  private var orderedLinks: [Link] { links.values.sorted { $0.peer.publicKey < $1.peer.publicKey } }
+
   private func abortAll(_ reason: SwarmAbortReason) {
-    for link in Array(links.values) { link.stream.abort(reason) }
-    for newcomer in Array(pendingIncoming.values) { newcomer.stream.abort(reason) }
+    for link in orderedLinks { link.stream.abort(reason) }
+    for newcomer in pendingIncoming.values.sorted(by: { $0.key < $1.key }) { newcomer.stream.abort(reason) }
   }
 
   private func whenIdle(_ body: @escaping () -> Void) {

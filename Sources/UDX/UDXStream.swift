@@ -15,6 +15,9 @@ public final class UDXStream: TransportStream {
   /// The id that the peer puts into packets for this stream.
   public let localID: UInt32
   package var firewall: ((any DatagramSocket, Endpoint) -> Bool)?
+  package var asksForSources = false {
+    didSet { if let handle { udx_stream_firewall_sources(handle, asksForSources ? 1 : 0) } }
+  }
   /// Stream bytes in order: one packet's payload where it lies in the receive buffer, valid during the call.
   public var onData: ((UnsafeRawBufferPointer) -> Void)? { didSet { readingChanged() } }
   /// The peer has ended its half; nothing follows on `onData`.
