@@ -84,6 +84,9 @@ final class ServerSession {
   /// The client was told that we are reachable, and has not come.
   var isInVain: Bool { claimsOpen && state != .connected }
 
+  /// Only a client that can do it, too, is told.
+  private var canMigrate: Bool { node.options.migration && remotePayload.migration != nil }
+
   /// Copies of one message, through whichever relay, all get the same answer.
   func wait(_ completion: @escaping (HandshakeReply?) -> Void) {
     if let answer { return completion(answer) }
@@ -147,7 +150,8 @@ final class ServerSession {
       holepunch: ownAddress == nil ? .init(id: UInt64(index), relays: announcer?.relays ?? []) : nil,
       addresses4: addresses, udx: .init(id: raw?.localID ?? 0), secretStream: .init(),
       relayThrough: ticket.map { .init(publicKey: $0.publicKey, token: $0.token) },
-      relayAddresses: announcer.flatMap { $0.relayAddresses.isEmpty ? nil : $0.relayAddresses })
+      relayAddresses: announcer.flatMap { $0.relayAddresses.isEmpty ? nil : $0.relayAddresses },
+      migration: canMigrate ? .init() : nil)
     guard let noise = try? handshake.send(payload: payload.encoded), let keys = handshake.sessionKeys() else {
       return drop()
     }
@@ -347,6 +351,10 @@ extension ServerSession: PathRaceOwner {
     let stream = makeStream(keys)
     self.stream = stream
     stream.start(transport: raw, keys: keys)
+    if canMigrate, let udx = remotePayload.udx {
+      let peer = MovablePeer(keys: keys, remoteID: udx.id, isRelayed: relay != nil)
+      node.migrations.add(raw: raw, stream: stream, peer: peer)
+    }
     relay?.attached(raw: raw, stream: stream)
   }
 
@@ -354,6 +362,7 @@ extension ServerSession: PathRaceOwner {
     guard let udx = remotePayload.udx, relay.move(to: route.remote, socket: route.socket, remoteID: udx.id) else {
       return false
     }
+    if let raw { node.migrations.leftRelay(raw) }
     node.statistics.relaying.upgrades += 1
     return true
   }
