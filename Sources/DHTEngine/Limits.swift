@@ -192,6 +192,17 @@ package enum Limits {
     package static let challengeLifetime: UInt64 = 5_000
     /// Packets that stay unanswered from one look to the next make a stream silent.
     package static let silenceInterval: UInt64 = 1_000
+    /// How long the direct way is tried alone before a rendezvous: more than most round trips.
+    package static let rendezvousDelay: UInt64 = 300
+    /// The same where only silence speaks for a move: most peers that fall silent are dead.
+    package static let silentRendezvousDelay: UInt64 = 1500
+    /// From one rendezvous that did not find the peer to the next.
+    package static let rendezvousPause: UInt64 = 500
+    package static let silentRendezvousPause: UInt64 = 4000
+    /// A rendezvous that has had no answer for this long makes way for one of the peer.
+    package static let rendezvousPriority: UInt64 = 1500
+    /// Rendezvous of one node at once; others wait. Each is a look-up, a handshake and a socket.
+    package static let rendezvous = 64
     /// Authentic MOVEs that one stream answers, at once and per second: a peer that moves sends ten in the first second
     /// over three routes at most.
     package static let answerBurst: UInt64 = 32

@@ -371,7 +371,8 @@ extension Connector {
     earlyBytes = []
     stream.start(transport: raw, keys: handshaken.keys, head: head, ended: earlyEnd, opening: opening)
     guard node.options.migration, handshaken.payload.migration != nil else { return }
-    let peer = MovablePeer(keys: handshaken.keys, remoteID: handshaken.streamID, isRelayed: isRelayed)
+    let peer = MovablePeer(
+      keyPair: keyPair, keys: handshaken.keys, remoteID: handshaken.streamID, isRelayed: isRelayed)
     node.migrations.add(raw: raw, stream: stream, peer: peer)
   }
 

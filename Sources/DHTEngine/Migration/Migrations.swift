@@ -10,6 +10,8 @@ final class Migrations {
   /// Charged before anything is verified.
   private var budget: SourceBudget
   private var timer: (any ScheduledAction)?
+  private var rendezvous = 0
+  private var waiting: [() -> Void] = []
 
   init(node: DHTNode) {
     self.node = node
@@ -34,6 +36,14 @@ final class Migrations {
   /// The stream has a direct path now.
   func leftRelay(_ raw: any TransportStream) { streams[raw.localID]?.isRelayed = false }
 
+  /// The stream that a handshake may find another path for: only that of the same two keys.
+  func resumable(_ localID: UInt32, by remoteKey: Bytes32?, at ownKey: Bytes32?) -> StreamMigration? {
+    guard let migration = streams[localID], migration.remotePublicKey == remoteKey,
+      migration.keyPair.publicKey == ownKey
+    else { return nil }
+    return migration
+  }
+
   private func remove(_ localID: UInt32) {
     streams.removeValue(forKey: localID)?.close()
     guard streams.isEmpty else { return }
@@ -43,7 +53,28 @@ final class Migrations {
 
   /// Our way into the network is another one.
   func networkChanged() {
-    for migration in ordered { migration.begin() }
+    for migration in ordered { migration.begin(.networkChanged) }
+  }
+
+  // MARK: Rendezvous
+
+  /// Runs `body` as soon as fewer than the bound are under way; it may find that it is not needed any more. Each one
+  /// that runs calls `endRendezvous` once.
+  func whenRendezvousIsFree(_ body: @escaping () -> Void) {
+    waiting.append(body)
+    startWaiting()
+  }
+
+  func beginRendezvous() { rendezvous += 1 }
+
+  func endRendezvous() {
+    rendezvous -= 1
+    // The caller is about to let go of what it has.
+    node.environment.defer { [weak self] in self?.startWaiting() }
+  }
+
+  private func startWaiting() {
+    while rendezvous < Limits.Migration.rendezvous, !waiting.isEmpty { waiting.removeFirst()() }
   }
 
   /// The order is that of the ids, so that simulations repeat.
@@ -74,6 +105,7 @@ final class Migrations {
   func destroy() {
     timer?.cancel()
     timer = nil
+    waiting = []
     for migration in streams.values { migration.close() }
     streams = [:]
   }

@@ -6,6 +6,8 @@ import HyperSecretStream
 
 /// The other end of a stream that can move.
 struct MovablePeer {
+  /// Ours.
+  var keyPair: KeyPair
   var keys: SessionKeys
   /// Its transport stream.
   var remoteID: UInt32
@@ -41,31 +43,47 @@ final class StreamMigration {
     var since: UInt64
   }
 
-  /// Why this side asks for a move, and how far it is.
+  enum Reason {
+    /// Our way into the network is another one.
+    case networkChanged
+    /// Packets stay unanswered.
+    case silence
+  }
+
+  /// This side asks for a move: why, and how far it is.
   private final class Attempt {
+    let reason: Reason
     let startedAt: UInt64
     let receivedBefore: UInt64
-    var interval: UInt64
+    var interval = Limits.Migration.firstInterval
     /// The stream runs over the new path; the peer has not said that it does, too.
     var isAdopted = false
+    /// The peer does not know the stream, or there is no way to it.
+    var isHopeless = false
     var timer: (any ScheduledAction)?
+    var rendezvous: Rendezvous?
+    var rendezvousTimer: (any ScheduledAction)?
+    /// What the rendezvous has found.
+    var found: Route?
 
-    init(startedAt: UInt64, receivedBefore: UInt64) {
+    init(_ reason: Reason, startedAt: UInt64, receivedBefore: UInt64) {
+      self.reason = reason
       self.startedAt = startedAt
       self.receivedBefore = receivedBefore
-      interval = Limits.Migration.firstInterval
     }
   }
 
   let raw: any TransportStream
   let remotePublicKey: Bytes32
-  private let remoteID: UInt32
+  let remoteID: UInt32
+  let keyPair: KeyPair
   var isRelayed: Bool
-  /// A rendezvous has found this path, or is about to use it.
-  var extraRoutes: [Route] = []
+  /// The peer has shown that it receives there, and our packets go there now.
+  var onTaken: ((Route) -> Void)?
 
   private unowned let node: DHTNode
   private weak var stream: EncryptedStream?
+  private let isInitiator: Bool
   let sendKey: Bytes32
   let receiveKey: Bytes32
   private var counter: UInt64 = 0
@@ -85,7 +103,9 @@ final class StreamMigration {
     self.raw = raw
     self.stream = stream
     remoteID = peer.remoteID
+    keyPair = peer.keyPair
     isRelayed = peer.isRelayed
+    isInitiator = peer.keys.isInitiator
     remotePublicKey = peer.keys.remotePublicKey
     sendKey = peer.keys.migrationSendKey
     receiveKey = peer.keys.migrationReceiveKey
@@ -100,7 +120,7 @@ final class StreamMigration {
 
   /// A move is under way that may still succeed, or has just done so.
   var isMoving: Bool {
-    if attempt != nil { return true }
+    if let attempt, !attempt.isHopeless { return true }
     return movedAt.map { environment.nowMilliseconds - $0 < Limits.Migration.settling } ?? false
   }
 
@@ -108,23 +128,30 @@ final class StreamMigration {
     endAttempt()
     sent = []
     pending = nil
-    extraRoutes = []
+    onTaken = nil
   }
 
   // MARK: Moving
 
-  /// Our way into the network is another one, or the peer has fallen silent.
-  func begin() {
+  func begin(_ reason: Reason) {
     guard isUsable else { return }
     endAttempt()
-    attempt = Attempt(
-      startedAt: environment.nowMilliseconds, receivedBefore: raw.statistics.packetsReceived)
+    let attempt = Attempt(
+      reason, startedAt: environment.nowMilliseconds, receivedBefore: raw.statistics.packetsReceived)
+    self.attempt = attempt
     sendMove()
+    scheduleRendezvous(
+      attempt,
+      after: reason == .silence ? Limits.Migration.silentRendezvousDelay : Limits.Migration.rendezvousDelay)
   }
 
   private func endAttempt() {
-    attempt?.timer?.cancel()
-    attempt = nil
+    guard let attempt else { return }
+    self.attempt = nil
+    attempt.timer?.cancel()
+    attempt.rendezvousTimer?.cancel()
+    attempt.rendezvous?.end()
+    attempt.rendezvous = nil
   }
 
   private func sendMove() {
@@ -133,7 +160,8 @@ final class StreamMigration {
       return endAttempt()
     }
     if let socket = raw.socket, let remote = raw.remote { sendMove(over: Route(socket: socket, remote: remote)) }
-    for route in extraRoutes { sendMove(over: route) }
+    if let found = attempt.found, !isInUse(found) { sendMove(over: found) }
+    attempt.timer?.cancel()
     attempt.timer = environment.schedule(after: attempt.interval) { [weak self] in self?.sendMove() }
     attempt.interval = min(2 * attempt.interval, Limits.Migration.longestInterval)
   }
@@ -173,6 +201,53 @@ final class StreamMigration {
     node.statistics.migrations.moved += 1
     movedAt = environment.nowMilliseconds
     stream?.onPathChange?(remote)
+  }
+
+  // MARK: Rendezvous
+
+  private func scheduleRendezvous(_ attempt: Attempt, after milliseconds: UInt64) {
+    attempt.rendezvousTimer = environment.schedule(after: milliseconds) { [weak self, weak attempt] in
+      self?.node.migrations.whenRendezvousIsFree { [weak self, weak attempt] in
+        guard let self, let attempt, attempt === self.attempt, isUsable, !attempt.isAdopted else { return }
+        startRendezvous(attempt)
+      }
+    }
+  }
+
+  private func startRendezvous(_ attempt: Attempt) {
+    let rendezvous = Rendezvous(node: node, migration: self)
+    attempt.rendezvous = rendezvous
+    rendezvous.onRoute = { [weak self, weak attempt] route in
+      guard let self, let attempt, attempt === self.attempt else { return }
+      attempt.found = route
+      attempt.interval = Limits.Migration.firstInterval
+      sendMove()
+    }
+    rendezvous.onOutcome = { [weak self, weak attempt] outcome in
+      guard let self, let attempt, attempt === self.attempt else { return }
+      attempt.rendezvous = nil
+      attempt.found = nil
+      if outcome == .failed { attempt.isHopeless = true } else { retryRendezvous(attempt) }
+    }
+    rendezvous.start()
+  }
+
+  private func retryRendezvous(_ attempt: Attempt) {
+    let pause =
+      attempt.reason == .silence ? Limits.Migration.silentRendezvousPause : Limits.Migration.rendezvousPause
+    scheduleRendezvous(attempt, after: pause)
+  }
+
+  /// The peer looks for us. While both do it is the side that dialled that goes on, unless nothing has answered it.
+  func yields() -> Bool {
+    guard let attempt, let rendezvous = attempt.rendezvous else { return true }
+    let age = environment.nowMilliseconds - rendezvous.startedAt
+    if isInitiator, rendezvous.isAnswered || age < Limits.Migration.rendezvousPriority { return false }
+    rendezvous.end()
+    attempt.rendezvous = nil
+    attempt.found = nil
+    retryRendezvous(attempt)
+    return true
   }
 
   // MARK: Receiving
@@ -248,6 +323,9 @@ final class StreamMigration {
     // The peer is found: what we have begun ourselves is of no use any more.
     endAttempt()
     changed(to: route.remote)
+    let report = onTaken
+    onTaken = nil
+    report?(route)
   }
 
   private func receiveMoved(_ moved: MigrationMessage) {
@@ -281,6 +359,6 @@ final class StreamMigration {
     let isSilent = isWaiting && wasWaiting && statistics.packetsReceived == receivedAtTick
     receivedAtTick = statistics.packetsReceived
     wasWaiting = isWaiting
-    if isSilent, attempt == nil { begin() }
+    if isSilent, attempt == nil { begin(.silence) }
   }
 }
