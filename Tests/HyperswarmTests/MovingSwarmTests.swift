@@ -97,23 +97,39 @@ final class MovingSwarmTests: XCTestCase {
     }
   }
 
-  func testMeasure() throws {
-    var seed: UInt64 = 0
-    for migrates in [false, true] {
-      for movers in [[1], [0], [0, 1]] {
-        for a in Access.allCases {
-          for b in Access.allCases {
-            seed += 1
-            let world = try World(seed, [a, b], migrates: migrates)
-            guard world.swarms[0].connections.count == 1 else { print("no connection", a, b); continue }
-            for mover in movers { world.move(mover, mover == 0 ? a : b) }
-            let time = world.timeToTalk()
-            world.network.advance(by: .seconds(20))
-            print("MM migrates \(migrates) movers \(movers) server \(a) client \(b): \(time.map { Double($0) / 1e6 } ?? -1) s, reported \(world.reported)")
-            world.destroy()
-          }
+  private func check(_ seed: UInt64, _ access: [Access], movers: [Int], migrates: Bool) throws {
+    let what = "seed \(seed), movers \(movers), server \(access[0]), client \(access[1])"
+    let world = try World(seed, access, migrates: migrates)
+    XCTAssertEqual(world.swarms.map(\.connections.count), [1, 1], what)
+    let before = world.swarms.map { $0.connections.first?.stream }
+    for mover in movers { world.move(mover, access[mover]) }
+    let time = try XCTUnwrap(world.timeToTalk(), what)
+    XCTAssertLessThan(time, migrates ? 1_000_000 : 2_000_000, what)
+    world.network.advance(by: .seconds(20))
+    XCTAssertEqual(world.swarms.map(\.connections.count), [1, 1], what)
+    XCTAssertEqual(world.reported, migrates ? [1, 1] : [2, 2], "\(what): without flapping")
+    if migrates {
+      XCTAssertTrue(world.swarms.map { $0.connections.first?.stream }.elementsEqual(before, by: ===), what)
+    }
+    world.destroy()
+  }
+
+  private func checkAll(migrates: Bool, seed first: UInt64) throws {
+    var seed = first
+    for movers in [[1], [0], [0, 1]] {
+      for server in Access.allCases {
+        for client in Access.allCases {
+          try check(seed, [server, client], movers: movers, migrates: migrates)
+          seed += 1
         }
       }
     }
+    print("moving swarms, streams move: \(migrates), seeds \(first)...\(seed - 1)")
   }
+
+  /// The client, the server, both: connected again within two seconds, also with peers that cannot move streams.
+  func testConnectedAgainWithinTwoSeconds() throws { try checkAll(migrates: false, seed: 1) }
+
+  /// Between two of ours the connections go on.
+  func testConnectionsGoOn() throws { try checkAll(migrates: true, seed: 101) }
 }

@@ -49,7 +49,7 @@ final class MovingWorld {
   init?(
     seed: UInt64, client clientAccess: Access = .open, server serverAccess: Access = .open,
     adjustClient: (inout DHTOptions) -> Void = { _ in }, adjustServer: (inout DHTOptions) -> Void = { _ in },
-    connect: ConnectOptions? = nil, listen: ServerOptions? = nil
+    clientListens: Bool = false
   ) {
     self.seed = seed
     net = Net(8, seed: seed)
@@ -59,8 +59,9 @@ final class MovingWorld {
     net.network.conditions = conditions
     server = MovingWorld.site(net, 1, serverAccess, adjustServer)
     client = MovingWorld.site(net, 2, clientAccess, adjustClient)
-    (listener, accepted) = net.listen(on: server.node, options: listen ?? ServerOptions(), echoes: false)
-    var options = connect ?? ConnectOptions()
+    (listener, accepted) = net.listen(on: server.node, echoes: false)
+    if clientListens { _ = net.listen(on: client.node, keyPair: client.node.defaultKeyPair) }
+    var options = ConnectOptions()
     options.localConnection = false
     let peer = net.connect(client.node, to: listener, options: options)
     net.network.run(within: 60_000) { [accepted] in peer.isClosed || peer.opened > 0 && !accepted.peers.isEmpty }
