@@ -34,6 +34,10 @@ package protocol TransportStream: ByteTransport {
     socket: any DatagramSocket, remoteID: UInt32, to remote: Endpoint, _ completion: @escaping () -> Void
   ) throws(TransportError)
 
+  /// Takes another path whose far end has been validated; the old one is gone: what is outstanding is sent again there,
+  /// at once. The ids stay.
+  func migrate(socket: any DatagramSocket, to remote: Endpoint) throws(TransportError)
+
   /// Forwards everything that arrives for this stream to `other`'s peer (udx.md 2.10).
   func relay(to other: any TransportStream) throws(TransportError)
 

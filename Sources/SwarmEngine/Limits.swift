@@ -69,6 +69,8 @@ package enum Limits {
   /// A connection that does not acknowledge a probe for this long after a change of the network ends and is dialled
   /// again: more than a round trip with one retransmission, and connected again within two seconds.
   package static let changeProbeDeadline: UInt64 = 1_500
+  /// How often such a connection is looked at as long as the transport moves it to another path.
+  package static let changeProbeInterval: UInt64 = 250
   /// A newcomer that says nothing for this long beside an established connection is dropped: more than two keepalives.
   package static let challengerDeadline: UInt64 = 12_000
   /// How long the report of our dial is held back when the peer's own dial is about to replace it.

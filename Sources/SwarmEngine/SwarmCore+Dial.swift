@@ -159,7 +159,7 @@ extension SwarmCore {
     link.challengers = []
     for newcomer in newcomers where !newcomer.isClosed { arrived(newcomer) }
     if wasDialling && links[peer.publicKey]?.state != .dialling { countFlush(peer.publicKey) }
-    redialAfterChange(peer)
+    redialAfterChange(link)
     collect(peer)
     drain()
     if links.isEmpty && pendingIncoming.isEmpty { becameIdle() }
@@ -179,11 +179,14 @@ extension SwarmCore {
     onAttempt?(PeerAttempt(peer: peer, stage: wasDialling ? .failed(failure) : .closed(failure), nextRetry: delay))
   }
 
-  /// Whichever side dialled before: the peer does not know yet that the connection is lost.
-  private func redialAfterChange(_ peer: PeerInfo) {
+  /// Whichever side dialled before: the peer does not know yet that the connection is lost. A server that looks for no
+  /// peers dials those that it had.
+  private func redialAfterChange(_ link: Link) {
+    let peer = link.peer
     guard peer.isMoved else { return }
     peer.isMoved = false
-    guard !isSuspended, links[peer.publicKey] == nil, isWanted(peer) else { return }
+    let isServed = !link.isInitiator && discoveries.values.contains { $0.isServer }
+    guard !isSuspended, links[peer.publicKey] == nil, isWanted(peer) || isServed else { return }
     peer.attempts = 0
     if peer.updatePriority() { enqueue(peer) }
   }

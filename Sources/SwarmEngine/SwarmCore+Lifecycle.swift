@@ -33,11 +33,19 @@ extension SwarmCore {
       link?.changeTimer?.cancel()
       link?.changeTimer = nil
     }
-    link.changeTimer = environment.schedule(after: Limits.changeProbeDeadline) { [weak self, weak link] in
+    judgeAfterChange(link, heard: heard, after: Limits.changeProbeDeadline)
+  }
+
+  private func judgeAfterChange(_ link: Link, heard: UInt64, after milliseconds: UInt64) {
+    link.changeTimer = environment.schedule(after: milliseconds) { [weak self, weak link] in
       guard let self, let link, link.state == .open else { return }
       link.changeTimer = nil
       // What arrives proves the path as well: a full send queue delays the acknowledgement of a probe.
       guard link.stream.rawBytesRead == heard, self.dht.isOnline else { return }
+      // The transport bounds how long that is tried.
+      if link.stream.isOnTheMove {
+        return self.judgeAfterChange(link, heard: heard, after: Limits.changeProbeInterval)
+      }
       link.peer.isMoved = true
       link.stream.abort(.networkChanged)
     }

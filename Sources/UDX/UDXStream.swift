@@ -107,14 +107,27 @@ public final class UDXStream: TransportStream {
       udx_stream_change_remote(handle, socketHandle, remoteID, $0) { UDXStream.remoteChanged($0) }
     }
     guard result >= 0 else { throw TransportError(uv: result) }
-    self.remote = remote
-    if udxSocket !== socket {
-      let old = udxSocket
-      attach(socket)
-      old?.streamLeft()
-    }
+    take(socket, remote)
     remoteChanges.append(completion)
     if result == 1 { remoteChanged() }
+  }
+
+  package func migrate(socket: any DatagramSocket, to remote: Endpoint) throws(TransportError) {
+    guard let handle, isConnected, !isClosed, let socket = socket as? UDXSocket, remote.port != 0 else {
+      throw .invalid
+    }
+    let socketHandle = try socket.boundHandle()
+    let result = remote.withSocketAddress { udx_stream_migrate(handle, socketHandle, $0) }
+    guard result == 0 else { throw TransportError(uv: result) }
+    take(socket, remote)
+  }
+
+  private func take(_ socket: UDXSocket, _ remote: Endpoint) {
+    self.remote = remote
+    guard udxSocket !== socket else { return }
+    let old = udxSocket
+    attach(socket)
+    old?.streamLeft()
   }
 
   private func attach(_ socket: UDXSocket) {

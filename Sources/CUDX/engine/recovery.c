@@ -378,6 +378,35 @@ rto_fire (udx_stream_t *stream, uint64_t now) {
   return 1;
 }
 
+void
+udx__recovery_migrated (udx_stream_t *stream, uint64_t now) {
+  UDX_ASSERT(stream->status & UDX_STREAM_CONNECTED);
+  udx_recovery_t *recovery = &udx__stream(stream)->recovery;
+  recovery->backoff = 0;
+  recovery->frto = UDX_FRTO_NONE;
+  recovery->tlp_pending = 0;
+  recovery->tlp_sampled = 1;
+  recovery->rack_valid = 0;
+  recovery->rack_rtt = 0;
+  recovery->stalled_since = now;
+  recovery->rto_at = recovery->tlp_at = recovery->reo_at = UDX_NEVER;
+  if (udx__flight_span(stream) == 0) return;
+
+  recovery->state = UDX_RECOVERY_LOSS;
+  recovery->high_seq = udx__stream(stream)->flight.nxt;
+  uint32_t count = udx__stream(stream)->flight.flying.count;
+  uint32_t seq = udx__stream(stream)->flight.flying.head;
+  while (count-- > 0) {
+    udx_packet_t *packet = udx__packet_at(stream, seq);
+    uint32_t next = packet->next;
+    packet_lost(stream, seq, packet, UDX_TRACE_NO_TRIGGER, now);
+    seq = next;
+  }
+  /* reported as received, but never acknowledged: nothing to send again, so ask */
+  if (udx__packet_at(stream, udx__stream(stream)->flight.una)->state == UDX_PACKET_ACKED) udx__owe_heartbeat(stream);
+  rto_start(stream, now);
+}
+
 int
 udx__recovery_timeout (udx_stream_t *stream, uint64_t now) {
   UDX_ASSERT(!(stream->status & UDX_STREAM_CLOSED));

@@ -136,6 +136,10 @@ final class ReplayStream: TransportStream {
     throw TransportError(code: -38, description: "not in a replay")
   }
 
+  func migrate(socket: any DatagramSocket, to remote: Endpoint) throws(TransportError) {
+    throw TransportError(code: -38, description: "not in a replay")
+  }
+
   func relay(to other: any TransportStream) throws(TransportError) {
     throw TransportError(code: -38, description: "not in a replay")
   }
