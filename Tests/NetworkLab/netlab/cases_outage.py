@@ -3,7 +3,7 @@
 import time
 
 from .flows import Link, Member, meet, stable
-from .table import case, percentile, result, seconds
+from .table import case, percentile, repeat, result, seconds
 from .world import World
 
 KNOWN_WITHIN = 20.0  # seconds: the longest time in which an end may believe in a dead peer
@@ -63,7 +63,7 @@ def outage_of_swarm(settings, length, side, at_host):
 
 
 def returns(settings, length, at_host=False):
-    runs = [outage_of_swarm(settings, length, number % 2, at_host) for number in range(settings.runs)]
+    runs = repeat(settings, lambda number: outage_of_swarm(settings, length, number % 2, at_host))
     met = [run for run in runs if run is not None]
     if not met:
         return result("the two never met", False)

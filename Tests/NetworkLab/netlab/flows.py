@@ -11,6 +11,8 @@ from .processes import LabError
 BLOCK = 16_384
 RATE = 300_000  # bytes a second and direction
 SEED = "11" * 32
+SILENT = 1.1  # seconds after a return in which members say nothing
+AT_ONCE = 0.3  # seconds: several round trips
 
 
 class Flow:
@@ -199,23 +201,34 @@ def breaks(member, peer, since):
     return lost
 
 
-def stable(members, since, seconds, quiet=6.0):
+def moment_of(member, peer, since, spoken):
+    """From when on the member has heard the peer without a change, or None if it does not now.
+
+    A line that comes at once proves the connection from its last change on.
+    """
+    changes = [moment for moment, _ in member.events(peer.key, since)]
+    heard = member.heard(peer.key, max([since] + changes))
+    if not heard or heard[-1] < time.monotonic() - 1:
+        return None
+    return max([since] + changes) if heard[0] - spoken < AT_ONCE else heard[0]
+
+
+def stable(members, since, seconds, silent=SILENT, quiet=6.0):
     """Seconds from `since` until lines went both ways for good, and how often the two lost each other anew.
 
-    Both say a line four times a second: a connection that is none is not counted. (None, ...) if time is over.
+    Both say a line four times a second: a connection that is none is not counted. For the first moments they say
+    nothing, so that what is sent then is not due to them. (None, ...) if time is over.
     """
     first, second = members
     limit, said = since + seconds, 0
+    time.sleep(max(0.0, since + silent - time.monotonic()))
+    spoken = time.monotonic()
     while time.monotonic() < limit:
         said += 1
         for member in members:
             member.say(f"line {said}")
         time.sleep(0.25)
-        moments = []
-        for member, peer in ((first, second), (second, first)):
-            changes = [moment for moment, _ in member.events(peer.key, since)]
-            heard = member.heard(peer.key, max([since] + changes))
-            moments.append(heard[0] if heard and heard[-1] > time.monotonic() - 1 else None)
+        moments = [moment_of(first, second, since, spoken), moment_of(second, first, since, spoken)]
         if None not in moments and time.monotonic() - max(moments) >= quiet:
             return max(moments) - since, max(breaks(first, second, since), breaks(second, first, since))
     return None, max(breaks(first, second, since), breaks(second, first, since))

@@ -45,6 +45,20 @@ def percentile(values, share):
     return None if value == float("inf") else value
 
 
+def repeat(settings, body):
+    """What `body(number)` returns for each of --runs, up to --jobs of them at a time."""
+    name = threading.current_thread().name
+
+    def run(number):
+        threading.current_thread().name = name
+        return body(number)
+
+    if settings.runs == 1:
+        return [body(0)]
+    with concurrent.futures.ThreadPoolExecutor(settings.jobs) as pool:
+        return list(pool.map(run, range(settings.runs)))
+
+
 def run_case(entry, settings):
     began = time.monotonic()
     threading.current_thread().name = entry.name
