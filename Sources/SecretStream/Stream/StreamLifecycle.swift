@@ -106,6 +106,8 @@ extension EncryptedStream {
     onOwnedMessage = nil
     onDatagram = nil
     onTransportActivity = nil
+    onPathChange = nil
+    isMoving = nil
     onDrain = nil
     onEnd = nil
     onClose = nil
