@@ -2,8 +2,8 @@
 //
 //   swift run -c release hyperswarm-benchmark-secret-stream [megabytes per run]
 //
-// "raw" is libsodium's secretstream alone, one buffer to another; "cipher" is the frame cipher alone, which goes through
-// libcrypto where the package is built with it. "seal" is `EncryptedStream.write` over a transport
+// "raw" is libsodium's secretstream alone, one buffer to another; "cipher" is the frame cipher alone, which goes
+// through libcrypto where the package is built with it. "seal" is `EncryptedStream.write` over a transport
 // that drops what it gets; a loop turn ends every 64 messages. "open" feeds recorded bytes: whole frames in large
 // reads, and reads of 1,400 bytes as single packets would give. Runs of raw and stream alternate; the table shows
 // medians.
