@@ -170,6 +170,15 @@ instance_leave (udx_t *udx, int at_end) {
   UDX_CHECK_INSTANCE(udx);
 }
 
+/* Counted as they arrive: also those behind one that closed the socket. */
+static void
+count_received (udx_socket_t *socket, uint64_t packets, size_t bytes) {
+  socket->packets_rx += packets;
+  socket->bytes_rx += bytes;
+  socket->udx->packets_rx += packets;
+  socket->udx->bytes_rx += bytes;
+}
+
 void
 udx_driver_receive (udx_socket_t *socket, const udx_received_t *batch, unsigned int count) {
   UDX_ASSERT(udx__instance(socket->udx)->depth == 0);
@@ -181,9 +190,12 @@ udx_driver_receive (udx_socket_t *socket, const udx_received_t *batch, unsigned 
     UDX_ASSERT(received->data != NULL && received->from != NULL);
     udx__socket(socket)->local = received->local;
     if (received->segment_size == 0 || received->length <= received->segment_size) {
+      count_received(socket, 1, received->length);
       udx__receive_datagram(socket, received->data, received->length, received->from);
       continue;
     }
+    count_received(
+      socket, (received->length + received->segment_size - 1) / received->segment_size, received->length);
     size_t offset = 0;
     while (offset < received->length && !(socket->status & UDX_SOCKET_CLOSED)) {
       size_t length = received->length - offset;

@@ -289,6 +289,7 @@ udx__stream_deadline (const udx_stream_t *stream) {
   at = udx__min_u64(at, udx__stream(stream)->pacing.at);
   at = udx__min_u64(at, udx__stream(stream)->flow.probe_at);
   at = udx__min_u64(at, udx__stream(stream)->flow.keepalive_at);
+  at = udx__min_u64(at, udx__stream(stream)->flow.gap_probe_at);
   at = udx__min_u64(at, udx__stream(stream)->validation.wake_at);
   return udx__min_u64(at, udx__stream(stream)->flow.reopen_at);
 }
@@ -350,6 +351,21 @@ udx__stream_close (udx_stream_t *stream, int status) {
   udx__queue_cancel(stream);
 }
 
+void
+udx__stream_abort (udx_stream_t *stream, int status) {
+  udx_header_t header;
+  uint8_t bytes[UDX_HEADER_SIZE];
+  udx__stream_header(stream, &header, UDX_HEADER_DESTROY);
+  udx__header_encode(bytes, &header);
+  stream->status |= UDX_STREAM_DESTROYING;
+  (void) udx__transmit_reset(stream, bytes);
+  stream->packets_tx++;
+  stream->bytes_tx += UDX_HEADER_SIZE;
+  udx__time_wait_add(stream, 1);
+  udx__stream(stream)->flight.nxt++;
+  udx__stream_close(stream, status);
+}
+
 int
 udx_stream_destroy (udx_stream_t *stream) {
   if (udx__stream_dead(stream)) return 0;
@@ -361,17 +377,7 @@ udx_stream_destroy (udx_stream_t *stream) {
   }
   if (udx__stream(stream)->messages > 0) udx__transmit_socket(stream->socket);
   udx__instance(udx)->now = udx__instance(udx)->driver->now(udx);
-  udx_header_t header;
-  uint8_t bytes[UDX_HEADER_SIZE];
-  udx__stream_header(stream, &header, UDX_HEADER_DESTROY);
-  udx__header_encode(bytes, &header);
-  stream->status |= UDX_STREAM_DESTROYING;
-  (void) udx__transmit_reset(stream, bytes);
-  stream->packets_tx++;
-  stream->bytes_tx += UDX_HEADER_SIZE;
-  udx__time_wait_add(stream, 1);
-  udx__stream(stream)->flight.nxt++;
-  udx__stream_close(stream, 0);
+  udx__stream_abort(stream, 0);
   UDX_CHECK_STREAM(stream);
   return 1;
 }

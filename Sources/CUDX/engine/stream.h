@@ -137,6 +137,10 @@ udx__stream_deadline (const udx_stream_t *stream);
 void
 udx__stream_close (udx_stream_t *stream, int status);
 
+/* Tells the peer first. */
+void
+udx__stream_abort (udx_stream_t *stream, int status);
+
 void
 udx__stream_header (udx_stream_t *stream, udx_header_t *header, uint8_t type);
 
