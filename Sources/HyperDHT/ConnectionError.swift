@@ -39,7 +39,8 @@ public enum ConnectionError: Error, Hashable, Sendable, CustomStringConvertible 
     switch self {
     case .reset: "\(code): the peer closed the connection abruptly"
     case .timedOut: "\(code): the peer stopped answering"
-    case .packetsTooLarge: "\(code): the peer's packets do not arrive: they are larger than the path's MTU and may not be fragmented"
+    case .packetsTooLarge:
+      "\(code): the peer's packets do not arrive: they are larger than the path's MTU and may not be fragmented"
     case .closed: "\(code): the connection is closed"
     case .cancelled: "\(code): the call was cancelled"
     case .messageTooLarge(let count):

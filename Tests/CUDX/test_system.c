@@ -35,6 +35,17 @@ TEST(answers_leave_from_the_address_that_was_asked) {
     run(2000, has_answer);
     CHECK_EQ(b->datagrams, 1);
     check_from(b, asked[i % 3]);
+    /* an answer that takes a while, as one that is passed on does */
+    a->answers = false;
+    b->datagrams = 0;
+    datagram(b, (struct sockaddr *) &to);
+    run(300, NULL);
+    CHECK_EQ(b->datagrams, 0);
+    to = address("127.0.0.9", port(b));
+    datagram(a, (struct sockaddr *) &to);
+    run(2000, has_answer);
+    CHECK_EQ(b->datagrams, 1);
+    check_from(b, asked[i % 3]);
     close_pair();
   }
 }

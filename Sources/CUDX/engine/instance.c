@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "asked.h"
 #include "batch.h"
 #include "check.h"
 #include "id_table.h"
@@ -95,6 +96,7 @@ udx__unref (udx_t *udx) {
   free(udx__instance(udx)->batch);
   udx__instance(udx)->batch = NULL;
   udx__time_wait_free(udx);
+  udx__asked_free(udx);
   free(udx__instance(udx)->macroflows);
   udx__instance(udx)->macroflows = NULL;
   udx__ids_free(&udx__instance(udx)->ids);
@@ -194,8 +196,7 @@ udx_driver_receive (udx_socket_t *socket, const udx_received_t *batch, unsigned 
       udx__receive_datagram(socket, received->data, received->length, received->from);
       continue;
     }
-    count_received(
-      socket, (received->length + received->segment_size - 1) / received->segment_size, received->length);
+    count_received(socket, (received->length + received->segment_size - 1) / received->segment_size, received->length);
     size_t offset = 0;
     while (offset < received->length && !(socket->status & UDX_SOCKET_CLOSED)) {
       size_t length = received->length - offset;

@@ -109,6 +109,10 @@
 #define UDX_AMPLIFICATION_INTERVAL (100 * UDX_MS)
 /* packets: how old the ack of a packet from another address may be */
 #define UDX_ACK_BEHIND_MAX 65536
+/* remotes of an instance whose datagrams are answered from the address that they asked: 8 bytes each */
+#define UDX_ASKED_ENTRIES 1024
+/* seconds that an answer takes: a handshake that is passed on */
+#define UDX_ASKED_SECONDS 10
 /* remotes of one stream with packets outstanding */
 #define UDX_PATHS_MAX 8
 

@@ -3,6 +3,7 @@
 
 #include "ack_receive.h"
 #include "address.h"
+#include "asked.h"
 #include "id_table.h"
 #include "instance.h"
 #include "relay.h"
@@ -219,8 +220,7 @@ udx__receive_datagram (udx_socket_t *socket, uint8_t *data, size_t length, const
   if (udx__socket(socket)->on_recv == NULL || !(socket->status & UDX_SOCKET_RECEIVING)) return;
   udx_address_t scratch;
   uv_buf_t buf = uv_buf_init((char *) (uintptr_t) data, (unsigned int) length);
-  udx__instance(udx)->asked_through = socket;
-  udx__instance(udx)->asked_by = udx__address_plain(from, &scratch);
-  udx__socket(socket)->on_recv(socket, (ssize_t) length, &buf, udx__instance(udx)->asked_by);
-  udx__instance(udx)->asked_through = NULL;
+  from = udx__address_plain(from, &scratch);
+  if (udx__socket(socket)->local > 0) udx__asked_note(socket, from, udx__socket(socket)->local);
+  udx__socket(socket)->on_recv(socket, (ssize_t) length, &buf, from);
 }
