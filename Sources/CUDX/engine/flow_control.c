@@ -265,7 +265,8 @@ udx__flow_gap (udx_stream_t *stream, size_t size) {
     flow->gap_heard++;
   }
   if (flow->gap_heard < UDX_GAP_HEARD || interval < UDX_GAP_FACTOR) return 1;
-  udx__stream_abort(stream, UV_EMSGSIZE);
+  udx__stream_reset(stream);
+  udx__stream_close(stream, UV_EMSGSIZE);
   return 0;
 }
 

@@ -96,11 +96,15 @@ drop (udx_stream_t *stream, udx_socket_t *socket, const udx_header_t *header, si
   UDX_TRACE(stream->udx, dropped(stream, socket, header, length, why));
 }
 
-/* Whether a packet that came over another socket than the stream's goes on: its firewall says no or ends the stream. */
+/*
+ * Whether a packet goes on that came over another socket than the stream's, or from another source, where the firewall
+ * is asked for that: it says no or ends the stream.
+ */
 static int
 admit (
   udx_stream_t *stream, udx_socket_t *socket, const udx_header_t *header, size_t length, const struct sockaddr *from) {
   UDX_ASSERT(udx__stream(stream)->on_firewall != NULL);
+  if (socket == stream->socket && udx__address_equal(&udx__stream(stream)->remote.any, from)) return 1;
   udx_address_t scratch;
   if (udx__stream(stream)->on_firewall(stream, socket, udx__address_plain(from, &scratch))) {
     UDX_TRACE(stream->udx, dropped(stream, socket, header, length, UDX_TRACE_FIREWALL));
@@ -159,8 +163,8 @@ receive_packet (udx_stream_t *stream, udx_socket_t *socket, udx_header_t *header
   stream->bytes_rx += length;
   udx__stream(stream)->flow.heard_at = udx__instance(stream->udx)->now;
 
-  if (UDX_UNLIKELY(socket != stream->socket) && udx__stream(stream)->on_firewall != NULL &&
-      !admit(stream, socket, header, length, from))
+  if (UDX_UNLIKELY(socket != stream->socket || udx__stream(stream)->firewall_sources) &&
+      udx__stream(stream)->on_firewall != NULL && !admit(stream, socket, header, length, from))
     return;
   if (UDX_UNLIKELY(udx__stream(stream)->relay_to != NULL)) {
     (void) udx__relay_forward(stream, header, data, length);

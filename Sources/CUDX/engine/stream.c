@@ -352,18 +352,17 @@ udx__stream_close (udx_stream_t *stream, int status) {
 }
 
 void
-udx__stream_abort (udx_stream_t *stream, int status) {
+udx__stream_reset (udx_stream_t *stream) {
+  UDX_ASSERT(stream->status & UDX_STREAM_CONNECTED);
   udx_header_t header;
   uint8_t bytes[UDX_HEADER_SIZE];
   udx__stream_header(stream, &header, UDX_HEADER_DESTROY);
   udx__header_encode(bytes, &header);
-  stream->status |= UDX_STREAM_DESTROYING;
   (void) udx__transmit_reset(stream, bytes);
   stream->packets_tx++;
   stream->bytes_tx += UDX_HEADER_SIZE;
   udx__time_wait_add(stream, 1);
   udx__stream(stream)->flight.nxt++;
-  udx__stream_close(stream, status);
 }
 
 int
@@ -377,7 +376,9 @@ udx_stream_destroy (udx_stream_t *stream) {
   }
   if (udx__stream(stream)->messages > 0) udx__transmit_socket(stream->socket);
   udx__instance(udx)->now = udx__instance(udx)->driver->now(udx);
-  udx__stream_abort(stream, 0);
+  stream->status |= UDX_STREAM_DESTROYING;
+  udx__stream_reset(stream);
+  udx__stream_close(stream, 0);
   UDX_CHECK_STREAM(stream);
   return 1;
 }

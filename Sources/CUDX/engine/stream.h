@@ -53,6 +53,7 @@ typedef struct udx_stream_state_s {
   uint8_t local;              /* what packets leave from: that, or 0, the system's choice */
   uint8_t queued;             /* `ready` is in the queue of the macroflow */
   uint8_t may_exceed;         /* waited too long: one packet may exceed the budget */
+  uint8_t firewall_sources;   /* the firewall is asked for every source but the remote */
   udx_macroflow_t *macroflow; /* NULL before connect and without memory */
   udx_path_t *paths;
   udx_path_validation_t validation;
@@ -137,9 +138,9 @@ udx__stream_deadline (const udx_stream_t *stream);
 void
 udx__stream_close (udx_stream_t *stream, int status);
 
-/* Tells the peer first. */
+/* Tells the peer that the stream is over, now and whenever it speaks for a while. The stream is closed next. */
 void
-udx__stream_abort (udx_stream_t *stream, int status);
+udx__stream_reset (udx_stream_t *stream);
 
 void
 udx__stream_header (udx_stream_t *stream, udx_header_t *header, uint8_t type);

@@ -52,6 +52,10 @@ package final class EncryptedStream {
   package var onClose: ((EncryptedStreamError?) -> Void)?
   /// For the layer that makes the connection: the stream has begun to close. Runs inside the call that causes it.
   package var onDestroying: (() -> Void)?
+  /// The peer's packets go to another address from now on.
+  package var onPathChange: ((Endpoint) -> Void)?
+  /// From the layer that makes the connection: the stream is on its way to another path, and may get there.
+  package var isMoving: (() -> Bool)?
   /// From the layer that makes the connection: how it has found a path to the peer, one line per step.
   package var pathTimeline: (() -> [String])?
 
