@@ -167,8 +167,8 @@ transmit_ack (udx_socket_t *socket, udx_stream_t *stream) {
 }
 
 /*
- * HEARTBEAT; after our END that again. Where the answer of every peer is needed: an old packet without its payload, which
- * all versions acknowledge as a duplicate. 0, or -1 if there is no room.
+ * HEARTBEAT; after our END that again. Where the answer of every peer is needed: an old packet without its payload,
+ * which all versions acknowledge as a duplicate. 0, or -1 if there is no room.
  */
 static int
 transmit_heartbeat (udx_socket_t *socket, udx_stream_t *stream) {
