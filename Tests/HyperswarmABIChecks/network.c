@@ -1,8 +1,6 @@
 // A network that does not answer: event, state, and what completions say.
 #include "harness.h"
 
-#include <stddef.h>
-
 struct states {
   int count, online, offline;
 };
@@ -56,10 +54,5 @@ int check_network(void) {
   EXPECT(silent.count == 1 && living.count == 1);
   bench_destroy(&bench, lost);
   bench_destroy(&bench, found);
-  // A program that was compiled before the callback was there.
-  options.size = offsetof(hyperswarm_options_t, on_network);
-  options.user_data = NULL;
-  EXPECT(hyperswarm_create(&options, &lost) == HYPERSWARM_OK);
-  bench_destroy(&bench, lost);
   return bench_end(&bench);
 }
