@@ -9,7 +9,7 @@
   import XCTest
 
   /// Outages over real sockets, between two network namespaces that the test makes. Skipped where that is not allowed.
-  final class OutageTests: XCTestCase {
+  final class UplinkTests: XCTestCase {
     private final class State: @unchecked Sendable {
       var error: (any Error)?
       var thread: pid_t = 0
