@@ -14,7 +14,8 @@ extension SwarmCore {
       guard let self else { return }
       self.isNetworkRefreshPending = false
       guard !self.isSuspended, !self.isDestroyed else { return }
-      for link in self.links.values where link.state == .open { self.probeAfterChange(link) }
+      self.changedAt = self.environment.nowMilliseconds
+      for link in self.orderedLinks where link.state == .open { self.probeAfterChange(link) }
       for peer in self.knownPeers.values { peer.forcesRelaying = false }
       self.resetExplicitPeers()
       for discovery in self.topics { discovery.refresh() }
@@ -32,11 +33,19 @@ extension SwarmCore {
       link?.changeTimer?.cancel()
       link?.changeTimer = nil
     }
-    link.changeTimer = environment.schedule(after: Limits.changeProbeDeadline) { [weak self, weak link] in
+    judgeAfterChange(link, heard: heard, after: Limits.changeProbeDeadline)
+  }
+
+  private func judgeAfterChange(_ link: Link, heard: UInt64, after milliseconds: UInt64) {
+    link.changeTimer = environment.schedule(after: milliseconds) { [weak self, weak link] in
       guard let self, let link, link.state == .open else { return }
       link.changeTimer = nil
       // What arrives proves the path as well: a full send queue delays the acknowledgement of a probe.
       guard link.stream.rawBytesRead == heard, self.dht.isOnline else { return }
+      // The transport bounds how long that is tried.
+      if link.stream.isOnTheMove {
+        return self.judgeAfterChange(link, heard: heard, after: Limits.changeProbeInterval)
+      }
       link.peer.isMoved = true
       link.stream.abort(.networkChanged)
     }
@@ -172,9 +181,12 @@ extension SwarmCore {
     }
   }
 
+  /// By their keys, so that equal runs do equal things in equal order.
+  private var orderedLinks: [Link] { links.values.sorted { $0.peer.publicKey < $1.peer.publicKey } }
+
   private func abortAll(_ reason: SwarmAbortReason) {
-    for link in Array(links.values) { link.stream.abort(reason) }
-    for newcomer in Array(pendingIncoming.values) { newcomer.stream.abort(reason) }
+    for link in orderedLinks { link.stream.abort(reason) }
+    for newcomer in pendingIncoming.values.sorted(by: { $0.key < $1.key }) { newcomer.stream.abort(reason) }
   }
 
   private func whenIdle(_ body: @escaping () -> Void) {
@@ -224,6 +236,9 @@ extension SwarmCore {
     let waiters = listenWaiters
     listenWaiters = []
     for waiter in waiters { waiter(.failure(.destroyed)) }
+    // Peers learn it now; withdrawing the announcements may take seconds.
+    server.onConnection = nil
+    abortAll(.destroyed)
 
     let all = topicOrder
     let teardown = Countdown { [weak self] in self?.destroyTransport() }
@@ -244,7 +259,6 @@ extension SwarmCore {
 
   private func destroyTransport() {
     forceDestroy = nil
-    server.onConnection = nil
     abortAll(.destroyed)
     if ownsDHT {
       dht.destroyNode(force: true) { [weak self] in self?.destroyFinished() }

@@ -34,6 +34,8 @@ package final class SwarmCore<DHT: SwarmDHT> {
 
   package internal(set) var isDestroyed = false
   package internal(set) var isSuspended = false
+  /// When the network changed last.
+  var changedAt: UInt64?
 
   // MARK: Peers and connections (hyperswarm.md 6.1)
 

@@ -125,6 +125,7 @@ package final class DHTSwarmServer: SwarmServer {
 
 extension EncryptedStream: SwarmStream {
   package var transportStatistics: TransportStatistics? { transport?.statistics }
+  package var isOnTheMove: Bool { isMoving?() ?? false }
 
   package func observe(
     open: (() -> Void)?, authenticated: (() -> Void)?, close: ((SwarmStreamFailure?) -> Void)?

@@ -220,6 +220,7 @@ final class FakeStream: SwarmStream {
   var isDestroying = false
   var isClosed = false
   var rawBytesRead: UInt64 = 0
+  var isOnTheMove = false
   var rawBytesWritten: UInt64 = 0
   var transportStatistics: TransportStatistics?
   var abortReason: SwarmAbortReason?

@@ -40,6 +40,7 @@ package final class DHTNode {
   let relayHints: RelayHintCache
   let punchBudget: PunchBudget
   private(set) lazy var relays = RelayClients(node: self)
+  private(set) lazy var migrations = Migrations(node: self)
   let localAddressValidator: LocalAddressValidator
   var connectors: [ObjectIdentifier: Connector] = [:]
 
@@ -64,6 +65,11 @@ package final class DHTNode {
     localAddressValidator = LocalAddressValidator(environment: environment)
     punchBudget = PunchBudget(
       environment: environment, interval: options.randomPunchInterval, startsRunning: options.deferRandomPunch)
+    sockets.onStrayDatagram = { [weak self] in self?.migrations.receive($0, from: $1, on: $2) ?? false }
+    rpc.onStrayDatagram = { [weak self] bytes, source, socket in
+      guard let self, !migrations.receive(bytes, from: source, on: socket) else { return }
+      rpc.receive(bytes, from: source, on: socket)
+    }
     subscribe()
   }
 
@@ -81,6 +87,7 @@ package final class DHTNode {
     rpc.onEphemeral = { [weak self] in self?.onEphemeral.notify(()) }
     rpc.onAddressChange = { [weak self] old, new in
       guard let self else { return }
+      migrations.networkChanged()
       for server in servers { server.refresh() }
       onAddressChange.notify((old, new))
       // For what announces topics it is the same as a new network.
@@ -89,6 +96,7 @@ package final class DHTNode {
     rpc.onNATUpdate = { [weak self] _, _ in self?.onNATUpdate.notify(()) }
     rpc.onNetworkChange = { [weak self] _ in
       guard let self else { return }
+      migrations.networkChanged()
       for server in servers { server.refresh() }
       onNetworkChange.notify(())
     }
@@ -266,6 +274,8 @@ package final class DHTNode {
     guard !isDestroyed else { return }
     isDestroyed = true
     for connector in connectors.values { connector.fail(.nodeDestroyed) }
+    // Peers learn it now; withdrawing the announcements may take seconds.
+    rawStreams.destroyAll()
     let group = Countdown { self.tearDown() }
     for server in servers { server.close(isForced: force, group.enter()) }
     group.seal()
@@ -275,6 +285,7 @@ package final class DHTNode {
     router.destroy()
     storage?.destroy()
     relays.destroyAll()
+    migrations.destroy()
     rawStreams.destroyAll()
     sockets.destroy()
     localAddressValidator.destroy()
