@@ -146,7 +146,9 @@ final class ServerSession {
       raw.firewall = { [weak self] socket, source in self?.driver.takes(socket, source) ?? false }
       raw.onClose = { [weak self] _ in self?.die() }
     }
-    if error == .none, resumed == nil, let key = server.options.relayThrough?.pick(node.environment), key != server.publicKey {
+    if error == .none, resumed == nil, let key = server.options.relayThrough?.pick(node.environment),
+      key != server.publicKey
+    {
       ticket = RelayTicket(publicKey: key, token: node.environment.random32(), isInitiator: true)
     }
     claimsOpen = ownAddress != nil && resumed == nil
@@ -172,8 +174,8 @@ final class ServerSession {
     choosePath(noise: noise, keys: keys, ownAddress: ownAddress, localAddresses: localAddresses)
   }
 
-  /// A living stream looks for another path: holes are punched as for a new one, and the stream takes the path by itself
-  /// (hyperdht-extensions.md 3).
+  /// A living stream looks for another path: holes are punched as for a new one, and the stream takes the path by
+  /// itself (hyperdht-extensions.md 3).
   private func resume(_ stream: StreamMigration, noise: [UInt8], isOpen: Bool) {
     guard !request.isDirect else {
       finish(HandshakeReply(noise: noise))

@@ -49,9 +49,11 @@ final class MigrationMessageTests: XCTestCase {
         isInitiator: isInitiator, publicKey: Bytes32(), remotePublicKey: Bytes32())
     }
     XCTAssertEqual(
-      Hex.encode(keys(true).migrationSendKey.bytes), "c18399a987b603e250dca24372c8b0dfdb1d2d4d657b022905fd99a0d245b382")
+      Hex.encode(keys(true).migrationSendKey.bytes),
+      "c18399a987b603e250dca24372c8b0dfdb1d2d4d657b022905fd99a0d245b382")
     XCTAssertEqual(
-      Hex.encode(keys(true).migrationReceiveKey.bytes), "82aab17e1c6641b1a220ccf52d5392ae64ad4cce270f0eced2eff43bedfcff52")
+      Hex.encode(keys(true).migrationReceiveKey.bytes),
+      "82aab17e1c6641b1a220ccf52d5392ae64ad4cce270f0eced2eff43bedfcff52")
     XCTAssertEqual(keys(false).migrationSendKey, keys(true).migrationReceiveKey)
     XCTAssertEqual(keys(false).migrationReceiveKey, keys(true).migrationSendKey)
   }
@@ -71,7 +73,7 @@ final class MigrationMessageTests: XCTestCase {
     }
   }
 
-  /// What does not decode is refused, whoever signed it.
+  /// What does not decode is refused, the right MAC or not.
   func testSignedNonsenseIsRefused() {
     var random = SeededRandom(seed: 5)
     var accepted = 0
@@ -105,8 +107,10 @@ final class MigrationMessageTests: XCTestCase {
 
   func testPayloadBytes() throws {
     let plain = payload.encoded
-    XCTAssertEqual(Hex.encode(plain), "011a00000101020304050001000900"
-      + "01")
+    XCTAssertEqual(
+      Hex.encode(plain),
+      "011a00000101020304050001000900"
+        + "01")
     var offer = payload
     offer.migration = .init()
     XCTAssertEqual(Hex.encode(offer.encoded), "01fd1a80000001010203040500010009000101" + "00")

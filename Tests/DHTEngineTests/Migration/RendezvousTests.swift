@@ -7,7 +7,6 @@ import XCTest
 
 /// A living stream goes on where the other side does not admit the mover: both punch, and the stream takes the path.
 final class RendezvousTests: XCTestCase {
-  /// Who moves.
   private enum Mover: CaseIterable {
     case client
     case server
