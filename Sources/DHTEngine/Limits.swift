@@ -8,6 +8,13 @@ package enum Limits {
   package static let connectionKeepAlive: UInt64 = 5000
   /// Self-test of a local address (hyperdht.md 14.5).
   package static let localAddressTimeout: UInt64 = 500
+  /// When the test datagram is repeated within that time (milliseconds): one that is lost says nothing.
+  package static let localAddressProbes: [UInt64] = [100, 250]
+  /// Milliseconds until an address that has failed is tested again, doubled each time up to a limit.
+  package static let localAddressRetry: UInt64 = 250
+  package static let localAddressLongestRetry: UInt64 = 60_000
+  /// Tests that happen by themselves (within 16 s); later ones happen when a peer asks for the addresses.
+  package static let localAddressRetries = 6
   /// Live raw streams of one node.
   package static let rawStreams = 65_536
   /// A LOOKUP reply with this many records may have left the caller's out (hyperdht.md 13).
@@ -59,6 +66,9 @@ package enum Limits {
     package static let storedRelays = relays
     /// Pause between two rounds of pings to those nodes.
     package static let pingPause: UInt64 = 3000
+    /// Cycles that find no node are repeated after `pingPause`, doubled each time up to this: with the time that a
+    /// look-up takes, a server is announced within a minute from when the network is there.
+    package static let longestPause: UInt64 = 45_000
     /// Rounds of pings between two cycles.
     package static let pingRounds = 100
     /// Least time between two announces because the public address has drifted.
@@ -295,9 +305,6 @@ package enum Limits {
     package static let lossGrace: UInt64 = 5000
     /// The relay stays for the last acknowledgements of a stream that ended regularly.
     package static let linger: UInt64 = 2000
-    /// Relayed and direct packets come over one socket and cannot be told apart: the relay stays this long after a
-    /// move.
-    package static let sharedSocketGrace: UInt64 = 10_000
     /// A control connection that was ended is given up after this long.
     package static let closing: UInt64 = 5000
     /// How long a server works on a direct path for a connection that already runs over a relay: three waits for

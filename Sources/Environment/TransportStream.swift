@@ -12,6 +12,8 @@ package protocol TransportStream: ByteTransport {
   /// Asked for packets that arrive on a socket other than the connected one (any socket before `connect`): socket and
   /// source; `false` drops the packet. May call `connect`. Without a callback everything is accepted.
   var firewall: ((any DatagramSocket, Endpoint) -> Bool)? { get set }
+  /// The firewall is also asked for packets that arrive on the connected socket, but not from the remote.
+  var asksForSources: Bool { get set }
 
   /// Stream bytes in order, valid during the call.
   var onData: ((UnsafeRawBufferPointer) -> Void)? { get set }

@@ -28,7 +28,8 @@ package protocol SwarmDHT: AnyObject {
   func observeNetworkUpdate(_ observer: @escaping () -> Void)
 
   func suspendNode(_ completion: @escaping () -> Void)
-  func resumeNode(_ completion: @escaping () -> Void)
+  /// `completion` gets why the sockets could not be opened.
+  func resumeNode(_ completion: @escaping (SwarmStreamFailure?) -> Void)
   func destroyNode(force: Bool, _ completion: @escaping () -> Void)
 }
 

@@ -59,7 +59,15 @@ extension DHTNode: SwarmDHT {
   package func observeNetworkChange(_ observer: @escaping () -> Void) { onNetworkChange.add { observer() } }
   package func observeNetworkUpdate(_ observer: @escaping () -> Void) { onNetworkUpdate.add { observer() } }
   package func suspendNode(_ completion: @escaping () -> Void) { suspend(completion) }
-  package func resumeNode(_ completion: @escaping () -> Void) { resume(completion) }
+  package func resumeNode(_ completion: @escaping (SwarmStreamFailure?) -> Void) {
+    resume { result in
+      if case .failure(let error) = result {
+        completion(SwarmStreamFailure(code: error.code, description: error.description))
+      } else {
+        completion(nil)
+      }
+    }
+  }
   package func destroyNode(force: Bool, _ completion: @escaping () -> Void) { destroy(force: force, completion) }
 }
 

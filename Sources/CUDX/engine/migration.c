@@ -103,6 +103,7 @@ udx_stream_change_remote (udx_stream_t *stream, udx_socket_t *socket, uint32_t r
     udx__path_validation_begin(stream);
   }
   udx__stream(stream)->remote = remote;
+  udx__stream(stream)->local_heard = udx__stream(stream)->local = 0; /* another way, which the system knows */
   stream->remote_id = remote_id;
   udx__macroflow_join(stream);
   udx__mark_ready(stream); /* the limits that applied were those of the old remote */

@@ -203,7 +203,9 @@ final class Connector {
     if payload.version != NoisePayload.currentVersion {
       fail(.serverIncompatible)
     } else if payload.error != .none {
-      fail(.serverError("the server answered the handshake with error \(payload.error.rawValue)"))
+      let reason =
+        payload.error == .tryLater ? "is busy" : "answered the handshake with error \(payload.error.rawValue)"
+      fail(.serverError("the server \(reason)"))
     } else if let udx = payload.udx {
       open(
         Handshaken(

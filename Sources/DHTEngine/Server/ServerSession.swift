@@ -136,6 +136,8 @@ final class ServerSession {
       error = .versionMismatch
     } else if remotePayload.udx == nil {
       error = .aborted
+    } else if server.isBusy {
+      error = .tryLater
     }
     if error == .none, let id = remotePayload.migration?.resumedStream, node.options.migration {
       resumed = node.migrations.resumable(id, by: remoteKey, at: server.publicKey)

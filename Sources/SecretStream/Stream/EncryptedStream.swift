@@ -61,8 +61,10 @@ package final class EncryptedStream {
 
   // MARK: Settings
 
-  /// Milliseconds without a frame sent after which an empty message goes out; 0 is off. While on, received empty
-  /// messages are swallowed. `end` turns it off.
+  /// Milliseconds without a frame sent after which an empty message goes out, unless something sent before waits for
+  /// its acknowledgement; 0 is off. While on, received empty messages are swallowed, and a peer that has vanished is
+  /// noticed: so long after the last sign of life, and the transport's give-up time (13 s) later. `end` sets it to 0,
+  /// and the transport goes on in the same interval.
   package var keepAlive: UInt64 = 0 {
     didSet { keepAliveChanged() }
   }
@@ -125,6 +127,8 @@ package final class EncryptedStream {
   let acknowledgements = AcknowledgementQueue()
   var isEnding = false
   var transportIsEnded = false
+  /// `keepAlive` as `end` found it, or set since.
+  var keepAliveAfterEnd: UInt64 = 0
 
   // Receiving.
   let reader = FrameReader()
@@ -151,6 +155,8 @@ package final class EncryptedStream {
   var keepAliveTimer: (any ScheduledAction)?
   var timeoutTimer: (any ScheduledAction)?
   var handshakeTimer: (any ScheduledAction)?
+  /// `timeout` has run out, and what waits in the sockets is read before the peer is judged.
+  var isReadingBeforeTimeout = false
   var datagrams: DatagramCipher?
 
   /// Keys that are known beforehand are visible at once; a handshake that proves another remote key than

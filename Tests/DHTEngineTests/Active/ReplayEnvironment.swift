@@ -105,6 +105,7 @@ final class ReplayStream: TransportStream {
   unowned let environment: ReplayEnvironment
   let localID: UInt32
   var firewall: ((any DatagramSocket, Endpoint) -> Bool)?
+  var asksForSources = false
   var onData: ((UnsafeRawBufferPointer) -> Void)?
   var onEnd: (() -> Void)?
   var onDrain: (() -> Void)?
