@@ -136,7 +136,7 @@ final class ServerSession {
       error = .versionMismatch
     } else if remotePayload.udx == nil {
       error = .aborted
-    } else if server.isBusy {
+    } else if server.isBusy, remotePayload.migration?.resumedStream == nil {
       error = .tryLater
     }
     if error == .none, let id = remotePayload.migration?.resumedStream, node.options.migration {

@@ -103,6 +103,19 @@ final class RendezvousTests: XCTestCase {
     world.destroy()
   }
 
+  /// A server that takes no new connections keeps those that it has, and asks no hook about them again.
+  func testABusyServerIsFound() throws {
+    let world = try XCTUnwrap(MovingWorld(seed: 6, server: .portRestricted))
+    world.listener.isBusy = true
+    world.startTransfer()
+    world.net.network.advance(by: 500)
+    world.move(world.client, .cone)
+    world.net.network.advance(by: 3_000)
+    XCTAssertEqual(world.serverEnd.pathChanges.count, 1)
+    world.finishTransfer("a busy server")
+    world.destroy()
+  }
+
   func testRendezvousAreBounded() throws {
     let world = try XCTUnwrap(MovingWorld(seed: 5))
     let migrations = world.client.node.migrations
