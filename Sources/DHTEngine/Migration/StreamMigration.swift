@@ -99,6 +99,7 @@ final class StreamMigration {
   // Silence, as the tick sees it.
   private var receivedAtTick: UInt64 = 0
   private var wasWaiting = false
+  private var silentTicks = 0
 
   init(node: DHTNode, raw: any TransportStream, stream: EncryptedStream, peer: MovablePeer) {
     self.node = node
@@ -359,7 +360,7 @@ final class StreamMigration {
 
   // MARK: Silence
 
-  /// Once a second: packets that stay unanswered are the only sign of a NAT that has forgotten its mappings.
+  /// Regularly: packets that stay unanswered are the only sign of a NAT that has forgotten its mappings.
   func tick() {
     guard !raw.isClosed, raw.remote != nil else { return }
     let statistics = raw.statistics
@@ -367,7 +368,9 @@ final class StreamMigration {
     let isSilent = isWaiting && wasWaiting && statistics.packetsReceived == receivedAtTick
     receivedAtTick = statistics.packetsReceived
     wasWaiting = isWaiting
-    guard isSilent else { return }
+    silentTicks = isSilent ? silentTicks + 1 : 0
+    guard silentTicks >= Limits.Migration.silentTicks else { return }
+    silentTicks = 0
     if isRelayed { onRelaySilent?() } else { probe() }
   }
 }
