@@ -157,7 +157,7 @@ final class ServerSession {
       error = .versionMismatch
     } else if remotePayload.udx == nil {
       error = .aborted
-    } else if server.isBusy {
+    } else if server.isBusy, remotePayload.migration?.resumedStream == nil {
       error = .tryLater
     }
     if error == .none, let id = remotePayload.migration?.resumedStream, node.options.migration {
@@ -197,8 +197,8 @@ final class ServerSession {
     choosePath(noise: noise, keys: keys, ownAddress: ownAddress, localAddresses: localAddresses)
   }
 
-  /// A living stream looks for another path: holes are punched as for a new one, and the stream takes the path by itself
-  /// (hyperdht-extensions.md 3).
+  /// A living stream looks for another path: holes are punched as for a new one, and the stream takes the path by
+  /// itself (hyperdht-extensions.md 3).
   private func resume(_ stream: StreamMigration, noise: [UInt8], isOpen: Bool) {
     guard !request.isDirect else {
       finish(HandshakeReply(noise: noise))
