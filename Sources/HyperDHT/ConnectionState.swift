@@ -18,8 +18,8 @@ final class ConnectionState: @unchecked Sendable {
   private let arrivals: Arrivals
   private var isAbandoned = false
 
-  /// Takes over the stream's `onOwnedMessage`, `onDatagram`, `onPathChange`, `onDrain`, `onEnd`; the owner calls `closed`
-  /// from `onClose`.
+  /// Takes over the stream's `onOwnedMessage`, `onDatagram`, `onPathChange`, `onDrain` and `onEnd`; the owner calls
+  /// `closed` from `onClose`.
   init(loop: UVEventLoop, stream: EncryptedStream) {
     self.loop = loop
     self.stream = stream

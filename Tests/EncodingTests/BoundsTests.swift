@@ -58,6 +58,14 @@ final class BoundsTests: XCTestCase {
     XCTAssertEqual(Bytes32(high.bytes), high)
   }
 
+  func testTextOfAnAddressWithoutTheHeap() {
+    for octets in [[0, 0, 0, 0], [255, 255, 255, 255], [10, 9, 100, 99], [127, 0, 0, 1], [1, 200, 19, 105]] as [[UInt8]]
+    {
+      let address = IPv4Address(octets[0], octets[1], octets[2], octets[3])
+      XCTAssertEqual(address.withText { String(decoding: $0, as: UTF8.self) }, address.description)
+    }
+  }
+
   func testAddressText() {
     XCTAssertNil(IPv4Address("1.2.3"))
     XCTAssertNil(IPv4Address("1.2.3.256"))
