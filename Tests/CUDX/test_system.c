@@ -128,6 +128,22 @@ TEST(no_error_stops_a_socket) {
   }
 }
 
+/* Errors that belong to an earlier datagram lose nothing of the present one. */
+TEST(old_errors_lose_no_datagram) {
+  static const int errors[] = {ECONNREFUSED, ECONNABORTED, EHOSTUNREACH, ENETUNREACH, EADDRNOTAVAIL, EINTR, ENOBUFS};
+  for (size_t i = 0; i < sizeof(errors) / sizeof(*errors); i++) {
+    open_pair("127.0.0.1", "127.0.0.1");
+    struct sockaddr_in to = address("127.0.0.9", port(b));
+    fault.error = errors[i];
+    fault.times = 1;
+    datagram(a, (struct sockaddr *) &to);
+    run(1000, has_answer);
+    CHECK_EQ(fault.times, 0);
+    CHECK_EQ(b->datagrams, 1);
+    close_pair();
+  }
+}
+
 /* The system has no memory for 300 ms and says that the socket is writable all the time. */
 TEST(no_memory_does_not_spin) {
   static const int errors[] = {ENOBUFS, ENOMEM};
@@ -277,7 +293,7 @@ TEST(a_full_socket_closes_after_a_second) {
 TEST_MAIN(TEST_ENTRY(answers_leave_from_the_address_that_was_asked),
   TEST_ENTRY(what_was_asked_is_remembered_for_seconds),
   TEST_ENTRY(streams_leave_from_the_address_that_the_peer_knows), TEST_ENTRY(streams_try_the_other_source),
-  TEST_ENTRY(no_error_stops_a_socket), TEST_ENTRY(no_memory_does_not_spin), TEST_ENTRY(descriptors_run_out),
+  TEST_ENTRY(no_error_stops_a_socket), TEST_ENTRY(old_errors_lose_no_datagram), TEST_ENTRY(no_memory_does_not_spin), TEST_ENTRY(descriptors_run_out),
   TEST_ENTRY(a_port_that_was_taken_is_bound_anew), TEST_ENTRY(resets_leave_a_full_socket_after_its_close),
   TEST_ENTRY(a_full_socket_closes_after_a_second))
 
