@@ -150,7 +150,7 @@ static void check_create_arguments(struct bench *bench) {
   EXPECT(hyperswarm_create(&options, NULL) == invalid);
   options.size = 0;
   EXPECT(hyperswarm_create(&options, &swarm) == HYPERSWARM_ERR_INVALID_SIZE);
-  options.size = sizeof(options) - 1;
+  options.size = offsetof(hyperswarm_options_t, on_network) - 1;
   EXPECT(hyperswarm_create(&options, &swarm) == HYPERSWARM_ERR_INVALID_SIZE);
   options.size = SIZE_MAX;
   EXPECT(hyperswarm_create(&options, &swarm) == HYPERSWARM_ERR_INVALID_SIZE);

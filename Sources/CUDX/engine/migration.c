@@ -130,6 +130,9 @@ path_measure_anew (udx_stream_t *stream) {
   stream->ssthresh = UDX_SSTHRESH_INITIAL;
   udx__stream(stream)->congestion->init(stream);
   udx__mtu_reset(stream);
+  /* the peer was heard when its address was validated */
+  udx__stream(stream)->flow.heard_at = now;
+  udx__stream(stream)->flow.silent_probes = 0;
 }
 
 int
