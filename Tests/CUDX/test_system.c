@@ -333,12 +333,11 @@ TEST(a_full_socket_closes_after_a_second) {
 }
 
 TEST_MAIN(TEST_ENTRY(answers_leave_from_the_address_that_was_asked),
-  TEST_ENTRY(what_was_asked_is_remembered_for_seconds),
-  TEST_ENTRY(streams_leave_from_the_address_that_the_peer_knows), TEST_ENTRY(streams_of_one_remote_keep_their_addresses),
-  TEST_ENTRY(streams_try_the_other_source),
-  TEST_ENTRY(no_error_stops_a_socket), TEST_ENTRY(old_errors_lose_no_datagram), TEST_ENTRY(no_memory_does_not_spin), TEST_ENTRY(descriptors_run_out),
-  TEST_ENTRY(a_port_that_was_taken_is_bound_anew), TEST_ENTRY(resets_leave_a_full_socket_after_its_close),
-  TEST_ENTRY(a_full_socket_closes_after_a_second))
+  TEST_ENTRY(what_was_asked_is_remembered_for_seconds), TEST_ENTRY(streams_leave_from_the_address_that_the_peer_knows),
+  TEST_ENTRY(streams_of_one_remote_keep_their_addresses), TEST_ENTRY(streams_try_the_other_source),
+  TEST_ENTRY(no_error_stops_a_socket), TEST_ENTRY(old_errors_lose_no_datagram), TEST_ENTRY(no_memory_does_not_spin),
+  TEST_ENTRY(descriptors_run_out), TEST_ENTRY(a_port_that_was_taken_is_bound_anew),
+  TEST_ENTRY(resets_leave_a_full_socket_after_its_close), TEST_ENTRY(a_full_socket_closes_after_a_second))
 
 #else
 
