@@ -86,6 +86,9 @@ package enum Limits {
     /// How long a server keeps a stream whose client has not shown itself on it (hyperdht.md B-21); longer than a
     /// retransmitted first flight needs.
     package static let phantomTimeout: UInt64 = 15_000
+    /// A client that says that it is reachable, and was not heard after this long, is not; deployed ones give up and
+    /// shake hands again after 10 s.
+    package static let claimTrial: UInt64 = 5_000
     /// Handshakes that a server works on at once (hyperdht.md B-1); each costs a table entry, a stream and perhaps a
     /// socket.
     package static let concurrentHandshakes = 256

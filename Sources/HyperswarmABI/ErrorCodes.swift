@@ -115,6 +115,9 @@ enum ErrorCodes {
     Entry(HYPERSWARM_ERR_NONCE_EXHAUSTED, "NONCE_EXHAUSTED", "too many datagrams for one connection"),
     Entry(HYPERSWARM_ERR_QUEUE_OVERFLOW, "QUEUE_OVERFLOW", "too many bytes are queued"),
     Entry(HYPERSWARM_ERR_TRANSPORT_ERROR, "TRANSPORT_ERROR", "an error of the transport"),
+    Entry(
+      HYPERSWARM_ERR_PACKETS_TOO_LARGE, "EMSGSIZE",
+      "the peer's packets do not arrive: they are larger than the path's MTU and may not be fragmented"),
   ]
 
   private static let byNumber = Dictionary(uniqueKeysWithValues: all.map { ($0.number, $0) })

@@ -47,12 +47,13 @@ final class ErrorTableTests: XCTestCase {
       }
     }
     let connection: [ConnectionError] = [
-      .reset, .timedOut, .closed, .cancelled, .messageTooLarge(1), .decryptionFailed,
+      .reset, .timedOut, .packetsTooLarge, .closed, .cancelled, .messageTooLarge(1), .decryptionFailed,
       .failed(code: "TOO_MANY_CONNECTIONS", description: ""),
     ]
     for error in connection {
       switch error {
-      case .reset, .timedOut, .closed, .cancelled, .messageTooLarge, .decryptionFailed, .failed: break
+      case .reset, .timedOut, .packetsTooLarge, .closed, .cancelled, .messageTooLarge, .decryptionFailed, .failed:
+        break
       }
     }
     let codes = dht.map(\.code) + swarm.map(\.code) + connection.map(\.code)
