@@ -145,5 +145,4 @@ TEST(udx_migrate_refuses_what_makes_no_sense) {
 }
 
 TEST_MAIN(TEST_ENTRY(udx_migrate_repeats_what_was_lost_at_once), TEST_ENTRY(udx_migrate_leaves_all_former_paths),
-  TEST_ENTRY(udx_migrate_restarts_the_time_to_give_up),
-  TEST_ENTRY(udx_migrate_refuses_what_makes_no_sense))
+  TEST_ENTRY(udx_migrate_restarts_the_time_to_give_up), TEST_ENTRY(udx_migrate_refuses_what_makes_no_sense))
