@@ -95,7 +95,8 @@ int hyperswarm_key_pair_from_seed(
 // BLAKE2b-256: for topics made from names, and what immutable values are stored under.
 int hyperswarm_hash(const void *data, size_t length, uint8_t hash[HYPERSWARM_KEY_SIZE]);
 
-// Handles of all kinds that are still valid, and completions still to come, in this process. For leak checks of tests.
+// Handles of all kinds that are still valid, and completions still to come, in this process; after a fork those that
+// the child has made. For leak checks of tests.
 size_t hyperswarm_handle_count(void);
 
 // ---- Swarm ---------------------------------------------------------------------------------------------------------
