@@ -72,7 +72,8 @@ final class OutageTests: XCTestCase {
       let results = try seeds.map { try run(seconds, secondSide: secondSide, seed: $0) }
       let times = results.map(\.stable).sorted()
       let p95 = times[(times.count * 95 + 99) / 100 - 1]
-      print("outage of \(seconds) s, \(secondSide ? "second" : "first") side: p50 \(times[times.count / 2]), p95 \(p95)")
+      print(
+        "outage of \(seconds) s, \(secondSide ? "second" : "first") side: p50 \(times[times.count / 2]), p95 \(p95)")
       XCTAssertLessThanOrEqual(p95, .seconds(3), "\(seconds) s: \(times)", file: file, line: line)
       XCTAssertLessThanOrEqual(results.map(\.reports).max() ?? 0, 1, "no flapping", file: file, line: line)
     }

@@ -80,10 +80,12 @@ extension Trial {
     let gap = Int.random(in: 0...3, using: &network.random) == 0 ? Int.random(in: 0...5_000, using: &network.random) : 0
     let site = sites.randomElement(using: &network.random) ?? nil
     guard gap > 0 else { return place(member, site) }
-    lasting(member, upTo: 5, begin: { member.cutOff(true) }, end: { [self] in
-      place(member, site)
-      member.cutOff(false)
-    })
+    lasting(
+      member, upTo: 5, begin: { member.cutOff(true) },
+      end: { [self] in
+        place(member, site)
+        member.cutOff(false)
+      })
   }
 
   private func place(_ member: Member, _ site: VirtualNAT?) {

@@ -1,6 +1,6 @@
 import HyperCrypto
-import HyperEncoding
 import HyperDHTEngine
+import HyperEncoding
 import HyperRPC
 import HyperSecretStream
 import HyperswarmEngine

@@ -161,7 +161,9 @@ final class Trial {
         pass(min(wait, phaseEnd - network.elapsed))
       }
       // A kill takes some milliseconds more.
-      while members.contains(where: \.isDisturbed), network.elapsed < phaseEnd + Bounds.destroy { pass(.milliseconds(10)) }
+      while members.contains(where: \.isDisturbed), network.elapsed < phaseEnd + Bounds.destroy {
+        pass(.milliseconds(10))
+      }
       rest()
     }
     let reports = members.reduce(0) { $0 + $1.reports }

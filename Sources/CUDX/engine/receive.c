@@ -160,8 +160,7 @@ receive_packet (udx_stream_t *stream, udx_socket_t *socket, udx_header_t *header
   udx__stream(stream)->flow.heard_at = udx__instance(stream->udx)->now;
 
   if (UDX_UNLIKELY(socket != stream->socket || udx__stream(stream)->firewall_sources) &&
-      udx__stream(stream)->on_firewall != NULL &&
-      !admit(stream, socket, header, length, from))
+      udx__stream(stream)->on_firewall != NULL && !admit(stream, socket, header, length, from))
     return;
   if (UDX_UNLIKELY(udx__stream(stream)->relay_to != NULL)) {
     (void) udx__relay_forward(stream, header, data, length);

@@ -169,7 +169,9 @@ final class ServerSession {
       raw.firewall = { [weak self] socket, source in self?.driver.takes(socket, source) ?? false }
       raw.onClose = { [weak self] _ in self?.die() }
     }
-    if error == .none, resumed == nil, let key = server.options.relayThrough?.pick(node.environment), key != server.publicKey {
+    if error == .none, resumed == nil, let key = server.options.relayThrough?.pick(node.environment),
+      key != server.publicKey
+    {
       ticket = RelayTicket(publicKey: key, token: node.environment.random32(), isInitiator: true)
     }
     claimsOpen = ownAddress != nil && resumed == nil
