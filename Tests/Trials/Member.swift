@@ -53,6 +53,8 @@ final class Member {
   var isSuspended = false
   /// A disturbance of this member goes on.
   var isDisturbed = false
+  /// When the last one began or ended.
+  var disturbedAt = Duration.zero
   private(set) var reports = 0
   var onViolation: ((String) -> Void)?
   /// Set where all that happens is told.
