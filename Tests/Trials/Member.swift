@@ -95,7 +95,7 @@ final class Member {
     }
     connection.onClose = { [unowned self, unowned end] reason in
       onEvent?("closed: \(Member.short(connection.remotePublicKey)), \(reason ?? "end")")
-      if let onEvent { connection.stream.pathTimeline?().forEach { onEvent("  \($0)") } }
+      if let onEvent { for line in connection.stream.pathTimeline?() ?? [] { onEvent("  \(line)") } }
       ends.removeAll { $0 === end }
       closed()
     }

@@ -146,7 +146,8 @@ final class RelayPath {
     stream?.onPathChange?(path.remote)
   }
 
-  /// The race is over. A stream that stays here takes what its peer sends over a direct path, and answers over the relay.
+  /// The race is over. A stream that stays here takes what its peer sends over a direct path, and answers over the
+  /// relay.
   func raceEnded() {
     isFinal = true
     if state == .relayed { raw?.asksForSources = false }
