@@ -17,10 +17,10 @@ int check_errors(void) {
   EXPECT(HYPERSWARM_ERR_LOOP_FAILED == -13 && HYPERSWARM_ERR_REFRESH_FAILED == -109);
   EXPECT(HYPERSWARM_ERR_INVALID_ADDRESS == -234 && HYPERSWARM_ERR_NETWORK_UNREACHABLE == -235);
   EXPECT(HYPERSWARM_ERR_TRANSPORT_ERROR == -314);
-  EXPECT(HYPERSWARM_ERR_PACKETS_TOO_LARGE == -315);
+  EXPECT(HYPERSWARM_ERR_PACKETS_TOO_LARGE == -315 && HYPERSWARM_ERR_NETWORK_CHANGED == -110);
   int named = 0;
   for (int error = 0; error >= -400; error--) named += strcmp(hyperswarm_error_name(error), "ERROR") != 0;
-  EXPECT(named == 72); // and ERROR itself
+  EXPECT(named == 74); // and ERROR itself
   return failures;
 }
 
