@@ -50,7 +50,9 @@
       defer { close(memory) }
       var counts: [String: Int] = [:]
       let own = UInt(bitPattern: block)..<UInt(bitPattern: block) + UInt(2 * size)
-      for line in try String(contentsOfFile: "/proc/self/maps", encoding: .utf8).split(separator: "\n") {
+      // `String(contentsOfFile:)` reads no more than a page of it.
+      let maps = try XCTUnwrap(FileHandle(forReadingAtPath: "/proc/self/maps")?.readToEnd())
+      for line in String(decoding: maps, as: UTF8.self).split(separator: "\n") {
         let fields = line.split(separator: " ")
         let bounds = fields[0].split(separator: "-").compactMap { UInt($0, radix: 16) }
         guard fields[1].hasPrefix("rw"), bounds.count == 2, !own.overlaps(bounds[0]..<bounds[1]) else { continue }
@@ -69,11 +71,15 @@
       return counts
     }
 
-    /// Overwrites the stack below this frame, as the next calls of a loop do.
+    /// Overwrites the stack below this frame, as the next calls of a loop do. Only small allocations are on the stack.
     @inline(never)
-    private func overwriteStack() {
-      withUnsafeTemporaryAllocation(byteCount: 512 << 10, alignment: 16) { _ = memset($0.baseAddress!, 0, $0.count) }
-      withUnsafeTemporaryAllocation(byteCount: 900, alignment: 16) { _ = memset($0.baseAddress!, 0, $0.count) }
+    private func overwriteStack(_ depth: Int = 500) {
+      withUnsafeTemporaryAllocation(byteCount: 1000, alignment: 16) { memory in
+        _ = memset(memory.baseAddress!, 0, memory.count)
+        if depth > 0 { overwriteStack(depth - 1) }
+        // Not a tail call: the frame stays.
+        _ = memset(memory.baseAddress!, 0, memory.count)
+      }
     }
 
     @inline(never)
