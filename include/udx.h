@@ -48,6 +48,9 @@ extern "C" {
 #define UDX_SOCKET_BOUND 0x02
 #define UDX_SOCKET_CLOSED 0x04
 
+/* Quotas of a relaying stream. */
+#define UDX_RELAY_QUOTAS 4
+
 #define UDX_STREAM_CONNECTED 0x001
 #define UDX_STREAM_RECEIVING 0x002
 #define UDX_STREAM_READING 0x004
@@ -406,6 +409,27 @@ udx_stream_retransmit (udx_stream_t *stream);
 
 UDX_EXTERN int
 udx_stream_relay_to (udx_stream_t *stream, udx_stream_t *destination);
+
+/*
+ * What streams that share the quota may forward together: bytes a second in the long run, and at once; a rate of 0
+ * makes the burst all there is. Packets above are dropped, all but a DESTROY. The memory is the caller's and outlives
+ * the streams.
+ */
+typedef struct udx_relay_quota_s {
+  uint64_t bytes_per_second;
+  uint64_t burst;
+  uint64_t packets_dropped;
+
+  uint64_t level;     /* private */
+  uint64_t filled_at; /* private */
+} udx_relay_quota_t;
+
+UDX_EXTERN void
+udx_relay_quota_init (udx_t *udx, udx_relay_quota_t *quota, uint64_t bytes_per_second, uint64_t burst);
+
+/* Up to UDX_RELAY_QUOTAS of them for what arrives for `stream`; UV_ENOBUFS beyond. */
+UDX_EXTERN int
+udx_stream_add_relay_quota (udx_stream_t *stream, udx_relay_quota_t *quota);
 
 UDX_EXTERN int
 udx_stream_firewall (udx_stream_t *stream, udx_stream_firewall_cb firewall_cb);

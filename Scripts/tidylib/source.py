@@ -4,7 +4,7 @@ import re
 import subprocess
 
 CODE = (".swift", ".c", ".h", ".py", ".sh")
-BINARY = ("Tests/Fuzz/udx/corpus/",)
+BINARY = ("Tests/Fuzz/udx/corpus/", "Tests/Fuzz/swift/corpus/")
 
 
 class File:

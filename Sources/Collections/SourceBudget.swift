@@ -1,10 +1,23 @@
 import HyperEncoding
 
-/// What one source address may make this node do, for a bounded number of sources: a token bucket for each of them, and
+/// What a packet may be charged to.
+package protocol BudgetSource: Hashable {
+  /// Loopback is exempt: it cannot be forged from outside, and whole test networks live there.
+  var isLoopback: Bool { get }
+}
+
+extension IPv4Address: BudgetSource {}
+
+extension Endpoint: BudgetSource {
+  package var isLoopback: Bool { host.isLoopback }
+}
+
+/// What one source address may make this node do.
+package typealias SourceBudget = KeyedBudget<IPv4Address>
+
+/// What one source may make this node do, for a bounded number of sources: a token bucket for each of them, and
 /// optionally one for all of them together (dht-rpc.md C-11, hyperdht.md 17).
-///
-/// Loopback is exempt: it cannot be forged from outside, and whole test networks live there.
-package struct SourceBudget {
+package struct KeyedBudget<Source: BudgetSource> {
   package struct Policy: Sendable {
     package var perSource: Rate
     /// Over all sources together; `nil` for no such bound.
@@ -21,7 +34,7 @@ package struct SourceBudget {
 
   private let policy: Policy
   private var total: TokenBucket?
-  private var sources: TwoGenerationCache<IPv4Address, TokenBucket>
+  private var sources: TwoGenerationCache<Source, TokenBucket>
 
   package init(_ policy: Policy, now: UInt64) {
     self.policy = policy
@@ -36,13 +49,23 @@ package struct SourceBudget {
   package var trackedCount: Int { sources.count }
 
   /// Whether `source` may cause `cost` more units of work now (milliseconds). The total is charged only with what the
-  /// source's own bucket has let through.
-  package mutating func take(_ source: IPv4Address, cost: UInt64 = 1, now: UInt64) -> Bool {
+  /// source's own bucket has let through, and a source is remembered only if the total has room, so that a flood of
+  /// invented sources makes this node forget real ones no faster than that.
+  package mutating func take(_ source: Source, cost: UInt64 = 1, now: UInt64) -> Bool {
     if source.isLoopback { return true }
-    var bucket = sources.peek(source, now: now) ?? TokenBucket(policy.perSource, now: now)
+    var total = total
+    if total?.take(cost, now: now) == false { return false }
+    var bucket = sources.peek(source, now: now) ?? newBucket(now)
     let isAllowed = bucket.take(cost, now: now)
     sources.set(source, bucket, now: now)
     guard isAllowed else { return false }
-    return total?.take(cost, now: now) ?? true
+    self.total = total
+    return true
+  }
+
+  /// Sources that came faster than they could be remembered may be old ones: these get no second burst.
+  private func newBucket(_ now: UInt64) -> TokenBucket {
+    let rate = policy.perSource
+    return TokenBucket(rate, holding: sources.isCrowded(at: now) ? max(rate.perSecond, 1) : rate.burst, now: now)
   }
 }

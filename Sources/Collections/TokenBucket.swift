@@ -19,21 +19,35 @@ package struct TokenBucket {
   private var level: UInt64
   private var filledAt: UInt64
 
-  package init(_ rate: Rate, now: UInt64) {
+  package init(_ rate: Rate, now: UInt64) { self.init(rate, holding: rate.burst, now: now) }
+
+  /// With so many units at first, of those that fit.
+  package init(_ rate: Rate, holding units: UInt64, now: UInt64) {
     self.rate = rate
-    level = rate.burst &* 1000
+    level = min(units, rate.burst) &* 1000
     filledAt = now
   }
 
   /// Takes `cost` units if they are there. `now` in milliseconds.
   package mutating func take(_ cost: UInt64 = 1, now: UInt64) -> Bool {
-    let capacity = rate.burst &* 1000
-    let elapsed = now > filledAt ? now - filledAt : 0
-    filledAt = max(now, filledAt)
-    // A gap longer than a full refill counts as one, which also keeps the product small.
-    level = min(capacity, level &+ min(elapsed, rate.refillTime) &* rate.perSecond)
+    refill(now)
     guard level >= cost &* 1000 else { return false }
     level -= cost &* 1000
     return true
+  }
+
+  /// Takes one unit if one is there and the bucket holds more than `reserve` thousandths of its capacity.
+  package mutating func take(above reserve: UInt64, now: UInt64) -> Bool {
+    refill(now)
+    guard level >= 1000, level > rate.burst &* reserve else { return false }
+    level -= 1000
+    return true
+  }
+
+  private mutating func refill(_ now: UInt64) {
+    let elapsed = now > filledAt ? now - filledAt : 0
+    filledAt = max(now, filledAt)
+    // A gap longer than a full refill counts as one, which also keeps the product small.
+    level = min(rate.burst &* 1000, level &+ min(elapsed, rate.refillTime) &* rate.perSecond)
   }
 }

@@ -6,23 +6,28 @@ import HyperEncoding
 /// holds its maximum of entries is rotated at once, so there are always fewer than twice as many. Pinned entries are
 /// outside all this.
 ///
-/// Beyond the reference: a generation also has a byte budget, and one host may hold only a share of it, so that a
-/// single source cannot push out the entries of all the others.
+/// Beyond the reference: a generation also has a byte budget, and a host that holds more than a share of a full one
+/// makes room itself, so that a few sources cannot push out the entries of all the others (see ``HeavyHosts``).
 package struct TwoGenerationCache<Key: Hashable, Value> {
   package struct Bounds: Sendable {
     /// Entries per generation.
     package var maximumEntries: Int
     /// Bytes per generation as stated by the writers; 0 for no budget.
     package var maximumBytes: Int
-    /// Entries per generation that one host may write; 0 for no limit.
-    package var maximumEntriesPerHost: Int
+    /// Entries and bytes of both generations that a host keeps for certain when one is full; 0 for no share. What is
+    /// above makes room for newcomers.
+    package var entriesPerHost: Int
+    package var bytesPerHost: Int
     /// Milliseconds; 0 for no age.
     package var maximumAge: UInt64
 
-    package init(maximumEntries: Int, maximumBytes: Int = 0, maximumEntriesPerHost: Int = 0, maximumAge: UInt64) {
+    package init(
+      maximumEntries: Int, maximumBytes: Int = 0, entriesPerHost: Int = 0, bytesPerHost: Int = 0, maximumAge: UInt64
+    ) {
       self.maximumEntries = max(maximumEntries, 1)
       self.maximumBytes = maximumBytes
-      self.maximumEntriesPerHost = maximumEntriesPerHost
+      self.entriesPerHost = entriesPerHost
+      self.bytesPerHost = bytesPerHost
       self.maximumAge = maximumAge
     }
   }
@@ -42,7 +47,7 @@ package struct TwoGenerationCache<Key: Hashable, Value> {
   @usableFromInline struct Generation: CacheGeneration {
     @usableFromInline var entries: [Key: Entry] = [:]
     @usableFromInline var bytes = 0
-    @usableFromInline var hosts: [IPv4Address: Int] = [:]
+    @usableFromInline var hosts: [IPv4Address: HostUsage] = [:]
 
     @inlinable init() {}
 
@@ -50,14 +55,20 @@ package struct TwoGenerationCache<Key: Hashable, Value> {
       remove(key)
       entries[key] = entry
       bytes += entry.bytes
-      if let host = entry.host { hosts[host, default: 0] += 1 }
+      if let host = entry.host {
+        hosts[host, default: HostUsage()].entries += 1
+        hosts[host, default: HostUsage()].bytes += entry.bytes
+      }
     }
 
     @discardableResult
     @inlinable mutating func remove(_ key: Key) -> Entry? {
       guard let entry = entries.removeValue(forKey: key) else { return nil }
       bytes -= entry.bytes
-      if let host = entry.host, let count = hosts[host] { hosts[host] = count > 1 ? count - 1 : nil }
+      if let host = entry.host, let usage = hosts[host] {
+        hosts[host] =
+          usage.entries > 1 ? HostUsage(entries: usage.entries - 1, bytes: usage.bytes - entry.bytes) : nil
+      }
       return entry
     }
   }
@@ -65,9 +76,11 @@ package struct TwoGenerationCache<Key: Hashable, Value> {
   package let bounds: Bounds
   @usableFromInline var pinned: [Key: Value] = [:]
   @usableFromInline var generations: TwoGenerations<Generation>
+  @usableFromInline var heavyHosts: HeavyHosts<Key>
 
   package init(_ bounds: Bounds, now: UInt64) {
     self.bounds = bounds
+    heavyHosts = HeavyHosts(share: HostUsage(entries: bounds.entriesPerHost, bytes: bounds.bytesPerHost))
     generations = TwoGenerations(maximumAge: bounds.maximumAge, now: now)
   }
 
@@ -75,6 +88,8 @@ package struct TwoGenerationCache<Key: Hashable, Value> {
   package var count: Int { pinned.count + generations.young.entries.count + generations.old.entries.count }
   /// Bytes of both generations.
   package var bytes: Int { generations.young.bytes + generations.old.bytes }
+  /// Whether entries have been forgotten for newer ones lately, rather than for their age.
+  package func isCrowded(at now: UInt64) -> Bool { generations.hasRotatedBySize(at: now) }
 
   /// The pinned value, else the cached one, which becomes young.
   @inlinable package mutating func get(_ key: Key, now: UInt64) -> Value? {
@@ -97,8 +112,7 @@ package struct TwoGenerationCache<Key: Hashable, Value> {
   }
 
   /// Writes a value. `host` is the source that it is charged to, `bytes` its size.
-  /// - Returns: false when nothing was stored: the key is pinned, the value is larger than the budget, or the host has
-  ///   used up its share (rewriting a key it already has in the young generation is always possible).
+  /// - Returns: false when nothing was stored: the key is pinned, or the value is larger than the budget.
   @discardableResult
   @inlinable package mutating func set(
     _ key: Key, _ value: Value, bytes: Int = 0, host: IPv4Address? = nil, now: UInt64
@@ -106,11 +120,6 @@ package struct TwoGenerationCache<Key: Hashable, Value> {
     guard pinned[key] == nil else { return false }
     generations.expire(now)
     if bounds.maximumBytes > 0, bytes > bounds.maximumBytes { return false }
-    if bounds.maximumEntriesPerHost > 0, let host, generations.young.entries[key]?.host != host,
-      (generations.young.hosts[host] ?? 0) >= bounds.maximumEntriesPerHost
-    {
-      return false
-    }
     generations.old.remove(key)
     insert(key, Entry(value: value, bytes: bytes, host: host))
     return true
@@ -140,10 +149,34 @@ package struct TwoGenerationCache<Key: Hashable, Value> {
   }
 
   @inlinable mutating func insert(_ key: Key, _ entry: Entry) {
-    if bounds.maximumBytes > 0, generations.young.bytes + entry.bytes > bounds.maximumBytes {
-      generations.rotateBySize()
-    }
+    generations.young.remove(key)
+    makeRoom(for: entry)
     generations.young.insert(key, entry)
     if generations.young.entries.count >= bounds.maximumEntries { generations.rotateBySize() }
+  }
+
+  @usableFromInline mutating func makeRoom(for entry: Entry) {
+    var finder = HeavyHosts<Key>(share: heavyHosts.share)
+    while isOutOfBytes(for: entry) || generations.young.entries.count + 1 >= bounds.maximumEntries {
+      swap(&finder, &heavyHosts)
+      let key = finder.next(
+        newcomer: entry.host, rotation: generations.rotations, usage: { usage(of: $0) },
+        isYoung: { generations.young.entries[$0] != nil },
+        keys: { generations.young.entries.compactMap { key, entry in entry.host.map { ($0, key) } } })
+      swap(&finder, &heavyHosts)
+      guard let key else { break }
+      generations.young.remove(key)
+    }
+    if isOutOfBytes(for: entry) { generations.rotateBySize() }
+  }
+
+  private func isOutOfBytes(for entry: Entry) -> Bool {
+    bounds.maximumBytes > 0 && generations.young.bytes + entry.bytes > bounds.maximumBytes
+  }
+
+  private func usage(of host: IPv4Address) -> (young: HostUsage, both: HostUsage) {
+    let young = generations.young.hosts[host] ?? HostUsage()
+    let old = generations.old.hosts[host] ?? HostUsage()
+    return (young, HostUsage(entries: young.entries + old.entries, bytes: young.bytes + old.bytes))
   }
 }

@@ -18,6 +18,8 @@ package struct TwoGenerations<Generation: CacheGeneration> {
   @usableFromInline let interval: UInt64
   @usableFromInline var nextTick: UInt64
   @usableFromInline var hasRotatedBySize = false
+  /// Rotations so far.
+  package var rotations: UInt64 = 0
 
   /// `maximumAge` in milliseconds; 0 for no age.
   @inlinable package init(maximumAge: UInt64, now: UInt64) {
@@ -39,6 +41,9 @@ package struct TwoGenerations<Generation: CacheGeneration> {
     hasRotatedBySize = false
   }
 
+  /// Since the last tick.
+  package func hasRotatedBySize(at now: UInt64) -> Bool { hasRotatedBySize && ticksPassed(at: now) == 0 }
+
   /// Rotations that ``expire(_:)`` would do now, 0...2; two of them forget everything.
   @inlinable package func rotationsDue(at now: UInt64) -> Int { rotationsDue(ticksPassed(at: now)) }
 
@@ -46,6 +51,7 @@ package struct TwoGenerations<Generation: CacheGeneration> {
   @inlinable package mutating func removeAll() {
     young = Generation()
     old = Generation()
+    rotations &+= 1
   }
 
   @usableFromInline func ticksPassed(at now: UInt64) -> UInt64 {
@@ -61,5 +67,6 @@ package struct TwoGenerations<Generation: CacheGeneration> {
   @inlinable mutating func rotate() {
     old = young
     young = Generation()
+    rotations &+= 1
   }
 }

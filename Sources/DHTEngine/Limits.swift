@@ -46,12 +46,24 @@ package enum Limits {
     precondition(Storage.value <= HyperRPC.Limits.maximumDatagram / 2, "a value fits a datagram beside 20 closer nodes")
     precondition(Storage.value <= Storage.valueBytes && Storage.valuesPerHost <= Storage.values)
     precondition(Storage.recordsPerHost <= Storage.records && Storage.recordsPerTopic <= Storage.records)
+    precondition(Storage.valueBytesPerHost <= Storage.valueBytes && Storage.value <= Storage.valueBytesPerHost)
+    precondition(Storage.replyPartPerHost <= lookupReplyRecords && Storage.evictionDraws > 0)
     precondition(UInt64(Storage.value) <= Storage.unprovenReplyBurst)
+    precondition(Storage.unprovenReplyBurst <= Storage.totalUnprovenReplyBurst)
+    precondition(Storage.unprovenReplyBytesPerSecond <= Storage.totalUnprovenReplyBytesPerSecond)
+    precondition(Storage.unprovenReplyBytesPerSecond <= Storage.provenReplyBytesPerSecond)
     precondition(Router.entriesPerHost <= Router.entries)
     precondition(Router.forwardBurst <= Router.totalForwardBurst)
     precondition(Router.forwardsPerSecond <= Router.totalForwardsPerSecond)
-    precondition(Relay.sessionsPerKey <= Relay.sessions && Relay.linksPerSession <= Relay.links)
-    precondition(Relay.pendingTokensPerSession <= Relay.pendingTokens)
+    precondition(Router.destinationForwardBurst <= Router.totalForwardBurst)
+    precondition(Router.destinationForwardsPerSecond <= Router.totalForwardsPerSecond)
+    precondition(Router.reservedForProvenSources <= Router.reservedForLightSources)
+    precondition(Router.reservedForLightSources < 1000, "a shared bucket that is full serves every source")
+    precondition(Relay.sessionsPerKey <= Relay.sessionsPerHost && Relay.sessionsPerHost <= Relay.sessions)
+    precondition(Relay.linksPerSession <= Relay.links)
+    precondition(Relay.linkBytesPerSecond <= Relay.bytesPerSecond)
+    precondition(Relay.pendingTokensPerSession <= Relay.pendingTokensPerHost)
+    precondition(Relay.pendingTokensPerHost <= Relay.pendingTokens)
     precondition(Relay.controlFrame <= HyperSecretStream.Limits.Stream.maximumMessage)
     precondition(Relay.keepAlive < Relay.idleSession, "an idle session is not one between two keepalives")
   }()
@@ -241,8 +253,14 @@ package enum Limits {
     package static let records = 65_536
     /// Announced peers of one topic; a newcomer then replaces a random one.
     package static let recordsPerTopic = records / 4
-    /// Announced peers that one host may write.
-    package static let recordsPerHost = records / 4
+    /// Announced peers that one host keeps when the node is full; what it has above that makes room.
+    package static let recordsPerHost = records / 16
+    /// The part of a reply (as a divisor) that records of one host fill while other hosts have records.
+    package static let replyPartPerHost = 4
+    /// A topic with so many records keeps a list of them by host; for smaller ones it is made for each reply.
+    package static let indexedTopic = 64
+    /// Records drawn to find a host with many in a full topic: it is missed once in a thousand times if it holds half.
+    package static let evictionDraws = 10
     /// Topics with a bump.
     package static let bumps = records
     /// Renewable announces, each of about 150 bytes.
@@ -253,8 +271,9 @@ package enum Limits {
     package static let values = records / 2
     /// Bytes of all values of one kind.
     package static let valueBytes = 16 * 1024 * 1024
-    /// Values of one kind that one host may put.
-    package static let valuesPerHost = values / 4
+    /// Values of one kind that one host keeps when the node is full, and their bytes; what it has above makes room.
+    package static let valuesPerHost = values / 16
+    package static let valueBytesPerHost = valueBytes / 16
     /// Age of values: two days.
     package static let valueAge: UInt64 = 48 * 60 * 60 * 1000
     /// Bytes of one value: what fits one datagram beside 20 closer nodes, so that a reply with it stays below the MTU
@@ -262,14 +281,18 @@ package enum Limits {
     package static let value = 1024
     /// How far a bump may be ahead of the node's clock.
     package static let bumpDrift: UInt64 = 60_000
-    /// Bytes of values per second, and in one burst, that are sent to a host that has not shown a token of this node
-    /// lately: such a source address may be forged, and a reply is up to 25 times its request.
-    package static let unprovenReplyBytesPerSecond: UInt64 = 32 * 1024
-    package static let unprovenReplyBurst: UInt64 = 512 * 1024
-    /// Hosts for which the two numbers above, and proofs, are remembered.
-    package static let trackedHosts = 4096
-    /// How long a shown token exempts its host.
-    package static let proofAge: UInt64 = 10 * 60 * 1000
+    /// Bytes of values per second, and in one burst, that are sent to a host whose address may be forged: a reply is up
+    /// to 25 times its request. A client that looks up a topic now and then stays below.
+    package static let unprovenReplyBytesPerSecond: UInt64 = 8 * 1024
+    package static let unprovenReplyBurst: UInt64 = 16 * 1024
+    /// The same over all such hosts: what this node adds to an attack at most.
+    package static let totalUnprovenReplyBytesPerSecond: UInt64 = 256 * 1024
+    package static let totalUnprovenReplyBurst: UInt64 = 1024 * 1024
+    /// The same for an endpoint that has shown itself: 64 full replies a second, 512 at once.
+    package static let provenReplyBytesPerSecond: UInt64 = 64 * 1024
+    package static let provenReplyBurst: UInt64 = 512 * 1024
+    /// Sources for which these numbers are remembered, of each kind.
+    package static let trackedSources = 4096
   }
 
   // MARK: Routers
@@ -278,19 +301,30 @@ package enum Limits {
   package enum Router {
     /// Announced servers.
     package static let entries = Storage.records
-    /// Announced servers whose announcer has one and the same address.
-    package static let entriesPerHost = entries / 4
+    /// Announced servers of one address that stay when the table is full; what is above makes room.
+    package static let entriesPerHost = entries / 16
     /// How long an announced server is kept without use.
     package static let age = Storage.age
-    /// Messages per second, and in one burst, that a host may have forwarded. A handshake with hole punching takes
-    /// about five. Announced servers that answer through this node are exempt: they have signed for their address.
+    /// Messages per second, and in one burst, that a source may have forwarded. A handshake with hole punching takes
+    /// about five. Answers to what this node has forwarded are not charged.
     package static let forwardsPerSecond: UInt64 = 128
     package static let forwardBurst: UInt64 = 512
+    /// The same towards one host: more than a server works on (``Server/handshakesPerSecond`` of each client host).
+    package static let destinationForwardsPerSecond: UInt64 = 256
+    package static let destinationForwardBurst: UInt64 = 512
     /// The same over all hosts together.
     package static let totalForwardsPerSecond: UInt64 = 8192
     package static let totalForwardBurst: UInt64 = 16_384
-    /// Hosts whose rate is remembered.
+    /// Sources and destinations whose rate is remembered, each.
     package static let trackedHosts = 4096
+    /// A source that has tried to send so many messages lately is a heavy one: twelve connects with hole punching.
+    package static let heavyForwards: UInt64 = 64
+    /// Milliseconds in which half of what a source has tried is forgotten.
+    package static let forwardHalfLife: UInt64 = 10_000
+    /// Thousandths of a shared bucket that heavy sources leave to lighter ones, and that sources which may be forged
+    /// leave to proven ones.
+    package static let reservedForLightSources: UInt64 = 750
+    package static let reservedForProvenSources: UInt64 = 250
     /// Messages that local servers have not answered yet; more are dropped.
     package static let pendingReplies = 1024
     /// Private and reserved addresses that take part in routing, and how long they are remembered.
@@ -329,15 +363,26 @@ package enum Limits {
     /// Keys looked at when several relays are offered.
     package static let relayChoices = 64
 
-    /// Control connections of a relay, of all clients and of one key.
-    package static let sessions = 1024
-    package static let sessionsPerKey = 16
-    /// Tokens named by one side only, of all sessions and of one (hyperdht.md B-18).
-    package static let pendingTokens = 1024
-    package static let pendingTokensPerSession = 256
+    /// Control connections of a relay, of all clients, of one IP address and of one key: deployed swarms open one for
+    /// each relayed peer. At a bound a session without a link makes room.
+    package static let sessions = 4096
+    package static let sessionsPerHost = 512
+    package static let sessionsPerKey = 128
+    /// Tokens named by one side only, of all sessions, of one IP address and of one session (hyperdht.md B-18). At a
+    /// bound the oldest token of the largest holder makes room.
+    package static let pendingTokens = 4096
+    package static let pendingTokensPerHost = 512
+    package static let pendingTokensPerSession = pairingsPerControl
     /// Pairs of streams, of all sessions and of one.
     package static let links = 8192
     package static let linksPerSession = 256
+
+    /// Bytes a second of one link and of all links of a relay: 1 and 4 Gbit/s, above what fast connections take and
+    /// most relays have. An operator with less sets less.
+    package static let linkBytesPerSecond: UInt64 = 128 * 1024 * 1024
+    package static let bytesPerSecond: UInt64 = 512 * 1024 * 1024
+    /// The part of a second (as a divisor) whose bytes may pass at once.
+    package static let quotaBurstPart: UInt64 = 2
 
     /// Protomux channels that are or were open at once on one connection; also the highest channel id.
     package static let channels = 16

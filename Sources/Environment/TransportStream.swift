@@ -44,6 +44,9 @@ package protocol TransportStream: ByteTransport {
   /// Forwards everything that arrives for this stream to `other`'s peer (udx.md 2.10).
   func relay(to other: any TransportStream) throws(TransportError)
 
+  /// What arrives for this stream is forwarded only as far as the quota has room; at most four of them.
+  func addRelayQuota(_ quota: RelayQuota)
+
   /// Queues the buffer; the stream owns it until it is acknowledged or the stream closes. Returns `false` when the
   /// writer should wait for `onDrain`. `onAcknowledged` runs exactly once: true when the peer has all of it.
   @discardableResult

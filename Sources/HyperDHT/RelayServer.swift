@@ -47,7 +47,8 @@ extension HyperDHT {
       loop.post { engine.value.close() }
     }
 
-    /// What a relay takes on. Further clients and requests are refused.
+    /// What a relay takes on. At a bound on clients one without a relayed connection makes room, at one on requests the
+    /// oldest of the client that has most; relayed connections stay, and further ones are refused.
     public struct Limits: Hashable, Sendable {
       /// Clients at a time, and with one key.
       public var sessions = HyperDHTEngine.Limits.Relay.sessions
@@ -58,6 +59,14 @@ extension HyperDHT {
       /// Requests whose other side has not come, for at most 30 seconds each, and of one client.
       public var pendingTokens = HyperDHTEngine.Limits.Relay.pendingTokens
       public var pendingTokensPerSession = HyperDHTEngine.Limits.Relay.pendingTokensPerSession
+      /// Clients at a time with one IP address, and their requests whose other side has not come.
+      public var sessionsPerHost = HyperDHTEngine.Limits.Relay.sessionsPerHost
+      public var pendingTokensPerHost = HyperDHTEngine.Limits.Relay.pendingTokensPerHost
+      /// Bytes a second of one relayed connection, both directions together, and of all. Packets above are dropped.
+      public var linkBytesPerSecond = HyperDHTEngine.Limits.Relay.linkBytesPerSecond
+      public var bytesPerSecond = HyperDHTEngine.Limits.Relay.bytesPerSecond
+      /// Bytes of one relayed connection in all; 0 for no bound.
+      public var linkBytes: UInt64 = 0
 
       public init() {}
     }
@@ -73,8 +82,13 @@ extension HyperDHT {
       public var pairingsCancelled: UInt64 = 0
       /// The other side did not come in time.
       public var pairingsExpired: UInt64 = 0
-      /// Above a limit.
+      /// Above a limit on relayed connections.
       public var pairingsRefused: UInt64 = 0
+      /// Clients and requests that have made room for others.
+      public var sessionsEvicted: UInt64 = 0
+      public var pairingsEvicted: UInt64 = 0
+      /// Above a limit on bytes.
+      public var packetsDropped: UInt64 = 0
       /// Received to be forwarded, with the transport's headers.
       public var bytesRelayed: UInt64 = 0
 
@@ -112,6 +126,11 @@ extension BlindRelayServer.Bounds {
     linksPerSession = limits.linksPerSession
     pendingTokens = limits.pendingTokens
     pendingTokensPerSession = limits.pendingTokensPerSession
+    sessionsPerHost = limits.sessionsPerHost
+    pendingTokensPerHost = limits.pendingTokensPerHost
+    linkBytesPerSecond = limits.linkBytesPerSecond
+    bytesPerSecond = limits.bytesPerSecond
+    linkBytes = limits.linkBytes
   }
 }
 
@@ -126,6 +145,9 @@ extension HyperDHT.RelayServer.Statistics {
     pairingsCancelled = relay.statistics.pairingsCancelled
     pairingsExpired = relay.statistics.pairingsExpired
     pairingsRefused = relay.statistics.pairingsRefused
+    sessionsEvicted = relay.statistics.sessionsEvicted
+    pairingsEvicted = relay.statistics.pairingsEvicted
+    packetsDropped = relay.packetsDropped
     bytesRelayed = relay.bytesRelayed
   }
 }

@@ -13,6 +13,10 @@ package final class IncomingRequest {
   /// Already verified: this IP address has recently received something from us.
   package let token: Bytes32?
   package let from: NodeAddress
+  /// The source gets what is sent to it: it has answered a request of ours, or echoed a token, some time ago.
+  package let isProven: Bool
+  /// The requester whose forwarded request this is an answer for.
+  package let answers: Endpoint?
   /// Our address as the sender knows it.
   package let to: Endpoint
   /// Where the request arrived, and where answers leave by default.
@@ -20,13 +24,18 @@ package final class IncomingRequest {
 
   private weak var node: RPCNode?
 
-  init(_ request: RequestDatagram, from: NodeAddress, socket: any DatagramSocket, node: RPCNode) {
+  init(
+    _ request: RequestDatagram, from: NodeAddress, isProven: Bool, answers: Endpoint?, socket: any DatagramSocket,
+    node: RPCNode
+  ) {
     tid = request.tid
     command = request.command
     target = request.target
     value = request.value
     token = request.token
     self.from = from
+    self.isProven = isProven
+    self.answers = answers
     to = request.to
     self.socket = socket
     self.node = node
@@ -53,9 +62,15 @@ package final class IncomingRequest {
       to: destination ?? from.endpoint, on: socket ?? self.socket)
   }
 
+  /// Asks a source that may be forged to show itself. Its answer proves it, for the requests that follow.
+  package func verifySource() {
+    if !isProven { node?.checkSource(from.endpoint) }
+  }
+
   /// Sends the request on to another node with another value; fire and forget (dht-rpc.md 5.3).
   package func relay(_ value: [UInt8]?, to destination: Endpoint, socket: (any DatagramSocket)? = nil) {
     let message = RequestMessage(command: command, target: target, value: value)
-    node?.sendRelay(tid: tid, message: message, to: destination, on: socket ?? self.socket)
+    node?.sendRelay(
+      tid: tid, message: message, of: from.endpoint, to: destination, on: socket ?? self.socket)
   }
 }

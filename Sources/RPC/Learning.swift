@@ -4,7 +4,16 @@ import HyperEnvironment
 
 // Routing table upkeep: learning from traffic, full buckets, liveness (dht-rpc.md 12.4, 12.5, 13).
 extension RPCNode {
-  /// Learns from any response, and from requests of identified senders. `to` is our address as the sender knows it.
+  /// A request names a node. Its source may be forged, so it says nothing about our address, and it brings no node into
+  /// the table: the answer to a ping does (dht-rpc.md C-13; the reference takes the request itself).
+  func heardRequest(of id: Bytes32, _ source: Endpoint) {
+    guard id != table.id else { return }
+    if let node = table.node(id) { return heard(node) }
+    if let filter = configuration.filterNode, !filter(source) { return }
+    checkSource(source)
+  }
+
+  /// Learns from a response. `to` is our address as the sender knows it.
   func learn(_ sender: NodeAddress, to: Endpoint, isExternal: Bool) {
     if let filter = configuration.filterNode, !filter(sender.endpoint) { return }
     guard let id = sender.id else {

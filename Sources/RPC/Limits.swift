@@ -162,6 +162,35 @@ package enum Limits {
   /// exempt: it cannot be forged from outside and hosts whole test networks.
   package static let requestsPerSecond: UInt64 = 256
   package static let requestBurst: UInt64 = 1024
+  /// The same over all sources that may be forged: a bootstrap node at its busiest answers less, and a victim that many
+  /// invented sources hide gets no more.
+  package static let totalRequestsPerSecond: UInt64 = 8192
+  package static let totalRequestBurst: UInt64 = 16_384
+  /// Endpoints (IP address and port) that have answered or echoed a token, each with a budget of its own, and what one
+  /// IP address keeps of them when the table is full.
+  package static let provenSources = 16_384
+  package static let provenSourcesPerHost = provenSources / 16
+  /// Milliseconds without a packet after which such an endpoint is forgotten: longer than the pause between two pings
+  /// of a table member, and than an announcement lives.
+  package static let proofAge: UInt64 = 30 * 60 * 1000
+  /// Pings to sources of requests, one per address and minute: nodes that are new to the table, and readers that may be
+  /// forged. Of one IP address and of all, per second and in one burst, and those in flight: what invented sources can
+  /// make a node send is below a tenth of its window.
+  package static let sourceCheckInterval: UInt64 = 60_000
+  package static let rememberedSourceChecks = 8192
+  package static let sourceChecksPerSecond: UInt64 = 1
+  package static let sourceCheckBurst: UInt64 = 32
+  package static let totalSourceChecksPerSecond: UInt64 = 16
+  package static let totalSourceCheckBurst: UInt64 = 256
+  package static let pendingSourceChecks = 32
+  /// Forwarded requests whose answers come back through this node, and how long they are awaited, milliseconds: a
+  /// client repeats a handshake for less time.
+  package static let forwardedRequests = 8192
+  package static let forwardedRequestAge: UInt64 = 15_000
+  /// Answers to one forward (the answer and one to a copy of the request that came another way), and to all of one
+  /// request that is repeated.
+  package static let answersPerForward = 2
+  package static let answersPerRequest = 8
   /// Down hints per second and burst of one IP address that may cause liveness checks; they are acknowledged anyway.
   package static let downHintsPerSecond: UInt64 = 1
   package static let downHintBurst: UInt64 = 16
@@ -196,6 +225,10 @@ package enum Limits {
     precondition(queryCandidatesPerSubnet <= maximumQueryCandidates)
     precondition(maximumDelayedPingsPerSource <= maximumDelayedPings)
     precondition(requestsPerSecond <= requestBurst && downHintsPerSecond <= downHintBurst)
+    precondition(requestsPerSecond <= totalRequestsPerSecond && requestBurst <= totalRequestBurst)
+    precondition(sourceChecksPerSecond <= totalSourceChecksPerSecond && sourceCheckBurst <= totalSourceCheckBurst)
+    precondition(pendingSourceChecks <= maxWindow * windowSlots, "the window has room for requests of our own")
+    precondition(provenSourcesPerHost <= provenSources && answersPerForward <= answersPerRequest)
     precondition(trackedPaths >= 2 && trackedSources >= 2, "two generations")
     precondition(firewallMinimumReplies <= firewallProbeNodes)
     precondition(pingSomeWhenRecent <= pingSomeWhenBusy && pingSomeWhenBusy <= pingSome)

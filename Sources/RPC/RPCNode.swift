@@ -141,8 +141,13 @@ package final class RPCNode {
   var reachability = Reachability()
 
   // Abuse
-  var replyBudget: SourceBudget
+  var replyBudget: ReplyBudget
+  var forwardedRequests: ForwardedRequests
   var hintBudget: SourceBudget
+  var sourceChecks: SourceChecks
+  /// Whether a requester is pinged before it becomes a node; recordings of the reference, which takes its word, are
+  /// replayed without.
+  package var checksRequesters = true
   var delayedPings = DelayedPings()
 
   package init(environment: any Environment, configuration: RPCConfiguration) {
@@ -153,7 +158,9 @@ package final class RPCNode {
     window = CongestionWindow(maximum: configuration.maxWindow)
     windowSlot = now / Limits.drainInterval
     downHintsLeft = configuration.downHintsRateLimit
-    replyBudget = SourceBudget(RPCNode.replyPolicy, now: now)
+    replyBudget = ReplyBudget(now: now)
+    forwardedRequests = ForwardedRequests(now: now)
+    sourceChecks = SourceChecks(now: now)
     hintBudget = SourceBudget(RPCNode.hintPolicy, now: now)
     isFirewalled = configuration.firewalled
     table = RoutingTable(id: environment.random32(), isDiverse: configuration.limitsSubnets)
@@ -163,10 +170,6 @@ package final class RPCNode {
     for endpoint in configuration.nodes.reversed() { addNode(endpoint) }
   }
 
-  /// What one source address gets answered (dht-rpc.md C-11).
-  static let replyPolicy = SourceBudget.Policy(
-    perSource: Rate(burst: Limits.requestBurst, perSecond: Limits.requestsPerSecond),
-    maximumSources: Limits.trackedSources / 2)
   /// The liveness checks that the down hints of one source address may cause (dht-rpc.md B-7).
   static let hintPolicy = SourceBudget.Policy(
     perSource: Rate(burst: Limits.downHintBurst, perSecond: Limits.downHintsPerSecond),

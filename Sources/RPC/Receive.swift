@@ -40,29 +40,51 @@ extension RPCNode {
   private func isExternal(_ socket: any DatagramSocket) -> Bool { socket !== self.socket }
 
   private func receive(_ request: RequestDatagram, from source: Endpoint, on socket: any DatagramSocket) {
-    guard replyBudget.take(source.host, now: environment.nowMilliseconds) else {
+    let now = environment.nowMilliseconds
+    let hasToken = request.token.map { verifyToken($0, for: source.host) }
+    if hasToken == true { replyBudget.prove(source, now: now) }
+    let requester =
+      request.isInternal
+      ? nil
+      : forwardedRequests.takeAnswer(.init(tid: request.tid, target: request.target), from: source, now: now)
+    guard requester != nil || takeReply(source, now: now) else {
       statistics.drops.rateLimited += 1
       return
     }
     let sender = identify(request.id, source)
-    if let token = request.token, !verifyToken(token, for: source.host) {
+    if hasToken == false {
       sendReply(
         tid: request.tid, error: RPCErrorCode.invalidToken, value: nil, includesToken: true,
         closestTo: request.target, to: source, on: socket)
       return
     }
-    if sender.id != nil { learn(sender, to: request.to, isExternal: isExternal(socket)) }
+    if let id = sender.id, checksRequesters {
+      heardRequest(of: id, source)
+    } else if sender.id != nil {
+      learn(sender, to: request.to, isExternal: isExternal(socket))
+    }
     if request.isInternal {
       handleInternal(request, from: source, on: socket)
       return
     }
-    let incoming = IncomingRequest(request, from: sender, socket: socket, node: self)
+    let incoming = IncomingRequest(
+      request, from: sender, isProven: replyBudget.isProven(source, now: now), answers: requester, socket: socket,
+      node: self)
     if onRequest?(incoming) != true { incoming.error(RPCErrorCode.unknownCommand) }
+  }
+
+  /// Charges a request. The nodes of the table have answered before, however long ago.
+  private func takeReply(_ source: Endpoint, now: UInt64) -> Bool {
+    if replyBudget.take(source, now: now) { return true }
+    guard !replyBudget.isProven(source, now: now), table.contains(NodeAddress.id(of: source)) else { return false }
+    replyBudget.prove(source, now: now)
+    return replyBudget.take(source, now: now)
   }
 
   private func receive(_ response: ResponseDatagram, from source: Endpoint, on socket: any DatagramSocket) {
     guard let request = match(response, from: source) else { return }
     statistics.responses += 1
+    if request.destination == source { replyBudget.prove(source, now: environment.nowMilliseconds) }
     if request.isInternal { count(request.command) { $0.rx += 1 } }
     let sender = identify(response.id, source)
     // A single transmission gives an exact time; with several it is not known which one was answered.
@@ -100,7 +122,7 @@ extension RPCNode {
     var store: TokenStore
     if let tokens, rotations - tokenRotations <= 2 {
       store = tokens
-      for _ in 0..<(rotations - tokenRotations) { store.rotate() }
+      for _ in 0..<(rotations - tokenRotations) { store.rotate(to: environment.random32()) }
     } else {
       // After two rotations nothing issued earlier is valid any more.
       store = TokenStore(previous: environment.random32(), current: environment.random32())
@@ -154,7 +176,10 @@ extension RPCNode {
   }
 
   /// Forwards a request of another node (dht-rpc.md 5.3).
-  func sendRelay(tid: UInt16, message: RequestMessage, to destination: Endpoint, on socket: any DatagramSocket) {
+  func sendRelay(
+    tid: UInt16, message: RequestMessage, of requester: Endpoint, to destination: Endpoint,
+    on socket: any DatagramSocket
+  ) {
     guard !isSuspended, !isDestroyed, destination.port != 0 else { return }
     let carriesID = !isEphemeral && socket === serverSocket
     let datagram = RequestDatagram(
@@ -165,6 +190,8 @@ extension RPCNode {
       statistics.drops.oversizedReplies += 1
       return
     }
+    forwardedRequests.insert(
+      .init(tid: tid, target: message.target), from: requester, now: environment.nowMilliseconds)
     socket.send(bytes, to: destination)
   }
 }

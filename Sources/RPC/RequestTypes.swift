@@ -37,6 +37,8 @@ package struct RequestOptions {
   package var timeout: UInt64?
   /// A visit of a query: answered by the asked node itself, so that its round-trip time is that of the path.
   var isVisit = false
+  /// The destination has only been claimed by others: its silence says nothing about the network.
+  var isUnsolicited = false
   /// Takes an answer with the right transaction id from any address (relayed requests, dht-rpc.md 5.3).
   package var acceptsAnswerFromAnyAddress = false
   /// Bypasses the congestion window.

@@ -188,9 +188,9 @@ extension RPCNode {
 
   private func timerFired(_ request: PendingRequest) {
     if request.transmissions > request.options.retries {
-      statistics.timeouts += 1
+      if !request.options.isUnsolicited { statistics.timeouts += 1 }
       fail(request, .requestTimeout)
-      suspectSilence()
+      if !request.options.isUnsolicited { suspectSilence() }
       // A node of the table that stays silent is dead, unless all are silent.
       if !isOffline, let id = request.options.destinationID, let node = table.node(id) { remove(node) }
     } else {

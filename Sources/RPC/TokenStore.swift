@@ -2,7 +2,8 @@ import HyperCrypto
 import HyperEncoding
 
 /// Round-trip tokens (dht-rpc.md 9): a keyed hash of the requester's IP address under a secret that rotates
-/// every 7.5 s. Issued from the current secret, accepted from the current and the previous one.
+/// every 7.5 s. Issued from the current secret, accepted from the current and the previous one. Secrets are drawn
+/// afresh: one that leaks says nothing about later ones (the reference hashes the older one).
 struct TokenStore {
   var previous: Bytes32
   var current: Bytes32
@@ -16,11 +17,9 @@ struct TokenStore {
     return isCurrent || isPrevious
   }
 
-  /// The new secret is the hash of the older one.
-  mutating func rotate() {
-    let next = Blake2b.hash32(previous.bytes)
+  mutating func rotate(to secret: Bytes32) {
     previous = current
-    current = next
+    current = secret
   }
 
   private static func token(for host: IPv4Address, secret: Bytes32) -> Bytes32 {

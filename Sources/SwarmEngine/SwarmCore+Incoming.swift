@@ -90,7 +90,7 @@ extension SwarmCore {
 
   private func accept(_ newcomer: Incoming) {
     let isExplicit = knownPeers[newcomer.key]?.isExplicit == true
-    guard hasRoom(isExplicit: isExplicit), let peer = upsert(newcomer.key) else {
+    guard hasRoom(isExplicit: isExplicit), let peer = admit(newcomer.key) else {
       counters.refusedByLimit += 1
       return turnAway(newcomer, .limit)
     }

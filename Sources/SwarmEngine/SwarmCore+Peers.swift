@@ -11,6 +11,24 @@ extension SwarmCore {
     return peer
   }
 
+  /// The entry of a peer that has connected. In a full table a peer that has only been sighted makes room: what others
+  /// name is no reason to turn away a peer that is here.
+  func admit(_ key: Bytes32) -> PeerInfo? {
+    if let peer = upsert(key) { return peer }
+    let sighted = knownPeers.values.filter {
+      !$0.isProven && !$0.isBanned && !$0.isExplicit && !$0.isWaiting && links[$0.publicKey] == nil
+        && !screening.contains($0.publicKey)
+    }
+    guard let victim = sighted.min(by: { $0.publicKey < $1.publicKey }) else { return nil }
+    if victim.isQueued {
+      dequeue(victim)
+      countFlush(victim.publicKey)
+    }
+    knownPeers[victim.publicKey] = nil
+    counters.droppedSightings += 1
+    return upsert(key)
+  }
+
   /// Deletes the entry if nothing holds it any more (hyperswarm.md 9.4).
   func collect(_ peer: PeerInfo) {
     let key = peer.publicKey

@@ -47,6 +47,8 @@ public final class UDXStream: TransportStream {
   private var isEndDue = false
   private var closeError: TransportStreamError?
   private var remoteChanges: [() -> Void] = []
+  /// Outlive the C stream.
+  private var meters: [UDXRelayMeter] = []
   private var finalStatistics: TransportStatistics?
 
   /// `localID` must be unique in the instance; with an id in use, or after `close` of the instance, the stream is born
@@ -151,6 +153,14 @@ public final class UDXStream: TransportStream {
     guard let handle, !isClosed, let other = (other as? UDXStream)?.handle else { throw .invalid }
     let result = udx_stream_relay_to(handle, other)
     guard result == 0 else { throw TransportError(uv: result) }
+  }
+
+  package func addRelayQuota(_ quota: RelayQuota) {
+    guard let handle, !isClosed else { return }
+    let meter = quota.meter as? UDXRelayMeter ?? UDXRelayMeter(environment, quota)
+    quota.meter = meter
+    guard udx_stream_add_relay_quota(handle, meter.quota) == 0 else { preconditionFailure("too many quotas") }
+    meters.append(meter)
   }
 
   // MARK: Sending

@@ -30,12 +30,7 @@ struct Demo: Command {
 
   func execute() async throws {
     Console.isJSON = json
-    let folder = FileManager.default.temporaryDirectory.appendingPathComponent("hyperswarm-demo-\(getpid())")
-    do {
-      try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-    } catch {
-      throw Failure("cannot make \(folder.path)", code: "FILE")
-    }
+    let folder = try Demo.makeFolder()
     defer { try? FileManager.default.removeItem(at: folder) }
 
     let source: SourceFile
@@ -59,6 +54,16 @@ struct Demo: Command {
       throw error
     }
     await testnet.destroy()
+  }
+
+  /// With a name that cannot be guessed, for this user only: what is made inside is not a link of another user.
+  private static func makeFolder() throws -> URL {
+    let pattern = FileManager.default.temporaryDirectory.appendingPathComponent("hyperswarm-demo-XXXXXX").path
+    var name = Array(pattern.utf8CString)
+    guard mkdtemp(&name) != nil else {
+      throw Failure("cannot make a folder like \(pattern): \(String(cString: strerror(errno)))", code: "FILE")
+    }
+    return URL(fileURLWithPath: String(decoding: name.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self))
   }
 
   private func run(_ source: SourceFile, bootstrap: [String], target: String) async throws {

@@ -13,7 +13,7 @@ struct SourceFile: Sendable {
   /// A new file of random bytes.
   init(generating count: Int, at path: String) throws {
     let random = try File(path: "/dev/urandom", flags: O_RDONLY)
-    let file = try File(path: path, flags: O_WRONLY | O_CREAT | O_TRUNC)
+    let file = try File(path: path, flags: O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW)
     let hasher = Blake2bHasher()
     var left = count
     while left > 0 {
@@ -75,7 +75,7 @@ enum FileTransfer {
       throw Failure("the sender did not announce a file", code: "PROTOCOL")
     }
     let total = header.reversed().reduce(0) { $0 << 8 | Int($1) }
-    let file = try File(path: path, flags: O_WRONLY | O_CREAT | O_TRUNC)
+    let file = try File(path: path, flags: O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW)
     let clock = ContinuousClock()
     let start = clock.now
     var shown = start

@@ -267,6 +267,51 @@ TEST(udx_74_from_a_relay_to_the_direct_path) {
   }
 }
 
+/* What a relay forwards is limited by its quotas: packets above are dropped, and the transfer goes through. */
+TEST(relay_quotas) {
+  for (uint64_t rate = 0; rate <= 200000; rate += 100000) {
+    sim_link_t link = sim_link_default();
+    link.latency = 5 * MS;
+    pair_t *p = pair_new_unconnected(7, &link);
+    pair_bind(p);
+    relay_t relay;
+    memset(&relay, 0, sizeof(relay));
+    relay.node = sim_node(p->sim);
+    for (int i = 0; i < 2; i++) sim_connect(relay.node, p->side[i].node, &link);
+    open_socket(relay.node, &relay.socket, AF_INET, 6000);
+    struct sockaddr_in via = sim_address4(relay.node, 6000);
+    udx_relay_quota_t quota, unused;
+    udx_relay_quota_init(&relay.node->udx, &quota, rate == 0 ? 1000000000 : rate, 50000);
+    udx_relay_quota_init(&relay.node->udx, &unused, 1000000000, 1000000000);
+    for (int i = 0; i < 2; i++) {
+      relay.stream[i].data = &relay;
+      CHECK_EQ(udx_stream_init(&relay.node->udx, &relay.stream[i], 11u + (uint32_t) i, relay_close, relay_finalize), 0);
+      struct sockaddr_in to = sim_address4(p->side[i].node, (uint16_t) (5001 + i));
+      CHECK_EQ(udx_stream_connect(&relay.stream[i], &relay.socket, 1u + (uint32_t) i, (struct sockaddr *) &to), 0);
+      CHECK_EQ(
+        udx_stream_connect(&p->side[i].stream, &p->side[i].socket, 11u + (uint32_t) i, (struct sockaddr *) &via), 0);
+      CHECK_EQ(udx_stream_add_relay_quota(&relay.stream[i], &quota), 0);
+      for (int k = 1; k < UDX_RELAY_QUOTAS; k++) CHECK_EQ(udx_stream_add_relay_quota(&relay.stream[i], &unused), 0);
+      CHECK_EQ(udx_stream_add_relay_quota(&relay.stream[i], &unused), UV_ENOBUFS);
+    }
+    CHECK_EQ(udx_stream_relay_to(&relay.stream[0], &relay.stream[1]), 0);
+    CHECK_EQ(udx_stream_relay_to(&relay.stream[1], &relay.stream[0]), 0);
+    uint64_t start = sim_now(p->sim);
+    pair_write(p, 0, 500000);
+    finish(p, 500000, 0, 60 * S);
+    uint64_t time = sim_now(p->sim) - start;
+    CHECK_EQ(quota.packets_dropped > 0, rate > 0);
+    /* the burst passes at once */
+    if (rate > 0) CHECK(time >= (500000 - 50000) / (rate / 1000000.0));
+    CHECK_EQ(unused.packets_dropped, 0);
+    for (int i = 0; i < 2; i++) (void) udx_stream_destroy(&relay.stream[i]);
+    sim_run(p->sim, 10 * MS);
+    CHECK_EQ(relay.finalized, 2);
+    close_sockets(p, &relay.socket, 1);
+    pair_free(p);
+  }
+}
+
 /* ---- real sockets ---- */
 
 typedef struct real_s {
@@ -374,4 +419,4 @@ TEST_MAIN(TEST_ENTRY(udx_75_change_from_the_callback_of_a_change),
   TEST_ENTRY(udx_75_change_completes_although_a_write_callback_changes_again),
   TEST_ENTRY(udx_74_two_changes_outstanding_call_both_callbacks), TEST_ENTRY(change_from_the_read_callback),
   TEST_ENTRY(change_from_the_firewall_callback), TEST_ENTRY(udx_74_from_a_relay_to_the_direct_path),
-  TEST_ENTRY(real_sockets_change_back_and_forth))
+  TEST_ENTRY(relay_quotas), TEST_ENTRY(real_sockets_change_back_and_forth))

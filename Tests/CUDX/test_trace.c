@@ -1,5 +1,6 @@
 /* The event trace: what the observer sees agrees with the counters, and the qlog text parses. */
 #include <ctype.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "sim/pair.h"
@@ -388,6 +389,15 @@ TEST(qlog_files) {
   CHECK_EQ((uint64_t) length, stats.bytes);
   CHECK_EQ(check_text(text, (size_t) length), 2);
   close(fd);
+  unlink(path);
+  /* a file that is made is for its owner only: it names the addresses of peers */
+  mode_t mask = umask(0);
+  CHECK_EQ(udx_qlog_open(udx, &options), 0);
+  (void) umask(mask);
+  struct stat info;
+  CHECK_EQ(stat(path, &info), 0);
+  CHECK_EQ(info.st_mode & 0777, 0600);
+  CHECK_EQ(udx_qlog_close(udx, &stats), 0);
   unlink(path);
   sim_free(sim);
 }

@@ -39,6 +39,35 @@ final class SourceBudgetTests: XCTestCase {
     XCTAssertTrue(full.take(10, now: .max))
   }
 
+  func testBucketLeavesAReserve() {
+    var bucket = TokenBucket(Rate(burst: 4, perSecond: 1), now: 0)
+    XCTAssertTrue(bucket.take(above: 750, now: 0))
+    XCTAssertFalse(bucket.take(above: 750, now: 0), "3 of 4 is not more than three quarters")
+    XCTAssertTrue(bucket.take(above: 500, now: 0))
+    XCTAssertFalse(bucket.take(above: 500, now: 0))
+    XCTAssertTrue(bucket.take(above: 0, now: 0))
+    XCTAssertTrue(bucket.take(above: 0, now: 0))
+    XCTAssertFalse(bucket.take(above: 0, now: 999))
+    XCTAssertTrue(bucket.take(above: 0, now: 1000))
+  }
+
+  /// A source that was forgotten because of many others gets no second burst.
+  func testForgottenSourcesGetNoSecondBurst() {
+    var budget = budget(burst: 100, perSecond: 5, sources: 10)
+    for _ in 0..<100 { XCTAssertTrue(budget.take(hostA, now: 0)) }
+    XCTAssertFalse(budget.take(hostA, now: 0))
+    for value in 0..<40 { _ = budget.take(IPv4Address(value: 9 << 24 + UInt32(value)), now: 0) }
+    XCTAssertEqual((0..<10).filter { _ in budget.take(hostA, now: 0) }.count, 5)
+    XCTAssertEqual((0..<200).filter { _ in budget.take(hostB, now: 1_000_000) }.count, 100, "and that passes")
+  }
+
+  /// Invented sources above the total make nothing forgotten.
+  func testSourcesAboveTheTotalAreNotRemembered() {
+    var budget = budget(burst: 10, perSecond: 1, total: Rate(burst: 20, perSecond: 1), sources: 1000)
+    for value in 0..<500 { _ = budget.take(IPv4Address(value: 9 << 24 + UInt32(value)), now: 0) }
+    XCTAssertEqual(budget.trackedCount, 20)
+  }
+
   func testBucketWithoutRateIsABurst() {
     var bucket = TokenBucket(Rate(burst: 1, perSecond: 0), now: 0)
     XCTAssertTrue(bucket.take(now: 0))

@@ -77,17 +77,62 @@ final class TwoGenerationCacheTests: XCTestCase {
     XCTAssertEqual(cache.bytes, 0)
   }
 
-  func testDHT_B10_oneHostCannotFillTheCache() {
-    var cache = Cache(.init(maximumEntries: 100, maximumEntriesPerHost: 10, maximumAge: 1200), now: 0)
-    XCTAssertTrue(cache.set(1000, "other", host: hostB, now: 0))
-    for key in 0..<10 { XCTAssertTrue(cache.set(key, "x", host: hostA, now: 0)) }
-    for key in 10..<500 { XCTAssertFalse(cache.set(key, "x", host: hostA, now: 0)) }
-    XCTAssertTrue(cache.set(5, "rewritten", host: hostA, now: 0))
-    XCTAssertEqual(cache.peek(1000, now: 0), "other")
-    XCTAssertTrue(cache.set(1001, "x", host: hostB, now: 0))
-    // A freed place can be used again.
-    cache.remove(3)
-    XCTAssertTrue(cache.set(700, "x", host: hostA, now: 0))
+  func testDHT_B10_oneHostFillsTheCacheAndMakesRoom() {
+    var cache = Cache(.init(maximumEntries: 100, entriesPerHost: 10, maximumAge: 1200), now: 0)
+    XCTAssertTrue(cache.set(1_000_000, "other", host: hostB, now: 0))
+    // A share says nothing before the cache is full.
+    for key in 0..<98 { XCTAssertTrue(cache.set(key, "x", host: hostA, now: 0)) }
+    XCTAssertEqual(cache.count, 99)
+    for key in 98..<5000 { XCTAssertTrue(cache.set(key, "x", host: hostA, now: 0)) }
+    XCTAssertEqual(cache.count, 99)
+    XCTAssertEqual(cache.peek(1_000_000, now: 0), "other")
+    // Places of the heavy host are there for others, down to its share.
+    for key in 5000..<5087 { XCTAssertTrue(cache.set(key, "x", host: IPv4Address(value: UInt32(key)), now: 0)) }
+    XCTAssertEqual(cache.generations.young.hosts[hostA]?.entries, 11)
+    XCTAssertEqual(cache.generations.rotations, 0)
+    cache.set(6000, "x", host: IPv4Address(value: 6000), now: 0)
+    XCTAssertEqual(cache.generations.young.hosts[hostA]?.entries, 10)
+    // Now every host is within its share, and the generation turns.
+    cache.set(6001, "x", host: IPv4Address(value: 6001), now: 0)
+    XCTAssertEqual(cache.generations.rotations, 1)
+    XCTAssertEqual(cache.peek(1_000_000, now: 0), "other")
+  }
+
+  /// Both generations count, or the same few hosts could push the rest out in two turns.
+  func testDHT_B10_sharesCountBothGenerations() {
+    for share in [10, 0] {
+      var cache = Cache(.init(maximumEntries: 100, entriesPerHost: share, maximumAge: 0), now: 0)
+      cache.set(0, "honest", host: hostB, now: 0)
+      for key in 1..<2000 { cache.set(key, "x", host: IPv4Address(value: UInt32(9 << 24 + key % 12)), now: 0) }
+      XCTAssertEqual(cache.peek(0, now: 0), share > 0 ? "honest" : nil)
+    }
+  }
+
+  func testDHT_B10_heavyHostsMakeRoomInBytes() {
+    var cache = Cache(.init(maximumEntries: 1000, maximumBytes: 1000, bytesPerHost: 100, maximumAge: 0), now: 0)
+    cache.set(0, "honest", bytes: 10, host: hostB, now: 0)
+    for key in 1..<500 { XCTAssertTrue(cache.set(key, "x", bytes: 30, host: hostA, now: 0)) }
+    XCTAssertEqual(cache.peek(0, now: 0), "honest")
+    XCTAssertEqual(cache.generations.rotations, 0)
+    XCTAssertEqual(cache.bytes, 1000)
+    // One that needs the places of many.
+    XCTAssertTrue(cache.set(999, "large", bytes: 400, host: IPv4Address(3, 3, 3, 3), now: 0))
+    XCTAssertEqual(cache.generations.rotations, 0)
+    XCTAssertLessThanOrEqual(cache.bytes, 1000)
+    XCTAssertEqual(cache.peek(999, now: 0), "large")
+  }
+
+  /// Making room costs about the same whatever the cache holds.
+  func testMakingRoomIsCheap() {
+    var cache = Cache(.init(maximumEntries: 32_768, entriesPerHost: 2048, maximumAge: 0), now: 0)
+    let clock = ContinuousClock()
+    let time = clock.measure {
+      for key in 0..<100_000 { cache.set(key, "x", host: IPv4Address(value: UInt32(9 << 24 + key % 4)), now: 0) }
+    }
+    print("100,000 entries of four hosts: \(time)")
+    XCTAssertEqual(cache.generations.rotations, 0)
+    XCTAssertEqual(cache.count, 32_767)
+    XCTAssertLessThan(time, .seconds(20))
   }
 
   func testNoAgeMeansNoExpiry() {
@@ -166,11 +211,16 @@ final class TwoGenerationCacheTests: XCTestCase {
   }
 
   func testHostSharesMoveWithTheGeneration() {
-    var cache = Cache(.init(maximumEntries: 100, maximumEntriesPerHost: 1, maximumAge: 1200), now: 0)
-    XCTAssertTrue(cache.set(1, "x", host: hostA, now: 0))
-    XCTAssertFalse(cache.set(2, "x", host: hostA, now: 799))
-    XCTAssertFalse(cache.set(1, "x", host: hostB, now: 799) && cache.set(2, "x", host: hostB, now: 799))
-    XCTAssertTrue(cache.set(2, "x", host: hostA, now: 800))
+    var cache = Cache(.init(maximumEntries: 4, entriesPerHost: 1, maximumAge: 1200), now: 0)
+    for key in 0..<3 { cache.set(key, "x", host: hostA, now: 0) }
+    cache.set(3, "x", host: hostB, now: 799)
+    XCTAssertEqual(cache.count, 3, "one of A made room")
+    // The turn at 800: what A has now is old, and B finds room.
+    for key in 4..<6 { cache.set(key, "x", host: hostB, now: 800) }
+    XCTAssertEqual(cache.count, 5)
+    cache.set(6, "x", host: hostA, now: 1600)
+    XCTAssertEqual(cache.generations.old.hosts, [hostB: HostUsage(entries: 2)])
+    XCTAssertEqual(cache.generations.young.hosts, [hostA: HostUsage(entries: 1)])
   }
 
   func testTheShortestAgeIsOneMillisecondAGeneration() {
@@ -181,16 +231,15 @@ final class TwoGenerationCacheTests: XCTestCase {
   }
 
   func testRemovalGivesBackWhatTheEntryHeld() {
-    var cache = Cache(.init(maximumEntries: 100, maximumBytes: 100, maximumEntriesPerHost: 3, maximumAge: 0), now: 0)
+    var cache = Cache(.init(maximumEntries: 100, maximumBytes: 100, entriesPerHost: 3, maximumAge: 0), now: 0)
     for key in 0..<3 { XCTAssertTrue(cache.set(key, "x", bytes: 10, host: hostA, now: 0)) }
     cache.remove(0)
     XCTAssertEqual(cache.bytes, 20)
+    XCTAssertEqual(cache.generations.young.hosts[hostA], HostUsage(entries: 2, bytes: 20))
     XCTAssertTrue(cache.set(3, "x", bytes: 10, host: hostA, now: 0))
-    XCTAssertFalse(cache.set(4, "x", bytes: 10, host: hostA, now: 0), "one place was free, not more")
-    for key in 1...2 { cache.remove(key) }
-    for key in 5...6 { XCTAssertTrue(cache.set(key, "x", bytes: 10, host: hostA, now: 0)) }
-    XCTAssertFalse(cache.set(7, "x", bytes: 10, host: hostA, now: 0), "two places were free")
-    for key in [3, 5, 6] { cache.remove(key) }
+    XCTAssertTrue(cache.set(3, "x", bytes: 7, host: hostA, now: 0))
+    XCTAssertEqual(cache.generations.young.hosts[hostA], HostUsage(entries: 3, bytes: 27))
+    for key in 1...3 { cache.remove(key) }
     XCTAssertEqual(cache.bytes, 0)
     XCTAssertTrue(cache.generations.young.hosts.isEmpty, "hosts without entries cost nothing")
   }

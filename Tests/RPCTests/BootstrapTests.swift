@@ -40,7 +40,8 @@ final class BootstrapTests: RPCTestCase {
     start(second)
     XCTAssertFalse(second.isEphemeral)
     XCTAssertEqual(second.recentNodes(), [try endpoint(of: first)])
-    XCTAssertEqual(first.recentNodes(), [try endpoint(of: second)])
+    network.advance(by: 100)
+    XCTAssertEqual(first.recentNodes(), [try endpoint(of: second)], "asked, it has answered")
     destroy([first, second], network)
   }
 

@@ -133,6 +133,7 @@ final class MessageVectorTests: RPCTestCase {
     XCTAssertEqual(Int(decoded.command), fields["command"] as? Int)
     XCTAssertEqual(decoded.target, bytes32(fields["target"]))
     XCTAssertEqual(decoded.value, optionalBytes(fields["value"]))
+    node.checksRequesters = false
     var handled: IncomingRequest?
     node.onRequest = { request in
       handled = request

@@ -72,6 +72,10 @@ final class ReceiveTests: RPCTestCase {
     XCTAssertEqual(node.recentNodes(), [])
     request.id = peer.id
     XCTAssertEqual(ask(request).count, 1)
+    XCTAssertEqual(node.recentNodes(), [], "its request alone proves nothing")
+    network.advance(by: Limits.sourceCheckInterval * 2)
+    peer.answerAll()
+    XCTAssertEqual(ask(request).count, 1)
     XCTAssertEqual(node.recentNodes(), [peer.endpoint])
   }
 

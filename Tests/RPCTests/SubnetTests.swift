@@ -251,8 +251,11 @@ final class SubnetTests: RPCTestCase {
       let own = try endpoint(of: victim)
       let id = try XCTUnwrap(victim.id)
       let host = network.makeHost(IPv4Address(66, 6, 6, 6))
+      var peers: [RawPeer] = []
       for endpoint in grind([host.address], nearestTo: id, ports: 4000, count: 60) {
         let peer = try RawPeer(network, host: host, port: endpoint.port)
+        peer.answerAll()
+        peers.append(peer)
         peer.send(RequestDatagram(tid: 1, to: own, id: peer.id, isInternal: true), to: own)
       }
       network.advance(by: 100)

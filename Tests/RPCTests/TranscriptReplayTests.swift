@@ -81,6 +81,7 @@ final class TranscriptReplayTests: RPCTestCase {
     host.scriptedRandom = [Vectors.bytes(tableID)]
     let node = RPCNode(environment: host, configuration: configuration)
     XCTAssertEqual(node.tableID.hex, tableID)
+    node.checksRequesters = false
     node.lastClientPort = clientPort
     nodes[role] = node
     return node

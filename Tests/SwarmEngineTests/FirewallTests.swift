@@ -238,6 +238,31 @@ final class FirewallTests: XCTestCase {
     XCTAssertEqual(swarm.core.connections.count, 3)
   }
 
+  /// A table full of keys that only look-ups have named turns no peer away that is here.
+  func testSW_sightingsMakeRoomForPeersThatConnect() throws {
+    let world = FakeWorld()
+    let swarm = TestSwarm(world)
+    try swarm.join(topic(1), client: false)
+    world.advance(by: 100)
+    swarm.core.maxParallel = 0
+    for index in 0..<Limits.maxKnownPeers {
+      guard let key = Bytes32([UInt8(index & 255), UInt8(index >> 8)] + [UInt8](repeating: 1, count: 30)) else {
+        continue
+      }
+      swarm.core.sighted(SwarmPeerRecord(publicKey: key), topic: topic(1))
+    }
+    XCTAssertEqual(swarm.core.peers.count, Limits.maxKnownPeers)
+    let clients = (0..<3).map { _ in TestSwarm(world) }
+    for client in clients {
+      try client.join(topic(1), server: false)
+      world.advance(by: 500)
+    }
+    for client in clients { XCTAssertTrue(swarm.openKeys.contains(client.key)) }
+    XCTAssertEqual(swarm.core.statistics.refusedByLimit, 0)
+    XCTAssertEqual(swarm.core.peers.count, Limits.maxKnownPeers)
+    XCTAssertEqual(swarm.core.statistics.droppedSightings, 3)
+  }
+
   func testSW_knownPeersAreBounded() {
     let world = FakeWorld()
     let swarm = TestSwarm(world)

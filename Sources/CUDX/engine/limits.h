@@ -16,7 +16,7 @@
 
 /* ---- public structs ---- */
 /* bytes: of every public struct stay free for the state of later versions */
-#define UDX_ROOM_SPARE 24
+#define UDX_ROOM_SPARE 16
 
 /* ---- packets (udx.md 1, 8) ---- */
 /* bytes: IPv4, UDP and UDX headers */

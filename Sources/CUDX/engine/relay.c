@@ -1,6 +1,9 @@
 /* Relaying (udx.md 2.10): a packet for one stream leaves through its partner with another id, untouched otherwise. */
 #include "relay.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 #include "batch.h"
 #include "check.h"
 #include "list.h"
@@ -18,6 +21,63 @@ udx_stream_relay_to (udx_stream_t *stream, udx_stream_t *destination) {
   return 0;
 }
 
+void
+udx_relay_quota_init (udx_t *udx, udx_relay_quota_t *quota, uint64_t bytes_per_second, uint64_t burst) {
+  memset(quota, 0, sizeof(*quota));
+  quota->bytes_per_second = bytes_per_second;
+  quota->burst = quota->level = burst;
+  quota->filled_at = udx__instance(udx)->driver->now(udx);
+}
+
+/* Few streams relay: the list is made by the first quota and lives until the stream closes. */
+typedef struct udx_relay_quotas_s {
+  int count;
+  udx_relay_quota_t *quota[UDX_RELAY_QUOTAS];
+} udx_relay_quotas_t;
+
+int
+udx_stream_add_relay_quota (udx_stream_t *stream, udx_relay_quota_t *quota) {
+  if (udx__stream_dead(stream)) return UV_EINVAL;
+  udx_relay_quotas_t *quotas = udx__stream(stream)->relay_quotas;
+  if (quotas == NULL) quotas = udx__stream(stream)->relay_quotas = calloc(1, sizeof(*quotas));
+  if (quotas == NULL) return UV_ENOMEM;
+  if (quotas->count == UDX_RELAY_QUOTAS) return UV_ENOBUFS;
+  quotas->quota[quotas->count++] = quota;
+  return 0;
+}
+
+static void
+quota_refill (udx_relay_quota_t *quota, uint64_t now) {
+  uint64_t elapsed = now > quota->filled_at ? now - quota->filled_at : 0;
+  quota->filled_at += elapsed;
+  if (quota->bytes_per_second == 0) return;
+  /* a gap that fills the bucket counts as that, which keeps the product small */
+  if (elapsed / UDX_SECOND > quota->burst / quota->bytes_per_second) {
+    quota->level = quota->burst;
+    return;
+  }
+  uint64_t rest = elapsed % UDX_SECOND * quota->bytes_per_second;
+  uint64_t fresh = elapsed / UDX_SECOND * quota->bytes_per_second + rest / UDX_SECOND;
+  /* what is less than a byte is counted the next time */
+  quota->filled_at -= rest % UDX_SECOND / quota->bytes_per_second;
+  quota->level = quota->burst - quota->level > fresh ? quota->level + fresh : quota->burst;
+}
+
+/* All quotas have room, and are charged; else the first without room counts the packet. */
+static int
+quotas_take (udx_stream_t *stream, size_t length) {
+  udx_relay_quotas_t *quotas = udx__stream(stream)->relay_quotas;
+  if (quotas == NULL) return 1;
+  for (int i = 0; i < quotas->count; i++) {
+    quota_refill(quotas->quota[i], udx__instance(stream->udx)->now);
+    if (quotas->quota[i]->level >= length) continue;
+    quotas->quota[i]->packets_dropped++;
+    return 0;
+  }
+  for (int i = 0; i < quotas->count; i++) quotas->quota[i]->level -= length;
+  return 1;
+}
+
 int
 udx__relay_forward (udx_stream_t *stream, const udx_header_t *header, uint8_t *data, size_t length) {
   UDX_ASSERT(udx__stream(stream)->relay_to != NULL && length >= UDX_HEADER_SIZE);
@@ -26,7 +86,8 @@ udx__relay_forward (udx_stream_t *stream, const udx_header_t *header, uint8_t *d
   uint32_t after = header->seq;
   if (udx__flight_span(stream) == 0 && udx__seq_before(udx__stream(stream)->flight.nxt, after))
     udx__stream(stream)->flight.nxt = udx__stream(stream)->flight.una = after;
-  if (partner->socket != NULL) {
+  int has_room = header->type & UDX_HEADER_DESTROY || quotas_take(stream, length);
+  if (partner->socket != NULL && has_room) {
     udx__put_u32(data + 4, partner->remote_id);
     udx__transmit_relay(partner->socket, partner, data, length);
     /* The bytes lie in this instance's receive buffer, and only its own batch is flushed before that is used again. */
@@ -42,6 +103,8 @@ udx__relay_forward (udx_stream_t *stream, const udx_header_t *header, uint8_t *d
 
 void
 udx__relay_detach (udx_stream_t *stream) {
+  free(udx__stream(stream)->relay_quotas);
+  udx__stream(stream)->relay_quotas = NULL;
   if (udx__stream(stream)->relay_to != NULL) {
     udx__list_remove(&udx__stream(stream)->relay);
     udx__stream(stream)->relay_to = NULL;

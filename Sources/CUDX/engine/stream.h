@@ -60,6 +60,7 @@ typedef struct udx_stream_state_s {
   udx_stream_t *relay_to;
   udx_link_t relays; /* streams that relay to this one */
   udx_link_t relay;
+  struct udx_relay_quotas_s *relay_quotas; /* NULL without quotas */
 } udx_stream_state_t;
 
 UDX_ROOM(udx_stream_t, udx_stream_state_t);

@@ -401,8 +401,9 @@ udx_qlog_open (udx_t *udx, const udx_qlog_options_t *options) {
   qlog->write = options->write;
   qlog->data = options->data;
   if (options->path != NULL) {
-    /* non-blocking: a pipe whose reader sleeps must not stop the transport */
-    qlog->fd = open(options->path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NONBLOCK, 0666);
+    /* For its owner only: the events name addresses of peers. Non-blocking: a pipe whose reader sleeps must not stop
+     * the transport. */
+    qlog->fd = open(options->path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NONBLOCK, 0600);
     if (qlog->fd < 0) {
       int err = uv_translate_sys_error(errno);
       free(qlog);

@@ -6,6 +6,8 @@ import HyperSecretStream
 package struct BlindRelayStatistics: Hashable, Sendable {
   package var sessionsAccepted: UInt64 = 0
   package var sessionsRefused: UInt64 = 0
+  /// Without a link, ended to make room for another client.
+  package var sessionsEvicted: UInt64 = 0
   package var sessionsClosed: UInt64 = 0
   package var pairingsRequested: UInt64 = 0
   package var pairingsMatched: UInt64 = 0
@@ -13,11 +15,15 @@ package struct BlindRelayStatistics: Hashable, Sendable {
   package var pairingsCancelled: UInt64 = 0
   /// The other side did not come in time.
   package var pairingsExpired: UInt64 = 0
-  /// Above a bound.
+  /// Given up to make room for another token.
+  package var pairingsEvicted: UInt64 = 0
+  /// Above the bound on links, or where no token may wait.
   package var pairingsRefused: UInt64 = 0
   package var linksClosed: UInt64 = 0
   /// UDP payload received on links that have closed.
   package var bytesRelayed: UInt64 = 0
+  /// Above a quota of a link that has closed.
+  package var packetsDropped: UInt64 = 0
 
   package init() {}
 }
@@ -30,10 +36,17 @@ package final class BlindRelayServer {
   package struct Bounds: Hashable, Sendable {
     package var sessions = Limits.Relay.sessions
     package var sessionsPerKey = Limits.Relay.sessionsPerKey
+    package var sessionsPerHost = Limits.Relay.sessionsPerHost
     package var pendingTokens = Limits.Relay.pendingTokens
     package var pendingTokensPerSession = Limits.Relay.pendingTokensPerSession
+    package var pendingTokensPerHost = Limits.Relay.pendingTokensPerHost
     package var links = Limits.Relay.links
     package var linksPerSession = Limits.Relay.linksPerSession
+    /// Bytes a second of one link, both directions together, and of all links.
+    package var linkBytesPerSecond = Limits.Relay.linkBytesPerSecond
+    package var bytesPerSecond = Limits.Relay.bytesPerSecond
+    /// Bytes of one link in all; 0 for no bound.
+    package var linkBytes: UInt64 = 0
 
     package init() {}
   }
@@ -42,9 +55,9 @@ package final class BlindRelayServer {
   let environment: any Environment
   let bounds: Bounds
   private let makeStream: () -> (any TransportStream)?
-  private var sessions: [ObjectIdentifier: RelaySession] = [:]
-  private var sessionsByKey: [Bytes32: Int] = [:]
-  private var pending: [Bytes32: PendingPair] = [:]
+  private let sharedQuota: RelayQuota
+  private var sessions = RelaySessions()
+  private var pending = PendingTokens()
   private(set) package var linkCount = 0
   private var isClosed = false
 
@@ -56,74 +69,81 @@ package final class BlindRelayServer {
     self.environment = environment
     self.bounds = bounds
     self.makeStream = makeStream
+    sharedQuota = BlindRelayServer.quota(bounds.bytesPerSecond)
   }
 
   package var sessionCount: Int { sessions.count }
   package var pendingCount: Int { pending.count }
   /// UDP payload relayed so far, living links included.
   package var bytesRelayed: UInt64 {
-    var seen: Set<ObjectIdentifier> = []
-    var sum = statistics.bytesRelayed
-    for link in sessions.values.flatMap(\.links.values) where seen.insert(ObjectIdentifier(link)).inserted {
-      sum &+= link.bytesReceived
-    }
-    return sum
+    liveLinks.reduce(statistics.bytesRelayed) { $0 &+ $1.bytesReceived }
   }
 
-  /// Serves a connection, whose callbacks are taken over. Above the bounds it is destroyed.
+  private var liveLinks: [RelayLink] {
+    var seen: Set<ObjectIdentifier> = []
+    return sessions.all.flatMap(\.links.values).filter { seen.insert(ObjectIdentifier($0)).inserted }
+  }
+
+  /// Packets that went over a quota so far.
+  package var packetsDropped: UInt64 {
+    liveLinks.reduce(statistics.packetsDropped &+ sharedQuota.packetsDropped) { $0 &+ $1.packetsDropped }
+  }
+
+  /// As much at once as in a part of a second: a link that was quiet may send a window.
+  private static func quota(_ bytesPerSecond: UInt64) -> RelayQuota {
+    RelayQuota(bytesPerSecond: bytesPerSecond, burst: max(bytesPerSecond / Limits.Relay.quotaBurstPart, 1 << 16))
+  }
+
+  private func makeQuotas() -> [RelayQuota] {
+    let rate = BlindRelayServer.quota(bounds.linkBytesPerSecond)
+    return bounds.linkBytes == 0 ? [rate] : [rate, RelayQuota(bytesPerSecond: 0, burst: bounds.linkBytes)]
+  }
+
+  /// Serves a connection, whose callbacks are taken over. At a bound a session without a link makes room; while all
+  /// have links the newcomer is destroyed.
   package func accept(_ stream: EncryptedStream) {
-    guard !isClosed, let key = stream.remotePublicKey, sessions.count < bounds.sessions,
-      sessionsByKey[key, default: 0] < bounds.sessionsPerKey
-    else {
-      statistics.sessionsRefused += 1
-      return stream.destroy()
+    guard !isClosed, let key = stream.remotePublicKey else { return refuse(stream) }
+    let session = RelaySession(server: self, stream: stream, remoteKey: key)
+    while let bound = sessions.bound(for: session, bounds) {
+      guard let victim = sessions.idle(in: bound) else { return refuse(stream) }
+      statistics.sessionsEvicted += 1
+      victim.evict()
     }
     statistics.sessionsAccepted += 1
-    let session = RelaySession(server: self, stream: stream, remoteKey: key)
-    sessions[ObjectIdentifier(session)] = session
-    sessionsByKey[key, default: 0] += 1
+    sessions.insert(session)
     session.start()
+  }
+
+  private func refuse(_ stream: EncryptedStream) {
+    statistics.sessionsRefused += 1
+    stream.destroy()
   }
 
   /// Ends all sessions; links go with them.
   package func close() {
     isClosed = true
-    for session in Array(sessions.values) { session.end() }
+    for session in sessions.all { session.end() }
   }
 
   func ended(_ session: RelaySession) {
-    guard sessions.removeValue(forKey: ObjectIdentifier(session)) != nil else { return }
-    statistics.sessionsClosed += 1
-    let left = sessionsByKey[session.remoteKey, default: 1] - 1
-    sessionsByKey[session.remoteKey] = left > 0 ? left : nil
+    if sessions.remove(session) { statistics.sessionsClosed += 1 }
   }
 
   // MARK: Pairing
 
-  /// One side of a token that waits for the other.
-  private final class PendingPair {
-    var initiator: RelaySide?
-    var follower: RelaySide?
-    var expiry: (any ScheduledAction)?
-
-    subscript(isInitiator: Bool) -> RelaySide? {
-      get { isInitiator ? initiator : follower }
-      set { if isInitiator { initiator = newValue } else { follower = newValue } }
-    }
-  }
-
   func pair(_ session: RelaySession, _ message: RelayPairMessage, streamID: UInt32) {
     let token = message.token
     let side = RelaySide(session: session, isInitiator: message.isInitiator, remoteID: streamID)
-    let pair = pending[token] ?? PendingPair()
+    guard let pair = pending[token] else { return wait(token, side) }
+    let other = pair.side
     // The first one that takes a side keeps it.
-    guard pair[message.isInitiator] == nil else { return }
-    guard let other = pair[!message.isInitiator] else { return wait(token, pair, side) }
+    guard other.isInitiator != side.isInitiator else { return }
     statistics.pairingsRequested += 1
-    forget(token, pair)
+    pending.remove(pair)
     guard linkCount < bounds.links, session.links.count < bounds.linksPerSession,
       other.session.links.count < bounds.linksPerSession,
-      let link = RelayLink(token: token, sides: (side, other), makeStream: makeStream)
+      let link = RelayLink(
+        token: token, sides: (side, other), quotas: makeQuotas(), sharedQuotas: [sharedQuota], makeStream: makeStream)
     else {
       statistics.pairingsRefused += 1
       session.refuse(token)
@@ -139,47 +159,44 @@ package final class BlindRelayServer {
     }
   }
 
-  private func wait(_ token: Bytes32, _ pair: PendingPair, _ side: RelaySide) {
-    guard pending.count < bounds.pendingTokens, side.session.pendingTokens.count < bounds.pendingTokensPerSession
-    else {
-      statistics.pairingsRefused += 1
-      return side.session.refuse(token)
-    }
+  private func wait(_ token: Bytes32, _ side: RelaySide) {
     statistics.pairingsRequested += 1
-    pair[side.isInitiator] = side
-    pending[token] = pair
-    side.session.pendingTokens.insert(token)
+    while !pending.hasRoom(for: side.session, bounds) {
+      guard let victim = pending.victim(for: side.session, bounds) else {
+        statistics.pairingsRefused += 1
+        return side.session.refuse(token)
+      }
+      statistics.pairingsEvicted += 1
+      giveUp(victim)
+    }
+    let pair = pending.insert(token, side)
     pair.expiry = environment.schedule(after: Limits.Relay.pendingToken) { [weak self, weak pair] in
       guard let self, let pair, pending[token] === pair else { return }
       statistics.pairingsExpired += 1
-      forget(token, pair)
-      side.session.refuse(token)
-      side.session.becameIdle()
+      giveUp(pair)
     }
   }
 
-  private func forget(_ token: Bytes32, _ pair: PendingPair) {
-    guard pending[token] === pair else { return }
-    pending[token] = nil
-    pair.expiry?.cancel()
-    for side in [pair.initiator, pair.follower] { side?.session.pendingTokens.remove(token) }
+  private func giveUp(_ pair: PendingPair) {
+    pending.remove(pair)
+    pair.side.session.refuse(pair.token)
+    pair.side.session.becameIdle()
   }
 
   /// A side takes a token back, or ends its link. A stranger that knows the token cannot.
   func unpair(_ session: RelaySession, _ token: Bytes32) {
     if let pair = pending[token], session.pendingTokens.contains(token) {
       statistics.pairingsCancelled += 1
-      forget(token, pair)
+      pending.remove(pair)
     }
     for link in session.links.values.filter({ $0.token == token }) { link.close() }
     session.becameIdle()
   }
 
   func cancelAll(of session: RelaySession) {
-    for token in session.pendingTokens {
-      guard let pair = pending[token] else { continue }
+    for pair in session.pendingTokens.tokens.compactMap({ pending[$0] }) {
       statistics.pairingsCancelled += 1
-      forget(token, pair)
+      pending.remove(pair)
     }
     for link in Array(session.links.values) { link.close() }
   }
@@ -188,6 +205,7 @@ package final class BlindRelayServer {
     linkCount -= 1
     statistics.linksClosed += 1
     statistics.bytesRelayed &+= link.bytesReceived
+    statistics.packetsDropped &+= link.packetsDropped
     for session in [link.sides.0.session, link.sides.1.session] {
       guard session.links.removeValue(forKey: ObjectIdentifier(link)) != nil else { continue }
       // The end of a link is silent on the transport; deployed end points ignore this.

@@ -19,8 +19,16 @@ final class RelayLink {
   private var isClosed = false
   private var finalBytes: UInt64?
 
-  /// `nil` when there are no streams to be had, or a client's connection has just gone.
-  init?(token: Bytes32, sides: (RelaySide, RelaySide), makeStream: () -> (any TransportStream)?) {
+  /// Packets that went over a quota of the link itself.
+  var packetsDropped: UInt64 { quotas.reduce(0) { $0 &+ $1.packetsDropped } }
+  private let quotas: [RelayQuota]
+
+  /// Both directions share the quotas of the link, and all links the others. `nil` when there are no streams to be had,
+  /// or a client's connection has just gone.
+  init?(
+    token: Bytes32, sides: (RelaySide, RelaySide), quotas: [RelayQuota], sharedQuotas: [RelayQuota],
+    makeStream: () -> (any TransportStream)?
+  ) {
     guard let paths = RelayLink.paths(sides), let first = makeStream() else { return nil }
     guard let second = makeStream() else {
       first.destroy()
@@ -28,6 +36,7 @@ final class RelayLink {
     }
     self.token = token
     self.sides = sides
+    self.quotas = quotas
     streams = (first, second)
     do {
       try first.relay(to: second)
@@ -42,6 +51,7 @@ final class RelayLink {
       return nil
     }
     for stream in [first, second] {
+      for quota in quotas + sharedQuotas { stream.addRelayQuota(quota) }
       stream.firewall = { _, _ in false }
       stream.onClose = { [weak self] _ in self?.close() }
     }

@@ -5,8 +5,10 @@ import HyperSecretStream
 /// One client's connection with a blind relay, relay side (hyperdht.md 10.5).
 final class RelaySession {
   let remoteKey: Bytes32
+  /// Where the client was when it came.
+  let host: IPv4Address
   /// Tokens that wait for the other side.
-  var pendingTokens: Set<Bytes32> = []
+  var pendingTokens = TokenQueue()
   var links: [ObjectIdentifier: RelayLink] = [:]
 
   private let server: BlindRelayServer
@@ -20,6 +22,7 @@ final class RelaySession {
     self.server = server
     self.stream = stream
     self.remoteKey = remoteKey
+    host = stream.transport?.remote?.host ?? .any
   }
 
   /// The path of the connection: the client's relayed streams use it, too.
@@ -97,6 +100,13 @@ final class RelaySession {
     stream.end()
     // The client's own end may come behind messages that are of no use any more.
     stream.resume()
+  }
+
+  /// Makes room for another client, at once.
+  func evict() {
+    server.cancelAll(of: self)
+    server.ended(self)
+    stream.destroy()
   }
 
   private func closed() {

@@ -15,7 +15,7 @@ package final class Router {
 
   let environment: any Environment
   private var table: TwoGenerationCache<Bytes32, Entry>
-  var budget: SourceBudget
+  var budget: ForwardBudget
   /// Private and reserved addresses that take part in routing themselves.
   var localPeers: TwoGenerationCache<Endpoint, Bool>
   var pendingReplies = 0
@@ -35,12 +35,9 @@ package final class Router {
     let now = environment.nowMilliseconds
     table = TwoGenerationCache(
       .init(
-        maximumEntries: configuration.maximumEntries, maximumEntriesPerHost: configuration.maximumEntriesPerHost,
+        maximumEntries: configuration.maximumEntries, entriesPerHost: configuration.entriesPerHost,
         maximumAge: configuration.maximumAge), now: now)
-    budget = SourceBudget(
-      .init(
-        perSource: configuration.forwards, total: configuration.totalForwards,
-        maximumSources: configuration.maximumTrackedHosts), now: now)
+    budget = ForwardBudget(configuration, now: now)
     localPeers = TwoGenerationCache(
       .init(maximumEntries: configuration.maximumLocalPeers, maximumAge: configuration.localPeerAge), now: now)
   }
@@ -102,7 +99,8 @@ package struct RouterStatistics: Hashable, Sendable {
   package var unroutable = 0
   /// Messages towards addresses that are not forwarded to.
   package var refusedDestinations = 0
-  /// Messages over the rate of their source, or over the limit of pending replies.
+  /// Messages over the rate of their source, over what is left for it of that of their destination or of all, or over
+  /// the limit of pending replies.
   package var rateLimited = 0
 
   package init() {}

@@ -3,10 +3,13 @@ import HyperCollections
 /// The bounds and rules of one router; see ``Limits/Router`` for units and reasons.
 package struct RouterConfiguration: Sendable {
   package var maximumEntries = Limits.Router.entries
-  package var maximumEntriesPerHost = Limits.Router.entriesPerHost
+  package var entriesPerHost = Limits.Router.entriesPerHost
   /// Milliseconds.
   package var maximumAge = Limits.Router.age
   package var forwards = Rate(burst: Limits.Router.forwardBurst, perSecond: Limits.Router.forwardsPerSecond)
+  /// Towards one host.
+  package var destinationForwards = Rate(
+    burst: Limits.Router.destinationForwardBurst, perSecond: Limits.Router.destinationForwardsPerSecond)
   package var totalForwards = Rate(
     burst: Limits.Router.totalForwardBurst, perSecond: Limits.Router.totalForwardsPerSecond)
   package var maximumTrackedHosts = Limits.Router.trackedHosts

@@ -38,7 +38,7 @@ extension Router {
     case .fromServer:
       respond(
         HandshakeMessage(mode: .reply, noise: message.noise, peerAddress: from).encoded, request,
-        to: message.peerAddress, entry)
+        to: message.peerAddress)
     default:
       statistics.malformed += 1
     }
@@ -64,7 +64,7 @@ extension Router {
       deliver(message, request, to: entry?.server)
     case .fromServer:
       let reply = HolepunchMessage(mode: .reply, id: message.id, payload: message.payload, peerAddress: from)
-      respond(reply.encoded, request, to: message.peerAddress, entry)
+      respond(reply.encoded, request, to: message.peerAddress)
     default:
       statistics.malformed += 1
     }
@@ -188,28 +188,28 @@ extension Router {
     _ counter: WritableKeyPath<RouterStatistics, Int>
   ) {
     guard isTrusted || mayForward(request, to: destination) else { return }
-    guard budget.take(request.from.host, now: environment.nowMilliseconds) else {
-      statistics.rateLimited += 1
-      return
-    }
+    guard mayCharge(request, destination) else { return }
     statistics[keyPath: counter] += 1
     request.relay(value, to: destination)
   }
 
-  /// The response to the client. A server that has announced itself to us answers within no limit.
-  private func respond(_ value: [UInt8], _ request: IncomingRequest, to client: Endpoint?, _ entry: Entry?) {
+  /// The response to the client. When it answers what this node has forwarded for that client, that has been charged.
+  private func respond(_ value: [UInt8], _ request: IncomingRequest, to client: Endpoint?) {
     guard let client else {
       statistics.malformed += 1
       return
     }
     guard mayForward(request, to: client) else { return }
-    let isKnown = entry?.relay?.host == request.from.host
-    guard isKnown || budget.take(request.from.host, now: environment.nowMilliseconds) else {
-      statistics.rateLimited += 1
-      return
-    }
+    guard request.answers == client || mayCharge(request, client) else { return }
     statistics.responsesForwarded += 1
     request.reply(value, token: false, closerNodes: false, to: client)
+  }
+
+  private func mayCharge(_ request: IncomingRequest, _ destination: Endpoint) -> Bool {
+    let now = environment.nowMilliseconds
+    if budget.take(request.from.endpoint, isProven: request.isProven, to: destination.host, now: now) { return true }
+    statistics.rateLimited += 1
+    return false
   }
 
   /// Whether a sender may make us send to an address of its choice (hyperdht.md B-6).

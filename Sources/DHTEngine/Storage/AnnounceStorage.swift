@@ -19,7 +19,7 @@ extension StorageNode {
     guard verifies(message.signature, signable, peer) else { return drop(\.unverified) }
     let record = Renewable(
       target: target, peer: peer.trimmed, isSelfAnnounce: target == Target.of(publicKey: peer.publicKey))
-    guard store(record, from: request) else { return drop(\.refused) }
+    store(record, from: request)
     if !record.isSelfAnnounce { raiseBump(of: target, to: message.bump) }
     if let block = message.refresh { refreshes.set(block, record, host: request.from.host, now: now) }
     request.reply(nil, token: false, closerNodes: false)
@@ -54,24 +54,25 @@ extension StorageNode {
   private func renew(_ request: IncomingRequest, revealing block: Bytes32) {
     let stored = RefreshChain.predecessor(of: block)
     guard let record = refreshes.peek(stored, now: now) else { return drop(\.unknownRefreshes) }
-    guard store(record, from: request) else { return drop(\.refused) }
+    store(record, from: request)
     refreshes.remove(stored)
     refreshes.set(block, record, host: request.from.host, now: now)
     request.reply(nil, token: false, closerNodes: false)
   }
 
   /// A self-announce makes us a relay of the server, towards the source of this datagram; others go to their topic.
-  private func store(_ record: Renewable, from request: IncomingRequest) -> Bool {
+  private func store(_ record: Renewable, from request: IncomingRequest) {
     let key = record.peer.publicKey
     guard record.isSelfAnnounce else {
-      return records.add(
+      records.add(
         record.peer.encoded, publicKey: key, target: record.target, host: request.from.host, now: now,
         random: environment)
+      return
     }
     records.remove(publicKey: key, target: record.target)
     // A local server of the same key stays in charge; the announce is acknowledged all the same.
-    if router.localServer(target: record.target) != nil { return true }
-    return router.set(target: record.target, record: record.peer, relay: request.from.endpoint)
+    if router.localServer(target: record.target) != nil { return }
+    router.set(target: record.target, record: record.peer, relay: request.from.endpoint)
   }
 
   /// Monotonic per topic, and never far ahead of our clock.

@@ -3,13 +3,16 @@ import HyperEncoding
 import HyperEnvironment
 
 /// Announced peers per topic, in two generations without touch on read (hyperdht.md 12.1, 12.2 and 12.5).
+///
+/// One host may announce many peers. A topic or a generation that is full makes room at the cost of the hosts with most
+/// records, and a reply draws hosts before records, so that no host can drown the others (hyperdht.md B-10).
 package struct RecordStore {
   package struct Bounds: Sendable {
     package var maximumRecords = Limits.Storage.records
     /// 0 for no limit.
     package var maximumRecordsPerTopic = Limits.Storage.recordsPerTopic
-    /// 0 for no limit.
-    package var maximumRecordsPerHost = Limits.Storage.recordsPerHost
+    /// What one host keeps of both generations when one is full; 0 for no share.
+    package var recordsPerHost = Limits.Storage.recordsPerHost
     /// Milliseconds.
     package var maximumAge = Limits.Storage.age
     /// Whether a peer that announces a changed record replaces its fresh one (the reference keeps the first).
@@ -18,104 +21,90 @@ package struct RecordStore {
     package init() {}
   }
 
-  private struct Record {
-    var publicKey: Bytes32
-    /// The encoded ``PeerRecord``.
-    var bytes: [UInt8]
-    var host: IPv4Address?
-  }
-
-  /// The records of one topic: an array to draw from, and where each key is in it.
-  private struct Topic {
-    var records: [Record] = []
-    var positions: [Bytes32: Int] = [:]
-
-    mutating func append(_ record: Record) {
-      positions[record.publicKey] = records.count
-      records.append(record)
-    }
-
-    mutating func remove(at index: Int) -> Record {
-      let removed = records[index]
-      positions[removed.publicKey] = nil
-      let last = records.removeLast()
-      if index < records.count {
-        records[index] = last
-        positions[last.publicKey] = index
-      }
-      return removed
-    }
-
-    mutating func remove(_ key: Bytes32) -> Record? { positions[key].map { remove(at: $0) } }
-  }
-
   private struct Generation: CacheGeneration {
-    var topics: [Bytes32: Topic] = [:]
+    var topics: [Bytes32: RecordTopic] = [:]
     var count = 0
     var hosts: [IPv4Address: Int] = [:]
 
-    mutating func append(_ record: Record, to target: Bytes32) {
-      topics[target, default: Topic()].append(record)
+    mutating func append(_ record: StoredRecord, to target: Bytes32) {
+      topics[target, default: RecordTopic()].append(record)
       count += 1
       if let host = record.host { hosts[host, default: 0] += 1 }
     }
 
     @discardableResult
-    mutating func remove(_ key: Bytes32, from target: Bytes32) -> Record? {
+    mutating func remove(_ key: Bytes32, from target: Bytes32) -> StoredRecord? {
       guard let record = topics[target]?.remove(key) else { return nil }
-      didRemove(record, from: target)
+      if topics[target]?.isEmpty == true { topics[target] = nil }
+      count -= 1
+      if let host = record.host, let left = hosts[host] { hosts[host] = left > 1 ? left - 1 : nil }
       return record
     }
 
-    mutating func remove(at index: Int, from target: Bytes32) {
-      guard let record = topics[target]?.remove(at: index) else { return }
-      didRemove(record, from: target)
+    var keys: [(IPv4Address, RecordKey)] {
+      topics.flatMap { target, topic in
+        topic.records.compactMap { record in
+          record.host.map { ($0, RecordKey(target: target, publicKey: record.publicKey)) }
+        }
+      }
     }
+  }
 
-    private mutating func didRemove(_ record: Record, from target: Bytes32) {
-      if topics[target]?.records.isEmpty == true { topics[target] = nil }
-      count -= 1
-      if let host = record.host, let left = hosts[host] { hosts[host] = left > 1 ? left - 1 : nil }
-    }
+  private struct RecordKey {
+    var target: Bytes32
+    var publicKey: Bytes32
   }
 
   package let bounds: Bounds
   private var generations: TwoGenerations<Generation>
+  private var heavyHosts: HeavyHosts<RecordKey>
 
   package init(_ bounds: Bounds, now: UInt64) {
     self.bounds = bounds
     generations = TwoGenerations(maximumAge: bounds.maximumAge, now: now)
+    heavyHosts = HeavyHosts(share: HostUsage(entries: bounds.recordsPerHost))
   }
 
   /// Records of both generations.
   package var count: Int { generations.young.count + generations.old.count }
 
   /// Adds the encoded record of `publicKey`. A key of the old generation moves to the young one with the new record.
-  /// - Returns: false when the host has used up its share.
-  @discardableResult
   package mutating func add(
     _ record: [UInt8], publicKey: Bytes32, target: Bytes32, host: IPv4Address?, now: UInt64, random: any Environment
-  ) -> Bool {
+  ) {
     generations.expire(now)
-    if let index = generations.young.topics[target]?.positions[publicKey] {
-      if bounds.replacesChangedRecords { generations.young.topics[target]?.records[index].bytes = record }
-      return true
-    }
-    if bounds.maximumRecordsPerHost > 0, let host, (generations.young.hosts[host] ?? 0) >= bounds.maximumRecordsPerHost
-    {
-      return false
+    if generations.young.topics[target]?.contains(publicKey) == true {
+      if bounds.replacesChangedRecords { generations.young.topics[target]?.replace(publicKey, with: record) }
+      return
     }
     generations.old.remove(publicKey, from: target)
-    if bounds.maximumRecordsPerTopic > 0, let size = generations.young.topics[target]?.records.count,
-      size >= bounds.maximumRecordsPerTopic
-    {
-      generations.young.remove(at: Int(random.random(below: UInt32(clamping: size))), from: target)
-    }
-    generations.young.append(Record(publicKey: publicKey, bytes: record, host: host), to: target)
-    if generations.young.count >= bounds.maximumRecords {
-      generations.rotateBySize()
-    }
-    return true
+    if let key = keyToReplace(in: target, for: host, random) { generations.young.remove(key, from: target) }
+    if generations.young.count + 1 >= bounds.maximumRecords { makeRoom(for: host) }
+    generations.young.append(StoredRecord(publicKey: publicKey, bytes: record, host: host), to: target)
+    if generations.young.count >= bounds.maximumRecords { generations.rotateBySize() }
+  }
+
+  /// The record of a full topic that makes room.
+  private func keyToReplace(in target: Bytes32, for host: IPv4Address?, _ random: any Environment) -> Bytes32? {
+    guard bounds.maximumRecordsPerTopic > 0, let topic = generations.young.topics[target],
+      topic.records.count >= bounds.maximumRecordsPerTopic
+    else { return nil }
+    return topic.keyToReplace(for: host, random: random)
+  }
+
+  private mutating func makeRoom(for host: IPv4Address?) {
+    var finder = HeavyHosts<RecordKey>(share: heavyHosts.share)
+    swap(&finder, &heavyHosts)
+    let victim = finder.next(
+      newcomer: host, rotation: generations.rotations,
+      usage: { host in
+        let young = generations.young.hosts[host] ?? 0
+        return (HostUsage(entries: young), HostUsage(entries: young + (generations.old.hosts[host] ?? 0)))
+      },
+      isYoung: { generations.young.topics[$0.target]?.contains($0.publicKey) == true },
+      keys: { generations.young.keys })
+    swap(&finder, &heavyHosts)
+    if let victim { generations.young.remove(victim.publicKey, from: victim.target) }
   }
 
   package mutating func remove(publicKey: Bytes32, target: Bytes32) {
@@ -123,26 +112,15 @@ package struct RecordStore {
     generations.old.remove(publicKey, from: target)
   }
 
-  /// Up to `maximumCount` encoded records of the topic, drawn without replacement from both generations, in random
-  /// order.
+  /// Up to `maximumCount` encoded records of the topic, drawn without replacement from both generations, hosts first,
+  /// in random order.
   package mutating func sample(
     target: Bytes32, maximumCount: Int, now: UInt64, random: any Environment
   ) -> [[UInt8]] {
     generations.expire(now)
-    let fresh = generations.young.topics[target]?.records ?? []
-    let stale = generations.old.topics[target]?.records ?? []
-    let total = fresh.count + stale.count
-    let wanted = min(max(maximumCount, 0), total)
-    // Floyd's sampling: as many draws as records wanted, however many there are.
-    var chosen = Set<Int>()
-    var order: [Int] = []
-    for upper in (total - wanted)..<total {
-      let draw = Int(random.random(below: UInt32(clamping: upper + 1)))
-      let index = chosen.contains(draw) ? upper : draw
-      chosen.insert(index)
-      order.insert(index, at: Int(random.random(below: UInt32(clamping: order.count + 1))))
-    }
-    return order.map { $0 < fresh.count ? fresh[$0].bytes : stale[$0 - fresh.count].bytes }
+    return RecordSample(
+      [generations.young.topics[target], generations.old.topics[target]].compactMap { $0 }, random: random
+    ).draw(maximumCount)
   }
 
   package mutating func removeAll() { generations.removeAll() }

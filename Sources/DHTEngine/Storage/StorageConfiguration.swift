@@ -9,7 +9,8 @@ package struct StorageConfiguration: Sendable {
   package var maximumAge = Limits.Storage.age
   package var maximumValues = Limits.Storage.values
   package var maximumValueBytes = Limits.Storage.valueBytes
-  package var maximumValuesPerHost = Limits.Storage.valuesPerHost
+  package var valuesPerHost = Limits.Storage.valuesPerHost
+  package var valueBytesPerHost = Limits.Storage.valueBytesPerHost
   /// Milliseconds.
   package var maximumValueAge = Limits.Storage.valueAge
   package var maximumValue = Limits.Storage.value
@@ -17,9 +18,11 @@ package struct StorageConfiguration: Sendable {
   package var maximumBumpDrift = Limits.Storage.bumpDrift
   package var unprovenReplies = Rate(
     burst: Limits.Storage.unprovenReplyBurst, perSecond: Limits.Storage.unprovenReplyBytesPerSecond)
-  package var maximumTrackedHosts = Limits.Storage.trackedHosts
-  /// Milliseconds.
-  package var proofAge = Limits.Storage.proofAge
+  package var totalUnprovenReplies = Rate(
+    burst: Limits.Storage.totalUnprovenReplyBurst, perSecond: Limits.Storage.totalUnprovenReplyBytesPerSecond)
+  package var provenReplies = Rate(
+    burst: Limits.Storage.provenReplyBurst, perSecond: Limits.Storage.provenReplyBytesPerSecond)
+  package var maximumTrackedSources = Limits.Storage.trackedSources
 
   package init() {}
 

@@ -20,8 +20,8 @@ package final class StorageNode {
   var refreshes: TwoGenerationCache<Bytes32, Renewable>
   var mutables: TwoGenerationCache<Bytes32, MutableGetResponse>
   var immutables: TwoGenerationCache<Bytes32, [UInt8]>
-  private var provenHosts: TwoGenerationCache<IPv4Address, Bool>
   private var unprovenReplies: SourceBudget
+  private var provenReplies: KeyedBudget<Endpoint>
   private var plugins: [String: (version: UInt64, handle: (PluginRequest, IncomingRequest) -> Void)] = [:]
 
   /// An announce that the next block of its refresh chain renews.
@@ -47,14 +47,16 @@ package final class StorageNode {
     refreshes = TwoGenerationCache(
       .init(
         maximumEntries: configuration.maximumRefreshes,
-        maximumEntriesPerHost: configuration.records.maximumRecordsPerHost,
+        entriesPerHost: configuration.records.recordsPerHost,
         maximumAge: configuration.maximumAge), now: now)
     mutables = TwoGenerationCache(StorageNode.valueBounds(configuration), now: now)
     immutables = TwoGenerationCache(StorageNode.valueBounds(configuration), now: now)
-    provenHosts = TwoGenerationCache(
-      .init(maximumEntries: configuration.maximumTrackedHosts, maximumAge: configuration.proofAge), now: now)
     unprovenReplies = SourceBudget(
-      .init(perSource: configuration.unprovenReplies, maximumSources: configuration.maximumTrackedHosts), now: now)
+      .init(
+        perSource: configuration.unprovenReplies, total: configuration.totalUnprovenReplies,
+        maximumSources: configuration.maximumTrackedSources), now: now)
+    provenReplies = KeyedBudget(
+      .init(perSource: configuration.provenReplies, maximumSources: configuration.maximumTrackedSources), now: now)
   }
 
   private static func valueBounds<Value>(_ configuration: StorageConfiguration)
@@ -62,7 +64,8 @@ package final class StorageNode {
   {
     .init(
       maximumEntries: configuration.maximumValues, maximumBytes: configuration.maximumValueBytes,
-      maximumEntriesPerHost: configuration.maximumValuesPerHost, maximumAge: configuration.maximumValueAge)
+      entriesPerHost: configuration.valuesPerHost, bytesPerHost: configuration.valueBytesPerHost,
+      maximumAge: configuration.maximumValueAge)
   }
 
   var now: UInt64 { environment.nowMilliseconds }
@@ -71,7 +74,6 @@ package final class StorageNode {
   /// Requests that lack something, do not decode or do not verify get no reply.
   package func handle(_ request: IncomingRequest) -> Bool {
     guard let command = Command(rawValue: request.command), let id = nodeID() else { return false }
-    if request.token != nil { provenHosts.set(request.from.host, true, now: now) }
     switch command {
     case .peerHandshake, .peerHolepunch: return false
     case .findPeer: findPeer(request)
@@ -117,31 +119,37 @@ package final class StorageNode {
     plugin.handle(message, request)
   }
 
-  /// Counts a request that gets no reply.
+  /// Counts a request that gets no reply, or not all of it.
   func drop(_ reason: WritableKeyPath<StorageStatistics, Int>) { statistics[keyPath: reason] += 1 }
 
-  /// Sends a value with token and closer nodes, unless the source may be forged and has had too much already.
+  /// Sends a value with token and closer nodes. A source that has had too many bytes of values gets the rest of the
+  /// reply; if it may be forged, it is asked to show itself (hyperdht.md B-11).
   func replyWithValue(_ request: IncomingRequest, _ value: [UInt8]?) {
-    if let value, provenHosts.peek(request.from.host, now: now) == nil,
-      !unprovenReplies.take(request.from.host, cost: UInt64(value.count), now: now)
-    {
-      return drop(\.unprovenSources)
-    }
-    request.reply(value)
+    guard let value, !mayHave(request, UInt64(value.count)) else { return request.reply(value) }
+    drop(\.shortened)
+    request.reply(nil)
+    request.verifySource()
+  }
+
+  private func mayHave(_ request: IncomingRequest, _ bytes: UInt64) -> Bool {
+    request.isProven
+      ? provenReplies.take(request.from.endpoint, cost: bytes, now: now)
+      : unprovenReplies.take(request.from.host, cost: bytes, now: now)
   }
 }
 
-/// Requests that got no reply, and sizes.
+/// Requests that got no reply, or not all of it.
 package struct StorageStatistics: Hashable, Sendable {
   /// Something is missing or does not decode.
   package var malformed = 0
   /// Signature or hash does not fit.
   package var unverified = 0
-  /// Value over the limit, or the host over its share.
+  /// Value over the limit.
   package var refused = 0
   /// A refresh block that nothing waits for.
   package var unknownRefreshes = 0
-  package var unprovenSources = 0
+  /// Answered without the value: the source has had too many bytes.
+  package var shortened = 0
 
   package init() {}
 }

@@ -76,6 +76,7 @@ final class Replay {
     environment.secrets[32] = [Vectors.bytes(start["tableId"] as! String)]
     let socketPorts = environment.ports
     node = DHTNode(environment: environment, options: options)
+    node.rpc.checksRequesters = false
     environment.onSend = { [unowned self] in sent($1, by: $0, to: $2, ttl: $3) }
     load(startCase)
     environment.ports = socketPorts

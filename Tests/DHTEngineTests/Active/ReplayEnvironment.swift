@@ -137,6 +137,8 @@ final class ReplayStream: TransportStream {
   }
 
   func retransmit() {}
+  func addRelayQuota(_ quota: RelayQuota) {}
+
   func migrate(socket: any DatagramSocket, to remote: Endpoint) throws(TransportError) {
     throw TransportError(code: -38, description: "not in a replay")
   }

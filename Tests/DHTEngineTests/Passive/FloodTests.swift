@@ -116,11 +116,11 @@ final class FloodTests: XCTestCase {
   func testDHT_B10_floodOfValidAnnounces() throws {
     var configuration = StorageConfiguration()
     configuration.records.maximumRecords = 200
-    configuration.records.maximumRecordsPerHost = 60
+    configuration.records.recordsPerHost = 60
     configuration.records.maximumRecordsPerTopic = 50
     configuration.maximumRefreshes = 200
     configuration.maximumValues = 100
-    configuration.maximumValuesPerHost = 40
+    configuration.valuesPerHost = 40
     configuration.maximumValueBytes = 4096
     var routerConfiguration = RouterConfiguration()
     routerConfiguration.maximumEntries = 100

@@ -67,12 +67,14 @@ final class PassiveNode {
     return sent
   }
 
-  /// A request of `source`; `withToken` adds the token that it would have got from us.
+  /// A request of `source`; `withToken` adds the token that it would have got from us. `continues` repeats the last
+  /// transaction id, as answers on their way back do.
   @discardableResult
   func request(
-    _ command: Command, target: Bytes32? = nil, value: [UInt8]? = nil, from source: Endpoint, withToken: Bool = false
+    _ command: Command, target: Bytes32? = nil, value: [UInt8]? = nil, from source: Endpoint, withToken: Bool = false,
+    continues: Bool = false
   ) -> [VirtualNetwork.Packet] {
-    nextTID &+= 1
+    if !continues { nextTID &+= 1 }
     let request = RequestDatagram(
       tid: nextTID, to: address, token: withToken ? token(for: source.host) : nil, command: command.rawValue,
       target: target, value: value)

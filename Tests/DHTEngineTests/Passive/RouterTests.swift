@@ -368,35 +368,6 @@ final class RouterTests: XCTestCase {
 
   // MARK: Abuse
 
-  func testDHT_B6_forwardingIsRatedPerSource() throws {
-    var configuration = RouterConfiguration()
-    configuration.forwards.burst = 10
-    configuration.forwards.perSecond = 5
-    let node = try makeNode(announced: true, configuration: configuration)
-    var forwarded = 0
-    for _ in 0..<50 {
-      handshake(node, .fromClient, from: client)
-      forwarded += node.sent.count
-    }
-    XCTAssertEqual(forwarded, 10)
-    XCTAssertEqual(node.router.statistics.rateLimited, 40)
-    // Others are not affected, nor is the announced server's own traffic.
-    handshake(node, .fromClient, from: other)
-    XCTAssertEqual(node.sent.count, 1)
-    for _ in 0..<50 {
-      let punchSocket = Endpoint(host: server.host, port: 9)
-      handshake(node, .fromServer, peer: client, from: punchSocket)
-      XCTAssertEqual(node.sent.count, 1)
-    }
-    node.network.advance(by: 1000)
-    forwarded = 0
-    for _ in 0..<50 {
-      holepunch(node, .fromClient, peer: relay, from: client)
-      forwarded += node.sent.count
-    }
-    XCTAssertEqual(forwarded, 5)
-  }
-
   func testDHT_B6_destinationsThatAreNotForwardedTo() throws {
     let node = try makeNode()
     let refused = [

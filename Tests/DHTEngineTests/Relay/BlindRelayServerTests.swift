@@ -95,20 +95,20 @@ final class BlindRelayServerTests: XCTestCase {
     bounds.pendingTokensPerSession = 3
     let site = Site(bounds)
     let (a, b) = (site.client(), site.client())
-    var refused = 0
+    var lost: [UInt8] = []
     for (offset, client) in [a, b].enumerated() {
       for number in 0..<4 {
-        let ticket = site.ticket(UInt8(10 * offset + number + 1), true)
-        let pairing = try XCTUnwrap(client.control.pair(ticket, streamID: 1))
-        pairing.onLost = { _ in refused += 1 }
+        let name = UInt8(10 * offset + number + 1)
+        let pairing = try XCTUnwrap(client.control.pair(site.ticket(name, true), streamID: 1))
+        pairing.onLost = { _ in lost.append(name) }
+        site.net.network.advance(by: 500)
       }
-      site.net.network.advance(by: 5000)
     }
-    XCTAssertEqual(site.relay.pendingCount, 5, "three of one session, two more of the other")
-    XCTAssertEqual(site.relay.statistics.pairingsRefused, 3)
-    XCTAssertEqual(refused, 3)
+    XCTAssertEqual(site.relay.pendingCount, 5, "three at most of one session, five of both")
+    XCTAssertEqual(site.relay.statistics.pairingsEvicted, 3)
+    XCTAssertEqual(lost, [1, 2, 11], "the oldest of its own session, or of the one with most")
     // The other side of a waiting token always gets in.
-    let partner = try XCTUnwrap(b.control.pair(site.ticket(1, false), streamID: 9))
+    let partner = try XCTUnwrap(b.control.pair(site.ticket(3, false), streamID: 9))
     var isPaired = false
     partner.onPaired = { _ in isPaired = true }
     site.net.wait { isPaired }
@@ -136,13 +136,103 @@ final class BlindRelayServerTests: XCTestCase {
     XCTAssertEqual(lost, 2)
     let (c, d) = (site.client(), site.client())
     let third = try XCTUnwrap(c.control.pair(site.ticket(9, true), streamID: 1))
+    var isThirdLost = false
+    third.onLost = { _ in isThirdLost = true }
     site.net.wait { site.relay.sessionCount == 3 }
-    let fourth = try XCTUnwrap(d.control.pair(site.ticket(8, true), streamID: 1))
+    // A session without a link makes room, those with one never.
+    let fourth = try XCTUnwrap(d.control.pair(site.ticket(2, true), streamID: 1))
+    site.net.wait { isThirdLost }
+    XCTAssertEqual(site.relay.statistics.sessionsEvicted, 1)
+    XCTAssertEqual(site.relay.statistics.sessionsRefused, 0)
+    XCTAssertEqual(site.relay.linkCount, 2)
+    withExtendedLifetime(fourth) {}
+    site.destroy()
+  }
+
+  func testDHT_B18_sessionsWithLinksAreNotEvicted() throws {
+    var bounds = BlindRelayServer.Bounds()
+    bounds.sessions = 2
+    let site = Site(bounds)
+    let (a, b) = (site.client(), site.client())
+    var paired = 0
+    for (client, isInitiator) in [(a, true), (b, false)] {
+      let pairing = try XCTUnwrap(client.control.pair(site.ticket(1, isInitiator), streamID: 1))
+      pairing.onPaired = { _ in paired += 1 }
+    }
+    site.net.wait { paired == 2 }
+    let late = try XCTUnwrap(site.client().control.pair(site.ticket(9, true), streamID: 1))
     var isRefused = false
-    fourth.onLost = { _ in isRefused = true }
+    late.onLost = { _ in isRefused = true }
     site.net.wait { isRefused }
     XCTAssertEqual(site.relay.statistics.sessionsRefused, 1)
-    withExtendedLifetime(third) {}
+    XCTAssertEqual(site.relay.linkCount, 1)
+    site.destroy()
+  }
+
+  /// Five strangers, each with an address and keys of its own, name as many tokens as they like (security notes: five
+  /// sessions kept all others out). Every honest pair finds its partner, and links that live stay.
+  func testDHT_B18_fiveHostileSessionsRefuseNoOther() throws {
+    var bounds = BlindRelayServer.Bounds()
+    bounds.pendingTokens = 100
+    bounds.pendingTokensPerHost = 50
+    bounds.pendingTokensPerSession = 30
+    let site = Site(bounds)
+    let strangers = (0..<5).map { _ in site.client() }
+    var serial: UInt16 = 0
+    func flood() {
+      for stranger in strangers {
+        for _ in 0..<40 {
+          serial += 1
+          let token = Bytes32([UInt8(serial >> 8), UInt8(serial & 0xff)] + [UInt8](repeating: 0xee, count: 30))
+          let ticket = RelayTicket(publicKey: site.relayKey, token: token ?? Bytes32(), isInitiator: true)
+          _ = stranger.control.pair(ticket, streamID: 1)
+        }
+      }
+      site.net.network.advance(by: 300)
+    }
+    flood()
+    flood()
+    XCTAssertEqual(site.relay.pendingCount, 100)
+    var links = 0
+    for number in 1...10 as ClosedRange<UInt8> {
+      let (a, b) = (site.client(), site.client())
+      var paired = 0
+      var isLost = false
+      let first = try XCTUnwrap(a.control.pair(site.ticket(number, true), streamID: 1))
+      first.onPaired = { _ in paired += 1 }
+      first.onLost = { _ in isLost = true }
+      for _ in 0..<10 { flood() }
+      let second = try XCTUnwrap(b.control.pair(site.ticket(number, false), streamID: 2))
+      second.onPaired = { _ in paired += 1 }
+      second.onLost = { _ in isLost = true }
+      site.net.wait { paired == 2 || isLost }
+      XCTAssertFalse(isLost)
+      links += 1
+      XCTAssertEqual(site.relay.linkCount, links)
+      XCTAssertLessThanOrEqual(site.relay.pendingCount, 100)
+    }
+    XCTAssertEqual(site.relay.statistics.pairingsRefused, 0)
+    XCTAssertEqual(site.relay.statistics.sessionsRefused, 0)
+    site.destroy()
+  }
+
+  /// Deployed swarms open a control connection for each relayed peer.
+  func testManySessionsOfOneKeyAndHost() throws {
+    XCTAssertGreaterThanOrEqual(Limits.Relay.sessionsPerKey, 128)
+    var bounds = BlindRelayServer.Bounds()
+    bounds.sessionsPerKey = 4
+    let site = Site(bounds)
+    let node = site.net.makeNode()
+    var streams: [EncryptedStream] = []
+    for count in 1...6 {
+      let stream = node.connect(to: site.relayKey)
+      streams.append(stream)
+      site.net.wait { stream.isOpen }
+      site.net.network.advance(by: 500)
+      XCTAssertEqual(site.relay.sessionCount, min(count, 4))
+    }
+    XCTAssertEqual(site.relay.statistics.sessionsRefused, 0)
+    XCTAssertEqual(site.relay.statistics.sessionsEvicted, 2)
     site.destroy()
   }
 

@@ -1,0 +1,188 @@
+import HyperCollections
+import HyperCrypto
+import HyperEncoding
+import HyperswarmTesting
+import XCTest
+
+@testable import HyperRPC
+
+/// What is answered under packets with invented sources: dht-rpc.md B-5, C-11 and C-13.
+final class ReplyBudgetTests: RPCTestCase {
+  private var network = VirtualNetwork(seed: 1, isLogging: true)
+  private var node: RPCNode!
+  private var own: Endpoint!
+
+  override func setUpWithError() throws {
+    network = VirtualNetwork(seed: 11, isLogging: true)
+    node = try makeBootstrapper(network)
+    own = try endpoint(of: node)
+  }
+
+  override func tearDown() { destroy([node], network) }
+
+  private func ping(_ tid: UInt16 = 1, id: Bytes32? = nil, to place: Endpoint? = nil) -> [UInt8] {
+    RequestDatagram(tid: tid, to: place ?? own, id: id, isInternal: true).encode()
+  }
+
+  /// Puts pings in the name of `host` into the node for a while, 1,000 a second, from ports of their own.
+  private func spoof(_ host: IPv4Address, milliseconds: UInt64) {
+    for _ in 0..<milliseconds {
+      node.serverSocket?.receive(ping(), from: Endpoint(host: host, port: UInt16.random(in: 1...1023)))
+      network.advance(by: 1)
+    }
+  }
+
+  private func answers(_ peer: RawPeer, of requests: Int) -> Int {
+    peer.clear()
+    for tid in 0..<requests {
+      peer.socket.send(ping(UInt16(tid)), to: own)
+      spoof(peer.endpoint.host, milliseconds: 20)
+    }
+    return peer.responses.count
+  }
+
+  /// 1,000 pings a second in the name of a host (security notes: 3 of 8 connects to it failed).
+  func testRPC_C11_spoofedPingsTakeNothingFromProvenHosts() throws {
+    node.onRequest = { request in
+      request.reply(nil)
+      return true
+    }
+    // Nothing is known of the first, the second has echoed a token, the third has answered, the fourth is in the table.
+    let peers = try (0..<4).map { _ in try RawPeer(network) }
+    let ask = RequestDatagram(tid: 5, to: own, command: 9, target: Bytes32())
+    peers[1].send(ask, to: own)
+    network.advance(by: 100)
+    var echo = ask
+    echo.token = try XCTUnwrap(peers[1].responses.first?.token)
+    peers[1].send(echo, to: own)
+    peers[2].answerAll(withID: false)
+    node.ping(peers[2].endpoint) { _ in }
+    peers[3].answerAll()
+    node.addNode(peers[3].endpoint)
+    network.advance(by: 100)
+    for peer in peers { peer.onDatagram = nil }
+    for (index, peer) in peers.enumerated() {
+      spoof(peer.endpoint.host, milliseconds: 3000)
+      let count = answers(peer, of: 100)
+      if index == 0 { XCTAssertLessThan(count, 60) } else { XCTAssertEqual(count, 100, "peer \(index)") }
+    }
+  }
+
+  /// Also when the very port is forged, an answer to what this node has forwarded gets through: its transaction id is
+  /// known on its path only.
+  func testRPC_C11_answersToForwardedRequestsAreNotCharged() throws {
+    let requester = Endpoint(host: IPv4Address(9, 9, 9, 1), port: 1)
+    let server = Endpoint(host: IPv4Address(9, 9, 9, 2), port: 2)
+    var seen: [Endpoint?] = []
+    node.onRequest = { request in
+      if request.from.endpoint == requester {
+        request.relay([1], to: server)
+      } else {
+        seen.append(request.answers)
+      }
+      return true
+    }
+    let target = Bytes32(repeating: 6)
+    func deliver(_ tid: UInt16, _ target: Bytes32, from source: Endpoint) {
+      let datagram = RequestDatagram(tid: tid, to: own, command: 0, target: target, value: [1])
+      node.serverSocket?.receive(datagram.encode(), from: source)
+    }
+    for _ in 0..<2000 { deliver(1, Bytes32(), from: server) }
+    XCTAssertEqual(seen.count, 1024)
+    seen = []
+    deliver(77, target, from: requester)
+    deliver(78, target, from: server)
+    deliver(77, Bytes32(), from: server)
+    XCTAssertEqual(seen, [], "another exchange")
+    // As many answers as a forward may bring, and no more.
+    for _ in 0..<5 { deliver(77, target, from: server) }
+    XCTAssertEqual(seen, [requester, requester])
+    // A requester that repeats its request is no answer.
+    deliver(77, target, from: requester)
+    deliver(77, target, from: requester)
+    XCTAssertEqual(seen.count, 2)
+    network.advance(by: 60_000)
+    for _ in 0..<2000 { deliver(1, Bytes32(), from: server) }
+    seen = []
+    deliver(77, target, from: server)
+    XCTAssertEqual(seen, [], "after a while it is an exchange of its own")
+  }
+
+  /// Sources that never existed: what all of them draw is bounded.
+  func testRPC_B5_answersToInventedSourcesAreBounded() {
+    network.log = []
+    for index in 0..<40_000 as Range<UInt32> {
+      node.serverSocket?.receive(ping(), from: Endpoint(host: IPv4Address(value: 11 << 24 + index), port: 1))
+    }
+    XCTAssertEqual(network.log.count, Int(Limits.totalRequestBurst))
+    network.advance(by: 1000)
+    network.log = []
+    for index in 0..<40_000 as Range<UInt32> {
+      node.serverSocket?.receive(ping(), from: Endpoint(host: IPv4Address(value: 12 << 24 + index), port: 1))
+    }
+    XCTAssertEqual(network.log.count, Int(Limits.totalRequestsPerSecond))
+  }
+
+  /// A secret that leaks says nothing about later ones: none is made of those before.
+  func testRPC_C11_tokenSecretsAreNotChained() throws {
+    _ = node.issueToken(for: own.host)
+    let before = try XCTUnwrap(node.tokens)
+    network.advance(by: Limits.drainInterval * UInt64(Limits.drainsPerTokenRotation))
+    _ = node.issueToken(for: own.host)
+    let after = try XCTUnwrap(node.tokens)
+    XCTAssertEqual(after.previous, before.current, "the last one is still accepted")
+    for secret in [before.previous, before.current] {
+      XCTAssertNotEqual(after.current, Blake2b.hash32(secret.bytes))
+    }
+  }
+
+  // MARK: Nodes that ask
+
+  /// A request brings no node into the table, and nothing it says of this node's address counts; one ping decides.
+  func testRPC_C13_requestersAreAskedBeforeTheyAreNodes() throws {
+    let liar = Endpoint(host: IPv4Address(6, 6, 6, 6), port: 6)
+    let silent = try RawPeer(network)
+    let living = try RawPeer(network)
+    living.answerAll()
+    for _ in 0..<10 {
+      for peer in [silent, living] { peer.socket.send(ping(id: peer.id, to: liar), to: own) }
+      network.advance(by: 1000)
+    }
+    XCTAssertEqual(node.recentNodes(), [living.endpoint])
+    XCTAssertEqual(silent.requests.count, 1, "asked once a minute")
+    XCTAssertEqual(living.requests.count, 1)
+    XCTAssertEqual(node.sampler.host, own.host)
+    XCTAssertEqual(node.sampler.count, 2, "the address that it was started with, and what the living one has answered")
+    XCTAssertEqual(node.statistics.timeouts, 0, "invented sources do not make the network look silent")
+    network.advance(by: 120_000)
+    silent.answerAll()
+    silent.socket.send(ping(id: silent.id), to: own)
+    network.advance(by: 1000)
+    XCTAssertEqual(node.nodeCount, 2)
+  }
+
+  func testRPC_C13_pingsToRequestersAreBounded() {
+    network.log = []
+    for index in 0..<5000 as Range<UInt32> {
+      let source = Endpoint(host: IPv4Address(value: 11 << 24 + index << 8 + 1), port: 1)
+      node.serverSocket?.receive(ping(id: NodeAddress.id(of: source)), from: source)
+      network.advance(by: 1)
+    }
+    let pings = network.log.filter { $0.source == own && request($0.bytes) != nil }
+    XCTAssertEqual(node.nodeCount, 0)
+    XCTAssertGreaterThan(pings.count, 64)
+    XCTAssertLessThanOrEqual(pings.count, 256 + 5 * 16)
+    XCTAssertTrue(node.isOnline)
+  }
+
+  /// A bootstrapper that sends no requests of its own fills its table, and small networks work.
+  func testRPC_C13_smallNetworksFindThemselves() throws {
+    for size in 2...4 {
+      let network = VirtualNetwork(seed: UInt64(size), isLogging: true)
+      let nodes = try makeSwarm(network, size: size)
+      network.advance(by: 30_000)
+      for node in nodes { XCTAssertEqual(node.nodeCount, size - 1, "\(size) nodes") }
+      destroy(nodes, network)
+    }
+  }
+}
