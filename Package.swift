@@ -168,6 +168,12 @@ let tests: [Target] = [
     ]),
 ]
 
+/// What needs a package of another origin: left out by the CMake build of the C library, which then needs no network.
+let isForLibrary = Context.environment["HYPERSWARM_LIBRARY_ONLY"] == "1"
+let tools: [Product] = isForLibrary ? [] : [.executable(name: "hyperswarm", targets: ["hyperswarm-cli"])]
+let packages: [Package.Dependency] =
+  isForLibrary ? [] : [.package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2")]
+
 let package = Package(
   name: "hyperswarm",
   platforms: [.macOS(.v15)],
@@ -179,11 +185,8 @@ let package = Package(
     // For C: include/hyperswarm.h.
     .library(name: "hyperswarm-c", type: .dynamic, targets: ["HyperswarmABI"]),
     .library(name: "hyperswarm-c-static", type: .static, targets: ["HyperswarmABI"]),
-    .executable(name: "hyperswarm", targets: ["hyperswarm-cli"]),
-  ],
-  dependencies: [
-    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2")
-  ],
-  targets: engines + runtime + faces + programs + tests,
+  ] + tools,
+  dependencies: packages,
+  targets: engines + runtime + faces + (isForLibrary ? [] : programs + tests),
   swiftLanguageModes: [.v6]
 )
