@@ -4,7 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define CHECK(name) {#name, name}
+#define CHECK(name) \
+  { #name, name }
 
 static const struct {
   const char *name;

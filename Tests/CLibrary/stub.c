@@ -4,8 +4,8 @@
 #include <stdlib.h>
 
 #define STUB(name) \
-  void name (void); \
-  void name (void) { \
+  void name(void); \
+  void name(void) { \
     fprintf(stderr, "the other libudx was called: " #name "\n"); \
     abort(); \
   }
