@@ -58,6 +58,9 @@ extern "C" {
 #define UDX_STREAM_DESTROYING 0x080
 #define UDX_STREAM_CLOSED 0x100
 
+#define UDX_MTU_BASE 1200 /* bytes of IP packet: what a path is taken to carry before it is searched */
+#define UDX_MTU_MAX 1500  /* bytes of IP packet: up to which it is searched */
+
 #define UDX_BBR_STATE_STARTUP 0
 #define UDX_BBR_STATE_DRAIN 1
 #define UDX_BBR_STATE_PROBE_BW 2
@@ -116,9 +119,9 @@ typedef void (*udx_trace_cb)(udx_t *udx, const udx_trace_event_t *event, void *d
  */
 #define UDX_INSTANCE_RESERVED 88
 #define UDX_SOCKET_RESERVED 22
-#define UDX_STREAM_RESERVED 140
+#define UDX_STREAM_RESERVED 138
 #define UDX_SEND_RESERVED 14
-#define UDX_WRITE_RESERVED 9
+#define UDX_WRITE_RESERVED 8
 #define UDX_HANDLE_RESERVED 4
 
 struct udx_s {
@@ -191,8 +194,15 @@ struct udx_stream_s {
   uint32_t fast_recovery_count;
   uint32_t retransmit_count;
   uint32_t zwp_count;
-  uint32_t sack_blocks_dropped;
+  uint32_t dropped_sacks;  /* ranges of an acknowledgement that named nothing sent */
   uint32_t spurious_count; /* retransmissions that were needless */
+
+  uint32_t send_rwnd;           /* bytes: what the peer's last packet offered */
+  uint32_t recv_rwnd_max;       /* bytes: what we offer at most; udx_stream_set_rwnd_max sets it */
+  uint32_t pacing_bytes_per_ms; /* 0 before the first estimate */
+  uint32_t rate_delivered;      /* packets, of the last delivery rate sample */
+  uint32_t rate_interval_ms;    /* of that sample */
+  bool rate_sample_is_app_limited;
 
   struct {
     uint8_t state; /* UDX_BBR_STATE_* */
@@ -222,6 +232,7 @@ struct udx_stream_send_s {
 struct udx_stream_write_s {
   void *data;
   udx_stream_t *stream;
+  size_t bytes_acked; /* of this write, so far */
 
   uint64_t reserved[UDX_WRITE_RESERVED]; /* one uv_buf_t per buffer follows */
 };
