@@ -312,7 +312,10 @@ driver_socket_bind (udx_t *udx, udx_socket_t *socket, const struct sockaddr *add
     return err;
   }
   s->poll.data = s;
-  if (s->udp.overflow) socket->packets_dropped_by_kernel = 0;
+  if (s->udp.overflow) {
+    socket->packets_dropped_by_kernel = 0;
+    if (udx->packets_dropped_by_kernel < 0) udx->packets_dropped_by_kernel = 0;
+  }
   err = uv_poll_start(&s->poll, UV_READABLE, on_poll);
   return err;
 }
