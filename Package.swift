@@ -147,8 +147,15 @@ let tests: [Target] = [
     dependencies: [
       "Hyperswarm", "HyperDHT", "HyperswarmEngine", "HyperDHTEngine", "HyperRPC", "HyperSecretStream",
       "HyperEncoding", "HyperCrypto", "HyperEnvironment", "HyperRuntime", "HyperUDX", "HyperswarmTesting", "CHyperUV",
-      "hyperswarm-example-simulation",
+      "hyperswarm-example-simulation", "hyperswarm-trials",
     ]),
+  // Swarms in a bad world, for hours of virtual time; HyperswarmTests runs some minutes of it.
+  .executableTarget(
+    name: "hyperswarm-trials",
+    dependencies: [
+      "HyperEncoding", "HyperCrypto", "HyperSecretStream", "HyperRPC", "HyperDHTEngine", "HyperswarmEngine",
+      "HyperswarmTesting",
+    ], path: "Tests/Trials"),
   .testTarget(name: "CLITests", dependencies: ["hyperswarm-cli", "HyperCrypto", "HyperEncoding"]),
   // The programs of the README, compiled as they stand.
   .executableTarget(name: "hyperswarm-readme", dependencies: ["Hyperswarm"], path: "Tests/Readme/Example"),

@@ -68,7 +68,10 @@ typedef struct hyperswarm_options {
   /// Asked before a peer is answered, and before one is dialled (`address` is NULL then): HYPERSWARM_ACCEPT,
   /// ..._REFUSE, ..._BAN. The key is proved only when the connection stands. Both are borrowed.
   int (*firewall)(hyperswarm_t *swarm, const uint8_t *public_key, const char *address, void *user_data);
-  void *user_data; ///< of these two callbacks, and of hyperswarm_user_data; the library never looks at it
+  void *user_data; ///< of the callbacks, and of hyperswarm_user_data; the library never looks at it
+  /// The network has begun to answer (`is_online` 1), or does not answer any more or never did (0): no node of it, for
+  /// some seconds. Everything that needs it goes on by itself when it is back.
+  void (*on_network)(hyperswarm_t *swarm, int is_online, void *user_data);
 } hyperswarm_options_t;
 
 /// Makes a swarm, opens its sockets and starts to enter the network. With a thread of its own this waits for that
@@ -145,7 +148,8 @@ int hyperswarm_leave(
 /// @thread loop
 /// @memory None.
 /// @errors _operation_.
-/// @status HYPERSWARM_OK; HYPERSWARM_ERR_TIMED_OUT; HYPERSWARM_ERR_TOO_MANY_FLUSHES; _ended_.
+/// @status HYPERSWARM_OK; HYPERSWARM_ERR_TIMED_OUT; HYPERSWARM_ERR_REFRESH_FAILED: the network does not answer, and what
+/// has failed will be repeated; HYPERSWARM_ERR_TOO_MANY_FLUSHES; _ended_.
 int hyperswarm_flush(hyperswarm_t *swarm, uint64_t timeout, hyperswarm_done_cb done, void *user_data);
 
 /// Accepts connections under the swarm's key without a topic; they come through `on_connection` of the options.
@@ -168,7 +172,8 @@ int hyperswarm_suspend(hyperswarm_t *swarm, hyperswarm_done_cb done, void *user_
 /// @thread loop
 /// @memory None.
 /// @errors _operation_.
-/// @status HYPERSWARM_OK; _ended_.
+/// @status HYPERSWARM_OK; HYPERSWARM_ERR_BIND_FAILED: the sockets could not be opened, the swarm stays suspended and
+/// resumes by itself as soon as it can, unless it is suspended again; _ended_.
 int hyperswarm_resume(hyperswarm_t *swarm, hyperswarm_done_cb done, void *user_data);
 
 /// Dials the peer with this key whatever the topics, again and again, until hyperswarm_peer_leave. The connection comes
@@ -211,10 +216,11 @@ typedef struct hyperswarm_statistics {
   uint64_t server_connections;
   uint64_t streams; ///< of all kinds, half-open ones included
   uint8_t is_bootstrapped;
-  uint8_t is_online;
+  uint8_t is_online; ///< a node has answered lately
   uint8_t is_ephemeral;
   uint8_t is_firewalled;
   uint8_t is_suspended;
+  uint8_t is_offline; ///< the network does not answer; neither holds between the start and the first answer
   uint64_t dials_attempted; ///< from here on since the beginning
   uint64_t dials_opened;
   uint64_t accepted;

@@ -88,6 +88,7 @@ typedef void (*udx_socket_send_cb)(udx_socket_send_t *req, int status);
 typedef void (*udx_socket_recv_cb)(
   udx_socket_t *socket, ssize_t read_len, const uv_buf_t *buf, const struct sockaddr *from);
 typedef void (*udx_socket_close_cb)(udx_socket_t *socket);
+typedef void (*udx_socket_rebind_cb)(udx_socket_t *socket);
 
 /* Non-zero drops the packet. */
 typedef int (*udx_stream_firewall_cb)(udx_stream_t *stream, udx_socket_t *socket, const struct sockaddr *from);
@@ -336,6 +337,13 @@ udx_socket_recv_start (udx_socket_t *socket, udx_socket_recv_cb cb);
 UDX_EXTERN int
 udx_socket_recv_stop (udx_socket_t *socket);
 
+/*
+ * The system can take the port of a socket away, as some do when a network goes. The socket is then bound anew, to the
+ * same address if that can be had, and streams go on. Afterwards `cb` is called: udx_socket_getsockname() says where.
+ */
+UDX_EXTERN int
+udx_socket_on_rebind (udx_socket_t *socket, udx_socket_rebind_cb cb);
+
 /* UV_EBUSY while streams use the socket. */
 UDX_EXTERN int
 udx_socket_close (udx_socket_t *socket);
@@ -392,11 +400,26 @@ UDX_EXTERN int
 udx_stream_change_remote (udx_stream_t *stream, udx_socket_t *socket, uint32_t remote_id,
   const struct sockaddr *remote_addr, udx_stream_remote_changed_cb remote_changed_cb);
 
+/*
+ * The peer has another address, or this side leaves from another one, and the old path is gone. Ids stay; everything
+ * outstanding is sent again, to the new address and at once; round-trip time, congestion window and path MTU are
+ * measured anew. The caller has validated the address. A bound socket; also a stream that relays.
+ */
+UDX_EXTERN int
+udx_stream_migrate (udx_stream_t *stream, udx_socket_t *socket, const struct sockaddr *remote_addr);
+
 UDX_EXTERN int
 udx_stream_relay_to (udx_stream_t *stream, udx_stream_t *destination);
 
 UDX_EXTERN int
 udx_stream_firewall (udx_stream_t *stream, udx_stream_firewall_cb firewall_cb);
+
+/*
+ * The firewall is asked for packets that come over another socket than the stream's. Non-zero: also for those that come
+ * over the same one, but not from the remote.
+ */
+UDX_EXTERN int
+udx_stream_firewall_sources (udx_stream_t *stream, int enabled);
 
 UDX_EXTERN int
 udx_stream_recv_start (udx_stream_t *stream, udx_stream_recv_cb cb);

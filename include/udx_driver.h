@@ -36,6 +36,7 @@ typedef struct udx_datagram_s {
   uint32_t bufs_len;
   uint32_t length; /* sum of the pieces */
   uint8_t ttl;     /* 0 = the socket's default */
+  uint8_t local;   /* leave from this address of the host, see udx_received_t; 0 = as the system chooses */
   bool fragment;   /* may be fragmented on the way: it cannot be made smaller */
 } udx_datagram_t;
 
@@ -48,6 +49,11 @@ typedef struct udx_received_s {
   size_t length;
   size_t segment_size;
   const struct sockaddr *from;
+  /*
+   * Which address of the host it was sent to, a number that the driver gives: answers leave from there. 0 = not known,
+   * or the socket is bound to one.
+   */
+  uint8_t local;
 } udx_received_t;
 
 typedef enum {
@@ -75,7 +81,11 @@ struct udx_driver_s {
   int (*socket_open)(udx_t *udx, udx_socket_t *socket);
   /* addr: AF_INET or AF_INET6; flags: UV_UDP_*. Receiving starts. */
   int (*socket_bind)(udx_t *udx, udx_socket_t *socket, const struct sockaddr *addr, unsigned int flags);
-  /* Stops receiving at once and calls udx_driver_socket_closed() later, from another turn. */
+  /*
+   * Stops receiving at once and calls udx_driver_socket_closed() later, from another turn. If udx_driver_unsent() is
+   * not 0 the socket was full when it closed: a driver may wait a moment, call udx_driver_writable() when there is
+   * room, and so let the goodbyes of the last streams leave.
+   */
   void (*socket_close)(udx_t *udx, udx_socket_t *socket);
   int (*socket_name)(udx_t *udx, udx_socket_t *socket, struct sockaddr *name, int *name_len);
   int (*socket_option)(udx_t *udx, udx_socket_t *socket, udx_option_t option, bool set, int *value);
@@ -105,6 +115,14 @@ udx_driver_receive (udx_socket_t *socket, const udx_received_t *batch, unsigned 
 /* A socket that took too little can take more. */
 UDX_EXTERN void
 udx_driver_writable (udx_socket_t *socket);
+
+/* Packets that wait in a full socket that was closed: the goodbyes of its streams. */
+UDX_EXTERN unsigned int
+udx_driver_unsent (udx_socket_t *socket);
+
+/* The system had taken the socket's port away, and the driver has bound it anew. */
+UDX_EXTERN void
+udx_driver_socket_rebound (udx_socket_t *socket);
 
 /* The armed deadline was reached. Early or spurious calls are harmless. */
 UDX_EXTERN void

@@ -83,24 +83,83 @@ hyper_interfaces_free (uv_interface_address_t **list, int *count) {
   *count = 0;
 }
 
-uint32_t
-hyper_source_address (void) {
+/* By a socket that is connected to the destination: that only looks up the route. */
+static hyper_route_t
+route_of_socket (uint32_t destination) {
+  hyper_route_t route = {0, 0, 0};
   struct sockaddr_in address;
   memset(&address, 0, sizeof(address));
   address.sin_family = AF_INET;
   address.sin_port = htons(53);
-  /* Any address of the Internet: connecting a datagram socket only looks up the route. */
-  address.sin_addr.s_addr = htonl(0x08080808);
+  address.sin_addr.s_addr = htonl(destination);
   int fd = socket(AF_INET, SOCK_DGRAM, 0);
-  if (fd < 0) return 0;
+  if (fd < 0) return route;
   socklen_t length = sizeof(address);
-  uint32_t source = 0;
   if (connect(fd, (struct sockaddr *) &address, sizeof(address)) == 0 &&
       getsockname(fd, (struct sockaddr *) &address, &length) == 0) {
-    source = ntohl(address.sin_addr.s_addr);
+    route.source = ntohl(address.sin_addr.s_addr);
   }
   close(fd);
-  return source;
+  return route;
+}
+
+#ifdef __linux__
+
+/* One question and its answer. */
+union route_message {
+  struct nlmsghdr header;
+  char bytes[2048];
+};
+
+static uint32_t
+word_of (const struct rtattr *attribute) {
+  uint32_t value = 0;
+  if (RTA_PAYLOAD(attribute) >= sizeof(value)) memcpy(&value, RTA_DATA(attribute), sizeof(value));
+  return value;
+}
+
+/* Asks the kernel. Returns 0, or -1 when it cannot be asked. */
+static int
+route_of_kernel (int fd, uint32_t destination, hyper_route_t *route) {
+  memset(route, 0, sizeof(*route));
+  union route_message message;
+  memset(&message, 0, sizeof(message));
+  struct rtmsg *asked = NLMSG_DATA(&message.header);
+  asked->rtm_family = AF_INET;
+  asked->rtm_dst_len = 32;
+  struct rtattr *attribute = RTM_RTA(asked);
+  attribute->rta_type = RTA_DST;
+  attribute->rta_len = RTA_LENGTH(sizeof(uint32_t));
+  uint32_t address = htonl(destination);
+  memcpy(RTA_DATA(attribute), &address, sizeof(address));
+  message.header.nlmsg_type = RTM_GETROUTE;
+  message.header.nlmsg_flags = NLM_F_REQUEST;
+  message.header.nlmsg_len = NLMSG_LENGTH(sizeof(*asked)) + RTA_SPACE(sizeof(uint32_t));
+  if (send(fd, &message, message.header.nlmsg_len, 0) < 0) return -1;
+  ssize_t length = recv(fd, &message, sizeof(message), 0);
+  if (length < 0 || !NLMSG_OK(&message.header, (unsigned) length)) return -1;
+  /* Anything else is an error: there is no way. */
+  if (message.header.nlmsg_type != RTM_NEWROUTE) return 0;
+  int left = (int) RTM_PAYLOAD(&message.header);
+  for (attribute = RTM_RTA(asked); RTA_OK(attribute, left); attribute = RTA_NEXT(attribute, left)) {
+    if (attribute->rta_type == RTA_PREFSRC) route->source = ntohl(word_of(attribute));
+    if (attribute->rta_type == RTA_GATEWAY) route->gateway = ntohl(word_of(attribute));
+    if (attribute->rta_type == RTA_OIF) route->interface = word_of(attribute);
+  }
+  return 0;
+}
+
+#endif
+
+void
+hyper_routes (const uint32_t *destinations, int count, hyper_route_t *routes) {
+  int done = 0;
+#ifdef __linux__
+  int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+  while (fd >= 0 && done < count && route_of_kernel(fd, destinations[done], &routes[done]) == 0) done++;
+  if (fd >= 0) close(fd);
+#endif
+  for (; done < count; done++) routes[done] = route_of_socket(destinations[done]);
 }
 
 struct hyper_watch_s {
@@ -123,10 +182,14 @@ meaning_of (const struct nlmsghdr *message) {
     return HYPER_WATCH_ADDRESSES;
   case RTM_NEWROUTE:
   case RTM_DELROUTE: {
+    /* Every address brings routes of the local table along. */
     const struct rtmsg *route = NLMSG_DATA(message);
     if (message->nlmsg_len < NLMSG_LENGTH(sizeof(*route))) return 0;
-    return route->rtm_dst_len == 0 && route->rtm_table == RT_TABLE_MAIN ? HYPER_WATCH_ROUTE : 0;
+    return route->rtm_table != RT_TABLE_LOCAL ? HYPER_WATCH_ROUTE : 0;
   }
+  case RTM_NEWRULE:
+  case RTM_DELRULE:
+    return HYPER_WATCH_ROUTE;
   default:
     return 0;
   }
@@ -170,7 +233,7 @@ open_source (void) {
   struct sockaddr_nl address;
   memset(&address, 0, sizeof(address));
   address.nl_family = AF_NETLINK;
-  address.nl_groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV4_ROUTE;
+  address.nl_groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV4_RULE;
   if (bind(fd, (struct sockaddr *) &address, sizeof(address)) == 0) return fd;
   int err = -errno;
   close(fd);

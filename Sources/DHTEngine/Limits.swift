@@ -8,6 +8,13 @@ package enum Limits {
   package static let connectionKeepAlive: UInt64 = 5000
   /// Self-test of a local address (hyperdht.md 14.5).
   package static let localAddressTimeout: UInt64 = 500
+  /// When the test datagram is repeated within that time (milliseconds): one that is lost says nothing.
+  package static let localAddressProbes: [UInt64] = [100, 250]
+  /// Milliseconds until an address that has failed is tested again, doubled each time up to a limit.
+  package static let localAddressRetry: UInt64 = 250
+  package static let localAddressLongestRetry: UInt64 = 60_000
+  /// Tests that happen by themselves (within 16 s); later ones happen when a peer asks for the addresses.
+  package static let localAddressRetries = 6
   /// Live raw streams of one node.
   package static let rawStreams = 65_536
   /// A LOOKUP reply with this many records may have left the caller's out (hyperdht.md 13).
@@ -33,6 +40,9 @@ package enum Limits {
     precondition(Connect.earlyBytes >= HyperSecretStream.Limits.Stream.headerBody)
     precondition(Punch.minimumSamples <= Punch.wantedSamples && Punch.wantedSamples <= Punch.maximumReferrers)
     precondition(Punch.unverifiedRounds.allSatisfy { (1...Punch.consistentRounds).contains($0) })
+    precondition(Migration.firstInterval <= Migration.longestInterval && Migration.longestInterval < Migration.giveUp)
+    precondition(Migration.sourceBurst <= Migration.totalBurst)
+    precondition(Migration.sourcePerSecond <= Migration.totalPerSecond)
     precondition(Storage.value <= HyperRPC.Limits.maximumDatagram / 2, "a value fits a datagram beside 20 closer nodes")
     precondition(Storage.value <= Storage.valueBytes && Storage.valuesPerHost <= Storage.values)
     precondition(Storage.recordsPerHost <= Storage.records && Storage.recordsPerTopic <= Storage.records)
@@ -56,6 +66,9 @@ package enum Limits {
     package static let storedRelays = relays
     /// Pause between two rounds of pings to those nodes.
     package static let pingPause: UInt64 = 3000
+    /// Cycles that find no node are repeated after `pingPause`, doubled each time up to this: with the time that a
+    /// look-up takes, a server is announced within a minute from when the network is there.
+    package static let longestPause: UInt64 = 45_000
     /// Rounds of pings between two cycles.
     package static let pingRounds = 100
     /// Least time between two announces because the public address has drifted.
@@ -172,6 +185,48 @@ package enum Limits {
     package static let randomPunchInterval: UInt64 = 20_000
   }
 
+  // MARK: Moving streams
+
+  /// Streams that move to another path (hyperdht-extensions.md 2).
+  package enum Migration {
+    /// From the first MOVE to the second; then twice as long each time, up to the longest.
+    package static let firstInterval: UInt64 = 100
+    package static let longestInterval: UInt64 = 1000
+    /// How long a move is tried: the transport's own time for a lost peer.
+    package static let giveUp: UInt64 = 13_000
+    /// A stream that has moved is not judged before it had time for a round trip with one retransmission.
+    package static let settling: UInt64 = 1500
+    /// MOVEs whose answers are awaited: those of two seconds, over three routes.
+    package static let unansweredMoves = 16
+    /// How long a challenged address may take to answer.
+    package static let challengeLifetime: UInt64 = 5_000
+    /// Packets that stay unanswered from one look to the next make a stream silent.
+    package static let silenceInterval: UInt64 = 1_000
+    /// How long the direct way is tried alone before a rendezvous: more than most round trips.
+    package static let rendezvousDelay: UInt64 = 300
+    /// The same where only silence speaks for a move: most peers that fall silent are dead.
+    package static let silentRendezvousDelay: UInt64 = 1500
+    /// From one rendezvous that did not find the peer to the next.
+    package static let rendezvousPause: UInt64 = 500
+    package static let silentRendezvousPause: UInt64 = 4000
+    /// A rendezvous that has had no answer for this long makes way for one of the peer.
+    package static let rendezvousPriority: UInt64 = 1500
+    /// Rendezvous of one node at once; others wait. Each is a look-up, a handshake and a socket.
+    package static let rendezvous = 64
+    /// Authentic MOVEs that one stream answers, at once and per second: a peer that moves sends ten in the first second
+    /// over three routes at most.
+    package static let answerBurst: UInt64 = 32
+    package static let answersPerSecond: UInt64 = 8
+    /// Datagrams from one host, and from all, that are verified: at once and per second. Each costs a hash, and many
+    /// peers may move behind one NAT.
+    package static let sourceBurst: UInt64 = 256
+    package static let sourcePerSecond: UInt64 = 64
+    package static let totalBurst: UInt64 = 8192
+    package static let totalPerSecond: UInt64 = 4096
+    /// Hosts whose rate is remembered per generation.
+    package static let trackedSources = 4096
+  }
+
   // MARK: Storing nodes
 
   /// What a persistent node keeps for others (hyperdht.md 12.1 and 17, B-10, B-11, C-13, C-14). Counts and sizes are
@@ -250,9 +305,6 @@ package enum Limits {
     package static let lossGrace: UInt64 = 5000
     /// The relay stays for the last acknowledgements of a stream that ended regularly.
     package static let linger: UInt64 = 2000
-    /// Relayed and direct packets come over one socket and cannot be told apart: the relay stays this long after a
-    /// move.
-    package static let sharedSocketGrace: UInt64 = 10_000
     /// A control connection that was ended is given up after this long.
     package static let closing: UInt64 = 5000
     /// How long a server works on a direct path for a connection that already runs over a relay: three waits for

@@ -15,6 +15,9 @@ package final class AcknowledgementQueue {
 
   package init() {}
 
+  /// Everything written is acknowledged.
+  package var isEmpty: Bool { groups.count == 1 && groups[0].outstanding == 0 }
+
   /// Counts one write.
   /// - Returns: what the transport calls once for it, with `true` when the peer has all of it. Writes that end with
   ///   `false` stay open until `close`.
@@ -34,9 +37,8 @@ package final class AcknowledgementQueue {
   /// `done(true)` once everything written before this call is acknowledged, `done(false)` by `close`.
   /// - Returns: `false`, and `done` is not taken, when nothing is outstanding.
   package func flush(_ done: @escaping (Bool) -> Void) -> Bool {
-    let group = groups[groups.count &- 1]
-    if groups.count == 1, group.outstanding == 0 { return false }
-    group.flushes.append(done)
+    if isEmpty { return false }
+    groups[groups.count &- 1].flushes.append(done)
     groups.append(Group())
     return true
   }

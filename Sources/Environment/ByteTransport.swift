@@ -20,6 +20,10 @@ package protocol ByteTransport: AnyObject {
   /// Sends what is queued, then ends the writing half.
   func end()
 
+  /// From `end` on, when the layer above has nothing more to send: the transport asks by itself after so many
+  /// milliseconds without a packet of the peer, and closes with an error when the peer does not answer. 0 is off.
+  func keepAliveAfterEnd(_ milliseconds: UInt64)
+
   /// Aborts. Idempotent.
   func destroy()
 
@@ -28,4 +32,9 @@ package protocol ByteTransport: AnyObject {
   func resumeReading()
 
   var isClosed: Bool { get }
+}
+
+extension ByteTransport {
+  /// Where the system watches the peer, or there is nothing to watch.
+  package func keepAliveAfterEnd(_ milliseconds: UInt64) {}
 }

@@ -37,11 +37,11 @@ package protocol Environment: AnyObject {
   /// The IPv4 addresses of this host's interfaces.
   func interfaces() -> [InterfaceAddress]
 
-  /// What packets to the network leave from now. Equal before and after a change of interfaces, it says that the change
-  /// is none of ours.
-  func outgoingPath() -> OutgoingPath
+  /// The ways that packets to these destinations take now. Equal before and after a change of interfaces, they say that
+  /// the change is none of ours.
+  func routes(to destinations: [IPv4Address]) -> [Route?]
 
-  /// Calls `onChange` when the interface list or the default route changes, until cancelled. Where the system does not
+  /// Calls `onChange` when the interface list or a route changes, until cancelled. Where the system does not
   /// tell, it is asked every `milliseconds`.
   func watchInterfaces(every milliseconds: UInt64, _ onChange: @escaping ([InterfaceAddress]) -> Void)
     -> any ScheduledAction
@@ -51,8 +51,13 @@ extension Environment {
   /// Where the system tells no better, the wall clock.
   package var uptime: UInt64 { wallClock }
 
-  package func outgoingPath() -> OutgoingPath {
-    OutgoingPath(sources: interfaces().first { !$0.isInternal }.map { [$0] } ?? [], routeChanges: 0)
+  /// Where the system tells no better, all packets leave from the first interface.
+  package func routes(to destinations: [IPv4Address]) -> [Route?] {
+    let first = interfaces().first { !$0.isInternal }
+    let route = first.map { first in
+      Route(source: first.address, interface: first.name.utf8.reduce(0) { $0 &* 31 &+ UInt32($1) })
+    }
+    return destinations.map { $0.isLoopback ? Route(source: $0) : route }
   }
 
   /// Monotonic time in whole milliseconds.
@@ -90,16 +95,18 @@ package protocol ScheduledAction: AnyObject {
   func cancel()
 }
 
-/// The local end of the way into the network.
-package struct OutgoingPath: Hashable, Sendable {
-  /// The interface and source address of packets to the Internet; without a route there, all of the host.
-  package var sources: [InterfaceAddress]
-  /// Counts the changes of the default route that the system has told of.
-  package var routeChanges: UInt64
+/// The way of packets to a destination.
+package struct Route: Hashable, Sendable {
+  package var source: IPv4Address
+  /// 0.0.0.0 for a neighbour, and where the system does not tell.
+  package var gateway: IPv4Address
+  /// The system's number of the interface; 0 where it does not tell.
+  package var interface: UInt32
 
-  package init(sources: [InterfaceAddress], routeChanges: UInt64) {
-    self.sources = sources
-    self.routeChanges = routeChanges
+  package init(source: IPv4Address, gateway: IPv4Address = .any, interface: UInt32 = 0) {
+    self.source = source
+    self.gateway = gateway
+    self.interface = interface
   }
 }
 

@@ -12,6 +12,8 @@ package protocol TransportStream: ByteTransport {
   /// Asked for packets that arrive on a socket other than the connected one (any socket before `connect`): socket and
   /// source; `false` drops the packet. May call `connect`. Without a callback everything is accepted.
   var firewall: ((any DatagramSocket, Endpoint) -> Bool)? { get set }
+  /// The firewall is also asked for packets that arrive on the connected socket, but not from the remote.
+  var asksForSources: Bool { get set }
 
   /// Stream bytes in order, valid during the call.
   var onData: ((UnsafeRawBufferPointer) -> Void)? { get set }
@@ -31,6 +33,10 @@ package protocol TransportStream: ByteTransport {
   func changeRemote(
     socket: any DatagramSocket, remoteID: UInt32, to remote: Endpoint, _ completion: @escaping () -> Void
   ) throws(TransportError)
+
+  /// Takes another path whose far end has been validated; the old one is gone: what is outstanding is sent again there,
+  /// at once. The ids stay.
+  func migrate(socket: any DatagramSocket, to remote: Endpoint) throws(TransportError)
 
   /// Forwards everything that arrives for this stream to `other`'s peer (udx.md 2.10).
   func relay(to other: any TransportStream) throws(TransportError)

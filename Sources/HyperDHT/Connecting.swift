@@ -86,6 +86,13 @@ extension HyperDHT {
       loop.post { engine.value.refresh() }
     }
 
+    /// While `true`, peers that the firewall lets in are refused in the answer to their handshake, so that they fail at
+    /// once, with `serverError`, instead of waiting. Connections stay, and what was accepted before still arrives.
+    public func setBusy(_ isBusy: Bool, isolation: isolated (any Actor)? = #isolation) async {
+      let engine = engine
+      await onLoop(loop, isolation: isolation) { engine.value.isBusy = isBusy }
+    }
+
     /// Stops accepting and withdraws the announcement. Connections stay.
     public func close(isolation: isolated (any Actor)? = #isolation) async {
       let engine = engine

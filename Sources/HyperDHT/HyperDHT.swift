@@ -89,6 +89,25 @@ public final class HyperDHT: Sendable {
     }
   }
 
+  /// Waits until a node has answered, which is earlier than `bootstrapped`; `false` when entering the network has
+  /// ended without.
+  package func reached(isolation: isolated (any Actor)? = #isolation) async throws(DHTError) -> Bool {
+    let node = node
+    return try await operation(isolation: isolation) { settle in
+      let node = node.value
+      if node.rpc.isOnline {
+        settle(.success(true))
+        return nil
+      }
+      let observer = node.onNetworkState.add { if $0 == .online { settle(.success(true)) } }
+      node.whenBootstrapped { [weak node] in
+        node?.onNetworkState.remove(observer)
+        settle($0.map { node?.rpc.isOnline == true })
+      }
+      return nil
+    }
+  }
+
   /// Stops all traffic: servers are withdrawn, connections drop. For devices that go to sleep.
   public func suspend(isolation: isolated (any Actor)? = #isolation) async throws(DHTError) {
     let node = node
@@ -98,10 +117,12 @@ public final class HyperDHT: Sendable {
     }
   }
 
+  /// Opens the sockets again and announces the servers. Throws when they cannot be opened; the node stays suspended
+  /// then and resumes by itself as soon as it can, unless `suspend` is called again.
   public func resume(isolation: isolated (any Actor)? = #isolation) async throws(DHTError) {
     let node = node
     try await operation(isolation: isolation) { settle in
-      node.value.resume { settle(.success(())) }
+      node.value.resume(settle)
       return nil
     }
   }
@@ -168,7 +189,10 @@ public final class HyperDHT: Sendable {
 
   public struct Status: Hashable, Sendable {
     public var isBootstrapped = false
+    /// A node of the network has answered lately.
     public var isOnline = false
+    /// The network does not answer. Neither this nor `isOnline` holds between the start and the first answer.
+    public var isOffline = false
     public var isDegraded = false
     public var isSuspended = false
     public var isDestroyed = false
@@ -196,6 +220,7 @@ public final class HyperDHT: Sendable {
       let rpc = node.rpc
       isBootstrapped = rpc.isBootstrapped
       isOnline = rpc.isOnline && !node.isDestroyed
+      isOffline = rpc.isOffline && !node.isDestroyed
       isDegraded = rpc.isDegraded
       isSuspended = node.isSuspended
       isDestroyed = node.isDestroyed

@@ -74,6 +74,7 @@ public final class Hyperswarm: Sendable {
         observers.push(.banned(publicKey: peer.publicKey, reason: reason.description))
       }
       engine.onUpdate = { observers.pushUpdate() }
+      node.value.onNetworkState.add { [weak observers] in observers?.push(.network(isOnline: $0 == .online)) }
       return LoopBound((engine, observers))
     }
     guard let made else { throw .nodeDestroyed }
@@ -180,7 +181,8 @@ public final class Hyperswarm: Sendable {
 
   /// Waits until the topics are announced and looked up and every peer known by then was dialled once.
   /// - Parameter timeout: milliseconds, `nil` is none.
-  /// - Returns: `false` when the swarm is suspended, or was suspended or destroyed meanwhile.
+  /// - Returns: `false` when a topic could not be announced or looked up because the network does not answer (that is
+  ///   repeated by itself), when the swarm is suspended, or when it was suspended or destroyed meanwhile.
   @discardableResult
   public func flush(
     timeout: UInt64? = nil, isolation: isolated (any Actor)? = #isolation
@@ -202,10 +204,12 @@ public final class Hyperswarm: Sendable {
     }
   }
 
+  /// Opens the sockets again and goes on with topics and explicit peers. Throws when they cannot be opened; the swarm
+  /// stays suspended then and resumes by itself as soon as it can, unless `suspend` is called again.
   public func resume(isolation: isolated (any Actor)? = #isolation) async throws(HyperswarmError) {
     let engine = engine
     try await operation(isolation: isolation) { settle in
-      engine.value.resume { settle(.success(())) }
+      engine.value.resume { settle($0.mapError(HyperswarmError.init)) }
       return nil
     }
   }

@@ -15,6 +15,8 @@ public enum HyperswarmError: Error, Hashable, Sendable, CustomStringConvertible 
   case cancelled
   /// The server could not be announced; the next attempt may succeed.
   case listen(code: String, description: String)
+  /// The sockets could not be opened again: the swarm stays suspended and resumes by itself as soon as it can.
+  case resume(code: String, description: String)
   case dht(DHTError)
 
   public var code: String {
@@ -26,7 +28,7 @@ public enum HyperswarmError: Error, Hashable, Sendable, CustomStringConvertible 
     case .tooManyFlushes: "TOO_MANY_FLUSHES"
     case .timedOut: "TIMED_OUT"
     case .cancelled: "CANCELLED"
-    case .listen(let code, _): code
+    case .listen(let code, _), .resume(let code, _): code
     case .dht(let error): error.code
     }
   }
@@ -34,6 +36,7 @@ public enum HyperswarmError: Error, Hashable, Sendable, CustomStringConvertible 
   public var description: String {
     switch self {
     case .listen(_, let description): "Listening failed: \(description)"
+    case .resume(_, let description): "Resuming failed: \(description)"
     case .dht(let error): error.description
     case .destroyed: "\(code): the swarm is destroyed"
     case .sessionDestroyed: "\(code): the topic was left"
@@ -55,6 +58,7 @@ public enum HyperswarmError: Error, Hashable, Sendable, CustomStringConvertible 
     case .timedOut: self = .timedOut
     case .cancelled: self = .cancelled
     case .listen(let failure): self = .listen(code: failure.code, description: failure.description)
+    case .resume(let failure): self = .resume(code: failure.code, description: failure.description)
     }
   }
 }

@@ -11,6 +11,8 @@ extension Hyperswarm {
     case attempt(Attempt)
     /// The firewall has banned a peer.
     case banned(publicKey: Bytes32, reason: String)
+    /// The network has begun to answer, or does not answer (any more): see `HyperDHT.Status`.
+    case network(isOnline: Bool)
   }
 
   /// What became of a dial.

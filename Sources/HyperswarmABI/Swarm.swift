@@ -198,7 +198,10 @@ public func hyperswarm_flush(
   checked { () throws(Failure) in
     try find(Handles.swarms, swarm).operation(done, userData) { engine, _, settle in
       engine.flush(timeout: timeout == 0 ? nil : timeout) { result in
-        if case .success(false) = result { return settle(Int32(HYPERSWARM_ERR_SWARM_DESTROYED)) }
+        if case .success(false) = result {
+          let isOver = engine.isDestroyed || engine.isSuspended
+          return settle(Int32(isOver ? HYPERSWARM_ERR_SWARM_DESTROYED : HYPERSWARM_ERR_REFRESH_FAILED))
+        }
         settle(status(result))
       }
     }
@@ -233,7 +236,7 @@ public func hyperswarm_resume(
 ) -> Int32 {
   checked { () throws(Failure) in
     try find(Handles.swarms, swarm).operation(done, userData) { engine, _, settle in
-      engine.resume { settle(Int32(HYPERSWARM_OK)) }
+      engine.resume { settle(status($0)) }
     }
   }
 }
@@ -328,6 +331,7 @@ extension hyperswarm_statistics_t {
     is_ephemeral = node.rpc.isEphemeral ? 1 : 0
     is_firewalled = node.rpc.isFirewalled ? 1 : 0
     is_suspended = node.isSuspended ? 1 : 0
+    is_offline = node.rpc.isOffline ? 1 : 0
     dials_attempted = swarm.client.attempted
     dials_opened = swarm.client.opened
     accepted = swarm.server.opened

@@ -82,6 +82,12 @@ final class SwarmHandle: @unchecked Sendable {
     }
     let engine = SwarmEngine(environment: environment, dht: node, options: swarmOptions)
     engine.onConnection = { [weak self] stream, peer in self?.connected(stream, peer) }
+    if let onNetwork = callbacks.on_network {
+      node.onNetworkState.add { [weak self] state in
+        guard let self, let pointer, !shared.withLock({ $0.isDestroying }) else { return }
+        onNetwork(pointer, state == .online ? 1 : 0, userData)
+      }
+    }
     self.engine = engine
     let port = node.rpc.serverSocket?.localEndpoint?.port ?? 0
     shared.withLock {

@@ -159,6 +159,9 @@ public final class VirtualHost: Environment {
     for watch in watches { clock.deferred { [weak watch] in watch?.onChange?(list) } }
   }
 
+  /// Changes the interface list as on a system that does not tell.
+  package func setInterfacesSilently(_ list: [InterfaceAddress]) { interfaceList = list }
+
   package var openSocketCount: Int { sockets.values.reduce(0) { $0 + $1.count } }
   package var openStreamCount: Int { streams.count { $0.stream?.isClosed == false } }
   package var interfaceWatchCount: Int { watches.count }

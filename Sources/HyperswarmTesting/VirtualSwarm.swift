@@ -60,7 +60,7 @@ public final class VirtualSwarm {
   /// As when the computer goes to sleep: closes connections and withdraws from the DHT.
   public func suspend(_ completion: (() -> Void)? = nil) { engine.suspend(completion) }
 
-  public func resume(_ completion: (() -> Void)? = nil) { engine.resume(completion) }
+  public func resume(_ completion: (() -> Void)? = nil) { engine.resume { _ in completion?() } }
 
   /// Closes connections, withdraws from the DHT and closes the node; `completion` runs once, later.
   public func destroy(_ completion: (() -> Void)? = nil) { engine.destroy(force: false, completion) }

@@ -45,7 +45,15 @@ public final class VirtualTestnet {
     options.keyPair = keyPair ?? KeyPair(seed: host.random32())
     options.maxPeers = maxPeers
     if !relays.isEmpty { options.relayThrough = .keys(relays) }
-    let node = DHTNode(environment: host, options: DHTOptions(bootstrap: testnet.bootstrap, host: .any, port: 0))
+    return makeSwarm(on: host, options: options) { _ in }
+  }
+
+  package func makeSwarm(
+    on host: VirtualHost, options: SwarmOptions, adjust: (inout DHTOptions) -> Void
+  ) -> VirtualSwarm {
+    var dht = DHTOptions(bootstrap: testnet.bootstrap, host: .any, port: 0)
+    adjust(&dht)
+    let node = DHTNode(environment: host, options: dht)
     return VirtualSwarm(host: host, engine: SwarmEngine(environment: host, dht: node, options: options))
   }
 

@@ -4,6 +4,12 @@ import HyperEnvironment
 // What happens when the public address changes while the node is awake (dht-rpc.md 15.5, C-13 and C-14). The
 // reference goes on announcing its old id, which no node can verify any more.
 extension RPCNode {
+  /// The first node of a network has no other to ask for its address. Before `start`.
+  package func assume(_ address: Endpoint) {
+    knownAddress = address
+    sampler.add(address)
+  }
+
   /// The NAT sampler says something else than before.
   func ownAddressMayHaveChanged(from before: IPv4Address?) {
     if isEphemeral {
@@ -15,7 +21,7 @@ extension RPCNode {
     }
     // A majority for one other address. While peers disagree the old one may still be right, and bootstrappers have
     // been told what theirs is.
-    guard configuration.natSample == nil, let old = persistentAddress, let host = sampler.host, sampler.port != 0,
+    guard knownAddress == nil, let old = persistentAddress, let host = sampler.host, sampler.port != 0,
       old != Endpoint(host: host, port: sampler.port)
     else { return }
     demote(from: old, to: Endpoint(host: host, port: sampler.port))

@@ -6,6 +6,7 @@ extension RPCNode {
   /// Stops all traffic and closes the sockets; afterwards nothing of the node keeps the process busy. No-op when
   /// suspended or destroyed. `done` runs once, never inside this call.
   package func suspend(_ done: (() -> Void)? = nil) {
+    if isSuspended { giveUpResuming() }
     guard !isDestroyed, !isSuspended else {
       if let done { environment.defer(done) }
       return
@@ -30,13 +31,16 @@ extension RPCNode {
   }
 
   /// Binds again (the same ports if they are free) and refreshes. No-op unless suspended. `done` runs once, never
-  /// inside this call.
-  package func resume(_ done: (() -> Void)? = nil) {
+  /// inside this call. When the sockets cannot be opened it gets the error, and the node goes on trying, with growing
+  /// pauses, until it is suspended again: `onResume` tells.
+  package func resume(_ done: ((Result<Void, RPCError>) -> Void)? = nil) {
     guard isSuspended, !isDestroyed else {
-      if let done { environment.defer(done) }
+      let result: Result<Void, RPCError> = isDestroyed ? .failure(.nodeDestroyed) : .success(())
+      if let done { environment.defer { done(result) } }
       return
     }
-    resumeCallbacks.append(done ?? {})
+    resumePause = Limits.resumeRetry
+    resumeCallbacks.append(done ?? { _ in })
     // While the sockets are still closing their ports are taken.
     if closingSockets == 0 { environment.defer { [weak self] in self?.finishResume() } }
   }
@@ -45,25 +49,49 @@ extension RPCNode {
     guard !resumeCallbacks.isEmpty, closingSockets == 0 else { return }
     let callbacks = resumeCallbacks
     resumeCallbacks = []
-    if isSuspended, !isDestroyed {
-      isSuspended = false
-      wakeUp()
-      if hasListened || isStarted {
-        // Falls back to any port; what is left to fail is a host without sockets, and then the next resume helps.
-        do throws(TransportError) { try bind() } catch { isSuspended = true }
-      }
-      if !isSuspended {
-        if isStarted { startTicking() }
-        if startsOnResume {
-          startsOnResume = false
-          start()
-        } else if isBootstrapped {
-          refresh()
-        }
-        onResume?()
+    let result = wakeAndBind()
+    for callback in callbacks { callback(result) }
+  }
+
+  private func wakeAndBind() -> Result<Void, RPCError> {
+    resumeTimer?.cancel()
+    resumeTimer = nil
+    guard !isDestroyed else { return .failure(.nodeDestroyed) }
+    guard isSuspended else { return .success(()) }
+    isSuspended = false
+    if hasListened || isStarted {
+      // Falls back to any port; what is left to fail is a host without sockets or without the address.
+      do throws(TransportError) {
+        try bind()
+      } catch {
+        isSuspended = true
+        retryResuming()
+        return .failure(.bind(error))
       }
     }
-    for callback in callbacks { callback() }
+    wakeUp()
+    if isStarted { startTicking() }
+    if startsOnResume {
+      startsOnResume = false
+      start()
+    } else if isBootstrapped {
+      refresh()
+    }
+    onResume?()
+    return .success(())
+  }
+
+  private func retryResuming() {
+    resumeTimer = environment.schedule(after: resumePause) { [weak self] in _ = self?.wakeAndBind() }
+    resumePause = min(2 * resumePause, Limits.longestResumeRetry)
+  }
+
+  private func giveUpResuming() {
+    resumeTimer?.cancel()
+    resumeTimer = nil
+    let callbacks = resumeCallbacks
+    resumeCallbacks = []
+    environment.defer { for callback in callbacks { callback(.failure(.suspended)) } }
   }
 
   /// Ends everything; `onClose` and `done` run once the sockets are closed. Idempotent.
@@ -76,6 +104,7 @@ extension RPCNode {
     guard !isDestroyed else { return }
     isDestroyed = true
     stopTicking()
+    giveUpResuming()
     delayedPings.cancelAll()
     clearWindow()
     failAllRequests(.requestDestroyed)
@@ -90,9 +119,8 @@ extension RPCNode {
     guard isDestroyed, !isClosed, closingSockets == 0 else { return }
     isClosed = true
     onClose?()
-    let callbacks = destroyCallbacks + resumeCallbacks
+    let callbacks = destroyCallbacks
     destroyCallbacks = []
-    resumeCallbacks = []
     for callback in callbacks { callback() }
   }
 

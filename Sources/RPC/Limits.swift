@@ -70,6 +70,8 @@ package enum Limits {
   package static let tickInterval: UInt64 = 5000
   /// A longer gap between two ticks (milliseconds) means that the machine slept.
   package static let sleepThreshold: UInt64 = 15_000
+  /// Milliseconds that the two clocks of a machine that did not sleep may differ by.
+  package static let clockSlack: UInt64 = 1000
   package static let refreshTicks = 60
   package static let stableTicks = 240
   package static let moreStableTicks = 720
@@ -116,7 +118,20 @@ package enum Limits {
   /// Nodes that are remembered for the time after an outage: a closest set with some to spare (8 bytes each).
   package static let rememberedNodes = 32
 
+  // Paths, own choices
+  /// Hosts of each kind (nodes, bootstrap nodes, peers) whose ways say whether a change of interfaces is one of ours:
+  /// a question to the kernel each.
+  package static let judgedNodes = 4
+  /// Ticks (1 min) between two looks at the ways without a report.
+  package static let pathTicks = 12
+  /// Stands for the Internet while no node is known. Nothing is ever sent there.
+  package static let farHost = IPv4Address(192, 88, 99, 1)
+
   // Sockets
+  /// Own choice, milliseconds: the first pause before sockets that a resume could not open are tried again; doubles up
+  /// to the other.
+  package static let resumeRetry: UInt64 = 500
+  package static let longestResumeRetry: UInt64 = 8000
   /// A single configured port p means p...p+4.
   package static let portRangeSpan: UInt16 = 5
   /// Milliseconds between two readings of the interface list where the system does not tell of changes.

@@ -33,6 +33,10 @@ package final class RPCNode {
   /// `onEphemeral`; what was announced under the old address has to be announced again.
   package var onAddressChange: ((Endpoint, Endpoint?) -> Void)?
   package var onNetworkChange: (([InterfaceAddress]) -> Void)?
+  /// An interface or a route has changed, perhaps one that is none of ours.
+  package var onInterfaces: (() -> Void)?
+  /// Hosts beside the nodes that the ways to matter.
+  package var otherHosts: (() -> [IPv4Address])?
   /// Interfaces or `isOnline`/`isDegraded` changed.
   package var onNetworkUpdate: (() -> Void)?
   package var onNodeAdded: ((NodeAddress) -> Void)?
@@ -50,8 +54,10 @@ package final class RPCNode {
   var lastServerPort: UInt16 = 0
   var lastClientPort: UInt16 = 0
   var hasListened = false
-  /// Before the next change of interfaces.
-  var outgoingPath: OutgoingPath?
+  /// The ways to nodes and peers before the next change of interfaces.
+  var knownPaths: [IPv4Address: Route?] = [:]
+  /// Ticks until they are noted again.
+  var pathTicks = 0
   var interfaceWatch: (any ScheduledAction)?
   /// Sockets that are being closed by suspend or destroy.
   var closingSockets = 0
@@ -65,7 +71,10 @@ package final class RPCNode {
   var startsOnResume = false
   var isClosed = false
   var suspendCallbacks: [() -> Void] = []
-  var resumeCallbacks: [() -> Void] = []
+  var resumeCallbacks: [(Result<Void, RPCError>) -> Void] = []
+  /// The next attempt to open the sockets after a resume that failed, and the pause (milliseconds) before it.
+  var resumeTimer: (any ScheduledAction)?
+  var resumePause: UInt64 = 0
   var destroyCallbacks: [() -> Void] = []
   var bootstrapCallbacks: [(Result<Void, RPCError>) -> Void] = []
   var bootstrapFailure: RPCError?
@@ -117,6 +126,8 @@ package final class RPCNode {
   /// What our id is made of, while persistent.
   var persistentAddress: Endpoint?
   var isUpdatingPersistence = false
+  /// What the node has been told of its own address.
+  var knownAddress: Endpoint?
   var recordedHosts: Set<IPv4Address>?
 
   // Tick
@@ -147,7 +158,7 @@ package final class RPCNode {
     table = RoutingTable(id: environment.random32(), isDiverse: configuration.limitsSubnets)
     tick = 100 - UInt64(environment.random(below: 50))
     refreshTicks = Limits.refreshTicks - Int(environment.random(below: 30))
-    if let sample = configuration.natSample { sampler.add(sample) }
+    if let address = configuration.natSample { assume(address) }
     for endpoint in configuration.nodes.reversed() { addNode(endpoint) }
   }
 
@@ -163,6 +174,7 @@ package final class RPCNode {
   deinit {
     tickTimer?.cancel()
     reachability.timer?.cancel()
+    resumeTimer?.cancel()
     drainTimer?.cancel()
     interfaceWatch?.cancel()
     delayedPings.cancelAll()

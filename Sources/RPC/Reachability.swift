@@ -1,6 +1,14 @@
 import HyperEncoding
 import HyperEnvironment
 
+/// Whether the network answers.
+package enum NetworkState: Hashable, Sendable {
+  /// No node has answered yet since the start, and none has been silent for long.
+  case unknown
+  case online
+  case offline
+}
+
 /// What the node knows about whether the network answers at all.
 struct Reachability {
   /// A node has answered since the start or the last wakeup.
@@ -40,6 +48,9 @@ extension RPCNode {
   /// The network does not answer: the verdict after several nodes have stayed silent. ``onNetworkUpdate`` tells when it
   /// changes. Neither this nor ``isOnline`` holds between the start and the first answer.
   package var isOffline: Bool { !health.isOnline }
+
+  /// Whether the network answers.
+  package var networkState: NetworkState { isOffline ? .offline : isOnline ? .online : .unknown }
 
   /// Begins with a start or a wakeup: the first answer is due soon.
   func expectAnswer() {
@@ -100,6 +111,7 @@ extension RPCNode {
     if sender.id != nil { reachability.remember(sender.endpoint) }
     guard reachability.isProbing || !reachability.hasContact || isOffline else { return }
     reachability.stop()
+    if !reachability.hasContact { notePaths() }
     let isNews = !isOnline
     let wasOffline = isOffline
     reachability.hasContact = true

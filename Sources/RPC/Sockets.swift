@@ -59,20 +59,10 @@ extension RPCNode {
       guard let self, let client else { return }
       receiveOnOwnSocket(bytes, from: source, on: client)
     }
-    outgoingPath = environment.outgoingPath()
+    notePaths()
     interfaceWatch = environment.watchInterfaces(every: Limits.interfacePoll) { [weak self] interfaces in
       self?.judgeChange(interfaces)
     }
-  }
-
-  /// An interface that comes or goes beside the way into the network costs nothing.
-  private func judgeChange(_ interfaces: [InterfaceAddress]) {
-    let path = environment.outgoingPath()
-    guard path != outgoingPath else { return }
-    outgoingPath = path
-    interfacesChanged()
-    onNetworkChange?(interfaces)
-    onNetworkUpdate?()
   }
 
   private func bindServer() throws(TransportError) -> any DatagramSocket {

@@ -33,10 +33,17 @@ extension RPCNode {
     // The monotonic clock may stand still while the machine sleeps. The wall clock is no witness: it can be set.
     let uptime = environment.uptime
     let asleep = uptime > lastTickUptime ? uptime - lastTickUptime : 0
-    let gap = max(asleep, environment.nowMilliseconds - lastTickTime)
+    let ran = environment.nowMilliseconds - lastTickTime
     markTick()
     guard !isSuspended else { return }
-    if gap > Limits.sleepThreshold { wakeUp() } else { tick += 1 }
+    if max(asleep, ran) <= Limits.sleepThreshold {
+      tick += 1
+    } else if asleep > ran + Limits.clockSlack {
+      wakeUp()
+    } else {
+      continueAfterStop(ticks: ran / Limits.tickInterval)
+    }
+    checkPaths()
     guard isBootstrapped else { return }
 
     considerPersistence()
@@ -86,6 +93,16 @@ extension RPCNode {
     var options = QueryOptions()
     options.isBackground = true
     findNode(target: target, options: options).start()
+  }
+
+  /// The process was stopped while the machine ran on: addresses and mappings are most likely as they were, so the node
+  /// stays what it is, but what it knows of others has aged. The NAT sampler finds out if its own address has changed.
+  private func continueAfterStop(ticks: UInt64) {
+    tick += max(1, ticks)
+    refreshTicks = 1
+    // Requests that were under way have timed out for our own sake.
+    if !isOffline { _ = health.reset() }
+    if reachability.hasContact || !configuration.bootstrap.isEmpty { startProbing() }
   }
 
   /// The machine has slept, or the node resumes: everything looks old, and it is open whether the node is reachable.

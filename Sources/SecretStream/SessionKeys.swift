@@ -56,6 +56,16 @@ package struct SessionKeys: Sendable {
     derive((ofInitiator ? StreamNamespace.initiator : StreamNamespace.responder).bytes + StreamNamespace.send.bytes)
   }
 
+  /// Authenticates the messages that move the stream to another path, one key for each direction. Secret: made of the
+  /// stream keys, not only of the handshake hash, which an observer may know.
+  package var migrationSendKey: Bytes32 { migrationKey(from: sendKeyBytes) }
+  package var migrationReceiveKey: Bytes32 { migrationKey(from: receiveKeyBytes) }
+
+  private func migrationKey(from streamKey: UnsafePointer<UInt8>) -> Bytes32 {
+    Blake2b.hash32(
+      StreamNamespace.migration.bytes + handshakeHash.bytes, key: UnsafeBufferPointer(start: streamKey, count: 32))
+  }
+
   /// BLAKE2b-256 of `namespace` with the handshake hash as the key: stream ids, hole-punch secret and the like.
   package func derive(_ namespace: [UInt8]) -> Bytes32 { Blake2b.hash32(namespace, key: handshakeHash.bytes) }
   package func derive(_ namespace: Bytes32) -> Bytes32 { derive(namespace.bytes) }
@@ -66,6 +76,8 @@ package enum StreamNamespace {
   package static let initiator = make("hyperswarm/secret-stream", 0)
   package static let responder = make("hyperswarm/secret-stream", 1)
   package static let send = make("hyperswarm/secret-stream", 2)
+  /// Ours; deployed peers derive nothing under this name.
+  package static let migration = make("hyperswarm-swift/migration", 0)
 
   package static func make(_ name: String, _ index: UInt8) -> Bytes32 {
     Blake2b.hash32(Blake2b.hash32(Array(name.utf8)).bytes, [index])

@@ -34,6 +34,9 @@ package enum Limits {
   /// A refresh that failed is repeated after this at the latest, so that a topic is announced within a minute from when
   /// the network is there.
   package static let failedTopicRefresh: UInt64 = 45_000
+  /// The first pause before a resume that failed is tried again; doubles up to the other.
+  package static let resumeRetry: UInt64 = 1_000
+  package static let longestResumeRetry: UInt64 = 8_000
   /// A refresh timer later than this means that the machine slept.
   package static let sleepGrace: UInt64 = 30_000
   /// How long the DHT server remembers a finished or rejected handshake.
@@ -66,10 +69,16 @@ package enum Limits {
   /// A connection that does not acknowledge a probe for this long after a change of the network ends and is dialled
   /// again: more than a round trip with one retransmission, and connected again within two seconds.
   package static let changeProbeDeadline: UInt64 = 1_500
+  /// How often such a connection is looked at as long as the transport moves it to another path.
+  package static let changeProbeInterval: UInt64 = 250
   /// A newcomer that says nothing for this long beside an established connection is dropped: more than two keepalives.
   package static let challengerDeadline: UInt64 = 12_000
   /// How long the report of our dial is held back when the peer's own dial is about to replace it.
   package static let crossingGrace: UInt64 = 500
+  /// The same for this long after a change of the network, without a sign of the peer's dial: a reset that follows the
+  /// peer's header is here by then, on most paths.
+  package static let changeGrace: UInt64 = 200
+  package static let changeMemory: UInt64 = 10_000
   /// Teardown over the network (un-announcing) is given up after this; local state is freed either way.
   package static let teardownDeadline: UInt64 = 5_000
 
@@ -87,6 +96,7 @@ package enum Limits {
       firewallDeadline < handshakeClearWait, "a verdict comes while the server still remembers the handshake")
     precondition(refusalMemory <= handshakeClearWait)
     precondition(probeDeadline < challengerDeadline)
+    precondition(changeGrace <= crossingGrace && changeProbeDeadline < changeMemory)
     precondition(
       challengerDeadline > 2 * HyperDHTEngine.Limits.connectionKeepAlive, "a living newcomer has sent two keepalives")
   }()

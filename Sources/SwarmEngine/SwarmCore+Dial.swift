@@ -95,10 +95,10 @@ extension SwarmCore {
     link.peer.dialOpened(at: environment.nowMilliseconds)
     onAttempt?(PeerAttempt(peer: link.peer, stage: .opened, nextRetry: nil))
     if !link.stream.isDestroying {
-      if link.expectsCrossing {
+      if let grace = reportGrace(link) {
         // The peer's own dial is on its way and wins by rule 7.1: do not show a connection that is torn down at once.
         link.stream.hold()
-        link.graceTimer = environment.schedule(after: Limits.crossingGrace) { [weak self, weak link] in
+        link.graceTimer = environment.schedule(after: grace) { [weak self, weak link] in
           guard let self, let link, link.state == .open, link.successors.isEmpty else { return }
           self.report(link)
           link.stream.release()
@@ -111,6 +111,16 @@ extension SwarmCore {
     countFlush(link.peer.publicKey)
     drain()
     update()
+  }
+
+  /// How long the report of our dial waits for the peer's own; `nil` where it is not expected. After a change of the
+  /// network both have lost their connection, and the peer may have begun to dial before it could reach us.
+  private func reportGrace(_ link: Link) -> UInt64? {
+    if link.expectsCrossing { return Limits.crossingGrace }
+    guard let changedAt, publicKey < link.peer.publicKey,
+      environment.nowMilliseconds &- changedAt < Limits.changeMemory
+    else { return nil }
+    return Limits.changeGrace
   }
 
   func report(_ link: Link) {
@@ -149,7 +159,7 @@ extension SwarmCore {
     link.challengers = []
     for newcomer in newcomers where !newcomer.isClosed { arrived(newcomer) }
     if wasDialling && links[peer.publicKey]?.state != .dialling { countFlush(peer.publicKey) }
-    redialAfterChange(peer)
+    redialAfterChange(link)
     collect(peer)
     drain()
     if links.isEmpty && pendingIncoming.isEmpty { becameIdle() }
@@ -169,11 +179,14 @@ extension SwarmCore {
     onAttempt?(PeerAttempt(peer: peer, stage: wasDialling ? .failed(failure) : .closed(failure), nextRetry: delay))
   }
 
-  /// Whichever side dialled before: the peer does not know yet that the connection is lost.
-  private func redialAfterChange(_ peer: PeerInfo) {
+  /// Whichever side dialled before: the peer does not know yet that the connection is lost. A server that looks for no
+  /// peers dials those that it had.
+  private func redialAfterChange(_ link: Link) {
+    let peer = link.peer
     guard peer.isMoved else { return }
     peer.isMoved = false
-    guard !isSuspended, links[peer.publicKey] == nil, isWanted(peer) else { return }
+    let isServed = !link.isInitiator && discoveries.values.contains { $0.isServer }
+    guard !isSuspended, links[peer.publicKey] == nil, isWanted(peer) || isServed else { return }
     peer.attempts = 0
     if peer.updatePriority() { enqueue(peer) }
   }

@@ -7,6 +7,8 @@ package final class PendingFlush {
   fileprivate var outstanding: Set<Bytes32> = []
   fileprivate var deadline: (any ScheduledAction)?
   fileprivate var completion: ((Result<Bool, SwarmError>) -> Void)?
+  /// A topic is not announced or looked up: the network does not answer.
+  fileprivate var isIncomplete = false
   /// The discoveries have been awaited.
   fileprivate var isCounting = false
 
@@ -30,7 +32,8 @@ package final class PendingFlush {
 // dials of explicit peers count too (hyperswarm.md 15, row 2).
 extension SwarmCore {
   /// Waits until all refreshes in progress are done and every peer that is queued or dialled by then was tried once:
-  /// `true`. `false` when the swarm is suspended or destroyed, now or meanwhile. `timeout` in milliseconds.
+  /// `true`. `false` when the network did not answer a refresh, or when the swarm is suspended or destroyed, now or
+  /// meanwhile. `timeout` in milliseconds.
   @discardableResult
   package func flush(
     timeout: UInt64? = nil, _ completion: @escaping (Result<Bool, SwarmError>) -> Void
@@ -53,7 +56,11 @@ extension SwarmCore {
     let countdown = Countdown { [weak self] in self?.beginCounting(flush) }
     for discovery in all {
       let leave = countdown.enter()
-      discovery.flushed { _ in leave() }
+      discovery.flushed { [weak discovery] result in
+        // A topic that was left meanwhile is nothing to wait for.
+        if result != .success(true), discovery?.isDestroyed == false { flush.isIncomplete = true }
+        leave()
+      }
     }
     countdown.seal()
     return flush
@@ -61,7 +68,7 @@ extension SwarmCore {
 
   private func beginCounting(_ flush: PendingFlush) {
     guard !flush.isSettled, !isDestroyed else { return }
-    guard !isSuspended else { return flush.settle(.success(false)) }
+    guard !isSuspended, !flush.isIncomplete else { return flush.settle(.success(false)) }
     flush.isCounting = true
     flush.outstanding = Set(queue.elements.map(\.publicKey)).union(screening)
     for link in links.values where link.state == .dialling { flush.outstanding.insert(link.peer.publicKey) }

@@ -14,7 +14,8 @@ extension SwarmCore {
       guard let self else { return }
       self.isNetworkRefreshPending = false
       guard !self.isSuspended, !self.isDestroyed else { return }
-      for link in self.links.values where link.state == .open { self.probeAfterChange(link) }
+      self.changedAt = self.environment.nowMilliseconds
+      for link in self.orderedLinks where link.state == .open { self.probeAfterChange(link) }
       for peer in self.knownPeers.values { peer.forcesRelaying = false }
       self.resetExplicitPeers()
       for discovery in self.topics { discovery.refresh() }
@@ -32,11 +33,19 @@ extension SwarmCore {
       link?.changeTimer?.cancel()
       link?.changeTimer = nil
     }
-    link.changeTimer = environment.schedule(after: Limits.changeProbeDeadline) { [weak self, weak link] in
+    judgeAfterChange(link, heard: heard, after: Limits.changeProbeDeadline)
+  }
+
+  private func judgeAfterChange(_ link: Link, heard: UInt64, after milliseconds: UInt64) {
+    link.changeTimer = environment.schedule(after: milliseconds) { [weak self, weak link] in
       guard let self, let link, link.state == .open else { return }
       link.changeTimer = nil
       // What arrives proves the path as well: a full send queue delays the acknowledgement of a probe.
       guard link.stream.rawBytesRead == heard, self.dht.isOnline else { return }
+      // The transport bounds how long that is tried.
+      if link.stream.isOnTheMove {
+        return self.judgeAfterChange(link, heard: heard, after: Limits.changeProbeInterval)
+      }
       link.peer.isMoved = true
       link.stream.abort(.networkChanged)
     }
@@ -58,11 +67,42 @@ extension SwarmCore {
 
   /// Un-announces, closes all connections and stops the DHT's traffic. Sessions, explicit peers and bans stay.
   package func suspend(_ completion: (() -> Void)? = nil) {
+    stopRecovering()
     transition({ [weak self] done in self?.performSuspend(done) ?? done() }, completion)
   }
 
-  package func resume(_ completion: (() -> Void)? = nil) {
-    transition({ [weak self] done in self?.performResume(done) ?? done() }, completion)
+  /// When the sockets cannot be opened the swarm stays suspended, `completion` gets the failure, and the swarm goes on
+  /// trying until it is suspended again.
+  package func resume(_ completion: ((Result<Void, SwarmError>) -> Void)? = nil) {
+    stopRecovering()
+    var result: Result<Void, SwarmError> = .success(())
+    transition(
+      { [weak self] done in
+        guard let self else { return done() }
+        performResume {
+          result = $0
+          done()
+        }
+      }, { completion?(result) })
+  }
+
+  private func stopRecovering() {
+    recovery?.cancel()
+    recovery = nil
+    recoveryPause = Limits.resumeRetry
+  }
+
+  private func recoverLater() {
+    recovery = environment.schedule(after: recoveryPause) { [weak self] in
+      guard let self else { return }
+      recovery = nil
+      transition(
+        { [weak self] done in
+          guard let self, isSuspended, !isDestroyed else { return done() }
+          performResume { _ in done() }
+        }, nil)
+    }
+    recoveryPause = min(2 * recoveryPause, Limits.longestResumeRetry)
   }
 
   private func transition(_ body: @escaping (@escaping () -> Void) -> Void, _ completion: (() -> Void)?) {
@@ -87,7 +127,12 @@ extension SwarmCore {
   }
 
   private func performSuspend(_ done: @escaping () -> Void) {
-    guard !isSuspended, !isDestroyed else { return done() }
+    guard !isDestroyed else { return done() }
+    guard !isSuspended else {
+      // A resume that failed goes on no longer.
+      stopRecovering()
+      return dht.suspendNode(done)
+    }
     isSuspended = true
     failFlushes()
     let countdown = Countdown { [weak self] in
@@ -116,24 +161,32 @@ extension SwarmCore {
     completeFlushesIfStalled()
   }
 
-  private func performResume(_ done: @escaping () -> Void) {
-    guard isSuspended, !isDestroyed else { return done() }
-    dht.resumeNode { [weak self] in
-      guard let self, !self.isDestroyed else { return done() }
+  private func performResume(_ done: @escaping (Result<Void, SwarmError>) -> Void) {
+    guard !isDestroyed else { return done(.failure(.destroyed)) }
+    guard isSuspended else { return done(.success(())) }
+    dht.resumeNode { [weak self] failure in
+      guard let self, !self.isDestroyed else { return done(.failure(.destroyed)) }
+      if let failure {
+        self.recoverLater()
+        return done(.failure(.resume(failure)))
+      }
       self.server.resumeServer { [weak self] in
-        guard let self, !self.isDestroyed else { return done() }
+        guard let self, !self.isDestroyed else { return done(.failure(.destroyed)) }
         self.isSuspended = false
         self.resetExplicitPeers()
         for discovery in self.topics { discovery.resume() }
         self.drain()
-        done()
+        done(.success(()))
       }
     }
   }
 
+  /// By their keys, so that equal runs do equal things in equal order.
+  private var orderedLinks: [Link] { links.values.sorted { $0.peer.publicKey < $1.peer.publicKey } }
+
   private func abortAll(_ reason: SwarmAbortReason) {
-    for link in Array(links.values) { link.stream.abort(reason) }
-    for newcomer in Array(pendingIncoming.values) { newcomer.stream.abort(reason) }
+    for link in orderedLinks { link.stream.abort(reason) }
+    for newcomer in pendingIncoming.values.sorted(by: { $0.key < $1.key }) { newcomer.stream.abort(reason) }
   }
 
   private func whenIdle(_ body: @escaping () -> Void) {
@@ -174,6 +227,7 @@ extension SwarmCore {
       return
     }
     isDestroyed = true
+    stopRecovering()
     timers.stop()
     for peer in queue.elements { peer.isQueued = false }
     queue.removeAll()
@@ -182,6 +236,9 @@ extension SwarmCore {
     let waiters = listenWaiters
     listenWaiters = []
     for waiter in waiters { waiter(.failure(.destroyed)) }
+    // Peers learn it now; withdrawing the announcements may take seconds.
+    server.onConnection = nil
+    abortAll(.destroyed)
 
     let all = topicOrder
     let teardown = Countdown { [weak self] in self?.destroyTransport() }
@@ -202,7 +259,6 @@ extension SwarmCore {
 
   private func destroyTransport() {
     forceDestroy = nil
-    server.onConnection = nil
     abortAll(.destroyed)
     if ownsDHT {
       dht.destroyNode(force: true) { [weak self] in self?.destroyFinished() }

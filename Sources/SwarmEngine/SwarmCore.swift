@@ -34,6 +34,8 @@ package final class SwarmCore<DHT: SwarmDHT> {
 
   package internal(set) var isDestroyed = false
   package internal(set) var isSuspended = false
+  /// When the network changed last.
+  var changedAt: UInt64?
 
   // MARK: Peers and connections (hyperswarm.md 6.1)
 
@@ -83,6 +85,9 @@ package final class SwarmCore<DHT: SwarmDHT> {
   var flushes: [PendingFlush] = []
   var lifecycle: [(@escaping () -> Void) -> Void] = []
   var isInTransition = false
+  /// The next attempt to resume after one that failed, and the pause (milliseconds) before it.
+  var recovery: (any ScheduledAction)?
+  var recoveryPause = Limits.resumeRetry
   var idleWaiters: [() -> Void] = []
   var destroyWaiters: [() -> Void] = []
   var isDestroyFinished = false

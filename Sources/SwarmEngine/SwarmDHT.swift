@@ -28,7 +28,8 @@ package protocol SwarmDHT: AnyObject {
   func observeNetworkUpdate(_ observer: @escaping () -> Void)
 
   func suspendNode(_ completion: @escaping () -> Void)
-  func resumeNode(_ completion: @escaping () -> Void)
+  /// `completion` gets why the sockets could not be opened.
+  func resumeNode(_ completion: @escaping (SwarmStreamFailure?) -> Void)
   func destroyNode(force: Bool, _ completion: @escaping () -> Void)
 }
 
@@ -106,6 +107,8 @@ package protocol SwarmStream: AnyObject {
   /// Bytes of data frames (secret-stream.md 12.5); keepalives count.
   var rawBytesRead: UInt64 { get }
   var rawBytesWritten: UInt64 { get }
+  /// The connection is being moved to a path of the new network.
+  var isOnTheMove: Bool { get }
   /// `nil` as long as there is no transport.
   var transportStatistics: TransportStatistics? { get }
 

@@ -59,7 +59,15 @@ extension DHTNode: SwarmDHT {
   package func observeNetworkChange(_ observer: @escaping () -> Void) { onNetworkChange.add { observer() } }
   package func observeNetworkUpdate(_ observer: @escaping () -> Void) { onNetworkUpdate.add { observer() } }
   package func suspendNode(_ completion: @escaping () -> Void) { suspend(completion) }
-  package func resumeNode(_ completion: @escaping () -> Void) { resume(completion) }
+  package func resumeNode(_ completion: @escaping (SwarmStreamFailure?) -> Void) {
+    resume { result in
+      if case .failure(let error) = result {
+        completion(SwarmStreamFailure(code: error.code, description: error.description))
+      } else {
+        completion(nil)
+      }
+    }
+  }
   package func destroyNode(force: Bool, _ completion: @escaping () -> Void) { destroy(force: force, completion) }
 }
 
@@ -117,6 +125,7 @@ package final class DHTSwarmServer: SwarmServer {
 
 extension EncryptedStream: SwarmStream {
   package var transportStatistics: TransportStatistics? { transport?.statistics }
+  package var isOnTheMove: Bool { isMoving?() ?? false }
 
   package func observe(
     open: (() -> Void)?, authenticated: (() -> Void)?, close: ((SwarmStreamFailure?) -> Void)?

@@ -87,6 +87,8 @@ package enum SwarmError: Error, Hashable, Sendable, CustomStringConvertible {
   case cancelled
   /// The DHT server could not start; the next `listen` tries again.
   case listen(SwarmStreamFailure)
+  /// The sockets could not be opened again; the swarm goes on trying.
+  case resume(SwarmStreamFailure)
 
   package var description: String {
     switch self {
@@ -98,6 +100,7 @@ package enum SwarmError: Error, Hashable, Sendable, CustomStringConvertible {
     case .timedOut: "Timed out"
     case .cancelled: "Cancelled"
     case .listen(let failure): "Listening failed: \(failure.description)"
+    case .resume(let failure): "Resuming failed: \(failure.description)"
     }
   }
 }

@@ -56,6 +56,8 @@ package final class TopicDiscovery {
   private var timer: (any ScheduledAction)?
   /// The roles are new: no query with them has succeeded yet.
   private var isFresh = true
+  /// The latest query has succeeded.
+  private var isCurrent = false
   /// Queries in a row that are followed by another one soon.
   private var earlyRefreshes = 0
   /// The peers that these have named.
@@ -159,7 +161,7 @@ package final class TopicDiscovery {
       completion(.failure(.sessionDestroyed))
     } else {
       // What a suspended topic has announced is withdrawn.
-      completion(.success(!isSuspended))
+      completion(.success(!isSuspended && (isCurrent || !isServer && !isClient)))
     }
   }
 
@@ -219,7 +221,8 @@ package final class TopicDiscovery {
     guard self.run === run else { return }
     run.isAborted = true
     self.run = nil
-    if case .success(true) = result { scheduleNext(after: run) } else { scheduleRetry() }
+    if case .success(true) = result { isCurrent = true } else { isCurrent = false }
+    if isCurrent { scheduleNext(after: run) } else { scheduleRetry() }
     for waiter in run.waiters { waiter(result) }
   }
 
@@ -277,12 +280,12 @@ package final class TopicDiscovery {
 
   private func scheduleRefresh(after delay: UInt64, isSecondLook: Bool = false) {
     timer?.cancel()
-    let due = host.environment.wallClock &+ delay
+    let due = host.environment.uptime &+ delay
     timer = host.environment.schedule(after: delay) { [weak self] in
       guard let self, !self.isDestroyed, !self.isSuspended else { return }
       self.timer = nil
       // A timer that is late means that the machine slept: all peers wake at once, so the load is spread.
-      if self.host.environment.wallClock > due &+ Limits.sleepGrace {
+      if self.host.environment.uptime > due &+ Limits.sleepGrace {
         self.scheduleRefresh(after: UInt64(self.random(Limits.refreshSpread)))
       } else {
         self.refresh(isSecondLook: isSecondLook, nil)
@@ -315,6 +318,7 @@ package final class TopicDiscovery {
   }
 
   private func tearDown(force: Bool, _ completion: @escaping () -> Void) {
+    isCurrent = false
     timer?.cancel()
     timer = nil
     let waiters = run?.waiters ?? []

@@ -99,9 +99,10 @@ public final class UDXSocket: DatagramSocket {
   // MARK: Datagrams
 
   /// Sends one datagram, fire and forget; the bytes are copied. `ttl` 0 is the default of 64 hops. Binds to any port if
-  /// need be. What cannot be sent is dropped and counted.
+  /// need be. What cannot be sent is dropped and counted. After `close` as long as a stream still uses the socket.
   public func send(_ bytes: [UInt8], to destination: Endpoint, ttl: UInt8 = 0) {
-    guard !isClosing, !isClosed, bytes.count <= Limits.datagram, destination.port != 0,
+    guard !isClosing || streamCount > 0, !isHandleClosing, !isClosed, bytes.count <= Limits.datagram,
+      destination.port != 0,
       let socket = try? boundHandle()
     else {
       droppedSends += 1

@@ -15,6 +15,9 @@ public final class UDXStream: TransportStream {
   /// The id that the peer puts into packets for this stream.
   public let localID: UInt32
   package var firewall: ((any DatagramSocket, Endpoint) -> Bool)?
+  package var asksForSources = false {
+    didSet { if let handle { udx_stream_firewall_sources(handle, asksForSources ? 1 : 0) } }
+  }
   /// Stream bytes in order: one packet's payload where it lies in the receive buffer, valid during the call.
   public var onData: ((UnsafeRawBufferPointer) -> Void)? { didSet { readingChanged() } }
   /// The peer has ended its half; nothing follows on `onData`.
@@ -104,14 +107,27 @@ public final class UDXStream: TransportStream {
       udx_stream_change_remote(handle, socketHandle, remoteID, $0) { UDXStream.remoteChanged($0) }
     }
     guard result >= 0 else { throw TransportError(uv: result) }
-    self.remote = remote
-    if udxSocket !== socket {
-      let old = udxSocket
-      attach(socket)
-      old?.streamLeft()
-    }
+    take(socket, remote)
     remoteChanges.append(completion)
     if result == 1 { remoteChanged() }
+  }
+
+  package func migrate(socket: any DatagramSocket, to remote: Endpoint) throws(TransportError) {
+    guard let handle, isConnected, !isClosed, let socket = socket as? UDXSocket, remote.port != 0 else {
+      throw .invalid
+    }
+    let socketHandle = try socket.boundHandle()
+    let result = remote.withSocketAddress { udx_stream_migrate(handle, socketHandle, $0) }
+    guard result == 0 else { throw TransportError(uv: result) }
+    take(socket, remote)
+  }
+
+  private func take(_ socket: UDXSocket, _ remote: Endpoint) {
+    self.remote = remote
+    guard udxSocket !== socket else { return }
+    let old = udxSocket
+    attach(socket)
+    old?.streamLeft()
   }
 
   private func attach(_ socket: UDXSocket) {
@@ -181,6 +197,13 @@ public final class UDXStream: TransportStream {
       context.deinitialize(count: 1)
       environment.pool.giveBack(block, payload: 0)
     }
+  }
+
+  /// The END is the probe: every peer acknowledges it again. Before its first acknowledgement, and while data waits for
+  /// one, retransmission finds a dead peer.
+  package func keepAliveAfterEnd(_ milliseconds: UInt64) {
+    guard let handle, !isClosed else { return }
+    _ = udx_stream_set_keepalive(handle, UInt32(clamping: milliseconds))
   }
 
   /// One unordered, unreliable message of at most `mtu` - 48 bytes; longer ones are lost on the way. The bytes are

@@ -146,9 +146,8 @@ final class File {
   }
 
   func write(_ bytes: [UInt8]) throws {
-    guard writeAll(bytes, to: descriptor) else {
-      throw Failure("cannot write \(path): \(String(cString: strerror(errno)))", code: "FILE")
-    }
+    let error = writeAll(bytes, to: descriptor)
+    guard error == 0 else { throw Failure("cannot write \(path): \(String(cString: strerror(error)))", code: "FILE") }
   }
 
   deinit { close(descriptor) }

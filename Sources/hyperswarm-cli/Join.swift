@@ -49,7 +49,7 @@ struct Join: Command {
   private func run(_ swarm: Hyperswarm, _ room: Room) async {
     await withDiscardingTaskGroup { group in
       group.addTask {
-        for await line in StandardStreams.lines() {
+        for await line in InputLines(input: StandardInput()) {
           for connection in room.members { try? await connection.write(line) }
         }
       }

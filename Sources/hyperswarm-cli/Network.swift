@@ -3,13 +3,20 @@ import HyperDHT
 import HyperEncoding
 import Hyperswarm
 
-/// A node that has entered the network, for the commands that only use it.
-func enterNetwork(_ common: CommonOptions, keyPair: KeyPair? = nil) async throws -> HyperDHT {
+/// A node that has entered the network. For the commands that only use the network one answer is enough: the rest of
+/// entering it (`entirely`) goes on beside their own work.
+func enterNetwork(
+  _ common: CommonOptions, keyPair: KeyPair? = nil, entirely: Bool = false
+) async throws -> HyperDHT {
   var options = HyperDHT.Options(bootstrap: common.bootstrap?.nodes, port: 0, keyPair: keyPair)
   options.host = bindAddress(for: common.bootstrap)
   let dht = try await HyperDHT(options)
   do {
-    try await requireNetwork(dht, common)
+    if entirely {
+      try await requireNetwork(dht, common)
+    } else {
+      guard try await dht.reached() else { throw noBootstrap(common) }
+    }
   } catch {
     await dht.destroy(force: true)
     throw error
@@ -20,10 +27,12 @@ func enterNetwork(_ common: CommonOptions, keyPair: KeyPair? = nil) async throws
 /// Fails when no bootstrap node has answered.
 func requireNetwork(_ dht: HyperDHT, _ common: CommonOptions) async throws {
   try await dht.bootstrapped()
-  guard await dht.nodeCount() > 0 else {
-    let nodes = common.bootstrap?.nodes ?? HyperDHT.publicBootstrap
-    throw Failure("no bootstrap node answered (\(nodes.joined(separator: ", ")))", code: "NO_BOOTSTRAP")
-  }
+  guard await dht.status().isOnline else { throw noBootstrap(common) }
+}
+
+private func noBootstrap(_ common: CommonOptions) -> Failure {
+  let nodes = common.bootstrap?.nodes ?? HyperDHT.publicBootstrap
+  return Failure("no bootstrap node answered (\(nodes.joined(separator: ", ")))", code: "NO_BOOTSTRAP")
 }
 
 /// A network on this machine is spoken to from the loopback address, so that nothing listens outside.

@@ -5,95 +5,76 @@ import Hyperswarm
 struct Listen: Command {
   static let configuration = CommandConfiguration(
     abstract: "Wait for one connection and join it with standard input and output.",
-    discussion: "The key to connect to is printed on standard error.")
+    discussion: """
+      The key to connect to is printed on standard error. Further callers are refused while the connection lasts.
+
+      \(PipeOptions.rules)
+      """)
 
   @OptionGroup var common: CommonOptions
   @OptionGroup var identity: IdentityOptions
   @OptionGroup var relay: RelayOptions
+  @OptionGroup var pipe: PipeOptions
 
   func execute() async throws {
+    Console.outputIsData = true
     let keyPair = identity.keyPair
-    let dht = try await enterNetwork(common, keyPair: keyPair)
-    try await using(dht) {
-      var options = HyperDHT.ServerOptions()
-      options.relayThrough = relay.choice
-      options.allowsHolepunching = !relay.noPunch
-      options.shareLocalAddress = !relay.noPunch
+    let pipe = pipe
+    let dht = try await enterNetwork(common, keyPair: keyPair, entirely: true)
+    var options = HyperDHT.ServerOptions()
+    options.relayThrough = relay.choice
+    options.allowsHolepunching = !relay.noPunch
+    options.shareLocalAddress = !relay.noPunch
+    try await using(dht, until: Interrupt()) { [options] in
       let server = try await dht.listen(keyPair: keyPair, options: options)
-      let interrupt = Interrupt()
       Console.note(
         "listening", "listening as \(server.publicKey.hex)", [("publicKey", .string(server.publicKey.hex))])
-      let first = try await firstConnection(of: server, or: interrupt)
-      if let connection = first {
-        Console.note(
-          "connection", "connected with \(connection.remotePublicKey.hex)",
-          [("remotePublicKey", .string(connection.remotePublicKey.hex))])
-        try await pipe(connection)
+      var first: HyperDHT.Connection?
+      for await connection in server.connections {
+        first = connection
+        break
       }
-      await server.close()
-    }
-  }
-
-  /// `nil` when interrupted.
-  private func firstConnection(
-    of server: HyperDHT.Server, or interrupt: Interrupt
-  ) async throws -> HyperDHT.Connection? {
-    await withTaskGroup(of: HyperDHT.Connection?.self) { group in
-      group.addTask {
-        for await connection in server.connections { return connection }
-        return nil
+      guard let first else { return }
+      // The server stays: the peer may need it to find a way back after a move.
+      await server.setBusy(true)
+      let refusing = Task {
+        for await connection in server.connections { connection.destroy() }
       }
-      group.addTask {
-        await interrupt.wait()
-        return nil
-      }
-      let first = await group.next() ?? nil
-      group.cancelAll()
-      return first
+      defer { refusing.cancel() }
+      try await carry(first, pipe)
     }
   }
 }
 
 struct Connect: Command {
   static let configuration = CommandConfiguration(
-    abstract: "Connect to a key and join the connection with standard input and output.")
+    abstract: "Connect to a key and join the connection with standard input and output.",
+    discussion: PipeOptions.rules)
 
   @OptionGroup var common: CommonOptions
   @OptionGroup var identity: IdentityOptions
   @OptionGroup var relay: RelayOptions
+  @OptionGroup var pipe: PipeOptions
   @Argument(help: "Public key: 64 hexadecimal digits or 52 z-base-32 characters.")
   var key: KeyArgument
 
   func execute() async throws {
+    Console.outputIsData = true
     let dht = try await enterNetwork(common, keyPair: identity.keyPair)
-    try await using(dht) {
-      var options = HyperDHT.ConnectOptions()
-      options.relayThrough = relay.choice
-      options.allowsHolepunching = !relay.noPunch
-      let connection = try await dht.connect(to: key.key, options: options)
-      Console.note(
-        "connection", "connected with \(connection.remotePublicKey.hex)",
-        [("remotePublicKey", .string(connection.remotePublicKey.hex))])
-      try await pipe(connection)
+    let key = key.key
+    let pipe = pipe
+    var options = HyperDHT.ConnectOptions()
+    options.relayThrough = relay.choice
+    options.allowsHolepunching = !relay.noPunch
+    try await using(dht, until: Interrupt()) { [options] in
+      try await carry(try await dht.connect(to: key, options: options), pipe)
     }
   }
 }
 
-/// Standard input to the connection and the connection to standard output, until both directions have ended.
-private func pipe(_ connection: HyperDHT.Connection) async throws {
-  let sender = Task {
-    while let chunk = await StandardStreams.read() {
-      guard (try? await connection.write(chunk)) != nil else { return }
-    }
-    connection.end()
-  }
-  for try await message in connection.inbound {
-    guard await StandardStreams.write(message) else {
-      connection.destroy()
-      throw Failure("standard output is closed", code: "EPIPE")
-    }
-  }
-  // The peer has said all; we may still have something to say.
-  if let error = try await connection.waitUntilClosed() { throw error }
-  sender.cancel()
+private func carry(_ connection: HyperDHT.Connection, _ options: PipeOptions) async throws {
+  Console.note(
+    "connection", "connected with \(connection.remotePublicKey.hex)",
+    [("remotePublicKey", .string(connection.remotePublicKey.hex))])
+  try await Pipe(connection, options).run()
 }

@@ -15,6 +15,11 @@ struct Tool: AsyncParsableCommand {
       Demo.self, TestnetCommand.self, NodeCommand.self, Keygen.self, Listen.self, Connect.self, Join.self, Lookup.self,
       Announce.self, Ping.self, Relay.self,
     ])
+
+  static func main() async {
+    StandardStreams.prepare()
+    await main(nil)
+  }
 }
 
 /// A subcommand that reports what goes wrong in one line on standard error and exit code 1.
@@ -24,12 +29,13 @@ protocol Command: AsyncParsableCommand {
 
 extension Command {
   mutating func run() async throws {
-    Signals.ignoreBrokenPipes()
     do {
       try await execute()
+      try Console.check()
     } catch let code as ExitCode {
       throw code
     } catch {
+      if let error = error as? OutputFailure, error.isBrokenPipe { StandardStreams.endByBrokenPipe() }
       Console.fail(error)
       throw ExitCode.failure
     }

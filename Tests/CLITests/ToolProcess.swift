@@ -37,14 +37,22 @@ final class ToolProcess: @unchecked Sendable {
     return folder.appendingPathComponent("hyperswarm")
   }
 
-  init(_ arguments: [String]) throws {
+  /// - Parameters:
+  ///   - standardInput: instead of a pipe that `write` writes to.
+  ///   - standardOutput: instead of being collected.
+  ///   - redirection: of a shell, behind the command.
+  init(
+    _ arguments: [String], standardInput: FileHandle? = nil, standardOutput: FileHandle? = nil,
+    redirection: String? = nil
+  ) throws {
     signal(SIGPIPE, SIG_IGN)
-    process.executableURL = ToolProcess.binary
-    process.arguments = arguments
-    process.standardInput = input
+    process.executableURL = redirection == nil ? ToolProcess.binary : URL(fileURLWithPath: "/bin/sh")
+    process.arguments =
+      redirection.map { ["-c", "exec \"$0\" \"$@\" \($0)", ToolProcess.binary.path] + arguments } ?? arguments
+    process.standardInput = standardInput ?? input
     let out = Pipe()
     let err = Pipe()
-    process.standardOutput = out
+    process.standardOutput = standardOutput ?? out
     process.standardError = err
     collect(out) { $0.output += $1 }
     collect(err) { $0.errors += $1 }
@@ -83,6 +91,7 @@ final class ToolProcess: @unchecked Sendable {
   func write(_ text: String) { write(Array(text.utf8)) }
   func closeInput() { try? input.fileHandleForWriting.close() }
   func interrupt() { process.interrupt() }
+  func terminate() { process.terminate() }
   func kill() { Foundation.kill(process.processIdentifier, SIGKILL) }
 
   /// Waits until standard output and errors together contain the text.

@@ -139,9 +139,9 @@ TEST(socket_queues_are_bounded) {
   CHECK_EQ(udx_stream_send(&message, unit.stream, &buf, 1, on_message), UV_ENOBUFS);
   uint8_t header[UDX_HEADER_SIZE] = {UDX_MAGIC_BYTE, UDX_VERSION};
   for (uint32_t i = 0; i < UDX_CONTROLS_MAX; i++) {
-    CHECK_EQ(udx__transmit_control(unit.socket, &unit.state->remote, header), 0);
+    CHECK_EQ(udx__transmit_control(unit.socket, &unit.state->remote, 0, header), 0);
   }
-  CHECK_EQ(udx__transmit_control(unit.socket, &unit.state->remote, header), UV_ENOBUFS);
+  CHECK_EQ(udx__transmit_control(unit.socket, &unit.state->remote, 0, header), UV_ENOBUFS);
   CHECK_EQ(udx__socket(unit.socket)->controls_count, UDX_CONTROLS_MAX);
   unit_flush(&unit);
   CHECK_EQ(sent, 0);

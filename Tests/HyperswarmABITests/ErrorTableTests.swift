@@ -36,12 +36,12 @@ final class ErrorTableTests: XCTestCase {
     }
     let swarm: [HyperswarmError] = [
       .destroyed, .sessionDestroyed, .noRoles, .tooManyTopics, .tooManyFlushes, .timedOut, .cancelled,
-      .listen(code: "BIND_FAILED", description: ""), .dht(.suspended),
+      .listen(code: "BIND_FAILED", description: ""), .resume(code: "BIND_FAILED", description: ""), .dht(.suspended),
     ]
     for error in swarm {
       switch error {
       case .destroyed, .sessionDestroyed, .noRoles, .tooManyTopics, .tooManyFlushes, .timedOut, .cancelled, .listen,
-        .dht:
+        .resume, .dht:
         break
       }
     }

@@ -36,4 +36,32 @@ final class InterfaceChangeTests: RPCTestCase {
       destroy(swarm + [node], network)
     }
   }
+
+  /// A foreign change in the middle of a real one brings nothing on top, and another gateway is a real change.
+  func testForeignChangesWithinARealOne() throws {
+    for seed in 0..<50 as Range<UInt64> {
+      let network = VirtualNetwork(seed: 9500 + seed)
+      let swarm = try makeSwarm(network, size: 4)
+      let host = network.makeHost()
+      let node = makeNode(network, bootstrap: [try endpoint(of: swarm[0])], host: host)
+      node.start()
+      XCTAssertTrue(network.run(within: 30_000) { node.isBootstrapped })
+      var changes = 0
+      node.onNetworkChange = { _ in changes += 1 }
+      let before = node.statistics.queriesTotal
+      host.move(to: IPv4Address(7, 8, UInt8(seed), 7))
+      for round in 0..<10 as Range<UInt8> {
+        network.advance(by: 7)
+        let container = InterfaceAddress(name: "veth", address: IPv4Address(172, 17, 0, round), isInternal: false)
+        host.setInterfaces(host.interfaces().filter { $0.name != "veth" } + [container])
+      }
+      network.advance(by: 1000)
+      XCTAssertEqual(changes, 1, "seed \(seed)")
+      XCTAssertEqual(node.statistics.queriesTotal, before + 1, "seed \(seed)")
+      // Without any report the change is found within a minute.
+      host.setInterfacesSilently([InterfaceAddress(name: "wlan0", address: host.address, isInternal: false)])
+      XCTAssertTrue(network.run(within: 65_000) { changes == 2 }, "seed \(seed)")
+      destroy(swarm + [node], network)
+    }
+  }
 }

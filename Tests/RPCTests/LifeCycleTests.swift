@@ -146,7 +146,7 @@ final class LifeCycleTests: RPCTestCase {
         node.start()
         network.advance(by: 100)
         node.suspend { suspends += 1 }
-        node.resume { resumes += 1 }
+        node.resume { _ in resumes += 1 }
       }
       node.destroy()
       network.advance(by: 100)

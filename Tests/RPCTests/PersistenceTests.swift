@@ -448,4 +448,33 @@ final class PersistenceTests: RPCTestCase {
       XCTAssertEqual(sampler.add(Endpoint(host: a, port: 1)), hits)
     }
   }
+
+  /// A process that was stopped (SIGSTOP, a debugger, a busy machine) finds itself as it was: persistent, and asking
+  /// around.
+  func testAStoppedProcessStaysPersistent() throws {
+    for seconds in [16, 60, 600] as [UInt64] {
+      network = VirtualNetwork(seed: 6800 + seconds)
+      let bootstrap = try startServers(6)
+      let node = makeNode(network, bootstrap: [bootstrap])
+      start(node)
+      network.advance(by: 245 * 5000)
+      XCTAssertFalse(node.isEphemeral)
+      var events: [String] = []
+      node.onEphemeral = { events.append("ephemeral") }
+      node.onWakeup = { events.append("wakeup") }
+      let tick = node.tick
+      let queries = node.statistics.queriesTotal
+      // What a timer sees that comes so much too late.
+      node.lastTickTime -= seconds * 1000
+      node.lastTickUptime -= seconds * 1000
+      network.advance(by: 5000)
+      XCTAssertEqual(events, [], "\(seconds) s")
+      XCTAssertFalse(node.isEphemeral)
+      XCTAssertTrue(node.isOnline)
+      XCTAssertGreaterThanOrEqual(node.tick, tick + seconds / 5, "what the node knows has aged")
+      network.advance(by: 10_000)
+      XCTAssertGreaterThan(node.statistics.queriesTotal, queries, "asks around")
+      destroy([node], network)
+    }
+  }
 }

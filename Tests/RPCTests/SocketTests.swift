@@ -147,7 +147,7 @@ final class SocketTests: RPCTestCase {
     network.advance(by: 10)
     XCTAssertTrue(network.runUntilIdle(within: 20_000), "no timer keeps running")
     events = []
-    node.resume { events.append("done") }
+    node.resume { _ in events.append("done") }
     network.advance(by: 10)
     XCTAssertEqual(events, ["wakeup", "resume", "done"])
     XCTAssertEqual([node.serverSocket, node.clientSocket].map { $0?.localEndpoint?.port }, ports)
@@ -167,7 +167,7 @@ final class SocketTests: RPCTestCase {
     var isSuspended = false
     var isResumed = false
     node.suspend { isSuspended = true }
-    node.resume { isResumed = true }
+    node.resume { _ in isResumed = true }
     network.advance(by: 100)
     XCTAssertFalse(isSuspended)
     XCTAssertFalse(isResumed)

@@ -162,7 +162,10 @@ final class StreamSendingTests: XCTestCase {
     let wire = WireTransport(pair.environment)
     pair.a.keepAlive = 100
     pair.a.start(transport: wire, keys: pair.keysA)
-    pair.run(350)
+    for milliseconds: UInt64 in [50, 100, 100, 100] {
+      pair.run(milliseconds)
+      wire.acknowledge()
+    }
     XCTAssertEqual(frames(wire.written).count, 2 + 3)
     wire.hasRoom = false
     pair.a.write([1])
@@ -170,6 +173,7 @@ final class StreamSendingTests: XCTestCase {
     XCTAssertEqual(frames(wire.written).count, 2 + 3 + 1)
     XCTAssertGreaterThan(pair.a.statistics.keepAlivesSkipped, 5)
     wire.hasRoom = true
+    wire.acknowledge()
     wire.onDrain?()
     pair.run(150)
     XCTAssertEqual(frames(wire.written).count, 2 + 3 + 1 + 1)

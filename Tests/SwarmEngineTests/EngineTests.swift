@@ -240,7 +240,7 @@ final class EngineTests: XCTestCase {
       XCTAssertEqual(swarm.core.connections.count, 0)
       world.network.advance(by: 2_000)
       var resumed = false
-      swarm.core.resume { resumed = true }
+      swarm.core.resume { _ in resumed = true }
       XCTAssertTrue(world.run { resumed })
       world.network.advance(by: 5_000)
       for discovery in client.core.topics { discovery.refresh() }

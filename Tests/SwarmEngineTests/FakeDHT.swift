@@ -132,13 +132,16 @@ final class FakeDHT: SwarmDHT {
   func observeNetworkChange(_ observer: @escaping () -> Void) { networkChange = observer }
   func observeNetworkUpdate(_ observer: @escaping () -> Void) { networkUpdate = observer }
 
+  /// What a resume ends with.
+  var resumeFailure: SwarmStreamFailure?
+
   func suspendNode(_ completion: @escaping () -> Void) {
     isSuspended = true
     after(1, completion)
   }
-  func resumeNode(_ completion: @escaping () -> Void) {
-    isSuspended = false
-    after(1, completion)
+  func resumeNode(_ completion: @escaping (SwarmStreamFailure?) -> Void) {
+    if resumeFailure == nil { isSuspended = false }
+    after(1) { [resumeFailure] in completion(resumeFailure) }
   }
   func destroyNode(force: Bool, _ completion: @escaping () -> Void) {
     isDestroyed = true
@@ -217,6 +220,7 @@ final class FakeStream: SwarmStream {
   var isDestroying = false
   var isClosed = false
   var rawBytesRead: UInt64 = 0
+  var isOnTheMove = false
   var rawBytesWritten: UInt64 = 0
   var transportStatistics: TransportStatistics?
   var abortReason: SwarmAbortReason?

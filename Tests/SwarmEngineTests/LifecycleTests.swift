@@ -71,7 +71,7 @@ final class LifecycleTests: XCTestCase {
     XCTAssertEqual(client.core.connections.count, 0)
     world.advance(by: 1_500)
     var resumed = false
-    client.core.resume { resumed = true }
+    client.core.resume { _ in resumed = true }
     world.advance(by: 1_000)
     XCTAssertTrue(resumed)
     XCTAssertEqual(server.connections.count, 2)
@@ -98,9 +98,9 @@ final class LifecycleTests: XCTestCase {
     var order: [String] = []
     client.core.suspend { order.append("s1") }
     client.core.suspend { order.append("s2") }
-    client.core.resume { order.append("r1") }
+    client.core.resume { _ in order.append("r1") }
     client.core.suspend { order.append("s3") }
-    client.core.resume { order.append("r2") }
+    client.core.resume { _ in order.append("r2") }
     world.advance(by: 5_000)
     XCTAssertEqual(order, ["s1", "s2", "r1", "s3", "r2"])
     XCTAssertFalse(client.core.isSuspended)
@@ -402,7 +402,7 @@ final class LifecycleTests: XCTestCase {
     swarm.core.flush { _ in settled += 1 }
     swarm.core.listen { _ in settled += 1 }
     swarm.core.suspend { settled += 1 }
-    swarm.core.resume { settled += 1 }
+    swarm.core.resume { _ in settled += 1 }
     swarm.core.leave(topic(1)) { settled += 1 }
     swarm.core.destroy { settled += 1 }
     world.advance(by: 20_000)
@@ -418,5 +418,76 @@ final class LifecycleTests: XCTestCase {
     world.advance(by: 20_000)
     XCTAssertEqual(world.network.pendingEventCount, 0)
     for swarm in swarms { XCTAssertEqual(swarm.core.links.count + swarm.core.pendingIncoming.count, 0) }
+  }
+
+  // MARK: Failed resumes
+
+  func testAFailedResumeIsReportedAndRecovers() throws {
+    let world = FakeWorld()
+    let (server, client) = try connected(world)
+    client.core.suspend()
+    world.advance(by: 1_000)
+    client.node.resumeFailure = SwarmStreamFailure(code: "BIND_FAILED", description: "no such address")
+    var results: [Result<Void, SwarmError>] = []
+    client.core.resume { results.append($0) }
+    world.advance(by: 30_000)
+    XCTAssertEqual(results.count, 1)
+    guard case .failure(.resume(let failure))? = results.first else { return XCTFail("\(results)") }
+    XCTAssertEqual(failure.code, "BIND_FAILED")
+    XCTAssertTrue(client.core.isSuspended)
+    XCTAssertEqual(client.core.connections.count, 0)
+    client.node.resumeFailure = nil
+    world.advance(by: 15_000)
+    XCTAssertFalse(client.core.isSuspended)
+    XCTAssertEqual(client.core.connections.count, 1)
+    XCTAssertEqual(server.core.connections.count, 1)
+  }
+
+  func testSuspendEndsTheRecovery() throws {
+    let world = FakeWorld()
+    let (_, client) = try connected(world)
+    client.core.suspend()
+    world.advance(by: 1_000)
+    client.node.resumeFailure = SwarmStreamFailure(code: "BIND_FAILED", description: "no such address")
+    // Once before, once while an attempt is under way.
+    for pause in [500, 0] as [UInt64] {
+      client.core.resume()
+      world.advance(by: pause)
+      client.core.suspend()
+      world.advance(by: 1_000)
+      client.node.resumeFailure = nil
+      world.advance(by: 60_000)
+      XCTAssertTrue(client.core.isSuspended, "\(pause)")
+      client.node.resumeFailure = SwarmStreamFailure(code: "BIND_FAILED", description: "no such address")
+    }
+  }
+
+  // MARK: A network that does not answer
+
+  func testFlushAndFlushedTellThatTheNetworkDoesNotAnswer() throws {
+    let world = FakeWorld()
+    let swarm = TestSwarm(world)
+    world.queriesFail = true
+    let session = try swarm.core.join(topic: topic(1), options: JoinOptions())
+    var flushes: [Bool] = []
+    swarm.core.flush { flushes.append((try? $0.get()) ?? true) }
+    world.advance(by: 2_000)
+    XCTAssertEqual(flushes, [false])
+    var flushed: [Bool] = []
+    session.flushed { flushed.append((try? $0.get()) ?? true) }
+    XCTAssertEqual(flushed, [false], "no look-up under way, and none has succeeded")
+    world.queriesFail = false
+    world.advance(by: 60_000)
+    swarm.core.flush { flushes.append((try? $0.get()) ?? false) }
+    session.flushed { flushed.append((try? $0.get()) ?? false) }
+    world.advance(by: 5_000)
+    XCTAssertEqual(flushes, [false, true])
+    XCTAssertEqual(flushed, [false, true])
+    // A topic that is left while a flush waits does not make it fail.
+    _ = try swarm.core.join(topic: topic(2), options: JoinOptions())
+    swarm.core.flush { flushes.append((try? $0.get()) ?? false) }
+    swarm.core.leave(topic(2))
+    world.advance(by: 5_000)
+    XCTAssertEqual(flushes, [false, true, true])
   }
 }

@@ -31,7 +31,7 @@ hyper_interfaces_free (uv_interface_address_t **list, int *count);
 /* What a watch has seen. */
 enum {
   HYPER_WATCH_ADDRESSES = 1, /* an address or an interface came, went or changed: compare with hyper_interfaces_poll */
-  HYPER_WATCH_ROUTE = 2      /* a default route came or went */
+  HYPER_WATCH_ROUTE = 2      /* a route or a rule about routes came or went: compare with hyper_routes */
 };
 
 typedef struct hyper_watch_s hyper_watch_t;
@@ -48,12 +48,16 @@ hyper_watch_start (uv_loop_t *loop, hyper_watch_t **watch, hyper_watch_cb change
 void
 hyper_watch_stop (hyper_watch_t *watch);
 
-/*
- * The IPv4 address that packets to the Internet leave from, as the routes are now; nothing is sent. Host byte order; 0
- * without a route.
- */
-uint32_t
-hyper_source_address (void);
+/* The way of packets to one destination. Addresses in host byte order; all 0 without a route. */
+typedef struct hyper_route_s {
+  uint32_t source;
+  uint32_t gateway;   /* 0 for a neighbour, and where the system does not tell */
+  uint32_t interface; /* its index; 0 where the system does not tell */
+} hyper_route_t;
+
+/* The ways to `count` destinations as the routes are now; nothing is sent to them. */
+void
+hyper_routes (const uint32_t *destinations, int count, hyper_route_t *routes);
 
 /*
  * Resolves a name on libuv's worker threads. `done` runs once, on the loop, and frees the result with uv_freeaddrinfo.

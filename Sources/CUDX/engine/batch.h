@@ -26,6 +26,7 @@ typedef struct udx_batch_owner_s {
 typedef struct udx_control_s {
   udx_link_t link;
   udx_address_t to;
+  uint8_t local;
   uint8_t header[UDX_HEADER_SIZE];
 } udx_control_t;
 
@@ -66,7 +67,7 @@ udx__batch_room (udx_socket_t *socket, uint32_t bufs) {
 
 static inline uint32_t
 udx__batch_add (struct udx_batch_s *batch, const udx_address_t *to, uint32_t bufs, uint32_t length, int ttl,
-  uint8_t kind, void *object, uint32_t seq) {
+  uint8_t local, uint8_t kind, void *object, uint32_t seq) {
   uint32_t i = batch->count++;
   udx_datagram_t *datagram = &batch->datagrams[i];
   datagram->to = &to->any;
@@ -74,6 +75,7 @@ udx__batch_add (struct udx_batch_s *batch, const udx_address_t *to, uint32_t buf
   datagram->bufs_len = bufs;
   datagram->length = length;
   datagram->ttl = (uint8_t) ttl;
+  datagram->local = local;
   datagram->fragment = false;
   batch->bufs_len += bufs;
   batch->owners[i].kind = kind;

@@ -146,6 +146,9 @@ static int
 end_probe (udx_stream_t *stream, uint64_t now) {
   udx_flow_t *flow = &udx__stream(stream)->flow;
   UDX_ASSERT(flow->keepalive > 0 && udx__flight_span(stream) == 0);
+  /* all that the peer had to say waits here for the reader; the peer itself has closed and may be gone */
+  const udx_ack_state_t *ack = &udx__stream(stream)->ack;
+  if ((stream->status & UDX_STREAM_ENDING_REMOTE) && udx__seq_before(ack->end_seq, ack->next)) return 1;
   uint64_t unit = udx__max_u64(udx__stream(stream)->rtt.rto, UDX_SECOND);
   if (flow->silent_probes == 0) {
     uint64_t due = flow->heard_at + (uint64_t) flow->keepalive * UDX_MS;
@@ -162,6 +165,7 @@ end_probe (udx_stream_t *stream, uint64_t now) {
     udx__stream_close(stream, UV_ETIMEDOUT);
     return 0;
   }
+  if (flow->silent_probes > 0) udx__stream_switch_source(stream);
   if (flow->silent_probes < UINT8_MAX) flow->silent_probes++;
   udx__owe_heartbeat(stream);
   uint64_t at = now + 2 * unit; /* spaced as retransmissions are */

@@ -14,6 +14,7 @@
 #include "time_wait.h"
 #include "timer.h"
 #include "transmit.h"
+#include "transmit_control.h"
 #include "trace/trace.h"
 
 #define ROUNDS_MAX 8 /* of callbacks that cause more work in one turn; the rest waits for the next */
@@ -178,6 +179,7 @@ udx_driver_receive (udx_socket_t *socket, const udx_received_t *batch, unsigned 
   for (unsigned int i = 0; i < count && !(socket->status & UDX_SOCKET_CLOSED); i++) {
     const udx_received_t *received = &batch[i];
     UDX_ASSERT(received->data != NULL && received->from != NULL);
+    udx__socket(socket)->local = received->local;
     if (received->segment_size == 0 || received->length <= received->segment_size) {
       udx__receive_datagram(socket, received->data, received->length, received->from);
       continue;
@@ -198,11 +200,27 @@ udx_driver_receive (udx_socket_t *socket, const udx_received_t *batch, unsigned 
 void
 udx_driver_writable (udx_socket_t *socket) {
   udx_t *udx = socket->udx;
-  if (socket->status & UDX_SOCKET_CLOSED) return;
   instance_enter(udx);
   udx__socket(socket)->blocked = 0;
-  udx__mark_dirty(socket);
+  if (socket->status & UDX_SOCKET_CLOSED) {
+    udx__transmit_controls(socket);
+    udx__batch_flush(udx);
+  } else {
+    udx__mark_dirty(socket);
+  }
   instance_leave(udx, 0);
+}
+
+void
+udx_driver_socket_rebound (udx_socket_t *socket) {
+  if (socket->status & UDX_SOCKET_CLOSED) return;
+  if (udx__socket(socket)->on_rebind != NULL) udx__socket(socket)->on_rebind(socket);
+}
+
+unsigned int
+udx_driver_unsent (udx_socket_t *socket) {
+  UDX_ASSERT(socket->status & UDX_SOCKET_CLOSED);
+  return udx__socket(socket)->controls_count;
 }
 
 void
@@ -274,6 +292,7 @@ void
 udx_driver_socket_closed (udx_socket_t *socket) {
   UDX_ASSERT(socket->status & UDX_SOCKET_CLOSED);
   udx_t *udx = socket->udx;
+  udx__controls_free(socket);
   udx__sends_report(udx);
   if (udx__socket(socket)->on_close != NULL) udx__socket(socket)->on_close(socket);
   udx__unref(udx);

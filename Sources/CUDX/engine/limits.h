@@ -127,6 +127,8 @@
 #define UDX_TIMEOUTS_MAX 6
 /* times max(rto, 1 s) without progress: a stream does not close earlier */
 #define UDX_GIVE_UP_FACTOR 13
+/* us: added for a peer that was heard since the last repetition; two more of these fit */
+#define UDX_RETURN_GRACE (2 * UDX_RTO_SPACING_MIN)
 /* us: no sample is longer */
 #define UDX_RTT_CAP (30 * UDX_SECOND)
 /* us: longer samples are cut to the estimate, the machine may have slept */

@@ -1,6 +1,8 @@
 /*
  * Change of remote (udx.md 2.9). New packets go to the new remote at once; packets built before keep their old
  * address and id, remembered per change, until they are acknowledged. path_validation.c limits what a new address gets.
+ *
+ * After udx_stream_migrate the old path is gone: nothing is sent there any more.
  */
 #include "migration.h"
 
@@ -13,6 +15,8 @@
 #include "macroflow.h"
 #include "mtu.h"
 #include "path_validation.h"
+#include "recovery.h"
+#include "rtt.h"
 #include "socket.h"
 #include "stream.h"
 #include "transmit.h"
@@ -99,6 +103,7 @@ udx_stream_change_remote (udx_stream_t *stream, udx_socket_t *socket, uint32_t r
     udx__path_validation_begin(stream);
   }
   udx__stream(stream)->remote = remote;
+  udx__stream(stream)->local_heard = udx__stream(stream)->local = 0; /* another way, which the system knows */
   stream->remote_id = remote_id;
   udx__macroflow_join(stream);
   udx__mark_ready(stream); /* the limits that applied were those of the old remote */
@@ -106,6 +111,45 @@ udx_stream_change_remote (udx_stream_t *stream, udx_socket_t *socket, uint32_t r
   udx__mtu_reset(stream);
   UDX_CHECK_STREAM(stream);
   return outstanding ? 0 : 1;
+}
+
+/* The estimates of another path say nothing about this one (RFC 9000, section 9.4). */
+static void
+path_measure_anew (udx_stream_t *stream) {
+  uint64_t now = udx__instance(stream->udx)->driver->now(stream->udx);
+  udx__recovery_migrated(stream, now);
+  udx__rtt_init(stream);
+  stream->cwnd = UDX_CWND_INITIAL;
+  stream->ssthresh = UDX_SSTHRESH_INITIAL;
+  udx__stream(stream)->congestion->init(stream);
+  udx__mtu_reset(stream);
+}
+
+int
+udx_stream_migrate (udx_stream_t *stream, udx_socket_t *socket, const struct sockaddr *remote_addr) {
+  udx_t *udx = stream->udx;
+  if (udx__stream_dead(stream) || !(stream->status & UDX_STREAM_CONNECTED)) return UV_EINVAL;
+  if (socket->udx != udx || (socket->status & UDX_SOCKET_CLOSED) || udx__socket(socket)->family == 0) return UV_EINVAL;
+  udx_address_t remote;
+  if (udx__address_set(&remote, remote_addr) || udx__address_port(remote_addr) == 0) return UV_EINVAL;
+  int err = udx__address_for(&remote, remote_addr, udx__socket(socket)->family);
+  if (err) return err;
+
+  udx__batch_flush(udx);
+  for (udx_path_t *path = udx__stream(stream)->paths; path != NULL; path = path->next) {
+    path->address = remote;
+    path->remote_id = stream->remote_id;
+  }
+  udx__macroflow_leave(stream);
+  if (socket != stream->socket) socket_change(stream, socket);
+  if (!udx__address_equal(&udx__stream(stream)->remote.any, &remote.any)) udx__path_validation_begin(stream);
+  udx__stream(stream)->remote = remote;
+  udx__macroflow_join(stream);
+  UDX_TRACE(udx, path(stream, UDX_TRACE_STREAM_MOVED));
+  if (udx__stream(stream)->relay_to == NULL) path_measure_anew(stream);
+  udx__mark_ready(stream);
+  UDX_CHECK_STREAM(stream);
+  return 0;
 }
 
 void

@@ -94,11 +94,15 @@ drop (udx_stream_t *stream, udx_socket_t *socket, const udx_header_t *header, si
   UDX_TRACE(stream->udx, dropped(stream, socket, header, length, why));
 }
 
-/* Whether a packet that came over another socket than the stream's goes on: its firewall says no or ends the stream. */
+/*
+ * Whether a packet goes on that came over another socket than the stream's, or from another source, where the firewall
+ * is asked for that: it says no or ends the stream.
+ */
 static int
 admit (
   udx_stream_t *stream, udx_socket_t *socket, const udx_header_t *header, size_t length, const struct sockaddr *from) {
   UDX_ASSERT(udx__stream(stream)->on_firewall != NULL);
+  if (socket == stream->socket && udx__address_equal(&udx__stream(stream)->remote.any, from)) return 1;
   udx_address_t scratch;
   if (udx__stream(stream)->on_firewall(stream, socket, udx__address_plain(from, &scratch))) {
     UDX_TRACE(stream->udx, dropped(stream, socket, header, length, UDX_TRACE_FIREWALL));
@@ -139,6 +143,13 @@ receive_body (udx_stream_t *stream, udx_socket_t *socket, const udx_header_t *he
   return udx__stream(stream)->reorder.count == 0 || udx__receive_deliver(stream);
 }
 
+/* The peer speaks to another address of this host than before. */
+static void
+hear_local (udx_stream_t *stream, const udx_socket_t *socket, const struct sockaddr *from) {
+  if (socket != stream->socket || !udx__address_equal(&udx__stream(stream)->remote.any, from)) return;
+  udx__stream(stream)->local_heard = udx__stream(stream)->local = udx__socket(socket)->local;
+}
+
 static void
 receive_packet (udx_stream_t *stream, udx_socket_t *socket, udx_header_t *header, uint8_t *data, size_t length,
   const struct sockaddr *from) {
@@ -148,13 +159,14 @@ receive_packet (udx_stream_t *stream, udx_socket_t *socket, udx_header_t *header
   stream->bytes_rx += length;
   udx__stream(stream)->flow.heard_at = udx__instance(stream->udx)->now;
 
-  if (UDX_UNLIKELY(socket != stream->socket) && udx__stream(stream)->on_firewall != NULL &&
-      !admit(stream, socket, header, length, from))
+  if (UDX_UNLIKELY(socket != stream->socket || udx__stream(stream)->firewall_sources) &&
+      udx__stream(stream)->on_firewall != NULL && !admit(stream, socket, header, length, from))
     return;
   if (UDX_UNLIKELY(udx__stream(stream)->relay_to != NULL)) {
     (void) udx__relay_forward(stream, header, data, length);
     return;
   }
+  if (UDX_UNLIKELY(udx__socket(socket)->local != udx__stream(stream)->local_heard)) hear_local(stream, socket, from);
   udx__stream_touch(stream);
   if (UDX_UNLIKELY(header->type & UDX_HEADER_HEARTBEAT)) {
     udx__owe_ack(stream);
@@ -212,5 +224,8 @@ udx__receive_datagram (udx_socket_t *socket, uint8_t *data, size_t length, const
   if (udx__socket(socket)->on_recv == NULL || !(socket->status & UDX_SOCKET_RECEIVING)) return;
   udx_address_t scratch;
   uv_buf_t buf = uv_buf_init((char *) (uintptr_t) data, (unsigned int) length);
-  udx__socket(socket)->on_recv(socket, (ssize_t) length, &buf, udx__address_plain(from, &scratch));
+  udx__instance(udx)->asked_through = socket;
+  udx__instance(udx)->asked_by = udx__address_plain(from, &scratch);
+  udx__socket(socket)->on_recv(socket, (ssize_t) length, &buf, udx__instance(udx)->asked_by);
+  udx__instance(udx)->asked_through = NULL;
 }

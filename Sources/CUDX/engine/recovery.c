@@ -306,6 +306,19 @@ tlp_fire (udx_stream_t *stream, uint64_t now) {
   rto_start(stream, now);
 }
 
+/* The peer does not acknowledge any more. */
+static void
+give_up (udx_stream_t *stream, udx_packet_t *oldest) {
+  UDX_ASSERT(oldest->timeouts >= UDX_TIMEOUTS_MAX);
+  /* A peer that ended, has all our data, and closed: what got lost is the last acknowledgement (udx.md 2.5). */
+  int all =
+    (stream->status & UDX_STREAM_ENDED_REMOTE) && udx__flight_span(stream) == 1 && oldest->type == UDX_HEADER_END;
+  if (all && oldest->state != UDX_PACKET_ACKED) udx__queue_credit(stream, oldest, 0);
+  if (all) udx__time_wait_add(stream, 1); /* if the peer speaks after all it learns that this is over */
+  else udx__stream_reset(stream);
+  udx__stream_close(stream, all ? 0 : UV_ETIMEDOUT);
+}
+
 /* 0 if the stream gave up. */
 static int
 rto_fire (udx_stream_t *stream, uint64_t now) {
@@ -319,14 +332,11 @@ rto_fire (udx_stream_t *stream, uint64_t now) {
   UDX_ASSERT(oldest->state != UDX_PACKET_FREE);
   if (oldest->timeouts >= UDX_TIMEOUTS_MAX) {
     uint64_t give_up_after = UDX_GIVE_UP_FACTOR * udx__max_u64(udx__stream(stream)->rtt.rto, UDX_SECOND);
+    /* the peer is back after an outage: the next repetitions get through, or its packets come through alone */
+    if (udx__stream(stream)->flow.heard_at > oldest->sent_at) give_up_after += UDX_RETURN_GRACE;
     /* one timer tick of grace */
     if (now - recovery->stalled_since + UDX_MS >= give_up_after) {
-      udx__time_wait_add(stream, 1); /* if the peer speaks after all it learns that this is over */
-      /* A peer that ended, has all our data, and closed: what got lost is the last acknowledgement (udx.md 2.5). */
-      int all =
-        (stream->status & UDX_STREAM_ENDED_REMOTE) && udx__flight_span(stream) == 1 && oldest->type == UDX_HEADER_END;
-      if (all && oldest->state != UDX_PACKET_ACKED) udx__queue_credit(stream, oldest, 0);
-      udx__stream_close(stream, all ? 0 : UV_ETIMEDOUT);
+      give_up(stream, oldest);
       return 0;
     }
   }
@@ -348,6 +358,7 @@ rto_fire (udx_stream_t *stream, uint64_t now) {
   uint32_t count = udx__stream(stream)->flight.flying.count;
   uint32_t seq = udx__stream(stream)->flight.flying.head;
   udx__mtu_timeout(stream, oldest);
+  udx__stream_switch_source(stream);
   if (oldest->state != UDX_PACKET_FLYING && oldest->timeouts < UINT8_MAX) oldest->timeouts++;
   /* reported as received, but never acknowledged: nothing to send again, so ask */
   if (oldest->state == UDX_PACKET_ACKED) udx__owe_heartbeat(stream);
@@ -365,6 +376,35 @@ rto_fire (udx_stream_t *stream, uint64_t now) {
   udx__mark_ready(stream);
   rto_start(stream, now);
   return 1;
+}
+
+void
+udx__recovery_migrated (udx_stream_t *stream, uint64_t now) {
+  UDX_ASSERT(stream->status & UDX_STREAM_CONNECTED);
+  udx_recovery_t *recovery = &udx__stream(stream)->recovery;
+  recovery->backoff = 0;
+  recovery->frto = UDX_FRTO_NONE;
+  recovery->tlp_pending = 0;
+  recovery->tlp_sampled = 1;
+  recovery->rack_valid = 0;
+  recovery->rack_rtt = 0;
+  recovery->stalled_since = now;
+  recovery->rto_at = recovery->tlp_at = recovery->reo_at = UDX_NEVER;
+  if (udx__flight_span(stream) == 0) return;
+
+  recovery->state = UDX_RECOVERY_LOSS;
+  recovery->high_seq = udx__stream(stream)->flight.nxt;
+  uint32_t count = udx__stream(stream)->flight.flying.count;
+  uint32_t seq = udx__stream(stream)->flight.flying.head;
+  while (count-- > 0) {
+    udx_packet_t *packet = udx__packet_at(stream, seq);
+    uint32_t next = packet->next;
+    packet_lost(stream, seq, packet, UDX_TRACE_NO_TRIGGER, now);
+    seq = next;
+  }
+  /* reported as received, but never acknowledged: nothing to send again, so ask */
+  if (udx__packet_at(stream, udx__stream(stream)->flight.una)->state == UDX_PACKET_ACKED) udx__owe_heartbeat(stream);
+  rto_start(stream, now);
 }
 
 int

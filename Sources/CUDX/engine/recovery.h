@@ -60,6 +60,10 @@ udx__recovery_acked (udx_stream_t *stream, uint32_t seq, udx_packet_t *packet, u
 void
 udx__recovery_update (udx_stream_t *stream, uint32_t old_una, uint64_t now);
 
+/* The old path is gone: all that flies there is to be sent again, and the time to give up starts anew. */
+void
+udx__recovery_migrated (udx_stream_t *stream, uint64_t now);
+
 /* The timers. 0 if the stream closed. */
 int
 udx__recovery_timeout (udx_stream_t *stream, uint64_t now);

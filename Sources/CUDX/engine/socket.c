@@ -98,7 +98,7 @@ udx_socket_bind (udx_socket_t *socket, const struct sockaddr *addr, unsigned int
   int err = udx__instance(udx)->driver->socket_bind(udx, socket, addr, flags);
   if (err) return err;
   UDX_ASSERT(udx__socket(socket)->family == 0);
-  udx__socket(socket)->family = addr->sa_family;
+  udx__socket(socket)->family = (uint8_t) addr->sa_family;
   socket->status |= UDX_SOCKET_BOUND;
   if (udx__socket(socket)->ttl != DEFAULT_TTL) (void) socket_set(socket, UDX_OPTION_TTL, udx__socket(socket)->ttl);
   return 0;
@@ -174,6 +174,10 @@ udx_socket_send_ttl (udx_socket_send_t *req, udx_socket_t *socket, const uv_buf_
   send->on_send.socket = cb;
   send->to = to;
   send->kind = UDX_SEND_SOCKET;
+  /* an answer leaves from the address that was asked */
+  const udx_instance_state_t *instance = udx__instance(socket->udx);
+  int answers = instance->asked_through == socket && udx__address_equal(instance->asked_by, addr);
+  send->local = answers ? udx__socket(socket)->local : 0;
   udx__sends_append(socket, send, &bufs[0], (uint8_t) ttl);
   return 0;
 }
@@ -234,14 +238,13 @@ udx_socket_close (udx_socket_t *socket) {
   udx_t *udx = socket->udx;
   if (udx__socket(socket)->stream_count > 0) return UV_EBUSY;
   if (socket->status & UDX_SOCKET_CLOSED) return 0;
-  /* what was accepted leaves if the kernel takes it, the rest is cancelled */
+  /* what was accepted leaves if the kernel takes it, messages are cancelled else; for the resets the driver may wait */
   udx__batch_flush(udx);
   udx__transmit_socket(socket);
   socket->status |= UDX_SOCKET_CLOSED;
   socket->status &= ~UDX_SOCKET_RECEIVING;
   while (!udx__list_empty(&udx__socket(socket)->sends))
     send_cancel(socket, UDX__OWNER(udx_send_state_t, link, udx__socket(socket)->sends.next));
-  udx__controls_free(socket);
   udx__time_wait_forget_socket(udx, socket);
   udx__list_remove(&udx__socket(socket)->dirty);
   udx__list_remove(&udx__socket(socket)->link);
@@ -249,6 +252,13 @@ udx_socket_close (udx_socket_t *socket) {
   UDX_ASSERT(udx__list_empty(&udx__socket(socket)->ready) && udx__list_empty(&udx__socket(socket)->owing));
   udx__defer(udx);
   udx__instance(udx)->driver->socket_close(udx, socket);
+  return 0;
+}
+
+int
+udx_socket_on_rebind (udx_socket_t *socket, udx_socket_rebind_cb cb) {
+  if (socket->status & UDX_SOCKET_CLOSED) return UV_EBADF;
+  udx__socket(socket)->on_rebind = cb;
   return 0;
 }
 

@@ -9,6 +9,7 @@
 typedef struct udx_socket_state_s {
   udx_socket_recv_cb on_recv;
   udx_socket_close_cb on_close;
+  udx_socket_rebind_cb on_rebind;
   udx_link_t link;
   udx_link_t dirty;
   udx_link_t ready;     /* streams with data that may leave */
@@ -19,9 +20,10 @@ typedef struct udx_socket_state_s {
   uint32_t sends_count;
   uint32_t controls_count;
   uint32_t stream_count;
-  uint16_t family; /* AF_INET or AF_INET6, 0 before bind */
+  uint8_t family; /* AF_INET or AF_INET6, 0 before bind */
   uint8_t ttl;
   uint8_t blocked;
+  uint8_t local; /* the address that the current datagram was sent to, as the driver counts them */
 } udx_socket_state_t;
 
 UDX_ROOM(udx_socket_t, udx_socket_state_t);
@@ -36,6 +38,7 @@ typedef struct udx_send_state_s {
   udx_link_t link;
   uint8_t kind; /* UDX_SEND_* */
   uint8_t ttl;
+  uint8_t local; /* of a socket's */
   int status;
   uv_buf_t buf;
   union {

@@ -217,7 +217,7 @@ send_final_ack (udx_stream_t *stream) {
   udx__header_encode(bytes, &header);
   int copies = lossy ? UDX_FINAL_ACKS : 1;
   for (int i = 0; i < copies; i++) {
-    if (udx__transmit_control(stream->socket, &udx__stream(stream)->remote, bytes)) break;
+    if (udx__transmit_control(stream->socket, &udx__stream(stream)->remote, udx__stream(stream)->local, bytes)) break;
     stream->packets_tx++;
     stream->bytes_tx += UDX_HEADER_SIZE;
     stream->udx->acks_tx++;
@@ -351,6 +351,20 @@ udx__stream_close (udx_stream_t *stream, int status) {
   udx__queue_cancel(stream);
 }
 
+void
+udx__stream_reset (udx_stream_t *stream) {
+  UDX_ASSERT(stream->status & UDX_STREAM_CONNECTED);
+  udx_header_t header;
+  uint8_t bytes[UDX_HEADER_SIZE];
+  udx__stream_header(stream, &header, UDX_HEADER_DESTROY);
+  udx__header_encode(bytes, &header);
+  (void) udx__transmit_reset(stream, bytes);
+  stream->packets_tx++;
+  stream->bytes_tx += UDX_HEADER_SIZE;
+  udx__time_wait_add(stream, 1);
+  udx__stream(stream)->flight.nxt++;
+}
+
 int
 udx_stream_destroy (udx_stream_t *stream) {
   if (udx__stream_dead(stream)) return 0;
@@ -362,16 +376,8 @@ udx_stream_destroy (udx_stream_t *stream) {
   }
   if (udx__stream(stream)->messages > 0) udx__transmit_socket(stream->socket);
   udx__instance(udx)->now = udx__instance(udx)->driver->now(udx);
-  udx_header_t header;
-  uint8_t bytes[UDX_HEADER_SIZE];
-  udx__stream_header(stream, &header, UDX_HEADER_DESTROY);
-  udx__header_encode(bytes, &header);
   stream->status |= UDX_STREAM_DESTROYING;
-  (void) udx__transmit_reset(stream->socket, &udx__stream(stream)->remote, bytes);
-  stream->packets_tx++;
-  stream->bytes_tx += UDX_HEADER_SIZE;
-  udx__time_wait_add(stream, 1);
-  udx__stream(stream)->flight.nxt++;
+  udx__stream_reset(stream);
   udx__stream_close(stream, 0);
   UDX_CHECK_STREAM(stream);
   return 1;

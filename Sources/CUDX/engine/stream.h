@@ -49,8 +49,11 @@ typedef struct udx_stream_state_s {
   uint32_t timer_index;       /* 1-based, 0 = not in the heap */
   uint32_t messages;          /* queued stream messages */
   uint8_t traced_state;       /* congestion state of the last event */
+  uint8_t local_heard;        /* the address of this host that the peer speaks to, as the driver counts them */
+  uint8_t local;              /* what packets leave from: that, or 0, the system's choice */
   uint8_t queued;             /* `ready` is in the queue of the macroflow */
   uint8_t may_exceed;         /* waited too long: one packet may exceed the budget */
+  uint8_t firewall_sources;   /* the firewall is asked for every source but the remote */
   udx_macroflow_t *macroflow; /* NULL before connect and without memory */
   udx_path_t *paths;
   udx_path_validation_t validation;
@@ -96,6 +99,15 @@ udx__mtu_payload (const udx_stream_t *stream) {
   return stream->mtu - udx__mtu_overhead(stream);
 }
 
+/*
+ * Nothing sent from this address is answered: the other one has its turn. The address that the peer speaks to is what
+ * its firewall admits, the system's choice is what the way out has become.
+ */
+static inline void
+udx__stream_switch_source (udx_stream_t *stream) {
+  udx__stream(stream)->local = udx__stream(stream)->local == 0 ? udx__stream(stream)->local_heard : 0;
+}
+
 /* New packets wait until the remote proves that it receives (RFC 9000, section 8). */
 static inline int
 udx__amplification_limited (const udx_stream_t *stream) {
@@ -125,6 +137,10 @@ udx__stream_deadline (const udx_stream_t *stream);
 
 void
 udx__stream_close (udx_stream_t *stream, int status);
+
+/* Tells the peer that the stream is over, now and whenever it speaks for a while. The stream is closed next. */
+void
+udx__stream_reset (udx_stream_t *stream);
 
 void
 udx__stream_header (udx_stream_t *stream, udx_header_t *header, uint8_t type);

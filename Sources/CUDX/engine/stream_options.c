@@ -113,6 +113,12 @@ udx_stream_firewall (udx_stream_t *stream, udx_stream_firewall_cb firewall_cb) {
 }
 
 int
+udx_stream_firewall_sources (udx_stream_t *stream, int enabled) {
+  udx__stream(stream)->firewall_sources = enabled != 0;
+  return 0;
+}
+
+int
 udx_stream_recv_start (udx_stream_t *stream, udx_stream_recv_cb cb) {
   if (stream->status & UDX_STREAM_RECEIVING) return UV_EALREADY;
   udx__stream(stream)->on_recv = cb;

@@ -29,6 +29,7 @@ typedef struct time_wait_entry_s {
   uint8_t answers;
   uint8_t destroyed;
   uint8_t used;
+  uint8_t local; /* what the answer leaves from */
 } time_wait_entry_t;
 
 struct udx_time_wait_s {
@@ -92,6 +93,7 @@ udx__time_wait_add (udx_stream_t *stream, int destroyed) {
   time_wait_entry_t *entry = &time_wait->entries[index];
   entry->socket = stream->socket;
   entry->remote = udx__stream(stream)->remote;
+  entry->local = udx__stream(stream)->local;
   entry->local_id = stream->local_id;
   entry->remote_id = stream->remote_id;
   entry->seq = udx__stream(stream)->flight.nxt;
@@ -144,7 +146,7 @@ udx__time_wait_answer (udx_socket_t *socket, const udx_header_t *header, const s
   };
   uint8_t bytes[UDX_HEADER_SIZE];
   udx__header_encode(bytes, &answer);
-  (void) udx__transmit_control(entry->socket, &entry->remote, bytes);
+  (void) udx__transmit_control(entry->socket, &entry->remote, entry->local, bytes);
   return 1;
 }
 

@@ -90,7 +90,11 @@ packet_send (udx_stream_t *stream, uint32_t seq, udx_packet_t *packet, uint32_t 
     .seq = seq,
     .ack = udx__stream(stream)->ack.next,
   };
-  if (UDX_UNLIKELY(udx__stream(stream)->paths != NULL)) udx__path_for(stream, seq, &to, &header.id);
+  uint8_t local = udx__stream(stream)->local;
+  if (UDX_UNLIKELY(udx__stream(stream)->paths != NULL)) {
+    udx__path_for(stream, seq, &to, &header.id);
+    if (to != &udx__stream(stream)->remote) local = 0;
+  }
 
   uv_buf_t *bufs = &batch->bufs[batch->bufs_len];
   uint32_t n = 0;
@@ -116,7 +120,7 @@ packet_send (udx_stream_t *stream, uint32_t seq, udx_packet_t *packet, uint32_t 
     UDX_ASSERT(n <= UDX_PIECES_MAX + 2);
   }
   uint32_t size = UDX_HEADER_SIZE + (uint32_t) packet->length;
-  uint32_t index = udx__batch_add(batch, to, n, size + packet->padding, 0, UDX_OWNER_PACKET, stream, seq);
+  uint32_t index = udx__batch_add(batch, to, n, size + packet->padding, 0, local, UDX_OWNER_PACKET, stream, seq);
   if (UDX_UNLIKELY(!is_new) && udx__mtu_exceeds(stream, packet)) batch->datagrams[index].fragment = true;
 
   udx__stream(stream)->congestion->sent(stream, udx__in_flight(stream), now);

@@ -16,12 +16,14 @@
 #include "wire.h"
 
 static int
-control_queue (udx_socket_t *socket, const udx_address_t *to, const uint8_t header[UDX_HEADER_SIZE], uint32_t max) {
+control_queue (
+  udx_socket_t *socket, const udx_address_t *to, uint8_t local, const uint8_t header[UDX_HEADER_SIZE], uint32_t max) {
   UDX_ASSERT(!(socket->status & UDX_SOCKET_CLOSED));
   if (udx__socket(socket)->controls_count >= max) return UV_ENOBUFS;
   udx_control_t *control = udx__pool_get(&udx__instance(socket->udx)->controls);
   if (control == NULL) return UV_ENOMEM;
   control->to = *to;
+  control->local = local;
   memcpy(control->header, header, UDX_HEADER_SIZE);
   udx__list_append(&udx__socket(socket)->controls, &control->link);
   udx__socket(socket)->controls_count++;
@@ -31,17 +33,19 @@ control_queue (udx_socket_t *socket, const udx_address_t *to, const uint8_t head
 }
 
 int
-udx__transmit_control (udx_socket_t *socket, const udx_address_t *to, const uint8_t header[UDX_HEADER_SIZE]) {
-  return control_queue(socket, to, header, UDX_CONTROLS_MAX);
+udx__transmit_control (
+  udx_socket_t *socket, const udx_address_t *to, uint8_t local, const uint8_t header[UDX_HEADER_SIZE]) {
+  return control_queue(socket, to, local, header, UDX_CONTROLS_MAX);
 }
 
 int
-udx__transmit_reset (udx_socket_t *socket, const udx_address_t *to, const uint8_t header[UDX_HEADER_SIZE]) {
+udx__transmit_reset (udx_stream_t *stream, const uint8_t header[UDX_HEADER_SIZE]) {
+  udx_socket_t *socket = stream->socket;
   if (udx__socket(socket)->controls_count >= UDX_CONTROLS_MAX && !udx__socket(socket)->blocked) {
     udx__transmit_controls(socket);
     udx__batch_flush(socket->udx);
   }
-  return control_queue(socket, to, header, UDX_RESETS_MAX);
+  return control_queue(socket, &udx__stream(stream)->remote, udx__stream(stream)->local, header, UDX_RESETS_MAX);
 }
 
 void
@@ -51,7 +55,8 @@ udx__transmit_relay (udx_socket_t *socket, udx_stream_t *stream, uint8_t *data, 
   struct udx_batch_s *batch = udx__instance(socket->udx)->batch;
   batch->bufs[batch->bufs_len].base = (char *) data;
   batch->bufs[batch->bufs_len].len = length;
-  (void) udx__batch_add(batch, &udx__stream(stream)->remote, 1, (uint32_t) length, 0, UDX_OWNER_NONE, NULL, 0);
+  (void) udx__batch_add(
+    batch, &udx__stream(stream)->remote, 1, (uint32_t) length, 0, udx__stream(stream)->local, UDX_OWNER_NONE, NULL, 0);
 }
 
 void
@@ -61,6 +66,7 @@ udx__controls_free (udx_socket_t *socket) {
     udx__list_remove(&control->link);
     udx__pool_put(&udx__instance(socket->udx)->controls, control);
   }
+  udx__socket(socket)->controls_count = 0;
 }
 
 void
@@ -72,7 +78,7 @@ udx__transmit_controls (udx_socket_t *socket) {
     udx__list_remove(&control->link);
     batch->bufs[batch->bufs_len].base = (char *) control->header;
     batch->bufs[batch->bufs_len].len = UDX_HEADER_SIZE;
-    (void) udx__batch_add(batch, &control->to, 1, UDX_HEADER_SIZE, 0, UDX_OWNER_CONTROL, control, 0);
+    (void) udx__batch_add(batch, &control->to, 1, UDX_HEADER_SIZE, 0, control->local, UDX_OWNER_CONTROL, control, 0);
     socket->packets_tx++;
     socket->udx->packets_tx++;
     socket->bytes_tx += UDX_HEADER_SIZE;
@@ -93,7 +99,7 @@ udx__transmit_sends (udx_socket_t *socket) {
     if (send->kind == UDX_SEND_SOCKET) {
       batch->bufs[batch->bufs_len] = send->buf;
       uint32_t index =
-        udx__batch_add(batch, &send->to, 1, (uint32_t) send->buf.len, send->ttl, UDX_OWNER_SEND, send, 0);
+        udx__batch_add(batch, &send->to, 1, (uint32_t) send->buf.len, send->ttl, send->local, UDX_OWNER_SEND, send, 0);
       batch->datagrams[index].fragment = send->buf.len > UDX_DATAGRAM_WHOLE;
     } else {
       UDX_ASSERT(send->kind == UDX_SEND_STREAM);
@@ -106,7 +112,7 @@ udx__transmit_sends (udx_socket_t *socket) {
       batch->bufs[batch->bufs_len].len = UDX_HEADER_SIZE;
       batch->bufs[batch->bufs_len + 1] = send->buf;
       uint32_t index = udx__batch_add(batch, &udx__stream(stream)->remote, 2,
-        (uint32_t) (UDX_HEADER_SIZE + send->buf.len), 0, UDX_OWNER_SEND, send, 0);
+        (uint32_t) (UDX_HEADER_SIZE + send->buf.len), 0, udx__stream(stream)->local, UDX_OWNER_SEND, send, 0);
       batch->datagrams[index].fragment = send->buf.len + udx__mtu_overhead(stream) > udx__stream(stream)->search.proven;
     }
   }
@@ -146,7 +152,8 @@ transmit_ack (udx_socket_t *socket, udx_stream_t *stream) {
   udx_header_t header;
   udx__stream_header(stream, &header, type);
   udx__header_encode(head, &header);
-  (void) udx__batch_add(batch, &udx__stream(stream)->remote, n, length, 0, UDX_OWNER_ACK, stream, 0);
+  (void) udx__batch_add(
+    batch, &udx__stream(stream)->remote, n, length, 0, udx__stream(stream)->local, UDX_OWNER_ACK, stream, 0);
   socket->udx->acks_tx++;
   udx__count_sent(stream, length);
   if (udx__stream(stream)->ack.early > 0 && udx__stream(stream)->ack.pending >= UDX_ACK_EARLY_PACKETS) {
@@ -176,7 +183,8 @@ transmit_heartbeat (udx_socket_t *socket, udx_stream_t *stream) {
   udx__header_encode(head, &header);
   batch->bufs[batch->bufs_len].base = (char *) head;
   batch->bufs[batch->bufs_len].len = UDX_HEADER_SIZE;
-  (void) udx__batch_add(batch, &udx__stream(stream)->remote, 1, UDX_HEADER_SIZE, 0, UDX_OWNER_HEARTBEAT, stream, 0);
+  (void) udx__batch_add(batch, &udx__stream(stream)->remote, 1, UDX_HEADER_SIZE, 0, udx__stream(stream)->local,
+    UDX_OWNER_HEARTBEAT, stream, 0);
   udx__stream(stream)->ack.heartbeat = 0;
   udx__count_sent(stream, UDX_HEADER_SIZE);
   return 0;

@@ -7,11 +7,12 @@
 
 /* A control packet that does not depend on the stream any more. */
 int
-udx__transmit_control (udx_socket_t *socket, const udx_address_t *to, const uint8_t header[UDX_HEADER_SIZE]);
+udx__transmit_control (
+  udx_socket_t *socket, const udx_address_t *to, uint8_t local, const uint8_t header[UDX_HEADER_SIZE]);
 
 /* A DESTROY, which is sent once: it is queued however full the socket is. */
 int
-udx__transmit_reset (udx_socket_t *socket, const udx_address_t *to, const uint8_t header[UDX_HEADER_SIZE]);
+udx__transmit_reset (udx_stream_t *stream, const uint8_t header[UDX_HEADER_SIZE]);
 
 void
 udx__transmit_relay (udx_socket_t *socket, udx_stream_t *stream, uint8_t *data, size_t length);

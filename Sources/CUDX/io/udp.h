@@ -10,17 +10,33 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
+#include "engine/address.h"
 #include "udx.h"
 #include "udx_driver.h"
+
+/* addresses of the host per socket; datagrams to further ones are answered as the system chooses */
+#define UDX_UDP_LOCALS_MAX 64
+
+/* An address of the host that a socket for all of them was asked at. */
+typedef struct udx_local_s {
+  struct in6_addr address; /* of an IPv4 socket: the first 4 bytes */
+  bool gone;               /* the system does not send from it any more */
+} udx_local_t;
 
 typedef struct udx_udp_s {
   int fd; /* -1 = not bound */
   int family;
-  bool gso;      /* segmented sends work */
-  bool gro;      /* segmented receives are on */
-  bool overflow; /* the kernel counts what it drops */
+  bool gso;       /* segmented sends work */
+  bool gro;       /* segmented receives are on */
+  bool overflow;  /* the kernel counts what it drops */
+  bool no_memory; /* the last send found none: the system will not tell when there is some */
+  bool rebound;   /* the port was taken away and bound anew, which is to be reported */
   uint32_t dropped;
   udx_t *counters; /* the gso_* and gro_* of the instance */
+  udx_address_t bound;
+  uint8_t locals_count;
+  uint8_t local_last; /* the number that was given last: mostly the next one, too */
+  udx_local_t *locals;
 } udx_udp_t;
 
 /* Receive memory, shared by the sockets of a loop. */
@@ -59,11 +75,33 @@ udx__udp_multicast_interface (const udx_udp_t *udp, const char *addr);
 
 /* Takes what the system reports as the socket's asynchronous error. 0, or the error of a descriptor that is none. */
 int
-udx__udp_clear_error (const udx_udp_t *udp);
+udx__udp_clear_error (udx_udp_t *udp);
 
-/* An error that may belong to an earlier datagram: the system reports it once, and the call has sent nothing. */
+/*
+ * An error that may belong to an earlier datagram: the system reports it once, and the call has sent nothing. One of
+ * them says that the port is lost, which is then bound anew.
+ */
 bool
-udx__udp_error_is_old (int err);
+udx__udp_error_is_old (udx_udp_t *udp, int err);
+
+/* The number of an address of the host, of the socket's family. 0 if there are too many. */
+uint8_t
+udx__udp_local (udx_udp_t *udp, const void *address);
+
+/* What a datagram leaves from; NULL = as the system chooses. */
+static inline const struct in6_addr *
+udx__udp_source (const udx_udp_t *udp, uint8_t local) {
+  if (local == 0 || local > udp->locals_count || udp->locals[local - 1].gone) return NULL;
+  return &udp->locals[local - 1].address;
+}
+
+/* Whether a datagram was refused because the address it should leave from is gone: then the system chooses. */
+bool
+udx__udp_source_is_gone (udx_udp_t *udp, uint8_t local, int err);
+
+/* Binds the port anew if the system took it away. */
+void
+udx__udp_restore (udx_udp_t *udp);
 
 /* Called once the socket is bound: turns on and probes what the system can do. */
 void

@@ -34,11 +34,17 @@ udx__udp_probe (udx_udp_t *udp) {
   udp->gso = getsockopt(udp->fd, SOL_UDP, UDP_SEGMENT, &value, &length) == 0;
   udp->gro = setsockopt(udp->fd, SOL_UDP, UDP_GRO, &on, sizeof(on)) == 0;
   udp->overflow = setsockopt(udp->fd, SOL_SOCKET, SO_RXQ_OVFL, &on, sizeof(on)) == 0;
+  /* bound to all addresses: which one was asked? */
+  if (udp->family == AF_INET && udp->bound.v4.sin_addr.s_addr == htonl(INADDR_ANY))
+    (void) setsockopt(udp->fd, IPPROTO_IP, IP_PKTINFO, &on, sizeof(on));
+  if (udp->family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&udp->bound.v6.sin6_addr))
+    (void) setsockopt(udp->fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &on, sizeof(on));
 }
 
 /* Control data; CMSG_SPACE keeps arrays of it aligned. */
-#define SEND_CONTROL (CMSG_SPACE(sizeof(uint16_t)) + CMSG_SPACE(sizeof(int)))
-#define RECEIVE_CONTROL (CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(uint32_t)))
+#define SEND_CONTROL (CMSG_SPACE(sizeof(uint16_t)) + CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(struct in6_pktinfo)))
+#define RECEIVE_CONTROL                                                                                                \
+  (CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(uint32_t)) + CMSG_SPACE(sizeof(struct in6_pktinfo)))
 
 static int
 is_ipv6 (const struct sockaddr *to) {
@@ -46,37 +52,52 @@ is_ipv6 (const struct sockaddr *to) {
   return !IN6_IS_ADDR_V4MAPPED(&((const struct sockaddr_in6 *) (const void *) to)->sin6_addr);
 }
 
+static char *
+control_put (char *at, int level, int type, const void *value, size_t size) {
+  struct cmsghdr *cmsg = (struct cmsghdr *) (void *) at;
+  cmsg->cmsg_level = level;
+  cmsg->cmsg_type = type;
+  cmsg->cmsg_len = CMSG_LEN(size);
+  memcpy(CMSG_DATA(cmsg), value, size);
+  return at + CMSG_SPACE(size);
+}
+
+static char *
+control_put_source (char *at, int family, const struct in6_addr *source) {
+  if (family == AF_INET6) {
+    struct in6_pktinfo info = {.ipi6_addr = *source};
+    return control_put(at, IPPROTO_IPV6, IPV6_PKTINFO, &info, sizeof(info));
+  }
+  struct in_pktinfo info;
+  memset(&info, 0, sizeof(info));
+  memcpy(&info.ipi_spec_dst, source, sizeof(info.ipi_spec_dst));
+  return control_put(at, IPPROTO_IP, IP_PKTINFO, &info, sizeof(info));
+}
+
 static void
-message_build (struct msghdr *msg, char *control, const udx_datagram_t *first, unsigned int segments) {
+message_build (
+  const udx_udp_t *udp, struct msghdr *msg, char *control, const udx_datagram_t *first, unsigned int segments) {
   memset(msg, 0, sizeof(*msg));
   msg->msg_name = (void *) (uintptr_t) first->to;
   msg->msg_namelen = first->to->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
   msg->msg_iov = (struct iovec *) (uintptr_t) first->bufs;
   const udx_datagram_t *last = first + segments - 1;
   msg->msg_iovlen = (size_t) (last->bufs + last->bufs_len - first->bufs);
-  if (segments == 1 && first->ttl == 0) return;
+  const struct in6_addr *source = udx__udp_source(udp, first->local);
+  if (segments == 1 && first->ttl == 0 && source == NULL) return;
 
   memset(control, 0, SEND_CONTROL);
   char *at = control;
   if (segments > 1) {
-    struct cmsghdr *cmsg = (struct cmsghdr *) (void *) at;
     uint16_t size = (uint16_t) first->length;
-    cmsg->cmsg_level = SOL_UDP;
-    cmsg->cmsg_type = UDP_SEGMENT;
-    cmsg->cmsg_len = CMSG_LEN(sizeof(size));
-    memcpy(CMSG_DATA(cmsg), &size, sizeof(size));
-    at += CMSG_SPACE(sizeof(size));
+    at = control_put(at, SOL_UDP, UDP_SEGMENT, &size, sizeof(size));
   }
   if (first->ttl > 0) {
-    struct cmsghdr *cmsg = (struct cmsghdr *) (void *) at;
     int v6 = is_ipv6(first->to);
-    cmsg->cmsg_level = v6 ? IPPROTO_IPV6 : IPPROTO_IP;
-    cmsg->cmsg_type = v6 ? IPV6_HOPLIMIT : IP_TTL;
-    cmsg->cmsg_len = CMSG_LEN(sizeof(int));
     int ttl = first->ttl;
-    memcpy(CMSG_DATA(cmsg), &ttl, sizeof(int));
-    at += CMSG_SPACE(sizeof(int));
+    at = control_put(at, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_HOPLIMIT : IP_TTL, &ttl, sizeof(ttl));
   }
+  if (source != NULL) at = control_put_source(at, udp->family, source);
   msg->msg_control = control;
   msg->msg_controllen = (size_t) (at - control);
 }
@@ -104,7 +125,7 @@ run_length (const udx_datagram_t *first, unsigned int count) {
   unsigned int n = 1;
   while (n < count && n < GSO_SEGMENTS) {
     const udx_datagram_t *next = first + n;
-    if (!same_destination(next->to, first->to) || next->ttl != first->ttl) break;
+    if (!same_destination(next->to, first->to) || memcmp(&next->ttl, &first->ttl, 2)) break; /* local follows */
     if (next->length > first->length) break;
     if (next->length == 0 || bytes + next->length > GSO_BYTES) break;
     if (next->bufs + next->bufs_len - first->bufs > 1000) break; /* IOV_MAX is 1024 */
@@ -116,8 +137,11 @@ run_length (const udx_datagram_t *first, unsigned int count) {
 }
 
 static int
-would_block (int err) {
-  return err == EAGAIN || err == EWOULDBLOCK || err == ENOBUFS;
+would_block (udx_udp_t *udp, int err) {
+  if (err == EAGAIN || err == EWOULDBLOCK) return 1;
+  if (err != ENOBUFS && err != ENOMEM) return 0;
+  udp->no_memory = true;
+  return 1;
 }
 
 /* A segmented message was refused: its datagrams one by one. Returns how many were taken. */
@@ -126,13 +150,14 @@ send_singly (udx_udp_t *udp, const udx_datagram_t *datagrams, unsigned int count
   for (unsigned int i = 0; i < count; i++) {
     struct msghdr msg;
     _Alignas(struct cmsghdr) char control[SEND_CONTROL];
-    message_build(&msg, control, &datagrams[i], 1);
     ssize_t sent;
     int repeats = 0;
-    do sent = sendmsg(udp->fd, &msg, MSG_DONTWAIT);
-    while (sent < 0 && (errno == EINTR || (udx__udp_error_is_old(errno) && repeats++ == 0)));
-    int err = errno;
-    if (sent < 0 && would_block(err)) return i;
+    do {
+      message_build(udp, &msg, control, &datagrams[i], 1);
+      sent = sendmsg(udp->fd, &msg, MSG_DONTWAIT);
+    } while (sent < 0 && (errno == EINTR || (udx__udp_error_is_old(udp, errno) && repeats++ == 0) ||
+                           udx__udp_source_is_gone(udp, datagrams[i].local, errno)));
+    if (sent < 0 && would_block(udp, errno)) return i;
   }
   return count;
 }
@@ -149,7 +174,7 @@ send_run (udx_udp_t *udp, const udx_datagram_t *datagrams, unsigned int count) {
     unsigned int at = done;
     while (at < count && n < MESSAGES) {
       segments[n] = udp->gso ? run_length(&datagrams[at], count - at) : 1;
-      message_build(&msgs[n].msg_hdr, controls[n], &datagrams[at], segments[n]);
+      message_build(udp, &msgs[n].msg_hdr, controls[n], &datagrams[at], segments[n]);
       msgs[n].msg_len = 0;
       at += segments[n];
       n++;
@@ -168,11 +193,12 @@ send_run (udx_udp_t *udp, const udx_datagram_t *datagrams, unsigned int count) {
         continue;
       }
       if (errno == EINTR) continue;
-      if (would_block(errno)) return done;
-      if (udx__udp_error_is_old(errno) && repeated != done) {
+      if (would_block(udp, errno)) return done;
+      if (udx__udp_error_is_old(udp, errno) && repeated != done) {
         repeated = done;
         continue;
       }
+      if (udx__udp_source_is_gone(udp, datagrams[done].local, errno)) break; /* built anew without it */
       if (segments[sent] > 1) {
         /* EIO: no checksum offload; EINVAL: old kernel, or larger than the device's MTU */
         if (errno == EIO || errno == EOPNOTSUPP) udp->gso = false;
@@ -196,6 +222,7 @@ send_run (udx_udp_t *udp, const udx_datagram_t *datagrams, unsigned int count) {
 unsigned int
 udx__udp_send (udx_udp_t *udp, const udx_datagram_t *datagrams, unsigned int count) {
   unsigned int done = 0;
+  udp->no_memory = false;
   while (done < count) {
     bool fragment = datagrams[done].fragment;
     unsigned int run = 1;
@@ -207,6 +234,24 @@ udx__udp_send (udx_udp_t *udp, const udx_datagram_t *datagrams, unsigned int cou
     if (sent < run) break;
   }
   return done;
+}
+
+/* The address of the host that a datagram was sent to. 0 = not known, or one for many hosts. */
+static uint8_t
+local_number (udx_udp_t *udp, struct cmsghdr *cmsg) {
+  if (udp->family == AF_INET && cmsg->cmsg_level == IPPROTO_IP && cmsg->cmsg_type == IP_PKTINFO) {
+    struct in_pktinfo info;
+    memcpy(&info, CMSG_DATA(cmsg), sizeof(info));
+    return udx__udp_local(udp, &info.ipi_spec_dst);
+  }
+  if (udp->family == AF_INET6 && cmsg->cmsg_level == IPPROTO_IPV6 && cmsg->cmsg_type == IPV6_PKTINFO) {
+    struct in6_pktinfo info;
+    memcpy(&info, CMSG_DATA(cmsg), sizeof(info));
+    /* a link-local one belongs to an interface, which the destination names */
+    if (IN6_IS_ADDR_MULTICAST(&info.ipi6_addr) || IN6_IS_ADDR_LINKLOCAL(&info.ipi6_addr)) return 0;
+    return udx__udp_local(udp, &info.ipi6_addr);
+  }
+  return 0;
 }
 
 void
@@ -234,7 +279,8 @@ udx__udp_receive (udx_udp_t *udp, udx_udp_rx_t *rx) {
   do n = recvmmsg(udp->fd, msgs, slots, MSG_DONTWAIT, NULL);
   while (n < 0 && errno == EINTR);
   if (n <= 0) {
-    rx->drained = n == 0 || !udx__udp_error_is_old(errno); /* an old error was taken, datagrams may wait behind it */
+    rx->drained =
+      n == 0 || !udx__udp_error_is_old(udp, errno); /* an old error was taken, datagrams may wait behind it */
     return;
   }
   size_t total = 0;
@@ -245,11 +291,14 @@ udx__udp_receive (udx_udp_t *udp, udx_udp_rx_t *rx) {
       continue;
     }
     int segment = 0;
+    uint8_t local = 0;
     for (struct cmsghdr *cmsg = CMSG_FIRSTHDR(msg); cmsg != NULL; cmsg = CMSG_NXTHDR(msg, cmsg)) {
       if (cmsg->cmsg_level == SOL_UDP && cmsg->cmsg_type == UDP_GRO) {
         memcpy(&segment, CMSG_DATA(cmsg), sizeof(segment));
       } else if (cmsg->cmsg_level == SOL_SOCKET && cmsg->cmsg_type == SO_RXQ_OVFL) {
         memcpy(&udp->dropped, CMSG_DATA(cmsg), sizeof(udp->dropped));
+      } else {
+        local = local_number(udp, cmsg);
       }
     }
     udx_received_t *received = &rx->received[rx->count++];
@@ -261,6 +310,7 @@ udx__udp_receive (udx_udp_t *udp, udx_udp_rx_t *rx) {
       udp->counters->gro_datagrams += (msgs[i].msg_len + (unsigned int) segment - 1) / (unsigned int) segment;
     }
     received->from = (const struct sockaddr *) &rx->from[i];
+    received->local = local;
     total += msgs[i].msg_len;
   }
   rx->drained = (unsigned int) n < slots;

@@ -19,6 +19,7 @@ udx__udp_probe (udx_udp_t *udp) {
 
 unsigned int
 udx__udp_send (udx_udp_t *udp, const udx_datagram_t *datagrams, unsigned int count) {
+  udp->no_memory = false;
   for (unsigned int i = 0; i < count; i++) {
     const udx_datagram_t *datagram = &datagrams[i];
     struct msghdr msg;
@@ -48,10 +49,11 @@ udx__udp_send (udx_udp_t *udp, const udx_datagram_t *datagrams, unsigned int cou
     ssize_t sent;
     int repeats = 0;
     do sent = sendmsg(udp->fd, &msg, 0);
-    while (sent < 0 && (errno == EINTR || (udx__udp_error_is_old(errno) && repeats++ == 0)));
+    while (sent < 0 && (errno == EINTR || (udx__udp_error_is_old(udp, errno) && repeats++ == 0)));
     int err = errno;
     if (datagram->fragment) udx__udp_set_fragment(udp, false);
-    if (sent < 0 && (err == EAGAIN || err == EWOULDBLOCK || err == ENOBUFS)) return i;
+    udp->no_memory = sent < 0 && (err == ENOBUFS || err == ENOMEM);
+    if (udp->no_memory || (sent < 0 && (err == EAGAIN || err == EWOULDBLOCK))) return i;
   }
   return count;
 }
@@ -72,7 +74,7 @@ udx__udp_receive (udx_udp_t *udp, udx_udp_rx_t *rx) {
     ssize_t n = recvmsg(udp->fd, &msg, 0);
     if (n < 0) {
       if (errno == EINTR) continue;
-      rx->drained = !udx__udp_error_is_old(errno); /* an old error was taken, datagrams may wait behind it */
+      rx->drained = !udx__udp_error_is_old(udp, errno); /* an old error was taken, datagrams may wait behind it */
       return;
     }
     if (msg.msg_flags & MSG_TRUNC) {
@@ -83,6 +85,7 @@ udx__udp_receive (udx_udp_t *udp, udx_udp_rx_t *rx) {
     rx->received[rx->count].data = data;
     rx->received[rx->count].length = (size_t) n;
     rx->received[rx->count].segment_size = 0;
+    rx->received[rx->count].local = 0; /* answers leave as the system chooses */
     rx->received[rx->count].from = (struct sockaddr *) &rx->from[rx->count];
     rx->count++;
   }

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <net/if.h>
 #include <netinet/ip.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -48,6 +49,8 @@ udx__udp_bind (udx_udp_t *udp, const struct sockaddr *addr, unsigned int flags) 
   }
   udp->fd = fd;
   udp->family = family;
+  length = sizeof(udp->bound);
+  if (getsockname(fd, &udp->bound.any, &length)) memcpy(&udp->bound, addr, sizeof(struct sockaddr_in));
   buffer_ask(fd, SO_RCVBUF, RECV_BUFFER);
   buffer_ask(fd, SO_SNDBUF, SEND_BUFFER);
   udx__udp_set_fragment(udp, false);
@@ -76,11 +79,30 @@ udx__udp_set_fragment (const udx_udp_t *udp, bool on) {
 #endif
 }
 
+void
+udx__udp_restore (udx_udp_t *udp) {
+  udx_address_t name;
+  socklen_t length = sizeof(name);
+  if (getsockname(udp->fd, &name.any, &length)) return;
+  if (udx__address_port(&name.any) == udx__address_port(&udp->bound.any)) return;
+  length = udp->family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+  /* another socket may have got the port meanwhile: any other is better than none */
+  if (bind(udp->fd, &udp->bound.any, length)) {
+    name = udp->bound;
+    name.v4.sin_port = 0; /* at the same place in both families */
+    (void) bind(udp->fd, &name.any, length);
+    length = sizeof(name);
+    if (getsockname(udp->fd, &name.any, &length) == 0) udp->bound = name;
+  }
+  udp->rebound = true;
+}
+
 int
-udx__udp_clear_error (const udx_udp_t *udp) {
+udx__udp_clear_error (udx_udp_t *udp) {
   int value = 0;
   socklen_t length = sizeof(value);
   if (getsockopt(udp->fd, SOL_SOCKET, SO_ERROR, &value, &length)) return -errno;
+  udx__udp_restore(udp);
 #ifdef MSG_ERRQUEUE
   char byte;
   for (int i = 0; i < ERRORS_MAX; i++) {
@@ -91,11 +113,13 @@ udx__udp_clear_error (const udx_udp_t *udp) {
 }
 
 bool
-udx__udp_error_is_old (int err) {
+udx__udp_error_is_old (udx_udp_t *udp, int err) {
   switch (err) {
+  case ECONNABORTED:
+    udx__udp_restore(udp);
+    return true;
   case ECONNREFUSED:
   case ECONNRESET:
-  case ECONNABORTED:
   case EHOSTUNREACH:
   case EHOSTDOWN:
   case ENETUNREACH:
@@ -108,10 +132,44 @@ udx__udp_error_is_old (int err) {
   }
 }
 
+uint8_t
+udx__udp_local (udx_udp_t *udp, const void *address) {
+  size_t size = udp->family == AF_INET6 ? sizeof(struct in6_addr) : sizeof(struct in_addr);
+  uint8_t number = udp->local_last;
+  if (number == 0 || memcmp(&udp->locals[number - 1].address, address, size) != 0) {
+    for (number = 1; number <= udp->locals_count; number++) {
+      if (memcmp(&udp->locals[number - 1].address, address, size) == 0) break;
+    }
+    if (number > UDX_UDP_LOCALS_MAX) return 0;
+    if (number > udp->locals_count) {
+      udx_local_t *locals = realloc(udp->locals, number * sizeof(*locals));
+      if (locals == NULL) return 0;
+      udp->locals = locals;
+      memset(&locals[number - 1], 0, sizeof(*locals));
+      memcpy(&locals[number - 1].address, address, size);
+      udp->locals_count = number;
+    }
+    udp->local_last = number;
+  }
+  udp->locals[number - 1].gone = false; /* what arrives there is ours again */
+  return number;
+}
+
+bool
+udx__udp_source_is_gone (udx_udp_t *udp, uint8_t local, int err) {
+  if (udx__udp_source(udp, local) == NULL) return false;
+  if (err != EINVAL && err != EADDRNOTAVAIL && err != ENETUNREACH && err != EHOSTUNREACH) return false;
+  udp->locals[local - 1].gone = true;
+  return true;
+}
+
 void
 udx__udp_close (udx_udp_t *udp) {
   if (udp->fd >= 0) close(udp->fd);
   udp->fd = -1;
+  free(udp->locals);
+  udp->locals = NULL;
+  udp->locals_count = udp->local_last = 0;
 }
 
 int

@@ -21,43 +21,11 @@
 #endif
 
 #include "engine/instance.h"
-#include "engine/socket.h"
-#include "udp.h"
+#include "uv_driver.h"
 
 #define FINE_DEADLINE (4 * UDX_MS) /* nearer ones use the timerfd */
-#define RECEIVE_ROUNDS 8           /* batches per readiness event: other handles of the loop want to live */
 #define LATE (100 * UDX_MS)        /* a deadline missed by more: the loop was blocked, and much may wait unread */
 #define LATE_POLLS 64              /* a late deadline waits for so many polls at most: a flood does not stop timers */
-
-typedef struct uv_driver_s {
-  udx_t *udx; /* NULL once stopped */
-  uv_prepare_t prepare;
-  uv_timer_t timer;
-  uv_poll_t timer_poll;
-  uv_check_t check; /* active while a deadline that was reached waits for the loop to poll */
-  uv_idle_t idle;   /* active where the loop must not wait in that poll */
-  int timer_fd;
-  int timer_fd_set;
-  int timer_fd_due;  /* it has expired and was not read */
-  int unread;        /* a socket had more than one turn's share since the last check */
-  int polls;         /* that the deadline has waited for */
-  uint64_t deadline; /* as armed */
-  int open_handles;
-  udx_udp_rx_t rx;
-} uv_driver_t;
-
-typedef struct uv_socket_s {
-  uv_poll_t poll;
-  uv_driver_t *driver;
-  udx_socket_t *socket;
-  udx_udp_t udp;
-  uv_timer_t close_timer;
-} uv_socket_t;
-
-static uv_driver_t *
-driver_of (udx_t *udx) {
-  return udx->driver_ctx;
-}
 
 /* ---- life ---- */
 
@@ -188,7 +156,7 @@ driver_start (udx_t *udx) {
 
 static void
 driver_stop (udx_t *udx) {
-  uv_driver_t *driver = driver_of(udx);
+  uv_driver_t *driver = udx__uv_driver(udx);
   driver->udx = NULL;
   udx->driver_ctx = NULL;
   uv_close((uv_handle_t *) &driver->prepare, driver_handle_closed);
@@ -218,7 +186,7 @@ driver_random (udx_t *udx, void *bytes, size_t length) {
 
 static void
 driver_arm (udx_t *udx, uint64_t deadline) {
-  uv_driver_t *driver = driver_of(udx);
+  uv_driver_t *driver = udx__uv_driver(udx);
   driver->deadline = deadline;
   if (deadline == UDX_NEVER) {
     uv_timer_stop(&driver->timer);
@@ -245,140 +213,8 @@ driver_arm (udx_t *udx, uint64_t deadline) {
 
 static void
 driver_defer (udx_t *udx) {
-  uv_driver_t *driver = driver_of(udx);
+  uv_driver_t *driver = udx__uv_driver(udx);
   uv_prepare_start(&driver->prepare, on_prepare);
-}
-
-/* ---- sockets ---- */
-
-static void
-socket_readable (uv_socket_t *s) {
-  udx_udp_rx_t *rx = &s->driver->rx;
-  for (int round = 0; round < RECEIVE_ROUNDS; round++) {
-    uint32_t dropped = s->udp.dropped;
-    udx__udp_receive(&s->udp, rx);
-    if (s->udp.overflow && (s->udp.dropped != dropped || s->socket->packets_dropped_by_kernel < 0)) {
-      udx_socket_t *socket = s->socket;
-      udx_t *udx = socket->udx;
-      if (socket->packets_dropped_by_kernel < 0) socket->packets_dropped_by_kernel = 0;
-      if (udx->packets_dropped_by_kernel < 0) udx->packets_dropped_by_kernel = 0;
-      uint32_t more = s->udp.dropped - dropped;
-      socket->packets_dropped_by_kernel += more;
-      udx->packets_dropped_by_kernel += more;
-    }
-    bool drained = rx->drained;
-    if (rx->count > 0) udx_driver_receive(s->socket, rx->received, rx->count);
-    if (drained || (s->socket->status & UDX_SOCKET_CLOSED)) return;
-  }
-  s->driver->unread = 1;
-}
-
-static void
-on_poll (uv_poll_t *poll, int status, int events) {
-  uv_socket_t *s = poll->data;
-  if (status < 0) {
-    /* an asynchronous error (an ICMP message, a vanished address): libuv has stopped the handle, the socket lives on */
-    if (udx__udp_clear_error(&s->udp)) return;
-    (void) uv_poll_start(poll, UV_READABLE | (udx__socket(s->socket)->blocked ? UV_WRITABLE : 0), on_poll);
-    events = UV_READABLE;
-  }
-  if (events & UV_WRITABLE) {
-    uv_poll_start(poll, UV_READABLE, on_poll);
-    udx_driver_writable(s->socket);
-  }
-  if (!(s->socket->status & UDX_SOCKET_CLOSED) && (events & UV_READABLE)) socket_readable(s);
-}
-
-static int
-driver_socket_open (udx_t *udx, udx_socket_t *socket) {
-  uv_socket_t *s = calloc(1, sizeof(*s));
-  if (s == NULL) return UV_ENOMEM;
-  s->udp.fd = -1;
-  s->udp.counters = udx;
-  s->driver = driver_of(udx);
-  s->socket = socket;
-  socket->driver_data = s;
-  return 0;
-}
-
-static int
-driver_socket_bind (udx_t *udx, udx_socket_t *socket, const struct sockaddr *addr, unsigned int flags) {
-  uv_socket_t *s = socket->driver_data;
-  int err = udx__udp_bind(&s->udp, addr, flags);
-  if (err) return err;
-  err = uv_poll_init(udx->loop, &s->poll, s->udp.fd);
-  if (err) {
-    udx__udp_close(&s->udp);
-    return err;
-  }
-  s->poll.data = s;
-  if (s->udp.overflow) {
-    socket->packets_dropped_by_kernel = 0;
-    if (udx->packets_dropped_by_kernel < 0) udx->packets_dropped_by_kernel = 0;
-  }
-  err = uv_poll_start(&s->poll, UV_READABLE, on_poll);
-  return err;
-}
-
-static void
-socket_closed (uv_handle_t *handle) {
-  uv_socket_t *s = handle->data;
-  udx_socket_t *socket = s->socket;
-  udx__udp_close(&s->udp);
-  free(s);
-  udx_driver_socket_closed(socket);
-}
-
-static void
-driver_socket_close (udx_t *udx, udx_socket_t *socket) {
-  uv_socket_t *s = socket->driver_data;
-  if (s->udp.fd >= 0) {
-    uv_poll_stop(&s->poll);
-    uv_close((uv_handle_t *) &s->poll, socket_closed);
-    return;
-  }
-  /* never bound: there is no handle, but the callback has to come later all the same */
-  (void) uv_timer_init(udx->loop, &s->close_timer);
-  s->close_timer.data = s;
-  uv_close((uv_handle_t *) &s->close_timer, socket_closed);
-}
-
-static int
-driver_socket_name (udx_t *udx, udx_socket_t *socket, struct sockaddr *name, int *name_len) {
-  (void) udx;
-  uv_socket_t *s = socket->driver_data;
-  return udx__udp_name(&s->udp, name, name_len);
-}
-
-static int
-driver_socket_option (udx_t *udx, udx_socket_t *socket, udx_option_t option, bool set, int *value) {
-  (void) udx;
-  uv_socket_t *s = socket->driver_data;
-  return udx__udp_option(&s->udp, option, set, value);
-}
-
-static int
-driver_socket_membership (
-  udx_t *udx, udx_socket_t *socket, const char *group, const char *interface_addr, const char *source, bool join) {
-  (void) udx;
-  uv_socket_t *s = socket->driver_data;
-  return udx__udp_membership(&s->udp, group, interface_addr, source, join);
-}
-
-static int
-driver_socket_multicast_interface (udx_t *udx, udx_socket_t *socket, const char *addr) {
-  (void) udx;
-  uv_socket_t *s = socket->driver_data;
-  return udx__udp_multicast_interface(&s->udp, addr);
-}
-
-static unsigned int
-driver_transmit (udx_t *udx, udx_socket_t *socket, const udx_datagram_t *datagrams, unsigned int count) {
-  (void) udx;
-  uv_socket_t *s = socket->driver_data;
-  unsigned int taken = udx__udp_send(&s->udp, datagrams, count);
-  if (taken < count) uv_poll_start(&s->poll, UV_READABLE | UV_WRITABLE, on_poll);
-  return taken;
 }
 
 static const udx_driver_t uv_driver = {
@@ -389,14 +225,14 @@ static const udx_driver_t uv_driver = {
   .random = driver_random,
   .arm = driver_arm,
   .defer = driver_defer,
-  .socket_open = driver_socket_open,
-  .socket_bind = driver_socket_bind,
-  .socket_close = driver_socket_close,
-  .socket_name = driver_socket_name,
-  .socket_option = driver_socket_option,
-  .socket_membership = driver_socket_membership,
-  .socket_multicast_interface = driver_socket_multicast_interface,
-  .transmit = driver_transmit,
+  .socket_open = udx__uv_socket_open,
+  .socket_bind = udx__uv_socket_bind,
+  .socket_close = udx__uv_socket_close,
+  .socket_name = udx__uv_socket_name,
+  .socket_option = udx__uv_socket_option,
+  .socket_membership = udx__uv_socket_membership,
+  .socket_multicast_interface = udx__uv_socket_multicast_interface,
+  .transmit = udx__uv_transmit,
 };
 
 int

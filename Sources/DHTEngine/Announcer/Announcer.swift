@@ -45,6 +45,8 @@ final class Announcer {
   private var timer: (any ScheduledAction)?
   private var watchdog: (any ScheduledAction)?
   private var roundsLeft = 0
+  /// Cycles in a row that have found no node to announce at.
+  private var failures = 0
   private var needsRefresh = false
   private var lastDriftAt: UInt64?
   private var cycleWaiters: [() -> Void] = []
@@ -72,6 +74,7 @@ final class Announcer {
 
   /// The network is back: don't wait for the pause to end.
   func wake() {
+    failures = 0
     guard state == .watching, timer != nil else { return }
     timer?.cancel()
     timer = nil
@@ -194,21 +197,29 @@ final class Announcer {
     var addresses = relays.map(\.relayAddress)
     if let own = node.rpc.remoteAddress { addresses.insert(own, at: 0) }
     relayAddresses = Array(addresses.prefix(Limits.Announce.relays))
-    for stale in generations[1] where !relays.contains(where: { $0.relayAddress == stale.relayAddress }) {
-      unannounce(stale.relayAddress) {}
-    }
+    // A cycle without a relay has failed: what an earlier one has announced is all there is.
+    let stale = relays.isEmpty ? [] : generations[1].map(\.relayAddress).filter { !isCurrent($0) }
+    for relay in stale { unannounce(relay) {} }
     state = .watching
     roundsLeft = Limits.Announce.pingRounds
     finishCycle()
     guard state == .watching else { return }
     // Without a relay the next cycle waits, too: no tight loop on a broken network.
-    relays.isEmpty ? pause() : watchStep()
+    if relays.isEmpty {
+      pause(min(Limits.Announce.pingPause << UInt64(min(failures, 8)), Limits.Announce.longestPause))
+      failures += 1
+      return
+    }
+    failures = 0
+    // Nodes were lost on the way: look again, once, for in a small network there may be no others.
+    if relays.count < generations[1].count { needsRefresh = true }
+    needsRefresh ? pause() : watchStep()
   }
 
   // MARK: Watching the relays
 
-  private func pause() {
-    timer = node.environment.schedule(after: Limits.Announce.pingPause) { [weak self] in
+  private func pause(_ pause: UInt64 = Limits.Announce.pingPause) {
+    timer = node.environment.schedule(after: pause) { [weak self] in
       self?.timer = nil
       self?.watchStep()
     }
@@ -248,6 +259,11 @@ final class Announcer {
     group.seal()
   }
 
+  /// Announced at by this cycle, or about to be.
+  private func isCurrent(_ relay: Endpoint) -> Bool {
+    (relays + unconfirmed).contains { $0.relayAddress == relay }
+  }
+
   private func mayReactToDrift() -> Bool {
     let now = node.environment.nowMilliseconds
     if let lastDriftAt, now < lastDriftAt + Limits.Announce.driftInterval { return false }
@@ -275,9 +291,10 @@ final class Announcer {
   /// Asks the node for a token and our record, then removes it. Failures are ignored.
   private func unannounce(_ relay: Endpoint, _ done: @escaping () -> Void) {
     let message = RequestMessage(command: Command.findPeer.rawValue, target: target)
-    node.rpc.request(message, to: relay) { [node, target, keyPair] result in
+    node.rpc.request(message, to: relay) { [weak self, node, target, keyPair] result in
+      // Meanwhile a later cycle may have announced there.
       guard case .success(let reply) = result, let token = reply.token, let id = reply.from.id, reply.value != nil,
-        !node.rpc.isDestroyed
+        !node.rpc.isDestroyed, self?.isCurrent(relay) != true
       else { return done() }
       node.sendUnannounce(target: target, keyPair: keyPair, to: relay, id: id, token: token) { _ in done() }
     }

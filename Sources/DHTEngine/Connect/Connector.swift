@@ -162,7 +162,8 @@ final class Connector {
     }
     let payload = NoisePayload(
       firewall: isOpen ? .open : .unknown, addresses4: addresses, udx: .init(id: raw.localID), secretStream: .init(),
-      relayThrough: ticket.map { .init(publicKey: $0.publicKey, token: $0.token) })
+      relayThrough: ticket.map { .init(publicKey: $0.publicKey, token: $0.token) },
+      migration: node.options.migration ? .init() : nil)
     var handshake = try NoiseHandshake(
       pattern: .ik, isInitiator: true, keyPair: keyPair, remotePublicKey: publicKey,
       prologue: Namespaces.peerHandshake.bytes, ephemeral: KeyPair(seed: node.environment.random32()))
@@ -202,7 +203,9 @@ final class Connector {
     if payload.version != NoisePayload.currentVersion {
       fail(.serverIncompatible)
     } else if payload.error != .none {
-      fail(.serverError("the server answered the handshake with error \(payload.error.rawValue)"))
+      let reason =
+        payload.error == .tryLater ? "is busy" : "answered the handshake with error \(payload.error.rawValue)"
+      fail(.serverError("the server \(reason)"))
     } else if let udx = payload.udx {
       open(
         Handshaken(
@@ -303,7 +306,7 @@ extension Connector: PathRaceOwner {
 
   func connected(over path: RacePath, relay: RelayPath?) {
     guard path.isDirect else {
-      startStream()
+      startStream(isRelayed: true)
       relay?.attached(raw: raw, stream: stream)
       return
     }
@@ -320,6 +323,7 @@ extension Connector: PathRaceOwner {
     guard let handshaken, relay.move(to: route.remote, socket: route.socket, remoteID: handshaken.streamID) else {
       return false
     }
+    node.migrations.leftRelay(raw)
     node.statistics.relaying.upgrades += 1
     return true
   }
@@ -363,11 +367,15 @@ extension Connector {
     node.relayHints[publicKey] = handshaken?.payload.relayAddresses.flatMap { $0.isEmpty ? nil : $0 } ?? tried
   }
 
-  private func startStream() {
+  private func startStream(isRelayed: Bool = false) {
     guard let handshaken else { return }
     let head = earlyBytes
     earlyBytes = []
     stream.start(transport: raw, keys: handshaken.keys, head: head, ended: earlyEnd, opening: opening)
+    guard node.options.migration, handshaken.payload.migration != nil else { return }
+    let peer = MovablePeer(
+      keyPair: keyPair, keys: handshaken.keys, remoteID: handshaken.streamID, isRelayed: isRelayed)
+    node.migrations.add(raw: raw, stream: stream, peer: peer)
   }
 
   private func trialFailed() {

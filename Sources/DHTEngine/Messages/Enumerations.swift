@@ -57,7 +57,7 @@ package struct PayloadError: RawRepresentable, Hashable, Sendable {
   package static let aborted = PayloadError(rawValue: 1)
   /// Noise payload only.
   package static let versionMismatch = PayloadError(rawValue: 2)
-  /// Hole-punch payload only.
+  /// In noise payloads only of ours, where deployed clients take it for an error like the others.
   package static let tryLater = PayloadError(rawValue: 3)
 }
 

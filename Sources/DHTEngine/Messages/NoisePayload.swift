@@ -16,11 +16,14 @@ package struct NoisePayload: Hashable, Sendable {
   package var relayThrough: RelayThroughInfo?
   /// `nil` and empty differ on the wire.
   package var relayAddresses: [Endpoint]?
+  /// Ours: deployed peers neither send nor read it.
+  package var migration: MigrationInfo?
 
   package init(
     version: UInt64 = NoisePayload.currentVersion, error: PayloadError = .none, firewall: Firewall = .unknown,
     holepunch: HolepunchInfo? = nil, addresses4: [Endpoint] = [], addresses6: [IPv6Endpoint] = [], udx: UDXInfo? = nil,
-    secretStream: SecretStreamInfo? = nil, relayThrough: RelayThroughInfo? = nil, relayAddresses: [Endpoint]? = nil
+    secretStream: SecretStreamInfo? = nil, relayThrough: RelayThroughInfo? = nil, relayAddresses: [Endpoint]? = nil,
+    migration: MigrationInfo? = nil
   ) {
     self.version = version
     self.error = error
@@ -32,6 +35,7 @@ package struct NoisePayload: Hashable, Sendable {
     self.secretStream = secretStream
     self.relayThrough = relayThrough
     self.relayAddresses = relayAddresses
+    self.migration = migration
   }
 
   /// A relay of a server, and the server's address as that relay sees it.
@@ -93,6 +97,15 @@ package struct NoisePayload: Hashable, Sendable {
     }
   }
 
+  /// The sender can move a living stream to another path (hyperdht-extensions.md 1).
+  package struct MigrationInfo: Hashable, Sendable {
+    package static let currentVersion: UInt64 = 1
+    /// The receiver's stream that this handshake finds a new path for; no new stream is made.
+    package var resumedStream: UInt32?
+
+    package init(resumedStream: UInt32? = nil) { self.resumedStream = resumedStream }
+  }
+
   private enum Flag {
     static let holepunch: UInt64 = 0x01
     static let addresses4: UInt64 = 0x02
@@ -101,6 +114,10 @@ package struct NoisePayload: Hashable, Sendable {
     static let secretStream: UInt64 = 0x10
     static let relayThrough: UInt64 = 0x20
     static let relayAddresses: UInt64 = 0x40
+    /// Far from the bits that upstream takes next. The field is the last one, behind what these may bring.
+    static let migration: UInt64 = 0x8000
+    /// Fields of unknown length, before ours.
+    static let unknown: UInt64 = ~(0x7f | migration)
   }
 }
 
@@ -114,6 +131,7 @@ extension NoisePayload: CompactEncodable, CompactDecodable {
     if secretStream != nil { flags |= Flag.secretStream }
     if relayThrough != nil { flags |= Flag.relayThrough }
     if relayAddresses != nil { flags |= Flag.relayAddresses }
+    if migration != nil { flags |= Flag.migration }
     writer.uint(version)
     writer.uint(flags)
     writer.uint(error.rawValue)
@@ -125,6 +143,7 @@ extension NoisePayload: CompactEncodable, CompactDecodable {
     if let secretStream { writer.uint(secretStream.version) }
     relayThrough?.encode(into: &writer)
     if let relayAddresses { writer.array(relayAddresses) }
+    migration?.encode(into: &writer)
   }
 
   package init(from reader: inout CompactReader) throws(CompactError) {
@@ -140,6 +159,7 @@ extension NoisePayload: CompactEncodable, CompactDecodable {
     if flags & Flag.secretStream != 0 { secretStream = SecretStreamInfo(version: try reader.uint()) }
     if flags & Flag.relayThrough != 0 { relayThrough = try RelayThroughInfo(from: &reader) }
     if flags & Flag.relayAddresses != 0 { relayAddresses = try reader.array() }
+    if flags & Flag.migration != 0, flags & Flag.unknown == 0 { migration = try MigrationInfo.decode(&reader) }
   }
 }
 
@@ -200,5 +220,23 @@ extension NoisePayload.RelayThroughInfo: CompactEncodable, CompactDecodable {
     _ = try reader.uint()
     publicKey = try reader.fixed32()
     token = try reader.fixed32()
+  }
+}
+
+extension NoisePayload.MigrationInfo: CompactEncodable {
+  private static let resumes: UInt64 = 0x01
+
+  package func encode(into writer: inout CompactWriter) {
+    writer.uint(Self.currentVersion)
+    writer.uint(resumedStream == nil ? 0 : Self.resumes)
+    if let resumedStream { writer.uint(UInt64(resumedStream)) }
+  }
+
+  /// `nil` for a version that is not ours.
+  static func decode(_ reader: inout CompactReader) throws(CompactError) -> Self? {
+    guard try reader.uint() == currentVersion else { return nil }
+    guard try reader.uint() & resumes != 0 else { return Self() }
+    guard let id = UInt32(exactly: try reader.uint()) else { throw .invalidValue }
+    return Self(resumedStream: id)
   }
 }

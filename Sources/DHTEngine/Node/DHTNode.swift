@@ -22,6 +22,8 @@ package final class DHTNode {
   /// Our public address changed, and our id with it: the old address, and the new one as far as it is known. Listening
   /// servers announce themselves again by themselves.
   package let onAddressChange = ObserverList<(old: Endpoint, new: Endpoint?)>()
+  /// The network has begun to answer, or has stopped. The same state never comes twice in a row.
+  package let onNetworkState = ObserverList<NetworkState>()
   package let onNATUpdate = ObserverList<Void>()
   package let onPersistent = ObserverList<Void>()
   package let onEphemeral = ObserverList<Void>()
@@ -38,12 +40,16 @@ package final class DHTNode {
   let relayHints: RelayHintCache
   let punchBudget: PunchBudget
   private(set) lazy var relays = RelayClients(node: self)
+  private(set) lazy var migrations = Migrations(node: self)
   let localAddressValidator: LocalAddressValidator
   var connectors: [ObjectIdentifier: Connector] = [:]
 
   private(set) package var isSuspended = false
   private(set) package var isDestroyed = false
+  /// A resume has failed, and the RPC node goes on trying.
+  private var isRecovering = false
   private var isStarted = false
+  private var reportedState = NetworkState.unknown
   private var destroyWaiters: [() -> Void] = []
   private var isClosed = false
 
@@ -59,6 +65,11 @@ package final class DHTNode {
     localAddressValidator = LocalAddressValidator(environment: environment)
     punchBudget = PunchBudget(
       environment: environment, interval: options.randomPunchInterval, startsRunning: options.deferRandomPunch)
+    sockets.onStrayDatagram = { [weak self] in self?.migrations.receive($0, from: $1, on: $2) ?? false }
+    rpc.onStrayDatagram = { [weak self] bytes, source, socket in
+      guard let self, !migrations.receive(bytes, from: source, on: socket) else { return }
+      rpc.receive(bytes, from: source, on: socket)
+    }
     subscribe()
   }
 
@@ -72,9 +83,11 @@ package final class DHTNode {
       }
       onPersistent.notify(())
     }
+    rpc.onResume = { [weak self] in self?.recovered() }
     rpc.onEphemeral = { [weak self] in self?.onEphemeral.notify(()) }
     rpc.onAddressChange = { [weak self] old, new in
       guard let self else { return }
+      migrations.networkChanged()
       for server in servers { server.refresh() }
       onAddressChange.notify((old, new))
       // For what announces topics it is the same as a new network.
@@ -83,16 +96,27 @@ package final class DHTNode {
     rpc.onNATUpdate = { [weak self] _, _ in self?.onNATUpdate.notify(()) }
     rpc.onNetworkChange = { [weak self] _ in
       guard let self else { return }
+      migrations.networkChanged()
       for server in servers { server.refresh() }
       onNetworkChange.notify(())
     }
+    rpc.onInterfaces = { [weak self] in self?.localAddressValidator.interfacesChanged() }
+    rpc.otherHosts = { [weak self] in self?.rawStreams.remoteHosts(atMost: HyperRPC.Limits.judgedNodes) ?? [] }
     rpc.onNetworkUpdate = { [weak self] in
       guard let self else { return }
       if rpc.isOnline {
         for server in servers { server.notifyOnline() }
       }
       onNetworkUpdate.notify(())
+      reportState()
     }
+  }
+
+  private func reportState() {
+    let state = rpc.networkState
+    guard state != .unknown, state != reportedState, !isDestroyed else { return }
+    reportedState = state
+    onNetworkState.notify(state)
   }
 
   /// Commands 0 and 1 are served by every node, the others while we have an id and a store (hyperdht.md 2).
@@ -177,6 +201,10 @@ package final class DHTNode {
   /// Refuses new connections, withdraws all servers, drops all streams and stops talking.
   package func suspend(_ done: (() -> Void)? = nil) {
     guard !isSuspended, !isDestroyed else {
+      if isRecovering {
+        isRecovering = false
+        rpc.suspend()
+      }
       if let done { environment.defer(done) }
       return
     }
@@ -200,19 +228,40 @@ package final class DHTNode {
     group.seal()
   }
 
-  package func resume(_ done: (() -> Void)? = nil) {
+  /// Opens the sockets again and announces the servers. When the sockets cannot be opened `done` gets the error; the
+  /// node stays suspended, goes on trying, and resumes by itself as soon as it can, unless it is suspended again.
+  package func resume(_ done: ((Result<Void, DHTError>) -> Void)? = nil) {
     guard isSuspended, !isDestroyed else {
-      if let done { environment.defer(done) }
+      let result: Result<Void, DHTError> = isDestroyed ? .failure(.nodeDestroyed) : .success(())
+      if let done { environment.defer { done(result) } }
       return
     }
     isSuspended = false
+    isRecovering = false
     if options.deferRandomPunch { punchBudget.restart() }
-    rpc.resume { [weak self] in
-      if let self, !isSuspended, !isDestroyed {
-        for server in servers { server.resume() }
+    rpc.resume { [weak self] result in
+      guard let self else {
+        done?(.failure(.nodeDestroyed))
+        return
       }
-      done?()
+      if !isSuspended, !isDestroyed {
+        if case .success = result {
+          for server in servers { server.resume() }
+        } else {
+          isSuspended = true
+          isRecovering = true
+        }
+      }
+      done?(result.mapError(DHTError.init))
     }
+  }
+
+  /// The sockets could be opened after all.
+  private func recovered() {
+    guard isRecovering, !isDestroyed else { return }
+    isRecovering = false
+    isSuspended = false
+    for server in servers { server.resume() }
   }
 
   /// Closes everything. Unless `force`, servers unannounce first. Every completion runs exactly once.
@@ -225,6 +274,8 @@ package final class DHTNode {
     guard !isDestroyed else { return }
     isDestroyed = true
     for connector in connectors.values { connector.fail(.nodeDestroyed) }
+    // Peers learn it now; withdrawing the announcements may take seconds.
+    rawStreams.destroyAll()
     let group = Countdown { self.tearDown() }
     for server in servers { server.close(isForced: force, group.enter()) }
     group.seal()
@@ -234,6 +285,7 @@ package final class DHTNode {
     router.destroy()
     storage?.destroy()
     relays.destroyAll()
+    migrations.destroy()
     rawStreams.destroyAll()
     sockets.destroy()
     localAddressValidator.destroy()

@@ -25,6 +25,8 @@ package struct DHTOptions {
   package var quickFirewall = true
   /// An observation of the own address to start with (bootstrap nodes, which have no node to ask).
   package var knownAddress: Endpoint?
+  /// Offer peers to move living streams when an address changes. `false` behaves as deployed peers do.
+  package var migration = true
   /// Milliseconds between random hole punches of this node.
   package var randomPunchInterval = Limits.Punch.randomPunchInterval
   /// Start with the random-punch clock running.

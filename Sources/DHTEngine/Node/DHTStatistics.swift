@@ -35,10 +35,22 @@ package struct DHTStatistics: Hashable, Sendable {
     package var upgrades: UInt64 = 0
   }
 
+  /// Streams that take another path.
+  package struct Migrations: Hashable, Sendable {
+    package var movesSent: UInt64 = 0
+    /// Handshakes for streams whose peer did not answer directly.
+    package var rendezvous: UInt64 = 0
+    /// Streams of ours that have taken another path, whichever side moved.
+    package var moved: UInt64 = 0
+    /// Datagrams that were not answered: forged, replayed, late, above a rate, or for no stream of ours.
+    package var refused: UInt64 = 0
+  }
+
   package var punches = Punches()
   package var connects = Connects()
   package var handshakes = Handshakes()
   package var relaying = Relaying()
+  package var migrations = Migrations()
 
   package init() {}
 }

@@ -57,6 +57,16 @@ package final class Testnet {
     options.firewalled = false
     let node = DHTNode(environment: environment, options: options)
     nodes.append(node)
+    if bootstrap.isEmpty {
+      // There is no node to ask: the first one takes the address it is bound to for its own, so that a network of one
+      // already stores announcements.
+      do throws(TransportError) {
+        try node.rpc.bind()
+      } catch {
+        return environment.defer { completion(.failure(.bindFailed(code: error.code, error.description))) }
+      }
+      if let address = endpoint(of: node) { node.rpc.assume(address) }
+    }
     node.start()
     node.whenBootstrapped { [self] result in
       guard case .success = result else { return completion(result) }

@@ -42,7 +42,6 @@ final class RelayPath {
   private weak var stream: EncryptedStream?
   /// The next bytes on the stream are those of a packet that came over the relay.
   private var isStraggler = false
-  private var sharesSocket = false
   /// A direct path was first; the peer may be about to use the relay all the same.
   private var standsBy = false
 
@@ -126,13 +125,14 @@ final class RelayPath {
     state = .relayed
     self.raw = raw
     self.stream = stream
+    // The peer's direct path may lead to the socket that the relay's packets come over.
+    raw.asksForSources = true
     stream.observe(close: { [weak self] in self?.streamClosed($0) })
   }
 
   /// Moves the stream to a direct path; the relay stays until the peer was heard there. `false`: it stays relayed.
   func move(to remote: Endpoint, socket: any DatagramSocket, remoteID: UInt32) -> Bool {
     guard state == .relayed, let raw, let stream, !raw.isClosed else { return false }
-    sharesSocket = pairing?.path?.socket === socket
     state = .moving
     timer?.cancel()
     timer = nil
@@ -159,15 +159,10 @@ final class RelayPath {
     stream.onTransportActivity = { [weak self] in self?.arrived() }
     // An idle peer learns of the direct path by this: a message of the transport, not of the stream.
     raw.sendMessage([])
-    if sharesSocket {
-      timer = node.environment.schedule(after: Limits.Relay.sharedSocketGrace) { [weak self] in
-        self?.end(gracefully: true)
-      }
-    }
   }
 
   private func arrived() {
-    guard state == .moving, !sharesSocket else { return }
+    guard state == .moving else { return }
     if isStraggler {
       isStraggler = false
       return
@@ -211,6 +206,7 @@ final class RelayPath {
   private func end(gracefully: Bool) {
     guard state != .over else { return }
     if state == .pairing { node.relays.settled(self) }
+    raw?.asksForSources = false
     if state == .moving {
       raw?.firewall = nil
       stream?.onTransportActivity = nil

@@ -27,6 +27,8 @@ package final class DHTServer {
 
   private var state = State.idle
   private(set) package var isSuspended = false
+  /// Clients that the firewall admits are told at once that they cannot be served now.
+  package var isBusy = false
   private(set) var keyPair: KeyPair?
   package var publicKey: Bytes32? { keyPair?.publicKey }
   /// Where the server is announced: the hash of its public key.

@@ -43,6 +43,8 @@ final class ServerSession {
   private var waiters: [(HandshakeReply?) -> Void] = []
 
   private(set) var raw: (any TransportStream)?
+  /// The stream that this handshake finds another path for, instead of making one.
+  private var resumed: StreamMigration?
   private var stream: EncryptedStream?
   /// Hole punching, where it applies (hyperdht.md 8.5).
   var sealer: HolepunchSealer?
@@ -84,6 +86,9 @@ final class ServerSession {
   /// The client was told that we are reachable, and has not come.
   var isInVain: Bool { claimsOpen && state != .connected }
 
+  /// Only a client that can do it, too, is told.
+  private var canMigrate: Bool { node.options.migration && remotePayload.migration != nil }
+
   /// Copies of one message, through whichever relay, all get the same answer.
   func wait(_ completion: @escaping (HandshakeReply?) -> Void) {
     if let answer { return completion(answer) }
@@ -92,6 +97,8 @@ final class ServerSession {
   }
 
   func begin() {
+    // The connection was let in when it was made.
+    if remotePayload.migration?.resumedStream != nil, node.options.migration { return prepare() }
     guard let firewall = server.options.firewall, let remoteKey = handshake.remotePublicKey else {
       return prepare()
     }
@@ -129,25 +136,33 @@ final class ServerSession {
       error = .versionMismatch
     } else if remotePayload.udx == nil {
       error = .aborted
+    } else if server.isBusy {
+      error = .tryLater
     }
-    if error == .none {
+    if error == .none, let id = remotePayload.migration?.resumedStream, node.options.migration {
+      resumed = node.migrations.resumable(id, by: remoteKey, at: server.publicKey)
+      error = resumed.map { $0.yields() ? .none : .tryLater } ?? .aborted
+    } else if error == .none {
       guard let raw = node.rawStreams.make() else { return drop() }
       self.raw = raw
       raw.firewall = { [weak self] socket, source in self?.driver.takes(socket, source) ?? false }
       raw.onClose = { [weak self] _ in self?.die() }
     }
-    if error == .none, let key = server.options.relayThrough?.pick(node.environment), key != server.publicKey {
+    if error == .none, resumed == nil, let key = server.options.relayThrough?.pick(node.environment),
+      key != server.publicKey
+    {
       ticket = RelayTicket(publicKey: key, token: node.environment.random32(), isInitiator: true)
     }
-    claimsOpen = ownAddress != nil
+    claimsOpen = ownAddress != nil && resumed == nil
     let addresses = (ownAddress.map { [$0] } ?? []) + localAddresses
     let announcer = server.announcer
     let payload = NoisePayload(
       error: error, firewall: ownAddress == nil ? .unknown : .open,
       holepunch: ownAddress == nil ? .init(id: UInt64(index), relays: announcer?.relays ?? []) : nil,
-      addresses4: addresses, udx: .init(id: raw?.localID ?? 0), secretStream: .init(),
+      addresses4: addresses, udx: .init(id: (raw ?? resumed?.raw)?.localID ?? 0), secretStream: .init(),
       relayThrough: ticket.map { .init(publicKey: $0.publicKey, token: $0.token) },
-      relayAddresses: announcer.flatMap { $0.relayAddresses.isEmpty ? nil : $0.relayAddresses })
+      relayAddresses: announcer.flatMap { $0.relayAddresses.isEmpty ? nil : $0.relayAddresses },
+      migration: canMigrate ? .init() : nil)
     guard let noise = try? handshake.send(payload: payload.encoded), let keys = handshake.sessionKeys() else {
       return drop()
     }
@@ -157,7 +172,24 @@ final class ServerSession {
       finish(HandshakeReply(noise: noise))
       return die()
     }
+    if let resumed { return resume(resumed, noise: noise, isOpen: ownAddress != nil) }
     choosePath(noise: noise, keys: keys, ownAddress: ownAddress, localAddresses: localAddresses)
+  }
+
+  /// A living stream looks for another path: holes are punched as for a new one, and the stream takes the path by itself
+  /// (hyperdht-extensions.md 3).
+  private func resume(_ stream: StreamMigration, noise: [UInt8], isOpen: Bool) {
+    guard !request.isDirect else {
+      finish(HandshakeReply(noise: noise))
+      return die()
+    }
+    stream.onTaken = { [weak self] route in
+      self?.driver.send(.packet(SocketRoute(socket: route.socket, remote: route.remote)))
+    }
+    let path: RacePath = !isOpen && server.options.allowsHolepunching ? .punch : .passive
+    let contestant = RaceContestant(path, remote: clientAddress, firewall: remotePayload.firewall)
+    driver.send(.handshaken(direct: nil, contestants: [contestant]))
+    finish(HandshakeReply(noise: noise, socket: puncher?.socket))
   }
 
   /// Steps 9 to 13 of hyperdht.md 7.2.
@@ -330,6 +362,10 @@ extension ServerSession: PathRaceOwner {
   }
 
   func connect(_ route: SocketRoute, over path: RacePath) throws(DHTError) {
+    if resumed != nil {
+      state = .connected
+      return server.settled(self)
+    }
     if path == .relay { node.statistics.relaying.successes += 1 }
     guard let raw, let udx = remotePayload.udx else { throw .handshakeUnfinished }
     if path.isDirect { raw.firewall = nil }
@@ -347,6 +383,10 @@ extension ServerSession: PathRaceOwner {
     let stream = makeStream(keys)
     self.stream = stream
     stream.start(transport: raw, keys: keys)
+    if canMigrate, let udx = remotePayload.udx, let keyPair = server.keyPair {
+      let peer = MovablePeer(keyPair: keyPair, keys: keys, remoteID: udx.id, isRelayed: relay != nil)
+      node.migrations.add(raw: raw, stream: stream, peer: peer)
+    }
     relay?.attached(raw: raw, stream: stream)
   }
 
@@ -354,6 +394,7 @@ extension ServerSession: PathRaceOwner {
     guard let udx = remotePayload.udx, relay.move(to: route.remote, socket: route.socket, remoteID: udx.id) else {
       return false
     }
+    if let raw { node.migrations.leftRelay(raw) }
     node.statistics.relaying.upgrades += 1
     return true
   }

@@ -1,3 +1,4 @@
+import HyperEncoding
 import HyperEnvironment
 
 /// Transport streams of one node, by their ids (hyperdht.md 14.4).
@@ -33,6 +34,16 @@ final class RawStreams {
   /// Live streams, connected or not.
   var all: [any TransportStream] {
     live.values.compactMap { $0.stream }.filter { !$0.isClosed }.sorted { $0.localID < $1.localID }
+  }
+
+  /// Where some of the connected streams lead.
+  func remoteHosts(atMost limit: Int) -> [IPv4Address] {
+    var hosts: [IPv4Address] = []
+    for entry in live.values where hosts.count < limit {
+      guard let stream = entry.stream, !stream.isClosed, let host = stream.remote?.host else { continue }
+      if !hosts.contains(host) { hosts.append(host) }
+    }
+    return hosts
   }
 
   var count: Int { live.values.reduce(0) { $0 + ($1.stream.map { $0.isClosed ? 0 : 1 } ?? 0) } }

@@ -7,6 +7,8 @@ final class SocketPool {
   private let environment: any Environment
   private let host: IPv4Address
   private weak var rpc: RPCNode?
+  /// Looks at what is no probe before the DHT does; `true` takes it.
+  var onStrayDatagram: ((UnsafeRawBufferPointer, Endpoint, any DatagramSocket) -> Bool)?
   private var held: [ObjectIdentifier: PunchSocket] = [:]
 
   init(environment: any Environment, host: IPv4Address, rpc: RPCNode) {
@@ -23,11 +25,11 @@ final class SocketPool {
     try socket.bind(host: host, port: 0)
     let holder = PunchSocket(socket: socket, pool: self)
     held[ObjectIdentifier(holder)] = holder
-    socket.onMessage = { [weak rpc, weak holder, unowned socket] bytes, source in
+    socket.onMessage = { [weak self, weak rpc, weak holder, unowned socket] bytes, source in
       // Probes are told by their length alone, whatever the byte is (hyperdht.md 8.2).
       if bytes.count <= 1 {
         holder?.onProbe?(source)
-      } else {
+      } else if self?.onStrayDatagram?(bytes, source, socket) != true {
         rpc?.receive(bytes, from: source, on: socket)
       }
     }

@@ -20,8 +20,8 @@ extension UVEventLoop {
     return list.ipv4
   }
 
-  /// Reports changes of the IPv4 addresses and of the default route until cancelled (udx.md 6): at once where the
-  /// system tells of them, else by comparing every `milliseconds`.
+  /// Reports changes of the IPv4 addresses and of routes until cancelled (udx.md 6): at once where the system tells of
+  /// them, else by comparing the addresses every `milliseconds`.
   package func watchInterfaces(
     every milliseconds: UInt64, _ onChange: @escaping ([InterfaceAddress]) -> Void
   ) -> any ScheduledAction {
@@ -31,12 +31,17 @@ extension UVEventLoop {
     return watch
   }
 
-  /// What packets to the network leave from.
-  package func outgoingPath() -> OutgoingPath {
-    let source = hyper_source_address()
-    let outside = UVEventLoop.interfaces().filter { !$0.isInternal }
-    let sources = source == 0 ? outside : outside.filter { $0.address.value == source }
-    return OutgoingPath(sources: sources, routeChanges: routeChanges)
+  /// The ways of packets to these destinations; `nil` where there is none, and where its interface is down.
+  package static func routes(to destinations: [IPv4Address]) -> [Route?] {
+    guard !destinations.isEmpty else { return [] }
+    let up = Set(interfaces().map(\.address))
+    var routes = [hyper_route_t](repeating: hyper_route_t(), count: destinations.count)
+    hyper_routes(destinations.map(\.value), Int32(destinations.count), &routes)
+    return routes.map { route in
+      let source = IPv4Address(value: route.source)
+      guard up.contains(source) || source.isLoopback else { return nil }
+      return Route(source: source, gateway: IPv4Address(value: route.gateway), interface: route.interface)
+    }
   }
 }
 
@@ -44,7 +49,7 @@ extension UVEventLoop {
   /// One source of events for all watches of the loop; where there is none their timers remain.
   fileprivate func add(_ watch: InterfaceWatch) {
     interfaceWatches.append(watch)
-    guard interfaceEvents == nil else { return }
+    guard interfaceEvents == nil, hearsInterfaceEvents else { return }
     _ = hyper_watch_start(
       uv, &interfaceEvents,
       { data, seen in
@@ -66,7 +71,6 @@ extension UVEventLoop {
   }
 
   private func interfacesMoved(isRoute: Bool) {
-    if isRoute { routeChanges += 1 }
     for watch in interfaceWatches { watch.heard(isRoute: isRoute) }
   }
 }

@@ -41,8 +41,8 @@ public final class UVEventLoop: @unchecked Sendable {
   var armedDeadline: UInt64 = .max
   var pendingLookups: [UInt64: NameLookup] = [:]
   var nextLookup: UInt64 = 0
-  /// Reports of a default route that came or went.
-  var routeChanges: UInt64 = 0
+  /// `false` leaves the interfaces to polling, as on systems that do not tell of changes.
+  var hearsInterfaceEvents = true
   var interfaceWatches: [InterfaceWatch] = []
   var interfaceEvents: OpaquePointer?
   var shutdownHooks: [Int: (@escaping () -> Void) -> Void] = [:]

@@ -52,13 +52,19 @@ package final class EncryptedStream {
   package var onClose: ((EncryptedStreamError?) -> Void)?
   /// For the layer that makes the connection: the stream has begun to close. Runs inside the call that causes it.
   package var onDestroying: (() -> Void)?
+  /// The peer's packets go to another address from now on.
+  package var onPathChange: ((Endpoint) -> Void)?
+  /// From the layer that makes the connection: the stream is on its way to another path, and may get there.
+  package var isMoving: (() -> Bool)?
   /// From the layer that makes the connection: how it has found a path to the peer, one line per step.
   package var pathTimeline: (() -> [String])?
 
   // MARK: Settings
 
-  /// Milliseconds without a frame sent after which an empty message goes out; 0 is off. While on, received empty
-  /// messages are swallowed. `end` turns it off.
+  /// Milliseconds without a frame sent after which an empty message goes out, unless something sent before waits for
+  /// its acknowledgement; 0 is off. While on, received empty messages are swallowed, and a peer that has vanished is
+  /// noticed: so long after the last sign of life, and the transport's give-up time (13 s) later. `end` sets it to 0,
+  /// and the transport goes on in the same interval.
   package var keepAlive: UInt64 = 0 {
     didSet { keepAliveChanged() }
   }
@@ -121,6 +127,8 @@ package final class EncryptedStream {
   let acknowledgements = AcknowledgementQueue()
   var isEnding = false
   var transportIsEnded = false
+  /// `keepAlive` as `end` found it, or set since.
+  var keepAliveAfterEnd: UInt64 = 0
 
   // Receiving.
   let reader = FrameReader()
@@ -147,6 +155,8 @@ package final class EncryptedStream {
   var keepAliveTimer: (any ScheduledAction)?
   var timeoutTimer: (any ScheduledAction)?
   var handshakeTimer: (any ScheduledAction)?
+  /// `timeout` has run out, and what waits in the sockets is read before the peer is judged.
+  var isReadingBeforeTimeout = false
   var datagrams: DatagramCipher?
 
   /// Keys that are known beforehand are visible at once; a handshake that proves another remote key than

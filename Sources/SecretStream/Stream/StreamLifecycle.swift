@@ -105,6 +105,8 @@ extension EncryptedStream {
     onMessage = nil
     onDatagram = nil
     onTransportActivity = nil
+    onPathChange = nil
+    isMoving = nil
     onDrain = nil
     onEnd = nil
     onClose = nil

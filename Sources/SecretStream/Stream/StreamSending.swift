@@ -32,12 +32,15 @@ extension EncryptedStream {
     if !isWaiting { environment.defer { done(true) } }
   }
 
-  /// Ends the writing half after everything written so far. Reading goes on. Turns the keepalive off.
+  /// Ends the writing half after everything written so far. Reading goes on. No more empty messages are sent; with a
+  /// keepalive the transport goes on to ask whether the peer is there.
   package func end() {
     guard isLive, !isEnding else { return }
-    isEnding = true
     swallowsAfterEnd = swallowsAfterEnd || keepAlive != 0
+    let interval = keepAlive
     keepAlive = 0
+    isEnding = true
+    keepAliveAfterEnd = interval
     if sealer != nil { finishEnd() }
   }
 
@@ -48,6 +51,7 @@ extension EncryptedStream {
     guard isLive else { return }
     transportIsEnded = true
     byteTransport?.end()
+    byteTransport?.keepAliveAfterEnd(keepAliveAfterEnd)
   }
 
   // MARK: Sealing and batches
@@ -60,6 +64,18 @@ extension EncryptedStream {
     buffer.count &+= count
     countWritten(frame: count)
     if buffer !== batch { handOver(buffer) }
+  }
+
+  /// A frame in a buffer of its size: nothing else waits to leave with it.
+  func sealAlone(_ message: UnsafeRawBufferPointer, tag: FrameTag) {
+    precondition(batch == nil, "frames leave in the order in which they are sealed")
+    guard let sealer else { return }
+    let count = message.count &+ Limits.Stream.frameOverhead
+    let buffer = OwnedBuffer(capacity: count)
+    sealer.seal(message, tag: tag, to: buffer.base)
+    buffer.count = count
+    countWritten(frame: count)
+    handOver(buffer)
   }
 
   /// A frame in clear: handshake messages and the stream header.

@@ -6,7 +6,11 @@ extension EncryptedStream {
     keepAliveChanged()
     timeoutChanged()
     guard handshakeTimeout > 0, handshakeTimer == nil else { return }
-    handshakeTimer = environment.schedule(after: handshakeTimeout) { [weak self] in self?.handshakeExpired() }
+    handshakeTimer = environment.schedule(after: handshakeTimeout) { [weak self] in
+      // The header may wait in the socket of a loop that was blocked.
+      guard let self, phase < .receiving else { return }
+      handshakeTimer = environment.schedule(after: 0) { [weak self] in self?.handshakeExpired() }
+    }
   }
 
   func cancelTimers() {
@@ -27,13 +31,18 @@ extension EncryptedStream {
 
   /// Writes one empty message now, if the keys exist.
   package func sendKeepAlive() {
-    guard isLive, !isEnding, sealer != nil else { return }
-    seal(UnsafeRawBufferPointer(start: nil, count: 0), tag: .message)
+    guard isLive, !isEnding else { return }
+    let empty = UnsafeRawBufferPointer(start: nil, count: 0)
+    if batch == nil { sealAlone(empty, tag: .message) } else { seal(empty, tag: .message) }
   }
 
   func keepAliveChanged() {
     keepAliveTimer?.cancel()
     keepAliveTimer = nil
+    if isEnding {
+      keepAliveAfterEnd = keepAlive
+      if transportIsEnded, isLive { byteTransport?.keepAliveAfterEnd(keepAlive) }
+    }
     guard keepAlive > 0, byteTransport != nil, isLive, !isEnding else { return }
     armKeepAlive(after: keepAlive)
   }
@@ -47,8 +56,8 @@ extension EncryptedStream {
     guard isLive, keepAlive > 0 else { return }
     let left = remaining(of: keepAlive, since: lastSent)
     guard left == 0 else { return armKeepAlive(after: left) }
-    if isBlocked {
-      // What waits proves more than another empty message could.
+    if isBlocked || !acknowledgements.isEmpty {
+      // What waits for the peer's acknowledgement proves more than another empty message could.
       statisticsStorage.keepAlivesSkipped &+= 1
     } else {
       sendKeepAlive()
@@ -65,6 +74,7 @@ extension EncryptedStream {
     timeoutTimer = nil
     guard timeout > 0, byteTransport != nil, isLive else { return }
     lastReceived = environment.now
+    isReadingBeforeTimeout = false
     armTimeout(after: timeout)
   }
 
@@ -76,9 +86,21 @@ extension EncryptedStream {
     timeoutTimer = nil
     guard isLive, timeout > 0 else { return }
     // A paused reader says nothing about the peer.
-    if transportIsPaused { return armTimeout(after: timeout) }
+    if transportIsPaused {
+      isReadingBeforeTimeout = false
+      return armTimeout(after: timeout)
+    }
     let left = remaining(of: timeout, since: lastReceived)
-    if left > 0 { armTimeout(after: left) } else { fail(.timedOut) }
+    if left > 0 {
+      isReadingBeforeTimeout = false
+      return armTimeout(after: left)
+    }
+    if isReadingBeforeTimeout { return fail(.timedOut) }
+    // The loop may have been blocked, or the process stopped: timers come before the sockets, and what the peer has
+    // said meanwhile waits there.
+    isReadingBeforeTimeout = true
+    let wasBlocked = (environment.now &- lastReceived) / 1_000 > timeout + Limits.Stream.punctualTimer
+    armTimeout(after: wasBlocked ? Limits.Stream.readingBeforeTimeout : 0)
   }
 
   /// Whole milliseconds until `interval` (ms) after `start` (µs), rounded up.

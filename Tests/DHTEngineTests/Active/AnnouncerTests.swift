@@ -81,6 +81,26 @@ final class AnnouncerTests: XCTestCase {
     net.destroy()
   }
 
+  /// What an outage has delayed, the withdrawal of an earlier cycle, does not meet what is announced after the return.
+  func testAnnouncedAfterAnOutage() {
+    for seed in 1...40 as ClosedRange<UInt64> {
+      let net = Net(8, seed: seed)
+      net.network.conditions = LinkConditions(latency: .milliseconds(20), jitter: .milliseconds(20))
+      let node = net.makeNode()
+      let (server, _) = net.listen(on: node)
+      guard let host = node.environment as? VirtualHost else { return XCTFail("a virtual host") }
+      net.network.advance(by: 10_000 + seed * 37)
+      host.isDown = true
+      net.network.advance(by: 4_000 + seed * 331)
+      host.isDown = false
+      net.network.advance(by: 12_000)
+      let holders = net.nodes.filter { $0.router.relay(target: server.target ?? Bytes32()) != nil }
+      XCTAssertEqual(holders.count, 3, "seed \(seed)")
+      XCTAssertEqual(server.announcer?.relays.count, 3, "seed \(seed)")
+      net.destroy()
+    }
+  }
+
   func testClosedServerIsQuiet() {
     let net = Net(8)
     let (server, _) = net.listen(on: net.makeNode())

@@ -24,6 +24,7 @@ final class Replay {
   private let keys: [String: [String: Any]]
 
   private let ownPorts: Set<UInt16>
+  private let ownHost: IPv4Address
   private(set) var matched = 0
   private var script: [Entry] = []
   private var extra: [String] = []
@@ -59,14 +60,18 @@ final class Replay {
     cases = byID
     keys = root["keyPairs"] as! [String: [String: Any]]
     self.role = role
+    ownHost = IPv4Address(host)!
     ownPorts = [port, clientPort]
     environment = ReplayEnvironment(clock: network.makeHost())
     environment.ports = [clientPort]
     var options = DHTOptions(
-      bootstrap: [.endpoint(Endpoint(host: .loopback, port: 49_801))], host: IPv4Address(host)!, port: port)
+      // The recorded nodes were bound to one address each and announced another; bound to all, ours announces the same.
+      bootstrap: [.endpoint(Endpoint(host: .loopback, port: 49_801))], host: .any, port: port)
     options.keyPair = KeyPair(seed: Bytes32(hex: keys[keyPair]!["seed"] as! String)!)
     options.firewalled = firewalled
     options.quickFirewall = quickFirewall
+    // The recorded bytes are those of peers that do not know it.
+    options.migration = false
     let start = (byID[startCase]!["events"] as! [[String: Any]]).first { $0["kind"] as? String == "start" }!
     environment.secrets[32] = [Vectors.bytes(start["tableId"] as! String)]
     let socketPorts = environment.ports
@@ -196,8 +201,9 @@ final class Replay {
   }
 
   private func answerPing(_ bytes: [UInt8], _ socket: ReplaySocket, _ destination: Endpoint) {
-    guard let request = Datagrams.request(bytes), let local = socket.localEndpoint else { return }
-    let reply = Datagrams.encodeResponse(tid: request.tid, to: local, value: nil)
+    guard let request = Datagrams.request(bytes), let port = socket.localEndpoint?.port else { return }
+    let own = Endpoint(host: ownHost, port: port)
+    let reply = Datagrams.encodeResponse(tid: request.tid, to: own, value: nil)
     _ = environment.schedule(after: 1) { socket.receive(reply, from: destination) }
   }
 

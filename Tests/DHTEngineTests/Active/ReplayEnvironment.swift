@@ -105,6 +105,7 @@ final class ReplayStream: TransportStream {
   unowned let environment: ReplayEnvironment
   let localID: UInt32
   var firewall: ((any DatagramSocket, Endpoint) -> Bool)?
+  var asksForSources = false
   var onData: ((UnsafeRawBufferPointer) -> Void)?
   var onEnd: (() -> Void)?
   var onDrain: (() -> Void)?
@@ -132,6 +133,10 @@ final class ReplayStream: TransportStream {
   func changeRemote(
     socket: any DatagramSocket, remoteID: UInt32, to remote: Endpoint, _ completion: @escaping () -> Void
   ) throws(TransportError) {
+    throw TransportError(code: -38, description: "not in a replay")
+  }
+
+  func migrate(socket: any DatagramSocket, to remote: Endpoint) throws(TransportError) {
     throw TransportError(code: -38, description: "not in a replay")
   }
 

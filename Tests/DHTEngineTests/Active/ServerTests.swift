@@ -413,7 +413,7 @@ final class ServerTests: XCTestCase {
     let refused = net.connect(client, to: server)
     net.wait { refused.isClosed }
     XCTAssertEqual(refused.closeError?.code, "SUSPENDED")
-    net.settle { done in client.resume { done(()) } }
+    net.settle { done in client.resume { _ in done(()) } }
     net.assertEcho(net.connect(client, to: server))
     net.destroy()
   }
@@ -425,7 +425,7 @@ final class ServerTests: XCTestCase {
     net.settle { done in node.suspend { done(()) } }
     XCTAssertTrue(net.nodes.allSatisfy { $0.router.relay(target: server.target ?? Bytes32()) == nil }, "withdrawn")
     net.network.advance(by: 60_000)
-    net.settle { done in node.resume { done(()) } }
+    net.settle { done in node.resume { _ in done(()) } }
     net.wait(20_000) { server.relayAddresses.count == 3 }
     net.assertEcho(net.connect(net.makeNode(), to: server))
     net.destroy()
@@ -465,8 +465,8 @@ final class ServerTests: XCTestCase {
     var done = 0
     node.suspend { done += 1 }
     node.suspend { done += 1 }
-    node.resume { done += 1 }
-    node.resume { done += 1 }
+    node.resume { _ in done += 1 }
+    node.resume { _ in done += 1 }
     node.suspend { done += 1 }
     net.wait(120_000) { done == 5 }
     net.settle { finished in node.destroy { finished(()) } }

@@ -230,7 +230,7 @@ final class RelayNetworkTests: XCTestCase {
     world.net.assertEcho(peer)
     world.net.settle { done in world.clientNode.suspend { done(()) } }
     world.net.wait { peer.isClosed }
-    world.net.settle { done in world.clientNode.resume { done(()) } }
+    world.net.settle { done in world.clientNode.resume { _ in done(()) } }
     world.net.network.advance(by: 15_000)
     let second = world.connectRelayed()
     world.net.assertEcho(second)

@@ -1,0 +1,364 @@
+import HyperCollections
+import HyperCrypto
+import HyperEncoding
+import HyperEnvironment
+import HyperSecretStream
+
+/// The other end of a stream that can move.
+struct MovablePeer {
+  /// Ours.
+  var keyPair: KeyPair
+  var keys: SessionKeys
+  /// Its transport stream.
+  var remoteID: UInt32
+  /// The stream begins on a relay, whose affair its path is.
+  var isRelayed: Bool
+}
+
+/// Keeps one stream alive while an address of either side changes (hyperdht-extensions.md 2).
+///
+/// The side that has moved says so from its new path; the other one sends nothing there before the new address has shown
+/// that it receives. Both directions are authenticated with keys of the handshake. Held by the node's `Migrations` until
+/// the stream closes.
+final class StreamMigration {
+  /// A path to try beside the one in use.
+  struct Route {
+    var socket: any DatagramSocket
+    var remote: Endpoint
+  }
+
+  /// A MOVE that may still be answered.
+  private struct Sent {
+    var counter: UInt64
+    var nonce: UInt64
+    var route: Route
+  }
+
+  /// An address that is asked to show that it receives.
+  private struct Pending {
+    var counter: UInt64
+    var moveNonce: UInt64
+    var nonce: UInt64
+    var route: Route
+    var since: UInt64
+  }
+
+  enum Reason {
+    /// Our way into the network is another one.
+    case networkChanged
+    /// Packets stay unanswered.
+    case silence
+  }
+
+  /// This side asks for a move: why, and how far it is.
+  private final class Attempt {
+    let reason: Reason
+    let startedAt: UInt64
+    let receivedBefore: UInt64
+    var interval = Limits.Migration.firstInterval
+    /// The stream runs over the new path; the peer has not said that it does, too.
+    var isAdopted = false
+    /// The peer does not know the stream, or there is no way to it.
+    var isHopeless = false
+    var timer: (any ScheduledAction)?
+    var rendezvous: Rendezvous?
+    var rendezvousTimer: (any ScheduledAction)?
+    /// What the rendezvous has found.
+    var found: Route?
+
+    init(_ reason: Reason, startedAt: UInt64, receivedBefore: UInt64) {
+      self.reason = reason
+      self.startedAt = startedAt
+      self.receivedBefore = receivedBefore
+    }
+  }
+
+  let raw: any TransportStream
+  let remotePublicKey: Bytes32
+  let remoteID: UInt32
+  let keyPair: KeyPair
+  var isRelayed: Bool
+  /// The peer has shown that it receives there, and our packets go there now.
+  var onTaken: ((Route) -> Void)?
+
+  private unowned let node: DHTNode
+  private weak var stream: EncryptedStream?
+  private let isInitiator: Bool
+  let sendKey: Bytes32
+  let receiveKey: Bytes32
+  private var counter: UInt64 = 0
+  private var sent: [Sent] = []
+  private var highestCounter: UInt64 = 0
+  private var pending: Pending?
+  private var attempt: Attempt?
+  private var answers: TokenBucket
+  private var movedAt: UInt64?
+
+  // Silence, as the tick sees it.
+  private var receivedAtTick: UInt64 = 0
+  private var wasWaiting = false
+
+  init(node: DHTNode, raw: any TransportStream, stream: EncryptedStream, peer: MovablePeer) {
+    self.node = node
+    self.raw = raw
+    self.stream = stream
+    remoteID = peer.remoteID
+    keyPair = peer.keyPair
+    isRelayed = peer.isRelayed
+    isInitiator = peer.keys.isInitiator
+    remotePublicKey = peer.keys.remotePublicKey
+    sendKey = peer.keys.migrationSendKey
+    receiveKey = peer.keys.migrationReceiveKey
+    answers = TokenBucket(
+      Rate(burst: Limits.Migration.answerBurst, perSecond: Limits.Migration.answersPerSecond),
+      now: node.environment.nowMilliseconds)
+    stream.isMoving = { [weak self] in self?.isMoving ?? false }
+  }
+
+  private var environment: any Environment { node.environment }
+  private var isUsable: Bool { !raw.isClosed && !isRelayed && raw.remote != nil }
+
+  /// A move is under way that may still succeed, or has just done so.
+  var isMoving: Bool {
+    if let attempt, !attempt.isHopeless { return true }
+    return movedAt.map { environment.nowMilliseconds - $0 < Limits.Migration.settling } ?? false
+  }
+
+  func close() {
+    endAttempt()
+    sent = []
+    pending = nil
+    onTaken = nil
+  }
+
+  // MARK: Moving
+
+  func begin(_ reason: Reason) {
+    guard isUsable else { return }
+    endAttempt()
+    let attempt = Attempt(
+      reason, startedAt: environment.nowMilliseconds, receivedBefore: raw.statistics.packetsReceived)
+    self.attempt = attempt
+    sendMove()
+    scheduleRendezvous(
+      attempt,
+      after: reason == .silence ? Limits.Migration.silentRendezvousDelay : Limits.Migration.rendezvousDelay)
+  }
+
+  private func endAttempt() {
+    guard let attempt else { return }
+    self.attempt = nil
+    attempt.timer?.cancel()
+    attempt.rendezvousTimer?.cancel()
+    attempt.rendezvous?.end()
+    attempt.rendezvous = nil
+  }
+
+  private func sendMove() {
+    guard let attempt else { return }
+    guard isUsable, environment.nowMilliseconds - attempt.startedAt < Limits.Migration.giveUp else {
+      return endAttempt()
+    }
+    if let socket = raw.socket, let remote = raw.remote { sendMove(over: Route(socket: socket, remote: remote)) }
+    if let found = attempt.found, !isInUse(found) { sendMove(over: found) }
+    attempt.timer?.cancel()
+    attempt.timer = environment.schedule(after: attempt.interval) { [weak self] in self?.sendMove() }
+    attempt.interval = min(2 * attempt.interval, Limits.Migration.longestInterval)
+  }
+
+  private func sendMove(over route: Route) {
+    counter += 1
+    let move = Sent(counter: counter, nonce: randomNonce(), route: route)
+    sent.append(move)
+    if sent.count > Limits.Migration.unansweredMoves { sent.removeFirst() }
+    send(.move, counter: counter, moveNonce: move.nonce, over: route)
+    node.statistics.migrations.movesSent += 1
+  }
+
+  private func randomNonce() -> UInt64 { UInt64(environment.randomUInt32()) << 32 | UInt64(environment.randomUInt32()) }
+
+  private func send(
+    _ kind: MigrationMessage.Kind, counter: UInt64, moveNonce: UInt64, challengeNonce: UInt64 = 0, over route: Route
+  ) {
+    let message = MigrationMessage(
+      kind: kind, streamID: remoteID, counter: counter, moveNonce: moveNonce, challengeNonce: challengeNonce)
+    route.socket.send(message.sealed(sendKey), to: route.remote)
+  }
+
+  /// The peer receives at the far end of this route: the nonce that went there has come back.
+  private func adopt(_ route: Route) {
+    guard let attempt, !attempt.isAdopted else { return }
+    do throws(TransportError) {
+      try raw.migrate(socket: route.socket, to: route.remote)
+    } catch {
+      return
+    }
+    attempt.isAdopted = true
+    changed(to: route.remote)
+  }
+
+  private func changed(to remote: Endpoint) {
+    node.statistics.migrations.moved += 1
+    movedAt = environment.nowMilliseconds
+    stream?.onPathChange?(remote)
+  }
+
+  // MARK: Rendezvous
+
+  private func scheduleRendezvous(_ attempt: Attempt, after milliseconds: UInt64) {
+    attempt.rendezvousTimer = environment.schedule(after: milliseconds) { [weak self, weak attempt] in
+      self?.node.migrations.whenRendezvousIsFree { [weak self, weak attempt] in
+        guard let self, let attempt, attempt === self.attempt, isUsable, !attempt.isAdopted else { return }
+        startRendezvous(attempt)
+      }
+    }
+  }
+
+  private func startRendezvous(_ attempt: Attempt) {
+    let rendezvous = Rendezvous(node: node, migration: self)
+    attempt.rendezvous = rendezvous
+    rendezvous.onRoute = { [weak self, weak attempt] route in
+      guard let self, let attempt, attempt === self.attempt else { return }
+      attempt.found = route
+      attempt.interval = Limits.Migration.firstInterval
+      sendMove()
+    }
+    rendezvous.onOutcome = { [weak self, weak attempt] outcome in
+      guard let self, let attempt, attempt === self.attempt else { return }
+      attempt.rendezvous = nil
+      attempt.found = nil
+      if outcome == .failed { attempt.isHopeless = true } else { retryRendezvous(attempt) }
+    }
+    rendezvous.start()
+  }
+
+  private func retryRendezvous(_ attempt: Attempt) {
+    let pause =
+      attempt.reason == .silence ? Limits.Migration.silentRendezvousPause : Limits.Migration.rendezvousPause
+    scheduleRendezvous(attempt, after: pause)
+  }
+
+  /// The peer looks for us. While both do it is the side that dialled that goes on, unless nothing has answered it.
+  func yields() -> Bool {
+    guard let attempt, let rendezvous = attempt.rendezvous else { return true }
+    let age = environment.nowMilliseconds - rendezvous.startedAt
+    if isInitiator, rendezvous.isAnswered || age < Limits.Migration.rendezvousPriority { return false }
+    rendezvous.end()
+    attempt.rendezvous = nil
+    attempt.found = nil
+    retryRendezvous(attempt)
+    return true
+  }
+
+  // MARK: Receiving
+
+  /// From the node; the source's budget is charged already.
+  func receive(_ bytes: UnsafeRawBufferPointer, from source: Endpoint, on socket: any DatagramSocket) {
+    guard isUsable, let message = MigrationMessage(bytes, key: receiveKey) else {
+      node.statistics.migrations.refused += 1
+      return
+    }
+    let route = Route(socket: socket, remote: source)
+    switch message.kind {
+    case .move: receiveMove(message, route)
+    case .challenge: receiveChallenge(message)
+    case .response: receiveResponse(message, route)
+    case .moved: receiveMoved(message)
+    }
+  }
+
+  private func isInUse(_ route: Route) -> Bool { raw.socket === route.socket && raw.remote == route.remote }
+
+  private func receiveMove(_ move: MigrationMessage, _ route: Route) {
+    let now = environment.nowMilliseconds
+    guard move.counter > highestCounter, move.challengeNonce == 0, answers.take(now: now) else {
+      node.statistics.migrations.refused += 1
+      return
+    }
+    highestCounter = move.counter
+    if isInUse(route) {
+      // Nothing has changed for us: the address is the one that we send to.
+      pending = nil
+      restartIfSilent()
+      return send(.moved, counter: move.counter, moveNonce: move.moveNonce, over: route)
+    }
+    let nonce = max(randomNonce(), 1)
+    pending = Pending(
+      counter: move.counter, moveNonce: move.moveNonce, nonce: nonce, route: route, since: now)
+    send(.challenge, counter: move.counter, moveNonce: move.moveNonce, challengeNonce: nonce, over: route)
+  }
+
+  private func receiveChallenge(_ challenge: MigrationMessage) {
+    guard let move = sent.first(where: { $0.counter == challenge.counter && $0.nonce == challenge.moveNonce }),
+      attempt != nil
+    else {
+      node.statistics.migrations.refused += 1
+      return
+    }
+    // The answer goes where the MOVE went, which has been proved to arrive there, wherever this one came from.
+    send(
+      .response, counter: move.counter, moveNonce: move.nonce, challengeNonce: challenge.challengeNonce,
+      over: move.route)
+    adopt(move.route)
+  }
+
+  private func receiveResponse(_ response: MigrationMessage, _ route: Route) {
+    guard let pending, response.counter == pending.counter, response.moveNonce == pending.moveNonce,
+      response.challengeNonce == pending.nonce, route.remote == pending.route.remote,
+      route.socket === pending.route.socket,
+      environment.nowMilliseconds - pending.since <= Limits.Migration.challengeLifetime
+    else {
+      node.statistics.migrations.refused += 1
+      return
+    }
+    self.pending = nil
+    do throws(TransportError) {
+      try raw.migrate(socket: route.socket, to: route.remote)
+    } catch {
+      return
+    }
+    send(
+      .moved, counter: response.counter, moveNonce: response.moveNonce, challengeNonce: response.challengeNonce,
+      over: route)
+    // The peer is found: what we have begun ourselves is of no use any more.
+    endAttempt()
+    changed(to: route.remote)
+    let report = onTaken
+    onTaken = nil
+    report?(route)
+  }
+
+  private func receiveMoved(_ moved: MigrationMessage) {
+    guard let move = sent.first(where: { $0.counter == moved.counter && $0.nonce == moved.moveNonce }), let attempt
+    else { return }
+    if attempt.isAdopted || !isInUse(move.route) {
+      adopt(move.route)
+    } else {
+      restartIfSilent()
+    }
+    endAttempt()
+    sent = []
+  }
+
+  /// The path in use works: what was lost on it meanwhile need not wait for its timeout.
+  private func restartIfSilent() {
+    guard let attempt, raw.statistics.packetsReceived == attempt.receivedBefore, raw.statistics.bytesInFlight > 0,
+      let socket = raw.socket, let remote = raw.remote
+    else { return }
+    try? raw.migrate(socket: socket, to: remote)
+    endAttempt()
+  }
+
+  // MARK: Silence
+
+  /// Once a second: packets that stay unanswered are the only sign of a NAT that has forgotten its mappings.
+  func tick() {
+    guard isUsable else { return }
+    let statistics = raw.statistics
+    let isWaiting = statistics.bytesInFlight > 0
+    let isSilent = isWaiting && wasWaiting && statistics.packetsReceived == receivedAtTick
+    receivedAtTick = statistics.packetsReceived
+    wasWaiting = isWaiting
+    if isSilent, attempt == nil { begin(.silence) }
+  }
+}

@@ -1,0 +1,105 @@
+/* udx_stream_migrate: the old path is gone, nothing that was sent on it is lost. */
+#include "migration_support.h"
+
+#include "engine/limits.h"
+
+typedef struct gone_s {
+  uint16_t port; /* of the address that is gone, in the tap's way */
+  int moved, to_old;
+} gone_t;
+
+static sim_verdict_t
+gone_tap (sim_t *sim, sim_datagram_t *datagram, void *ctx) {
+  (void) sim;
+  gone_t *gone = ctx;
+  uint16_t to = ntohs(((struct sockaddr_in *) &datagram->to)->sin_port);
+  uint16_t from = ntohs(((struct sockaddr_in *) &datagram->from)->sin_port);
+  if (to != gone->port && from != gone->port) return SIM_PASS;
+  if (gone->moved) gone->to_old++;
+  return SIM_DROP;
+}
+
+/* Both directions have packets outstanding, for most of the time in which a stream gives up. */
+static void
+move_once (uint64_t seed, uint64_t silence, int both_write) {
+  pair_t *p = pair_new(seed, NULL);
+  udx_socket_t sockets[1];
+  open_socket(p->side[0].node, &sockets[0], AF_INET, 7001);
+  pair_write(p, 0, 300000);
+  pair_write(p, 1, 300000);
+  CHECK(pair_run_received(p, 1, 300000, 5 * S));
+  CHECK(pair_run_received(p, 0, 300000, 5 * S));
+  gone_t gone = {.port = 5001};
+  sim_set_tap(p->sim, gone_tap, &gone);
+  pair_write(p, 0, 200000);
+  if (both_write) pair_write(p, 1, 200000);
+  sim_run(p->sim, silence);
+  CHECK(!p->side[0].closed && !p->side[1].closed);
+  CHECK(udx__flight_span(&p->side[0].stream) > 0);
+
+  gone.moved = 1;
+  struct sockaddr_in peer = sim_address4(p->side[1].node, 5002);
+  struct sockaddr_in mover = sim_address4(p->side[0].node, 7001);
+  CHECK_EQ(udx_stream_migrate(&p->side[1].stream, &p->side[1].socket, (struct sockaddr *) &mover), 0);
+  CHECK_EQ(udx_stream_migrate(&p->side[0].stream, &sockets[0], (struct sockaddr *) &peer), 0);
+  CHECK_EQ(p->side[0].stream.cwnd, UDX_CWND_INITIAL);
+  CHECK(pair_run_received(p, 1, 500000, 1 * S));
+  if (both_write) CHECK(pair_run_received(p, 0, 500000, 1 * S));
+  CHECK_EQ(gone.to_old, 0);
+  finish(p, 500000, both_write ? 500000 : 300000, 5 * S);
+  sim_set_tap(p->sim, NULL, NULL);
+  sim_run(p->sim, 100 * MS);
+  close_sockets(p, sockets, 1);
+  pair_free(p);
+}
+
+TEST(udx_migrate_repeats_what_was_lost_at_once) {
+  for (uint64_t seed = 1; seed <= 20; seed++) {
+    move_once(seed, 5 * MS, 1);
+    move_once(seed, 2 * S, 1);
+    move_once(seed, 9 * S, 1);
+    move_once(seed, 9 * S, 0);
+  }
+}
+
+/* Not even 100 s in which it moves again and again end a stream: each move starts the time to give up anew. */
+TEST(udx_migrate_restarts_the_time_to_give_up) {
+  pair_t *p = pair_new(7, NULL);
+  udx_socket_t sockets[1];
+  open_socket(p->side[0].node, &sockets[0], AF_INET, 7001);
+  gone_t gone = {.port = 5002};
+  sim_set_tap(p->sim, gone_tap, &gone);
+  pair_write(p, 0, 10000);
+  struct sockaddr_in peer = sim_address4(p->side[1].node, 5002);
+  for (int i = 0; i < 10; i++) {
+    sim_run(p->sim, 10 * S);
+    CHECK(!p->side[0].closed);
+    udx_socket_t *socket = i % 2 ? &p->side[0].socket : &sockets[0];
+    CHECK_EQ(udx_stream_migrate(&p->side[0].stream, socket, (struct sockaddr *) &peer), 0);
+  }
+  struct sockaddr_in mover = sim_address4(p->side[0].node, 5001);
+  CHECK_EQ(udx_stream_migrate(&p->side[1].stream, &p->side[1].socket, (struct sockaddr *) &mover), 0);
+  sim_set_tap(p->sim, NULL, NULL);
+  CHECK(pair_run_received(p, 1, 10000, 3 * S));
+  finish(p, 10000, 0, 5 * S);
+  close_sockets(p, sockets, 1);
+  pair_free(p);
+}
+
+TEST(udx_migrate_refuses_what_makes_no_sense) {
+  pair_t *p = pair_new(3, NULL);
+  udx_stream_t *s = &p->side[0].stream;
+  struct sockaddr_in peer = sim_address4(p->side[1].node, 5002);
+  struct sockaddr_in nowhere = sim_address4(p->side[1].node, 0);
+  CHECK_EQ(udx_stream_migrate(s, &p->side[0].socket, (struct sockaddr *) &nowhere), UV_EINVAL);
+  CHECK_EQ(udx_stream_migrate(s, &p->side[1].socket, (struct sockaddr *) &peer), UV_EINVAL);
+  CHECK_EQ(udx_stream_migrate(s, &p->side[0].socket, (struct sockaddr *) &peer), 0);
+  pair_write(p, 0, 1000);
+  CHECK(pair_run_received(p, 1, 1000, 1 * S));
+  finish(p, 1000, 0, 5 * S);
+  CHECK_EQ(udx_stream_migrate(s, &p->side[0].socket, (struct sockaddr *) &peer), UV_EINVAL);
+  pair_free(p);
+}
+
+TEST_MAIN(TEST_ENTRY(udx_migrate_repeats_what_was_lost_at_once), TEST_ENTRY(udx_migrate_restarts_the_time_to_give_up),
+  TEST_ENTRY(udx_migrate_refuses_what_makes_no_sense))

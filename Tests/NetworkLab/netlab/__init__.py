@@ -1,0 +1,10 @@
+"""The network lab: see ../table."""
+
+from . import table
+
+
+def all_cases():
+    from . import (cases_ends, cases_entry, cases_library, cases_meeting, cases_moves, cases_outage, cases_paths,
+                   cases_tool)
+    del cases_ends, cases_entry, cases_library, cases_meeting, cases_moves, cases_outage, cases_paths, cases_tool
+    return list(table.CASES.values())

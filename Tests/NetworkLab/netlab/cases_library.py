@@ -1,0 +1,138 @@
+"""What only a program that uses the library can do: client.c."""
+
+import re
+import time
+
+from . import rules
+from .exchange import exchange, key_of
+from .table import case, percentile, result, seconds
+from .world import BOOTSTRAP, World
+
+LIBRARY = ("library",)
+
+
+@case("foreign-changes", "50 topics: at most a fifth more datagrams than without the changes", needs=LIBRARY,
+      seconds=130)
+def foreign_changes(settings):
+    """An interface that has nothing to do with us gets and loses an address every 6 s."""
+    with World(settings) as world:
+        host = world.site("s", "port").host
+        world.ip(host, "link add other type veth peer name end")
+        for device in ("other", "end"):
+            world.ip(host, f"link set {device} up")
+        process = world.program(host, [settings.library, "topics", BOOTSTRAP, "50"], lines_of_stdout=True)
+        if not process.line("all joined", 60)[1]:
+            return result("not joined", False)
+        time.sleep(45)  # the second look-ups and the refreshing of the routing table are over
+        capture = world.capture(host)
+        begin = time.monotonic()
+        time.sleep(36)
+        middle = time.monotonic()
+        for number in range(6):
+            world.ip(host, f"addr {'add' if number % 2 == 0 else 'del'} 172.31.0.1/16 dev other")
+            time.sleep(6)
+        quiet, busy = capture.count(begin, middle), capture.count(middle, time.monotonic())
+        return result(f"{quiet} datagrams in 36 s, {busy} with changes", busy <= 1.2 * quiet + 30, quiet=quiet,
+                      busy=busy)
+
+
+@case("self-test-lost", "a dial <= 30 s after the loss reaches the server's local address", seconds=60)
+def self_test_lost(settings):
+    """Two hosts behind a box that does not lead its own address back: only the local address connects them."""
+    with World(settings) as world:
+        server_host, client_host = world.neighbours()
+        world.nft(server_host, rules.NO_SELF_TEST)
+        server, key = world.listen(server_host)
+        first = world.start(client_host, "connect", key, stdin=-1)
+        line = first.line("connected with|^hyperswarm", 20)[1]
+        first.kill()
+        world.remove_table(server_host, "selftest")
+        since = time.monotonic()
+        while server.alive and time.monotonic() - since < 45:
+            client = world.start(client_host, "connect", key, stdin=-1)
+            moment, second = client.line("connected with|^hyperswarm", 20)
+            client.kill()
+            if second and "connected" in second:
+                text = f"with the loss: {'connected' if line and 'connected' in line else 'refused'}; "
+                return result(text + f"connected {seconds(moment - since)} after it", moment - since <= 30)
+            time.sleep(1)
+        if not server.alive:
+            return result("connected in spite of the loss", True)
+        return result("the local address was never named again", False)
+
+
+@case("fork", "a child gets an error code from what it inherits and can make swarms; the parent goes on", needs=LIBRARY,
+      quick=True, seconds=20)
+def forks(settings):
+    with World(settings) as world:
+        host = world.site("s", "pub").host
+        process = world.program(host, [settings.library, "fork", BOOTSTRAP], lines_of_stdout=True)
+        end = process.end(60)
+        text = process.text(1000)
+        wanted = ("child join FORKED", "child destroy FORKED", "child create OK", "child destroys its own OK",
+                  "step 3 ends with 0", "parent join OK", "parent destroy OK")
+        missing = [line for line in wanted if line.replace("FORKED", "") not in text]
+        forked = len(re.findall(r"child (?:join|destroy) \S*FORKED", text)) == 2
+        return result("as wanted" if not missing and forked else f"missing: {missing} in {text[-300:]}",
+                      end is not None and not missing and forked and "stuck" not in text)
+
+
+def together(settings, count, order):
+    with World(settings, distance=1) as world:
+        process = world.program(world.site("s", "pub").host,
+                                [settings.library, "together", BOOTSTRAP, str(count), order], lines_of_stdout=True)
+        process.end(120)
+        text = process.text(1000)
+        opened, last = re.search(r"opened (\d+)", text), re.search(r"closed (\d+) last ([\d.]+)", text)
+        handles = re.search(r"handles (\d+)", text)
+        if not (opened and last and handles):
+            return result(text, False)
+        ok = int(opened[1]) == count == int(last[1]) and float(last[2]) <= 1 and handles[1] == "0"
+        return result(f"{opened[1]} opened, {last[1]} closed, the last {last[2]} s after it, {handles[1]} handles left",
+                      ok, last=float(last[2]))
+
+
+for ORDER in ("server", "client"):
+    case(f"destroy-20-{ORDER}-first", "every peer knows <= 1 s, no handle is left", needs=LIBRARY, seconds=15)(
+        lambda settings, order=ORDER: together(settings, 20, order))
+case("destroy-1000-server-first", "every peer knows <= 1 s, no handle is left", needs=LIBRARY, seconds=60)(
+    lambda settings: together(settings, 1000, "server"))
+
+
+def cold_dials(settings, count, percent):
+    with World(settings) as world:
+        host, client_host = world.site("s", "port").host, world.site("c", "pub").host
+        process = world.program(host, [settings.library, "accept", BOOTSTRAP], lines_of_stdout=True)
+        key = key_of(process)
+        world.loss(percent)
+        times = []
+        for _ in range(count):
+            client = world.start(client_host, "connect", key)
+            moment, line = client.line("connected with|^hyperswarm", 40)
+            times.append(moment - client.began if line and "connected" in line else None)
+            client.end(5)
+            client.kill()
+        connected = sum(value is not None for value in times)
+        text = f"{connected} of {count}, p50 {seconds(percentile(times, 0.5))}, max {seconds(percentile(times, 1))}"
+        return result(text, connected == count, times=times)
+
+
+case("cold-dials", "all connect", needs=LIBRARY, seconds=30)(lambda settings: cold_dials(settings, 30, 0))
+case("cold-dials-loss-20", "all connect", needs=LIBRARY, seconds=60)(lambda settings: cold_dials(settings, 20, 20))
+
+
+@case("blocked-loop", "a callback of 4 s, a timeout of 3 s, a live peer: the connection stays in 6 of 6", needs=LIBRARY,
+      quick=True, seconds=20)
+def blocked_loop(settings):
+    with World(settings, distance=1) as world:
+        host = world.site("s", "pub").host
+        key = key_of(world.program(host, [settings.library, "alive", BOOTSTRAP], lines_of_stdout=True))
+        clients = []
+        for _ in range(6):
+            clients.append(world.program(host, [settings.library, "sleep", BOOTSTRAP, key, "4"], lines_of_stdout=True))
+            time.sleep(0.17)
+        time.sleep(13)
+        went_on = sum(any("goes on" in line for _, line in client.lines) for client in clients)
+        ended = sum(any(line.startswith("close") for _, line in client.lines) for client in clients)
+        return result(f"{went_on} blocked, {ended} of {len(clients)} ended", went_on == len(clients) and ended == 0,
+                      ended=ended)

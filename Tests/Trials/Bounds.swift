@@ -1,0 +1,20 @@
+/// What a trial asks for.
+enum Bounds {
+  /// A connection whose other end is gone or out of reach ends within this: 20 s from the last packet at the default
+  /// keep-alive, and one look of the oracle.
+  static let lone = Duration.seconds(21)
+  /// Every pair is connected this long after the last disturbance.
+  static let reunion = Duration.seconds(30)
+  /// A message reaches its peer within this while nothing is disturbed.
+  static let message = Duration.seconds(10)
+  /// `join` and `flush` tell how it went.
+  static let join = Duration.seconds(90)
+  static let flush = Duration.seconds(61)
+  /// The deadline of a teardown over the network, twice for one that follows another, and a second.
+  static let destroy = Duration.seconds(11)
+  /// Events without any virtual time passing.
+  static let eventsAtOnce = 1_000_000
+  /// Datagrams of one swarm each second while nothing is disturbed: 19 connections with a keep-alive every 5 s in each
+  /// direction and their acknowledgements are 16, look-ups and pings less than that.
+  static let quietDatagrams = 60
+}
