@@ -148,8 +148,8 @@ int hyperswarm_leave(
 /// @thread loop
 /// @memory None.
 /// @errors _operation_.
-/// @status HYPERSWARM_OK; HYPERSWARM_ERR_TIMED_OUT; HYPERSWARM_ERR_REFRESH_FAILED: the network does not answer, and what
-/// has failed will be repeated; HYPERSWARM_ERR_TOO_MANY_FLUSHES; _ended_.
+/// @status HYPERSWARM_OK; HYPERSWARM_ERR_TIMED_OUT; HYPERSWARM_ERR_REFRESH_FAILED: the network does not answer, and
+/// what has failed will be repeated; HYPERSWARM_ERR_TOO_MANY_FLUSHES; _ended_.
 int hyperswarm_flush(hyperswarm_t *swarm, uint64_t timeout, hyperswarm_done_cb done, void *user_data);
 
 /// Accepts connections under the swarm's key without a topic; they come through `on_connection` of the options.

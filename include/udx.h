@@ -195,16 +195,14 @@ struct udx_stream_s {
   uint32_t fast_recovery_count;
   uint32_t retransmit_count;
   uint32_t zwp_count;
-  uint32_t dropped_sacks;  /* ranges of an acknowledgement that named nothing sent */
-  uint32_t spurious_count; /* retransmissions that were needless */
-
+  uint32_t dropped_sacks;       /* ranges of an acknowledgement that named nothing sent */
+  uint32_t spurious_count;      /* retransmissions that were needless */
   uint32_t send_rwnd;           /* bytes: what the peer's last packet offered */
   uint32_t recv_rwnd_max;       /* bytes: what we offer at most; udx_stream_set_rwnd_max sets it */
   uint32_t pacing_bytes_per_ms; /* 0 before the first estimate */
   uint32_t rate_delivered;      /* packets, of the last delivery rate sample */
   uint32_t rate_interval_ms;    /* of that sample */
   bool rate_sample_is_app_limited;
-
   struct {
     uint8_t state; /* UDX_BBR_STATE_* */
   } bbr;
