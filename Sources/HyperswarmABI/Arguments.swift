@@ -91,7 +91,7 @@ func sized<T: BitwiseCopyable, Last>(
   let raw = UnsafeRawPointer(try require(pointer))
   let size = raw.loadUnaligned(as: Int.self)
   guard let offset = MemoryLayout<T>.offset(of: last), size >= offset + MemoryLayout<Last>.size,
-    size <= Limits.structSize
+    size <= Limits.structSize, size.isMultiple(of: MemoryLayout<T>.alignment)
   else { throw Failure(HYPERSWARM_ERR_INVALID_SIZE) }
   let known = MemoryLayout<T>.size
   var rest = known
