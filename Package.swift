@@ -171,7 +171,7 @@ let tests: [Target] = [
     name: "HyperswarmABITests",
     dependencies: [
       "HyperswarmABI", "CHyperswarmChecks", "CHyperswarm", "Hyperswarm", "HyperDHT", "HyperDHTEngine",
-      "HyperSecretStream",
+      "HyperSecretStream", "HyperswarmEngine",
     ]),
 ]
 

@@ -148,7 +148,8 @@ int hyperswarm_key_pair_from_seed(
 /// @errors HYPERSWARM_ERR_INVALID_ARGUMENT.
 int hyperswarm_hash(const void *data, size_t length, uint8_t hash[HYPERSWARM_KEY_SIZE]);
 
-/// Handles of all kinds that are still valid, and completions still to come, in this process. For leak checks of tests.
+/// Handles of all kinds that are still valid, and completions still to come, in this process; after a fork those that
+/// the child has made. For leak checks of tests.
 /// @thread any
 /// @memory None.
 /// @errors None.

@@ -31,7 +31,8 @@ enum {
   HYPERSWARM_ERR_TIMED_OUT = -106,
   HYPERSWARM_ERR_PEER_FIREWALLED = -107,
   HYPERSWARM_ERR_TOO_MANY_CONNECTIONS = -108,
-  HYPERSWARM_ERR_REFRESH_FAILED = -109, // no node took the announcement or answered the look-up
+  HYPERSWARM_ERR_REFRESH_FAILED = -109,  // no node took the announcement or answered the look-up
+  HYPERSWARM_ERR_NETWORK_CHANGED = -110, // the connection does not work on the new network; it is dialled again
 
   // DHT.
   HYPERSWARM_ERR_PEER_NOT_FOUND = -201,
@@ -84,7 +85,8 @@ enum {
   HYPERSWARM_ERR_TRUNCATED = -311,
   HYPERSWARM_ERR_NONCE_EXHAUSTED = -312,
   HYPERSWARM_ERR_QUEUE_OVERFLOW = -313,
-  HYPERSWARM_ERR_TRANSPORT_ERROR = -314
+  HYPERSWARM_ERR_TRANSPORT_ERROR = -314,
+  HYPERSWARM_ERR_PACKETS_TOO_LARGE = -315 // the path's MTU is too small for the peer's packets
 };
 
 #endif

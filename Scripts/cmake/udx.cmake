@@ -6,6 +6,8 @@ file(GLOB UDX_SOURCES CONFIGURE_DEPENDS
   ${PROJECT_SOURCE_DIR}/Sources/CUDX/io/*.c
   ${PROJECT_SOURCE_DIR}/Sources/CLoop/*.c
   ${PROJECT_SOURCE_DIR}/Sources/CUDX/trace/*.c)
+# Of the Swift library alone; it would need the loader's library.
+list(FILTER UDX_SOURCES EXCLUDE REGEX "CLoop/process\\.c$")
 
 add_library(udx_objects OBJECT ${UDX_SOURCES})
 set_target_properties(udx_objects PROPERTIES

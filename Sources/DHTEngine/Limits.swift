@@ -86,6 +86,9 @@ package enum Limits {
     /// How long a server keeps a stream whose client has not shown itself on it (hyperdht.md B-21); longer than a
     /// retransmitted first flight needs.
     package static let phantomTimeout: UInt64 = 15_000
+    /// A client that says that it is reachable, and was not heard after this long, is not; deployed ones give up and
+    /// shake hands again after 10 s.
+    package static let claimTrial: UInt64 = 5_000
     /// Handshakes that a server works on at once (hyperdht.md B-1); each costs a table entry, a stream and perhaps a
     /// socket.
     package static let concurrentHandshakes = 256
@@ -200,12 +203,14 @@ package enum Limits {
     package static let unansweredMoves = 16
     /// How long a challenged address may take to answer.
     package static let challengeLifetime: UInt64 = 5_000
-    /// Packets that stay unanswered from one look to the next make a stream silent.
-    package static let silenceInterval: UInt64 = 1_000
+    /// How often streams are looked at, and how often in a row packets must have stayed unanswered since the look before
+    /// to make one silent: a second, more than the round trips of satellites.
+    package static let silenceInterval: UInt64 = 500
+    package static let silentTicks = 2
     /// How long the direct way is tried alone before a rendezvous: more than most round trips.
     package static let rendezvousDelay: UInt64 = 300
     /// The same where only silence speaks for a move: most peers that fall silent are dead.
-    package static let silentRendezvousDelay: UInt64 = 1500
+    package static let silentRendezvousDelay: UInt64 = 1000
     /// From one rendezvous that did not find the peer to the next.
     package static let rendezvousPause: UInt64 = 500
     package static let silentRendezvousPause: UInt64 = 4000

@@ -14,8 +14,8 @@ package protocol DatagramSocket: AnyObject {
   /// The bound address, `nil` before `bind` and after `close`.
   var localEndpoint: Endpoint? { get }
 
-  /// Sends one datagram, fire and forget; the bytes are copied. `ttl` 0 is the default of 64 hops. After `close`, unless
-  /// a stream still uses the socket, and on errors of the system, the datagram is dropped and counted.
+  /// Sends one datagram, fire and forget; the bytes are copied. `ttl` 0 is the default of 64 hops. After `close`,
+  /// unless a stream still uses the socket, and on errors of the system, the datagram is dropped and counted.
   func send(_ bytes: [UInt8], to destination: Endpoint, ttl: UInt8)
 
   /// Streams that are connected through this socket.

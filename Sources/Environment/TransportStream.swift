@@ -77,6 +77,8 @@ public enum TransportStreamError: Error, Hashable, Sendable {
   case reset
   /// The peer stopped acknowledging (ETIMEDOUT).
   case timedOut
+  /// The peer's packets are larger than the path's MTU and may not be fragmented: none arrives (EMSGSIZE).
+  case packetsTooLarge
   /// Anything else: a negative errno as libuv has it.
   case other(Int32)
 }

@@ -1,3 +1,4 @@
+import HyperEncoding
 import HyperRuntime
 import HyperSecretStream
 
@@ -11,12 +12,14 @@ final class ConnectionState: @unchecked Sendable {
   let inbox = Inbox()
   let writing: MessagePump
   let datagrams = EventQueue<[UInt8], Never>(capacity: Limits.datagrams)
+  let pathChanges = EventQueue<Endpoint, Never>(capacity: Limits.pathChanges)
   let closing = ClosingFlag<ConnectionError>()
 
   private let arrivals: Arrivals
   private var isAbandoned = false
 
-  /// Takes over the stream's `onMessage`, `onDatagram`, `onDrain`, `onEnd`; the owner calls `closed` from `onClose`.
+  /// Takes over the stream's `onMessage`, `onDatagram`, `onPathChange`, `onDrain`, `onEnd`; the owner calls `closed`
+  /// from `onClose`.
   init(loop: UVEventLoop, stream: EncryptedStream) {
     self.loop = loop
     self.stream = stream
@@ -24,6 +27,7 @@ final class ConnectionState: @unchecked Sendable {
     arrivals = Arrivals(loop: loop, inbox: inbox) { stream.pause() }
     stream.onMessage = { [self] in received($0) }
     stream.onDatagram = { [self] bytes in datagrams.push(Array(bytes)) }
+    stream.onPathChange = { [self] in pathChanges.push($0) }
     stream.onDrain = { [self] in writing.drained() }
     stream.onEnd = { [self] in
       arrivals.deliver()
@@ -40,6 +44,7 @@ final class ConnectionState: @unchecked Sendable {
     writing.close()
     inbox.finish(reason == nil ? .success(()) : .failure(.closed))
     datagrams.finish()
+    pathChanges.finish()
     closing.close()
   }
 

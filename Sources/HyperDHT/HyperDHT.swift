@@ -128,9 +128,14 @@ public final class HyperDHT: Sendable {
   }
 
   /// Closes everything the node has made, and waits for it. Unless `force`, servers withdraw their announcements first.
-  /// A second call waits for the first one.
+  /// A second call waits for the first one, and with `force` cuts it short.
   public func destroy(force: Bool = false, isolation: isolated (any Actor)? = #isolation) async {
-    if destruction.claim() { tearDown(force: force) }
+    if destruction.claim() {
+      tearDown(force: force)
+    } else if force {
+      let node = node
+      loop.post { node.value.destroy(force: true) }
+    }
     await destruction.wait(isolation: isolation)
     if ownsLoop { await loop.shutdown() }
   }

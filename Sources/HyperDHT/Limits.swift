@@ -5,6 +5,8 @@ import HyperSecretStream
 enum Limits {
   /// Datagrams not yet read, per connection; further ones are dropped, like everywhere on their way.
   static let datagrams = HyperRuntime.Limits.datagrams
+  /// Changes of path not yet read, per connection; further ones are dropped.
+  static let pathChanges = 16
   /// Connections that the application has not taken out of `connections`, per server; further ones are closed.
   static let pendingConnections = 1024
   /// Results of one query that the application has not taken; further ones are dropped and counted.

@@ -215,9 +215,14 @@ public final class Hyperswarm: Sendable {
   }
 
   /// Withdraws the announcements (not with `force`), closes all connections and, unless it was given to the swarm, the
-  /// DHT node, and waits for it. A second call waits for the first one.
+  /// DHT node, and waits for it. A second call waits for the first one, and with `force` cuts it short.
   public func destroy(force: Bool = false, isolation: isolated (any Actor)? = #isolation) async {
-    if destruction.claim() { tearDown(force: force) }
+    if destruction.claim() {
+      tearDown(force: force)
+    } else if force {
+      let engine = engine
+      loop.post { engine.value.destroy(force: true) }
+    }
     await destruction.wait(isolation: isolation)
     if ownsDHT { await dht.destroy(force: true) }
   }

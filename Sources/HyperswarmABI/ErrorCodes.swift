@@ -49,6 +49,8 @@ enum ErrorCodes {
     Entry(HYPERSWARM_ERR_PEER_FIREWALLED, "PEER_FIREWALLED", "the firewall has banned the peer"),
     Entry(HYPERSWARM_ERR_TOO_MANY_CONNECTIONS, "TOO_MANY_CONNECTIONS", "a limit of connections is reached"),
     Entry(HYPERSWARM_ERR_REFRESH_FAILED, "REFRESH_FAILED", "no node took the announcement or answered the look-up"),
+    Entry(
+      HYPERSWARM_ERR_NETWORK_CHANGED, "NETWORK_CHANGED", "the network has changed and the old path does not work"),
 
     Entry(HYPERSWARM_ERR_PEER_NOT_FOUND, "PEER_NOT_FOUND", "no node of the network knows this key"),
     Entry(
@@ -113,6 +115,9 @@ enum ErrorCodes {
     Entry(HYPERSWARM_ERR_NONCE_EXHAUSTED, "NONCE_EXHAUSTED", "too many datagrams for one connection"),
     Entry(HYPERSWARM_ERR_QUEUE_OVERFLOW, "QUEUE_OVERFLOW", "too many bytes are queued"),
     Entry(HYPERSWARM_ERR_TRANSPORT_ERROR, "TRANSPORT_ERROR", "an error of the transport"),
+    Entry(
+      HYPERSWARM_ERR_PACKETS_TOO_LARGE, "EMSGSIZE",
+      "the peer's packets do not arrive: they are larger than the path's MTU and may not be fragmented"),
   ]
 
   private static let byNumber = Dictionary(uniqueKeysWithValues: all.map { ($0.number, $0) })

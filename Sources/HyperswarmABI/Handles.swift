@@ -20,6 +20,27 @@ enum Handles {
     }
   }
 
+  // Around a fork.
+  static func lock() {
+    swarms.lock()
+    connections.lock()
+    servers.lock()
+    testnets.lock()
+    operations.lock()
+    next.lock()
+    PolledLoop.all.lock()
+  }
+
+  static func unlock() {
+    swarms.unlock()
+    connections.unlock()
+    servers.unlock()
+    testnets.unlock()
+    operations.unlock()
+    next.unlock()
+    PolledLoop.all.unlock()
+  }
+
   static var count: Int {
     swarms.count + connections.count + servers.count + testnets.count + operations.withLock { $0 }
   }
@@ -46,5 +67,9 @@ final class HandleTable<Object: AnyObject>: @unchecked Sendable {
     return objects.withLock { $0.removeValue(forKey: UInt(bitPattern: handle)) }
   }
 
-  var count: Int { objects.withLock { $0.count } }
+  /// Those of this process.
+  var count: Int { objects.withLock { $0.keys.count { !Process.isInherited($0) } } }
+
+  func lock() { objects.lock() }
+  func unlock() { objects.unlock() }
 }

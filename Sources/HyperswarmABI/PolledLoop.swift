@@ -21,7 +21,7 @@ final class PolledLoop: @unchecked Sendable {
   private let process = Process.mark(0)
   private var isInTurn = false
 
-  private static let all = Locked<[UInt: PolledLoop]>([:])
+  static let all = Locked<[UInt: PolledLoop]>([:])
 
   init() throws(Failure) {
     Process.prepare()

@@ -19,7 +19,14 @@ enum Process {
   private static let forkMask: UInt = 1 << UInt(forkBits) - 1
 
   private static let isPrepared: Bool = {
-    pthread_atfork(nil, nil, { Process.forks.add(1, ordering: .relaxed) })
+    // No other thread of the parent is in the tables at that moment: the child has no threads that would leave them.
+    pthread_atfork(
+      { Handles.lock() }, { Handles.unlock() },
+      {
+        Process.forks.add(1, ordering: .relaxed)
+        Handles.unlock()
+        Handles.operations.withLock { $0 = 0 }
+      })
     // `done` comes from code of this library, which goes on after it: a program that unloads the library there must not
     // take the code away.
     hyper_stay_loaded()
@@ -34,11 +41,11 @@ enum Process {
   static func mark(_ number: UInt) -> UInt { number | (forks.load(ordering: .relaxed) & forkMask) << UInt(shift) }
 
   /// Whether the handle was made by a process that this one is a fork of.
-  static func isInherited(_ handle: OpaquePointer?) -> Bool {
-    let maker = UInt(bitPattern: handle) >> UInt(shift)
-    return maker < forks.load(ordering: .relaxed) & forkMask
-  }
+  static func isInherited(_ handle: OpaquePointer?) -> Bool { isInherited(UInt(bitPattern: handle)) }
 
+  static func isInherited(_ number: UInt) -> Bool {
+    number >> UInt(shift) < forks.load(ordering: .relaxed) & forkMask
+  }
 }
 
 /// What the last failed call on a thread has to say beyond its number, as C reads it.

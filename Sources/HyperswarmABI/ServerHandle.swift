@@ -142,7 +142,7 @@ public func hyperswarm_server_close(_ server: OpaquePointer?) -> Int32 {
       return !isClosing
     }
     guard isFirst else { throw Failure(HYPERSWARM_ERR_CLOSED) }
-    _ = handle.swarm.home.run { handle.close() }
+    guard handle.swarm.home.run({ handle.close() }) else { throw Failure(HYPERSWARM_ERR_CLOSED) }
   }
 }
 

@@ -77,6 +77,8 @@ public final class VirtualConnection {
   public var onEnd: (() -> Void)?
   /// There is room again after a `write` that returned `false`.
   public var onDrain: (() -> Void)?
+  /// The connection goes on over another path: where the peer's packets go since then.
+  public var onPathChange: ((Endpoint) -> Void)?
   /// Once, last: `nil` for a regular end, else why.
   public var onClose: ((String?) -> Void)?
   var onRemoved: ((VirtualConnection) -> Void)?
@@ -88,6 +90,7 @@ public final class VirtualConnection {
     stream.onMessage = { [weak self] bytes in self?.onMessage?(Array(bytes)) }
     stream.onEnd = { [weak self] in self?.ended() }
     stream.onDrain = { [weak self] in self?.onDrain?() }
+    stream.onPathChange = { [weak self] in self?.onPathChange?($0) }
     // The stream keeps the connection until it has closed.
     stream.onClose = { error in self.closed(error) }
   }
@@ -125,6 +128,7 @@ public final class VirtualConnection {
     onMessage = nil
     onEnd = nil
     onDrain = nil
+    onPathChange = nil
     onClose = nil
     callback?(error?.description)
   }

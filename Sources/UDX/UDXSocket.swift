@@ -19,6 +19,8 @@ public final class UDXSocket: DatagramSocket {
 
   /// Datagrams that belong to no stream, with their source; the bytes are valid during the call.
   public var onMessage: ((UnsafeRawBufferPointer, Endpoint) -> Void)?
+  /// The system took the port away, as some do when a network goes, and the socket has one again: `localEndpoint`.
+  public var onRebind: (() -> Void)?
   /// The last stream that used this socket is gone.
   public var onIdle: (() -> Void)?
   /// The bound address, `nil` before `bind` and after the close.
@@ -61,6 +63,7 @@ public final class UDXSocket: DatagramSocket {
     }
     if result == 0, let bound = boundEndpoint(socket) {
       localEndpoint = bound
+      udx_socket_on_rebind(socket) { UDXSocket.rebound($0) }
       return
     }
     // Its close callback finds that it is not the socket's handle any more.
@@ -99,11 +102,10 @@ public final class UDXSocket: DatagramSocket {
   // MARK: Datagrams
 
   /// Sends one datagram, fire and forget; the bytes are copied. `ttl` 0 is the default of 64 hops. Binds to any port if
-  /// need be. What cannot be sent is dropped and counted. After `close` as long as a stream still uses the socket.
+  /// need be. After `close` as long as a stream still uses the socket. What cannot be sent is dropped and counted.
   public func send(_ bytes: [UInt8], to destination: Endpoint, ttl: UInt8 = 0) {
     guard !isClosing || streamCount > 0, !isHandleClosing, !isClosed, bytes.count <= Limits.datagram,
-      destination.port != 0,
-      let socket = try? boundHandle()
+      destination.port != 0, let socket = try? boundHandle()
     else {
       droppedSends += 1
       return
@@ -141,6 +143,13 @@ public final class UDXSocket: DatagramSocket {
     else { return }
     let bytes = UnsafeRawBufferPointer(start: buffer.pointee.base, count: length)
     Unmanaged<UDXSocket>.fromOpaque(context)._withUnsafeGuaranteedRef { $0.onMessage?(bytes, endpoint) }
+  }
+
+  private static func rebound(_ socket: UnsafeMutablePointer<udx_socket_t>?) {
+    guard let socket, let context = socket.pointee.data else { return }
+    let this = Unmanaged<UDXSocket>.fromOpaque(context).takeUnretainedValue()
+    this.localEndpoint = this.boundEndpoint(socket) ?? this.localEndpoint
+    this.onRebind?()
   }
 
   // MARK: Streams
@@ -199,6 +208,7 @@ public final class UDXSocket: DatagramSocket {
     isClosed = true
     localEndpoint = nil
     onMessage = nil
+    onRebind = nil
     onIdle = nil
     reportClosed()
   }

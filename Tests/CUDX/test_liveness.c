@@ -110,6 +110,25 @@ TEST(half_closed_stream_without_keepalive_stays) {
   pair_free(p);
 }
 
+/* All that the peer had to say waits for the reader: the peer has closed and may be gone. */
+TEST(paused_reader_keeps_what_arrived) {
+  watch_t watch;
+  pair_t *p = half_closed(&watch, 1000);
+  udx_stream_read_stop(&p->side[0].stream);
+  pair_write(p, 1, 50000);
+  pair_end(p, 1);
+  sim_run(p->sim, 5 * S);
+  cut(p, true);
+  sim_run(p->sim, 3600 * S);
+  CHECK_EQ(p->side[0].closed, 0);
+  pair_read_start(p, 0);
+  sim_run(p->sim, 1 * S);
+  CHECK_EQ(p->side[0].received, 50000);
+  CHECK_EQ(p->side[0].eof, 1);
+  CHECK_EQ(p->side[0].close_status, 0);
+  pair_free(p);
+}
+
 /* A peer before 1.20.1 takes a HEARTBEAT for an acknowledgement and does not answer. */
 static int
 drop_heartbeats (watch_t *watch, sim_datagram_t *datagram, const udx_header_t *header) {
@@ -283,6 +302,6 @@ TEST(teardown_resets_every_stream) {
 
 TEST_MAIN(TEST_ENTRY(half_closed_stream_notices_a_dead_peer), TEST_ENTRY(half_closed_stream_keeps_a_living_peer),
   TEST_ENTRY(half_closed_stream_that_receives_does_not_probe), TEST_ENTRY(half_closed_stream_survives_an_outage),
-  TEST_ENTRY(half_closed_stream_without_keepalive_stays), TEST_ENTRY(unanswered_heartbeats_end_nothing),
+  TEST_ENTRY(half_closed_stream_without_keepalive_stays), TEST_ENTRY(paused_reader_keeps_what_arrived), TEST_ENTRY(unanswered_heartbeats_end_nothing),
   TEST_ENTRY(keepalives_do_not_add_up), TEST_ENTRY(stopped_process_asks_first), TEST_ENTRY(no_reset_is_dropped),
   TEST_ENTRY(teardown_resets_every_stream))

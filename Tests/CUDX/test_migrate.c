@@ -19,6 +19,14 @@ gone_tap (sim_t *sim, sim_datagram_t *datagram, void *ctx) {
   return SIM_DROP;
 }
 
+static int changed;
+
+static void
+on_changed (udx_stream_t *stream) {
+  (void) stream;
+  changed++;
+}
+
 /* Both directions have packets outstanding, for most of the time in which a stream gives up. */
 static void
 move_once (uint64_t seed, uint64_t silence, int both_write) {
@@ -43,6 +51,9 @@ move_once (uint64_t seed, uint64_t silence, int both_write) {
   CHECK_EQ(udx_stream_migrate(&p->side[1].stream, &p->side[1].socket, (struct sockaddr *) &mover), 0);
   CHECK_EQ(udx_stream_migrate(&p->side[0].stream, &sockets[0], (struct sockaddr *) &peer), 0);
   CHECK_EQ(p->side[0].stream.cwnd, UDX_CWND_INITIAL);
+  /* the first packets at once, the rest in slow start */
+  uint64_t before = p->side[1].received;
+  CHECK(pair_run_received(p, 1, before + 5000, 60 * MS));
   CHECK(pair_run_received(p, 1, 500000, 1 * S));
   if (both_write) CHECK(pair_run_received(p, 0, 500000, 1 * S));
   CHECK_EQ(gone.to_old, 0);
@@ -60,6 +71,38 @@ TEST(udx_migrate_repeats_what_was_lost_at_once) {
     move_once(seed, 9 * S, 1);
     move_once(seed, 9 * S, 0);
   }
+}
+
+/* Packets of an earlier change of remote go to the new address with the others, under the id of now. */
+TEST(udx_migrate_leaves_all_former_paths) {
+  pair_t *p = pair_new(11, NULL);
+  udx_stream_t *s = &p->side[0].stream;
+  pair_write(p, 0, 100000);
+  CHECK(pair_run_received(p, 1, 100000, 5 * S));
+  gone_t gone = {.port = 5002};
+  sim_set_tap(p->sim, gone_tap, &gone);
+  pair_write(p, 0, 50000);
+  sim_run(p->sim, 5 * MS);
+  udx_socket_t sockets[1];
+  open_socket(p->side[1].node, &sockets[0], AF_INET, 7002);
+  struct sockaddr_in elsewhere = sim_address4(p->side[1].node, 7003);
+  CHECK_EQ(udx_stream_change_remote(s, &p->side[0].socket, 2, (struct sockaddr *) &elsewhere, on_changed), 0);
+  pair_write(p, 0, 50000);
+  sim_run(p->sim, 5 * MS);
+  gone.moved = 1;
+  struct sockaddr_in peer = sim_address4(p->side[1].node, 7002);
+  struct sockaddr_in self = sim_address4(p->side[0].node, 5001);
+  CHECK_EQ(udx_stream_migrate(s, &p->side[0].socket, (struct sockaddr *) &peer), 0);
+  CHECK_EQ(udx_stream_migrate(&p->side[1].stream, &sockets[0], (struct sockaddr *) &self), 0);
+  CHECK(pair_run_received(p, 1, 200000, 1 * S));
+  sim_run(p->sim, 100 * MS);
+  CHECK_EQ(changed, 1);
+  CHECK_EQ(gone.to_old, 0);
+  finish(p, 200000, 0, 5 * S);
+  sim_set_tap(p->sim, NULL, NULL);
+  sim_run(p->sim, 100 * MS);
+  close_sockets(p, sockets, 1);
+  pair_free(p);
 }
 
 /* Not even 100 s in which it moves again and again end a stream: each move starts the time to give up anew. */
@@ -101,5 +144,6 @@ TEST(udx_migrate_refuses_what_makes_no_sense) {
   pair_free(p);
 }
 
-TEST_MAIN(TEST_ENTRY(udx_migrate_repeats_what_was_lost_at_once), TEST_ENTRY(udx_migrate_restarts_the_time_to_give_up),
+TEST_MAIN(TEST_ENTRY(udx_migrate_repeats_what_was_lost_at_once), TEST_ENTRY(udx_migrate_leaves_all_former_paths),
+  TEST_ENTRY(udx_migrate_restarts_the_time_to_give_up),
   TEST_ENTRY(udx_migrate_refuses_what_makes_no_sense))

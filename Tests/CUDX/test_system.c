@@ -8,6 +8,8 @@
 
 #ifdef __linux__
 
+#include "engine/asked.h"
+#include "engine/instance.h"
 #include "system_support.h"
 
 /* ---- addresses ---- */
@@ -35,8 +37,34 @@ TEST(answers_leave_from_the_address_that_was_asked) {
     run(2000, has_answer);
     CHECK_EQ(b->datagrams, 1);
     check_from(b, asked[i % 3]);
+    /* an answer that takes a while, as one that is passed on does */
+    a->answers = false;
+    b->datagrams = 0;
+    datagram(b, (struct sockaddr *) &to);
+    run(300, NULL);
+    CHECK_EQ(b->datagrams, 0);
+    to = address("127.0.0.9", port(b));
+    datagram(a, (struct sockaddr *) &to);
+    run(2000, has_answer);
+    CHECK_EQ(b->datagrams, 1);
+    check_from(b, asked[i % 3]);
     close_pair();
   }
+}
+
+/* Later the way out may be another one, which the system knows. */
+TEST(what_was_asked_is_remembered_for_seconds) {
+  open_pair("0.0.0.0", "127.0.0.5");
+  struct sockaddr_in remote = address("10.0.0.1", 1000), other = address("10.0.0.1", 1001);
+  udx__asked_note(&a->socket, (struct sockaddr *) &remote, 7);
+  CHECK_EQ(udx__asked_local(&a->socket, (struct sockaddr *) &remote), 7);
+  CHECK_EQ(udx__asked_local(&a->socket, (struct sockaddr *) &other), 0);
+  udx__instance(&a->udx)->now += (UDX_ASKED_SECONDS - 1) * UDX_SECOND;
+  CHECK_EQ(udx__asked_local(&a->socket, (struct sockaddr *) &remote), 7);
+  udx__instance(&a->udx)->now += 2 * UDX_SECOND;
+  CHECK_EQ(udx__asked_local(&a->socket, (struct sockaddr *) &remote), 0);
+  udx__instance(&a->udx)->now -= (UDX_ASKED_SECONDS + 1) * UDX_SECOND;
+  close_pair();
 }
 
 /* Every packet of a stream: acknowledgements, data, the reset. */
@@ -73,7 +101,9 @@ TEST(streams_try_the_other_source) {
     fault.error = errors[i];
     fault.which = i == 1 ? WITHOUT_SOURCE : WITH_SOURCE;
     fault.times = -1;
+    uint32_t timeouts = a->stream.rto_count;
     for (int k = 0; k < 3; k++) CHECK(transfer(6000));
+    CHECK((a->stream.rto_count > timeouts) == (i == 0)); /* what the system refuses is sent again at once */
     CHECK_EQ(a->closed + b->closed, 0);
     close_pair();
   }
@@ -245,6 +275,7 @@ TEST(a_full_socket_closes_after_a_second) {
 }
 
 TEST_MAIN(TEST_ENTRY(answers_leave_from_the_address_that_was_asked),
+  TEST_ENTRY(what_was_asked_is_remembered_for_seconds),
   TEST_ENTRY(streams_leave_from_the_address_that_the_peer_knows), TEST_ENTRY(streams_try_the_other_source),
   TEST_ENTRY(no_error_stops_a_socket), TEST_ENTRY(no_memory_does_not_spin), TEST_ENTRY(descriptors_run_out),
   TEST_ENTRY(a_port_that_was_taken_is_bound_anew), TEST_ENTRY(resets_leave_a_full_socket_after_its_close),

@@ -17,6 +17,7 @@ int check_errors(void) {
   EXPECT(HYPERSWARM_ERR_LOOP_FAILED == -13 && HYPERSWARM_ERR_REFRESH_FAILED == -109);
   EXPECT(HYPERSWARM_ERR_INVALID_ADDRESS == -234 && HYPERSWARM_ERR_NETWORK_UNREACHABLE == -235);
   EXPECT(HYPERSWARM_ERR_TRANSPORT_ERROR == -314);
+  EXPECT(HYPERSWARM_ERR_PACKETS_TOO_LARGE == -315);
   int named = 0;
   for (int error = 0; error >= -400; error--) named += strcmp(hyperswarm_error_name(error), "ERROR") != 0;
   EXPECT(named == 72); // and ERROR itself
@@ -149,7 +150,7 @@ static void check_create_arguments(struct bench *bench) {
   EXPECT(hyperswarm_create(&options, NULL) == invalid);
   options.size = 0;
   EXPECT(hyperswarm_create(&options, &swarm) == HYPERSWARM_ERR_INVALID_SIZE);
-  options.size = sizeof(options) - 1;
+  options.size = offsetof(hyperswarm_options_t, on_network) - 1;
   EXPECT(hyperswarm_create(&options, &swarm) == HYPERSWARM_ERR_INVALID_SIZE);
   options.size = SIZE_MAX;
   EXPECT(hyperswarm_create(&options, &swarm) == HYPERSWARM_ERR_INVALID_SIZE);

@@ -15,6 +15,8 @@ static int child(hyperswarm_t *swarm) {
   wrong += hyperswarm_destroy(swarm, 0, on_gone, &gone) != HYPERSWARM_ERR_FORKED;
   wrong += hyperswarm_user_data(swarm) != NULL;
   wrong += gone != 0;
+  // What is inherited does not count.
+  wrong += hyperswarm_handle_count() != 0;
   return wrong;
 }
 
@@ -32,6 +34,7 @@ int check_fork(void) {
     alarm(20);
     _exit(child(embedded) + child(own));
   }
+  EXPECT(hyperswarm_handle_count() == 2);
   int status = -1;
   EXPECT(process > 0 && waitpid(process, &status, 0) == process);
   EXPECT(WIFEXITED(status) && WEXITSTATUS(status) == 0);

@@ -62,6 +62,7 @@ final class CloseErrorTests: XCTestCase {
       (.datagramNonceExhausted, HYPERSWARM_ERR_NONCE_EXHAUSTED), (.queueOverflow, HYPERSWARM_ERR_QUEUE_OVERFLOW),
       (.transport(.reset), HYPERSWARM_ERR_CONNECTION_RESET),
       (.transport(.timedOut), HYPERSWARM_ERR_CONNECTION_TIMED_OUT),
+      (.transport(.packetsTooLarge), HYPERSWARM_ERR_PACKETS_TOO_LARGE),
       (.transport(.other(-5)), HYPERSWARM_ERR_TRANSPORT_ERROR),
       (EncryptedStreamError(.stream(StreamFailure(.truncated))), HYPERSWARM_ERR_TRUNCATED),
     ]

@@ -1,6 +1,7 @@
 import HyperDHT
 import HyperDHTEngine
 import Hyperswarm
+import HyperswarmEngine
 import XCTest
 
 @testable import HyperswarmABI
@@ -46,12 +47,13 @@ final class ErrorTableTests: XCTestCase {
       }
     }
     let connection: [ConnectionError] = [
-      .reset, .timedOut, .closed, .cancelled, .messageTooLarge(1), .decryptionFailed,
+      .reset, .timedOut, .packetsTooLarge, .closed, .cancelled, .messageTooLarge(1), .decryptionFailed,
       .failed(code: "TOO_MANY_CONNECTIONS", description: ""),
     ]
     for error in connection {
       switch error {
-      case .reset, .timedOut, .closed, .cancelled, .messageTooLarge, .decryptionFailed, .failed: break
+      case .reset, .timedOut, .packetsTooLarge, .closed, .cancelled, .messageTooLarge, .decryptionFailed, .failed:
+        break
       }
     }
     let codes = dht.map(\.code) + swarm.map(\.code) + connection.map(\.code)
@@ -59,6 +61,20 @@ final class ErrorTableTests: XCTestCase {
     XCTAssertEqual(Set(dht.map { ErrorCodes.number($0.code) }).count, dht.count)
     XCTAssertEqual(ErrorCodes.number(DHTError.other("").code), -1)
     XCTAssertEqual(ErrorCodes.number("something new"), -1)
+  }
+
+  /// Why a swarm closes connections.
+  func testEveryAbortReasonHasANumber() {
+    let reasons: [SwarmAbortReason] = [
+      .duplicateConnection, .suspended, .destroyed, .banned, .limit, .networkChanged,
+    ]
+    for reason in reasons {
+      switch reason {
+      case .duplicateConnection, .suspended, .destroyed, .banned, .limit, .networkChanged: break
+      }
+      XCTAssertNotEqual(ErrorCodes.number(reason.code), -1, reason.code)
+    }
+    XCTAssertEqual(ErrorCodes.number(SwarmAbortReason.networkChanged.code), -110)
   }
 
   func testNumbersAndNamesAreUnique() {

@@ -1,8 +1,10 @@
-import HyperDHT
 import HyperDHTEngine
 import HyperEncoding
+import HyperRuntime
 import Hyperswarm
 import XCTest
+
+@testable import HyperDHT
 
 /// The public `HyperDHT` over real sockets on 127.0.0.1.
 final class DHTFacadeTests: XCTestCase {
@@ -39,6 +41,32 @@ final class DHTFacadeTests: XCTestCase {
     await accepted.close()
     await closing
     XCTAssertTrue(connection.isClosed)
+    await b.destroy()
+    await a.destroy()
+    await testnet.destroy()
+  }
+
+  /// How streams move is tested in the engine: here it is what the application sees.
+  func testPathChangesAreEvents() async throws {
+    let testnet = try await HyperDHT.Testnet(size: 5)
+    let a = try await HyperDHT(options(testnet))
+    let b = try await HyperDHT(options(testnet))
+    let server = try await a.listen()
+    let connection = try await b.connect(to: server.publicKey)
+    let accepted = try await first(server.connections)
+    let places = (1...20).map { Endpoint(host: IPv4Address(1, 1, 1, 1), port: $0) }
+    let state = connection.state
+    _ = await onLoop(state.loop) { for place in places { state.stream.onPathChange?(place) } }
+    // Further ones found no room.
+    for place in places.prefix(16) {
+      let change = try await first(connection.pathChanges)
+      XCTAssertEqual(change, place)
+    }
+    async let closing: Void = connection.close()
+    await accepted.close()
+    await closing
+    let end = await first(connection.pathChanges, orNil: true)
+    XCTAssertNil(end, "ends with the connection")
     await b.destroy()
     await a.destroy()
     await testnet.destroy()

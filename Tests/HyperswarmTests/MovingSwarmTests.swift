@@ -21,6 +21,7 @@ final class MovingSwarmTests: XCTestCase {
     /// Connections that were reported, for each swarm.
     var reported = [0, 0]
     var received = [0, 0]
+    var pathChanges = [0, 0]
     /// Microseconds.
     var lastHeard: [UInt64] = [0, 0]
 
@@ -37,6 +38,7 @@ final class MovingSwarmTests: XCTestCase {
           guard let self else { return }
           reported[index] += 1
           connection.onMessage = { [weak self] _ in self?.heard(index) }
+          connection.onPathChange = { [weak self] _ in self?.pathChanges[index] += 1 }
         }
         swarms.append(swarm)
       }
@@ -108,6 +110,7 @@ final class MovingSwarmTests: XCTestCase {
     world.network.advance(by: .seconds(20))
     XCTAssertEqual(world.swarms.map(\.connections.count), [1, 1], what)
     XCTAssertEqual(world.reported, migrates ? [1, 1] : [2, 2], "\(what): without flapping")
+    XCTAssertEqual(world.pathChanges.map { $0 > 0 }, [migrates, migrates], what)
     if migrates {
       XCTAssertTrue(world.swarms.map { $0.connections.first?.stream }.elementsEqual(before, by: ===), what)
     }

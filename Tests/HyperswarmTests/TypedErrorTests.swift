@@ -70,7 +70,7 @@ final class TypedErrorTests: XCTestCase {
     .handshakeFailed(.decryptionFailed), .remoteKeyMismatch, .endedDuringHandshake, .handshakeTimedOut,
     .invalidHeaderLength, .invalidHeader, .invalidMessage, .frameTooLarge, .decryptionFailed, .messageTooLarge,
     .truncated, .timedOut, .datagramNonceExhausted, .queueOverflow, .transport(.reset), .transport(.timedOut),
-    .transport(.other(-5)), EncryptedStreamError(reason: SwarmAbortReason.banned),
+    .transport(.packetsTooLarge), .transport(.other(-5)), EncryptedStreamError(reason: SwarmAbortReason.banned),
   ]
 
   private func index(_ error: EncryptedStreamError) -> Int {
@@ -93,6 +93,7 @@ final class TypedErrorTests: XCTestCase {
     case .transport(.timedOut): 15
     case .transport(.other): 16
     case .failed: 17
+    case .transport(.packetsTooLarge): 18
     }
   }
 
@@ -148,7 +149,7 @@ final class TypedErrorTests: XCTestCase {
 
   func testConnectFailsWithTheError() async throws {
     XCTAssertEqual(Set(Self.dhtErrors.map(index)), Set(0..<37))
-    XCTAssertEqual(Set(Self.streamErrors.map(index)), Set(0..<18))
+    XCTAssertEqual(Set(Self.streamErrors.map(index)), Set(0..<19))
     XCTAssertEqual(Set(Self.rpcErrors.map { index($0.0) }), Set(0..<12))
     // Nothing answers at this port, so that the attempt lasts until it is interrupted.
     let dht = try await HyperDHT(HyperDHT.Options(bootstrap: ["127.0.0.1:9"], port: 0, host: .loopback))

@@ -1,7 +1,7 @@
 // What the network lab needs of the C library. Prints one line per event.
 //
 //   client announce BOOTSTRAP TOPIC               joins a topic as a server, for ever
-//   client topics BOOTSTRAP COUNT                 joins as many topics in both roles, for ever
+//   client topics BOOTSTRAP COUNT NAME            joins as many topics in both roles, for ever
 //   client destroy BOOTSTRAP MILLISECONDS FORCE   destroys a swarm so long after its creation
 //   client fork BOOTSTRAP                         what a child can do with its parent's swarm and with its own
 //   client together BOOTSTRAP COUNT ORDER         so many connections between two nodes of which one is destroyed
@@ -317,12 +317,12 @@ main (int argc, char **argv) {
     join(create(argv[2], NULL), argv[3], HYPERSWARM_SERVER);
     for (;;) pause();
   }
-  if (is_command(argv, "topics") && argc == 4) {
+  if (is_command(argv, "topics") && argc == 5) {
     hyperswarm_t *swarm = create(argv[2], NULL);
     int count = atoi(argv[3]);
     for (int i = 0; i < count; i++) {
-      char name[32];
-      snprintf(name, sizeof(name), "topic %d", i);
+      char name[64];
+      snprintf(name, sizeof(name), "topic %.20s %d", argv[4], i);
       join(swarm, name, HYPERSWARM_SERVER | HYPERSWARM_CLIENT);
     }
     wait_for(&joined, count, 60);

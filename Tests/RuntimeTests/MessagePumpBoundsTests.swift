@@ -237,6 +237,44 @@ final class MessagePumpBoundsTests: XCTestCase {
     }
   }
 
+  /// A writer that waits keeps its own message: the bound is the connection's, whatever the number of writers.
+  func testTwoThousandWritersShareOneWindow() async throws {
+    let loop = try UVEventLoop.startThread()
+    let window = 1 << 20
+    let size = 64 << 10
+    let pump = MessagePump(
+      loop: loop, bounds: .init(highWater: window, lowWater: window / 2, limit: .max), startsInside: true)
+    let sink = LoopBound(CountingSink())
+    let most = Locked(0)
+    sink.value.isFull = true
+    sink.value.onSend = { most.withLock { $0 = max($0, pump.queuedBytes) } }
+    loop.post {
+      pump.attach(sink.value)
+      pump.start()
+    }
+    let written = await withTaskGroup(of: Bool.self) { group in
+      for _ in 0..<2000 {
+        group.addTask { (try? await pump.write([UInt8](repeating: 1, count: size), isolation: nil)) != nil }
+      }
+      // The peer reads one message at a time.
+      var taken = 0
+      while taken < 2000 {
+        taken =
+          await onLoop(loop, isolation: nil) {
+            pump.drained()
+            return sink.value.sent.count
+          } ?? 2000
+        most.withLock { $0 = max($0, pump.queuedBytes) }
+      }
+      return await group.reduce(0) { $0 + ($1 ? 1 : 0) }
+    }
+    XCTAssertEqual(written, 2000)
+    XCTAssertGreaterThan(most.withLock { $0 }, window - size)
+    XCTAssertLessThanOrEqual(most.withLock { $0 }, window + size + cost)
+    await onLoop(loop, isolation: nil) { pump.close() }
+    await loop.shutdown()
+  }
+
   func testNothingGoesOutBeforeTheStart() throws {
     try withQueue(highWater: 1000, lowWater: 500, limit: 2000) { _, pump, sink in
       _ = pump.add(.datagram([1, 2]))

@@ -45,6 +45,25 @@ final class MovingTests: XCTestCase {
     }
   }
 
+  /// As long as the transport moves the connection it is not judged; afterwards it is.
+  func testAConnectionOnTheMove() throws {
+    let (world, server, client) = try pair(1)
+    for (a, b) in world.pairs {
+      a.isCut = true
+      b.isCut = true
+    }
+    let old = client.core.connections
+    for stream in old { stream.isOnTheMove = true }
+    client.node.networkChange?()
+    world.advance(by: 10_000)
+    XCTAssertTrue(old.allSatisfy { !$0.isDestroying })
+    for stream in old { stream.isOnTheMove = false }
+    world.advance(by: 500)
+    XCTAssertTrue(old.allSatisfy(\.isDestroying))
+    world.advance(by: 1_000)
+    XCTAssertEqual(client.openKeys, [server.key])
+  }
+
   /// A change that has nothing to do with the path ends nothing.
   func testTheOldPathWorks() throws {
     let (world, server, client) = try pair(1)

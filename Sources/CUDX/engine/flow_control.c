@@ -5,6 +5,10 @@
  * nothing else to send, so its keepalive is the END packet again: every version acknowledges a duplicate, and a peer
  * that does not is given up as one that does not acknowledge data (udx.md 3.7).
  *
+ * Peers of other implementations send packets of 1,200 bytes and more that must not be fragmented, and never smaller
+ * ones for the same data. On a path that carries less their acknowledgements arrive and their data never does: a stream
+ * that sees nothing but small packets behind a gap says so instead of waiting for ever.
+ *
  * A window that we closed is reopened by a plain ACK: the application says so (udx_stream_window_changed,
  * udx_stream_read_start), or we look from time to time while it is closed.
  */
@@ -24,6 +28,7 @@ udx__flow_init (udx_stream_t *stream) {
   flow->window_max = stream->recv_rwnd_max = UDX_WINDOW_DEFAULT;
   flow->advertised = UDX_WINDOW_DEFAULT;
   flow->probe_at = flow->keepalive_at = flow->reopen_at = UDX_NEVER;
+  udx__flow_gap_clear(flow);
 }
 
 static uint32_t
@@ -186,6 +191,9 @@ keepalive_fire (udx_stream_t *stream, uint64_t now) {
   return 1;
 }
 
+static void
+gap_probe (udx_stream_t *stream, uint64_t now);
+
 int
 udx__flow_timeout (udx_stream_t *stream, uint64_t now) {
   UDX_ASSERT(udx__stream(stream)->flow.poll_backoff <= UDX_REOPEN_POLL_DOUBLINGS);
@@ -208,6 +216,7 @@ udx__flow_timeout (udx_stream_t *stream, uint64_t now) {
       udx__timer_at_most(stream, flow->probe_at);
     }
   }
+  if (flow->gap_probe_at <= now) gap_probe(stream, now);
   if (flow->keepalive_at <= now && !keepalive_fire(stream, now)) return 0;
   if (flow->reopen_at <= now) {
     flow->reopen_at = UDX_NEVER;
@@ -220,4 +229,58 @@ udx__flow_timeout (udx_stream_t *stream, uint64_t now) {
     }
   }
   return 1;
+}
+
+static uint64_t
+gap_unit (const udx_stream_t *stream) {
+  return udx__max_u64(udx__stream(stream)->rtt.rto, UDX_SECOND);
+}
+
+static void
+gap_begin (udx_stream_t *stream, uint64_t now) {
+  udx_flow_t *flow = &udx__stream(stream)->flow;
+  flow->gap_seq = udx__stream(stream)->ack.next;
+  flow->gap_since = now;
+  flow->gap_heard = flow->gap_interval = 0;
+  flow->gap_probe_at = now + gap_unit(stream);
+  udx__timer_at_most(stream, flow->gap_probe_at);
+}
+
+int
+udx__flow_gap (udx_stream_t *stream, size_t size) {
+  udx_flow_t *flow = &udx__stream(stream)->flow;
+  uint64_t now = udx__instance(stream->udx)->now;
+  if (size >= UDX_MTU_BASE || !(stream->status & UDX_STREAM_CONNECTED)) {
+    udx__flow_gap_clear(flow);
+    return 1;
+  }
+  /* a peer that may not send has a reason to keep back what it has numbered already */
+  if (flow->gap_since == UDX_NEVER || flow->gap_seq != udx__stream(stream)->ack.next || flow->advertised == 0) {
+    gap_begin(stream, now);
+    return 1;
+  }
+  uint64_t interval = udx__min_u64((now - flow->gap_since) / gap_unit(stream), UINT8_MAX);
+  if (interval > flow->gap_interval) {
+    flow->gap_interval = (uint8_t) interval;
+    flow->gap_heard++;
+  }
+  if (flow->gap_heard < UDX_GAP_HEARD || interval < UDX_GAP_FACTOR) return 1;
+  udx__stream_reset(stream);
+  udx__stream_close(stream, UV_EMSGSIZE);
+  return 0;
+}
+
+/* Something is missing, and nothing of ours is on the way that the peer has to acknowledge: asks. */
+static void
+gap_probe (udx_stream_t *stream, uint64_t now) {
+  udx_flow_t *flow = &udx__stream(stream)->flow;
+  flow->gap_probe_at = UDX_NEVER;
+  if (flow->gap_since == UDX_NEVER || flow->gap_seq != udx__stream(stream)->ack.next) {
+    udx__flow_gap_clear(flow);
+    return;
+  }
+  if (now - flow->gap_since > 2 * UDX_GAP_FACTOR * gap_unit(stream)) return; /* the peer is gone */
+  if (udx__flight_span(stream) == 0) udx__owe_heartbeat(stream);
+  flow->gap_probe_at = now + gap_unit(stream);
+  udx__timer_at_most(stream, flow->gap_probe_at);
 }

@@ -20,6 +20,11 @@ typedef struct udx_flow_s {
   uint64_t probe_at;     /* zero-window probe */
   uint64_t keepalive_at;
   uint64_t reopen_at; /* poll of a window that we closed */
+  uint64_t gap_since; /* the peer has sent `gap_seq`, which has not come; UDX_NEVER = nothing is missing */
+  uint64_t gap_probe_at;
+  uint32_t gap_seq;
+  uint8_t gap_heard;    /* intervals in which a packet came */
+  uint8_t gap_interval; /* the last of them */
 } udx_flow_t;
 
 void
@@ -50,6 +55,19 @@ udx__flow_timeout (udx_stream_t *stream, uint64_t now);
 /* The peer was heard while END packets waited for an answer. */
 void
 udx__flow_heard (udx_stream_t *stream, uint64_t now);
+
+/*
+ * A packet of `size` bytes (IP) shows that the peer has sent earlier ones that have not come. 0 if the stream gave up:
+ * only small packets get through.
+ */
+int
+udx__flow_gap (udx_stream_t *stream, size_t size);
+
+/* What is missing is no matter of its size. */
+static inline void
+udx__flow_gap_clear (udx_flow_t *flow) {
+  flow->gap_since = flow->gap_probe_at = UDX_NEVER;
+}
 
 /* Tells the peer if a closed window opened. */
 void

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "asked.h"
 #include "batch.h"
 #include "check.h"
 #include "id_table.h"
@@ -95,6 +96,7 @@ udx__unref (udx_t *udx) {
   free(udx__instance(udx)->batch);
   udx__instance(udx)->batch = NULL;
   udx__time_wait_free(udx);
+  udx__asked_free(udx);
   free(udx__instance(udx)->macroflows);
   udx__instance(udx)->macroflows = NULL;
   udx__ids_free(&udx__instance(udx)->ids);
@@ -170,6 +172,15 @@ instance_leave (udx_t *udx, int at_end) {
   UDX_CHECK_INSTANCE(udx);
 }
 
+/* Counted as they arrive: also those behind one that closed the socket. */
+static void
+count_received (udx_socket_t *socket, uint64_t packets, size_t bytes) {
+  socket->packets_rx += packets;
+  socket->bytes_rx += bytes;
+  socket->udx->packets_rx += packets;
+  socket->udx->bytes_rx += bytes;
+}
+
 void
 udx_driver_receive (udx_socket_t *socket, const udx_received_t *batch, unsigned int count) {
   UDX_ASSERT(udx__instance(socket->udx)->depth == 0);
@@ -181,9 +192,11 @@ udx_driver_receive (udx_socket_t *socket, const udx_received_t *batch, unsigned 
     UDX_ASSERT(received->data != NULL && received->from != NULL);
     udx__socket(socket)->local = received->local;
     if (received->segment_size == 0 || received->length <= received->segment_size) {
+      count_received(socket, 1, received->length);
       udx__receive_datagram(socket, received->data, received->length, received->from);
       continue;
     }
+    count_received(socket, (received->length + received->segment_size - 1) / received->segment_size, received->length);
     size_t offset = 0;
     while (offset < received->length && !(socket->status & UDX_SOCKET_CLOSED)) {
       size_t length = received->length - offset;

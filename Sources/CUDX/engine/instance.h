@@ -33,9 +33,8 @@ typedef struct udx_instance_state_s {
   struct udx_batch_s *batch;
   struct udx_time_wait_s *time_wait;
   struct udx_macroflows_s *macroflows;
-  udx_link_t send_done;              /* socket and stream messages whose callback is due */
-  const struct sockaddr *asked_by;   /* during a socket's on_recv: the source of the datagram */
-  const udx_socket_t *asked_through; /* and that socket */
+  udx_link_t send_done; /* socket and stream messages whose callback is due */
+  struct udx_asked_s *asked;
 } udx_instance_state_t;
 
 UDX_ROOM(udx_t, udx_instance_state_t);

@@ -109,6 +109,10 @@
 #define UDX_AMPLIFICATION_INTERVAL (100 * UDX_MS)
 /* packets: how old the ack of a packet from another address may be */
 #define UDX_ACK_BEHIND_MAX 65536
+/* remotes of an instance whose datagrams are answered from the address that they asked: 8 bytes each */
+#define UDX_ASKED_ENTRIES 1024
+/* seconds that an answer takes: a handshake that is passed on */
+#define UDX_ASKED_SECONDS 10
 /* remotes of one stream with packets outstanding */
 #define UDX_PATHS_MAX 8
 
@@ -209,6 +213,14 @@
 #define UDX_REOPEN_POLL_DOUBLINGS 5
 
 /* ---- path MTU discovery (udx.md 5, RFC 8899) ---- */
+/*
+ * times max(rto, 1 s): so long packets of the peer are missing while only smaller ones than the base come, then the
+ * path does not carry the peer's. It has sent them at least three times meanwhile; our own peers send smaller ones
+ * after UDX_MTU_BLACK_HOLE timeouts, which takes 5.
+ */
+#define UDX_GAP_FACTOR 7
+/* of these intervals one of the peer's small packets came in, at least: the path works. They are asked for. */
+#define UDX_GAP_HEARD 5
 /* bytes of IP packet: MIN_PLPMTU, what every IPv4 host takes (RFC 791) */
 #define UDX_MTU_MIN 576
 /* bytes: a longer datagram of the application may be fragmented, for it cannot be cut; IPv6 headers with it */
@@ -251,6 +263,8 @@ _Static_assert(UDX_PIECES_MAX + 2 <= UDX_BATCH_BUFS, "one packet with header and
 _Static_assert(UDX_QUANTUM <= UDX_BATCH_MAX && UDX_MACROFLOW_TURN <= UDX_QUANTUM, "turns fit a batch");
 _Static_assert(UDX_MTU_BASE < UDX_MTU_MAX && UDX_MTU_MAX <= UDX_DATAGRAM_MAX, "every peer takes every size");
 _Static_assert(UDX_MTU_MAX - UDX_OVERHEAD_V4 <= UDX_REORDER_SMALL, "packets of our own fit the common block");
+_Static_assert(UDX_GAP_HEARD < UDX_GAP_FACTOR, "an answer may be lost");
+_Static_assert(UDX_GAP_FACTOR < UDX_GIVE_UP_FACTOR, "the reason is known before the peer gives up");
 _Static_assert(UDX_MTU_MIN<UDX_MTU_BASE && UDX_MTU_MIN> UDX_OVERHEAD_V6, "a least packet carries data");
 _Static_assert(UDX_MTU_STEP < UDX_MTU_STEP_COARSE, "steps are ordered");
 _Static_assert(UDX_MTU_STEP_COARSE <= UDX_PADDING_MAX, "a probe is a full packet and padding");

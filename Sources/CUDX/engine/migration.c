@@ -54,6 +54,13 @@ socket_change (udx_stream_t *stream, udx_socket_t *socket) {
   if (owing && udx__stream(stream)->ack.heartbeat) udx__owe_heartbeat(stream);
 }
 
+/* Another way: the system knows which address of this host is the one to leave from, and which sizes get through. */
+static void
+path_forget_local (udx_stream_t *stream) {
+  udx__stream(stream)->local_heard = udx__stream(stream)->local = 0;
+  udx__flow_gap_clear(&udx__stream(stream)->flow);
+}
+
 int
 udx_stream_change_remote (udx_stream_t *stream, udx_socket_t *socket, uint32_t remote_id,
   const struct sockaddr *remote_addr, udx_stream_remote_changed_cb remote_changed_cb) {
@@ -103,7 +110,7 @@ udx_stream_change_remote (udx_stream_t *stream, udx_socket_t *socket, uint32_t r
     udx__path_validation_begin(stream);
   }
   udx__stream(stream)->remote = remote;
-  udx__stream(stream)->local_heard = udx__stream(stream)->local = 0; /* another way, which the system knows */
+  path_forget_local(stream);
   stream->remote_id = remote_id;
   udx__macroflow_join(stream);
   udx__mark_ready(stream); /* the limits that applied were those of the old remote */
@@ -123,6 +130,9 @@ path_measure_anew (udx_stream_t *stream) {
   stream->ssthresh = UDX_SSTHRESH_INITIAL;
   udx__stream(stream)->congestion->init(stream);
   udx__mtu_reset(stream);
+  /* the peer was heard when its address was validated */
+  udx__stream(stream)->flow.heard_at = now;
+  udx__stream(stream)->flow.silent_probes = 0;
 }
 
 int
@@ -144,6 +154,7 @@ udx_stream_migrate (udx_stream_t *stream, udx_socket_t *socket, const struct soc
   if (socket != stream->socket) socket_change(stream, socket);
   if (!udx__address_equal(&udx__stream(stream)->remote.any, &remote.any)) udx__path_validation_begin(stream);
   udx__stream(stream)->remote = remote;
+  path_forget_local(stream);
   udx__macroflow_join(stream);
   UDX_TRACE(udx, path(stream, UDX_TRACE_STREAM_MOVED));
   if (udx__stream(stream)->relay_to == NULL) path_measure_anew(stream);

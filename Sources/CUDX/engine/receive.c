@@ -3,6 +3,7 @@
 
 #include "ack_receive.h"
 #include "address.h"
+#include "asked.h"
 #include "id_table.h"
 #include "instance.h"
 #include "relay.h"
@@ -70,6 +71,7 @@ receive_data (udx_stream_t *stream, const udx_header_t *header, const uint8_t *p
   if (!ack->paused) ack->lossy = 1;
   int kept = udx__reorder_insert(stream, seq, header->type, payload, length);
   if (kept < 0) {
+    udx__flow_gap_clear(&udx__stream(stream)->flow);
     stream->udx->packets_invalid++;
     UDX_TRACE(stream->udx, dropped(stream, stream->socket, header, length, UDX_TRACE_NO_ROOM));
     return 1;
@@ -123,6 +125,8 @@ receive_body (udx_stream_t *stream, udx_socket_t *socket, const udx_header_t *he
       drop(stream, socket, header, length, UDX_TRACE_TOO_FAR_AHEAD);
       return 0;
     }
+    if (UDX_UNLIKELY(distance > 0) && !udx__flow_gap(stream, length + udx__mtu_overhead(stream) - UDX_HEADER_SIZE))
+      return 0;
     if (header->type & (UDX_HEADER_DATA | UDX_HEADER_END)) {
       if (!receive_data(stream, header, payload, payload_length)) return 0;
     }
@@ -206,10 +210,6 @@ void
 udx__receive_datagram (udx_socket_t *socket, uint8_t *data, size_t length, const struct sockaddr *from) {
   UDX_DEBUG_ASSERT(!(socket->status & UDX_SOCKET_CLOSED));
   udx_t *udx = socket->udx;
-  udx->packets_rx++;
-  udx->bytes_rx += length;
-  socket->packets_rx++;
-  socket->bytes_rx += length;
   UDX_TRACE(udx, received(socket, data, length, from));
 
   udx_header_t header;
@@ -224,8 +224,7 @@ udx__receive_datagram (udx_socket_t *socket, uint8_t *data, size_t length, const
   if (udx__socket(socket)->on_recv == NULL || !(socket->status & UDX_SOCKET_RECEIVING)) return;
   udx_address_t scratch;
   uv_buf_t buf = uv_buf_init((char *) (uintptr_t) data, (unsigned int) length);
-  udx__instance(udx)->asked_through = socket;
-  udx__instance(udx)->asked_by = udx__address_plain(from, &scratch);
-  udx__socket(socket)->on_recv(socket, (ssize_t) length, &buf, udx__instance(udx)->asked_by);
-  udx__instance(udx)->asked_through = NULL;
+  from = udx__address_plain(from, &scratch);
+  if (udx__socket(socket)->local > 0) udx__asked_note(socket, from, udx__socket(socket)->local);
+  udx__socket(socket)->on_recv(socket, (ssize_t) length, &buf, from);
 }

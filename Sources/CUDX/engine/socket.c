@@ -2,6 +2,7 @@
 #include "socket.h"
 
 #include "address.h"
+#include "asked.h"
 #include "batch.h"
 #include "instance.h"
 #include "list.h"
@@ -175,9 +176,7 @@ udx_socket_send_ttl (udx_socket_send_t *req, udx_socket_t *socket, const uv_buf_
   send->to = to;
   send->kind = UDX_SEND_SOCKET;
   /* an answer leaves from the address that was asked */
-  const udx_instance_state_t *instance = udx__instance(socket->udx);
-  int answers = instance->asked_through == socket && udx__address_equal(instance->asked_by, addr);
-  send->local = answers ? udx__socket(socket)->local : 0;
+  send->local = udx__asked_local(socket, addr);
   udx__sends_append(socket, send, &bufs[0], (uint8_t) ttl);
   return 0;
 }

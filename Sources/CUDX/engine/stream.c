@@ -290,6 +290,7 @@ udx__stream_deadline (const udx_stream_t *stream) {
   at = udx__min_u64(at, udx__stream(stream)->pacing.at);
   at = udx__min_u64(at, udx__stream(stream)->flow.probe_at);
   at = udx__min_u64(at, udx__stream(stream)->flow.keepalive_at);
+  at = udx__min_u64(at, udx__stream(stream)->flow.gap_probe_at);
   at = udx__min_u64(at, udx__stream(stream)->validation.wake_at);
   return udx__min_u64(at, udx__stream(stream)->flow.reopen_at);
 }

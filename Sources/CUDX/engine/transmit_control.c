@@ -166,7 +166,10 @@ transmit_ack (udx_socket_t *socket, udx_stream_t *stream) {
   return 0;
 }
 
-/* HEARTBEAT, or after our END that again. 0, or -1 if there is no room. */
+/*
+ * HEARTBEAT; after our END that again. Where the answer of every peer is needed: an old packet without its payload,
+ * which all versions acknowledge as a duplicate. 0, or -1 if there is no room.
+ */
 static int
 transmit_heartbeat (udx_socket_t *socket, udx_stream_t *stream) {
   UDX_ASSERT(stream->socket == socket && udx__stream(stream)->ack.heartbeat);
@@ -178,6 +181,9 @@ transmit_heartbeat (udx_socket_t *socket, udx_stream_t *stream) {
   if (stream->status & UDX_STREAM_ENDED) {
     UDX_ASSERT(udx__flight_span(stream) == 0);
     header.type = UDX_HEADER_END;
+    header.seq--;
+  } else if (udx__stream(stream)->flow.gap_since != UDX_NEVER && udx__flight_span(stream) == 0) {
+    header.type = UDX_HEADER_DATA;
     header.seq--;
   }
   udx__header_encode(head, &header);

@@ -9,9 +9,7 @@ import HyperSecretStream
 ///
 /// A direct path that has won is only a trial until the peer's header has come over it: addresses and judgements about
 /// what is reachable may be wrong or out of date. A trial that rests on such a judgement is followed by a second
-/// handshake that trusts none.
-///
-/// Lives in the node's list until the race is over.
+/// handshake that trusts none. Lives in the node's list until the race is over.
 final class Connector {
   private unowned let node: DHTNode
   private let publicKey: Bytes32
@@ -81,7 +79,7 @@ final class Connector {
     node.statistics.connects.started += 1
     stream.onDestroying = { [weak self] in self?.cancel() }
     stream.pathTimeline = { [logs] in logs.all.flatMap(\.timeline.lines) }
-    if options.deadline > 0 { deadline = node.environment.nowMilliseconds + options.deadline }
+    if options.deadline > 0 { deadline = now + options.deadline }
     beginAttempt()
     // A later turn, so that the caller can set the stream's callbacks first.
     node.environment.defer { [weak self] in self?.beginSearch() }
@@ -94,9 +92,8 @@ final class Connector {
   }
 
   /// At least 1 while there is a deadline.
-  private var timeLeft: UInt64? {
-    deadline.map { max($0, node.environment.nowMilliseconds + 1) - node.environment.nowMilliseconds }
-  }
+  private var timeLeft: UInt64? { deadline.map { $0 > now ? $0 - now : 1 } }
+  private var now: UInt64 { node.environment.nowMilliseconds }
 
   private func listenForEarlyPackets() {
     raw.firewall = { [weak self] socket, source in self?.driver.takes(socket, source) ?? false }
@@ -228,6 +225,8 @@ final class Connector {
     // The server streams to where our request came from, so the socket that got the reply is the right one.
     guard result.isRelayed else { return attach(result.socket, result.serverAddress) }
     if result.payload.firewall == .open || result.payload.holepunch?.relays.isEmpty ?? true {
+      // A server that repeats its claim, as deployed ones do: the direct way is tried already, by the former trial.
+      if former != nil, let relay = relay(result) { return driver.send(.handshaken(direct: nil, contestants: [relay])) }
       guard let socket = node.rpc.socket else { return fail(.ioSuspended) }
       node.statistics.punches.open += 1
       restsOnJudgement = true
@@ -243,12 +242,7 @@ final class Connector {
   private func contestants(_ result: Handshaken) -> [RaceContestant] {
     // We are reachable: the server comes to us.
     if isOpen { return [RaceContestant(.passive)] }
-    var contestants: [RaceContestant] = []
-    // The server's choice of relay comes before ours.
-    if options.followsServerRelay, let named = result.payload.relayThrough, named.publicKey != publicKey {
-      ticket = RelayTicket(publicKey: named.publicKey, token: named.token, isInitiator: false)
-    }
-    if ticket != nil, node.relays.hasRoom(for: .ourselves) { contestants.append(RaceContestant(.relay)) }
+    var contestants = relay(result).map { [$0] } ?? []
     if options.localConnection {
       local = LocalProbe(node: node, target: target, message: message, handshaken: result, session: session)
       if let local { contestants.append(RaceContestant(.local, remote: local.candidate)) }
@@ -256,6 +250,14 @@ final class Connector {
     let firewall = result.payload.firewall
     contestants.append(RaceContestant(.punch, remote: result.serverAddress, firewall: firewall))
     return contestants
+  }
+
+  private func relay(_ result: Handshaken) -> RaceContestant? {
+    // The server's choice of relay comes before ours.
+    if options.followsServerRelay, let named = result.payload.relayThrough, named.publicKey != publicKey {
+      ticket = RelayTicket(publicKey: named.publicKey, token: named.token, isInitiator: false)
+    }
+    return ticket != nil && node.relays.hasRoom(for: .ourselves) ? RaceContestant(.relay) : nil
   }
 
   private func startPunch() {
@@ -300,7 +302,6 @@ extension Connector: PathRaceOwner {
     } catch {
       throw .other("cannot start the stream: \(error.description)")
     }
-    // The relay has paired us with the peer: there is nothing to try.
     if !path.isDirect { settle() }
   }
 
@@ -371,7 +372,9 @@ extension Connector {
     guard let handshaken else { return }
     let head = earlyBytes
     earlyBytes = []
-    stream.start(transport: raw, keys: handshaken.keys, head: head, ended: earlyEnd, opening: opening)
+    if isRelayed { stream.handshakeTimeout = Limits.Connect.pathTrial }
+    stream.start(
+      transport: raw, keys: handshaken.keys, head: head, ended: earlyEnd, opening: opening, opensWithHeader: isRelayed)
     guard node.options.migration, handshaken.payload.migration != nil else { return }
     let peer = MovablePeer(
       keyPair: keyPair, keys: handshaken.keys, remoteID: handshaken.streamID, isRelayed: isRelayed)
@@ -380,7 +383,7 @@ extension Connector {
 
   private func trialFailed() {
     trialTimer = nil
-    if let deadline, node.environment.nowMilliseconds >= deadline {
+    if let deadline, now >= deadline {
       finish(EncryptedStreamError(.connectTimeout))
     } else if restsOnJudgement && mayHandshakeAgain {
       handshakeAgain()
@@ -426,7 +429,10 @@ extension Connector {
       former = FormerTrial(
         raw: raw, handshaken: handshaken, opening: opening, bytes: earlyBytes, environment: node.environment,
         onHeader: { [weak self] in if let self, let former { resume(former) } },
-        onFailed: { [weak self] in self?.formerFailed() })
+        onFailed: { [weak self] in
+          self?.former = nil
+          if let failure = self?.failure { self?.finish(failure) }
+        })
       earlyBytes = []
     } else {
       close()
@@ -450,11 +456,6 @@ extension Connector {
       beginAttempt()
       beginSearch()
     }
-  }
-
-  private func formerFailed() {
-    former = nil
-    if let failure { finish(failure) }
   }
 
   private func stopSearch() {

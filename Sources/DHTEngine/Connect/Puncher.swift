@@ -64,7 +64,11 @@ final class Puncher {
     self.sampler = sampler
     sampler.sampleCount = { [weak self] in self?.analyzer.sampleCount ?? 0 }
     sampler.onSample = { [weak self] seen, referrer in self?.addSample(seen, from: referrer) }
-    sampler.onExhausted = { [weak self] in self?.finishAnalysis() }
+    sampler.onExhausted = { [weak self] in
+      guard let self else { return }
+      analyzer.conclude(isFirewalled: self.node.rpc.isFirewalled)
+      finishAnalysis()
+    }
     sampler.start()
   }
 

@@ -51,6 +51,11 @@ final class Migrations {
     timer = nil
   }
 
+  /// A connection whose path may be lost.
+  func probe(_ raw: (any TransportStream)?) {
+    if let raw { streams[raw.localID]?.probe() }
+  }
+
   /// Our way into the network is another one.
   func networkChanged() {
     for migration in ordered { migration.begin(.networkChanged) }

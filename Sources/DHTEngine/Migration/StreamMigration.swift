@@ -17,9 +17,9 @@ struct MovablePeer {
 
 /// Keeps one stream alive while an address of either side changes (hyperdht-extensions.md 2).
 ///
-/// The side that has moved says so from its new path; the other one sends nothing there before the new address has shown
-/// that it receives. Both directions are authenticated with keys of the handshake. Held by the node's `Migrations` until
-/// the stream closes.
+/// The side that has moved says so from its new path; the other one sends nothing there before the new address has
+/// shown that it receives. Both directions are authenticated with keys of the handshake. Held by the node's
+/// `Migrations` until the stream closes.
 final class StreamMigration {
   /// A path to try beside the one in use.
   struct Route {
@@ -80,6 +80,8 @@ final class StreamMigration {
   var isRelayed: Bool
   /// The peer has shown that it receives there, and our packets go there now.
   var onTaken: ((Route) -> Void)?
+  /// The stream runs over a relay, and nothing comes over it any more.
+  var onRelaySilent: (() -> Void)?
 
   private unowned let node: DHTNode
   private weak var stream: EncryptedStream?
@@ -97,6 +99,7 @@ final class StreamMigration {
   // Silence, as the tick sees it.
   private var receivedAtTick: UInt64 = 0
   private var wasWaiting = false
+  private var silentTicks = 0
 
   init(node: DHTNode, raw: any TransportStream, stream: EncryptedStream, peer: MovablePeer) {
     self.node = node
@@ -129,6 +132,7 @@ final class StreamMigration {
     sent = []
     pending = nil
     onTaken = nil
+    onRelaySilent = nil
   }
 
   // MARK: Moving
@@ -143,6 +147,11 @@ final class StreamMigration {
     scheduleRendezvous(
       attempt,
       after: reason == .silence ? Limits.Migration.silentRendezvousDelay : Limits.Migration.rendezvousDelay)
+  }
+
+  /// Learns whether the path works, unless that is under way.
+  func probe() {
+    if attempt == nil { begin(.silence) }
   }
 
   private func endAttempt() {
@@ -351,14 +360,17 @@ final class StreamMigration {
 
   // MARK: Silence
 
-  /// Once a second: packets that stay unanswered are the only sign of a NAT that has forgotten its mappings.
+  /// Regularly: packets that stay unanswered are the only sign of a NAT that has forgotten its mappings.
   func tick() {
-    guard isUsable else { return }
+    guard !raw.isClosed, raw.remote != nil else { return }
     let statistics = raw.statistics
     let isWaiting = statistics.bytesInFlight > 0
     let isSilent = isWaiting && wasWaiting && statistics.packetsReceived == receivedAtTick
     receivedAtTick = statistics.packetsReceived
     wasWaiting = isWaiting
-    if isSilent, attempt == nil { begin(.silence) }
+    silentTicks = isSilent ? silentTicks + 1 : 0
+    guard silentTicks >= Limits.Migration.silentTicks else { return }
+    silentTicks = 0
+    if isRelayed { onRelaySilent?() } else { probe() }
   }
 }

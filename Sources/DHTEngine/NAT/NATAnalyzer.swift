@@ -61,6 +61,16 @@ package struct NATAnalyzer: Sendable {
   /// Stops changes of class and addresses; samples still count.
   package mutating func freeze() { isFrozen = true }
 
+  /// No node is left to ask. In a network of one or two what they say has to do: it is right behind most NATs, and
+  /// without a class there would be no attempt at all.
+  package mutating func conclude(isFirewalled: Bool) {
+    guard isFirewalled, !isFrozen, firewall == .unknown, sampleCount > 0,
+      sampleCount < Limits.Punch.minimumSamples
+    else { return }
+    firewall = full.count == 1 ? .consistent : .random
+    addresses = full.count == 1 ? full : Array(hosts.prefix(1))
+  }
+
   /// One more hit; a sample moves in front of those with fewer, equals keep their order.
   private static func count(_ address: Endpoint, in samples: inout [NATSample]) {
     var sample = NATSample(address: address, hits: 1)

@@ -51,6 +51,7 @@ package final class DHTNode {
   private var isStarted = false
   private var reportedState = NetworkState.unknown
   private var destroyWaiters: [() -> Void] = []
+  private var isTornDown = false
   private var isClosed = false
 
   package init(environment: any Environment, options: DHTOptions = .init()) {
@@ -264,14 +265,18 @@ package final class DHTNode {
     for server in servers { server.resume() }
   }
 
-  /// Closes everything. Unless `force`, servers unannounce first. Every completion runs exactly once.
+  /// Closes everything. Unless `force`, servers unannounce first; `force` also cuts that short when it is under way.
+  /// Every completion runs exactly once.
   package func destroy(force: Bool = false, _ done: (() -> Void)? = nil) {
     if isClosed {
       if let done { environment.defer(done) }
       return
     }
     if let done { destroyWaiters.append(done) }
-    guard !isDestroyed else { return }
+    guard !isDestroyed else {
+      if force { tearDown() }
+      return
+    }
     isDestroyed = true
     for connector in connectors.values { connector.fail(.nodeDestroyed) }
     // Peers learn it now; withdrawing the announcements may take seconds.
@@ -282,6 +287,8 @@ package final class DHTNode {
   }
 
   private func tearDown() {
+    guard !isTornDown else { return }
+    isTornDown = true
     router.destroy()
     storage?.destroy()
     relays.destroyAll()

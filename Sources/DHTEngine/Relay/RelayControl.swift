@@ -33,6 +33,7 @@ final class RelayControl {
     stream.maximumFrame = Limits.Relay.controlFrame
     stream.onMessage = { [weak self] in self?.mux.receive($0) }
     stream.onEnd = { [weak self] in self?.relayEnded() }
+    stream.onPathChange = { [weak self] _ in self?.pathChanged() }
     // Held by the stream until it has closed.
     stream.onClose = { self.closed($0) }
     mux.send = { [weak stream] in stream?.write($0) }
@@ -74,6 +75,15 @@ final class RelayControl {
       RelayPairMessage.type,
       RelayPairMessage(isInitiator: ticket.isInitiator, token: ticket.token, id: UInt64(streamID)))
     return pairing
+  }
+
+  /// The connection is on its way to another path.
+  var isMoving: Bool { stream.isMoving?() ?? false }
+
+  var transport: (any TransportStream)? { stream.transport }
+
+  private func pathChanged() {
+    for pairing in pairings.values.sorted(by: { $0.key.token < $1.key.token }) { pairing.onPathChange?() }
   }
 
   /// Closes at once. Pairings hear of it in a later turn.
@@ -163,6 +173,9 @@ final class RelayPairing {
   /// At most once: the relay will not pair us, or does not relay any more.
   var onLost: ((DHTError) -> Void)?
 
+  /// The relayed stream's path is another one now.
+  var onPathChange: (() -> Void)?
+
   private(set) var isLost = false
   private(set) var isPaired = false
   private var control: RelayControl?
@@ -174,6 +187,8 @@ final class RelayPairing {
   }
 
   var path: (socket: any DatagramSocket, remote: Endpoint)? { control?.path }
+  var isMoving: Bool { control?.isMoving ?? false }
+  var controlTransport: (any TransportStream)? { control?.transport }
 
   fileprivate func paired(with id: UInt32) {
     guard !isPaired, !isLost else { return }
@@ -191,6 +206,7 @@ final class RelayPairing {
   func release(gracefully: Bool) {
     onPaired = nil
     onLost = nil
+    onPathChange = nil
     let control = control
     self.control = nil
     control?.released(self, gracefully: gracefully)

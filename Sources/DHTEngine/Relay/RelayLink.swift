@@ -54,6 +54,14 @@ final class RelayLink {
     return (first, second)
   }
 
+  /// The connection of one side takes another path.
+  func sideMoved(_ session: RelaySession) {
+    guard !isClosed, let path = session.path else { return }
+    for (side, stream) in [(sides.0, streams.0), (sides.1, streams.1)] where side.session === session {
+      try? stream.migrate(socket: path.socket, to: path.remote)
+    }
+  }
+
   /// The id of the stream that `side` sends to.
   func streamID(for side: RelaySide) -> UInt32 {
     side.isInitiator == sides.0.isInitiator ? streams.0.localID : streams.1.localID

@@ -128,6 +128,20 @@ final class RelayPath {
     // The peer's direct path may lead to the socket that the relay's packets come over.
     raw.asksForSources = true
     stream.observe(close: { [weak self] in self?.streamClosed($0) })
+    let isMovingItself = stream.isMoving
+    stream.isMoving = { [weak self] in self?.pairing?.isMoving ?? false || isMovingItself?() ?? false }
+    pairing?.onPathChange = { [weak self] in self?.pathChanged() }
+    node.migrations.stream(raw.localID)?.onRelaySilent = { [weak self] in
+      guard let self, state == .relayed else { return }
+      node.migrations.probe(pairing?.controlTransport)
+    }
+  }
+
+  /// The connection with the relay has moved, and the relay lets our stream follow (hyperdht-extensions.md 4).
+  private func pathChanged() {
+    guard state == .relayed, let raw, let path = pairing?.path else { return }
+    try? raw.migrate(socket: path.socket, to: path.remote)
+    stream?.onPathChange?(path.remote)
   }
 
   /// Moves the stream to a direct path; the relay stays until the peer was heard there. `false`: it stays relayed.

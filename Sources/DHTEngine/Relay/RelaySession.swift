@@ -34,6 +34,7 @@ final class RelaySession {
     stream.maximumFrame = Limits.Relay.controlFrame
     stream.onEnd = { [weak self] in self?.end() }
     stream.onDrain = { [weak stream] in stream?.resume() }
+    stream.onPathChange = { [weak self] _ in self?.pathChanged() }
     // Held by the stream until it has closed.
     stream.onClose = { _ in self.closed() }
     mux.send = { [weak self] in self?.transmit($0) }
@@ -46,6 +47,11 @@ final class RelaySession {
     // Last: what has arrived already is read now.
     stream.onMessage = { [weak self] in self?.mux.receive($0) }
     becameIdle()
+  }
+
+  /// The client has moved: so have its relayed streams, which share the connection's path (hyperdht-extensions.md 4).
+  private func pathChanged() {
+    for link in links.values.sorted(by: { $0.token < $1.token }) { link.sideMoved(self) }
   }
 
   private func transmit(_ frame: [UInt8]) {

@@ -7,6 +7,8 @@ struct HandshakeTable {
   /// Indices in `sessions` without one.
   private var free: [Int] = []
   private var byMessage: [[UInt8]: Int] = [:]
+  /// The newest session of each client.
+  private var byKey: [Bytes32: Int] = [:]
   private var perHost: [IPv4Address: Int] = [:]
   private(set) var count = 0
   /// Of these, still under way.
@@ -24,6 +26,9 @@ struct HandshakeTable {
   private var refusedOrder: [[UInt8]] = []
 
   func session(for message: [UInt8]) -> ServerSession? { byMessage[message].flatMap { sessions[$0] } }
+
+  /// The newest session of the client with this key, as long as it is remembered.
+  func latest(of key: Bytes32) -> ServerSession? { byKey[key].flatMap { sessions[$0] } }
 
   func session(at index: UInt64) -> ServerSession? {
     guard let index = Int(exactly: index), sessions.indices.contains(index) else { return nil }
@@ -50,6 +55,7 @@ struct HandshakeTable {
       sessions[session.index] = session
     }
     byMessage[session.message] = session.index
+    if let key = session.remoteKey { byKey[key] = session.index }
     perHost[session.clientAddress.host, default: 0] += 1
     count += 1
     activeCount += 1
@@ -89,6 +95,7 @@ struct HandshakeTable {
     free.append(session.index)
     if let ending = endings.removeValue(forKey: session.index) { ended[ending] = nil }
     byMessage[session.message] = nil
+    if let key = session.remoteKey, byKey[key] == session.index { byKey[key] = nil }
     count -= 1
   }
 
@@ -109,6 +116,7 @@ struct HandshakeTable {
     sessions = []
     free = []
     byMessage = [:]
+    byKey = [:]
     perHost = [:]
     refused = []
     refusedOrder = []

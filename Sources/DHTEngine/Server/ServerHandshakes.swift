@@ -23,6 +23,7 @@ extension DHTServer: LocalServer {
       node.statistics.handshakes.refused += 1
       return completion(nil)
     }
+    session.doubts = session.remoteKey.flatMap { table.latest(of: $0) }?.lesson ?? .none
     // Before any asynchronous step: simultaneous copies must find it (hyperdht.md 4.6).
     table.insert(session)
     session.wait(completion)
@@ -33,12 +34,5 @@ extension DHTServer: LocalServer {
   package func handleHolepunch(_ request: HolepunchRequest, _ completion: @escaping (HolepunchReply?) -> Void) {
     guard accepts, let session = table.session(at: request.id) else { return completion(nil) }
     session.receiveHolepunch(request, completion)
-  }
-
-  /// A client that was told a moment ago that we are reachable, and shakes hands again without having come: the claim
-  /// is wrong for it, so this time the answer does not make it.
-  func isDoubted(by session: ServerSession) -> Bool {
-    node.rpc.remoteAddress != nil
-      && table.sessions.contains { $0 !== session && $0?.isInVain == true && $0?.remoteKey == session.remoteKey }
   }
 }

@@ -4,6 +4,14 @@ import HyperEnvironment
 import HyperRPC
 import HyperSecretStream
 
+/// Claims to be reachable that have led nowhere, so that they are not trusted for a while.
+struct ClaimDoubts: OptionSet {
+  let rawValue: UInt8
+  static let none: ClaimDoubts = []
+  static let ours = ClaimDoubts(rawValue: 1)
+  static let clients = ClaimDoubts(rawValue: 2)
+}
+
 /// One client's way from Noise message 1 to a connection, server side (hyperdht.md 7.2).
 ///
 /// Owns its stream, puncher and timers; `close` releases all of them.
@@ -40,6 +48,9 @@ final class ServerSession {
   private(set) var answer: HandshakeReply?
   /// The answer says that we are reachable.
   private var claimsOpen = false
+  /// What handshakes of this client before have shown.
+  var doubts = ClaimDoubts.none
+  private let beganAt: UInt64
   private var waiters: [(HandshakeReply?) -> Void] = []
 
   private(set) var raw: (any TransportStream)?
@@ -67,6 +78,7 @@ final class ServerSession {
     self.request = request
     message = request.noise
     clientAddress = request.clientAddress
+    beganAt = server.node.environment.nowMilliseconds
     let ephemeral = KeyPair(seed: server.node.environment.random32())
     do {
       handshake = try NoiseHandshake(
@@ -83,8 +95,17 @@ final class ServerSession {
 
   var remoteKey: Bytes32? { handshake.remotePublicKey }
 
-  /// The client was told that we are reachable, and has not come.
-  var isInVain: Bool { claimsOpen && state != .connected }
+  /// What the client's next handshake has to know. A client that was told that we are reachable, and shakes hands again
+  /// without having come, shows that the claim is wrong for it; one that says so of itself, and was not heard where it
+  /// says, that its claim is.
+  var lesson: ClaimDoubts {
+    guard state != .connected else { return doubts }
+    var lesson = doubts
+    if claimsOpen { lesson.insert(.ours) }
+    let age = node.environment.nowMilliseconds &- beganAt
+    if remotePayload.firewall == .open, age >= Limits.Server.claimTrial { lesson.insert(.clients) }
+    return lesson
+  }
 
   /// Only a client that can do it, too, is told.
   private var canMigrate: Bool { node.options.migration && remotePayload.migration != nil }
@@ -130,13 +151,13 @@ final class ServerSession {
 
   private func reply(localAddresses: [Endpoint]) {
     guard state == .preparing else { return }
-    let ownAddress = server.isDoubted(by: self) ? nil : node.rpc.remoteAddress
+    let ownAddress = doubts.contains(.ours) ? nil : node.rpc.remoteAddress
     var error = PayloadError.none
     if remotePayload.version != NoisePayload.currentVersion {
       error = .versionMismatch
     } else if remotePayload.udx == nil {
       error = .aborted
-    } else if server.isBusy {
+    } else if server.isBusy, remotePayload.migration?.resumedStream == nil {
       error = .tryLater
     }
     if error == .none, let id = remotePayload.migration?.resumedStream, node.options.migration {
@@ -176,8 +197,8 @@ final class ServerSession {
     choosePath(noise: noise, keys: keys, ownAddress: ownAddress, localAddresses: localAddresses)
   }
 
-  /// A living stream looks for another path: holes are punched as for a new one, and the stream takes the path by itself
-  /// (hyperdht-extensions.md 3).
+  /// A living stream looks for another path: holes are punched as for a new one, and the stream takes the path by
+  /// itself (hyperdht-extensions.md 3).
   private func resume(_ stream: StreamMigration, noise: [UInt8], isOpen: Bool) {
     guard !request.isDirect else {
       finish(HandshakeReply(noise: noise))
@@ -194,7 +215,9 @@ final class ServerSession {
 
   /// Steps 9 to 13 of hyperdht.md 7.2.
   private func choosePath(noise: [UInt8], keys: SessionKeys, ownAddress: Endpoint?, localAddresses: [Endpoint]) {
-    if request.isDirect || remotePayload.firewall == .open {
+    // A client whose claim was wrong waits for our packets all the same; a relay that one of us names is a way.
+    let relays = !request.isDirect && doubts.contains(.clients) && mayRelay()
+    if request.isDirect || (remotePayload.firewall == .open && !relays) {
       node.statistics.punches.open += 1
       finish(HandshakeReply(noise: noise))
       guard let socket = request.isDirect ? request.socket : node.rpc.socket else { return die() }

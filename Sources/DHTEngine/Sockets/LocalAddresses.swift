@@ -75,6 +75,7 @@ final class LocalAddressValidator {
 
   /// What has failed may work now. Addresses that have gone are forgotten.
   func interfacesChanged() {
+    guard !entries.isEmpty else { return }
     let present = Set(environment.interfaces().map(\.address))
     for (host, entry) in entries {
       if !present.contains(host), entry.test == nil {

@@ -34,12 +34,13 @@ extension UVEventLoop {
   /// The ways of packets to these destinations; `nil` where there is none, and where its interface is down.
   package static func routes(to destinations: [IPv4Address]) -> [Route?] {
     guard !destinations.isEmpty else { return [] }
-    let up = Set(interfaces().map(\.address))
     var routes = [hyper_route_t](repeating: hyper_route_t(), count: destinations.count)
     hyper_routes(destinations.map(\.value), Int32(destinations.count), &routes)
+    // Reading the list takes longer than the question: private networks on loopback do without.
+    lazy var up = Set(interfaces().map(\.address))
     return routes.map { route in
       let source = IPv4Address(value: route.source)
-      guard up.contains(source) || source.isLoopback else { return nil }
+      guard source.isLoopback || up.contains(source) else { return nil }
       return Route(source: source, gateway: IPv4Address(value: route.gateway), interface: route.interface)
     }
   }

@@ -30,6 +30,10 @@ package final class Locked<Value>: @unchecked Sendable {
     return try body(&value)
   }
 
+  /// For a fork: the child gets the lock free and the value whole.
+  package func lock() { pthread_mutex_lock(mutex) }
+  package func unlock() { pthread_mutex_unlock(mutex) }
+
   deinit {
     pthread_mutex_destroy(mutex)
     mutex.deinitialize(count: 1)

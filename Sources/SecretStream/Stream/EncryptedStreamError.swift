@@ -52,6 +52,7 @@ package enum EncryptedStreamError: CodedError {
     case .datagramNonceExhausted: "NONCE_EXHAUSTED"
     case .queueOverflow: "QUEUE_OVERFLOW"
     case .transport(.reset): "ECONNRESET"
+    case .transport(.packetsTooLarge): "EMSGSIZE"
     case .transport(.other): "TRANSPORT_ERROR"
     case .failed(let reason): reason.code
     }
@@ -75,6 +76,8 @@ package enum EncryptedStreamError: CodedError {
     case .queueOverflow: "too many bytes are queued"
     case .transport(.reset): "connection reset by peer"
     case .transport(.timedOut): "connection timed out"
+    case .transport(.packetsTooLarge):
+      "the peer's packets do not arrive: they are larger than the path's MTU and may not be fragmented"
     case .transport(.other(let errno)): "transport error \(errno)"
     case .failed(let reason): reason.description
     }

@@ -12,16 +12,17 @@ extension EncryptedStream {
   ///   - head: bytes already read from the transport; they come first.
   ///   - ended: the transport's reading half has already ended.
   ///   - opening: the own header, if it was written to the transport already.
+  ///   - opensWithHeader: `onOpen` waits for the peer's header, for a path that may lead nowhere.
   package func start(
     transport: any ByteTransport, keys: SessionKeys, head: [UInt8] = [], ended: Bool = false,
-    opening: StreamOpening? = nil
+    opening: StreamOpening? = nil, opensWithHeader: Bool = false
   ) {
     guard attach(transport) else { return }
     keep(head: head, ended: ended)
     install(keys, confirms: sendsConfirmation ?? keys.isInitiator, opening: opening)
     guard isLive else { return }
     environment.defer { [self] in
-      emitOpen()
+      if !opensWithHeader { emitOpen() }
       readKept()
     }
   }

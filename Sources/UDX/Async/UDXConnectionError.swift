@@ -7,6 +7,8 @@ public enum UDXConnectionError: Error, Hashable, Sendable, CustomStringConvertib
   case reset
   /// The peer stopped answering.
   case timedOut
+  /// The peer's packets are larger than the path's MTU, may not be fragmented, and so do not arrive.
+  case packetsTooLarge
   /// The connection is closed, or its writing half has ended.
   case closed
   /// The task that waited was cancelled. The connection goes on.
@@ -18,6 +20,7 @@ public enum UDXConnectionError: Error, Hashable, Sendable, CustomStringConvertib
     switch self {
     case .reset: "ECONNRESET"
     case .timedOut: "ETIMEDOUT"
+    case .packetsTooLarge: "EMSGSIZE"
     case .closed: "CLOSED"
     case .cancelled: "CANCELLED"
     case .transport: "TRANSPORT_ERROR"
@@ -28,6 +31,8 @@ public enum UDXConnectionError: Error, Hashable, Sendable, CustomStringConvertib
     switch self {
     case .reset: "\(code): the peer closed the connection abruptly"
     case .timedOut: "\(code): the peer stopped answering"
+    case .packetsTooLarge:
+      "\(code): the peer's packets do not arrive: they are larger than the path's MTU and may not be fragmented"
     case .closed: "\(code): the connection is closed"
     case .cancelled: "\(code): the call was cancelled"
     case .transport(let error): "\(code): \(error.description)"
@@ -38,6 +43,7 @@ public enum UDXConnectionError: Error, Hashable, Sendable, CustomStringConvertib
     switch error {
     case .reset: self = .reset
     case .timedOut: self = .timedOut
+    case .packetsTooLarge: self = .packetsTooLarge
     case .other(let code): self = .transport(TransportError(uv: code))
     }
   }

@@ -34,7 +34,7 @@ final class RawClient {
   }
 
   func noise(
-    _ server: DHTServer, payload: NoisePayload? = nil, raw: [UInt8]? = nil, seed: UInt8 = 1
+    _ server: DHTServer, payload: NoisePayload? = nil, raw: [UInt8]? = nil, seed: UInt8 = 1, ephemeral: UInt8? = nil
   ) -> (NoiseHandshake, [UInt8]) {
     var keySeed = [UInt8](repeating: seed, count: 32)
     let address = host.address.value
@@ -42,7 +42,7 @@ final class RawClient {
     let key = KeyPair(seed: Bytes32(keySeed)!)
     var handshake = try! NoiseHandshake(
       pattern: .ik, isInitiator: true, keyPair: key, remotePublicKey: server.publicKey,
-      prologue: Namespaces.peerHandshake.bytes, ephemeral: KeyPair(seed: Bytes32(repeating: seed &+ 100)))
+      prologue: Namespaces.peerHandshake.bytes, ephemeral: KeyPair(seed: Bytes32(repeating: ephemeral ?? seed &+ 100)))
     let payload =
       raw
       ?? (payload

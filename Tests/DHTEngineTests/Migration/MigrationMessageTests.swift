@@ -49,7 +49,8 @@ final class MigrationMessageTests: XCTestCase {
         isInitiator: isInitiator, publicKey: Bytes32(), remotePublicKey: Bytes32())
     }
     XCTAssertEqual(
-      Hex.encode(keys(true).migrationSendKey.bytes), "c18399a987b603e250dca24372c8b0dfdb1d2d4d657b022905fd99a0d245b382")
+      Hex.encode(keys(true).migrationSendKey.bytes),
+      "c18399a987b603e250dca24372c8b0dfdb1d2d4d657b022905fd99a0d245b382")
     XCTAssertEqual(
       Hex.encode(keys(true).migrationReceiveKey.bytes),
       "82aab17e1c6641b1a220ccf52d5392ae64ad4cce270f0eced2eff43bedfcff52")
@@ -72,7 +73,7 @@ final class MigrationMessageTests: XCTestCase {
     }
   }
 
-  /// What does not decode is refused, whoever signed it.
+  /// What does not decode is refused, the right MAC or not.
   func testSignedNonsenseIsRefused() {
     var random = SeededRandom(seed: 5)
     var accepted = 0

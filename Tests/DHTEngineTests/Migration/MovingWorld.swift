@@ -16,9 +16,6 @@ enum Access: CaseIterable {
   case addressRestricted
   /// A NAT that admits endpoints that were sent to.
   case portRestricted
-
-  /// A packet of an address that nothing was sent to gets in.
-  var admitsStrangers: Bool { self == .open || self == .cone }
 }
 
 /// Two connected nodes that can change their place in the network, and what they send each other.

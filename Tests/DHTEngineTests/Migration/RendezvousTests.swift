@@ -7,7 +7,6 @@ import XCTest
 
 /// A living stream goes on where the other side does not admit the mover: both punch, and the stream takes the path.
 final class RendezvousTests: XCTestCase {
-  /// Who moves.
   private enum Mover: CaseIterable {
     case client
     case server
@@ -101,6 +100,19 @@ final class RendezvousTests: XCTestCase {
     XCTAssertTrue(migration.isMoving)
     world.net.network.advance(by: 600)
     XCTAssertFalse(migration.isMoving)
+    world.destroy()
+  }
+
+  /// A server that takes no new connections keeps those that it has, and asks no hook about them again.
+  func testABusyServerIsFound() throws {
+    let world = try XCTUnwrap(MovingWorld(seed: 6, server: .portRestricted))
+    world.listener.isBusy = true
+    world.startTransfer()
+    world.net.network.advance(by: 500)
+    world.move(world.client, .cone)
+    world.net.network.advance(by: 3_000)
+    XCTAssertEqual(world.serverEnd.pathChanges.count, 1)
+    world.finishTransfer("a busy server")
     world.destroy()
   }
 

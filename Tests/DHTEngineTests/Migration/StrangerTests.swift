@@ -8,7 +8,7 @@ import XCTest
 
 /// A stream cannot be moved by a stranger, whatever it knows besides the keys.
 final class StrangerTests: XCTestCase {
-  /// A world whose client has kept its place, and a host of somebody else.
+  /// A world whose client has kept its place, and a host of a stranger.
   private final class Scene {
     let world: MovingWorld
     let stranger: VirtualHost

@@ -30,8 +30,8 @@ def relay_dies(settings, number, limit):
 
 case("relay-killed", "both ends know <= 20 s", seconds=40)(
     lambda settings: relay_dies(settings, signal.SIGKILL, 20.0))
-case("relay-terminated", "both ends know <= 2 s", quick=True, seconds=20)(
-    lambda settings: relay_dies(settings, signal.SIGTERM, 2.0))
+case("relay-terminated", "both ends know <= 6 s: a direct path has 5 s to come", quick=True, seconds=20)(
+    lambda settings: relay_dies(settings, signal.SIGTERM, 6.0))
 
 
 def restarted(settings, server, pause):

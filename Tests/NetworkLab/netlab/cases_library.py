@@ -11,29 +11,29 @@ from .world import BOOTSTRAP, World
 LIBRARY = ("library",)
 
 
-@case("foreign-changes", "50 topics: at most a fifth more datagrams than without the changes", needs=LIBRARY,
-      seconds=130)
+@case("foreign-changes", "50 topics: <= 100 datagrams a change more than an undisturbed member", needs=LIBRARY,
+      seconds=100)
 def foreign_changes(settings):
     """An interface that has nothing to do with us gets and loses an address every 6 s."""
     with World(settings) as world:
-        host = world.site("s", "port").host
-        world.ip(host, "link add other type veth peer name end")
+        hosts = [world.site("s", "port").host, world.site("c", "port").host]
+        world.ip(hosts[0], "link add other type veth peer name end")
         for device in ("other", "end"):
-            world.ip(host, f"link set {device} up")
-        process = world.program(host, [settings.library, "topics", BOOTSTRAP, "50"], lines_of_stdout=True)
-        if not process.line("all joined", 60)[1]:
-            return result("not joined", False)
-        time.sleep(45)  # the second look-ups and the refreshing of the routing table are over
-        capture = world.capture(host)
-        begin = time.monotonic()
-        time.sleep(36)
-        middle = time.monotonic()
-        for number in range(6):
-            world.ip(host, f"addr {'add' if number % 2 == 0 else 'del'} 172.31.0.1/16 dev other")
+            world.ip(hosts[0], f"link set {device} up")
+        for number, host in enumerate(hosts):
+            process = world.program(host, [settings.library, "topics", BOOTSTRAP, "50", str(number)],
+                                    lines_of_stdout=True)
+            if not process.line("all joined", 60)[1]:
+                return result("not joined", False)
+        time.sleep(20)
+        captures = [world.capture(host) for host in hosts]
+        begin, changes = time.monotonic(), 8
+        for number in range(changes):
+            world.ip(hosts[0], f"addr {'add' if number % 2 == 0 else 'del'} 172.31.0.1/16 dev other")
             time.sleep(6)
-        quiet, busy = capture.count(begin, middle), capture.count(middle, time.monotonic())
-        return result(f"{quiet} datagrams in 36 s, {busy} with changes", busy <= 1.2 * quiet + 30, quiet=quiet,
-                      busy=busy)
+        disturbed, quiet = [capture.count(begin, time.monotonic()) for capture in captures]
+        return result(f"{disturbed} datagrams with {changes} changes in 48 s, {quiet} without",
+                      disturbed <= quiet + 100 * changes, disturbed=disturbed, quiet=quiet)
 
 
 @case("self-test-lost", "a dial <= 30 s after the loss reaches the server's local address", seconds=60)
@@ -99,9 +99,9 @@ case("destroy-1000-server-first", "every peer knows <= 1 s, no handle is left", 
     lambda settings: together(settings, 1000, "server"))
 
 
-def cold_dials(settings, count, percent):
+def cold_dials(settings, count, percent, kind="pub", share=1.0):
     with World(settings) as world:
-        host, client_host = world.site("s", "port").host, world.site("c", "pub").host
+        host, client_host = world.site("s", kind).host, world.site("c", "port").host
         process = world.program(host, [settings.library, "accept", BOOTSTRAP], lines_of_stdout=True)
         key = key_of(process)
         world.loss(percent)
@@ -114,11 +114,13 @@ def cold_dials(settings, count, percent):
             client.kill()
         connected = sum(value is not None for value in times)
         text = f"{connected} of {count}, p50 {seconds(percentile(times, 0.5))}, max {seconds(percentile(times, 1))}"
-        return result(text, connected == count, times=times)
+        return result(text, connected >= share * count, times=times)
 
 
 case("cold-dials", "all connect", needs=LIBRARY, seconds=30)(lambda settings: cold_dials(settings, 30, 0))
 case("cold-dials-loss-20", "all connect", needs=LIBRARY, seconds=60)(lambda settings: cold_dials(settings, 20, 20))
+case("cold-dials-loss-20-nat", "8 of 10 connect: a punch takes many packets", needs=LIBRARY, seconds=110)(
+    lambda settings: cold_dials(settings, 20, 20, "port", 0.8))
 
 
 @case("blocked-loop", "a callback of 4 s, a timeout of 3 s, a live peer: the connection stays in 6 of 6", needs=LIBRARY,

@@ -1,5 +1,6 @@
 """Members that join at the same moment, nodes that wrongly take themselves for reachable, lossy paths."""
 
+import re
 import time
 
 from . import rules
@@ -33,6 +34,21 @@ for NAME, KINDS in (("join-2-together", ("port", "addr")), ("join-3-together", (
                     ("join-4-together", ("port", "addr", "pub", "full"))):
     case(NAME, "all know each other <= 10 s", quick=NAME == "join-3-together", seconds=40)(
         lambda settings, kinds=KINDS: join_together(settings, kinds))
+
+
+@case("join-50-together", "all 1,225 pairs <= 10 s after the last has joined", seconds=100)
+def join_fifty(settings):
+    """On one host, so that the network costs nothing: their work on two processors is what takes time."""
+    with World(settings, distance=1) as world:
+        host = world.site("s", "pub").host
+        members = [Member(world, host) for _ in range(50)]
+        for member in members:
+            member.ready(60)
+        ready = max(member.process.line("^joined", 1)[0] for member in members)
+        met = meet(members, 60, ready)
+        pairs = sum(a.has(b.key) for a in members for b in members if a is not b) // 2
+        return result(f"{pairs} of 1225 pairs, the last {seconds(met and met - ready)} after the last has joined",
+                      met is not None and met - ready <= 10, pairs=pairs, after=met and met - ready)
 
 
 for APART in (0.5, 1.5, 4):
@@ -86,6 +102,19 @@ def lossy(settings, percent, runs):
 for PERCENT in (1, 5):
     case(f"loss-{PERCENT}", "all connect, byte-exact", quick=PERCENT == 5, seconds=75)(
         lambda settings, percent=PERCENT: lossy(settings, percent, 3))
+
+
+def small_network(settings, size):
+    """Too few nodes to test a NAT or to relay a punch have to say so, or connect."""
+    with World(settings, network=size) as world:
+        outcome = exchange(world, world.site("s", "port").host, world.site("c", "port").host, size=50_000)
+        named = re.fullmatch(r"[A-Z]+(_[A-Z]+)+", outcome.code) or "no bootstrap node answered" in outcome.code
+        return result(str(outcome), outcome.exact or (named and outcome.ended <= 10), connected=outcome.connected)
+
+
+for SIZE in (1, 2, 3):
+    case(f"network-of-{SIZE}", "connected, byte-exact, or an error with a code <= 10 s", seconds=20)(
+        lambda settings, size=SIZE: small_network(settings, size))
 
 
 def pair(settings, server, client, relay=False):

@@ -87,7 +87,7 @@ for NAME, KIND, NATTED in (("swarm-nat-to-nat", "port", True), ("swarm-nat-to-pu
         lambda settings, kind=KIND, natted=NATTED: roaming(settings, kind, natted))
 
 
-def server_moves(settings, kind, client, change):
+def server_moves(settings, kind, client, change, limit):
     """Connecting by key to a server that has just moved."""
     with World(settings) as world:
         server_site, client_site = world.site("s", kind), world.site("c", client)
@@ -96,7 +96,7 @@ def server_moves(settings, kind, client, change):
         since = change(world, server_site)
         after, errors = connect_until(world, client_site.host, key, since, 60)
         text = f"connected after {seconds(after)}" + (f", before that {', '.join(errors[:3])}" if errors else "")
-        return result(text, after is not None and after <= 5, after=after, errors=errors)
+        return result(text, after is not None and after <= limit, after=after, errors=errors)
 
 
 def new_address(world, site):
@@ -111,8 +111,10 @@ for NAME, KIND, CLIENT, CHANGE in (
         ("server-roams-nat-to-nat", "port", "port", lambda world, site: world.roam(site, True)),
         ("server-roams-public-to-nat", "pub", "port", lambda world, site: world.roam(site, True)),
         ("server-roams-nat-to-public", "port", "port", lambda world, site: world.roam(site, False))):
-    case(NAME, "a new client connects <= 5 s after the new uplink", seconds=45)(
-        lambda settings, kind=KIND, client=CLIENT, change=CHANGE: server_moves(settings, kind, client, change))
+    LIMIT = 10 if KIND == "sym" else 5
+    case(NAME, f"a new client connects <= {LIMIT} s after the new uplink", seconds=45)(
+        lambda settings, kind=KIND, client=CLIENT, change=CHANGE, limit=LIMIT:
+        server_moves(settings, kind, client, change, limit))
 
 
 def box_restarts(settings, server, client, side, remap, limit):
@@ -138,7 +140,8 @@ for NAME, SERVER, CLIENT, SIDE, REMAP, LIMIT in (
         box_restarts(settings, server, client, side, remap, limit))
 
 
-@case("nat-forgets-download", "the stream survives, silence <= 2 s (only the server sends)", seconds=30)
+@case("nat-forgets-download", "the stream survives, silence <= 8 s: the silent reader's keep-alive opens its NAT again",
+      seconds=30)
 def nat_forgets_download(settings):
     with World(settings) as world:
         link = Link(world, "port", "port")
@@ -146,7 +149,7 @@ def nat_forgets_download(settings):
         time.sleep(3)
         since = time.monotonic()
         flush_conntrack(world.prefix + link.client_site.edge)
-        return verdict_of(link, since, 2.0)
+        return verdict_of(link, since, 8.0)
 
 
 @case("nat-restarts-swarm", "stable <= 10 s: a random NAT is punched (no time is promised)", seconds=60)

@@ -1,6 +1,7 @@
 """What the tool itself does at its ends: pipes, files, second callers."""
 
 import os
+import pty
 import signal
 import subprocess
 import time
@@ -13,24 +14,32 @@ from .world import World
 # Cases that start with "tool-" are about the pipes of `listen` and `connect`, not about the network.
 
 
-@case("tool-ends-after-copy", "both exit <= 2 s after the last byte, although standard input stays open", seconds=25)
-def ends_after_copy(settings):
+def ends_after_copy(settings, is_terminal, limit):
     with World(settings) as world:
         host = world.site("s", "pub").host
         path = os.path.join(world.folder, "file")
         with open(path, "wb") as file:
             file.write(os.urandom(1 << 20))
+        keyboard, terminal = pty.openpty()
         with open(path, "rb") as source, open(path + ".got", "wb") as sink:
             server, key = world.listen(host, stdin=source)
-            client = world.start(host, "connect", key, stdin=subprocess.PIPE, stdout=sink)
-        limit = time.monotonic() + 20
-        while os.path.getsize(path + ".got") < 1 << 20 and time.monotonic() < limit:
+            client = world.start(host, "connect", key, stdin=terminal if is_terminal else subprocess.PIPE, stdout=sink)
+        end_of_copy = time.monotonic() + 20
+        while os.path.getsize(path + ".got") < 1 << 20 and time.monotonic() < end_of_copy:
             time.sleep(0.02)
         since = time.monotonic()
-        ends = [process.end(10) for process in (server, client)]
+        ends = [process.end(15) for process in (server, client)]
         after = [end and end - since for end in ends]
+        for descriptor in (keyboard, terminal):
+            os.close(descriptor)
         return result(f"listen {seconds(after[0])}, connect {seconds(after[1])}",
-                      None not in ends and max(after) <= 2, after=after)
+                      None not in ends and max(after) <= limit, after=after)
+
+
+case("tool-ends-after-copy", "both exit <= 2 s after the last byte, standard input is a terminal", seconds=25)(
+    lambda settings: ends_after_copy(settings, True, 2.0))
+case("tool-ends-after-copy-pipe", "both exit <= 7 s after the last byte, standard input is an open pipe", seconds=25)(
+    lambda settings: ends_after_copy(settings, False, 7.0))
 
 
 @case("tool-output-is-data", "standard output is a strict prefix of what was sent", seconds=45)

@@ -11,7 +11,7 @@ class Exchange:
     """Figures of one connection: seconds to "connected", until both files are there, exit codes."""
 
     def __init__(self):
-        self.connected = self.complete = None
+        self.connected = self.complete = self.ended = None
         self.exact = False
         self.code = ""
         self.exits = (None, None)
@@ -41,6 +41,7 @@ def exchange(world, server_host, client_host, size=200_000, down=None, limit=40,
         client = world.start(client_host, "connect", *client_options, key, stdin=source, stdout=sink)
     began = client.began
     moment, line = client.line("connected with|^hyperswarm", limit)
+    outcome.ended = moment - began
     if not line or "connected" not in line:
         outcome.code = client.error_code() or ("no answer" if client.alive else f"exit {client.code}")
     else:
