@@ -120,7 +120,7 @@ typedef void (*udx_trace_cb)(udx_t *udx, const udx_trace_event_t *event, void *d
  */
 #define UDX_INSTANCE_RESERVED 88
 #define UDX_SOCKET_RESERVED 22
-#define UDX_STREAM_RESERVED 138
+#define UDX_STREAM_RESERVED 140
 #define UDX_SEND_RESERVED 14
 #define UDX_WRITE_RESERVED 8
 #define UDX_HANDLE_RESERVED 4
