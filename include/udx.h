@@ -406,6 +406,13 @@ udx_stream_change_remote (udx_stream_t *stream, udx_socket_t *socket, uint32_t r
 UDX_EXTERN int
 udx_stream_migrate (udx_stream_t *stream, udx_socket_t *socket, const struct sockaddr *remote_addr);
 
+/*
+ * The caller has learned that the peer is there, on the path in use: the retransmission timeout is now, not after the
+ * rest of its back-off. Nothing is measured anew, and the timeouts go on counting. UV_EINVAL unless connected.
+ */
+UDX_EXTERN int
+udx_stream_retransmit (udx_stream_t *stream);
+
 UDX_EXTERN int
 udx_stream_relay_to (udx_stream_t *stream, udx_stream_t *destination);
 

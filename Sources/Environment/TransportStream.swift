@@ -38,6 +38,9 @@ package protocol TransportStream: ByteTransport {
   /// at once. The ids stay.
   func migrate(socket: any DatagramSocket, to remote: Endpoint) throws(TransportError)
 
+  /// The peer is known to be there, on the path in use: what is outstanding is sent again now, as after a timeout.
+  func retransmit()
+
   /// Forwards everything that arrives for this stream to `other`'s peer (udx.md 2.10).
   func relay(to other: any TransportStream) throws(TransportError)
 

@@ -76,6 +76,7 @@ extension SwarmCore {
       options: SwarmDialOptions(
         keyPair: keyPair, relayAddresses: peer.relayAddresses, relayThrough: chooseRelay(force: peer.forcesRelaying)))
     let link = Link(stream: stream, peer: peer, isInitiator: true)
+    link.beganAt = environment.nowMilliseconds
     links[peer.publicKey] = link
     diallingCount += 1
     clientCount += 1
@@ -143,6 +144,8 @@ extension SwarmCore {
     if link.reportNumber != 0 { reported[link.reportNumber] = nil }
     if let traffic = link.stream.transportStatistics { addTraffic(traffic, to: &closedTraffic) }
 
+    // A dial of the network before says nothing about this one.
+    if wasDialling, let changedAt, link.beganAt < changedAt { peer.isMoved = true }
     if link.isInitiator {
       counters.client.closed += 1
       clientCount -= 1

@@ -109,6 +109,8 @@ package final class SwarmCore<DHT: SwarmDHT> {
     let peer: PeerInfo
     let isInitiator: Bool
     var state: State
+    /// When it was dialled.
+    var beganAt: UInt64 = 0
     /// 0 until the connection is reported.
     var reportNumber: UInt64 = 0
     /// The peer's own dial has passed our firewall and will replace this one.

@@ -122,6 +122,11 @@ public final class UDXStream: TransportStream {
     take(socket, remote)
   }
 
+  package func retransmit() {
+    guard let handle, isConnected, !isClosed else { return }
+    _ = udx_stream_retransmit(handle)
+  }
+
   private func take(_ socket: UDXSocket, _ remote: Endpoint) {
     self.remote = remote
     guard udxSocket !== socket else { return }

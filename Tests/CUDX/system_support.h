@@ -235,10 +235,15 @@ on_ack (udx_stream_write_t *req, int status, int unordered) {
 }
 
 static void
-stream_write (end_t *end, size_t length) {
+stream_write_to (udx_stream_t *stream, size_t length) {
   udx_stream_write_t *req = malloc((size_t) udx_stream_write_sizeof(1));
   uv_buf_t buf = uv_buf_init(payload, (unsigned int) length);
-  CHECK(udx_stream_write(req, &end->stream, &buf, 1, on_ack) >= 0);
+  CHECK(udx_stream_write(req, stream, &buf, 1, on_ack) >= 0);
+}
+
+static void
+stream_write (end_t *end, size_t length) {
+  stream_write_to(&end->stream, length);
 }
 
 static size_t a_awaits, b_awaits;

@@ -302,6 +302,6 @@ TEST(teardown_resets_every_stream) {
 
 TEST_MAIN(TEST_ENTRY(half_closed_stream_notices_a_dead_peer), TEST_ENTRY(half_closed_stream_keeps_a_living_peer),
   TEST_ENTRY(half_closed_stream_that_receives_does_not_probe), TEST_ENTRY(half_closed_stream_survives_an_outage),
-  TEST_ENTRY(half_closed_stream_without_keepalive_stays), TEST_ENTRY(paused_reader_keeps_what_arrived), TEST_ENTRY(unanswered_heartbeats_end_nothing),
-  TEST_ENTRY(keepalives_do_not_add_up), TEST_ENTRY(stopped_process_asks_first), TEST_ENTRY(no_reset_is_dropped),
-  TEST_ENTRY(teardown_resets_every_stream))
+  TEST_ENTRY(half_closed_stream_without_keepalive_stays), TEST_ENTRY(paused_reader_keeps_what_arrived),
+  TEST_ENTRY(unanswered_heartbeats_end_nothing), TEST_ENTRY(keepalives_do_not_add_up),
+  TEST_ENTRY(stopped_process_asks_first), TEST_ENTRY(no_reset_is_dropped), TEST_ENTRY(teardown_resets_every_stream))

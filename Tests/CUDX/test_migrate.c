@@ -129,6 +129,40 @@ TEST(udx_migrate_restarts_the_time_to_give_up) {
   pair_free(p);
 }
 
+static sim_verdict_t
+large_tap (sim_t *sim, sim_datagram_t *datagram, void *ctx) {
+  (void) sim;
+  size_t carries = *(const size_t *) ctx;
+  return carries == 0 || (datagram->length > carries && !datagram->fragment) ? SIM_DROP : SIM_PASS;
+}
+
+/* The timeouts count on: smaller packets are tried in the end, and a path that carries nothing is given up. */
+static void
+retransmit_each_second (size_t carries) {
+  pair_t *p = pair_new(5, NULL);
+  udx_stream_t *s = &p->side[0].stream;
+  pair_write(p, 0, 300000);
+  CHECK(pair_run_received(p, 1, 300000, 5 * S));
+  uint64_t window = s->cwnd;
+  CHECK_EQ(udx_stream_retransmit(s), 0);
+  CHECK_EQ(s->cwnd, window);
+  sim_set_tap(p->sim, large_tap, &carries);
+  pair_write(p, 0, 100000);
+  for (int i = 0; i < 20 && p->side[1].received < 400000 && !p->side[0].closed; i++) {
+    sim_run(p->sim, 1 * S);
+    CHECK_EQ(udx_stream_retransmit(s), p->side[0].closed ? UV_EINVAL : 0);
+  }
+  CHECK_EQ(p->side[0].closed, carries == 0);
+  if (carries > 0) finish(p, 400000, 0, 5 * S);
+  sim_set_tap(p->sim, NULL, NULL);
+  pair_free(p);
+}
+
+TEST(udx_retransmit_is_a_timeout_like_others) {
+  retransmit_each_second(1000);
+  retransmit_each_second(0);
+}
+
 TEST(udx_migrate_refuses_what_makes_no_sense) {
   pair_t *p = pair_new(3, NULL);
   udx_stream_t *s = &p->side[0].stream;
@@ -145,5 +179,5 @@ TEST(udx_migrate_refuses_what_makes_no_sense) {
 }
 
 TEST_MAIN(TEST_ENTRY(udx_migrate_repeats_what_was_lost_at_once), TEST_ENTRY(udx_migrate_leaves_all_former_paths),
-  TEST_ENTRY(udx_migrate_restarts_the_time_to_give_up),
+  TEST_ENTRY(udx_migrate_restarts_the_time_to_give_up), TEST_ENTRY(udx_retransmit_is_a_timeout_like_others),
   TEST_ENTRY(udx_migrate_refuses_what_makes_no_sense))

@@ -92,6 +92,48 @@ TEST(streams_leave_from_the_address_that_the_peer_knows) {
   }
 }
 
+static int strangers;
+
+static int
+count_stranger (udx_stream_t *stream, udx_socket_t *socket, const struct sockaddr *from) {
+  (void) stream;
+  (void) socket;
+  (void) from;
+  strangers++;
+  return 0;
+}
+
+/* Two streams to one remote that knows this host by two addresses: packets of one turn do not share a message. */
+TEST(streams_of_one_remote_keep_their_addresses) {
+  open_pair("0.0.0.0", "127.0.0.5");
+  udx_stream_t second[2];
+  memset(second, 0, sizeof(second));
+  struct sockaddr_in to = address("127.0.0.6", port(a)), back = address("127.0.0.9", port(b));
+  for (int k = 0; k < 2; k++) {
+    end_t *end = k ? b : a;
+    second[k].data = end;
+    CHECK_EQ(udx_stream_init(&end->udx, &second[k], 7, on_close, NULL), 0);
+    CHECK_EQ(udx_stream_connect(&second[k], &end->socket, 7, (struct sockaddr *) (k ? &to : &back)), 0);
+    CHECK_EQ(udx_stream_read_start(&second[k], on_read), 0);
+  }
+  for (int k = 0; k < 2; k++) {
+    udx_stream_t *stream = k ? &second[1] : &b->stream;
+    udx_stream_firewall(stream, count_stranger);
+    CHECK_EQ(udx_stream_firewall_sources(stream, 1), 0);
+    stream_write_to(stream, 10);
+  }
+  run(200, NULL);
+  strangers = 0;
+  for (int i = 0; i < 20; i++) {
+    stream_write_to(&a->stream, 100);
+    stream_write_to(&second[0], 100);
+    run(20, NULL);
+  }
+  CHECK_EQ(b->received, 4000);
+  CHECK_EQ(strangers, 0);
+  close_pair();
+}
+
 /* Of what leaves from one of the two addresses nothing arrives, or the system refuses it: the other one carries on. */
 TEST(streams_try_the_other_source) {
   static const int errors[] = {LOST, LOST, EINVAL, EADDRNOTAVAIL, ENETUNREACH};
@@ -125,6 +167,22 @@ TEST(no_error_stops_a_socket) {
       CHECK_EQ(a->closed + b->closed, 0);
       close_pair();
     }
+  }
+}
+
+/* Errors that belong to an earlier datagram lose nothing of the present one. */
+TEST(old_errors_lose_no_datagram) {
+  static const int errors[] = {ECONNREFUSED, ECONNABORTED, EHOSTUNREACH, ENETUNREACH, EADDRNOTAVAIL, EINTR, ENOBUFS};
+  for (size_t i = 0; i < sizeof(errors) / sizeof(*errors); i++) {
+    open_pair("127.0.0.1", "127.0.0.1");
+    struct sockaddr_in to = address("127.0.0.9", port(b));
+    fault.error = errors[i];
+    fault.times = 1;
+    datagram(a, (struct sockaddr *) &to);
+    run(1000, has_answer);
+    CHECK_EQ(fault.times, 0);
+    CHECK_EQ(b->datagrams, 1);
+    close_pair();
   }
 }
 
@@ -275,11 +333,11 @@ TEST(a_full_socket_closes_after_a_second) {
 }
 
 TEST_MAIN(TEST_ENTRY(answers_leave_from_the_address_that_was_asked),
-  TEST_ENTRY(what_was_asked_is_remembered_for_seconds),
-  TEST_ENTRY(streams_leave_from_the_address_that_the_peer_knows), TEST_ENTRY(streams_try_the_other_source),
-  TEST_ENTRY(no_error_stops_a_socket), TEST_ENTRY(no_memory_does_not_spin), TEST_ENTRY(descriptors_run_out),
-  TEST_ENTRY(a_port_that_was_taken_is_bound_anew), TEST_ENTRY(resets_leave_a_full_socket_after_its_close),
-  TEST_ENTRY(a_full_socket_closes_after_a_second))
+  TEST_ENTRY(what_was_asked_is_remembered_for_seconds), TEST_ENTRY(streams_leave_from_the_address_that_the_peer_knows),
+  TEST_ENTRY(streams_of_one_remote_keep_their_addresses), TEST_ENTRY(streams_try_the_other_source),
+  TEST_ENTRY(no_error_stops_a_socket), TEST_ENTRY(old_errors_lose_no_datagram), TEST_ENTRY(no_memory_does_not_spin),
+  TEST_ENTRY(descriptors_run_out), TEST_ENTRY(a_port_that_was_taken_is_bound_anew),
+  TEST_ENTRY(resets_leave_a_full_socket_after_its_close), TEST_ENTRY(a_full_socket_closes_after_a_second))
 
 #else
 

@@ -89,4 +89,26 @@ final class MovingTests: XCTestCase {
     world.advance(by: 5_000)
     XCTAssertTrue(client.core.connections.allSatisfy { !$0.isDestroying })
   }
+
+  /// A dial that began without a network fails after the return: it is repeated at once, whatever its number.
+  func testADialOfTheNetworkBeforeIsRepeated() throws {
+    for seed in 1...10 as ClosedRange<UInt64> {
+      let (world, server, client) = try pair(seed)
+      world.failures[server.key] = SwarmStreamFailure(code: "NETWORK_UNREACHABLE", description: "")
+      world.dialFailureDelay = 12_000
+      for (a, b) in world.pairs {
+        a.isCut = true
+        b.isCut = true
+        a.fail(SwarmStreamFailure(code: "ETIMEDOUT", description: ""))
+      }
+      // The fourth one is the last for ten minutes.
+      for _ in 0..<200 where client.node.dials.count < 4 { world.advance(by: 500) }
+      XCTAssertEqual(client.node.dials.count, 4, "seed \(seed)")
+      world.failures = [:]
+      client.node.networkChange?()
+      world.advance(by: 14_000)
+      XCTAssertEqual(client.openKeys, [server.key], "seed \(seed)")
+      XCTAssertEqual(client.node.dials.count, 5, "seed \(seed)")
+    }
+  }
 }

@@ -3,6 +3,8 @@ enum Bounds {
   /// A connection whose other end is gone or out of reach ends within this: 20 s from the last packet at the default
   /// keep-alive, and one look of the oracle.
   static let lone = Duration.seconds(21)
+  /// The same for a member that was disturbed itself meanwhile: on a new path the time to give up starts anew.
+  static let loneOnANewPath = Duration.seconds(35)
   /// Every pair is connected this long after the last disturbance.
   static let reunion = Duration.seconds(30)
   /// A message reaches its peer within this while nothing is disturbed.
@@ -12,8 +14,8 @@ enum Bounds {
   static let flush = Duration.seconds(61)
   /// The deadline of a teardown over the network, twice for one that follows another, and a second.
   static let destroy = Duration.seconds(11)
-  /// Events without any virtual time passing.
-  static let eventsAtOnce = 1_000_000
+  /// Events without any virtual time passing: the whole network makes some hundreds in its busiest microsecond.
+  static let eventsAtOnce = 100_000
   /// Datagrams of one swarm each second while nothing is disturbed: 19 connections with a keep-alive every 5 s in each
   /// direction and their acknowledgements are 16, look-ups and pings less than that.
   static let quietDatagrams = 60

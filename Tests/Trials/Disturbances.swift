@@ -24,6 +24,7 @@ extension Trial {
     else { return }
     counts[kind, default: 0] += 1
     tell("\(member.name): \(kind)")
+    member.disturbedAt = network.elapsed
     switch kind {
     case .outage: lasting(member, upTo: 150, begin: { member.cutOff(true) }, end: { member.cutOff(false) })
     case .move: move(member)
@@ -55,6 +56,7 @@ extension Trial {
       tell("\(member.name): over")
       end()
       member.isDisturbed = false
+      member.disturbedAt = network.elapsed
     }
   }
 

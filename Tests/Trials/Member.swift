@@ -53,6 +53,8 @@ final class Member {
   var isSuspended = false
   /// A disturbance of this member goes on.
   var isDisturbed = false
+  /// When the last one began or ended.
+  var disturbedAt = Duration.zero
   private(set) var reports = 0
   var onViolation: ((String) -> Void)?
   /// Set where all that happens is told.
@@ -93,7 +95,7 @@ final class Member {
     }
     connection.onClose = { [unowned self, unowned end] reason in
       onEvent?("closed: \(Member.short(connection.remotePublicKey)), \(reason ?? "end")")
-      if let onEvent { connection.stream.pathTimeline?().forEach { onEvent("  \($0)") } }
+      if let onEvent { for line in connection.stream.pathTimeline?() ?? [] { onEvent("  \(line)") } }
       ends.removeAll { $0 === end }
       closed()
     }

@@ -233,7 +233,7 @@ final class Trial {
           end.loneSince = nil
         } else if end.loneSince == nil {
           end.loneSince = now
-        } else if let since = end.loneSince, now - since > Bounds.lone, !end.isReported {
+        } else if let since = end.loneSince, now - since > bound(of: member, since), !end.isReported {
           end.isReported = true
           violate(
             "\(member.name): a connection with \(peer.name), \(now - end.openedAt) old, without its other end for "
@@ -241,6 +241,10 @@ final class Trial {
         }
       }
     }
+  }
+
+  private func bound(of member: Member, _ since: Duration) -> Duration {
+    member.disturbedAt > since - .seconds(5) ? Bounds.loneOnANewPath : Bounds.lone
   }
 
   /// What is kept is bounded by what is there.

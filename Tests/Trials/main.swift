@@ -14,6 +14,12 @@ import HyperswarmTesting
   import Glibc
 #endif
 
+// Sets and dictionaries in the same order in each run: with it a seed replays a run packet by packet.
+if getenv("SWIFT_DETERMINISTIC_HASHING") == nil {
+  setenv("SWIFT_DETERMINISTIC_HASHING", "1", 1)
+  if let program = CommandLine.unsafeArgv[0] { execvp(program, CommandLine.unsafeArgv) }
+}
+
 var values = ["--seed": 1, "--runs": 10, "--minutes": 60, "--swarms": 20, "--seconds": 86_400, "--verbose": 0]
 var words = CommandLine.arguments.dropFirst()
 while let name = words.popFirst() {

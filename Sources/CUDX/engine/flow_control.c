@@ -280,7 +280,10 @@ gap_probe (udx_stream_t *stream, uint64_t now) {
     return;
   }
   if (now - flow->gap_since > 2 * UDX_GAP_FACTOR * gap_unit(stream)) return; /* the peer is gone */
-  if (udx__flight_span(stream) == 0) udx__owe_heartbeat(stream);
+  if (udx__flight_span(stream) == 0) {
+    udx__owe_heartbeat(stream);
+    udx__stream(stream)->ack.heartbeat = 2;
+  }
   flow->gap_probe_at = now + gap_unit(stream);
   udx__timer_at_most(stream, flow->gap_probe_at);
 }

@@ -163,6 +163,14 @@ udx_stream_migrate (udx_stream_t *stream, udx_socket_t *socket, const struct soc
   return 0;
 }
 
+int
+udx_stream_retransmit (udx_stream_t *stream) {
+  if (udx__stream_dead(stream) || !(stream->status & UDX_STREAM_CONNECTED)) return UV_EINVAL;
+  udx__recovery_hasten(stream, udx__instance(stream->udx)->driver->now(stream->udx));
+  UDX_CHECK_STREAM(stream);
+  return 0;
+}
+
 void
 udx__path_for (udx_stream_t *stream, uint32_t seq, const udx_address_t **address, uint32_t *remote_id) {
   UDX_ASSERT(udx__stream(stream)->paths != NULL);

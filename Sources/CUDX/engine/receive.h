@@ -10,11 +10,11 @@ typedef struct udx_ack_state_s {
   uint32_t end_seq;   /* valid with ENDING_REMOTE */
   uint32_t end_told;  /* first seq of ours that carries the acknowledgement of it; valid with ENDED_REMOTE */
   uint8_t owed;
-  uint8_t heartbeat;
-  uint8_t paused;   /* the reader called read_stop */
-  uint8_t early;    /* acknowledgements that are sent twice, see UDX_ACK_EARLY */
-  uint16_t pending; /* packets since the last one */
-  uint8_t lossy;    /* packets came late, twice or with a gap before them */
+  uint8_t heartbeat; /* owed; 2 = in the form that every version answers */
+  uint8_t paused;    /* the reader called read_stop */
+  uint8_t early;     /* acknowledgements that are sent twice, see UDX_ACK_EARLY */
+  uint16_t pending;  /* packets since the last one */
+  uint8_t lossy;     /* packets came late, twice or with a gap before them */
 } udx_ack_state_t;
 
 void

@@ -407,6 +407,15 @@ udx__recovery_migrated (udx_stream_t *stream, uint64_t now) {
   rto_start(stream, now);
 }
 
+void
+udx__recovery_hasten (udx_stream_t *stream, uint64_t now) {
+  UDX_ASSERT(stream->status & UDX_STREAM_CONNECTED);
+  if (udx__flight_span(stream) == 0) return;
+  udx__stream(stream)->flow.heard_at = now;
+  udx__stream(stream)->recovery.rto_at = now;
+  udx__timer_at_most(stream, now);
+}
+
 int
 udx__recovery_timeout (udx_stream_t *stream, uint64_t now) {
   UDX_ASSERT(!(stream->status & UDX_STREAM_CLOSED));

@@ -64,6 +64,13 @@ udx__recovery_update (udx_stream_t *stream, uint32_t old_una, uint64_t now);
 void
 udx__recovery_migrated (udx_stream_t *stream, uint64_t now);
 
+/*
+ * The peer was heard beside the stream: the retransmission timeout is now. It counts as any other, so that a path which
+ * carries nothing of the stream is given up.
+ */
+void
+udx__recovery_hasten (udx_stream_t *stream, uint64_t now);
+
 /* The timers. 0 if the stream closed. */
 int
 udx__recovery_timeout (udx_stream_t *stream, uint64_t now);

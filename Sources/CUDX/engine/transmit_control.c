@@ -182,7 +182,7 @@ transmit_heartbeat (udx_socket_t *socket, udx_stream_t *stream) {
     UDX_ASSERT(udx__flight_span(stream) == 0);
     header.type = UDX_HEADER_END;
     header.seq--;
-  } else if (udx__stream(stream)->flow.gap_since != UDX_NEVER && udx__flight_span(stream) == 0) {
+  } else if (udx__stream(stream)->ack.heartbeat == 2 && udx__flight_span(stream) == 0) {
     header.type = UDX_HEADER_DATA;
     header.seq--;
   }

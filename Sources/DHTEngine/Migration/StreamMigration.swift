@@ -351,10 +351,9 @@ final class StreamMigration {
 
   /// The path in use works: what was lost on it meanwhile need not wait for its timeout.
   private func restartIfSilent() {
-    guard let attempt, raw.statistics.packetsReceived == attempt.receivedBefore, raw.statistics.bytesInFlight > 0,
-      let socket = raw.socket, let remote = raw.remote
+    guard let attempt, raw.statistics.packetsReceived == attempt.receivedBefore, raw.statistics.bytesInFlight > 0
     else { return }
-    try? raw.migrate(socket: socket, to: remote)
+    raw.retransmit()
     endAttempt()
   }
 

@@ -124,7 +124,7 @@ final class PathRaceDriver {
     case .dropped:
       owner?.release(.relay, release)
       relay.discard()
-    case .kept: break
+    case .kept: relay.raceEnded()
     }
   }
 }

@@ -42,6 +42,8 @@ final class RelayPath {
   private weak var stream: EncryptedStream?
   /// The next bytes on the stream are those of a packet that came over the relay.
   private var isStraggler = false
+  /// This side looks for no other path any more.
+  private var isFinal = false
   /// A direct path was first; the peer may be about to use the relay all the same.
   private var standsBy = false
 
@@ -126,7 +128,7 @@ final class RelayPath {
     self.raw = raw
     self.stream = stream
     // The peer's direct path may lead to the socket that the relay's packets come over.
-    raw.asksForSources = true
+    raw.asksForSources = !isFinal
     stream.observe(close: { [weak self] in self?.streamClosed($0) })
     let isMovingItself = stream.isMoving
     stream.isMoving = { [weak self] in self?.pairing?.isMoving ?? false || isMovingItself?() ?? false }
@@ -142,6 +144,13 @@ final class RelayPath {
     guard state == .relayed, let raw, let path = pairing?.path else { return }
     try? raw.migrate(socket: path.socket, to: path.remote)
     stream?.onPathChange?(path.remote)
+  }
+
+  /// The race is over. A stream that stays here takes what its peer sends over a direct path, and answers over the
+  /// relay.
+  func raceEnded() {
+    isFinal = true
+    if state == .relayed { raw?.asksForSources = false }
   }
 
   /// Moves the stream to a direct path; the relay stays until the peer was heard there. `false`: it stays relayed.

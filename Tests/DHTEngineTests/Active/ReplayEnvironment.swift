@@ -136,6 +136,7 @@ final class ReplayStream: TransportStream {
     throw TransportError(code: -38, description: "not in a replay")
   }
 
+  func retransmit() {}
   func migrate(socket: any DatagramSocket, to remote: Endpoint) throws(TransportError) {
     throw TransportError(code: -38, description: "not in a replay")
   }

@@ -19,7 +19,7 @@ void
 program_on_stream_close (udx_stream_t *stream, int status) {
   program_slot_t *slot = (program_slot_t *) stream;
   CHECK(slot->used && slot->closes == 0);
-  CHECK(status == 0 || status == UV_ECONNRESET || status == UV_ETIMEDOUT);
+  CHECK(status == 0 || status == UV_ECONNRESET || status == UV_ETIMEDOUT || status == UV_EMSGSIZE);
   slot->closes++;
   maybe_act();
 }

@@ -93,7 +93,8 @@ def together(settings, count, order):
 
 
 for ORDER in ("server", "client"):
-    case(f"destroy-20-{ORDER}-first", "every peer knows <= 1 s, no handle is left", needs=LIBRARY, seconds=15)(
+    case(f"destroy-20-{ORDER}-first", "every peer knows <= 1 s, no handle is left", needs=LIBRARY, quick=True,
+         seconds=15)(
         lambda settings, order=ORDER: together(settings, 20, order))
 case("destroy-1000-server-first", "every peer knows <= 1 s, no handle is left", needs=LIBRARY, seconds=60)(
     lambda settings: together(settings, 1000, "server"))

@@ -38,7 +38,7 @@ for NAME, SERVER, CLIENT, SIDE, LIMIT, RELAY, QUICK in (
         ("move-client-host", "pub", "pub", "c", 1.5, False, True),
         ("move-server-host", "pub", "pub", "s", 1.5, False, False),
         ("move-client-nat-to-public", "pub", "port", "c", 3.0, False, True),
-        ("move-client-nat", "port", "port", "c", 10.0, False, False),
+        ("move-client-nat", "port", "port", "c", 10.0, False, True),
         ("move-server-nat", "port", "port", "s", 10.0, False, False),
         ("move-client-nat-relay-named", "port", "port", "c", 10.0, True, False),
         ("move-relayed", "sym", "sym", "c", 10.0, True, False)):

@@ -77,7 +77,7 @@ def returns(settings, length, at_host=False):
 
 CRITERION = "first datagram <= 1 s, stable <= 3 s after the return, no flapping"
 for LENGTH in (3, 5, 6, 9, 12, 15, 40, 120):
-    case(f"outage-{LENGTH}-swarm", CRITERION, quick=LENGTH == 15, seconds=LENGTH + 40)(
+    case(f"outage-{LENGTH}-swarm", CRITERION, quick=LENGTH in (15, 40), seconds=LENGTH + 40)(
         lambda settings, length=LENGTH: returns(settings, length))
 for LENGTH in (15, 40):
     case(f"outage-{LENGTH}-swarm-cable", CRITERION + " (the host's own link)", seconds=LENGTH + 40)(

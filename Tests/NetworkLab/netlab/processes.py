@@ -74,7 +74,7 @@ class Capture:
     def read(self):
         while True:
             try:
-                data, address = self.socket.recvfrom(2048)
+                data, address = self.socket.recvfrom(65_536)
             except OSError as error:
                 if self.socket.fileno() < 0 or error.errno == 9:
                     return
