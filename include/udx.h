@@ -281,16 +281,12 @@ udx_socket_init (udx_t *udx, udx_socket_t *socket, udx_socket_close_cb cb);
 
 UDX_EXTERN int
 udx_socket_get_send_buffer_size (udx_socket_t *socket, int *value);
-
 UDX_EXTERN int
 udx_socket_set_send_buffer_size (udx_socket_t *socket, int value);
-
 UDX_EXTERN int
 udx_socket_get_recv_buffer_size (udx_socket_t *socket, int *value);
-
 UDX_EXTERN int
 udx_socket_set_recv_buffer_size (udx_socket_t *socket, int value);
-
 UDX_EXTERN int
 udx_socket_get_ttl (udx_socket_t *socket, int *ttl);
 
@@ -358,7 +354,6 @@ udx_stream_get_mtu (udx_stream_t *stream, uint16_t *mtu);
 
 UDX_EXTERN int
 udx_stream_get_seq (udx_stream_t *stream, uint32_t *seq);
-
 UDX_EXTERN int
 udx_stream_set_seq (udx_stream_t *stream, uint32_t seq);
 
@@ -373,7 +368,6 @@ udx_stream_set_keepalive (udx_stream_t *stream, uint32_t keepalive_timeout_ms);
 
 UDX_EXTERN int
 udx_stream_get_ack (udx_stream_t *stream, uint32_t *ack);
-
 UDX_EXTERN int
 udx_stream_set_ack (udx_stream_t *stream, uint32_t ack);
 
@@ -385,7 +379,6 @@ udx_stream_get_min_rtt (udx_stream_t *stream, uint32_t *min_rtt_ms_out);
 
 UDX_EXTERN int
 udx_stream_get_rwnd_max (udx_stream_t *stream, uint32_t *rwnd_max);
-
 UDX_EXTERN int
 udx_stream_set_rwnd_max (udx_stream_t *stream, uint32_t rwnd_max);
 
@@ -490,13 +483,10 @@ udx_lookup (udx_t *udx, udx_lookup_t *req, const char *host, unsigned int flags,
 
 UDX_EXTERN int
 udx_interface_event_init (udx_t *udx, udx_interface_event_t *handle, udx_interface_event_close_cb cb);
-
 UDX_EXTERN int
 udx_interface_event_start (udx_interface_event_t *handle, udx_interface_event_cb cb, uint64_t frequency);
-
 UDX_EXTERN int
 udx_interface_event_stop (udx_interface_event_t *handle);
-
 UDX_EXTERN int
 udx_interface_event_close (udx_interface_event_t *handle);
 
