@@ -216,6 +216,12 @@ let tests: [Target] = [
     ]),
 ]
 
+/// What needs a package of another origin: left out by the CMake build of the C library, which then needs no network.
+let isForLibrary = Context.environment["HYPERSWARM_LIBRARY_ONLY"] == "1"
+let tools: [Product] = isForLibrary ? [] : [.executable(name: "hyperswarm", targets: ["hyperswarm-cli"])]
+let packages: [Package.Dependency] =
+  isForLibrary ? [] : [.package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2")]
+
 let package = Package(
   name: "hyperswarm",
   platforms: [.macOS(.v15)],
@@ -227,17 +233,14 @@ let package = Package(
     // For C: include/hyperswarm.h.
     .library(name: "hyperswarm-c", type: .dynamic, targets: ["HyperswarmABI"]),
     .library(name: "hyperswarm-c-static", type: .static, targets: ["HyperswarmABI"]),
-    .executable(name: "hyperswarm", targets: ["hyperswarm-cli"]),
-  ],
+  ] + tools,
   traits: [
     .default(enabledTraits: hasLibCrypto ? ["LibCrypto"] : []),
     .trait(
       name: "LibCrypto",
       description: "Frames are encrypted by libcrypto (OpenSSL 3) where it is faster than libsodium"),
   ],
-  dependencies: [
-    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2")
-  ],
-  targets: engines + runtime + faces + programs + tests,
+  dependencies: packages,
+  targets: engines + runtime + faces + (isForLibrary ? [] : programs + tests),
   swiftLanguageModes: [.v6]
 )

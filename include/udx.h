@@ -61,6 +61,9 @@ extern "C" {
 #define UDX_STREAM_DESTROYING 0x080
 #define UDX_STREAM_CLOSED 0x100
 
+#define UDX_MTU_BASE 1200 /* bytes of IP packet: what a path is taken to carry before it is searched */
+#define UDX_MTU_MAX 1500  /* bytes of IP packet: up to which it is searched */
+
 #define UDX_BBR_STATE_STARTUP 0
 #define UDX_BBR_STATE_DRAIN 1
 #define UDX_BBR_STATE_PROBE_BW 2
@@ -122,7 +125,7 @@ typedef void (*udx_trace_cb)(udx_t *udx, const udx_trace_event_t *event, void *d
 #define UDX_SOCKET_RESERVED 22
 #define UDX_STREAM_RESERVED 140
 #define UDX_SEND_RESERVED 14
-#define UDX_WRITE_RESERVED 9
+#define UDX_WRITE_RESERVED 8
 #define UDX_HANDLE_RESERVED 4
 
 struct udx_s {
@@ -195,9 +198,14 @@ struct udx_stream_s {
   uint32_t fast_recovery_count;
   uint32_t retransmit_count;
   uint32_t zwp_count;
-  uint32_t sack_blocks_dropped;
-  uint32_t spurious_count; /* retransmissions that were needless */
-
+  uint32_t dropped_sacks;       /* ranges of an acknowledgement that named nothing sent */
+  uint32_t spurious_count;      /* retransmissions that were needless */
+  uint32_t send_rwnd;           /* bytes: what the peer's last packet offered */
+  uint32_t recv_rwnd_max;       /* bytes: what we offer at most; udx_stream_set_rwnd_max sets it */
+  uint32_t pacing_bytes_per_ms; /* 0 before the first estimate */
+  uint32_t rate_delivered;      /* packets, of the last delivery rate sample */
+  uint32_t rate_interval_ms;    /* of that sample */
+  bool rate_sample_is_app_limited;
   struct {
     uint8_t state; /* UDX_BBR_STATE_* */
   } bbr;
@@ -226,6 +234,7 @@ struct udx_stream_send_s {
 struct udx_stream_write_s {
   void *data;
   udx_stream_t *stream;
+  size_t bytes_acked; /* of this write, so far */
 
   uint64_t reserved[UDX_WRITE_RESERVED]; /* one uv_buf_t per buffer follows */
 };
@@ -275,16 +284,12 @@ udx_socket_init (udx_t *udx, udx_socket_t *socket, udx_socket_close_cb cb);
 
 UDX_EXTERN int
 udx_socket_get_send_buffer_size (udx_socket_t *socket, int *value);
-
 UDX_EXTERN int
 udx_socket_set_send_buffer_size (udx_socket_t *socket, int value);
-
 UDX_EXTERN int
 udx_socket_get_recv_buffer_size (udx_socket_t *socket, int *value);
-
 UDX_EXTERN int
 udx_socket_set_recv_buffer_size (udx_socket_t *socket, int value);
-
 UDX_EXTERN int
 udx_socket_get_ttl (udx_socket_t *socket, int *ttl);
 
@@ -352,7 +357,6 @@ udx_stream_get_mtu (udx_stream_t *stream, uint16_t *mtu);
 
 UDX_EXTERN int
 udx_stream_get_seq (udx_stream_t *stream, uint32_t *seq);
-
 UDX_EXTERN int
 udx_stream_set_seq (udx_stream_t *stream, uint32_t seq);
 
@@ -367,7 +371,6 @@ udx_stream_set_keepalive (udx_stream_t *stream, uint32_t keepalive_timeout_ms);
 
 UDX_EXTERN int
 udx_stream_get_ack (udx_stream_t *stream, uint32_t *ack);
-
 UDX_EXTERN int
 udx_stream_set_ack (udx_stream_t *stream, uint32_t ack);
 
@@ -379,7 +382,6 @@ udx_stream_get_min_rtt (udx_stream_t *stream, uint32_t *min_rtt_ms_out);
 
 UDX_EXTERN int
 udx_stream_get_rwnd_max (udx_stream_t *stream, uint32_t *rwnd_max);
-
 UDX_EXTERN int
 udx_stream_set_rwnd_max (udx_stream_t *stream, uint32_t rwnd_max);
 
@@ -505,13 +507,10 @@ udx_lookup (udx_t *udx, udx_lookup_t *req, const char *host, unsigned int flags,
 
 UDX_EXTERN int
 udx_interface_event_init (udx_t *udx, udx_interface_event_t *handle, udx_interface_event_close_cb cb);
-
 UDX_EXTERN int
 udx_interface_event_start (udx_interface_event_t *handle, udx_interface_event_cb cb, uint64_t frequency);
-
 UDX_EXTERN int
 udx_interface_event_stop (udx_interface_event_t *handle);
-
 UDX_EXTERN int
 udx_interface_event_close (udx_interface_event_t *handle);
 

@@ -84,7 +84,7 @@ typedef enum {
   UDX_TRACE_CANCELLED = 2,
 } udx_trace_timer_change_t;
 
-typedef struct udx_trace_event_s {
+struct udx_trace_event_s {
   size_t size; /* of this struct, as the library has it */
   udx_trace_type_t type;
   uint64_t time;
@@ -176,7 +176,7 @@ typedef struct udx_trace_event_s {
       uint32_t length;
     } datagram;
   } as;
-} udx_trace_event_t;
+};
 
 /* NULL switches the trace off. */
 UDX_EXTERN void

@@ -83,16 +83,21 @@ func list(_ text: String) -> [String] {
 }
 
 /// A struct of the caller that begins with its size: shorter ones come from older programs, longer ones from newer,
-/// which must not use what this library does not know.
-func sized<T: BitwiseCopyable>(_ pointer: UnsafePointer<T>?, minimum: Int, zero: T) throws(Failure) -> T {
+/// which must not use what this library does not know. `last` is the last field of the first version that was ever
+/// published: nothing is shorter than that. It never changes (docs/c-abi.md).
+func sized<T: BitwiseCopyable, Last>(
+  _ pointer: UnsafePointer<T>?, from last: KeyPath<T, Last>, zero: T
+) throws(Failure) -> T {
   let raw = UnsafeRawPointer(try require(pointer))
   let size = raw.loadUnaligned(as: Int.self)
-  guard size >= minimum, size <= Limits.structSize else { throw Failure(HYPERSWARM_ERR_INVALID_SIZE) }
+  guard let offset = MemoryLayout<T>.offset(of: last), size >= offset + MemoryLayout<Last>.size,
+    size <= Limits.structSize, size.isMultiple(of: MemoryLayout<T>.alignment)
+  else { throw Failure(HYPERSWARM_ERR_INVALID_SIZE) }
   let known = MemoryLayout<T>.size
-  var offset = known
-  while offset < size {
-    guard raw.load(fromByteOffset: offset, as: UInt8.self) == 0 else { throw Failure(HYPERSWARM_ERR_INVALID_SIZE) }
-    offset += 1
+  var rest = known
+  while rest < size {
+    guard raw.load(fromByteOffset: rest, as: UInt8.self) == 0 else { throw Failure(HYPERSWARM_ERR_INVALID_SIZE) }
+    rest += 1
   }
   var value = zero
   withUnsafeMutableBytes(of: &value) {

@@ -27,7 +27,7 @@ public func hyperswarm_connect(
     connect.keyPair = handle.engineKeyPair
     if options != nil {
       let given = try sized(
-        options, minimum: MemoryLayout<hyperswarm_connect_options_t>.size, zero: hyperswarm_connect_options_t())
+        options, from: \.flags, zero: hyperswarm_connect_options_t())
       if let identity = try keyPair(given.secret_key) { connect.keyPair = identity }
       connect.deadline = UInt64(given.deadline)
       let flags = Int(given.flags)
@@ -70,8 +70,7 @@ private func sized(
   _ callbacks: UnsafePointer<hyperswarm_connection_callbacks_t>?
 ) throws(Failure) -> hyperswarm_connection_callbacks_t {
   try sized(
-    callbacks, minimum: MemoryLayout<hyperswarm_connection_callbacks_t>.size,
-    zero: hyperswarm_connection_callbacks_t())
+    callbacks, from: \.user_data, zero: hyperswarm_connection_callbacks_t())
 }
 
 @c @implementation

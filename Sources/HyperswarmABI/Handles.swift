@@ -28,6 +28,7 @@ enum Handles {
     testnets.lock()
     operations.lock()
     next.lock()
+    PolledLoop.all.lock()
   }
 
   static func unlock() {
@@ -37,6 +38,7 @@ enum Handles {
     testnets.unlock()
     operations.unlock()
     next.unlock()
+    PolledLoop.all.unlock()
   }
 
   static var count: Int {

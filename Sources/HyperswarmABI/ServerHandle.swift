@@ -107,7 +107,7 @@ public func hyperswarm_server_listen(
     let server = try require(server)
     server.pointee = nil
     var given = try sized(
-      options, minimum: MemoryLayout<hyperswarm_server_options_t>.size, zero: hyperswarm_server_options_t())
+      options, from: \.user_data, zero: hyperswarm_server_options_t())
     let identity = try require(try keyPair(given.secret_key) ?? handle.engineKeyPair)
     let relays = try keys(given.relays, given.relay_count)
     guard Int(given.flags) & ~(Int(HYPERSWARM_SERVER_NO_HOLEPUNCH) | Int(HYPERSWARM_SERVER_RELAY)) == 0 else {

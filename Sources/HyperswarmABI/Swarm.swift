@@ -19,7 +19,7 @@ public func hyperswarm_create(
     let swarm = try require(swarm)
     swarm.pointee = nil
     let given = try sized(
-      options, minimum: MemoryLayout<hyperswarm_options_t>.size, zero: hyperswarm_options_t())
+      options, from: \.user_data, zero: hyperswarm_options_t())
     let dht = try LoopBound<DHTOptions>(given)
     let relays = try keys(given.relays, given.relay_count)
     let home = try LoopHome(given.loop)

@@ -14,7 +14,7 @@ TEST(sizes_of_public_structs) {
   if (sizeof(void *) != 8) return;
   CHECK_EQ(sizeof(udx_t), 848);
   CHECK_EQ(sizeof(udx_socket_t), 248);
-  CHECK_EQ(sizeof(udx_stream_t), 1264);
+  CHECK_EQ(sizeof(udx_stream_t), 1280);
   CHECK_EQ(sizeof(udx_stream_write_t), 88);
   CHECK_EQ(sizeof(udx_socket_send_t), 128);
   CHECK_EQ(sizeof(udx_stream_send_t), 128);

@@ -56,12 +56,14 @@ on_read (udx_stream_t *stream, ssize_t length, const uv_buf_t *buf) {
 }
 
 static int acks;
+static size_t acked_bytes;
 
 static void
 on_ack (udx_stream_write_t *req, int status, int unordered) {
   (void) unordered;
   CHECK_EQ(status, 0);
   acks++;
+  acked_bytes += req->bytes_acked;
   free(req);
 }
 
@@ -97,10 +99,16 @@ transfer (const char *address, size_t bytes) {
   payload = malloc(bytes + 1);
   for (size_t i = 0; i < bytes; i++) payload[i] = (uint8_t) (i * 2654435761u >> 13);
   acks = 0;
+  acked_bytes = 0;
 
   end_t *a = malloc(sizeof(*a)), *b = malloc(sizeof(*b));
   end_open(a, &loop, 1, (struct sockaddr *) &bind_to);
   end_open(b, &loop, 2, (struct sockaddr *) &bind_to);
+  CHECK_EQ(a->stream.recv_rwnd_max, b->stream.send_rwnd);
+  CHECK_EQ(udx_stream_set_rwnd_max(&b->stream, 3 << 20), 0);
+  CHECK_EQ(b->stream.recv_rwnd_max, 3 << 20);
+  /* known, or unknown, for the instance and its one socket alike */
+  CHECK_EQ(a->udx.packets_dropped_by_kernel, a->socket.packets_dropped_by_kernel);
   struct sockaddr_storage name;
   int length = sizeof(name);
   CHECK_EQ(udx_socket_getsockname(&b->socket, (struct sockaddr *) &name, &length), 0);
@@ -115,6 +123,15 @@ transfer (const char *address, size_t bytes) {
   CHECK_EQ(b->received, bytes);
   CHECK(b->hash == hash_bytes(0xcbf29ce484222325u, payload, bytes));
   CHECK_EQ(acks, 2);
+  CHECK_EQ(acked_bytes, bytes);
+  CHECK_EQ(a->stream.dropped_sacks, 0);
+  CHECK_EQ(b->udx.packets_dropped_by_kernel, b->socket.packets_dropped_by_kernel);
+  if (bytes > 1000000) {
+    /* what the peer's last packet offered, and what the last sample and the pacing were */
+    CHECK(a->stream.send_rwnd > 0 && a->stream.send_rwnd <= 3 << 20);
+    CHECK(a->stream.pacing_bytes_per_ms > 0);
+    CHECK(a->stream.rate_delivered > 0 && a->stream.rate_interval_ms > 0);
+  }
   for (int i = 0; i < 2; i++) {
     end_t *end = i ? b : a;
     CHECK_EQ(end->eof, 1);

@@ -3,6 +3,7 @@
 #define HARNESS_H
 
 #include <hyperswarm.h>
+#include <uv.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -23,4 +23,7 @@ final class HyperswarmABITests: XCTestCase {
   func testInheritedHandlesAreRefusedAfterAFork() { XCTAssertEqual(check_fork(), 0) }
   func testANetworkThatDoesNotAnswerIsToldOf() { XCTAssertEqual(check_network(), 0) }
   func testErrorsCarryWhatTheSystemSaid() { XCTAssertEqual(check_error_details(), 0) }
+  func testProgramsOfTheFirstVersionGoOnWorking() { XCTAssertEqual(check_older_programs(), 0) }
+  func testPolledLoopsAreToldApart() { XCTAssertEqual(check_polled_loop(), 0) }
+  func testPolledLoopsOnSeveralThreads() { XCTAssertEqual(check_polled_threads(), 0) }
 }

@@ -40,7 +40,8 @@ machine() { # user id, package managers...
   for name in "$@"; do
     program "$name" "echo \"$name \$*\" >>'$log'
       case \" \$* \" in *' install '* | *' add '* | *' -S '*) ;; *) exit 0 ;; esac
-      for made in pkg-config git cmake make cc python3 clang-format shellcheck ip nft sysctl; do
+      for made in pkg-config git cmake make cc python3 clang-format shellcheck ip nft sysctl \
+        doxygen abidiff dpkg-buildpackage dh; do
         printf '#!/bin/bash\n' >'$bin/'\$made
         chmod +x '$bin/'\$made
       done"
@@ -69,6 +70,20 @@ installs zypper "zypper --non-interactive --quiet install --no-recommends gcc gl
 installs apk "apk add --no-progress gcc musl-dev clang-extra-tools cmake git iproute2 openssl-dev libsodium-dev\
  libuv-dev make nftables pkgconf python3 shellcheck procps-ng"
 installs brew "brew install --quiet $everything git openssl@3 libsodium libuv pkgconf python shellcheck"
+
+machine 0 apt-get
+run tests check lab
+rm "$bin/doxygen" "$bin/abidiff" "$bin/dpkg-buildpackage" "$bin/dh"
+: >"$log"
+run packaging
+check "apt-get installs what makes packages" "$status $(sed -n '$p' "$log")" \
+  "0 apt-get install -y -qq --no-install-recommends abigail-tools debhelper doxygen dpkg-dev"
+machine 0 zypper
+run tests check lab
+rm "$bin/doxygen" "$bin/abidiff" "$bin/dpkg-buildpackage" "$bin/dh"
+: >"$log"
+run packaging
+check "asks no other manager for Debian's tools" "$status $(sed -n '$p' "$log")" "0 zypper * doxygen"
 
 machine 0 apt-get
 run

@@ -99,7 +99,7 @@ udx__ack_process (udx_stream_t *stream, const udx_header_t *header, const uint8_
     int valid = udx__seq_diff(end, flight->nxt) <= 0 && udx__seq_before(start, end) &&
                 udx__seq_before(start, flight->nxt) && udx__seq_diff(start, flight->una) >= 0;
     if (!valid) {
-      stream->sack_blocks_dropped++;
+      stream->dropped_sacks++;
       continue;
     }
     (void) udx__intervals_add(&flight->sacked, start, end, range_sacked, &walk);

@@ -69,8 +69,9 @@ check_flight (const udx_stream_t *stream) {
   for (udx_stream_write_t *req = queue->head; req != NULL; req = udx__write(req)->next) {
     const udx_write_state_t *write = udx__write(req);
     UDX_ASSERT(write->prev == previous && req->stream == stream);
-    UDX_ASSERT(write->acked <= write->size);
-    total += write->size - write->acked;
+    size_t acked = req->bytes_acked + write->end_acked;
+    UDX_ASSERT(acked <= write->size);
+    total += write->size - acked;
     previous = req;
   }
   UDX_ASSERT(queue->tail == previous);

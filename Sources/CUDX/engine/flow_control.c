@@ -24,8 +24,8 @@ void
 udx__flow_init (udx_stream_t *stream) {
   udx_flow_t *flow = &udx__stream(stream)->flow;
   memset(flow, 0, sizeof(*flow));
-  flow->peer_window = UDX_WINDOW_DEFAULT;
-  flow->window_max = UDX_WINDOW_DEFAULT;
+  flow->peer_window = stream->send_rwnd = UDX_WINDOW_DEFAULT;
+  flow->window_max = stream->recv_rwnd_max = UDX_WINDOW_DEFAULT;
   flow->advertised = UDX_WINDOW_DEFAULT;
   flow->probe_at = flow->keepalive_at = flow->reopen_at = UDX_NEVER;
   udx__flow_gap_clear(flow);
@@ -83,7 +83,7 @@ udx__flow_update (udx_stream_t *stream, const udx_header_t *header) {
   flow->wl_seq = header->seq;
   flow->wl_ack = header->ack;
   if (header->window > flow->peer_window) udx__mark_ready(stream);
-  flow->peer_window = header->window;
+  flow->peer_window = stream->send_rwnd = header->window;
   flow->probes_unanswered = 0;
   if (header->window > 0) flow->probe_at = UDX_NEVER;
 }

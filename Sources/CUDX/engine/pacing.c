@@ -93,6 +93,7 @@ udx__pacing_set_rate (udx_stream_t *stream, double bytes_per_second) {
   if (bytes_per_second < 1) bytes_per_second = 1;
   if (bytes_per_second > 1e12) bytes_per_second = 1e12;
   udx__stream(stream)->pacing.rate = (uint64_t) bytes_per_second;
+  stream->pacing_bytes_per_ms = (uint32_t) (udx__stream(stream)->pacing.rate / 1000); /* at most 1e9 */
   UDX_ASSERT(udx__stream(stream)->pacing.rate >= 1);
 }
 

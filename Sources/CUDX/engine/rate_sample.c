@@ -65,6 +65,9 @@ udx__rate_finish (udx_stream_t *stream, udx_rate_sample_t *sample, uint64_t now)
     if (interval > 0 && (udx__rtt_min(stream) == UINT32_MAX || interval >= udx__rtt_min(stream))) {
       sample->interval = interval;
       sample->delivered = rate->delivered - rate->prior_delivered;
+      stream->rate_delivered = sample->delivered;
+      stream->rate_interval_ms = (interval + UDX_MS - 1) / UDX_MS;
+      stream->rate_sample_is_app_limited = sample->app_limited;
     }
   }
   UDX_ASSERT(sample->interval > 0 || sample->delivered == 0);

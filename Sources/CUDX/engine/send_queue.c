@@ -29,7 +29,7 @@ udx__queue_push (udx_stream_t *stream, udx_stream_write_t *req) {
 
 static void
 queue_complete (udx_stream_t *stream, udx_stream_write_t *req, int unordered) {
-  UDX_ASSERT(udx__write(req)->acked == udx__write(req)->size);
+  UDX_ASSERT(req->bytes_acked + udx__write(req)->end_acked == udx__write(req)->size);
   udx_send_queue_t *queue = &udx__stream(stream)->queue;
   UDX_ASSERT(queue->head != NULL && queue->tail != NULL);
   if (udx__write(req)->prev != NULL) udx__write(udx__write(req)->prev)->next = udx__write(req)->next;
@@ -197,11 +197,12 @@ udx__queue_credit (udx_stream_t *stream, const udx_packet_t *packet, int unorder
       buf++;
       offset = 0;
     }
-    udx__write(req)->acked += bytes;
+    req->bytes_acked += bytes;
     int reaches_end = left == 0 && is_end && udx__write(req)->is_end;
-    if (reaches_end) udx__write(req)->acked++;
-    UDX_DEBUG_ASSERT(udx__write(req)->acked <= udx__write(req)->size);
-    if (udx__write(req)->acked == udx__write(req)->size) queue_complete(stream, req, unordered);
+    if (reaches_end) udx__write(req)->end_acked = 1;
+    size_t acked = req->bytes_acked + udx__write(req)->end_acked;
+    UDX_DEBUG_ASSERT(acked <= udx__write(req)->size);
+    if (acked == udx__write(req)->size) queue_complete(stream, req, unordered);
     if (reaches_end || (left == 0 && !is_end)) break;
     req = next;
     buf = 0;

@@ -10,9 +10,9 @@ typedef struct udx_write_state_s {
   udx_stream_write_t *prev;
   udx_stream_write_t *next;
   size_t size; /* bytes, plus one for END */
-  size_t acked;
   uint32_t bufs_len;
   uint8_t is_end;
+  uint8_t end_acked;
   uint8_t unordered;
 } udx_write_state_t;
 

@@ -133,7 +133,8 @@ stream_enqueue (udx_stream_write_t *req, udx_stream_t *stream, const uv_buf_t bu
   write->bufs_len = bufs_len;
   write->is_end = (uint8_t) is_end;
   write->unordered = 0;
-  write->acked = 0;
+  write->end_acked = 0;
+  req->bytes_acked = 0;
   write->size = (size_t) is_end;
   uv_buf_t *copies = udx__write_bufs(req);
   for (unsigned int i = 0; i < bufs_len; i++) {

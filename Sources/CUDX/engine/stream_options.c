@@ -79,7 +79,7 @@ udx_stream_get_rwnd_max (udx_stream_t *stream, uint32_t *rwnd_max) {
 
 int
 udx_stream_set_rwnd_max (udx_stream_t *stream, uint32_t rwnd_max) {
-  udx__stream(stream)->flow.window_max = rwnd_max;
+  udx__stream(stream)->flow.window_max = stream->recv_rwnd_max = rwnd_max;
   return 0;
 }
 

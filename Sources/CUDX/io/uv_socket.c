@@ -190,7 +190,10 @@ udx__uv_socket_bind (udx_t *udx, udx_socket_t *socket, const struct sockaddr *ad
   }
   s->poll.data = s;
   s->open_handles++;
-  if (s->udp.overflow) socket->packets_dropped_by_kernel = 0;
+  if (s->udp.overflow) {
+    socket->packets_dropped_by_kernel = 0;
+    if (udx->packets_dropped_by_kernel < 0) udx->packets_dropped_by_kernel = 0;
+  }
   return uv_poll_start(&s->poll, UV_READABLE, on_poll);
 }
 

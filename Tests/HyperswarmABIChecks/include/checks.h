@@ -22,5 +22,8 @@ int check_concurrent_use(void);
 int check_fork(void);
 int check_network(void);
 int check_error_details(void);
+int check_older_programs(void);
+int check_polled_loop(void);
+int check_polled_threads(void);
 
 #endif

@@ -1,4 +1,5 @@
 #include <hyperswarm.h>
+#include <uv.h>
 #include <stdio.h>
 #include <string.h>
 

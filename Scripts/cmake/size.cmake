@@ -1,0 +1,11 @@
+# cmake -DLIBRARY=... -DSTRIP=... -P size.cmake: prints the size that an installed library has.
+set(copy ${LIBRARY}.stripped)
+execute_process(COMMAND ${STRIP} -o ${copy} ${LIBRARY} RESULT_VARIABLE failed)
+if(failed)
+  message(FATAL_ERROR "cannot strip ${LIBRARY}")
+endif()
+file(SIZE ${LIBRARY} full)
+file(SIZE ${copy} stripped)
+file(REMOVE ${copy})
+get_filename_component(name ${LIBRARY} NAME)
+message("${name}: ${full} bytes, ${stripped} stripped")
