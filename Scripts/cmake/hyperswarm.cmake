@@ -27,6 +27,19 @@ if(NOT HYPERSWARM_IS_BUILT)
 endif()
 
 pkg_check_modules(HYPERSWARM_LIBSODIUM REQUIRED IMPORTED_TARGET libsodium>=1.0.18)
+# Package.swift decides by the same package file; `swift build` and the linker must agree.
+option(HYPERSWARM_LIBCRYPTO "Let the frame cipher use libcrypto 3 where it is installed" ON)
+set(HYPERSWARM_CIPHER "")
+set(HYPERSWARM_PC_LIBCRYPTO "")
+set(HYPERSWARM_TRAIT --disable-default-traits)
+if(HYPERSWARM_LIBCRYPTO)
+  pkg_check_modules(HYPERSWARM_CRYPTO QUIET IMPORTED_TARGET libcrypto>=3)
+  if(HYPERSWARM_CRYPTO_FOUND)
+    set(HYPERSWARM_CIPHER PkgConfig::HYPERSWARM_CRYPTO)
+    set(HYPERSWARM_PC_LIBCRYPTO ", libcrypto >= 3")
+    set(HYPERSWARM_TRAIT --traits LibCrypto)
+  endif()
+endif()
 
 set(HYPERSWARM_OBJECT ${CMAKE_CURRENT_BINARY_DIR}/hyperswarm.o)
 set(HYPERSWARM_MAP ${PROJECT_SOURCE_DIR}/Scripts/cmake/hyperswarm.map)
@@ -36,7 +49,7 @@ file(GLOB_RECURSE HYPERSWARM_SOURCES CONFIGURE_DEPENDS
 add_custom_command(OUTPUT ${HYPERSWARM_OBJECT}
   COMMAND ${CMAKE_COMMAND} -E env SWIFT=${HYPERSWARM_SWIFT} OBJCOPY=${CMAKE_OBJCOPY} LD=${CMAKE_LINKER}
     ${PROJECT_SOURCE_DIR}/Scripts/cmake/bundle ${PROJECT_SOURCE_DIR} ${CMAKE_CURRENT_BINARY_DIR}/swift
-    ${HYPERSWARM_OBJECT} ${HYPERSWARM_SWIFT_FLAGS}
+    ${HYPERSWARM_OBJECT} ${HYPERSWARM_TRAIT} ${HYPERSWARM_SWIFT_FLAGS}
   DEPENDS ${HYPERSWARM_SOURCES} ${PROJECT_SOURCE_DIR}/Package.swift ${PROJECT_SOURCE_DIR}/Scripts/cmake/bundle
   COMMENT "Compiling the Swift package (minutes when nothing is built yet)"
   VERBATIM USES_TERMINAL)
@@ -65,9 +78,9 @@ add_library(hyperswarm::hyperswarm ALIAS hyperswarm_shared)
 # What is inside: Swift's runtime is written in C++.
 set(HYPERSWARM_SYSTEM_LIBRARIES stdc++ m pthread ${CMAKE_DL_LIBS})
 target_link_libraries(hyperswarm_static INTERFACE
-  PkgConfig::HYPERSWARM_LIBUV PkgConfig::HYPERSWARM_LIBSODIUM ${HYPERSWARM_SYSTEM_LIBRARIES})
+  PkgConfig::HYPERSWARM_LIBUV PkgConfig::HYPERSWARM_LIBSODIUM ${HYPERSWARM_CIPHER} ${HYPERSWARM_SYSTEM_LIBRARIES})
 target_link_libraries(hyperswarm_shared PRIVATE
-  PkgConfig::HYPERSWARM_LIBUV PkgConfig::HYPERSWARM_LIBSODIUM ${HYPERSWARM_SYSTEM_LIBRARIES})
+  PkgConfig::HYPERSWARM_LIBUV PkgConfig::HYPERSWARM_LIBSODIUM ${HYPERSWARM_CIPHER} ${HYPERSWARM_SYSTEM_LIBRARIES})
 
 # SOVERSION: docs/c-abi.md. nodelete: threads of the library may still return into it when a program unloads it.
 set_target_properties(hyperswarm_shared PROPERTIES
