@@ -220,7 +220,7 @@ typedef struct hyperswarm_statistics {
   uint8_t is_ephemeral;
   uint8_t is_firewalled;
   uint8_t is_suspended;
-  uint8_t is_offline; ///< the network does not answer; neither holds between the start and the first answer
+  uint8_t is_offline;       ///< the network does not answer; neither holds between the start and the first answer
   uint64_t dials_attempted; ///< from here on since the beginning
   uint64_t dials_opened;
   uint64_t accepted;

@@ -48,9 +48,6 @@ extern "C" {
 #define UDX_SOCKET_BOUND 0x02
 #define UDX_SOCKET_CLOSED 0x04
 
-/* Quotas of a relaying stream. */
-#define UDX_RELAY_QUOTAS 4
-
 #define UDX_STREAM_CONNECTED 0x001
 #define UDX_STREAM_RECEIVING 0x002
 #define UDX_STREAM_READING 0x004
@@ -394,54 +391,11 @@ UDX_EXTERN int
 udx_stream_change_remote (udx_stream_t *stream, udx_socket_t *socket, uint32_t remote_id,
   const struct sockaddr *remote_addr, udx_stream_remote_changed_cb remote_changed_cb);
 
-/*
- * The peer has another address, or this side leaves from another one, and the old path is gone. Ids stay; everything
- * outstanding is sent again, to the new address and at once; round-trip time, congestion window and path MTU are
- * measured anew. The caller has validated the address. A bound socket; also a stream that relays.
- */
-UDX_EXTERN int
-udx_stream_migrate (udx_stream_t *stream, udx_socket_t *socket, const struct sockaddr *remote_addr);
-
-/*
- * The caller has learned that the peer is there, on the path in use: the retransmission timeout is now, not after the
- * rest of its back-off. Nothing is measured anew, and the timeouts go on counting. UV_EINVAL unless connected.
- */
-UDX_EXTERN int
-udx_stream_retransmit (udx_stream_t *stream);
-
 UDX_EXTERN int
 udx_stream_relay_to (udx_stream_t *stream, udx_stream_t *destination);
 
-/*
- * What streams that share the quota may forward together: bytes a second in the long run, and at once; a rate of 0
- * makes the burst all there is. Packets above are dropped, all but a DESTROY. The memory is the caller's and outlives
- * the streams.
- */
-typedef struct udx_relay_quota_s {
-  uint64_t bytes_per_second;
-  uint64_t burst;
-  uint64_t packets_dropped;
-
-  uint64_t level;     /* private */
-  uint64_t filled_at; /* private */
-} udx_relay_quota_t;
-
-UDX_EXTERN void
-udx_relay_quota_init (udx_t *udx, udx_relay_quota_t *quota, uint64_t bytes_per_second, uint64_t burst);
-
-/* Up to UDX_RELAY_QUOTAS of them for what arrives for `stream`; UV_ENOBUFS beyond. */
-UDX_EXTERN int
-udx_stream_add_relay_quota (udx_stream_t *stream, udx_relay_quota_t *quota);
-
 UDX_EXTERN int
 udx_stream_firewall (udx_stream_t *stream, udx_stream_firewall_cb firewall_cb);
-
-/*
- * The firewall is asked for packets that come over another socket than the stream's. Non-zero: also for those that come
- * over the same one, but not from the remote.
- */
-UDX_EXTERN int
-udx_stream_firewall_sources (udx_stream_t *stream, int enabled);
 
 UDX_EXTERN int
 udx_stream_recv_start (udx_stream_t *stream, udx_stream_recv_cb cb);
@@ -513,6 +467,8 @@ UDX_EXTERN int
 udx_interface_event_stop (udx_interface_event_t *handle);
 UDX_EXTERN int
 udx_interface_event_close (udx_interface_event_t *handle);
+
+#include "udx_paths.h"
 
 #ifdef __cplusplus
 }

@@ -44,7 +44,7 @@ function(hyperswarm_install_library name targets headers)
 endfunction()
 
 hyperswarm_install_library(udx "udx_static;udx_shared"
-  "include/udx.h;include/udx_driver.h;include/udx_trace.h")
+  "include/udx.h;include/udx_driver.h;include/udx_paths.h;include/udx_trace.h")
 if(HYPERSWARM_IS_BUILT)
   file(GLOB headers ${PROJECT_SOURCE_DIR}/include/hyperswarm*.h)
   hyperswarm_install_library(hyperswarm "hyperswarm_static;hyperswarm_shared" "${headers}")
