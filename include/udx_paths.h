@@ -5,6 +5,12 @@
 #ifndef UDX_PATHS_H
 #define UDX_PATHS_H
 
+#include "udx.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* Quotas of a relaying stream. */
 #define UDX_RELAY_QUOTAS 4
 
@@ -51,4 +57,8 @@ udx_stream_add_relay_quota (udx_stream_t *stream, udx_relay_quota_t *quota);
 UDX_EXTERN int
 udx_stream_firewall_sources (udx_stream_t *stream, int enabled);
 
-#endif /* UDX_PATHS_H */
+#ifdef __cplusplus
+}
+#endif
+
+#endif
