@@ -8,6 +8,7 @@
 //   client accept BOOTSTRAP                       a server that ends every connection
 //   client alive BOOTSTRAP                        a server that sends an empty message a second
 //   client sleep BOOTSTRAP KEY SECONDS            a client with a timeout of 3 s that blocks its loop for so long
+#include <uv.h>
 #include <hyperswarm.h>
 #include <signal.h>
 #include <stdio.h>
