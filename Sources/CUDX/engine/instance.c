@@ -172,13 +172,14 @@ instance_leave (udx_t *udx, int at_end) {
   UDX_CHECK_INSTANCE(udx);
 }
 
-/* Counted as they arrive: also those behind one that closed the socket. */
+/* One by one: a callback finds the same counts in the socket as in its only stream. */
 static void
-count_received (udx_socket_t *socket, uint64_t packets, size_t bytes) {
-  socket->packets_rx += packets;
-  socket->bytes_rx += bytes;
-  socket->udx->packets_rx += packets;
-  socket->udx->bytes_rx += bytes;
+receive_counted (udx_socket_t *socket, uint8_t *data, size_t length, const struct sockaddr *from) {
+  socket->packets_rx++;
+  socket->bytes_rx += length;
+  socket->udx->packets_rx++;
+  socket->udx->bytes_rx += length;
+  udx__receive_datagram(socket, data, length, from);
 }
 
 void
@@ -192,16 +193,14 @@ udx_driver_receive (udx_socket_t *socket, const udx_received_t *batch, unsigned 
     UDX_ASSERT(received->data != NULL && received->from != NULL);
     udx__socket(socket)->local = received->local;
     if (received->segment_size == 0 || received->length <= received->segment_size) {
-      count_received(socket, 1, received->length);
-      udx__receive_datagram(socket, received->data, received->length, received->from);
+      receive_counted(socket, received->data, received->length, received->from);
       continue;
     }
-    count_received(socket, (received->length + received->segment_size - 1) / received->segment_size, received->length);
     size_t offset = 0;
     while (offset < received->length && !(socket->status & UDX_SOCKET_CLOSED)) {
       size_t length = received->length - offset;
       if (length > received->segment_size) length = received->segment_size;
-      udx__receive_datagram(socket, received->data + offset, length, received->from);
+      receive_counted(socket, received->data + offset, length, received->from);
       offset += length;
     }
   }
