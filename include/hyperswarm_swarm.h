@@ -51,9 +51,11 @@ typedef struct hyperswarm_options {
   uint16_t flags;   ///< HYPERSWARM_NODE_...
   /// Milliseconds without a write after which a connection sends an empty message; 0: 5000, -1: off.
   int32_t keep_alive;
-  uint32_t max_peers;              ///< up to which peers of topics are dialled; 0: 64
-  uint32_t max_parallel;           ///< dials at a time; 0: 3
-  uint32_t max_connections;        ///< both roles; 0: 4096
+  uint32_t max_peers;    ///< up to which peers of topics are dialled; 0: 64
+  uint32_t max_parallel; ///< dials at a time; 0: 3
+  /// Of both roles; 0: 4096. At this limit and that of incoming ones an idle incoming connection (no message for 30 s)
+  /// of the host that has most of them gives way to a newcomer.
+  uint32_t max_connections;
   uint32_t max_client_connections; ///< 0: no limit of its own
   uint32_t max_server_connections; ///< 0: no limit of its own
   /// relay_count times HYPERSWARM_KEY_SIZE: public keys of blind relays for peers that cannot be reached otherwise. A

@@ -17,13 +17,16 @@ extension Hyperswarm {
     public var dht: HyperDHT?
     /// For a node of its own.
     public var dhtOptions = HyperDHT.Options(port: 0)
-    /// Connections and dials up to which peers of topics are dialled.
+    /// Connections and dials up to which peers of topics are dialled. Incoming connections count for at most half of
+    /// it, and it refuses none of them, as in deployed swarms: the limits below do.
     public var maxPeers = 64
     /// Dials at a time.
     public var maxParallel = 3
     public var maxClientConnections = Int.max
+    /// Incoming connections. At this limit an idle one (no message for 30 s) of the host that has most of them gives
+    /// way to a newcomer; without one the newcomer is refused in its handshake. Explicit peers are exempt.
     public var maxServerConnections = Int.max
-    /// Connections of both roles together.
+    /// Connections of both roles together; at this limit as above.
     public var maxConnections = 4096
     /// Decides about peers that want to connect, and about peers before they are dialled; no answer within three
     /// seconds is `refuse`. `nil` accepts every peer.

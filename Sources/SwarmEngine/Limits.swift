@@ -47,6 +47,10 @@ package enum Limits {
   /// Connections of both roles, explicit peers excepted: more are refused before their handshake is answered. A
   /// connection costs a few kilobytes; this keeps strangers below some megabytes.
   package static let maxConnections = 4_096
+  /// An incoming connection without a message for this long gives way at a limit of incoming connections.
+  package static let idleBeforeEviction: UInt64 = 30_000
+  /// At most one connection gives way in this time, and one search is made: it looks at all of them.
+  package static let roomInterval: UInt64 = 100
   /// Peer entries. Lookups name strangers, so a popular topic must not fill memory; later sightings are dropped and
   /// counted, and come back with the next refresh.
   package static let maxKnownPeers = 8_192

@@ -17,6 +17,12 @@ package enum RetryTimer: Int, Sendable, CaseIterable {
 
 /// How many topic dials are allowed beside explicit peers (hyperswarm.md 6.2).
 enum PeerShare {
+  /// Incoming connections that count for the decision to dial: half of the places, rounded up. Strangers choose to
+  /// come, and however many they are, the other half is dialled.
+  static func incoming(maxPeers: Int, explicitPeers: Int, accepted: Int) -> Int {
+    min(accepted, (maxPeers / factor(explicitPeers: explicitPeers) + 1) / 2)
+  }
+
   static func factor(explicitPeers: Int) -> Int {
     switch explicitPeers {
     case 0: 1

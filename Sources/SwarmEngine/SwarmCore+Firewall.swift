@@ -3,18 +3,16 @@ import HyperEnvironment
 
 // The peers that may connect (hyperswarm.md 11; limits: hyperswarm.md 15, row 1).
 extension SwarmCore {
-  /// Whether one more incoming connection fits. Explicit peers are exempt, their number is the application's.
-  func hasRoom(isExplicit: Bool) -> Bool {
-    isExplicit || serverCount < maxServerConnections && links.count < maxConnections
-  }
-
   /// The server's firewall: answers before the handshake is.
   func screenIncoming(_ request: SwarmFirewallRequest, _ verdict: @escaping (Bool) -> Void) {
     let key = request.publicKey
     guard !isDestroyed, !isSuspended, key != publicKey else { return verdict(false) }
     if knownPeers[key]?.isBanned == true { return verdict(false) }
     if refusals.contains(key, at: environment.nowMilliseconds) { return verdict(false) }
-    guard links[key] != nil || hasRoom(isExplicit: knownPeers[key]?.isExplicit == true) else {
+    guard
+      links[key] != nil || hasRoom(isExplicit: knownPeers[key]?.isExplicit == true)
+        || idleConnection(givingWayTo: request.address?.host) != nil
+    else {
       counters.refusedByLimit += 1
       return verdict(false)
     }

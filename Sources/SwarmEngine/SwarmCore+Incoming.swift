@@ -90,12 +90,20 @@ extension SwarmCore {
 
   private func accept(_ newcomer: Incoming) {
     let isExplicit = knownPeers[newcomer.key]?.isExplicit == true
+    if !hasRoom(isExplicit: isExplicit), let idle = idleConnection(givingWayTo: newcomer.stream.remoteHost) {
+      roomSearch.candidate = nil
+      counters.evictedByLimit += 1
+      wait(newcomer, for: idle)
+      return idle.stream.abort(.limit)
+    }
     guard hasRoom(isExplicit: isExplicit), let peer = admit(newcomer.key) else {
       counters.refusedByLimit += 1
       return turnAway(newcomer, .limit)
     }
     pendingIncoming[ObjectIdentifier(newcomer)] = nil
     let link = Link(stream: newcomer.stream, peer: peer, isInitiator: false)
+    link.beganAt = environment.nowMilliseconds
+    link.activeAt = link.beganAt
     newcomer.link = link
     links[newcomer.key] = link
     serverCount += 1

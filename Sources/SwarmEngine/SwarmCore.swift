@@ -47,6 +47,9 @@ package final class SwarmCore<DHT: SwarmDHT> {
   var diallingCount = 0
   var clientCount = 0
   var serverCount = 0
+  /// The last search for a connection that makes room at a limit, and when there may be the next one.
+  var roomSearch = RoomSearch()
+  var roomSearchAt: UInt64 = 0
   /// Keys whose dial waits for an asynchronous firewall verdict.
   var screening: Set<Bytes32> = []
   /// Incoming streams that are not accepted yet.
@@ -109,8 +112,11 @@ package final class SwarmCore<DHT: SwarmDHT> {
     let peer: PeerInfo
     let isInitiator: Bool
     var state: State
-    /// When it was dialled.
+    /// When it was dialled or accepted.
     var beganAt: UInt64 = 0
+    /// Bytes of messages at the last search for room, and when a search saw them change.
+    var seenMessageBytes: UInt64 = 0
+    var activeAt: UInt64 = 0
     /// 0 until the connection is reported.
     var reportNumber: UInt64 = 0
     /// The peer's own dial has passed our firewall and will replace this one.
@@ -131,6 +137,14 @@ package final class SwarmCore<DHT: SwarmDHT> {
       self.isInitiator = isInitiator
       state = isInitiator ? .dialling : .open
     }
+  }
+
+  /// What a search for room has found.
+  struct RoomSearch {
+    /// The longest idle incoming connection of the host that has most of those with an idle one.
+    weak var candidate: Link?
+    /// Incoming connections of each host.
+    var counts: [IPv4Address?: Int] = [:]
   }
 
   enum ProbeState {
@@ -206,7 +220,9 @@ package final class SwarmCore<DHT: SwarmDHT> {
   package var queueLength: Int { queue.count }
 
   var isWithinMaxPeers: Bool {
-    PeerShare.isWithin(maxPeers: maxPeers, explicitPeers: explicit.count, peerCount: links.count)
+    let incoming = PeerShare.incoming(maxPeers: maxPeers, explicitPeers: explicit.count, accepted: serverCount)
+    return PeerShare.isWithin(
+      maxPeers: maxPeers, explicitPeers: explicit.count, peerCount: links.count - serverCount + incoming)
   }
 
   func update() {

@@ -107,6 +107,10 @@ package protocol SwarmStream: AnyObject {
   /// Bytes of data frames (secret-stream.md 12.5); keepalives count.
   var rawBytesRead: UInt64 { get }
   var rawBytesWritten: UInt64 { get }
+  /// Bytes of messages, both ways; keepalives do not count.
+  var messageBytes: UInt64 { get }
+  /// Where the packets of the stream come from: the peer or its relay. `nil` without a transport.
+  var remoteHost: IPv4Address? { get }
   /// The connection is being moved to a path of the new network.
   var isOnTheMove: Bool { get }
   /// `nil` as long as there is no transport.

@@ -126,6 +126,8 @@ package final class DHTSwarmServer: SwarmServer {
 extension EncryptedStream: SwarmStream {
   package var transportStatistics: TransportStatistics? { transport?.statistics }
   package var isOnTheMove: Bool { isMoving?() ?? false }
+  package var messageBytes: UInt64 { statistics.messageBytesRead &+ statistics.messageBytesWritten }
+  package var remoteHost: IPv4Address? { transport?.remote?.host }
 
   package func observe(
     open: (() -> Void)?, authenticated: (() -> Void)?, close: ((SwarmStreamFailure?) -> Void)?

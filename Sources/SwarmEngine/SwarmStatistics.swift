@@ -15,6 +15,8 @@ package struct SwarmStatistics: Hashable, Sendable {
 
   /// Incoming handshakes refused for a limit, and by the firewall without a ban.
   package var refusedByLimit: UInt64 = 0
+  /// Idle incoming connections that gave way to another one at a limit.
+  package var evictedByLimit: UInt64 = 0
   package var refusedByFirewall: UInt64 = 0
   /// Sightings dropped because `Limits.maxKnownPeers` are known.
   package var droppedSightings: UInt64 = 0

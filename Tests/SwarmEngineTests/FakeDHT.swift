@@ -34,6 +34,8 @@ final class FakeDHT: SwarmDHT {
   let world: FakeWorld
   let environment: VirtualHost
   var isRandomizedNAT = false
+  /// Where its streams come from.
+  var host: IPv4Address?
   var isOnline = true
   var isDestroyed = false
   var isSuspended = false
@@ -66,7 +68,8 @@ final class FakeDHT: SwarmDHT {
       guard let server = world.listening[key], !server.node.isSuspended, !server.node.isDestroyed else {
         return stream.fail(SwarmStreamFailure(code: "PEER_NOT_FOUND", description: "Peer not found"))
       }
-      let request = SwarmFirewallRequest(publicKey: options.keyPair.publicKey)
+      let request = SwarmFirewallRequest(
+        publicKey: options.keyPair.publicKey, address: host.map { Endpoint(host: $0, port: 1) })
       server.options.firewall(request) { [self] accept in
         guard accept else {
           after(4_000) {
@@ -81,6 +84,7 @@ final class FakeDHT: SwarmDHT {
         accepted.other = stream
         world.pairs.append((stream, accepted))
         accepted.isOpen = true
+        accepted.remoteHost = host
         server.onConnection?(accepted)
         after(world.latency) {
           guard !stream.isDestroying else { return }
@@ -222,6 +226,8 @@ final class FakeStream: SwarmStream {
   var rawBytesRead: UInt64 = 0
   var isOnTheMove = false
   var rawBytesWritten: UInt64 = 0
+  var messageBytes: UInt64 = 0
+  var remoteHost: IPv4Address?
   var transportStatistics: TransportStatistics?
   var abortReason: SwarmAbortReason?
   var probes = 0
@@ -274,6 +280,7 @@ final class FakeStream: SwarmStream {
   func write(_ bytes: [UInt8]) {
     guard !isDestroying else { return }
     rawBytesWritten += UInt64(bytes.count) + 20
+    messageBytes += UInt64(bytes.count)
     guard !isCut else { return }
     node.after(node.world.latency) { [weak other] in other?.deliver(bytes) }
   }
@@ -281,6 +288,7 @@ final class FakeStream: SwarmStream {
   private func deliver(_ bytes: [UInt8]) {
     guard !isDestroying, !isCut else { return }
     rawBytesRead += UInt64(bytes.count) + 17
+    messageBytes += UInt64(bytes.count)
     if !isAuthenticated {
       isAuthenticated = true
       let observer = authenticatedObserver
