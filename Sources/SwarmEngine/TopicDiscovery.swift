@@ -115,7 +115,13 @@ package final class TopicDiscovery {
     refresh(isSecondLook: false, completion)
   }
 
-  private func refresh(isSecondLook: Bool, _ completion: ((Result<Bool, SwarmError>) -> Void)?) {
+  /// The network has changed or come back. A query that is under way asks over the network before: it starts again, and
+  /// its waiters wait for the new one.
+  func networkChanged() { refresh(isSecondLook: false, startsAgain: true, nil) }
+
+  private func refresh(
+    isSecondLook: Bool, startsAgain: Bool = false, _ completion: ((Result<Bool, SwarmError>) -> Void)?
+  ) {
     guard !isDestroyed else {
       completion?(.failure(.sessionDestroyed))
       return
@@ -126,7 +132,7 @@ package final class TopicDiscovery {
     }
     let wantsServer = sessions.contains(where: \.isServer)
     let wantsClient = sessions.contains(where: \.isClient)
-    if let run, run.isServer == wantsServer, run.isClient == wantsClient, !run.isSecondLook {
+    if !startsAgain, let run, run.isServer == wantsServer, run.isClient == wantsClient, !run.isSecondLook {
       if let completion { run.waiters.append(completion) }
       return
     }

@@ -83,4 +83,35 @@ final class OutageTests: XCTestCase {
   func testFifteenSeconds() throws { try assertReturn(after: 15, seeds: 101...120) }
   func testFortySeconds() throws { try assertReturn(after: 40, seeds: 201...220) }
   func testTwoMinutes() throws { try assertReturn(after: 120, seeds: 301...320) }
+
+  /// The outage begins while the swarm enters the network: its first queries are under way and fail.
+  func testAnOutageInTheMiddleOfTheStart() throws {
+    var times: [Duration] = []
+    for seed in 401...440 as ClosedRange<UInt64> {
+      let network = VirtualNetwork(seed: seed)
+      let testnet = try VirtualTestnet(network: network)
+      network.conditions = LinkConditions(latency: .milliseconds(20), jitter: .milliseconds(5))
+      let swarms = (1...2 as ClosedRange<UInt8>).map { number in
+        let nat = network.makeNAT(mapping: .portPreserving, filter: .addressAndPortDependent)
+        return testnet.makeSwarm(on: network.makeHost(IPv4Address(10, 0, 0, number), behind: nat))
+      }
+      try swarms[0].join(VirtualSwarm.topic("two"))
+      network.advance(by: .seconds(20))
+      try swarms[1].join(VirtualSwarm.topic("two"))
+      network.advance(by: .milliseconds(Int.random(in: 20...400, using: &network.random)))
+      swarms[1].host.isDown = true
+      network.advance(by: .milliseconds(Int.random(in: 10_000...60_000, using: &network.random)))
+      swarms[1].host.isDown = false
+      let start = network.elapsed
+      _ = network.run(within: .seconds(60)) { swarms.allSatisfy { $0.connections.count == 1 } }
+      times.append(network.elapsed - start)
+      for swarm in swarms { swarm.destroy() }
+      testnet.destroy()
+      network.advance(by: .seconds(30))
+    }
+    times.sort()
+    print("outage in the middle of the start: p50 \(times[20]), p95 \(times[37]), at most \(times[39])")
+    XCTAssertLessThanOrEqual(times[37], .seconds(3), "\(times)")
+    XCTAssertLessThanOrEqual(times[39], .seconds(10), "\(times)")
+  }
 }

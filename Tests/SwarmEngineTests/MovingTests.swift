@@ -111,4 +111,25 @@ final class MovingTests: XCTestCase {
       XCTAssertEqual(client.node.dials.count, 5, "seed \(seed)")
     }
   }
+
+  func testSW_12_1_queriesOfTheNetworkBeforeStartAgain() throws {
+    let world = FakeWorld()
+    let server = TestSwarm(world)
+    try server.join(topic(1), client: false)
+    world.advance(by: 100)
+    let client = TestSwarm(world)
+    world.queryTime = 60_000
+    let session = try client.join(topic(1), server: false)
+    var results: [Bool?] = []
+    session.flushed { results.append(try? $0.get()) }
+    world.advance(by: 1_000)
+    world.queryTime = 10
+    client.node.networkChange?()
+    world.advance(by: 200)
+    XCTAssertEqual(client.node.queries.count, 2)
+    XCTAssertEqual(results, [true])
+    XCTAssertTrue(client.openKeys.contains(server.key))
+    world.advance(by: 60_000)
+    XCTAssertEqual(client.node.activeQueries, 0)
+  }
 }
