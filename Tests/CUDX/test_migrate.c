@@ -19,6 +19,14 @@ gone_tap (sim_t *sim, sim_datagram_t *datagram, void *ctx) {
   return SIM_DROP;
 }
 
+/* What is on its way to the address that is gone. */
+static sim_verdict_t
+acks_tap (sim_t *sim, sim_datagram_t *datagram, void *ctx) {
+  (void) sim;
+  gone_t *gone = ctx;
+  return ntohs(((struct sockaddr_in *) &datagram->to)->sin_port) == gone->port ? SIM_DROP : SIM_PASS;
+}
+
 static int changed;
 
 static void
@@ -71,6 +79,36 @@ TEST(udx_migrate_repeats_what_was_lost_at_once) {
     move_once(seed, 9 * S, 1);
     move_once(seed, 9 * S, 0);
   }
+}
+
+/* What the peer had received before it moved is acknowledged after: that time is no round trip of the new path. */
+TEST(udx_migrate_measures_the_new_path_alone) {
+  pair_t *p = pair_new(13, NULL);
+  pair_write(p, 0, 300000);
+  CHECK(pair_run_received(p, 1, 300000, 5 * S));
+  sim_run(p->sim, 100 * MS);
+  uint32_t srtt = p->side[0].stream.srtt;
+  gone_t gone = {.port = 5001};
+  sim_set_tap(p->sim, acks_tap, &gone);
+  pair_write(p, 0, 40000);
+  sim_run(p->sim, 200 * MS);
+  CHECK_EQ(p->side[1].received, 340000);
+  CHECK(udx__flight_span(&p->side[0].stream) > UDX_CWND_INITIAL);
+  udx_socket_t sockets[1];
+  open_socket(p->side[0].node, &sockets[0], AF_INET, 7001);
+  struct sockaddr_in peer = sim_address4(p->side[1].node, 5002);
+  struct sockaddr_in mover = sim_address4(p->side[0].node, 7001);
+  CHECK_EQ(udx_stream_migrate(&p->side[1].stream, &p->side[1].socket, (struct sockaddr *) &mover), 0);
+  CHECK_EQ(udx_stream_migrate(&p->side[0].stream, &sockets[0], (struct sockaddr *) &peer), 0);
+  sim_run(p->sim, 1 * S);
+  CHECK_EQ(udx__flight_span(&p->side[0].stream), 0);
+  CHECK(p->side[0].stream.srtt <= 2 * srtt);
+  CHECK(udx__stream(&p->side[0].stream)->recovery.rack_rtt <= 2 * srtt * MS);
+  finish(p, 340000, 0, 5 * S);
+  sim_set_tap(p->sim, NULL, NULL);
+  sim_run(p->sim, 100 * MS);
+  close_sockets(p, sockets, 1);
+  pair_free(p);
 }
 
 /* Packets of an earlier change of remote go to the new address with the others, under the id of now. */
@@ -179,5 +217,5 @@ TEST(udx_migrate_refuses_what_makes_no_sense) {
 }
 
 TEST_MAIN(TEST_ENTRY(udx_migrate_repeats_what_was_lost_at_once), TEST_ENTRY(udx_migrate_leaves_all_former_paths),
-  TEST_ENTRY(udx_migrate_restarts_the_time_to_give_up), TEST_ENTRY(udx_retransmit_is_a_timeout_like_others),
-  TEST_ENTRY(udx_migrate_refuses_what_makes_no_sense))
+  TEST_ENTRY(udx_migrate_measures_the_new_path_alone), TEST_ENTRY(udx_migrate_restarts_the_time_to_give_up),
+  TEST_ENTRY(udx_retransmit_is_a_timeout_like_others), TEST_ENTRY(udx_migrate_refuses_what_makes_no_sense))

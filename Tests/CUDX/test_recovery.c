@@ -102,6 +102,29 @@ TEST(gives_up_after_thirteen_seconds) {
   }
 }
 
+/* A long timeout repeats more rarely, and ends the stream after 15 s, or after four timeouts if that is longer. */
+TEST(gives_up_sooner_than_thirteen_long_timeouts) {
+  static const struct {
+    uint32_t rto, end, timeouts;
+  } cases[] = {{250, 13000, 8}, {1000, 13000, 6}, {1100, 14300, 6}, {1200, 15000, 6}, {2000, 15000, 4},
+    {3750, 15000, 2}, {5000, 20000, 2}, {10000, 40000, 2}};
+  for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+    unit_t unit = unit_new();
+    unit.state->rtt.rto = cases[i].rto * MS;
+    uint64_t begin = unit_send(&unit, 1), at = 0;
+    int fired = 0;
+    for (; fired < 20 && !unit.pair->side[0].closed; fired++) {
+      at = unit.state->recovery.rto_at;
+      udx__instance(unit.udx)->now = at;
+      if (!udx__recovery_timeout(unit.stream, at)) break;
+    }
+    CHECK_EQ(unit.pair->side[0].close_status, UV_ETIMEDOUT);
+    CHECK_EQ((at - begin) / MS, cases[i].end);
+    CHECK_EQ(fired, cases[i].timeouts);
+    unit_free(&unit);
+  }
+}
+
 /* The acknowledgement of a packet that was given up and not sent again proves the timeout spurious (RFC 5682). */
 TEST(spurious_timeout_is_undone) {
   unit_t unit = unit_new();
@@ -123,4 +146,5 @@ TEST(spurious_timeout_is_undone) {
 
 TEST_MAIN(TEST_ENTRY(rack_waits_for_the_reordering_window), TEST_ENTRY(three_reported_packets_need_no_window),
   TEST_ENTRY(rack_orders_a_batch_by_seq), TEST_ENTRY(tail_loss_probe_timer), TEST_ENTRY(timeouts_back_off),
-  TEST_ENTRY(gives_up_after_thirteen_seconds), TEST_ENTRY(spurious_timeout_is_undone))
+  TEST_ENTRY(gives_up_sooner_than_thirteen_long_timeouts), TEST_ENTRY(gives_up_after_thirteen_seconds),
+  TEST_ENTRY(spurious_timeout_is_undone))

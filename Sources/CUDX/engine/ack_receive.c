@@ -38,7 +38,9 @@ packet_acked (ack_walk_t *walk, uint32_t seq, udx_packet_t *packet, int unordere
   }
   packet->state = UDX_PACKET_ACKED;
   walk->progress++;
-  if (packet->transmits == 1 && packet->sent_at > walk->newest) walk->newest = packet->sent_at;
+  if (packet->transmits == 1 && packet->sent_at > walk->newest && !udx__recovery_is_of_former_path(stream, seq)) {
+    walk->newest = packet->sent_at;
+  }
   udx__rate_acked(stream, packet, walk->now);
   udx__recovery_acked(stream, seq, packet, walk->now);
   udx__mtu_acked(stream, packet, walk->now);

@@ -15,6 +15,7 @@
 #include "flow_control.h"
 
 #include "instance.h"
+#include "recovery.h"
 #include "stream.h"
 #include "time_wait.h"
 #include "timer.h"
@@ -163,9 +164,9 @@ end_probe (udx_stream_t *stream, uint64_t now) {
     }
     flow->silent_since = now;
   }
-  uint64_t give_up_at = flow->silent_since + UDX_GIVE_UP_FACTOR * unit;
+  uint64_t give_up_at = flow->silent_since + udx__give_up_after(stream);
   /* a process that was stopped has waited long, but asked less often */
-  if (flow->silent_probes >= UDX_TIMEOUTS_MAX && now + UDX_MS >= give_up_at) {
+  if (flow->silent_probes >= udx__timeouts_until_give_up(stream) && now + UDX_MS >= give_up_at) {
     udx__time_wait_add(stream, 1);
     udx__stream_close(stream, UV_ETIMEDOUT);
     return 0;

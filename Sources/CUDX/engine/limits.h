@@ -127,10 +127,14 @@
 #define UDX_RTO_MAX (30 * UDX_SECOND)
 /* us: the back-off reaches max(this, 2 rto) and stays */
 #define UDX_RTO_SPACING_MIN (2000 * UDX_MS)
-/* timeouts of one packet: the next one closes the stream */
+/* timeouts of one packet: the next one closes the stream; fewer where they are far apart */
 #define UDX_TIMEOUTS_MAX 6
-/* times max(rto, 1 s) without progress: a stream does not close earlier */
+/* times max(rto, 1 s) without progress: a stream does not close earlier, unless that is late */
 #define UDX_GIVE_UP_FACTOR 13
+/* us: late is after this, 20 s after the last sign of life with the default keepalive, ... */
+#define UDX_GIVE_UP_LATE (15 * UDX_SECOND)
+/* ... or after so many rto: two timeouts, with time for an answer to the second */
+#define UDX_GIVE_UP_TIMEOUTS 4
 /* us: added for a peer that was heard since the last repetition; two more of these fit */
 #define UDX_RETURN_GRACE (2 * UDX_RTO_SPACING_MIN)
 /* us: no sample is longer */
@@ -272,6 +276,7 @@ _Static_assert(UDX_SEQ_AHEAD_MAX >= UDX_FLIGHT_MAX, "no full flight is too far a
 _Static_assert(UDX_REORDER_BYTES_MIN <= UDX_REORDER_TOTAL_MAX, "one stream fits the instance");
 _Static_assert(UDX_RTO_MIN <= UDX_RTO_MIN_MAX && UDX_RTO_MIN_MAX <= UDX_RTO_MAX, "timeouts are ordered");
 _Static_assert(UDX_RTO_INITIAL >= UDX_RTO_MIN && UDX_RTO_INITIAL <= UDX_RTO_MAX, "timeouts are ordered");
+_Static_assert(UDX_GIVE_UP_FACTOR *UDX_SECOND <= UDX_GIVE_UP_LATE, "timeouts of a second are not late");
 _Static_assert(UDX_TIME_WAIT > UDX_GIVE_UP_FACTOR * UDX_SECOND, "a closed stream answers until its peer gives up");
 _Static_assert(UDX_TIME_WAIT_MAX < UINT16_MAX, "indices are 16 bits");
 _Static_assert(UDX_MACROFLOW_MIN <= UDX_MACROFLOW_TOLERANT && UDX_MACROFLOW_TOLERANT <= UDX_MACROFLOW_MAX, "ordered");

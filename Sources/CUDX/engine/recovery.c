@@ -41,11 +41,29 @@ rto_delay (const udx_stream_t *stream) {
   return udx__min_u64(delay, limit);
 }
 
+uint64_t
+udx__give_up_after (const udx_stream_t *stream) {
+  uint64_t rto = udx__stream(stream)->rtt.rto;
+  uint64_t late = udx__max_u64(UDX_GIVE_UP_LATE, UDX_GIVE_UP_TIMEOUTS * rto);
+  return udx__min_u64(UDX_GIVE_UP_FACTOR * udx__max_u64(rto, UDX_SECOND), late);
+}
+
+unsigned int
+udx__timeouts_until_give_up (const udx_stream_t *stream) {
+  uint64_t spacing = udx__max_u64(2 * (uint64_t) udx__stream(stream)->rtt.rto, UDX_RTO_SPACING_MIN);
+  return (unsigned int) udx__min_u64(udx__give_up_after(stream) / spacing, UDX_TIMEOUTS_MAX);
+}
+
 static void
 rto_start (udx_stream_t *stream, uint64_t now) {
   UDX_ASSERT(udx__flight_span(stream) > 0);
-  udx__stream(stream)->recovery.rto_at = now + rto_delay(stream);
-  udx__timer_at_most(stream, udx__stream(stream)->recovery.rto_at);
+  uint64_t at = now + rto_delay(stream);
+  if (udx__packet_at(stream, udx__stream(stream)->flight.una)->timeouts >= udx__timeouts_until_give_up(stream)) {
+    uint64_t end = udx__stream(stream)->recovery.stalled_since + udx__give_up_after(stream);
+    if (end > now) at = udx__min_u64(at, end);
+  }
+  udx__stream(stream)->recovery.rto_at = at;
+  udx__timer_at_most(stream, at);
 }
 
 static int
@@ -95,6 +113,12 @@ udx__recovery_sent (udx_stream_t *stream, uint32_t seq, int is_new, uint64_t now
 
 /* ---- acknowledgements ---- */
 
+int
+udx__recovery_is_of_former_path (const udx_stream_t *stream, uint32_t seq) {
+  const udx_recovery_t *recovery = &udx__stream(stream)->recovery;
+  return UDX_UNLIKELY(recovery->migrated) && udx__seq_before(seq, recovery->high_seq);
+}
+
 void
 udx__recovery_acked (udx_stream_t *stream, uint32_t seq, udx_packet_t *packet, uint64_t now) {
   UDX_DEBUG_ASSERT(packet->sent_at <= now);
@@ -115,7 +139,8 @@ udx__recovery_acked (udx_stream_t *stream, uint32_t seq, udx_packet_t *packet, u
       if (recovery->reo_wnd_mult < UDX_REO_WND_MULT_MAX) recovery->reo_wnd_mult++;
     }
   }
-  if (packet->transmits == 1 || min_rtt == UINT32_MAX || rtt >= min_rtt) {
+  int is_measured = packet->transmits == 1 || min_rtt == UINT32_MAX || rtt >= min_rtt;
+  if (is_measured && !udx__recovery_is_of_former_path(stream, seq)) {
     recovery->rack_rtt = rtt;
     if (!recovery->rack_valid || packet->sent_at > recovery->rack_xmit_ts ||
         (packet->sent_at == recovery->rack_xmit_ts && udx__seq_before(recovery->rack_end_seq, seq + 1))) {
@@ -222,6 +247,7 @@ spurious_timeout_undo (udx_stream_t *stream) {
   udx_recovery_t *recovery = &udx__stream(stream)->recovery;
   recovery->frto = UDX_FRTO_NONE;
   recovery->state = UDX_RECOVERY_OPEN;
+  recovery->migrated = 0;
   udx__lost_revive(stream);
   stream->cwnd = udx__max_u32(stream->cwnd, recovery->prior_cwnd);
   stream->ssthresh = udx__max_u32(stream->ssthresh, recovery->prior_ssthresh);
@@ -245,6 +271,7 @@ udx__recovery_update (udx_stream_t *stream, uint32_t old_una, uint64_t now) {
   if (recovery->frto == UDX_FRTO_SPURIOUS) spurious_timeout_undo(stream);
   if (recovery->state != UDX_RECOVERY_OPEN && udx__seq_diff(una, recovery->high_seq) >= 0) {
     recovery->state = UDX_RECOVERY_OPEN;
+    recovery->migrated = 0;
     recovery->frto = UDX_FRTO_NONE;
     udx__stream(stream)->congestion->recovered(stream, now);
     UDX_TRACE(stream->udx, state(stream));
@@ -309,7 +336,7 @@ tlp_fire (udx_stream_t *stream, uint64_t now) {
 /* The peer does not acknowledge any more. */
 static void
 give_up (udx_stream_t *stream, udx_packet_t *oldest) {
-  UDX_ASSERT(oldest->timeouts >= UDX_TIMEOUTS_MAX);
+  UDX_ASSERT(oldest->timeouts >= udx__timeouts_until_give_up(stream));
   /* A peer that ended, has all our data, and closed: what got lost is the last acknowledgement (udx.md 2.5). */
   int all =
     (stream->status & UDX_STREAM_ENDED_REMOTE) && udx__flight_span(stream) == 1 && oldest->type == UDX_HEADER_END;
@@ -330,8 +357,8 @@ rto_fire (udx_stream_t *stream, uint64_t now) {
 
   udx_packet_t *oldest = udx__packet_at(stream, udx__stream(stream)->flight.una);
   UDX_ASSERT(oldest->state != UDX_PACKET_FREE);
-  if (oldest->timeouts >= UDX_TIMEOUTS_MAX) {
-    uint64_t give_up_after = UDX_GIVE_UP_FACTOR * udx__max_u64(udx__stream(stream)->rtt.rto, UDX_SECOND);
+  if (oldest->timeouts >= udx__timeouts_until_give_up(stream)) {
+    uint64_t give_up_after = udx__give_up_after(stream);
     /* the peer is back after an outage: the next repetitions get through, or its packets come through alone */
     if (udx__stream(stream)->flow.heard_at > oldest->sent_at) give_up_after += UDX_RETURN_GRACE;
     /* one timer tick of grace */
@@ -393,6 +420,7 @@ udx__recovery_migrated (udx_stream_t *stream, uint64_t now) {
   if (udx__flight_span(stream) == 0) return;
 
   recovery->state = UDX_RECOVERY_LOSS;
+  recovery->migrated = 1;
   recovery->high_seq = udx__stream(stream)->flight.nxt;
   uint32_t count = udx__stream(stream)->flight.flying.count;
   uint32_t seq = udx__stream(stream)->flight.flying.head;

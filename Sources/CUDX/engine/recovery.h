@@ -26,6 +26,7 @@ typedef struct udx_recovery_s {
   uint8_t hole_probed;
   uint8_t reported; /* the latest acknowledgement listed ranges */
   uint8_t frto;     /* UDX_FRTO_* */
+  uint8_t migrated; /* high_seq is where the packets of the former path end */
   uint32_t prior_cwnd;
   uint32_t prior_ssthresh;
   uint32_t fack;
@@ -59,6 +60,16 @@ udx__recovery_acked (udx_stream_t *stream, uint32_t seq, udx_packet_t *packet, u
 /* After an acknowledgement was applied: state, loss detection, timers. */
 void
 udx__recovery_update (udx_stream_t *stream, uint32_t old_una, uint64_t now);
+
+/* us without progress until the stream gives up, and the timeouts that the oldest packet must have had by then. */
+uint64_t
+udx__give_up_after (const udx_stream_t *stream);
+unsigned int
+udx__timeouts_until_give_up (const udx_stream_t *stream);
+
+/* The packet may have left over a path that is gone: it measures nothing of the path in use. */
+int
+udx__recovery_is_of_former_path (const udx_stream_t *stream, uint32_t seq);
 
 /* The old path is gone: all that flies there is to be sent again, and the time to give up starts anew. */
 void
