@@ -1,17 +1,17 @@
 import HyperEncoding
 
 /// What one host holds of a bounded store.
-package struct HostUsage: Hashable {
-  package var entries: Int
-  package var bytes: Int
+public struct HostUsage: Hashable {
+  public var entries: Int
+  public var bytes: Int
 
-  @inlinable package init(entries: Int = 0, bytes: Int = 0) {
+  @inlinable public init(entries: Int = 0, bytes: Int = 0) {
     self.entries = entries
     self.bytes = bytes
   }
 
   /// Whether one of the two is above its bound; 0 stands for no bound.
-  package func exceeds(_ share: HostUsage) -> Bool {
+  public func exceeds(_ share: HostUsage) -> Bool {
     share.entries > 0 && entries > share.entries || share.bytes > 0 && bytes > share.bytes
   }
 
@@ -28,12 +28,12 @@ package struct HostUsage: Hashable {
 ///
 /// The keys of heavy hosts are collected in one pass over the generation, which as many evictions or insertions as half
 /// a share pay for: the cost of one is constant on average.
-package struct HeavyHosts<Key> {
-  package let share: HostUsage
-  private var candidates: [IPv4Address: [Key]] = [:]
-  private var rotation: UInt64?
+public struct HeavyHosts<Key> {
+  public let share: HostUsage
+  @usableFromInline var candidates: [IPv4Address: [Key]] = [:]
+  @usableFromInline var rotation: UInt64?
 
-  package init(share: HostUsage) { self.share = share }
+  @inlinable public init(share: HostUsage) { self.share = share }
 
   /// The key of an entry of the heaviest host, which the caller removes; `nil` when no host is over its share.
   /// - Parameters:
@@ -42,7 +42,7 @@ package struct HeavyHosts<Key> {
   ///   - usage: what a host holds in the young generation, and in both.
   ///   - isYoung: whether a key is still in the young generation.
   ///   - keys: all keys of the young generation with their hosts.
-  package mutating func next(
+  public mutating func next(
     newcomer: IPv4Address?, rotation: UInt64, usage: (IPv4Address) -> (young: HostUsage, both: HostUsage),
     isYoung: (Key) -> Bool, keys: () -> [(IPv4Address, Key)]
   ) -> Key? {

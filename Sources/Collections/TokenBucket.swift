@@ -1,35 +1,35 @@
 /// So many units at once, and so many per second in the long run.
-package struct Rate: Sendable {
-  package var burst: UInt64
-  package var perSecond: UInt64
+public struct Rate: Sendable {
+  public var burst: UInt64
+  public var perSecond: UInt64
 
-  package init(burst: UInt64, perSecond: UInt64) {
+  public init(burst: UInt64, perSecond: UInt64) {
     self.burst = burst
     self.perSecond = perSecond
   }
 
   /// Milliseconds that an empty bucket takes to be full again; 0 when it never is.
-  package var refillTime: UInt64 { perSecond == 0 ? 0 : (burst &* 1000 &+ perSecond &- 1) / perSecond }
+  public var refillTime: UInt64 { perSecond == 0 ? 0 : (burst &* 1000 &+ perSecond &- 1) / perSecond }
 }
 
 /// A token bucket: full at first, refilled at its rate, never above its burst.
-package struct TokenBucket {
+public struct TokenBucket {
   private let rate: Rate
   /// Thousandths of a unit, so that slow rates lose nothing to rounding.
   private var level: UInt64
   private var filledAt: UInt64
 
-  package init(_ rate: Rate, now: UInt64) { self.init(rate, holding: rate.burst, now: now) }
+  public init(_ rate: Rate, now: UInt64) { self.init(rate, holding: rate.burst, now: now) }
 
   /// With so many units at first, of those that fit.
-  package init(_ rate: Rate, holding units: UInt64, now: UInt64) {
+  public init(_ rate: Rate, holding units: UInt64, now: UInt64) {
     self.rate = rate
     level = min(units, rate.burst) &* 1000
     filledAt = now
   }
 
   /// Takes `cost` units if they are there. `now` in milliseconds.
-  package mutating func take(_ cost: UInt64 = 1, now: UInt64) -> Bool {
+  public mutating func take(_ cost: UInt64 = 1, now: UInt64) -> Bool {
     refill(now)
     guard level >= cost &* 1000 else { return false }
     level -= cost &* 1000
@@ -37,7 +37,7 @@ package struct TokenBucket {
   }
 
   /// Takes one unit if one is there and the bucket holds more than `reserve` thousandths of its capacity.
-  package mutating func take(above reserve: UInt64, now: UInt64) -> Bool {
+  public mutating func take(above reserve: UInt64, now: UInt64) -> Bool {
     refill(now)
     guard level >= 1000, level > rate.burst &* reserve else { return false }
     level -= 1000

@@ -8,20 +8,20 @@ import HyperEncoding
 ///
 /// Beyond the reference: a generation also has a byte budget, and a host that holds more than a share of a full one
 /// makes room itself, so that a few sources cannot push out the entries of all the others (see ``HeavyHosts``).
-package struct TwoGenerationCache<Key: Hashable, Value> {
-  package struct Bounds: Sendable {
+public struct TwoGenerationCache<Key: Hashable, Value> {
+  public struct Bounds: Sendable {
     /// Entries per generation.
-    package var maximumEntries: Int
+    public var maximumEntries: Int
     /// Bytes per generation as stated by the writers; 0 for no budget.
-    package var maximumBytes: Int
+    public var maximumBytes: Int
     /// Entries and bytes of both generations that a host keeps for certain when one is full; 0 for no share. What is
     /// above makes room for newcomers.
-    package var entriesPerHost: Int
-    package var bytesPerHost: Int
+    public var entriesPerHost: Int
+    public var bytesPerHost: Int
     /// Milliseconds; 0 for no age.
-    package var maximumAge: UInt64
+    public var maximumAge: UInt64
 
-    package init(
+    public init(
       maximumEntries: Int, maximumBytes: Int = 0, entriesPerHost: Int = 0, bytesPerHost: Int = 0, maximumAge: UInt64
     ) {
       self.maximumEntries = max(maximumEntries, 1)
@@ -51,13 +51,22 @@ package struct TwoGenerationCache<Key: Hashable, Value> {
 
     @inlinable init() {}
 
+    /// Replaces a value of the same size and source, which changes no account; `false` without one.
+    @inlinable mutating func replace(_ key: Key, _ entry: Entry) -> Bool {
+      guard let index = entries.index(forKey: key), entries.values[index].bytes == entry.bytes,
+        entries.values[index].host == entry.host
+      else { return false }
+      entries.values[index].value = entry.value
+      return true
+    }
+
+    /// A key without an entry.
     @inlinable mutating func insert(_ key: Key, _ entry: Entry) {
-      remove(key)
       entries[key] = entry
       bytes += entry.bytes
       if let host = entry.host {
-        hosts[host, default: HostUsage()].entries += 1
-        hosts[host, default: HostUsage()].bytes += entry.bytes
+        let usage = hosts[host] ?? HostUsage()
+        hosts[host] = HostUsage(entries: usage.entries + 1, bytes: usage.bytes + entry.bytes)
       }
     }
 
@@ -73,27 +82,27 @@ package struct TwoGenerationCache<Key: Hashable, Value> {
     }
   }
 
-  package let bounds: Bounds
+  public let bounds: Bounds
   @usableFromInline var pinned: [Key: Value] = [:]
   @usableFromInline var generations: TwoGenerations<Generation>
   @usableFromInline var heavyHosts: HeavyHosts<Key>
 
-  package init(_ bounds: Bounds, now: UInt64) {
+  public init(_ bounds: Bounds, now: UInt64) {
     self.bounds = bounds
     heavyHosts = HeavyHosts(share: HostUsage(entries: bounds.entriesPerHost, bytes: bounds.bytesPerHost))
     generations = TwoGenerations(maximumAge: bounds.maximumAge, now: now)
   }
 
   /// Entries of both generations and pinned ones.
-  package var count: Int { pinned.count + generations.young.entries.count + generations.old.entries.count }
+  public var count: Int { pinned.count + generations.young.entries.count + generations.old.entries.count }
   /// Bytes of both generations.
-  package var bytes: Int { generations.young.bytes + generations.old.bytes }
+  public var bytes: Int { generations.young.bytes + generations.old.bytes }
   /// Whether entries have been forgotten for newer ones lately, rather than for their age.
-  package func isCrowded(at now: UInt64) -> Bool { generations.hasRotatedBySize(at: now) }
+  public func isCrowded(at now: UInt64) -> Bool { generations.hasRotatedBySize(at: now) }
 
   /// The pinned value, else the cached one, which becomes young.
-  @inlinable package mutating func get(_ key: Key, now: UInt64) -> Value? {
-    if let value = pinned[key] { return value }
+  @inlinable public mutating func get(_ key: Key, now: UInt64) -> Value? {
+    if let value = pinnedValue(key) { return value }
     generations.expire(now)
     if let entry = generations.young.entries[key] { return entry.value }
     guard let entry = generations.old.remove(key) else { return nil }
@@ -102,8 +111,8 @@ package struct TwoGenerationCache<Key: Hashable, Value> {
   }
 
   /// The value, without extending its life.
-  @inlinable package func peek(_ key: Key, now: UInt64) -> Value? {
-    if let value = pinned[key] { return value }
+  @inlinable public func peek(_ key: Key, now: UInt64) -> Value? {
+    if let value = pinnedValue(key) { return value }
     switch generations.rotationsDue(at: now) {
     case 0: return generations.young.entries[key]?.value ?? generations.old.entries[key]?.value
     case 1: return generations.young.entries[key]?.value
@@ -114,50 +123,55 @@ package struct TwoGenerationCache<Key: Hashable, Value> {
   /// Writes a value. `host` is the source that it is charged to, `bytes` its size.
   /// - Returns: false when nothing was stored: the key is pinned, or the value is larger than the budget.
   @discardableResult
-  @inlinable package mutating func set(
+  @inlinable public mutating func set(
     _ key: Key, _ value: Value, bytes: Int = 0, host: IPv4Address? = nil, now: UInt64
   ) -> Bool {
-    guard pinned[key] == nil else { return false }
+    guard pinnedValue(key) == nil else { return false }
     generations.expire(now)
     if bounds.maximumBytes > 0, bytes > bounds.maximumBytes { return false }
+    let entry = Entry(value: value, bytes: bytes, host: host)
+    if generations.young.replace(key, entry) { return true }
     generations.old.remove(key)
-    insert(key, Entry(value: value, bytes: bytes, host: host))
+    insert(key, entry)
     return true
   }
 
   /// Forgets a cached entry. Pinned entries stay.
   @discardableResult
-  @inlinable package mutating func remove(_ key: Key) -> Value? {
+  @inlinable public mutating func remove(_ key: Key) -> Value? {
     let current = generations.young.remove(key)
     let former = generations.old.remove(key)
     return (current ?? former)?.value
   }
 
   /// Puts a value that only ``unpin(_:)`` removes; cached entries of the key are forgotten.
-  package mutating func pin(_ key: Key, _ value: Value) {
+  public mutating func pin(_ key: Key, _ value: Value) {
     remove(key)
     pinned[key] = value
   }
 
   @discardableResult
-  package mutating func unpin(_ key: Key) -> Value? { pinned.removeValue(forKey: key) }
+  public mutating func unpin(_ key: Key) -> Value? { pinned.removeValue(forKey: key) }
 
   /// Forgets everything, pinned entries too.
-  package mutating func removeAll() {
+  public mutating func removeAll() {
     pinned = [:]
     generations.removeAll()
   }
 
+  /// Most caches have none: no hash then.
+  @inlinable func pinnedValue(_ key: Key) -> Value? { pinned.isEmpty ? nil : pinned[key] }
+
   @inlinable mutating func insert(_ key: Key, _ entry: Entry) {
     generations.young.remove(key)
-    makeRoom(for: entry)
+    if isFull(for: entry) { makeRoom(for: entry) }
     generations.young.insert(key, entry)
     if generations.young.entries.count >= bounds.maximumEntries { generations.rotateBySize() }
   }
 
   @usableFromInline mutating func makeRoom(for entry: Entry) {
     var finder = HeavyHosts<Key>(share: heavyHosts.share)
-    while isOutOfBytes(for: entry) || generations.young.entries.count + 1 >= bounds.maximumEntries {
+    while isFull(for: entry) {
       swap(&finder, &heavyHosts)
       let key = finder.next(
         newcomer: entry.host, rotation: generations.rotations, usage: { usage(of: $0) },
@@ -170,7 +184,11 @@ package struct TwoGenerationCache<Key: Hashable, Value> {
     if isOutOfBytes(for: entry) { generations.rotateBySize() }
   }
 
-  private func isOutOfBytes(for entry: Entry) -> Bool {
+  @inlinable func isFull(for entry: Entry) -> Bool {
+    isOutOfBytes(for: entry) || generations.young.entries.count + 1 >= bounds.maximumEntries
+  }
+
+  @inlinable func isOutOfBytes(for entry: Entry) -> Bool {
     bounds.maximumBytes > 0 && generations.young.bytes + entry.bytes > bounds.maximumBytes
   }
 

@@ -1,5 +1,5 @@
 /// What a bounded store holds since its last rotation.
-package protocol CacheGeneration {
+public protocol CacheGeneration {
   /// An empty generation.
   init()
 }
@@ -10,30 +10,31 @@ package protocol CacheGeneration {
 /// generation full, and every ceil(2/3 of the maximum age), unless a rotation by size has happened since the last of
 /// those ticks. So what is written once and never again lives between 2/3 and 4/3 of the age.
 ///
-/// The time (milliseconds, monotonic) comes with every call.
-package struct TwoGenerations<Generation: CacheGeneration> {
-  package var young = Generation()
-  package var old = Generation()
+/// The time (milliseconds, monotonic) comes with every call. Public, as everything on the way of a datagram in this
+/// module: the compiler makes no versions of `package` generics for the types of other modules.
+public struct TwoGenerations<Generation: CacheGeneration> {
+  public var young = Generation()
+  public var old = Generation()
   /// Milliseconds between ticks; 0 for none.
   @usableFromInline let interval: UInt64
   @usableFromInline var nextTick: UInt64
   @usableFromInline var hasRotatedBySize = false
   /// Rotations so far.
-  package var rotations: UInt64 = 0
+  public var rotations: UInt64 = 0
 
   /// `maximumAge` in milliseconds; 0 for no age.
-  @inlinable package init(maximumAge: UInt64, now: UInt64) {
+  @inlinable public init(maximumAge: UInt64, now: UInt64) {
     interval = (maximumAge &* 2 &+ 2) / 3
     nextTick = now &+ interval
   }
 
-  @inlinable package mutating func rotateBySize() {
+  @inlinable public mutating func rotateBySize() {
     rotate()
     hasRotatedBySize = true
   }
 
   /// Rotates as often as ticks have passed.
-  @inlinable package mutating func expire(_ now: UInt64) {
+  @inlinable public mutating func expire(_ now: UInt64) {
     let ticks = ticksPassed(at: now)
     guard ticks > 0 else { return }
     for _ in 0..<rotationsDue(ticks) { rotate() }
@@ -42,24 +43,24 @@ package struct TwoGenerations<Generation: CacheGeneration> {
   }
 
   /// Since the last tick.
-  package func hasRotatedBySize(at now: UInt64) -> Bool { hasRotatedBySize && ticksPassed(at: now) == 0 }
+  @inlinable public func hasRotatedBySize(at now: UInt64) -> Bool { hasRotatedBySize && ticksPassed(at: now) == 0 }
 
   /// Rotations that ``expire(_:)`` would do now, 0...2; two of them forget everything.
-  @inlinable package func rotationsDue(at now: UInt64) -> Int { rotationsDue(ticksPassed(at: now)) }
+  @inlinable public func rotationsDue(at now: UInt64) -> Int { rotationsDue(ticksPassed(at: now)) }
 
   /// Forgets everything.
-  @inlinable package mutating func removeAll() {
+  @inlinable public mutating func removeAll() {
     young = Generation()
     old = Generation()
     rotations &+= 1
   }
 
-  @usableFromInline func ticksPassed(at now: UInt64) -> UInt64 {
+  @inlinable func ticksPassed(at now: UInt64) -> UInt64 {
     guard interval > 0, now >= nextTick else { return 0 }
     return 1 &+ (now &- nextTick) / interval
   }
 
-  @usableFromInline func rotationsDue(_ ticks: UInt64) -> Int {
+  @inlinable func rotationsDue(_ ticks: UInt64) -> Int {
     guard ticks > 0 else { return 0 }
     return Int(min(hasRotatedBySize ? ticks &- 1 : ticks, 2))
   }

@@ -96,18 +96,23 @@ public struct CompactReader {
   }
 
   /// Reads an element count and then the elements.
-  public mutating func array<Element>(
+  @inlinable public mutating func array<Element>(
     _ decode: (inout CompactReader) throws(CompactError) -> Element
   ) throws(CompactError) -> [Element] {
-    let count = try uint()
-    guard count <= UInt64(Limits.maximumArrayCount) else { throw .arrayTooBig }
+    let count = try elementCount()
     // No reservation: the count is the peer's word, the elements are not there yet.
     var elements: [Element] = []
     for _ in 0..<count { elements.append(try decode(&self)) }
     return elements
   }
 
-  public mutating func array<Element: CompactDecodable>(
+  @usableFromInline mutating func elementCount() throws(CompactError) -> Int {
+    let count = try uint()
+    guard count <= UInt64(Limits.maximumArrayCount) else { throw .arrayTooBig }
+    return Int(count)
+  }
+
+  @inlinable public mutating func array<Element: CompactDecodable>(
     of type: Element.Type = Element.self
   ) throws(CompactError) -> [Element] {
     try array { reader throws(CompactError) in try Element(from: &reader) }

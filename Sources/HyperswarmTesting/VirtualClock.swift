@@ -9,6 +9,8 @@ final class VirtualClock {
   private(set) var now = VirtualClock.start
   private var queue = EventQueue()
   private var hasStopped = false
+  /// The network goes: what belonged to it must not run any more.
+  private(set) var isStopping = false
 
   var pendingEventCount: Int { queue.count }
 
@@ -19,8 +21,8 @@ final class VirtualClock {
   func deferred(_ action: @escaping () -> Void) { _ = push(time: now, isDeferred: true, action) }
 
   private func push(time: UInt64, isDeferred: Bool, _ action: @escaping () -> Void) -> VirtualTimer {
-    let timer = VirtualTimer(time: time, order: queue.nextOrder(isDeferred: isDeferred), action: action)
-    if hasStopped { timer.cancel() } else { queue.push(timer) }
+    let timer = VirtualTimer(action: action)
+    if hasStopped { timer.cancel() } else { queue.push(timer, at: time, isDeferred: isDeferred) }
     return timer
   }
 
@@ -38,7 +40,7 @@ final class VirtualClock {
   /// Runs the next event that is due until `end`; `false` without one.
   func runNext(until end: UInt64) -> Bool {
     guard let next = queue.nextTime, next <= end, let event = queue.pop() else { return false }
-    now = max(now, event.time)
+    now = max(now, next)
     event.run()
     return true
   }
@@ -48,6 +50,7 @@ final class VirtualClock {
   /// The network is gone: runs what was deferred (at most `bound` actions), then drops the rest and all that still
   /// comes.
   func stop(bound: Int) {
+    isStopping = true
     var left = bound
     while left > 0, let next = queue.nextTime, next <= now, let event = queue.pop() {
       event.run()
@@ -60,15 +63,9 @@ final class VirtualClock {
 
 /// An action in virtual time that has not run yet. Letting go of it does not cancel it.
 public final class VirtualTimer: ScheduledAction {
-  let time: UInt64
-  let order: UInt64
   private var action: (() -> Void)?
 
-  init(time: UInt64, order: UInt64, action: @escaping () -> Void) {
-    self.time = time
-    self.order = order
-    self.action = action
-  }
+  init(action: @escaping () -> Void) { self.action = action }
 
   var isCancelled: Bool { action == nil }
 
@@ -84,67 +81,66 @@ public final class VirtualTimer: ScheduledAction {
 
 /// Binary heap by time, then by order of creation; deferred actions come before timers of the same time.
 struct EventQueue {
-  private var heap: [VirtualTimer] = []
+  /// Times stand beside the reference, so that finding a place touches no timer.
+  private struct Entry {
+    var time: UInt64
+    var order: UInt64
+    var timer: VirtualTimer
+
+    func isBefore(_ other: Entry) -> Bool { time != other.time ? time < other.time : order < other.order }
+  }
+
+  private var heap: [Entry] = []
   private var counter: UInt64 = 1 << 32
   private var deferredCounter: UInt64 = 0
 
-  var count: Int { heap.count { !$0.isCancelled } }
+  var count: Int { heap.count { !$0.timer.isCancelled } }
 
   /// Time of the next event that has not been cancelled.
   var nextTime: UInt64? {
     mutating get {
-      while let first = heap.first, first.isCancelled { _ = removeFirst() }
-      return heap.first?.time
+      while !heap.isEmpty {
+        guard heap[0].timer.isCancelled else { return heap[0].time }
+        _ = removeFirst()
+      }
+      return nil
     }
   }
 
-  mutating func nextOrder(isDeferred: Bool) -> UInt64 {
-    if isDeferred {
-      deferredCounter += 1
-      return deferredCounter
-    }
-    counter += 1
-    return counter
-  }
-
-  mutating func push(_ event: VirtualTimer) {
-    heap.append(event)
-    var index = heap.count - 1
-    while index > 0 {
-      let parent = (index - 1) / 2
-      guard before(heap[index], heap[parent]) else { break }
-      heap.swapAt(index, parent)
-      index = parent
+  mutating func push(_ timer: VirtualTimer, at time: UInt64, isDeferred: Bool) {
+    if isDeferred { deferredCounter += 1 } else { counter += 1 }
+    heap.append(Entry(time: time, order: isDeferred ? deferredCounter : counter, timer: timer))
+    heap.withUnsafeMutableBufferPointer { heap in
+      var index = heap.count - 1
+      while index > 0 {
+        let parent = (index - 1) / 2
+        guard heap[index].isBefore(heap[parent]) else { break }
+        heap.swapAt(index, parent)
+        index = parent
+      }
     }
   }
 
   mutating func pop() -> VirtualTimer? { heap.isEmpty ? nil : removeFirst() }
 
   mutating func removeAll() {
-    for event in heap { event.cancel() }
+    for entry in heap { entry.timer.cancel() }
     heap = []
   }
 
-  private func before(_ a: VirtualTimer, _ b: VirtualTimer) -> Bool {
-    a.time != b.time ? a.time < b.time : a.order < b.order
-  }
-
   private mutating func removeFirst() -> VirtualTimer {
-    let first = heap[0]
-    let last = heap.removeLast()
-    if !heap.isEmpty {
-      heap[0] = last
+    heap.swapAt(0, heap.count - 1)
+    let first = heap.removeLast()
+    heap.withUnsafeMutableBufferPointer { heap in
       var index = 0
-      while true {
-        var smallest = index
-        for child in [2 * index + 1, 2 * index + 2] where child < heap.count && before(heap[child], heap[smallest]) {
-          smallest = child
-        }
-        guard smallest != index else { break }
-        heap.swapAt(index, smallest)
-        index = smallest
+      while 2 * index + 1 < heap.count {
+        var child = 2 * index + 1
+        if child + 1 < heap.count, heap[child + 1].isBefore(heap[child]) { child += 1 }
+        guard heap[child].isBefore(heap[index]) else { break }
+        heap.swapAt(index, child)
+        index = child
       }
     }
-    return first
+    return first.timer
   }
 }

@@ -43,6 +43,8 @@ final class DriverContext {
     clock = host.clock
   }
 
+  deinit { timer?.cancel() }
+
   func arm(_ udx: UnsafeMutablePointer<udx_t>, _ newDeadline: UInt64) {
     guard newDeadline != deadline else { return }
     timer?.cancel()
@@ -50,8 +52,9 @@ final class DriverContext {
     deadline = newDeadline
     guard newDeadline != udxNever else { return }
     let delay = newDeadline > clock.now ? newDeadline - clock.now : 0
-    timer = clock.schedule(afterMicroseconds: delay) { [weak self] in
-      guard let self, let instance else { return }
+    // Armed with almost every packet, so without a counted reference: `deinit` cancels the timer.
+    timer = clock.schedule(afterMicroseconds: delay) { [unowned(unsafe) self] in
+      guard let instance else { return }
       deadline = udxNever
       timer = nil
       warm()

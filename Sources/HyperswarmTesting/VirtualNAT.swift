@@ -45,6 +45,7 @@ public final class VirtualNAT {
 
   private struct Entry {
     var key: Key
+    /// What lets packets in, as far as the filter asks for it.
     var sentTo: Set<Endpoint>
     var lastSent: UInt64
   }
@@ -70,9 +71,20 @@ public final class VirtualNAT {
     }
     let key = Key(inside: source, destination: dependency(on: destination))
     let port = ports[key].flatMap { isAlive($0, now) ? $0 : nil } ?? assign(key, now)
-    entries[port]?.sentTo.insert(destination)
-    entries[port]?.lastSent = now
+    if let index = entries.index(forKey: port) {
+      if let opened = filtered(destination) { entries.values[index].sentTo.insert(opened) }
+      entries.values[index].lastSent = now
+    }
     return Endpoint(host: address, port: port)
+  }
+
+  /// What the filter remembers and compares of an outside endpoint; `nil` where it asks for nothing.
+  private func filtered(_ outside: Endpoint) -> Endpoint? {
+    switch filter {
+    case .endpointIndependent: nil
+    case .addressDependent: Endpoint(host: outside.host, port: 0)
+    case .addressAndPortDependent: outside
+    }
   }
 
   private func dependency(on destination: Endpoint) -> Endpoint? {
@@ -93,24 +105,19 @@ public final class VirtualNAT {
 
   /// Whether the port is mapped; forgets a mapping that is too old.
   private func isAlive(_ port: UInt16, _ now: UInt64) -> Bool {
-    guard let entry = entries[port] else { return false }
-    guard let lifetime, now - entry.lastSent > lifetime else { return true }
+    guard let index = entries.index(forKey: port) else { return false }
+    guard let lifetime, now - entries.values[index].lastSent > lifetime else { return true }
+    ports[entries.values[index].key] = nil
     entries[port] = nil
-    ports[entry.key] = nil
     return false
   }
 
   /// Where a packet from outside goes; `nil` where it is filtered.
   func inbound(to destination: Endpoint, from source: Endpoint, now: UInt64) -> Endpoint? {
     if let forward = forwards[destination.port] { return forward }
-    guard isAlive(destination.port, now), let entry = entries[destination.port] else { return nil }
-    let passes =
-      switch filter {
-      case .endpointIndependent: true
-      case .addressDependent: entry.sentTo.contains { $0.host == source.host }
-      case .addressAndPortDependent: entry.sentTo.contains(source)
-      }
-    return passes ? entry.key.inside : nil
+    guard isAlive(destination.port, now), let index = entries.index(forKey: destination.port) else { return nil }
+    if let sender = filtered(source), !entries.values[index].sentTo.contains(sender) { return nil }
+    return entries.values[index].key.inside
   }
 
   /// Forgets all mappings, as after a restart; `forwards` stay.

@@ -34,8 +34,9 @@ extension VirtualNetwork {
   private func isStreamPacket(_ bytes: [UInt8]) -> Bool { bytes.count >= 20 && bytes[0] == 0xff && bytes[1] == 1 }
 
   private func deliver(_ packet: Packet, from origin: VirtualHost, after delay: UInt64, _ index: Int?) {
-    _ = clock.schedule(afterMicroseconds: delay) { [weak self] in
-      guard let self else { return }
+    // One for each packet, so without a counted reference: the network stops the clock before it goes.
+    _ = clock.schedule(afterMicroseconds: delay) { [unowned(unsafe) self, clock] in
+      guard !clock.isStopping else { return }
       let target = receiver(of: packet, from: origin)
       digest.add(now)
       digest.add(target == nil ? 0 : 1)

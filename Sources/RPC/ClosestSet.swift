@@ -8,44 +8,85 @@ import HyperEncoding
 struct ClosestSet {
   private struct Entry {
     let distance: Bytes32
+    let host: IPv4Address
+    let isPrivate: Bool
     let reply: Response
+    var isMember = true
+
+    init(_ reply: Response, distance: Bytes32) {
+      self.distance = distance
+      host = reply.from.host
+      isPrivate = host.isPrivate
+      self.reply = reply
+    }
   }
 
   private let isDiverse: Bool
-  /// Ascending by distance, without duplicates.
-  private var members: [Entry] = []
-  private var spares: [Entry] = []
-  private(set) var replies: [Response] = []
+  /// Members and spares, ascending by distance, without duplicates.
+  private var entries: [Entry] = []
+  private var memberCount = 0
+  private var farthestMember: Bytes32?
 
   init(isDiverse: Bool) { self.isDiverse = isDiverse }
 
   /// Only a nearer member can still change the set.
-  var isFull: Bool { members.count >= Limits.k }
+  var isFull: Bool { memberCount >= Limits.k }
+
+  /// Nearest first.
+  var replies: [Response] {
+    var sparesLeft = Limits.k - memberCount
+    return entries.compactMap { entry in
+      if entry.isMember { return entry.reply }
+      sparesLeft -= 1
+      return sparesLeft >= 0 ? entry.reply : nil
+    }
+  }
 
   func isCloser(_ distance: Bytes32) -> Bool {
-    guard isFull, let last = members.last else { return true }
-    return distance < last.distance
+    guard isFull, let farthestMember else { return true }
+    return distance < farthestMember
   }
 
   mutating func insert(_ reply: Response, distance: Bytes32) {
     guard isCloser(distance) else { return }
-    var all = members + spares
-    guard !all.contains(where: { $0.distance == distance }) else { return }
-    all.append(Entry(distance: distance, reply: reply))
-    all.sort { $0.distance < $1.distance }
-    var quota = SubnetQuota(.ofBucket)
-    members = []
-    spares = []
-    for entry in all {
-      let host = entry.reply.from.host
-      if members.count < Limits.k, !isDiverse || quota.hasRoom(for: host) {
-        quota.add(host)
-        members.append(entry)
-      } else if spares.count < Limits.k {
-        spares.append(entry)
+    let place = entries.firstIndex { $0.distance >= distance } ?? entries.count
+    guard place == entries.count || entries[place].distance != distance else { return }
+    entries.insert(Entry(reply, distance: distance), at: place)
+    choose()
+  }
+
+  /// Twice the size of the set at most: counting again and again costs less than a table.
+  private mutating func choose() {
+    memberCount = 0
+    var spareCount = 0
+    var index = 0
+    while index < entries.count {
+      let isMember = memberCount < Limits.k && (!isDiverse || hasRoom(at: index))
+      if isMember {
+        memberCount += 1
+        farthestMember = entries[index].distance
+      } else if spareCount < Limits.k {
+        spareCount += 1
+      } else {
+        entries.remove(at: index)
+        continue
       }
+      entries[index].isMember = isMember
+      index += 1
     }
-    let chosen = members + spares.prefix(Limits.k - members.count)
-    replies = chosen.sorted { $0.distance < $1.distance }.map(\.reply)
+  }
+
+  /// As `SubnetQuota`, among the nearer members.
+  private func hasRoom(at index: Int) -> Bool {
+    if entries[index].isPrivate { return true }
+    let host = entries[index].host
+    let bounds = SubnetQuota.Bounds.ofBucket
+    var ofHost = 0
+    var ofSubnet = 0
+    for nearer in 0..<index where entries[nearer].isMember {
+      if entries[nearer].host == host { ofHost += 1 }
+      if SubnetQuota.subnet(of: entries[nearer].host) == SubnetQuota.subnet(of: host) { ofSubnet += 1 }
+    }
+    return ofHost < bounds.perHost && ofSubnet < bounds.perSubnet
   }
 }

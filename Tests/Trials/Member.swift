@@ -12,6 +12,9 @@ final class End {
   /// The same on both sides, whatever the path.
   let session: Bytes64?
   let openedAt: Duration
+  /// The computer at the other end, and what it has of this connection; `nil` once that has closed.
+  var peer: Member?
+  var other: End?
   /// Since when the other end is missing, or cannot be reached.
   var loneSince: Duration?
   var isReported = false
@@ -57,6 +60,8 @@ final class Member {
   var disturbedAt = Duration.zero
   private(set) var reports = 0
   var onViolation: ((String) -> Void)?
+  /// A swarm of this member has reported a connection.
+  var onEnd: ((End) -> Void)?
   /// Set where all that happens is told.
   var onEvent: ((String) -> Void)?
 
@@ -88,6 +93,7 @@ final class Member {
     reports += 1
     let end = End(connection, at: network.elapsed)
     ends.append(end)
+    onEnd?(end)
     onEvent?("open, \(connection.isInitiator ? "dialled" : "accepted"): \(Member.short(connection.remotePublicKey))")
     let closed = settlements.expect("\(name): close of a connection", within: .seconds(1_000_000_000))
     connection.onMessage = { [unowned self, unowned end] bytes in
@@ -96,6 +102,8 @@ final class Member {
     connection.onClose = { [unowned self, unowned end] reason in
       onEvent?("closed: \(Member.short(connection.remotePublicKey)), \(reason ?? "end")")
       if let onEvent { for line in connection.stream.pathTimeline?() ?? [] { onEvent("  \(line)") } }
+      end.other?.other = nil
+      end.other = nil
       ends.removeAll { $0 === end }
       closed()
     }

@@ -27,6 +27,7 @@ final class Trial {
   /// Places that a member may be at: behind a NAT box, or on a public address.
   let sites: [VirtualNAT?]
   private(set) var members: [Member] = []
+  private var membersByKey: [Bytes32: Member] = [:]
   var counts: [Disturbance: Int] = [:]
   var addressCount = 0
   /// No disturbance lasts longer.
@@ -96,7 +97,9 @@ final class Trial {
       member.onEvent = { [unowned self, name = member.name] in tell("\(name): \($0)") }
       tell("\(member.name) is \(Member.short(member.keyPair.publicKey))")
     }
+    member.onEnd = { [unowned self] in pair($0) }
     members.append(member)
+    membersByKey[member.keyPair.publicKey] = member
     start(member)
   }
 
@@ -127,11 +130,11 @@ final class Trial {
     let end = network.elapsed + duration
     while network.elapsed < end, !hasFailed {
       let step = min(.seconds(1), end - network.elapsed)
-      var last = network.elapsed
+      var last = network.now
       var events = 0
-      let isStuck = network.run(within: step) {
-        if network.elapsed != last {
-          last = network.elapsed
+      let isStuck = network.run(within: step) { [network] in
+        if network.now != last {
+          last = network.now
           events = 0
         }
         events += 1
@@ -204,17 +207,24 @@ final class Trial {
   }
 
   private func isPaired(_ a: Member, _ b: Member) -> Bool {
-    a.ends.contains { end in end.connection.remotePublicKey == b.keyPair.publicKey && other(of: end, at: b) != nil }
+    a.ends.contains { end in end.connection.remotePublicKey == b.keyPair.publicKey && other(of: end) != nil }
   }
 
-  private func other(of end: End, at member: Member) -> End? {
-    member.ends.first { $0.session == end.session && !$0.connection.isClosed }
-  }
+  private func other(of end: End) -> End? { end.other.flatMap { $0.connection.isClosed ? nil : $0 } }
 
-  private func member(_ key: Bytes32) -> Member? { members.first { $0.keyPair.publicKey == key } }
+  private func member(_ key: Bytes32) -> Member? { membersByKey[key] }
+
+  /// Both ends know each other as long as both are there.
+  private func pair(_ end: End) {
+    guard let peer = member(end.connection.remotePublicKey) else { return }
+    end.peer = peer
+    guard let other = peer.ends.first(where: { $0.session == end.session && $0 !== end }) else { return }
+    end.other = other
+    other.other = end
+  }
 
   private func checkDelivery(_ end: End, of member: Member) {
-    guard let peer = self.member(end.connection.remotePublicKey), let other = other(of: end, at: peer) else { return }
+    guard let peer = end.peer, let other = other(of: end) else { return }
     if other.received != end.sent {
       violate("\(member.name) to \(peer.name): \(other.received) of \(end.sent) messages have arrived")
     }
@@ -227,8 +237,8 @@ final class Trial {
     let now = network.elapsed
     for member in members {
       for end in member.ends {
-        guard let peer = self.member(end.connection.remotePublicKey) else { continue }
-        let isWhole = other(of: end, at: peer) != nil && !member.isCutOff && !peer.isCutOff
+        guard let peer = end.peer else { continue }
+        let isWhole = !member.isCutOff && !peer.isCutOff && other(of: end) != nil
         if isWhole {
           end.loneSince = nil
         } else if end.loneSince == nil {
