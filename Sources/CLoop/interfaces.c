@@ -1,6 +1,7 @@
 /* The network interfaces: read, sort, compare (udx.md 6, interface watch). */
 #include "hyper_loop.h"
 
+#include <errno.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,7 +9,6 @@
 #include <unistd.h>
 
 #ifdef __linux__
-#include <errno.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #endif
@@ -83,24 +83,24 @@ hyper_interfaces_free (uv_interface_address_t **list, int *count) {
   *count = 0;
 }
 
-/* By a socket that is connected to the destination: that only looks up the route. */
-static hyper_route_t
-route_of_socket (uint32_t destination) {
-  hyper_route_t route = {0, 0, 0};
+/* By a socket that is connected to the destination: that only looks up the route. Returns 0 or a negative errno. */
+static int
+route_of_socket (uint32_t destination, hyper_route_t *route) {
+  memset(route, 0, sizeof(*route));
   struct sockaddr_in address;
   memset(&address, 0, sizeof(address));
   address.sin_family = AF_INET;
   address.sin_port = htons(53);
   address.sin_addr.s_addr = htonl(destination);
   int fd = socket(AF_INET, SOCK_DGRAM, 0);
-  if (fd < 0) return route;
+  if (fd < 0) return -errno;
   socklen_t length = sizeof(address);
   if (connect(fd, (struct sockaddr *) &address, sizeof(address)) == 0 &&
       getsockname(fd, (struct sockaddr *) &address, &length) == 0) {
-    route.source = ntohl(address.sin_addr.s_addr);
+    route->source = ntohl(address.sin_addr.s_addr);
   }
   close(fd);
-  return route;
+  return 0;
 }
 
 #ifdef __linux__
@@ -136,7 +136,8 @@ route_of_kernel (int fd, uint32_t destination, hyper_route_t *route) {
   message.header.nlmsg_flags = NLM_F_REQUEST;
   message.header.nlmsg_len = NLMSG_LENGTH(sizeof(*asked)) + RTA_SPACE(sizeof(uint32_t));
   if (send(fd, &message, message.header.nlmsg_len, 0) < 0) return -1;
-  ssize_t length = recv(fd, &message, sizeof(message), 0);
+  /* the kernel answers within the call before: a loop does not wait for one that does not */
+  ssize_t length = recv(fd, &message, sizeof(message), MSG_DONTWAIT);
   if (length < 0 || !NLMSG_OK(&message.header, (unsigned) length)) return -1;
   /* Anything else is an error: there is no way. */
   if (message.header.nlmsg_type != RTM_NEWROUTE) return 0;
@@ -151,15 +152,20 @@ route_of_kernel (int fd, uint32_t destination, hyper_route_t *route) {
 
 #endif
 
-void
+int
 hyper_routes (const uint32_t *destinations, int count, hyper_route_t *routes) {
   int done = 0;
 #ifdef __linux__
   int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+  if (fd < 0 && (errno == EMFILE || errno == ENFILE)) return -errno;
   while (fd >= 0 && done < count && route_of_kernel(fd, destinations[done], &routes[done]) == 0) done++;
   if (fd >= 0) close(fd);
 #endif
-  for (; done < count; done++) routes[done] = route_of_socket(destinations[done]);
+  for (; done < count; done++) {
+    int err = route_of_socket(destinations[done], &routes[done]);
+    if (err) return err;
+  }
+  return 0;
 }
 
 struct hyper_watch_s {

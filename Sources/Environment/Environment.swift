@@ -38,8 +38,8 @@ package protocol Environment: AnyObject {
   func interfaces() -> [InterfaceAddress]
 
   /// The ways that packets to these destinations take now. Equal before and after a change of interfaces, they say that
-  /// the change is none of ours.
-  func routes(to destinations: [IPv4Address]) -> [Route?]
+  /// the change is none of ours. `nil` when the system cannot be asked now, which says nothing about the ways.
+  func routes(to destinations: [IPv4Address]) -> [Route?]?
 
   /// Calls `onChange` when the interface list or a route changes, until cancelled. Where the system does not
   /// tell, it is asked every `milliseconds`.
@@ -51,8 +51,10 @@ extension Environment {
   /// Where the system tells no better, the wall clock.
   package var uptime: UInt64 { wallClock }
 
+  package func routes(to destinations: [IPv4Address]) -> [Route?]? { routesByInterface(to: destinations) }
+
   /// Where the system tells no better, all packets leave from the first interface.
-  package func routes(to destinations: [IPv4Address]) -> [Route?] {
+  package func routesByInterface(to destinations: [IPv4Address]) -> [Route?] {
     let first = interfaces().first { !$0.isInternal }
     let route = first.map { first in
       Route(source: first.address, interface: first.name.utf8.reduce(0) { $0 &* 31 &+ UInt32($1) })

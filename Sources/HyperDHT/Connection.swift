@@ -103,8 +103,8 @@ extension HyperDHT {
     /// bound holds for all writers of the connection together. A return says that the message is under way, not that
     /// it has arrived: see `flush`. A call that throws for its cancellation has sent nothing.
     ///
-    /// An empty message is sent, and acknowledged, but never reaches a reader: the protocol keeps connections alive
-    /// with empty messages, and every peer drops them.
+    /// An empty message is sent, and acknowledged, but is what the protocol keeps connections alive with: a peer whose
+    /// own keepalive is on, as it is by default, drops it.
     public func write(
       _ message: [UInt8], isolation: isolated (any Actor)? = #isolation
     ) async throws(ConnectionError) {

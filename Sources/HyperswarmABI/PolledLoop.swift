@@ -52,7 +52,12 @@ final class PolledLoop: @unchecked Sendable {
   }
 
   /// Milliseconds until the next turn is due; -1 for none.
-  var timeout: Int32 { uv_loop_alive(uv) == 0 ? -1 : uv_backend_timeout(uv) }
+  var timeout: Int32 {
+    guard uv_loop_alive(uv) != 0 else { return -1 }
+    // libuv counts from the time of the last turn, and the program may have been busy since then.
+    uv_update_time(uv)
+    return uv_backend_timeout(uv)
+  }
 
   /// - Returns: whether anything lives on the loop.
   func turn() throws(Failure) -> Bool {

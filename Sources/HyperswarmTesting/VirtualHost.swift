@@ -96,6 +96,13 @@ public final class VirtualHost: Environment {
 
   package func interfaces() -> [InterfaceAddress] { interfaceList }
 
+  package func routes(to destinations: [IPv4Address]) -> [Route?]? {
+    isOutOfDescriptors ? nil : routesByInterface(to: destinations)
+  }
+
+  /// The system cannot be asked for routes.
+  package var isOutOfDescriptors = false
+
   package func watchInterfaces(
     every milliseconds: UInt64, _ onChange: @escaping ([InterfaceAddress]) -> Void
   ) -> any ScheduledAction {

@@ -8,7 +8,7 @@ extension RPCNode {
   func notePaths() {
     pathTicks = Limits.pathTicks
     let hosts = judgedHosts
-    knownPaths = Dictionary(uniqueKeysWithValues: zip(hosts, environment.routes(to: hosts)))
+    if let routes = environment.routes(to: hosts) { knownPaths = Dictionary(uniqueKeysWithValues: zip(hosts, routes)) }
   }
 
   /// The system has reported a change.
@@ -30,7 +30,8 @@ extension RPCNode {
 
   private var havePathsChanged: Bool {
     let hosts = Array(knownPaths.keys)
-    return zip(hosts, environment.routes(to: hosts)).contains { host, route in knownPaths[host] != .some(route) }
+    guard let routes = environment.routes(to: hosts) else { return false }
+    return zip(hosts, routes).contains { host, route in knownPaths[host] != .some(route) }
   }
 
   /// A few say what all would: nodes that answered last, bootstrap nodes, peers; the Internet if there are none.

@@ -44,7 +44,8 @@ extension RPCNode {
       continueAfterStop(ticks: ran / Limits.tickInterval)
     }
     checkPaths()
-    guard isBootstrapped else { return }
+    // What hears of a change of the network may end the node.
+    guard isBootstrapped, !isSuspended, !isDestroyed else { return }
 
     considerPersistence()
     if tick % Limits.pingEveryTicks == 0 { pingRound() }

@@ -189,7 +189,7 @@ extension SwarmCore {
     guard peer.isMoved else { return }
     peer.isMoved = false
     let isServed = !link.isInitiator && discoveries.values.contains { $0.isServer }
-    guard !isSuspended, links[peer.publicKey] == nil, isWanted(peer) || isServed else { return }
+    guard !isSuspended, !isDestroyed, links[peer.publicKey] == nil, isWanted(peer) || isServed else { return }
     peer.attempts = 0
     if peer.updatePriority() { enqueue(peer) }
   }

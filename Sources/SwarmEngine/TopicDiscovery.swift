@@ -240,7 +240,10 @@ package final class TopicDiscovery {
     isFresh = false
     let isNew = run.isSecondLook && !run.found.isSubset(of: named)
     if named.count < Limits.maxKnownPeers { named.formUnion(run.found) }
-    guard run.isClient else { return scheduleRefresh(after: usualDelay) }
+    guard run.isClient else {
+      earlyRefreshes = 0
+      return scheduleRefresh(after: usualDelay)
+    }
     if wasFresh {
       earlyRefreshes = 0
       return scheduleRefresh(after: Limits.secondLook + UInt64(random(Limits.secondLookSpread)), isSecondLook: true)

@@ -110,8 +110,7 @@ public final class UDXStream: TransportStream {
     }
     guard result >= 0 else { throw TransportError(uv: result) }
     take(socket, remote)
-    remoteChanges.append(completion)
-    if result == 1 { remoteChanged() }
+    if result == 1 { completion() } else { remoteChanges.append(completion) }
   }
 
   package func migrate(socket: any DatagramSocket, to remote: Endpoint) throws(TransportError) {
@@ -143,10 +142,9 @@ public final class UDXStream: TransportStream {
     socket.streamJoined()
   }
 
+  /// The engine tells of every change that had to wait, in their order.
   private func remoteChanged() {
-    let completions = remoteChanges
-    remoteChanges = []
-    for completion in completions { completion() }
+    if !remoteChanges.isEmpty { remoteChanges.removeFirst()() }
   }
 
   package func relay(to other: any TransportStream) throws(TransportError) {

@@ -65,7 +65,7 @@ package final class UVEnvironment: Environment {
 
   package func interfaces() -> [InterfaceAddress] { UVEventLoop.interfaces() }
 
-  package func routes(to destinations: [IPv4Address]) -> [Route?] { UVEventLoop.routes(to: destinations) }
+  package func routes(to destinations: [IPv4Address]) -> [Route?]? { UVEventLoop.routes(to: destinations) }
 
   package func watchInterfaces(
     every milliseconds: UInt64, _ onChange: @escaping ([InterfaceAddress]) -> Void

@@ -167,6 +167,44 @@ TEST(udx_migrate_restarts_the_time_to_give_up) {
   pair_free(p);
 }
 
+/* Round-trip times of the old path say nothing about the new one: the first timeout there is that of a new stream. */
+TEST(udx_migrate_times_the_new_path_anew) {
+  pair_t *p = pair_new(9, NULL);
+  udx_stream_t *s = &p->side[0].stream;
+  pair_write(p, 0, 300000);
+  CHECK(pair_run_received(p, 1, 300000, 5 * S));
+  CHECK(udx__stream(s)->rtt.rto < UDX_RTO_INITIAL);
+  gone_t gone = {.port = 5002};
+  sim_set_tap(p->sim, gone_tap, &gone);
+  pair_write(p, 0, 50000);
+  sim_run(p->sim, 5 * MS);
+  struct sockaddr_in peer = sim_address4(p->side[1].node, 5002);
+  CHECK_EQ(udx_stream_migrate(s, &p->side[0].socket, (struct sockaddr *) &peer), 0);
+  CHECK_EQ(udx__stream(s)->recovery.rto_at, sim_now(p->sim) + UDX_RTO_INITIAL);
+  sim_set_tap(p->sim, NULL, NULL);
+  finish(p, 350000, 0, 5 * S);
+  pair_free(p);
+}
+
+/* Wherever it is called: the driver waits for the timeout as it was. */
+TEST(udx_retransmit_is_at_once) {
+  pair_t *p = pair_new(13, NULL);
+  udx_stream_t *s = &p->side[0].stream;
+  pair_write(p, 0, 100000);
+  CHECK(pair_run_received(p, 1, 100000, 5 * S));
+  gone_t gone = {.port = 5002};
+  sim_set_tap(p->sim, gone_tap, &gone);
+  pair_write(p, 0, 1000);
+  sim_run(p->sim, 4 * S);
+  sim_set_tap(p->sim, NULL, NULL);
+  uint32_t timeouts = s->rto_count;
+  CHECK_EQ(udx_stream_retransmit(s), 0);
+  CHECK(pair_run_received(p, 1, 101000, 50 * MS));
+  CHECK_EQ(s->rto_count, timeouts + 1);
+  finish(p, 101000, 0, 5 * S);
+  pair_free(p);
+}
+
 static sim_verdict_t
 large_tap (sim_t *sim, sim_datagram_t *datagram, void *ctx) {
   (void) sim;
@@ -218,4 +256,5 @@ TEST(udx_migrate_refuses_what_makes_no_sense) {
 
 TEST_MAIN(TEST_ENTRY(udx_migrate_repeats_what_was_lost_at_once), TEST_ENTRY(udx_migrate_leaves_all_former_paths),
   TEST_ENTRY(udx_migrate_measures_the_new_path_alone), TEST_ENTRY(udx_migrate_restarts_the_time_to_give_up),
+  TEST_ENTRY(udx_migrate_times_the_new_path_anew), TEST_ENTRY(udx_retransmit_is_at_once),
   TEST_ENTRY(udx_retransmit_is_a_timeout_like_others), TEST_ENTRY(udx_migrate_refuses_what_makes_no_sense))

@@ -274,5 +274,36 @@ TEST(blocked_loop_reads_before_it_judges) {
   }
 }
 
+/* ---- a loop that gets single turns ---- */
+
+static void
+on_datagram_sent (udx_socket_send_t *req, int status) {
+  CHECK_EQ(status, 0);
+  req->data = NULL;
+}
+
+/* What is sent between two turns leaves in the next one, and that is due at once; then the loop may wait. */
+TEST(sent_between_turns_makes_a_turn_due) {
+  host_t host;
+  host_open(&host);
+  struct sockaddr_in address;
+  int peer = peer_open(&address);
+  host_run(&host, 2);
+  CHECK(uv_backend_timeout(&host.loop) != 0);
+  udx_socket_send_t req = {.data = &host};
+  uv_buf_t buf = uv_buf_init("hello", 5);
+  CHECK_EQ(udx_socket_send(&req, &host.socket, &buf, 1, (struct sockaddr *) &address, on_datagram_sent), 0);
+  CHECK_EQ(uv_backend_timeout(&host.loop), 0);
+  uv_run(&host.loop, UV_RUN_NOWAIT);
+  uint8_t bytes[64];
+  CHECK_EQ(peer_receive(peer, bytes, sizeof(bytes)), 5);
+  CHECK(req.data == NULL);
+  host_run(&host, 2);
+  CHECK(uv_backend_timeout(&host.loop) != 0);
+  close(peer);
+  host_close(&host);
+}
+
 TEST_MAIN(TEST_ENTRY(pending_error_does_not_stop_receiving), TEST_ENTRY(pending_error_costs_no_datagram),
-  TEST_ENTRY(long_datagrams_are_dropped), TEST_ENTRY(blocked_loop_reads_before_it_judges))
+  TEST_ENTRY(long_datagrams_are_dropped), TEST_ENTRY(blocked_loop_reads_before_it_judges),
+  TEST_ENTRY(sent_between_turns_makes_a_turn_due))

@@ -75,6 +75,14 @@ static void meet(struct polled *polled) {
   EXPECT(polled->destroy_inside == HYPERSWARM_ERR_INVALID_ARGUMENT);
   // A program that waits for descriptor and timeout does not spin.
   EXPECT(turns < 2000);
+  // The time that a program spends elsewhere counts.
+  int wait = 0;
+  for (turns = 0; wait < 60 && turns < 1000; turns++) {
+    turn(polled);
+    wait = hyperswarm_loop_timeout(polled->loop);
+  }
+  uv_sleep(50);
+  EXPECT(wait >= 60 && hyperswarm_loop_timeout(polled->loop) <= wait - 40);
   for (int index = 0; index < 2; index++) {
     EXPECT(hyperswarm_destroy(polled->swarms[index], 1, on_gone, &polled->gone) == HYPERSWARM_OK);
   }

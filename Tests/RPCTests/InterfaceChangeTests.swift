@@ -37,6 +37,31 @@ final class InterfaceChangeTests: RPCTestCase {
     }
   }
 
+  /// Without a descriptor the system cannot be asked: that is no change, and neither is the return.
+  func testWithoutADescriptorNothingHasChanged() throws {
+    let network = VirtualNetwork(seed: 9600)
+    let swarm = try makeSwarm(network, size: 4)
+    let host = network.makeHost()
+    let node = makeNode(network, bootstrap: [try endpoint(of: swarm[0])], host: host)
+    node.start()
+    XCTAssertTrue(network.run(within: 30_000) { node.isBootstrapped })
+    network.advance(by: 1000)
+    var changes = 0
+    node.onNetworkChange = { _ in changes += 1 }
+    host.isOutOfDescriptors = true
+    network.advance(by: 130_000)
+    host.setInterfaces(host.interfaces())
+    network.advance(by: 1000)
+    host.isOutOfDescriptors = false
+    host.setInterfaces(host.interfaces())
+    network.advance(by: 130_000)
+    XCTAssertEqual(changes, 0)
+    host.move(to: IPv4Address(7, 9, 7, 7))
+    network.advance(by: 0)
+    XCTAssertEqual(changes, 1)
+    destroy(swarm + [node], network)
+  }
+
   /// A foreign change in the middle of a real one brings nothing on top, and another gateway is a real change.
   func testForeignChangesWithinARealOne() throws {
     for seed in 0..<50 as Range<UInt64> {

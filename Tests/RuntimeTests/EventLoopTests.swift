@@ -71,6 +71,32 @@ final class EventLoopTests: XCTestCase {
     }
   }
 
+  /// What has come by then is read before a timer of 0 that a timer has made.
+  func testZeroTimersLetTheLoopPoll() throws {
+    final class Seen: @unchecked Sendable { var isPosted = false }
+    try withManualLoop { loop in
+      let seen = Seen()
+      var spins = 0
+      func again() {
+        spins += 1
+        if seen.isPosted || spins == 1000 { return loop.beginShutdown(nil) }
+        _ = loop.schedule(after: 0, again)
+      }
+      _ = loop.schedule(after: 0) {
+        let posted = DispatchSemaphore(value: 0)
+        Thread.detachNewThread {
+          loop.post { seen.isPosted = true }
+          posted.signal()
+        }
+        posted.wait()
+        again()
+      }
+      loop.run()
+      XCTAssertTrue(seen.isPosted)
+      XCTAssertLessThanOrEqual(spins, 3)
+    }
+  }
+
   func testDeferRunsLaterAndBeforeTimers() throws {
     try withManualLoop { loop in
       var order: [String] = []

@@ -131,7 +131,7 @@
       try inNamespace { namespace in
         let far = IPv4Address(8, 8, 8, 8)
         let hosts = [far, IPv4Address(10, 9, 0, 2), .loopback, IPv4Address(10, 9, 0, 1)]
-        func routes() -> [Route?] { UVEventLoop.routes(to: hosts) }
+        func routes() -> [Route?] { UVEventLoop.routes(to: hosts) ?? [] }
         let home = IPv4Address(10, 9, 0, 1)
         let before = routes()
         XCTAssertEqual(before.map { $0?.source }, [home, home, .loopback, home])
@@ -170,12 +170,29 @@
       }
     }
 
+    /// That the system cannot be asked says nothing about the ways.
+    func testRoutesWithoutADescriptor() {
+      let resource = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
+      var limit = rlimit()
+      XCTAssertEqual(getrlimit(resource, &limit), 0)
+      // The lowest number that is free.
+      let free = dup(0)
+      close(free)
+      var none = limit
+      none.rlim_cur = rlim_t(free)
+      XCTAssertEqual(setrlimit(resource, &none), 0)
+      let routes = UVEventLoop.routes(to: [.loopback])
+      XCTAssertEqual(setrlimit(resource, &limit), 0)
+      XCTAssertNil(routes)
+      XCTAssertEqual(UVEventLoop.routes(to: [.loopback])?.map { $0?.source }, [.loopback])
+    }
+
     func testRoutesWithoutAny() throws {
       try inNamespace { namespace in
         try namespace.ip("link del v0")
         XCTAssertEqual(UVEventLoop.routes(to: [IPv4Address(8, 8, 8, 8)]), [nil])
         XCTAssertEqual(UVEventLoop.routes(to: []), [])
-        XCTAssertEqual(UVEventLoop.routes(to: [.loopback]).map { $0?.source }, [.loopback])
+        XCTAssertEqual(UVEventLoop.routes(to: [.loopback])?.map { $0?.source }, [.loopback])
       }
     }
   }

@@ -41,6 +41,25 @@ final class MeetingTests: XCTestCase {
 
   func testFifty() throws { try assertMeet(50, seed: 7) }
 
+  /// Failures that a success has ended do not slow down the next ones: a server is announced again as soon.
+  func testASuccessEndsTheGrowthOfPauses() throws {
+    let world = FakeWorld(seed: 3)
+    let swarm = TestSwarm(world)
+    world.queriesFail = true
+    try swarm.join(topic(1), client: false)
+    world.advance(by: 200_000)
+    let failed = swarm.node.queries.count
+    XCTAssertGreaterThan(failed, 4)
+    world.queriesFail = false
+    world.advance(by: 100_000)
+    XCTAssertGreaterThan(swarm.node.queries.count, failed)
+    world.queriesFail = true
+    let before = swarm.node.queries.count
+    swarm.node.networkChange?()
+    world.advance(by: 11_000)
+    XCTAssertGreaterThanOrEqual(swarm.node.queries.count, before + 2)
+  }
+
   /// A few queries for each swarm, not one for each pair.
   func testFiftyAreNoStorm() throws {
     for seed in 1...20 as ClosedRange<UInt64> {

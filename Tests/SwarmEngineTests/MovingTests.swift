@@ -90,6 +90,21 @@ final class MovingTests: XCTestCase {
     XCTAssertTrue(client.core.connections.allSatisfy { !$0.isDestroying })
   }
 
+  /// A destroyed swarm dials no peer again, and keeps none for it.
+  func testADialOfTheNetworkBeforeEndsWithTheSwarm() {
+    let world = FakeWorld(seed: 1)
+    let client = TestSwarm(world)
+    client.core.joinPeer(topic(7))
+    world.advance(by: 1)
+    XCTAssertEqual(client.node.dials.count, 1)
+    client.node.networkChange?()
+    world.advance(by: 0)
+    client.core.destroy()
+    world.advance(by: 10_000)
+    XCTAssertEqual(client.node.dials.count, 1)
+    XCTAssertEqual(client.core.queueLength, 0)
+  }
+
   /// A dial that began without a network fails after the return: it is repeated at once, whatever its number.
   func testADialOfTheNetworkBeforeIsRepeated() throws {
     for seed in 1...10 as ClosedRange<UInt64> {

@@ -53,6 +53,39 @@ final class SimulatedTransportTests: XCTestCase {
     return outcome
   }
 
+  /// A second change of the remote does not complete with the first.
+  func testChangesOfTheRemoteCompleteOneByOne() throws {
+    let network = VirtualNetwork(seed: 5)
+    network.latency = { _ in 10_000 }
+    let a = network.makeHost()
+    let b = network.makeHost()
+    let socketA = a.makeSocket()
+    let socketB = b.makeSocket()
+    try socketA.bind(host: .any, port: 1000)
+    try socketB.bind(host: .any, port: 2000)
+    let remote = Endpoint(host: b.address, port: 2000)
+    let streamA = a.makeStream(localID: 1)
+    let streamB = b.makeStream(localID: 2)
+    try streamA.connect(socket: socketA, remoteID: 2, to: remote)
+    try streamB.connect(socket: socketB, remoteID: 1, to: Endpoint(host: a.address, port: 1000))
+    streamB.onData = { _ in }
+    var completed: [Int: UInt64] = [:]
+    for change in [1, 2] {
+      streamA.write(OwnedBuffer([UInt8](repeating: 1, count: 100)), nil)
+      network.advance(by: 6)
+      try streamA.changeRemote(socket: socketA, remoteID: 2, to: remote) { completed[change] = network.now }
+    }
+    XCTAssertEqual(completed, [:])
+    network.run(within: 1000) { completed.count == 2 }
+    XCTAssertGreaterThan((completed[2] ?? 0) - (completed[1] ?? 0), 4_000, "microseconds")
+    // With nothing outstanding a change is complete at once.
+    try streamA.changeRemote(socket: socketA, remoteID: 2, to: remote) { completed[3] = network.now }
+    XCTAssertEqual(completed[3], network.now)
+    streamA.destroy()
+    streamB.destroy()
+    network.advance(by: 1000)
+  }
+
   func testEveryByteArrivesUnderLoss() throws {
     for (seed, loss) in [(1, 0), (2, 1), (3, 5), (4, 10), (5, 20)] as [(UInt64, UInt64)] {
       let outcome = try transfer(seed: seed, bytes: 2 << 20, lossPercent: loss, latency: 10_000)

@@ -55,8 +55,11 @@ typedef struct hyper_route_s {
   uint32_t interface; /* its index; 0 where the system does not tell */
 } hyper_route_t;
 
-/* The ways to `count` destinations as the routes are now; nothing is sent to them. */
-void
+/*
+ * The ways to `count` destinations as the routes are now; nothing is sent to them. Returns 0, or a negative errno when
+ * there is no descriptor to ask with.
+ */
+int
 hyper_routes (const uint32_t *destinations, int count, hyper_route_t *routes);
 
 /*

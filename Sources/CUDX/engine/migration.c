@@ -124,8 +124,8 @@ udx_stream_change_remote (udx_stream_t *stream, udx_socket_t *socket, uint32_t r
 static void
 path_measure_anew (udx_stream_t *stream) {
   uint64_t now = udx__instance(stream->udx)->driver->now(stream->udx);
+  udx__rtt_init(stream); /* before the timers are set, which go by it */
   udx__recovery_migrated(stream, now);
-  udx__rtt_init(stream);
   stream->cwnd = UDX_CWND_INITIAL;
   stream->ssthresh = UDX_SSTHRESH_INITIAL;
   udx__stream(stream)->congestion->init(stream);
@@ -167,6 +167,7 @@ int
 udx_stream_retransmit (udx_stream_t *stream) {
   if (udx__stream_dead(stream) || !(stream->status & UDX_STREAM_CONNECTED)) return UV_EINVAL;
   udx__recovery_hasten(stream, udx__instance(stream->udx)->driver->now(stream->udx));
+  udx__defer(stream->udx); /* the driver waits for a later deadline */
   UDX_CHECK_STREAM(stream);
   return 0;
 }

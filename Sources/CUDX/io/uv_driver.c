@@ -48,8 +48,12 @@ on_prepare (uv_prepare_t *prepare) {
   if (driver->udx == NULL) return;
   udx_driver_flush(driver->udx);
   if (driver->udx == NULL) return;
-  if (!udx__instance(driver->udx)->deferred) uv_prepare_stop(prepare);
-  else uv_timer_start(&driver->timer, on_timer, 0, 0); /* one more turn is due, and the loop is about to wait */
+  if (udx__instance(driver->udx)->deferred) {
+    uv_timer_start(&driver->timer, on_timer, 0, 0); /* one more turn is due, and the loop is about to wait */
+    return;
+  }
+  uv_prepare_stop(prepare);
+  if (!uv_is_active((uv_handle_t *) &driver->check)) (void) uv_idle_stop(&driver->idle);
 }
 
 static uint64_t
@@ -74,7 +78,7 @@ on_check (uv_check_t *check) {
   }
   driver->polls = 0;
   (void) uv_check_stop(check);
-  (void) uv_idle_stop(&driver->idle);
+  if (!uv_is_active((uv_handle_t *) &driver->prepare)) (void) uv_idle_stop(&driver->idle);
   int due = driver->timer_fd_due;
   driver->timer_fd_due = 0;
   udx_driver_tick(driver->udx);
@@ -215,6 +219,8 @@ static void
 driver_defer (udx_t *udx) {
   uv_driver_t *driver = udx__uv_driver(udx);
   uv_prepare_start(&driver->prepare, on_prepare);
+  /* uv_backend_timeout() knows of it as well: where a program gives the loop single turns, the next one is due */
+  (void) uv_idle_start(&driver->idle, on_idle_handle);
 }
 
 static const udx_driver_t uv_driver = {

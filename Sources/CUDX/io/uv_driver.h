@@ -10,7 +10,7 @@ typedef struct uv_driver_s {
   uv_timer_t timer;
   uv_poll_t timer_poll;
   uv_check_t check; /* active while a deadline that was reached waits for the loop to poll */
-  uv_idle_t idle;   /* active where the loop must not wait in that poll */
+  uv_idle_t idle;   /* active where the loop must not wait: in that poll, and while `prepare` is active */
   int timer_fd;
   int timer_fd_set;
   int timer_fd_due;  /* it has expired and was not read */

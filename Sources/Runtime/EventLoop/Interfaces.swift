@@ -31,11 +31,12 @@ extension UVEventLoop {
     return watch
   }
 
-  /// The ways of packets to these destinations; `nil` where there is none, and where its interface is down.
-  package static func routes(to destinations: [IPv4Address]) -> [Route?] {
+  /// The ways of packets to these destinations; `nil` where there is none, and where its interface is down. No list at
+  /// all when the system cannot be asked, for want of a descriptor.
+  package static func routes(to destinations: [IPv4Address]) -> [Route?]? {
     guard !destinations.isEmpty else { return [] }
     var routes = [hyper_route_t](repeating: hyper_route_t(), count: destinations.count)
-    hyper_routes(destinations.map(\.value), Int32(destinations.count), &routes)
+    guard hyper_routes(destinations.map(\.value), Int32(destinations.count), &routes) == 0 else { return nil }
     // Reading the list takes longer than the question: private networks on loopback do without.
     lazy var up = Set(interfaces().map(\.address))
     return routes.map { route in

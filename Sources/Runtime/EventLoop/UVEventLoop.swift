@@ -39,6 +39,8 @@ public final class UVEventLoop: @unchecked Sendable {
   var timers = TimerHeap()
   var nextTimerSequence: UInt64 = 0
   var armedDeadline: UInt64 = .max
+  /// Actions of timers run.
+  private var isFiring = false
   var pendingLookups: [UInt64: NameLookup] = [:]
   var nextLookup: UInt64 = 0
   /// `false` leaves the interfaces to polling, as on systems that do not tell of changes.
@@ -167,21 +169,26 @@ public final class UVEventLoop: @unchecked Sendable {
     armedDeadline = first.deadline
     uv_update_time(uv)
     let current = now
-    let wait = first.deadline > current ? (first.deadline - current + 999) / 1000 : 0
+    // libuv (1.44) runs what is started with 0 by a timer in the same pass, before it looks at a socket.
+    let least: UInt64 = isFiring ? 1 : 0
+    let wait = first.deadline > current ? (first.deadline - current + 999) / 1000 : least
     uv_timer_start(handles.timer, { handle in UVEventLoop.from(handle) { $0.timerFired() } }, wait, 0)
   }
 
   private func timerFired() {
     armedDeadline = .max
+    isFiring = true
     drainLocalJobs()
     let current = now
     let newest = nextTimerSequence
-    // Timers made by these actions wait for the next turn, so that no chain of zero timers can hold the loop.
+    // Timers made by these actions wait for the next turn, so that no chain of zero timers can hold the loop, and what
+    // waits in the sockets is read first.
     while let timer = timers.first, timer.deadline <= current, timer.sequence < newest {
       timers.remove(timer)
       timer.takeAction()?()
     }
     armTimer()
+    isFiring = false
   }
 
   @inline(__always)
