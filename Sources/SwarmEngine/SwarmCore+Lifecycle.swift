@@ -18,7 +18,7 @@ extension SwarmCore {
       for link in self.orderedLinks where link.state == .open { self.probeAfterChange(link) }
       for peer in self.knownPeers.values { peer.forcesRelaying = false }
       self.resetExplicitPeers()
-      for discovery in self.topics { discovery.refresh() }
+      for discovery in self.topics { discovery.networkChanged() }
       self.drain()
     }
   }

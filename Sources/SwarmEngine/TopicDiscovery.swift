@@ -35,6 +35,8 @@ package final class TopicDiscovery {
     var query: (any SwarmQuery)?
     var waiters: [(Result<Bool, SwarmError>) -> Void] = []
     var isAborted = false
+    /// The network has changed since it began: what it waits for may never come.
+    var isOutdated = false
     /// Other peers that the query has named.
     var found: Set<Bytes32> = []
     let isServer: Bool
@@ -113,6 +115,14 @@ package final class TopicDiscovery {
 
   package func refresh(_ completion: ((Result<Bool, SwarmError>) -> Void)? = nil) {
     refresh(isSecondLook: false, completion)
+  }
+
+  /// The way into the network is another one, or there is one again. A refresh under way goes on, and is repeated at
+  /// once if it fails: it may have failed for what is over.
+  func networkChanged() {
+    earlyRefreshes = 0
+    run?.isOutdated = true
+    refresh()
   }
 
   private func refresh(isSecondLook: Bool, _ completion: ((Result<Bool, SwarmError>) -> Void)?) {
@@ -222,6 +232,13 @@ package final class TopicDiscovery {
     run.isAborted = true
     self.run = nil
     if case .success(true) = result { isCurrent = true } else { isCurrent = false }
+    if !isCurrent, run.isOutdated, !isDestroyed, !isSuspended {
+      refresh()
+      if let next = self.run {
+        next.waiters += run.waiters
+        return
+      }
+    }
     if isCurrent { scheduleNext(after: run) } else { scheduleRetry() }
     for waiter in run.waiters { waiter(result) }
   }
