@@ -111,4 +111,33 @@ final class MovingTests: XCTestCase {
       XCTAssertEqual(client.node.dials.count, 5, "seed \(seed)")
     }
   }
+
+  /// A refresh that began without a network fails after the return: it is repeated at once, however often others failed
+  /// before it, and what waits for it is told of the repetition.
+  func testARefreshOfTheNetworkBeforeIsRepeated() throws {
+    for seed in 1...10 as ClosedRange<UInt64> {
+      let world = FakeWorld(seed: seed)
+      let server = TestSwarm(world)
+      try server.join(topic(1), client: false)
+      world.advance(by: 100)
+      world.queriesFail = true
+      world.queryTime = 6_000
+      let client = TestSwarm(world)
+      let session = try client.join(topic(1), server: false)
+      // The pauses between them have reached their longest.
+      for _ in 0..<400 where client.node.queries.count < 5 { world.advance(by: 500) }
+      XCTAssertEqual(client.node.queries.count, 5, "seed \(seed)")
+      client.node.networkChange?()
+      world.advance(by: 1_000)
+      XCTAssertEqual(client.node.queries.count, 5, "seed \(seed): the one under way goes on")
+      var flushed: [Bool] = []
+      session.flushed { flushed.append((try? $0.get()) ?? false) }
+      world.advance(by: 5_100)
+      XCTAssertEqual(client.node.queries.count, 6, "seed \(seed)")
+      world.queriesFail = false
+      world.advance(by: 6_500)
+      XCTAssertEqual(client.openKeys, [server.key], "seed \(seed)")
+      XCTAssertEqual(flushed, [true], "seed \(seed)")
+    }
+  }
 }

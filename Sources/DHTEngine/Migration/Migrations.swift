@@ -27,6 +27,8 @@ final class Migrations {
   }
 
   var count: Int { streams.count }
+  /// Whether a timer runs for a look at streams.
+  var isLooking: Bool { timer != nil }
 
   func stream(_ localID: UInt32) -> StreamMigration? { streams[localID] }
 

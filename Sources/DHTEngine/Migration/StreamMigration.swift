@@ -359,8 +359,8 @@ final class StreamMigration {
 
   // MARK: Silence
 
-  /// Regularly while something is unacknowledged, and once after that: packets that stay unanswered are the only sign of
-  /// a NAT that has forgotten its mappings.
+  /// Regularly while something is unacknowledged, and once after that: packets that stay unanswered are the only sign
+  /// of a NAT that has forgotten its mappings.
   func look() {
     guard !raw.isClosed, raw.remote != nil else { return }
     let statistics = raw.statistics
