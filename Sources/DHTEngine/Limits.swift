@@ -215,10 +215,10 @@ package enum Limits {
     package static let unansweredMoves = 16
     /// How long a challenged address may take to answer.
     package static let challengeLifetime: UInt64 = 5_000
-    /// How often streams are looked at, and how often in a row packets must have stayed unanswered since the look
-    /// before to make one silent: a second, more than the round trips of satellites.
+    /// How often streams with something unacknowledged are looked at, and how often in a row packets must have stayed
+    /// unanswered since the look before to make one silent: a second, more than the round trips of satellites.
     package static let silenceInterval: UInt64 = 500
-    package static let silentTicks = 2
+    package static let silentLooks = 2
     /// How long the direct way is tried alone before a rendezvous: more than most round trips.
     package static let rendezvousDelay: UInt64 = 300
     /// The same where only silence speaks for a move: most peers that fall silent are dead.

@@ -3,17 +3,27 @@
 package final class AcknowledgementQueue {
   /// Writes between two flushes.
   private final class Group {
+    /// Cleared by the queue with the last use of the group: the transport may hold its closure for longer. A `weak`
+    /// reference would be read with each acknowledgement.
+    unowned(unsafe) var queue: AcknowledgementQueue?
     var outstanding = 0
     /// The flushes that end this group.
     var flushes: [(Bool) -> Void] = []
-    /// Made once a group, not once a write.
+    /// Made once a group, not once a write; holds the group until `end`.
     var acknowledge: ((Bool) -> Void)?
+
+    func end() {
+      queue = nil
+      acknowledge = nil
+    }
   }
 
   /// Each ends at a flush; the last one is open.
   private var groups = [Group()]
 
   package init() {}
+
+  deinit { for group in groups { group.end() } }
 
   /// Everything written is acknowledged.
   package var isEmpty: Bool { groups.count == 1 && groups[0].outstanding == 0 }
@@ -25,11 +35,12 @@ package final class AcknowledgementQueue {
     let group = groups[groups.count &- 1]
     group.outstanding &+= 1
     if let acknowledge = group.acknowledge { return acknowledge }
-    let acknowledge: (Bool) -> Void = { [weak self, weak group] arrived in
-      guard arrived, let group else { return }
+    let acknowledge: (Bool) -> Void = { arrived in
+      guard arrived, let queue = group.queue else { return }
       group.outstanding &-= 1
-      self?.settle()
+      queue.settle()
     }
+    group.queue = self
     group.acknowledge = acknowledge
     return acknowledge
   }
@@ -46,6 +57,7 @@ package final class AcknowledgementQueue {
   /// The stream has closed: nothing more will be acknowledged. The flushes that wait fail.
   package func close() {
     let waiting = groups.flatMap(\.flushes)
+    for group in groups { group.end() }
     groups = [Group()]
     for done in waiting { done(false) }
   }
@@ -53,6 +65,7 @@ package final class AcknowledgementQueue {
   private func settle() {
     while groups.count > 1, let first = groups.first, first.outstanding == 0 {
       groups.removeFirst()
+      first.end()
       for done in first.flushes { done(true) }
     }
   }

@@ -23,6 +23,8 @@ package protocol TransportStream: ByteTransport {
   var onDrain: (() -> Void)? { get set }
   /// An unordered, unreliable message, valid during the call.
   var onMessage: ((UnsafeRawBufferPointer) -> Void)? { get set }
+  /// Something that was written, or the END, waits for its acknowledgement; nothing did before.
+  var onUnacknowledged: (() -> Void)? { get set }
   /// `nil` for a regular end or a local destroy, else why.
   var onClose: ((TransportStreamError?) -> Void)? { get set }
 
@@ -69,6 +71,8 @@ package protocol TransportStream: ByteTransport {
   var remote: Endpoint? { get }
   var isConnected: Bool { get }
   var isClosed: Bool { get }
+  /// Something that was written, or the END, is not acknowledged.
+  var hasUnacknowledged: Bool { get }
   var statistics: TransportStatistics { get }
 }
 

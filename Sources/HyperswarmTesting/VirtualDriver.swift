@@ -16,9 +16,10 @@ import HyperUDX
 /// The transport of `host`.
 func makeInstance(of host: VirtualHost) throws(TransportError) -> UDXInstance {
   let context = DriverContext(host: host)
+  let lifetime = InstanceLifetime(context)
   let instance = try UDXInstance(
     // The instance, which lives until C is idle, holds the driver's context by this closure.
-    later: { context.clock.deferred($0) },
+    later: { lifetime.context.clock.deferred($0) },
     pool: host.network?.pool,
     start: { udx, onIdle in
       udx_init_with_driver(udx, virtualDriver, Unmanaged.passUnretained(context).toOpaque(), onIdle)
@@ -27,11 +28,22 @@ func makeInstance(of host: VirtualHost) throws(TransportError) -> UDXInstance {
   return instance
 }
 
+/// Ends with the instance that holds it.
+private final class InstanceLifetime {
+  let context: DriverContext
+
+  init(_ context: DriverContext) { self.context = context }
+
+  deinit { context.instance = nil }
+}
+
 /// What the driver keeps for one instance. The host holds the instance, the instance this.
 final class DriverContext {
   let clock: VirtualClock
-  weak var host: VirtualHost?
-  weak var instance: UDXInstance?
+  var host: VirtualHost? { link.object }
+  /// Cleared when it goes.
+  unowned(unsafe) var instance: UDXInstance?
+  private let link: BackLink<VirtualHost>
   /// In the list of `WarmTransports`.
   var isWarm = false
   private var timer: VirtualTimer?
@@ -39,7 +51,7 @@ final class DriverContext {
   private var isFlushDue = false
 
   init(host: VirtualHost) {
-    self.host = host
+    link = host.backLink
     clock = host.clock
   }
 
@@ -114,9 +126,9 @@ struct WarmTransports {
 
 /// The carrier of one C socket.
 final class VirtualSocket {
-  weak var host: VirtualHost?
   private(set) var localEndpoint: Endpoint?
   private let context: DriverContext
+  var host: VirtualHost? { context.host }
   private let socket: UnsafeMutablePointer<udx_socket_t>
   /// What was set, by `udx_option_t`; `nil` is the default.
   private var options: [UInt32: Int32]?
@@ -124,7 +136,6 @@ final class VirtualSocket {
   init(context: DriverContext, socket: UnsafeMutablePointer<udx_socket_t>) {
     self.context = context
     self.socket = socket
-    host = context.host
   }
 
   var boundHost: IPv4Address { localEndpoint?.host ?? .any }
@@ -202,11 +213,13 @@ extension DatagramSocket {
 }
 
 private func context(_ udx: UnsafeMutablePointer<udx_t>?) -> DriverContext? {
-  udx?.pointee.driver_ctx.map { Unmanaged<DriverContext>.fromOpaque($0).takeUnretainedValue() }
+  guard let context = udx?.pointee.driver_ctx else { return nil }
+  return Unmanaged<DriverContext>.fromOpaque(context).takeUnretainedValue()
 }
 
 private func port(_ socket: UnsafeMutablePointer<udx_socket_t>?) -> VirtualSocket? {
-  socket?.pointee.driver_data.map { Unmanaged<VirtualSocket>.fromOpaque($0).takeUnretainedValue() }
+  guard let port = socket?.pointee.driver_data else { return nil }
+  return Unmanaged<VirtualSocket>.fromOpaque(port).takeUnretainedValue()
 }
 
 nonisolated(unsafe) private let virtualDriver: UnsafePointer<udx_driver_t> = {
@@ -274,7 +287,7 @@ private func socketName(
 private func transmit(
   _ socket: UnsafeMutablePointer<udx_socket_t>?, _ datagrams: UnsafePointer<udx_datagram_t>?, _ count: UInt32
 ) -> UInt32 {
-  guard let port = port(socket), let datagrams, let network = port.host?.network else { return count }
+  guard let port = port(socket), let datagrams, let host = port.host, let network = host.network else { return count }
   for index in 0..<Int(count) {
     let datagram = datagrams[index]
     guard let destination = Endpoint(socketAddress: datagram.to) else { continue }
@@ -284,7 +297,7 @@ private func transmit(
       bytes.append(
         contentsOf: UnsafeRawBufferPointer(start: datagram.bufs[piece].base, count: datagram.bufs[piece].len))
     }
-    network.send(from: port, to: destination, bytes: bytes, ttl: UInt8(clamping: datagram.ttl))
+    network.send(from: port, of: host, to: destination, bytes: bytes, ttl: UInt8(clamping: datagram.ttl))
   }
   return count
 }

@@ -9,7 +9,7 @@ import HyperUDX
 /// network.
 public final class VirtualHost: Environment {
   /// `nil` once the network is gone.
-  package private(set) weak var network: VirtualNetwork?
+  package var network: VirtualNetwork? { networkLink.object }
   public private(set) var address: IPv4Address
   /// The NAT box in front of this host. May be exchanged: later packets pass the new one.
   public var nat: VirtualNAT?
@@ -29,6 +29,9 @@ public final class VirtualHost: Environment {
   package var scriptedRandom: [[UInt8]] = []
 
   let clock: VirtualClock
+  private let networkLink: BackLink<VirtualNetwork>
+  /// For what outlives the host.
+  let backLink = BackLink<VirtualHost>()
   /// The transport's own source, so that its draws do not move those of the protocols.
   var transportRandom: SeededRandom
   private(set) var link: Link?
@@ -41,13 +44,16 @@ public final class VirtualHost: Environment {
   private var transport: UDXInstance?
 
   init(network: VirtualNetwork, clock: VirtualClock, address: IPv4Address, seed: UInt64) {
-    self.network = network
+    networkLink = network.backLink
     self.clock = clock
     self.address = address
     random = SeededRandom(seed: seed)
     transportRandom = SeededRandom(seed: ~seed)
     interfaceList = VirtualHost.interfaces(address)
+    backLink.object = self
   }
+
+  deinit { backLink.object = nil }
 
   private static func interfaces(_ address: IPv4Address) -> [InterfaceAddress] {
     [
@@ -219,16 +225,16 @@ extension UDXStream {
 }
 
 private final class InterfaceWatch: ScheduledAction {
-  weak var host: VirtualHost?
+  private let host: BackLink<VirtualHost>
   var onChange: (([InterfaceAddress]) -> Void)?
 
   init(host: VirtualHost, onChange: @escaping ([InterfaceAddress]) -> Void) {
-    self.host = host
+    self.host = host.backLink
     self.onChange = onChange
   }
 
   func cancel() {
     onChange = nil
-    host?.forget(self)
+    host.object?.forget(self)
   }
 }

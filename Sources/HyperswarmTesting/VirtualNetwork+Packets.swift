@@ -2,8 +2,10 @@ import HyperEncoding
 
 // The way of a packet: the sender's NAT, the conditions of the link, the receiver's NAT.
 extension VirtualNetwork {
-  func send(from socket: VirtualSocket, to destination: Endpoint, bytes: [UInt8], ttl: UInt8) {
-    guard let local = socket.localEndpoint, let host = socket.host, !host.isDown else { return }
+  func send(
+    from socket: VirtualSocket, of host: VirtualHost, to destination: Endpoint, bytes: [UInt8], ttl: UInt8
+  ) {
+    guard let local = socket.localEndpoint, !host.isDown else { return }
     var packet = Packet(
       sentAt: now, source: source(of: local, host, destination), destination: destination, bytes: bytes,
       isStream: isStreamPacket(bytes), ttl: ttl == 0 ? 64 : ttl, wasDropped: false)

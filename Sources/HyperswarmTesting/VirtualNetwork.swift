@@ -55,6 +55,7 @@ public final class VirtualNetwork {
   package var resolveDelay: UInt64 = 5_000
 
   let clock = VirtualClock()
+  let backLink = BackLink<VirtualNetwork>()
   var hosts: [IPv4Address: VirtualHost] = [:]
   var nats: [IPv4Address: VirtualNAT] = [:]
   var link = Link(LinkConditions())
@@ -72,9 +73,11 @@ public final class VirtualNetwork {
     self.seed = seed
     self.isLogging = isLogging
     random = SeededRandom(seed: seed)
+    backLink.object = self
   }
 
   deinit {
+    backLink.object = nil
     shouldDrop = nil
     latency = nil
     for host in hosts.values { host.dismantle() }
@@ -184,4 +187,10 @@ public final class VirtualNetwork {
 
   /// A hash of all packets so far: times, addresses, bytes and fate. Equal runs have equal digests.
   public var traceDigest: UInt64 { digest.value }
+}
+
+/// A reference that does not hold its object, which clears it when it goes. Read for each packet: a `weak` reference
+/// costs more, and makes every other reference to the object dearer.
+final class BackLink<Object: AnyObject> {
+  unowned(unsafe) var object: Object?
 }

@@ -117,7 +117,10 @@ package final class TopicDiscovery {
 
   /// The network has changed or come back. A query that is under way asks over the network before: it starts again, and
   /// its waiters wait for the new one.
-  func networkChanged() { refresh(isSecondLook: false, startsAgain: true, nil) }
+  func networkChanged() {
+    earlyRefreshes = 0
+    refresh(isSecondLook: false, startsAgain: true, nil)
+  }
 
   private func refresh(
     isSecondLook: Bool, startsAgain: Bool = false, _ completion: ((Result<Bool, SwarmError>) -> Void)?

@@ -26,6 +26,7 @@ public final class UDXStream: TransportStream {
   public var onDrain: (() -> Void)?
   /// A message, valid during the call.
   public var onMessage: ((UnsafeRawBufferPointer) -> Void)?
+  package var onUnacknowledged: (() -> Void)?
   /// Exactly once, last, also for a stream that never connected: `nil` for a regular end or a local `destroy`.
   public var onClose: ((TransportStreamError?) -> Void)?
 
@@ -34,6 +35,7 @@ public final class UDXStream: TransportStream {
   public private(set) var isConnected = false
   public private(set) var isClosed = false
   package var socket: (any DatagramSocket)? { udxSocket }
+  package var hasUnacknowledged: Bool { unacknowledged > 0 }
 
   let environment: UDXInstance
   /// `nil` when the C stream could not be made, and after it is gone.
@@ -44,6 +46,8 @@ public final class UDXStream: TransportStream {
   private var isReading = false
   private var isReadingCheckDue = false
   private var hasEnded = false
+  /// Requests that the C stream has.
+  private var unacknowledged = 0
   private var isEndDue = false
   private var closeError: TransportStreamError?
   private var remoteChanges: [() -> Void] = []
@@ -185,7 +189,13 @@ public final class UDXStream: TransportStream {
       refuse(onAcknowledged)
       return true
     }
+    addUnacknowledged()
     return result != 0
+  }
+
+  private func addUnacknowledged() {
+    unacknowledged &+= 1
+    if unacknowledged == 1 { onUnacknowledged?() }
   }
 
   private func refuse(_ onAcknowledged: ((Bool) -> Void)?) {
@@ -206,10 +216,12 @@ public final class UDXStream: TransportStream {
     let context = (block + RequestPool.headerSize).initializeMemory(as: WriteContext.self, to: WriteContext())
     request.pointee.data = UnsafeMutableRawPointer(context)
     let result = udx_stream_write_end(request, handle, nil, 0) { UDXStream.acknowledged($0, $1, $2) }
-    if result < 0 {
+    guard result >= 0 else {
       context.deinitialize(count: 1)
       environment.pool.giveBack(block, payload: 0)
+      return
     }
+    addUnacknowledged()
   }
 
   /// The END is the probe: every peer acknowledges it again. Before its first acknowledgement, and while data waits for
@@ -361,6 +373,7 @@ public final class UDXStream: TransportStream {
     let context = contextPointer.move()
     with(request.pointee.stream) {
       $0.environment.pool.giveBack(UnsafeMutableRawPointer(request), payload: 0)
+      $0.unacknowledged &-= 1
       context.onAcknowledged?(status == 0)
     }
   }
@@ -399,6 +412,7 @@ public final class UDXStream: TransportStream {
     onEnd = nil
     onDrain = nil
     onMessage = nil
+    onUnacknowledged = nil
     onClose = nil
     remoteChanges = []
     udxSocket?.streamLeft()

@@ -144,7 +144,26 @@ TEST(spurious_timeout_is_undone) {
   unit_free(&unit);
 }
 
+/* After an outage one repetition brings the acknowledgement of all that had arrived before: their age is no sample. */
+TEST(age_is_no_round_trip) {
+  for (int fresh = 0; fresh < 2; fresh++) {
+    unit_t unit = unit_new();
+    uint64_t begin = unit_send(&unit, 6);
+    unit_ack(&unit, begin + 20 * MS, 1, 0, 0);
+    uint64_t repeated = begin + 8 * UDX_SECOND;
+    udx__packet_at(unit.stream, 1)->transmits = 2;
+    unit_sent_at(&unit, 1, repeated);
+    unit_sent_at(&unit, 5, fresh ? repeated + 5 * MS : repeated);
+    unit_ack(&unit, repeated + 25 * MS, 6, 0, 0);
+    /* unless something newer is among it that left only once */
+    CHECK_EQ(unit.state->rtt.latest, 20 * MS);
+    CHECK_EQ(unit.state->rtt.var, fresh ? 7500 : 10 * MS);
+    CHECK_EQ(unit.state->recovery.tlp_sampled, 1);
+    unit_free(&unit);
+  }
+}
+
 TEST_MAIN(TEST_ENTRY(rack_waits_for_the_reordering_window), TEST_ENTRY(three_reported_packets_need_no_window),
   TEST_ENTRY(rack_orders_a_batch_by_seq), TEST_ENTRY(tail_loss_probe_timer), TEST_ENTRY(timeouts_back_off),
   TEST_ENTRY(gives_up_sooner_than_thirteen_long_timeouts), TEST_ENTRY(gives_up_after_thirteen_seconds),
-  TEST_ENTRY(spurious_timeout_is_undone))
+  TEST_ENTRY(spurious_timeout_is_undone), TEST_ENTRY(age_is_no_round_trip))

@@ -147,4 +147,30 @@ final class MovingTests: XCTestCase {
     world.advance(by: 60_000)
     XCTAssertEqual(client.node.activeQueries, 0)
   }
+
+  /// The pauses between queries that failed begin with the shortest again.
+  func testPausesBeginAnewWithTheNetwork() throws {
+    for seed in 1...10 as ClosedRange<UInt64> {
+      let world = FakeWorld(seed: seed)
+      let server = TestSwarm(world)
+      try server.join(topic(1), client: false)
+      world.advance(by: 100)
+      world.queriesFail = true
+      let client = TestSwarm(world)
+      let session = try client.join(topic(1), server: false)
+      // The pauses between them have reached their longest.
+      for _ in 0..<400 where client.node.queries.count < 5 { world.advance(by: 500) }
+      XCTAssertEqual(client.node.queries.count, 5, "seed \(seed)")
+      client.node.networkChange?()
+      world.advance(by: 100)
+      XCTAssertEqual(client.node.queries.count, 6, "seed \(seed)")
+      world.queriesFail = false
+      world.advance(by: 2 * Limits.emptyTopicRefresh + 100)
+      var flushed: [Bool] = []
+      session.flushed { flushed.append((try? $0.get()) ?? false) }
+      world.advance(by: 100)
+      XCTAssertEqual(client.openKeys, [server.key], "seed \(seed)")
+      XCTAssertEqual(flushed, [true], "seed \(seed)")
+    }
+  }
 }

@@ -35,6 +35,12 @@ final class End {
     connection.write(bytes)
   }
 
+  /// What its transport knows.
+  var state: String {
+    guard let transport = connection.stream.transport else { return "no transport" }
+    return "over \(String(describing: transport.remote)), \(transport.statistics)"
+  }
+
   /// Whether the message is the next one.
   func take(_ bytes: [UInt8]) -> Bool {
     let number = bytes.prefix(8).reversed().reduce(UInt64(0)) { $0 << 8 | UInt64($1) }

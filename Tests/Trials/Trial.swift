@@ -248,6 +248,7 @@ final class Trial {
           violate(
             "\(member.name): a connection with \(peer.name), \(now - end.openedAt) old, without its other end for "
               + "\(now - since)")
+          tell(end.state)
         }
       }
     }

@@ -19,7 +19,9 @@
 typedef struct ack_walk_s {
   udx_stream_t *stream;
   uint64_t now;
-  uint64_t newest; /* transmission time of the newest packet with a usable RTT, 0 = none */
+  uint64_t newest;      /* when the newest of the packets left */
+  uint8_t is_ambiguous; /* a repetition left then: what is acknowledged may be an earlier transmission */
+  uint8_t has_original; /* one of the packets left once only */
   uint32_t progress;
 } ack_walk_t;
 
@@ -38,8 +40,13 @@ packet_acked (ack_walk_t *walk, uint32_t seq, udx_packet_t *packet, int unordere
   }
   packet->state = UDX_PACKET_ACKED;
   walk->progress++;
-  if (packet->transmits == 1 && packet->sent_at > walk->newest && !udx__recovery_is_of_former_path(stream, seq)) {
-    walk->newest = packet->sent_at;
+  if (!udx__recovery_is_of_former_path(stream, seq)) {
+    if (packet->sent_at > walk->newest) {
+      walk->newest = packet->sent_at;
+      walk->is_ambiguous = 0;
+    }
+    if (packet->transmits == 1) walk->has_original = 1;
+    else if (packet->sent_at == walk->newest) walk->is_ambiguous = 1;
   }
   udx__rate_acked(stream, packet, walk->now);
   udx__recovery_acked(stream, seq, packet, walk->now);
@@ -106,10 +113,15 @@ udx__ack_process (udx_stream_t *stream, const udx_header_t *header, const uint8_
     }
     (void) udx__intervals_add(&flight->sacked, start, end, range_sacked, &walk);
   }
-  if (walk.newest > 0) {
+  /*
+   * The reference takes a sample of every packet that was not repeated. After an outage one repetition brings the
+   * acknowledgement of all that had arrived before it: their age is no round trip, and 13 times such an estimate is the
+   * time in which a dead peer is noticed.
+   */
+  if (walk.has_original && !walk.is_ambiguous) {
     udx__rtt_sample(stream, (uint32_t) udx__min_u64(walk.now - walk.newest, UINT32_MAX - 1), walk.now);
-    udx__stream(stream)->recovery.tlp_sampled = 1;
   }
+  if (walk.has_original) udx__stream(stream)->recovery.tlp_sampled = 1;
   if (walk.progress > 0 || flight->una != old_una) {
     UDX_ASSERT(udx__seq_diff(flight->una, old_una) >= 0 && udx__seq_diff(flight->una, flight->nxt) <= 0);
     udx__recovery_update(stream, old_una, walk.now);

@@ -9,7 +9,11 @@ final class Migrations {
   private var streams: [UInt32: StreamMigration] = [:]
   /// Charged before anything is verified.
   private var budget: SourceBudget
+  /// Streams with something unacknowledged, which are looked at; without any no timer runs.
+  private var watched: [UInt32: StreamMigration] = [:]
   private var timer: (any ScheduledAction)?
+  /// Looks come at whole intervals from here on, in milliseconds.
+  private var firstAddedAt: UInt64 = 0
   private var rendezvous = 0
   private var waiting: [() -> Void] = []
 
@@ -23,14 +27,18 @@ final class Migrations {
   }
 
   var count: Int { streams.count }
+  /// Whether a timer runs for a look at streams.
+  var isLooking: Bool { timer != nil }
 
   func stream(_ localID: UInt32) -> StreamMigration? { streams[localID] }
 
   /// Both sides have said in the handshake that they can.
   func add(raw: any TransportStream, stream: EncryptedStream, peer: MovablePeer) {
-    streams[raw.localID] = StreamMigration(node: node, raw: raw, stream: stream, peer: peer)
+    if streams.isEmpty { firstAddedAt = node.environment.nowMilliseconds }
+    let migration = StreamMigration(node: node, raw: raw, stream: stream, peer: peer)
+    streams[raw.localID] = migration
     stream.observe(close: { [weak self, localID = raw.localID] _ in self?.remove(localID) })
-    if timer == nil { startTicking() }
+    watch(migration)
   }
 
   /// The stream has a direct path now.
@@ -45,10 +53,8 @@ final class Migrations {
   }
 
   private func remove(_ localID: UInt32) {
+    watched[localID] = nil
     streams.removeValue(forKey: localID)?.close()
-    guard streams.isEmpty else { return }
-    timer?.cancel()
-    timer = nil
   }
 
   /// A connection whose path may be lost.
@@ -85,13 +91,37 @@ final class Migrations {
   /// The order is that of the ids, so that simulations repeat.
   private var ordered: [StreamMigration] { streams.sorted { $0.key < $1.key }.map(\.value) }
 
-  private func startTicking() {
-    timer = node.environment.schedule(after: Limits.Migration.silenceInterval) { [weak self] in
-      guard let self else { return }
-      timer = nil
-      for migration in ordered { migration.tick() }
-      if !streams.isEmpty, timer == nil { startTicking() }
+  // MARK: Silence
+
+  /// From the first write on that waits for its acknowledgement until a look at which nothing does.
+  private func watch(_ migration: StreamMigration) {
+    let raw = migration.raw
+    guard raw.hasUnacknowledged else {
+      raw.onUnacknowledged = { [weak self, weak migration] in
+        if let migration { self?.watch(migration) }
+      }
+      return
     }
+    raw.onUnacknowledged = nil
+    watched[raw.localID] = migration
+    if timer == nil { scheduleLook() }
+  }
+
+  private func scheduleLook() {
+    let interval = Limits.Migration.silenceInterval
+    let age = node.environment.nowMilliseconds - firstAddedAt
+    timer = node.environment.schedule(after: interval - age % interval) { [weak self] in self?.look() }
+  }
+
+  private func look() {
+    timer = nil
+    for (id, migration) in watched.sorted(by: { $0.key < $1.key }) where streams[id] === migration {
+      migration.look()
+      guard streams[id] === migration, !migration.raw.hasUnacknowledged else { continue }
+      watched[id] = nil
+      watch(migration)
+    }
+    if !watched.isEmpty, timer == nil { scheduleLook() }
   }
 
   /// `false`: no datagram of ours.
@@ -110,6 +140,7 @@ final class Migrations {
   func destroy() {
     timer?.cancel()
     timer = nil
+    watched = [:]
     waiting = []
     for migration in streams.values { migration.close() }
     streams = [:]

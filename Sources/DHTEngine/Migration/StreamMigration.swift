@@ -96,10 +96,10 @@ final class StreamMigration {
   private var answers: TokenBucket
   private var movedAt: UInt64?
 
-  // Silence, as the tick sees it.
-  private var receivedAtTick: UInt64 = 0
+  // Silence, as the last look saw it.
+  private var receivedAtLook: UInt64 = 0
   private var wasWaiting = false
-  private var silentTicks = 0
+  private var silentLooks = 0
 
   init(node: DHTNode, raw: any TransportStream, stream: EncryptedStream, peer: MovablePeer) {
     self.node = node
@@ -359,17 +359,18 @@ final class StreamMigration {
 
   // MARK: Silence
 
-  /// Regularly: packets that stay unanswered are the only sign of a NAT that has forgotten its mappings.
-  func tick() {
+  /// Regularly while something is unacknowledged, and once after that: packets that stay unanswered are the only sign
+  /// of a NAT that has forgotten its mappings.
+  func look() {
     guard !raw.isClosed, raw.remote != nil else { return }
     let statistics = raw.statistics
     let isWaiting = statistics.bytesInFlight > 0
-    let isSilent = isWaiting && wasWaiting && statistics.packetsReceived == receivedAtTick
-    receivedAtTick = statistics.packetsReceived
+    let isSilent = isWaiting && wasWaiting && statistics.packetsReceived == receivedAtLook
+    receivedAtLook = statistics.packetsReceived
     wasWaiting = isWaiting
-    silentTicks = isSilent ? silentTicks + 1 : 0
-    guard silentTicks >= Limits.Migration.silentTicks else { return }
-    silentTicks = 0
+    silentLooks = isSilent ? silentLooks + 1 : 0
+    guard silentLooks >= Limits.Migration.silentLooks else { return }
+    silentLooks = 0
     if isRelayed { onRelaySilent?() } else { probe() }
   }
 }

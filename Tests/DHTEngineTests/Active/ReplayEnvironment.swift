@@ -110,7 +110,9 @@ final class ReplayStream: TransportStream {
   var onEnd: (() -> Void)?
   var onDrain: (() -> Void)?
   var onMessage: ((UnsafeRawBufferPointer) -> Void)?
+  var onUnacknowledged: (() -> Void)?
   var onClose: ((TransportStreamError?) -> Void)?
+  let hasUnacknowledged = false
   private(set) var socket: (any DatagramSocket)?
   private(set) var remote: Endpoint?
   private(set) var remoteID: UInt32?

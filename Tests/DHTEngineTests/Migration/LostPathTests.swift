@@ -119,4 +119,30 @@ final class LostPathTests: XCTestCase {
       world.destroy()
     }
   }
+
+  /// A timer runs only while something is unacknowledged, and up to the look after that: of a quiet stream that is a
+  /// keepalive every five seconds in each direction.
+  func testQuietStreamsAreNotLookedAt() throws {
+    for seed in 1...4 as ClosedRange<UInt64> {
+      let world = try XCTUnwrap(MovingWorld(seed: seed))
+      let migrations = world.client.node.migrations
+      world.net.network.advance(by: 10_000)
+      let looking = (0..<6_000).count { _ in
+        world.net.network.advance(by: 10)
+        return migrations.isLooking
+      }
+      XCTAssertLessThanOrEqual(looking, 6_000 * 500 / 5_000, "seed \(seed)")
+      XCTAssertGreaterThan(looking, 0, "seed \(seed)")
+      world.server.host.isDown = true
+      world.net.network.run(within: 6_000) { migrations.isLooking }
+      while !world.clientEnd.peer.isClosed {
+        XCTAssertTrue(migrations.isLooking, "seed \(seed): unacknowledged to the end")
+        world.net.network.advance(by: 10)
+      }
+      world.net.network.advance(by: 500)
+      XCTAssertFalse(migrations.isLooking, "seed \(seed)")
+      world.server.host.isDown = false
+      world.destroy()
+    }
+  }
 }
