@@ -37,6 +37,7 @@ package final class DHTNode {
   private(set) var storage: StorageNode?
   let rawStreams: RawStreams
   let sockets: SocketPool
+  private(set) lazy var punchPorts = SharedPunchPort(node: self)
   let relayHints: RelayHintCache
   let punchBudget: PunchBudget
   private(set) lazy var relays = RelayClients(node: self)
@@ -88,6 +89,7 @@ package final class DHTNode {
     rpc.onEphemeral = { [weak self] in self?.onEphemeral.notify(()) }
     rpc.onAddressChange = { [weak self] old, new in
       guard let self else { return }
+      punchPorts.retire()
       migrations.networkChanged()
       for server in servers { server.refresh() }
       onAddressChange.notify((old, new))
@@ -97,6 +99,7 @@ package final class DHTNode {
     rpc.onNATUpdate = { [weak self] _, _ in self?.onNATUpdate.notify(()) }
     rpc.onNetworkChange = { [weak self] _ in
       guard let self else { return }
+      punchPorts.retire()
       migrations.networkChanged()
       for server in servers { server.refresh() }
       onNetworkChange.notify(())
@@ -224,6 +227,7 @@ package final class DHTNode {
       }
     }
     for server in servers { server.suspend(group.enter()) }
+    punchPorts.retire()
     relays.destroyAll()
     rawStreams.destroyAll()
     group.seal()
@@ -294,6 +298,7 @@ package final class DHTNode {
     relays.destroyAll()
     migrations.destroy()
     rawStreams.destroyAll()
+    punchPorts.retire()
     sockets.destroy()
     localAddressValidator.destroy()
     rpc.destroy {
