@@ -15,6 +15,8 @@ package enum Limits {
   package static let localAddressLongestRetry: UInt64 = 60_000
   /// Tests that happen by themselves (within 16 s); later ones happen when a peer asks for the addresses.
   package static let localAddressRetries = 6
+  /// Milliseconds for which the list of this host's addresses is used: handshakes come by the hundred.
+  package static let localAddressAge: UInt64 = 1000
   /// Live raw streams of one node.
   package static let rawStreams = 65_536
   /// A LOOKUP reply with this many records may have left the caller's out (hyperdht.md 13).

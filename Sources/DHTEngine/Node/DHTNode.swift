@@ -43,6 +43,7 @@ package final class DHTNode {
   private(set) lazy var relays = RelayClients(node: self)
   private(set) lazy var migrations = Migrations(node: self)
   let localAddressValidator: LocalAddressValidator
+  private var listedAddresses: (at: UInt64, endpoints: [Endpoint])?
   var connectors: [ObjectIdentifier: Connector] = [:]
 
   private(set) package var isSuspended = false
@@ -104,7 +105,10 @@ package final class DHTNode {
       for server in servers { server.refresh() }
       onNetworkChange.notify(())
     }
-    rpc.onInterfaces = { [weak self] in self?.localAddressValidator.interfacesChanged() }
+    rpc.onInterfaces = { [weak self] in
+      self?.listedAddresses = nil
+      self?.localAddressValidator.interfacesChanged()
+    }
     rpc.otherHosts = { [weak self] in self?.rawStreams.remoteHosts(atMost: HyperRPC.Limits.judgedNodes) ?? [] }
     rpc.onNetworkUpdate = { [weak self] in
       guard let self else { return }
@@ -133,6 +137,15 @@ package final class DHTNode {
       return storage.handle(request)
     }
     return true
+  }
+
+  /// What peers on the same network may reach this node at. The system is not asked for every handshake.
+  var localAddresses: [Endpoint] {
+    let now = environment.nowMilliseconds
+    if let listedAddresses, now - listedAddresses.at < Limits.localAddressAge { return listedAddresses.endpoints }
+    let endpoints = LocalAddresses.list(environment: environment, serverSocket: rpc.serverSocket)
+    listedAddresses = (now, endpoints)
+    return endpoints
   }
 
   private func isOwnAddress(_ endpoint: Endpoint) -> Bool {
@@ -228,6 +241,7 @@ package final class DHTNode {
     }
     for server in servers { server.suspend(group.enter()) }
     punchPorts.retire()
+    listedAddresses = nil
     relays.destroyAll()
     rawStreams.destroyAll()
     group.seal()

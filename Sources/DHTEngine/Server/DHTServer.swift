@@ -196,6 +196,12 @@ package final class DHTServer {
     if let victim = table.prove(session) { evict(victim) }
   }
 
+  /// Whether a relay may be asked; a client that has not proved itself loses its request to the next.
+  func hasRoomForRelay(of origin: RelayPath.Origin) -> Bool {
+    if !node.relays.hasRoom(for: origin), let victim = table.relayVictim(of: origin) { evict(victim) }
+    return node.relays.hasRoom(for: origin)
+  }
+
   private func evict(_ session: ServerSession) {
     node.statistics.handshakes.evicted += 1
     clear(session)

@@ -18,6 +18,8 @@ struct HandshakeTable {
   private var active: [UInt64: ServerSession] = [:]
   private var nextOrder: UInt64 = 0
   private var waiting = WaitingSessions()
+  /// Of these, those that have asked a relay, by the side that has named it.
+  private var relaying: [RelayPath.Origin: SessionQueue] = [:]
   /// Those of clients that have proved themselves, by client.
   private var proven = HostQueue()
 
@@ -68,11 +70,26 @@ struct HandshakeTable {
     count += 1
   }
 
+  mutating func relayStarted(_ session: ServerSession, _ origin: RelayPath.Origin) {
+    guard isMember(session), session.standing == .waiting else { return }
+    relaying[origin, default: SessionQueue()].insert(session.waitingEntry)
+  }
+
+  mutating func relayPaired(_ session: ServerSession) {
+    for origin in relaying.keys { relaying[origin]?.remove(session.waitingEntry) }
+  }
+
+  /// The session to remove before another one asks a relay that this side has named.
+  func relayVictim(of origin: RelayPath.Origin) -> ServerSession? {
+    relaying[origin]?.victim.flatMap { active[$0] }
+  }
+
   /// The session's client has got message 2. Returns a session to remove in its place when too many have.
   mutating func prove(_ session: ServerSession) -> ServerSession? {
     guard isMember(session), session.standing == .waiting else { return nil }
     let victim = proven.count < Limits.Server.provenHandshakes ? nil : proven.heaviest.flatMap { active[$0.oldest] }
     waiting.remove(session.waitingEntry)
+    relayPaired(session)
     proven.insert(session.order, of: session.chargedClient)
     session.standing = .proven
     return victim
@@ -98,7 +115,9 @@ struct HandshakeTable {
 
   private mutating func deactivate(_ session: ServerSession) {
     switch session.standing {
-    case .waiting: waiting.remove(session.waitingEntry)
+    case .waiting:
+      waiting.remove(session.waitingEntry)
+      relayPaired(session)
     case .proven: proven.remove(session.order, of: session.chargedClient)
     case .settled: return
     }

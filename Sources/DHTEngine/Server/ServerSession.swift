@@ -103,14 +103,14 @@ final class ServerSession {
       return nil
     }
     // Nothing is made before the message has proved to be readable.
-    handshake.provide(ephemeral: KeyPair(seed: server.node.environment.random32()))
+    handshake.provide(ephemeral: NoiseKey(seed: server.node.environment.random32()))
   }
 
   // MARK: Handshake
 
   var chargedClient: IPv4Address { request.chargedClient }
 
-  var waitingEntry: WaitingSessions.Entry {
+  var waitingEntry: SessionQueue.Entry {
     .init(order: order, origin: origin, sender: request.from.host, client: chargedClient)
   }
 
@@ -166,8 +166,7 @@ final class ServerSession {
   private func prepare() {
     state = .preparing
     guard server.options.shareLocalAddress else { return reply(localAddresses: []) }
-    let all = LocalAddresses.list(environment: node.environment, serverSocket: node.rpc.serverSocket)
-    node.localAddressValidator.validate(all) { [weak self] usable in self?.reply(localAddresses: usable) }
+    node.localAddressValidator.validate(node.localAddresses) { [weak self] usable in self?.reply(localAddresses: usable) }
   }
 
   private func reply(localAddresses: [Endpoint]) {
@@ -321,19 +320,20 @@ final class ServerSession {
   private func mayRelay() -> Bool {
     if ticket == nil, let named = remotePayload.relayThrough {
       let isWanted = server.options.acceptsRelay?(named.publicKey) ?? true
-      guard isWanted, named.publicKey != server.publicKey, node.relays.hasRoom(for: .client) else {
+      guard isWanted, named.publicKey != server.publicKey, server.hasRoomForRelay(of: .client) else {
         node.statistics.relaying.refused += 1
         return false
       }
       relayOrigin = .client
       ticket = RelayTicket(publicKey: named.publicKey, token: named.token, isInitiator: false)
     }
-    return ticket != nil && raw != nil && node.relays.hasRoom(for: relayOrigin)
+    return ticket != nil && raw != nil && server.hasRoomForRelay(of: relayOrigin)
   }
 
   private func startRelay() {
     guard let ticket, let raw else { return }
     node.statistics.relaying.attempts += 1
+    server.table.relayStarted(self, relayOrigin)
     // What comes over the relay before its answer is kept by the stream.
     raw.pauseReading()
     driver.startRelay(
@@ -421,7 +421,10 @@ extension ServerSession: PathRaceOwner {
       state = .connected
       return server.settled(self)
     }
-    if path == .relay { node.statistics.relaying.successes += 1 }
+    if path == .relay {
+      node.statistics.relaying.successes += 1
+      server.table.relayPaired(self)
+    }
     guard let raw, let udx = remotePayload.udx else { throw .handshakeUnfinished }
     if path.isDirect { raw.firewall = nil }
     do throws(TransportError) {

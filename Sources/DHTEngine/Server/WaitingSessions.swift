@@ -49,10 +49,8 @@ struct HostQueue {
   }
 }
 
-/// The sessions whose client has not shown that it has got message 2, and which of them makes room for a newcomer: the
-/// oldest of the heaviest client behind the heaviest sender, among those of the origin that is furthest above its
-/// share.
-struct WaitingSessions {
+/// Sessions by the sender of their message, and behind each sender by client.
+struct SessionQueue {
   struct Entry: Hashable {
     var order: UInt64
     var origin: HandshakeOrigin
@@ -61,35 +59,43 @@ struct WaitingSessions {
     var client: IPv4Address
   }
 
-  private struct Share {
-    var senders = HostQueue()
-    var clients: [IPv4Address: HostQueue] = [:]
-  }
+  private var senders = HostQueue()
+  private var clients: [IPv4Address: HostQueue] = [:]
 
-  private var shares = [Share](repeating: Share(), count: HandshakeOrigin.allCases.count)
-
-  var count: Int { shares.reduce(0) { $0 + $1.senders.count } }
-  func count(of origin: HandshakeOrigin) -> Int { shares[origin.rawValue].senders.count }
+  var count: Int { senders.count }
 
   mutating func insert(_ entry: Entry) {
-    shares[entry.origin.rawValue].senders.insert(entry.order, of: entry.sender)
-    shares[entry.origin.rawValue].clients[entry.sender, default: HostQueue()].insert(entry.order, of: entry.client)
+    senders.insert(entry.order, of: entry.sender)
+    clients[entry.sender, default: HostQueue()].insert(entry.order, of: entry.client)
   }
 
   mutating func remove(_ entry: Entry) {
-    let origin = entry.origin.rawValue
-    shares[origin].senders.remove(entry.order, of: entry.sender)
-    shares[origin].clients[entry.sender]?.remove(entry.order, of: entry.client)
-    if shares[origin].clients[entry.sender]?.count == 0 { shares[origin].clients[entry.sender] = nil }
+    senders.remove(entry.order, of: entry.sender)
+    clients[entry.sender]?.remove(entry.order, of: entry.client)
+    if clients[entry.sender]?.count == 0 { clients[entry.sender] = nil }
   }
+
+  /// The oldest session of the heaviest client behind the heaviest sender.
+  var victim: UInt64? { senders.heaviest.flatMap { clients[$0.address]?.heaviest?.oldest } }
+}
+
+/// The sessions whose client has not shown that it has got message 2, and which of them makes room for a newcomer: one
+/// of the origin that is furthest above its share.
+struct WaitingSessions {
+  private var queues = [SessionQueue](repeating: SessionQueue(), count: HandshakeOrigin.allCases.count)
+
+  var count: Int { queues.reduce(0) { $0 + $1.count } }
+  func count(of origin: HandshakeOrigin) -> Int { queues[origin.rawValue].count }
+
+  mutating func insert(_ entry: SessionQueue.Entry) { queues[entry.origin.rawValue].insert(entry) }
+  mutating func remove(_ entry: SessionQueue.Entry) { queues[entry.origin.rawValue].remove(entry) }
 
   /// The number of the session that makes room for one of this origin; `nil` while there is room.
   func victim(for newcomer: HandshakeOrigin) -> UInt64? {
     guard count >= Limits.Server.waitingHandshakes else { return nil }
     var loser = newcomer
     for origin in HandshakeOrigin.allCases where excess(origin, newcomer) > excess(loser, newcomer) { loser = origin }
-    let share = shares[loser.rawValue]
-    return share.senders.heaviest.flatMap { share.clients[$0.address]?.heaviest?.oldest }
+    return queues[loser.rawValue].victim
   }
 
   /// By how much an origin is above its share once the newcomer is in.

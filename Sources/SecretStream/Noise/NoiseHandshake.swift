@@ -64,9 +64,9 @@ package struct NoiseHandshake {
   }
 
   /// The key pair for this handshake, where there was none at first.
-  package mutating func provide(ephemeral: KeyPair) {
+  package mutating func provide(ephemeral: NoiseKey) {
     precondition(!isComplete && state.ephemeral == nil, "a handshake has one ephemeral key pair")
-    state.ephemeral = NoiseKey(ephemeral)
+    state.ephemeral = ephemeral
   }
 
   package var isComplete: Bool { state.keys != nil }

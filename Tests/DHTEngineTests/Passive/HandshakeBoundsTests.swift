@@ -6,7 +6,7 @@ import XCTest
 
 /// The bounds of a server's handshakes as values: order of eviction, shares and rates, each at its edge.
 final class HandshakeBoundsTests: XCTestCase {
-  private typealias Entry = WaitingSessions.Entry
+  private typealias Entry = SessionQueue.Entry
 
   private func host(_ number: Int) -> IPv4Address { IPv4Address(value: 0x4400_0000 | UInt32(number)) }
 
