@@ -82,9 +82,9 @@ final class HandshakeFloodTests: XCTestCase {
       let before = host(server).openSocketCount
       var peers: [Peer] = []
       var opened: [UInt64] = []
-      for tick in 0..<4000 {
+      for tick in 0..<3200 {
         attacker.send(over: relays[tick % 3])
-        if tick >= 2000, tick % 300 == 0, peers.count < 5 {
+        if tick >= 1600, tick % 300 == 0, peers.count < 5 {
           let peer = net.connect(clients[peers.count], to: server)
           let start = net.network.now
           peer.stream.onOpen = { opened.append((net.network.now - start) / 1000) }
@@ -102,6 +102,7 @@ final class HandshakeFloodTests: XCTestCase {
       XCTAssertGreaterThan(server.node.statistics.handshakes.evicted, 0)
       XCTAssertLessThanOrEqual(
         attacker.answers, Int(Limits.Server.relayedBurst + 4 * Limits.Server.relayedPerSecond))
+      XCTAssertGreaterThan(attacker.answers, 3 * Int(Limits.Server.relayedPerSecond), "relays have their own share")
       net.network.advance(by: 60_000)
       XCTAssertEqual(server.handshakeCount, 0)
       XCTAssertEqual(host(server).openSocketCount, before + 1, "that of the streams")
@@ -228,10 +229,12 @@ final class HandshakeFloodTests: XCTestCase {
     XCTAssertEqual(server.table.provenCount, 1)
     server.proved(first)
     XCTAssertEqual(server.table.provenCount, 1)
-    for _ in 0..<3 * Limits.Server.waitingHandshakes {
+    // At the rate of all direct clients, so that each is admitted.
+    for _ in 0..<Limits.Server.waitingHandshakes + 200 {
       net.network.advance(by: 2)
-      attacker.send(over: nil)
+      XCTAssertTrue(attacker.send(over: nil))
     }
+    XCTAssertEqual(server.node.statistics.handshakes.evicted, 200)
     XCTAssertEqual(server.table.waitingCount(of: .direct), Limits.Server.waitingHandshakes)
     XCTAssertTrue(server.table.session(at: 0) === first)
     XCTAssertEqual(server.node.rawStreamCount, server.table.activeCount)
@@ -259,6 +262,31 @@ final class HandshakeFloodTests: XCTestCase {
     }
     XCTAssertNil(server.table.session(at: 0), "the oldest of the heaviest")
     XCTAssertTrue(server.table.session(at: 3) === sessions[3])
+    net.destroy()
+  }
+
+  /// Requests at relays are places, too: a client that has not proved itself loses its own to the next one.
+  func testRequestsAtRelaysMakeRoom() {
+    let net = Net(6)
+    var options = ServerOptions()
+    options.shareLocalAddress = false
+    options.relayThrough = .keys([KeyPair(seed: Bytes32(repeating: 9)).publicKey])
+    let (server, _) = net.listen(on: site(net, 1), options: options)
+    let relay = server.announcer?.relays.first?.relayAddress
+    var attacker = Attacker(server, seed: 10)
+    let bound = Limits.Relay.unpairedOwnRelays
+    for _ in 0..<bound { XCTAssertTrue(attacker.send(over: relay)) }
+    XCTAssertEqual(server.node.statistics.handshakes.evicted, 0)
+    guard let first = server.table.session(at: 0) else { return XCTFail("no session") }
+    server.proved(first)
+    for _ in 0..<10 { XCTAssertTrue(attacker.send(over: relay)) }
+    XCTAssertEqual(server.node.statistics.relaying.attempts, UInt64(bound + 10))
+    XCTAssertEqual(server.table.activeCount, bound)
+    XCTAssertTrue(server.table.session(at: 0) === first)
+    // All have proved themselves: the next handshake goes without a relay.
+    for session in server.table.sessions { session.map { server.proved($0) } }
+    XCTAssertTrue(attacker.send(over: relay))
+    XCTAssertEqual(server.node.statistics.relaying.attempts, UInt64(bound + 10))
     net.destroy()
   }
 
