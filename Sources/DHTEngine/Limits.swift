@@ -15,6 +15,8 @@ package enum Limits {
   package static let localAddressLongestRetry: UInt64 = 60_000
   /// Tests that happen by themselves (within 16 s); later ones happen when a peer asks for the addresses.
   package static let localAddressRetries = 6
+  /// Milliseconds for which the list of this host's addresses is used: handshakes come by the hundred.
+  package static let localAddressAge: UInt64 = 1000
   /// Live raw streams of one node.
   package static let rawStreams = 65_536
   /// A LOOKUP reply with this many records may have left the caller's out (hyperdht.md 13).
@@ -28,10 +30,14 @@ package enum Limits {
     HyperSecretStream.Limits.check()
     precondition(Announce.relays <= HyperRPC.Limits.k && Announce.storedRelays <= Announce.relays)
     precondition(Announce.pingPause < Announce.watchdog)
-    precondition(Server.handshakesPerHost <= Server.concurrentHandshakes)
-    precondition(Server.concurrentHandshakes <= rawStreams)
-    precondition(Server.handshakeBurst <= Server.totalHandshakeBurst)
-    precondition(Server.handshakesPerSecond <= Server.totalHandshakesPerSecond)
+    precondition(
+      2 * Server.reservedHandshakes + Server.reservedStrangerHandshakes < Server.waitingHandshakes,
+      "at the bound one origin is above its share")
+    precondition(Server.waitingHandshakes + Server.provenHandshakes <= rawStreams)
+    precondition(Server.handshakeBurst <= Server.strangerBurst && Server.strangerBurst <= Server.directBurst)
+    precondition(Server.handshakesPerSecond <= Server.strangersPerSecond)
+    precondition(Server.strangersPerSecond <= Server.directPerSecond)
+    precondition(Server.relayBurst <= Server.relayedBurst && Server.relayPerSecond <= Server.relayedPerSecond)
     precondition(Server.handshakeMessageSize <= HyperRPC.Limits.maximumDatagram)
     precondition(Server.prepunchTimeout <= Server.handshakeClearWait, "a session is remembered as long as it may work")
     precondition(
@@ -39,6 +45,8 @@ package enum Limits {
     precondition(Connect.attempts <= Connect.candidates && Connect.relayHints <= Connect.candidates)
     precondition(Connect.earlyBytes >= HyperSecretStream.Limits.Stream.headerBody)
     precondition(Punch.minimumSamples <= Punch.wantedSamples && Punch.wantedSamples <= Punch.maximumReferrers)
+    precondition(Punch.birthdaySockets <= Punch.randomSockets && Punch.randomPortSockets <= Punch.randomSockets)
+    precondition(Punch.portRetry <= Punch.portIdle && Punch.portIdle <= Punch.portLifetime)
     precondition(Punch.unverifiedRounds.allSatisfy { (1...Punch.consistentRounds).contains($0) })
     precondition(Migration.firstInterval <= Migration.longestInterval && Migration.longestInterval < Migration.giveUp)
     precondition(Migration.sourceBurst <= Migration.totalBurst)
@@ -101,18 +109,33 @@ package enum Limits {
     /// A client that says that it is reachable, and was not heard after this long, is not; deployed ones give up and
     /// shake hands again after 10 s.
     package static let claimTrial: UInt64 = 5_000
-    /// Handshakes that a server works on at once (hyperdht.md B-1); each costs a table entry, a stream and perhaps a
-    /// socket.
-    package static let concurrentHandshakes = 256
-    /// Of these, by one client host.
-    package static let handshakesPerHost = concurrentHandshakes / 2
-    /// New first messages of one client host, at once and per second, and of all together: each costs about half a
-    /// millisecond of Diffie-Hellman.
+    /// Handshakes whose client has not shown that it has got message 2 (hyperdht.md B-1), of about ten kilobytes each.
+    /// At the fastest rate of invented clients one stays for two seconds: longer than a round trip over a relay, and
+    /// one retransmission.
+    package static let waitingHandshakes = 2048
+    /// Of these, the places that clients which come themselves, clients over nodes of the announcement, and others
+    /// find, whatever the others do.
+    package static let reservedHandshakes = waitingHandshakes * 3 / 8
+    package static let reservedStrangerHandshakes = waitingHandshakes / 8
+    /// Handshakes under way whose client has proved itself; each may have a puncher and sockets.
+    package static let provenHandshakes = 256
+    /// New first messages of one client host, or of one host that passes them on without being asked to, at once and
+    /// per second. Hundreds of clients may share one address; copies of a message are not counted.
     package static let handshakeBurst: UInt64 = 256
     package static let handshakesPerSecond: UInt64 = 64
-    package static let totalHandshakeBurst: UInt64 = 1024
-    package static let totalHandshakesPerSecond: UInt64 = 256
-    /// Client hosts whose rate is remembered per generation.
+    /// The same of one node of the announcement: what a node of this kind forwards to one host
+    /// (``Router/destinationForwardsPerSecond``).
+    package static let relayBurst = Router.destinationForwardBurst
+    package static let relayPerSecond = Router.destinationForwardsPerSecond
+    /// The same of all nodes of the announcement together, of all clients that come themselves, and of all others:
+    /// each costs about half a millisecond of Diffie-Hellman.
+    package static let relayedBurst: UInt64 = 1024
+    package static let relayedPerSecond: UInt64 = 768
+    package static let directBurst: UInt64 = 1024
+    package static let directPerSecond: UInt64 = 512
+    package static let strangerBurst: UInt64 = 256
+    package static let strangersPerSecond: UInt64 = 128
+    /// Hosts whose rate is remembered per generation, of each kind.
     package static let trackedClientHosts = 4096
     /// Ended handshakes that are remembered until their clearing time; beyond it the oldest are forgotten early.
     package static let rememberedHandshakes = 4096
@@ -195,9 +218,24 @@ package enum Limits {
     /// Sockets that wait for a probe to a random port, and the pause while they are opened.
     package static let birthdaySockets = 256
     package static let birthdayWait: UInt64 = 100
-    /// Random punches of one node at once, and the time from one to the next.
-    package static let randomPunches = 1
+    /// Sockets that all random punches of a node may have at once: two with birthday sockets, within the descriptors
+    /// that most systems allow.
+    package static let randomSockets = 2 * birthdaySockets
+    /// Sockets that a punch with probes to random ports counts as: it has one, and our NAT gets an entry for each
+    /// probe, of which most have many thousands.
+    package static let randomPortSockets = birthdaySockets / 2
+    /// From the end of a random punch to the next one into the same network (a /24).
     package static let randomPunchInterval: UInt64 = 20_000
+    /// A random punch that has not succeeded after this long makes room when the sockets are used up: six of seven
+    /// have.
+    package static let randomPunchTurn: UInt64 = 10_000
+    /// Networks whose last random punch is remembered.
+    package static let punchedNetworks = 1024
+    /// How long a port that handshakes share is used, how long it stays without a handshake (NATs forget a mapping
+    /// after 30 s), and how long it is used when no node has said how it sees it.
+    package static let portLifetime: UInt64 = 60_000
+    package static let portIdle: UInt64 = 20_000
+    package static let portRetry: UInt64 = 5_000
   }
 
   // MARK: Moving streams
@@ -356,8 +394,8 @@ package enum Limits {
 
     /// Relays named by clients that a node dials at once and has not paired with (hyperdht.md B-4).
     package static let unpairedClientRelays = 32
-    /// Unpaired requests at the node's own choice of relay: as many as handshakes at once.
-    package static let unpairedOwnRelays = Server.concurrentHandshakes
+    /// Unpaired requests at the node's own choice of relay: as many as handshakes of proven clients at once.
+    package static let unpairedOwnRelays = Server.provenHandshakes
     /// Pairings over one control connection; the next one makes another.
     package static let pairingsPerControl = 256
     /// Keys looked at when several relays are offered.

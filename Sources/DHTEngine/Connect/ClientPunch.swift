@@ -239,7 +239,7 @@ final class ClientPunch {
   /// `isDelayed`: the server's own relay passes the message on, because its NAT may have forgotten ours meanwhile.
   private func punchRound(echo: Bytes32?, isDelayed: Bool = false) {
     puncher.freeze()
-    guard !puncher.needsBudget || node.punchBudget.isAvailable else {
+    guard puncher.hasBudget else {
       guard mayWait else {
         return abort(.holepunchAborted("another hole is being punched through a difficult NAT, or was just now"))
       }

@@ -22,29 +22,33 @@ final class Puncher {
   var onAbort: (() -> Void)?
 
   private unowned let node: DHTNode
-  private var primary: PunchSocket?
+  private var port: PunchPort?
   private var extra: [PunchSocket] = []
-  private var sampler: NATSampling?
   private var analysisWaiters: [() -> Void] = []
   private var isAnalysisOver = false
   private var reopenResult: Bool?
   private var reopenWaiters: [(Bool) -> Void] = []
   private var isReopening = false
   private var timer: (any ScheduledAction)?
-  private var holdsBudget = false
+  private var ticket: PunchBudget.Ticket?
 
-  /// Without a socket (none to be had) the puncher is of no use: see `socket`.
-  init(node: DHTNode, isInitiator: Bool, remoteFirewall: Firewall) {
+  /// Works with `port`, or one of its own. Without one (none to be had) the puncher is of no use: see `socket`.
+  init(node: DHTNode, isInitiator: Bool, remoteFirewall: Firewall, port: PunchPort? = nil) {
     self.node = node
     self.isInitiator = isInitiator
     remote = RemoteView(firewall: remoteFirewall)
     analyzer = NATAnalyzer(isFirewalled: node.rpc.isFirewalled)
-    open()
+    if let port {
+      port.hold()
+      use(port)
+    } else {
+      open()
+    }
   }
 
-  var socket: (any DatagramSocket)? { primary?.socket }
+  var socket: (any DatagramSocket)? { port?.socket }
   var firewall: Firewall { analyzer.firewall }
-  var socketCount: Int { (primary == nil ? 0 : 1) + extra.count }
+  var socketCount: Int { (port == nil ? 0 : 1) + extra.count }
 
   /// What goes into payloads; `nil` before there is something to say.
   var addresses: [Endpoint]? {
@@ -55,25 +59,39 @@ final class Puncher {
   var isStable: Bool { PunchStrategy.isStable(local: firewall, remote: remote.firewall) }
 
   private func open() {
-    primary = try? node.sockets.acquire()
-    primary.map(listen)
-    isAnalysisOver = primary == nil
-    sampler = nil
-    guard let socket = primary?.socket else { return }
-    let sampler = NATSampling(node: node, socket: socket)
-    self.sampler = sampler
-    sampler.sampleCount = { [weak self] in self?.analyzer.sampleCount ?? 0 }
-    sampler.onSample = { [weak self] seen, referrer in self?.addSample(seen, from: referrer) }
-    sampler.onExhausted = { [weak self] in
-      guard let self else { return }
-      analyzer.conclude(isFirewalled: self.node.rpc.isFirewalled)
-      finishAnalysis()
-    }
-    sampler.start()
+    port = PunchPort(node: node)
+    isAnalysisOver = port == nil
+    guard let port else { return }
+    port.sampleCount = { [weak self] in self?.analyzer.sampleCount ?? 0 }
+    use(port)
+    port.startSampling()
   }
 
-  private func listen(_ holder: PunchSocket) {
-    holder.onProbe = { [weak self, unowned holder] source in self?.receiveProbe(on: holder, from: source) }
+  private func use(_ port: PunchPort) {
+    self.port = port
+    port.attach(self)
+    isAnalysisOver = false
+    for sample in port.samples { addSample(sample.seen, from: sample.referrer) }
+    if port.isSampled { portIsSampled() }
+  }
+
+  private func leavePort() {
+    guard let port else { return }
+    self.port = nil
+    port.detach(self)
+    port.release()
+  }
+
+  /// No node is left to ask how it sees the port.
+  func portIsSampled() {
+    guard !isDestroyed else { return }
+    analyzer.conclude(isFirewalled: node.rpc.isFirewalled)
+    finishAnalysis()
+  }
+
+  /// The others that use a shared port need its samples.
+  private func stopSampling() {
+    if let port, !port.isShared { port.stopSampling() }
   }
 
   // MARK: NAT analysis
@@ -122,8 +140,7 @@ final class Puncher {
       for waiter in waiters { waiter(result) }
       return
     }
-    sampler?.stop()
-    primary?.release()
+    leavePort()
     analyzer = NATAnalyzer(isFirewalled: node.rpc.isFirewalled)
     open()
     whenAnalysed { [weak self] in self?.reopen(attempt: attempt + 1) }
@@ -143,34 +160,44 @@ final class Puncher {
 
   /// Opens our NAT towards `endpoint` with a probe that dies on the way.
   func openSession(to endpoint: Endpoint) {
-    primary?.socket.send(Self.probe, to: endpoint, ttl: Limits.Punch.openSessionTTL)
+    socket?.send(Self.probe, to: endpoint, ttl: Limits.Punch.openSessionTTL)
   }
 
-  func ping(_ endpoint: Endpoint) { primary?.socket.send(Self.probe, to: endpoint) }
+  func ping(_ endpoint: Endpoint) { socket?.send(Self.probe, to: endpoint) }
 
-  private func receiveProbe(on holder: PunchSocket, from source: Endpoint) {
-    guard !isDestroyed, !isConnected, isPunching, source.port != 0 else { return }
-    guard isInitiator else { return holder.socket.send(Self.probe, to: source) }
+  /// - Returns: whether this puncher is at work, so that no other one has to look at the probe.
+  @discardableResult
+  func receiveProbe(on socket: any DatagramSocket, from source: Endpoint) -> Bool {
+    guard !isDestroyed, !isConnected, isPunching, source.port != 0 else { return false }
+    guard isInitiator else {
+      socket.send(Self.probe, to: source)
+      return true
+    }
     isConnected = true
     timer?.cancel()
-    onConnect?(holder.socket, source)
+    onConnect?(socket, source)
+    return true
   }
 
   // MARK: Punching
 
-  /// Whether the strategy that fits the two NATs is a random one, of which a node runs one at a time.
-  var needsBudget: Bool { firewall.isRandom || remote.firewall.isRandom }
+  /// Whether the strategy that fits the two NATs may be tried now: random ones cost other networks and our own NAT
+  /// much.
+  var hasBudget: Bool {
+    guard let cost = PunchBudget.cost(local: firewall, remote: remote.firewall) else { return true }
+    return node.punchBudget.isAvailable(for: remote.network, sockets: cost)
+  }
 
   /// Starts probing, once. `false` when no strategy fits; for birthday sockets the answer comes after all are open.
   func punch() -> Bool {
-    guard !isDestroyed, let primary else { return false }
+    guard !isDestroyed, let socket else { return false }
     if isPunching || isConnected { return true }
     guard
       let strategy = PunchStrategy.decide(
         local: firewall, remote: remote.firewall, remoteAddresses: remote.addresses)
     else { return false }
     isPunching = true
-    sampler?.stop()
+    stopSampling()
     switch strategy {
     case .consistentProbes:
       node.statistics.punches.consistent += 1
@@ -178,7 +205,7 @@ final class Puncher {
     case .randomProbes:
       guard let host = remote.firstVerified?.host else { return false }
       beginRandom()
-      probeRandomPorts(of: host, from: primary, left: Limits.Punch.randomProbes)
+      probeRandomPorts(of: host, from: socket, left: Limits.Punch.randomProbes)
     case .birthdaySockets:
       guard let verified = remote.firstVerified else { return false }
       beginRandom()
@@ -190,8 +217,8 @@ final class Puncher {
 
   private func beginRandom() {
     node.statistics.punches.random += 1
-    node.punchBudget.begin()
-    holdsBudget = true
+    guard let cost = PunchBudget.cost(local: firewall, remote: remote.firewall) else { return }
+    ticket = node.punchBudget.begin(for: remote.network, sockets: cost) { [weak self] in self?.destroy() }
   }
 
   private func after(_ milliseconds: UInt64, _ body: @escaping (Puncher) -> Void) {
@@ -209,27 +236,27 @@ final class Puncher {
     after(Limits.Punch.consistentInterval) { $0.probeConsistently(round: round + 1) }
   }
 
-  private func probeRandomPorts(of host: IPv4Address, from holder: PunchSocket, left: Int) {
+  private func probeRandomPorts(of host: IPv4Address, from socket: any DatagramSocket, left: Int) {
     guard left > 0 else { return destroy() }
     let port = UInt16(truncatingIfNeeded: 1000 + node.environment.random(below: 64_536))
-    holder.socket.send(Self.probe, to: Endpoint(host: host, port: port))
-    after(Limits.Punch.randomProbeInterval) { $0.probeRandomPorts(of: host, from: holder, left: left - 1) }
+    socket.send(Self.probe, to: Endpoint(host: host, port: port))
+    after(Limits.Punch.randomProbeInterval) { $0.probeRandomPorts(of: host, from: socket, left: left - 1) }
   }
 
   private func openBirthdaySockets(towards endpoint: Endpoint) {
     openSession(to: endpoint)
     while socketCount < Limits.Punch.birthdaySockets, let holder = try? node.sockets.acquire() {
-      listen(holder)
+      holder.onProbe = { [weak self, unowned holder] in self?.receiveProbe(on: holder.socket, from: $0) }
       extra.append(holder)
       holder.socket.send(Self.probe, to: endpoint, ttl: Limits.Punch.openSessionTTL)
     }
   }
 
   private func probeFromBirthdaySockets(to endpoint: Endpoint, sent: Int) {
-    guard sent < Limits.Punch.randomProbes, let primary else { return destroy() }
-    let all = [primary] + extra
-    let ttl = sent < all.count ? Limits.Punch.openSessionTTL : 0
-    all[sent % all.count].socket.send(Self.probe, to: endpoint, ttl: ttl)
+    guard sent < Limits.Punch.randomProbes, let socket else { return destroy() }
+    let place = sent % socketCount
+    let ttl = sent < socketCount ? Limits.Punch.openSessionTTL : 0
+    (place == 0 ? socket : extra[place - 1].socket).send(Self.probe, to: endpoint, ttl: ttl)
     after(Limits.Punch.randomProbeInterval) { $0.probeFromBirthdaySockets(to: endpoint, sent: sent + 1) }
   }
 
@@ -239,8 +266,7 @@ final class Puncher {
   func quiesce() {
     timer?.cancel()
     timer = nil
-    sampler?.stop()
-    sampler = nil
+    stopSampling()
     onConnect = nil
     onAbort = nil
   }
@@ -257,12 +283,10 @@ final class Puncher {
     isDestroyed = true
     timer?.cancel()
     timer = nil
-    sampler?.stop()
-    sampler = nil
-    if holdsBudget { node.punchBudget.end() }
-    primary?.release()
+    if let ticket { node.punchBudget.end(ticket) }
+    ticket = nil
+    leavePort()
     for holder in extra { holder.release() }
-    primary = nil
     extra = []
     finishAnalysis()
     onConnect = nil

@@ -73,5 +73,10 @@ package struct RemoteView: Hashable, Sendable {
     addresses.contains { $0.isVerified && $0.endpoint.host == host }
   }
 
+  /// What random punches towards this peer are charged to: the network of the host that they would be aimed at.
+  var network: IPv4Address? {
+    (firstVerified ?? addresses.first?.endpoint).map { IPv4Address(value: $0.host.value & 0xffff_ff00) }
+  }
+
   package var firstVerified: Endpoint? { addresses.first(where: \.isVerified)?.endpoint }
 }

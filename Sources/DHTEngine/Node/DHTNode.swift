@@ -37,11 +37,13 @@ package final class DHTNode {
   private(set) var storage: StorageNode?
   let rawStreams: RawStreams
   let sockets: SocketPool
+  private(set) lazy var punchPorts = SharedPunchPort(node: self)
   let relayHints: RelayHintCache
   let punchBudget: PunchBudget
   private(set) lazy var relays = RelayClients(node: self)
   private(set) lazy var migrations = Migrations(node: self)
   let localAddressValidator: LocalAddressValidator
+  private var listedAddresses: (at: UInt64, endpoints: [Endpoint])?
   var connectors: [ObjectIdentifier: Connector] = [:]
 
   private(set) package var isSuspended = false
@@ -88,6 +90,7 @@ package final class DHTNode {
     rpc.onEphemeral = { [weak self] in self?.onEphemeral.notify(()) }
     rpc.onAddressChange = { [weak self] old, new in
       guard let self else { return }
+      punchPorts.retire()
       migrations.networkChanged()
       for server in servers { server.refresh() }
       onAddressChange.notify((old, new))
@@ -97,11 +100,15 @@ package final class DHTNode {
     rpc.onNATUpdate = { [weak self] _, _ in self?.onNATUpdate.notify(()) }
     rpc.onNetworkChange = { [weak self] _ in
       guard let self else { return }
+      punchPorts.retire()
       migrations.networkChanged()
       for server in servers { server.refresh() }
       onNetworkChange.notify(())
     }
-    rpc.onInterfaces = { [weak self] in self?.localAddressValidator.interfacesChanged() }
+    rpc.onInterfaces = { [weak self] in
+      self?.listedAddresses = nil
+      self?.localAddressValidator.interfacesChanged()
+    }
     rpc.otherHosts = { [weak self] in self?.rawStreams.remoteHosts(atMost: HyperRPC.Limits.judgedNodes) ?? [] }
     rpc.onNetworkUpdate = { [weak self] in
       guard let self else { return }
@@ -130,6 +137,15 @@ package final class DHTNode {
       return storage.handle(request)
     }
     return true
+  }
+
+  /// What peers on the same network may reach this node at. The system is not asked for every handshake.
+  var localAddresses: [Endpoint] {
+    let now = environment.nowMilliseconds
+    if let listedAddresses, now - listedAddresses.at < Limits.localAddressAge { return listedAddresses.endpoints }
+    let endpoints = LocalAddresses.list(environment: environment, serverSocket: rpc.serverSocket)
+    listedAddresses = (now, endpoints)
+    return endpoints
   }
 
   private func isOwnAddress(_ endpoint: Endpoint) -> Bool {
@@ -224,6 +240,8 @@ package final class DHTNode {
       }
     }
     for server in servers { server.suspend(group.enter()) }
+    punchPorts.retire()
+    listedAddresses = nil
     relays.destroyAll()
     rawStreams.destroyAll()
     group.seal()
@@ -294,6 +312,7 @@ package final class DHTNode {
     relays.destroyAll()
     migrations.destroy()
     rawStreams.destroyAll()
+    punchPorts.retire()
     sockets.destroy()
     localAddressValidator.destroy()
     rpc.destroy {

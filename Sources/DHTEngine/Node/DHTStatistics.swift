@@ -17,8 +17,10 @@ package struct DHTStatistics: Hashable, Sendable {
     package var received: UInt64 = 0
     /// Unreadable, or refused by the firewall hook.
     package var refused: UInt64 = 0
-    /// Beyond the bound on concurrent handshakes.
+    /// New first messages above the rate of their client or sender, or of all of their kind.
     package var dropped: UInt64 = 0
+    /// Handshakes under way that have made room for others.
+    package var evicted: UInt64 = 0
     /// Streams whose client never showed itself.
     package var phantoms: UInt64 = 0
   }

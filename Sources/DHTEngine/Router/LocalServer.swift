@@ -25,6 +25,9 @@ package struct HandshakeRequest {
   package var to: Endpoint
   /// Where the message arrived.
   package var socket: any DatagramSocket
+
+  /// The host that the client's share is taken from. A relay's word for a client on loopback counts as the relay's.
+  var chargedClient: IPv4Address { clientAddress.host.isLoopback ? from.host : clientAddress.host }
 }
 
 package struct HandshakeReply {

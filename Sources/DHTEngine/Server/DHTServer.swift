@@ -35,18 +35,14 @@ package final class DHTServer {
   private(set) package var target: Bytes32?
   private(set) var announcer: Announcer?
   var table = HandshakeTable()
-  private var budget: SourceBudget
+  private var budget: HandshakeBudget
   private var closeWaiters: [() -> Void] = []
   private var listenCompletion: ((Result<Void, DHTError>) -> Void)?
 
   init(node: DHTNode, options: ServerOptions) {
     self.node = node
     self.options = options
-    budget = SourceBudget(
-      .init(
-        perSource: Rate(burst: Limits.Server.handshakeBurst, perSecond: Limits.Server.handshakesPerSecond),
-        total: Rate(burst: Limits.Server.totalHandshakeBurst, perSecond: Limits.Server.totalHandshakesPerSecond),
-        maximumSources: Limits.Server.trackedClientHosts), now: node.environment.nowMilliseconds)
+    budget = HandshakeBudget(now: node.environment.nowMilliseconds)
   }
 
   package var isListening: Bool { state == .listening }
@@ -178,12 +174,37 @@ package final class DHTServer {
 
   var accepts: Bool { !isClosed && !isSuspended && !node.isDestroyed }
 
-  /// Whether a new handshake may cost anything now (hyperdht.md B-1). A relay's word for a client on loopback counts as
-  /// the relay's.
-  func admits(_ request: HandshakeRequest) -> Bool {
-    let client = request.clientAddress.host
-    let host = client.isLoopback ? request.from.host : client
-    return table.hasRoom(for: client) && budget.take(host, now: node.environment.nowMilliseconds)
+  /// Whether a new first message may cost anything now.
+  func admits(_ request: HandshakeRequest, _ origin: HandshakeOrigin) -> Bool {
+    budget.take(
+      origin, client: request.chargedClient, sender: request.from.host, now: node.environment.nowMilliseconds)
+  }
+
+  func origin(of request: HandshakeRequest) -> HandshakeOrigin {
+    if request.isDirect { return .direct }
+    return announcer?.isRelay(request.from) ?? false ? .relay : .stranger
+  }
+
+  /// Gives a session its place, if need be that of one whose client has not proved itself.
+  func insert(_ session: ServerSession) {
+    if let victim = table.victim(for: session.origin) { evict(victim) }
+    table.insert(session)
+  }
+
+  /// The client has got message 2.
+  func proved(_ session: ServerSession) {
+    if let victim = table.prove(session) { evict(victim) }
+  }
+
+  /// Whether a relay may be asked; a client that has not proved itself loses its request to the next.
+  func hasRoomForRelay(of origin: RelayPath.Origin) -> Bool {
+    if !node.relays.hasRoom(for: origin), let victim = table.relayVictim(of: origin) { evict(victim) }
+    return node.relays.hasRoom(for: origin)
+  }
+
+  private func evict(_ session: ServerSession) {
+    node.statistics.handshakes.evicted += 1
+    clear(session)
   }
 
   func scheduleClearing(_ session: ServerSession) {

@@ -2,6 +2,9 @@ import HyperEncoding
 
 /// Handshakes that a server works on or remembers, by the bytes of message 1 and by session index (hyperdht.md
 /// 4.6, 7.2, 7.6).
+///
+/// No client is refused a place. One that has not shown that it has got message 2 has a place that a newcomer may
+/// take; one that has is safe from those.
 struct HandshakeTable {
   private(set) var sessions: [ServerSession?] = []
   /// Indices in `sessions` without one.
@@ -9,10 +12,17 @@ struct HandshakeTable {
   private var byMessage: [[UInt8]: Int] = [:]
   /// The newest session of each client.
   private var byKey: [Bytes32: Int] = [:]
-  private var perHost: [IPv4Address: Int] = [:]
   private(set) var count = 0
-  /// Of these, still under way.
-  private(set) var activeCount = 0
+
+  /// Under way, by the number of their arrival.
+  private var active: [UInt64: ServerSession] = [:]
+  private var nextOrder: UInt64 = 0
+  private var waiting = WaitingSessions()
+  /// Of these, those that have asked a relay, by the side that has named it.
+  private var relaying: [RelayPath.Origin: SessionQueue] = [:]
+  /// Those of clients that have proved themselves, by client.
+  private var proven = HostQueue()
+
   /// Ended ones that are remembered, by the order of their ends.
   private var ended: [UInt64: ServerSession] = [:]
   /// The place of each in that order, by its index.
@@ -37,34 +47,58 @@ struct HandshakeTable {
 
   func isRefused(_ message: [UInt8]) -> Bool { refused.contains(message) }
 
-  func hasRoom(for host: IPv4Address) -> Bool {
-    activeCount < Limits.Server.concurrentHandshakes && perHost[host, default: 0] < Limits.Server.handshakesPerHost
-  }
-
-  /// Where the next session has to be inserted.
-  var nextIndex: Int { free.last ?? sessions.count }
+  /// Still under way.
+  var activeCount: Int { active.count }
+  var provenCount: Int { proven.count }
+  func waitingCount(of origin: HandshakeOrigin) -> Int { waiting.count(of: origin) }
 
   /// Sessions that are held because they have ended.
   var endedCount: Int { ended.count }
 
+  /// The session to remove before one of this origin is inserted.
+  func victim(for origin: HandshakeOrigin) -> ServerSession? { waiting.victim(for: origin).flatMap { active[$0] } }
+
   mutating func insert(_ session: ServerSession) {
-    if session.index == sessions.count {
-      sessions.append(session)
-    } else {
-      precondition(free.popLast() == session.index, "sessions take the index that `nextIndex` names")
-      sessions[session.index] = session
-    }
+    session.index = free.popLast() ?? sessions.count
+    if session.index == sessions.count { sessions.append(session) } else { sessions[session.index] = session }
     byMessage[session.message] = session.index
     if let key = session.remoteKey { byKey[key] = session.index }
-    perHost[session.clientAddress.host, default: 0] += 1
+    session.order = nextOrder
+    nextOrder += 1
+    active[session.order] = session
+    waiting.insert(session.waitingEntry)
     count += 1
-    activeCount += 1
+  }
+
+  mutating func relayStarted(_ session: ServerSession, _ origin: RelayPath.Origin) {
+    guard isMember(session), session.standing == .waiting else { return }
+    relaying[origin, default: SessionQueue()].insert(session.waitingEntry)
+  }
+
+  mutating func relayPaired(_ session: ServerSession) {
+    for origin in relaying.keys { relaying[origin]?.remove(session.waitingEntry) }
+  }
+
+  /// The session to remove before another one asks a relay that this side has named.
+  func relayVictim(of origin: RelayPath.Origin) -> ServerSession? {
+    relaying[origin]?.victim.flatMap { active[$0] }
+  }
+
+  /// The session's client has got message 2. Returns a session to remove in its place when too many have.
+  mutating func prove(_ session: ServerSession) -> ServerSession? {
+    guard isMember(session), session.standing == .waiting else { return nil }
+    let victim = proven.count < Limits.Server.provenHandshakes ? nil : proven.heaviest.flatMap { active[$0.oldest] }
+    waiting.remove(session.waitingEntry)
+    relayPaired(session)
+    proven.insert(session.order, of: session.chargedClient)
+    session.standing = .proven
+    return victim
   }
 
   /// The session no longer counts as under way: it succeeded or failed. Returns a session to forget in its place when
   /// too many are remembered.
   mutating func settle(_ session: ServerSession) -> ServerSession? {
-    guard isMember(session), !session.isSettled else { return nil }
+    guard isMember(session), session.standing != .settled else { return nil }
     deactivate(session)
     ended[nextEnding] = session
     endings[session.index] = nextEnding
@@ -80,12 +114,15 @@ struct HandshakeTable {
   }
 
   private mutating func deactivate(_ session: ServerSession) {
-    guard !session.isSettled else { return }
-    session.isSettled = true
-    activeCount -= 1
-    let host = session.clientAddress.host
-    let left = (perHost[host] ?? 1) - 1
-    perHost[host] = left > 0 ? left : nil
+    switch session.standing {
+    case .waiting:
+      waiting.remove(session.waitingEntry)
+      relayPaired(session)
+    case .proven: proven.remove(session.order, of: session.chargedClient)
+    case .settled: return
+    }
+    active[session.order] = nil
+    session.standing = .settled
   }
 
   mutating func remove(_ session: ServerSession) {
@@ -112,17 +149,5 @@ struct HandshakeTable {
     refusedOrder.removeAll { $0 == message }
   }
 
-  mutating func removeAll() {
-    sessions = []
-    free = []
-    byMessage = [:]
-    byKey = [:]
-    perHost = [:]
-    refused = []
-    refusedOrder = []
-    ended = [:]
-    endings = [:]
-    count = 0
-    activeCount = 0
-  }
+  mutating func removeAll() { self = HandshakeTable() }
 }

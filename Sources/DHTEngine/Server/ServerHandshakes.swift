@@ -14,18 +14,19 @@ extension DHTServer: LocalServer {
       }
     }
     guard !table.isRefused(request.noise) else { return completion(nil) }
-    guard admits(request) else {
+    let origin = origin(of: request)
+    guard admits(request, origin) else {
       node.statistics.handshakes.dropped += 1
       return completion(nil)
     }
     node.statistics.handshakes.received += 1
-    guard let session = ServerSession(server: self, index: table.nextIndex, request: request, keyPair: keyPair) else {
+    guard let session = ServerSession(server: self, request: request, origin: origin, keyPair: keyPair) else {
       node.statistics.handshakes.refused += 1
       return completion(nil)
     }
     session.doubts = session.remoteKey.flatMap { table.latest(of: $0) }?.lesson ?? .none
     // Before any asynchronous step: simultaneous copies must find it (hyperdht.md 4.6).
-    table.insert(session)
+    insert(session)
     session.wait(completion)
     session.begin()
   }

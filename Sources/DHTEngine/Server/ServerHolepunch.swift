@@ -8,6 +8,7 @@ import HyperEncoding
 extension ServerSession {
   func receiveHolepunch(_ request: HolepunchRequest, _ completion: @escaping (HolepunchReply?) -> Void) {
     guard mayPunch, let sealer, let payload = sealer.open(request.payload) else { return completion(nil) }
+    clientProved()
     guard let puncher, let socket = puncher.socket, !puncher.isDestroyed else { return completion(refusal()) }
     guard payload.error == .none else {
       round = max(round, payload.round)
@@ -56,7 +57,7 @@ extension ServerSession {
         puncher.addresses ?? [])
       guard mayPunch ?? true else { return giveUp(exchange) }
       clientPunches()
-      if puncher.needsBudget, !node.punchBudget.isAvailable {
+      if !puncher.hasBudget {
         // Without a relay nothing keeps the session useful until the budget is there again.
         guard hasRelay else { return giveUp(exchange, error: .tryLater) }
         return exchange.completion(

@@ -31,13 +31,25 @@ final class ServerSession {
     case dead
   }
 
-  let index: Int
+  /// How the table counts the session.
+  enum Standing {
+    /// The client may not exist: a newcomer may take the place.
+    case waiting
+    /// The client has got message 2.
+    case proven
+    /// No longer under way.
+    case settled
+  }
+
   /// Noise message 1, which the table knows the session by.
   let message: [UInt8]
   let clientAddress: Endpoint
+  let origin: HandshakeOrigin
   private(set) var state = State.deciding
-  /// Kept by the table: no longer counts as under way.
-  var isSettled = false
+  // These three are kept by the table.
+  var index = 0
+  var order: UInt64 = 0
+  var standing = Standing.waiting
 
   unowned let server: DHTServer
   unowned let node: DHTNode
@@ -59,7 +71,9 @@ final class ServerSession {
   private var stream: EncryptedStream?
   /// Hole punching, where it applies (hyperdht.md 8.5).
   var sealer: HolepunchSealer?
-  var puncher: Puncher?
+  /// Where message 2 leaves from, and what the puncher works with once there is one.
+  private(set) var port: PunchPort?
+  private(set) var puncher: Puncher?
   /// Highest round seen, and the state of hyperdht.md 8.5.
   var round: UInt64 = 0
 
@@ -71,27 +85,34 @@ final class ServerSession {
   private var clearTimer: (any ScheduledAction)?
 
   /// `nil` when message 1 does not decrypt or decode.
-  init?(server: DHTServer, index: Int, request: HandshakeRequest, keyPair: KeyPair) {
+  init?(server: DHTServer, request: HandshakeRequest, origin: HandshakeOrigin, keyPair: KeyPair) {
     self.server = server
     node = server.node
-    self.index = index
     self.request = request
+    self.origin = origin
     message = request.noise
     clientAddress = request.clientAddress
     beganAt = server.node.environment.nowMilliseconds
-    let ephemeral = KeyPair(seed: server.node.environment.random32())
     do {
       handshake = try NoiseHandshake(
         pattern: .ik, isInitiator: false, keyPair: keyPair, prologue: Namespaces.peerHandshake.bytes,
-        ephemeral: ephemeral)
+        ephemeral: nil)
       let bytes = try handshake.receive(request.noise)
       remotePayload = try CompactReader.decode(NoisePayload.self, from: bytes)
     } catch {
       return nil
     }
+    // Nothing is made before the message has proved to be readable.
+    handshake.provide(ephemeral: NoiseKey(seed: server.node.environment.random32()))
   }
 
   // MARK: Handshake
+
+  var chargedClient: IPv4Address { request.chargedClient }
+
+  var waitingEntry: SessionQueue.Entry {
+    .init(order: order, origin: origin, sender: request.from.host, client: chargedClient)
+  }
 
   var remoteKey: Bytes32? { handshake.remotePublicKey }
 
@@ -145,8 +166,7 @@ final class ServerSession {
   private func prepare() {
     state = .preparing
     guard server.options.shareLocalAddress else { return reply(localAddresses: []) }
-    let all = LocalAddresses.list(environment: node.environment, serverSocket: node.rpc.serverSocket)
-    node.localAddressValidator.validate(all) { [weak self] usable in self?.reply(localAddresses: usable) }
+    node.localAddressValidator.validate(node.localAddresses) { [weak self] usable in self?.reply(localAddresses: usable) }
   }
 
   private func reply(localAddresses: [Endpoint]) {
@@ -166,7 +186,7 @@ final class ServerSession {
     } else if error == .none {
       guard let raw = node.rawStreams.make() else { return drop() }
       self.raw = raw
-      raw.firewall = { [weak self] socket, source in self?.driver.takes(socket, source) ?? false }
+      raw.firewall = { [weak self] socket, source in self?.takes(socket, source) ?? false }
       raw.onClose = { [weak self] _ in self?.die() }
     }
     if error == .none, resumed == nil, let key = server.options.relayThrough?.pick(node.environment),
@@ -210,7 +230,7 @@ final class ServerSession {
     let path: RacePath = !isOpen && server.options.allowsHolepunching ? .punch : .passive
     let contestant = RaceContestant(path, remote: clientAddress, firewall: remotePayload.firewall)
     driver.send(.handshaken(direct: nil, contestants: [contestant]))
-    finish(HandshakeReply(noise: noise, socket: puncher?.socket))
+    finish(HandshakeReply(noise: noise, socket: port?.socket))
   }
 
   /// Steps 9 to 13 of hyperdht.md 7.2.
@@ -234,7 +254,7 @@ final class ServerSession {
       && AddressMatch.best(own: localAddresses, other: remotePayload.addresses4.filter(\.host.isPrivate)) != nil
     // The client learns our punch socket's mapping from where the answer comes from (hyperdht.md 7.4), unless it will
     // try the local network, where the normal socket is known to work.
-    finish(HandshakeReply(noise: noise, socket: isSameNetwork ? nil : puncher?.socket))
+    finish(HandshakeReply(noise: noise, socket: isSameNetwork ? nil : port?.socket))
   }
 
   private func finish(_ answer: HandshakeReply) {
@@ -245,6 +265,13 @@ final class ServerSession {
   }
 
   // MARK: Stream
+
+  /// A packet for the stream, whose id only message 2 tells.
+  private func takes(_ socket: any DatagramSocket, _ source: Endpoint) -> Bool {
+    guard driver.takes(socket, source) else { return false }
+    server.proved(self)
+    return true
+  }
 
   private func makeStream(_ keys: SessionKeys) -> EncryptedStream {
     let stream = EncryptedStream(
@@ -293,28 +320,33 @@ final class ServerSession {
   private func mayRelay() -> Bool {
     if ticket == nil, let named = remotePayload.relayThrough {
       let isWanted = server.options.acceptsRelay?(named.publicKey) ?? true
-      guard isWanted, named.publicKey != server.publicKey, node.relays.hasRoom(for: .client) else {
+      guard isWanted, named.publicKey != server.publicKey, server.hasRoomForRelay(of: .client) else {
         node.statistics.relaying.refused += 1
         return false
       }
       relayOrigin = .client
       ticket = RelayTicket(publicKey: named.publicKey, token: named.token, isInitiator: false)
     }
-    return ticket != nil && raw != nil && node.relays.hasRoom(for: relayOrigin)
+    return ticket != nil && raw != nil && server.hasRoomForRelay(of: relayOrigin)
   }
 
   private func startRelay() {
     guard let ticket, let raw else { return }
     node.statistics.relaying.attempts += 1
+    server.table.relayStarted(self, relayOrigin)
     // What comes over the relay before its answer is kept by the stream.
     raw.pauseReading()
     driver.startRelay(
       ticket, streamID: raw.localID, origin: relayOrigin, keepAlive: server.options.relayKeepAlive)
   }
 
-  private func startPunch() {
-    puncher = Puncher(node: node, isInitiator: false, remoteFirewall: remotePayload.firewall)
-    puncher?.onAbort = { [weak self] in self?.abort() }
+  /// The client can read what the handshake has agreed on. Only from here on is there work for it alone.
+  func clientProved() {
+    server.proved(self)
+    guard puncher == nil, let port else { return }
+    let puncher = Puncher(node: node, isInitiator: false, remoteFirewall: remotePayload.firewall, port: port)
+    puncher.onAbort = { [weak self] in self?.abort() }
+    self.puncher = puncher
   }
 
   // MARK: End
@@ -379,7 +411,7 @@ extension ServerSession: PathRaceOwner {
       guard let keys else { return }
       // Also without a puncher: then hole punching messages are answered with "aborted" instead of silence.
       sealer = HolepunchSealer(handshakeHash: keys.handshakeHash, localSecret: node.environment.random32())
-      if contestant.path == .punch { startPunch() }
+      if contestant.path == .punch { port = node.punchPorts.acquire() }
     case .direct, .local: break
     }
   }
@@ -389,7 +421,10 @@ extension ServerSession: PathRaceOwner {
       state = .connected
       return server.settled(self)
     }
-    if path == .relay { node.statistics.relaying.successes += 1 }
+    if path == .relay {
+      node.statistics.relaying.successes += 1
+      server.table.relayPaired(self)
+    }
     guard let raw, let udx = remotePayload.udx else { throw .handshakeUnfinished }
     if path.isDirect { raw.firewall = nil }
     do throws(TransportError) {
@@ -429,6 +464,8 @@ extension ServerSession: PathRaceOwner {
       puncher?.onAbort = nil
       if release == .kept { puncher?.succeed() } else { puncher?.destroy() }
       puncher = nil
+      port?.release()
+      port = nil
     case .direct, .passive, .local: break
     }
   }

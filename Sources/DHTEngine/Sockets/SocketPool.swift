@@ -17,13 +17,14 @@ final class SocketPool {
     self.rpc = rpc
   }
 
-  var count: Int { held.count }
+  /// Without the one that handshakes share.
+  var count: Int { held.values.count { !$0.isShared } }
 
   /// A new socket on a port of the system's choice.
-  func acquire() throws(TransportError) -> PunchSocket {
+  func acquire(isShared: Bool = false) throws(TransportError) -> PunchSocket {
     let socket = environment.makeSocket()
     try socket.bind(host: host, port: 0)
-    let holder = PunchSocket(socket: socket, pool: self)
+    let holder = PunchSocket(socket: socket, isShared: isShared, pool: self)
     held[ObjectIdentifier(holder)] = holder
     socket.onMessage = { [weak self, weak rpc, weak holder, unowned socket] bytes, source in
       // Probes are told by their length alone, whatever the byte is (hyperdht.md 8.2).
@@ -46,13 +47,15 @@ final class SocketPool {
 /// One socket of the pool with its single holder.
 final class PunchSocket {
   let socket: any DatagramSocket
+  let isShared: Bool
   /// A one-byte datagram came from there.
   var onProbe: ((Endpoint) -> Void)?
   private weak var pool: SocketPool?
   private(set) var isReleased = false
 
-  fileprivate init(socket: any DatagramSocket, pool: SocketPool) {
+  fileprivate init(socket: any DatagramSocket, isShared: Bool, pool: SocketPool) {
     self.socket = socket
+    self.isShared = isShared
     self.pool = pool
   }
 

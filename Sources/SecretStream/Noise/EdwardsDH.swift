@@ -22,10 +22,30 @@ package struct NoiseKey: Sendable {
         memory.base.update(from: digest, count: 32)
       }
     }
+    scalar = NoiseKey.clamped(memory)
+  }
+
+  /// A key for one handshake: no guarded pages, which take a dozen system calls.
+  package init(seed: Bytes32) {
+    Sodium.initialize()
+    let memory = WipedMemory(count: 32)
+    publicKey = Bytes32(filledBy: { key in
+      withSecretScratch(64) { secret in
+        seed.withUnsafePointer { seed in
+          Sodium.require(crypto_sign_seed_keypair(key, secret, seed), "Ed25519 key pair")
+          Sodium.require(crypto_hash_sha512(secret, seed, 32), "SHA-512")
+        }
+        memory.base.update(from: secret, count: 32)
+      }
+    })
+    scalar = NoiseKey.clamped(memory)
+  }
+
+  private static func clamped(_ memory: WipedMemory) -> WipedMemory {
     memory.base[0] &= 0xf8
     memory.base[31] &= 0x7f
     memory.base[31] |= 0x40
-    scalar = memory
+    return memory
   }
 
   /// A tweaked key: 32 bytes of scalar, little-endian, not clamped; `nil` for any other size.

@@ -24,21 +24,22 @@ package struct NoiseHandshake {
   /// - Parameters:
   ///   - remotePublicKey: the responder's static key; needed for `ik` as initiator, else ignored.
   ///   - prologue: data that both sides must agree on.
-  ///   - ephemeral: a key pair for this handshake only, fresh from the environment's random source.
+  ///   - ephemeral: a key pair for this handshake only, fresh from the environment's random source; a responder may
+  ///     leave it out and give it with `provide` once it has read the first message.
   ///   - preSharedKey: for the psk patterns only.
   package init(
     pattern: NoisePattern, isInitiator: Bool, keyPair: KeyPair, remotePublicKey: Bytes32? = nil,
-    prologue: [UInt8] = [], ephemeral: KeyPair, preSharedKey: Bytes32? = nil
+    prologue: [UInt8] = [], ephemeral: KeyPair?, preSharedKey: Bytes32? = nil
   ) throws(NoiseError) {
     try self.init(
       pattern: pattern, isInitiator: isInitiator, staticKey: NoiseKey(keyPair), remotePublicKey: remotePublicKey,
-      prologue: prologue, ephemeral: NoiseKey(ephemeral), preSharedKey: preSharedKey)
+      prologue: prologue, ephemeral: ephemeral.map { NoiseKey($0) }, preSharedKey: preSharedKey)
   }
 
   /// The same with prepared keys, which may carry raw scalars.
   package init(
     pattern: NoisePattern, isInitiator: Bool, staticKey: NoiseKey, remotePublicKey: Bytes32? = nil,
-    prologue: [UInt8] = [], ephemeral: NoiseKey, preSharedKey: Bytes32? = nil
+    prologue: [UInt8] = [], ephemeral: NoiseKey?, preSharedKey: Bytes32? = nil
   ) throws(NoiseError) {
     self.pattern = pattern
     self.isInitiator = isInitiator
@@ -60,6 +61,12 @@ package struct NoiseHandshake {
       preSharedKey.withUnsafePointer { memory.base.update(from: $0, count: 32) }
       state.preSharedKey = memory
     }
+  }
+
+  /// The key pair for this handshake, where there was none at first.
+  package mutating func provide(ephemeral: NoiseKey) {
+    precondition(!isComplete && state.ephemeral == nil, "a handshake has one ephemeral key pair")
+    state.ephemeral = ephemeral
   }
 
   package var isComplete: Bool { state.keys != nil }
