@@ -70,8 +70,8 @@ package enum Limits {
     package static let objects = 4 << 10
     /// Bytes that a stranger costs before it has sent anything: 1,638 of them fit.
     package static let least = objects + Stream.firstBuffer + window * memoryPerWindow
-    /// Bytes that are free in a reassembly buffer before more may arrive: two packets of the largest size.
-    package static let roomAhead = 4 << 10
+    /// Bytes that are free in a reassembly buffer before more may arrive: a packet of the largest size.
+    package static let roomAhead = 2 << 10
     /// Milliseconds without a byte, while it may send, after which a stranger's begun frame ends; without memory for it
     /// the largest one ends.
     package static let stall: UInt64 = 30_000
@@ -107,7 +107,7 @@ package enum Limits {
     precondition(Stream.maximumMessage <= Stream.maximumQueuedBeforeKeys, "the largest message may wait for the keys")
     precondition(Stream.firstBatch <= Stream.maximumBatch)
     precondition(Stream.firstBuffer <= Stream.keptBuffer && Stream.keptBuffer <= Stream.maximumUnread)
-    precondition(Stream.firstBuffer >= Stranger.roomAhead, "the first buffer takes the first packets")
+    precondition(Stream.firstBuffer > Stranger.roomAhead, "the first buffer takes the first packets")
     precondition(Stranger.window <= Stranger.widestWindow && Stranger.smallFrame < Stranger.largeMemory)
     precondition(
       Stranger.largeMemory

@@ -71,6 +71,7 @@ final class TypedErrorTests: XCTestCase {
     .invalidHeaderLength, .invalidHeader, .invalidMessage, .frameTooLarge, .decryptionFailed, .messageTooLarge,
     .truncated, .timedOut, .datagramNonceExhausted, .queueOverflow, .transport(.reset), .transport(.timedOut),
     .transport(.packetsTooLarge), .transport(.other(-5)), EncryptedStreamError(reason: SwarmAbortReason.banned),
+    .messageTimedOut, .evicted,
   ]
 
   private func index(_ error: EncryptedStreamError) -> Int {
@@ -94,6 +95,8 @@ final class TypedErrorTests: XCTestCase {
     case .transport(.other): 16
     case .failed: 17
     case .transport(.packetsTooLarge): 18
+    case .messageTimedOut: 19
+    case .evicted: 20
     }
   }
 

@@ -116,19 +116,30 @@ package final class StrangerMemory {
   /// Ends streams until `bytes` are free; none if all of them were not enough.
   private func evict(_ bytes: Int, for claimant: Share, _ eviction: Eviction) -> Bool {
     guard eviction != .nothing else { return false }
-    let others = shares.values.filter { $0 !== claimant }
-    var victims = others.filter(\.isIdle).sorted { $0.number < $1.number }
-    if eviction == .frames {
-      victims += others.filter { $0.progress != nil }
-        .sorted { ($0.progress ?? 0, $0.number) < ($1.progress ?? 0, $1.number) }
+    var most = 0
+    for share in shares.values where share !== claimant && (share.isIdle || eviction == .frames) {
+      most += share.charge
     }
-    guard victims.reduce(0, { $0 + $1.charge }) >= bytes else { return false }
+    guard most >= bytes else { return false }
     var freed = 0
-    for victim in victims where freed < bytes {
+    while freed < bytes, let victim = next(for: claimant, eviction) {
       freed += victim.charge
       evict(victim)
     }
-    return true
+    return freed >= bytes
+  }
+
+  /// Idle ones come first.
+  private func next(for claimant: Share, _ eviction: Eviction) -> Share? {
+    var found: Share?
+    for share in shares.values where share !== claimant && (share.isIdle || eviction == .frames && share.charge > 0) {
+      guard let best = found else {
+        found = share
+        continue
+      }
+      if (share.progress ?? 0, share.number) < (best.progress ?? 0, best.number) { found = share }
+    }
+    return found
   }
 
   private func evict(_ share: Share) {

@@ -214,6 +214,8 @@ extension EncryptedStream {
     let stops = holdsBack || lacksMemory
     guard isLive, stops != transportIsPaused, !transportIsClosed else { return }
     transportIsPaused = stops
+    // What waits for the application is its to bound.
+    if isStranger, holdsBack { becomeAcquainted() }
     if transportIsPaused {
       byteTransport?.pauseReading()
     } else {

@@ -39,8 +39,7 @@ extension EncryptedStream {
   /// After every pass over what has arrived.
   func settleStranger(hasArrived: Bool) {
     guard let share else { return }
-    // What waits for the application is its to bound.
-    if holdsBack { return becomeAcquainted() }
+    if holdsBack { return updateTransportFlow() }
     guard reader.bufferedCount > 0 else { return settleIdle(share) }
     if hasArrived || share.progress == nil { share.progress = environment.now }
     if frameTimer == nil { beginFrame() }
