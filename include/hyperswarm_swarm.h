@@ -73,8 +73,8 @@ typedef struct hyperswarm_options {
   /// some seconds. Everything that needs it goes on by itself when it is back.
   void (*on_network)(hyperswarm_t *swarm, int is_online, void *user_data);
   /// Bytes of one message that peers may send at most; 0: HYPERSWARM_MAX_MESSAGE, which is also the most. A larger one
-  /// ends the connection with HYPERSWARM_ERR_FRAME_TOO_LARGE as soon as its length arrives. Peers that have said nothing
-  /// yet share 64 MiB, every other one may take this much memory.
+  /// ends the connection with HYPERSWARM_ERR_FRAME_TOO_LARGE as soon as its length arrives. Peers that have said
+  /// nothing yet share 64 MiB, every other one may take this much memory.
   size_t max_message_size;
 } hyperswarm_options_t;
 

@@ -38,8 +38,9 @@ flow_window (udx_stream_t *stream) {
   /* what waits for a paused reader: its bytes, or its share of the memory if the packets are small */
   if (udx__stream(stream)->ack.paused) {
     const udx_reorder_t *reorder = &udx__stream(stream)->reorder;
-    uint64_t share = reorder->limit == 0 ? reorder->memory / UDX_REORDER_WINDOWS
-                                         : (uint64_t) reorder->memory * flow->window_max / ((uint64_t) reorder->limit << 10);
+    uint64_t share = reorder->limit == 0
+                       ? reorder->memory / UDX_REORDER_WINDOWS
+                       : (uint64_t) reorder->memory * flow->window_max / ((uint64_t) reorder->limit << 10);
     held += udx__max_u64(reorder->bytes, share);
   }
   uint64_t window = held >= flow->window_max ? 0 : flow->window_max - held;

@@ -3,9 +3,11 @@ import HyperEnvironment
 /// The memory that strangers share: peers that have dialled us and have not yet sent a message with content. Any number
 /// of them costs at most `Limits.Stranger.memory` together (secret-stream.md 18).
 ///
-/// A claim that finds no room ends strangers that have begun nothing, the oldest first; if that is not enough, the one
-/// that claims has to wait with its window closed. Where streams wait, the largest frame that has not got on for
-/// `Limits.Stranger.stall` ends.
+/// A stranger that has not proved its key, or has begun a frame, has a place. When all places are taken a newcomer gets
+/// that of another one: first of those that have begun nothing for long, then of the frame that has not got on for the
+/// longest time, last of the oldest that has begun nothing. What a frame takes beyond the place is claimed as it
+/// arrives; small frames have room of their own, which large ones cannot take. A frame that finds no room waits with
+/// its window closed. While any waits, the largest one that has not got on for `Limits.Stranger.stall` ends.
 ///
 /// One per node, confined to its loop. Held by its streams, which it does not hold.
 package final class StrangerMemory {
@@ -14,43 +16,45 @@ package final class StrangerMemory {
     fileprivate unowned let stream: EncryptedStream
     fileprivate let memory: StrangerMemory
     fileprivate let number: UInt64
-    /// Bytes.
-    fileprivate(set) var charge = 0
-    /// When the begun frame got on last, microseconds; `nil` without one.
-    var progress: UInt64?
-    /// Bytes that the frame needs to go on.
-    fileprivate var wanted = 0
+    fileprivate var hasPlace = false
+    /// Bytes beyond the place.
+    fileprivate(set) var growth = 0
     fileprivate var isLarge = false
+    /// Bytes that the frame waits for.
+    fileprivate var wanted = 0
+    /// Since when nothing is begun, microseconds.
+    fileprivate var idleSince: UInt64
+    /// When the begun frame got on last, microseconds; `nil` without one.
+    var progress: UInt64? {
+      didSet { if progress == nil, oldValue != nil { idleSince = memory.environment.now } }
+    }
 
     fileprivate init(_ stream: EncryptedStream, _ memory: StrangerMemory, _ number: UInt64) {
       self.stream = stream
       self.memory = memory
       self.number = number
+      idleSince = memory.environment.now
     }
 
-    /// Costs `bytes` from now on, if there is room; a large frame finds less of it.
-    func claim(_ bytes: Int, isLarge: Bool = false, evicting: Eviction) -> Bool {
-      memory.claim(bytes, for: self, isLarge: isLarge, evicting: evicting)
-    }
+    /// False if there is none and no other stranger to take it from.
+    func takePlace() -> Bool { memory.takePlace(self) }
+
+    /// Nothing is begun, and the peer has proved its key.
+    func leavePlace() { memory.leavePlace(self) }
+
+    /// The frame takes `bytes` beyond the place, if there is room.
+    func grow(to bytes: Int, isLarge: Bool) -> Bool { memory.grow(self, to: bytes, isLarge: isLarge) }
+
+    /// No frame is begun.
+    func release() { memory.release(self) }
 
     /// The stream's window is closed until there are `bytes` for it.
-    func wait(for bytes: Int, isLarge: Bool) { memory.wait(self, for: bytes, isLarge: isLarge) }
+    func wait(for bytes: Int) { memory.wait(self, for: bytes) }
 
     func stopWaiting() { memory.stopWaiting(self) }
 
     /// The peer is no stranger any more, or the stream closes.
     func leave() { memory.leave(self) }
-
-    fileprivate var isIdle: Bool { progress == nil && charge > 0 }
-  }
-
-  /// What a claim that finds no room may end.
-  enum Eviction {
-    case nothing
-    /// Strangers that have begun nothing.
-    case idle
-    /// Also frames: those first that have not got on for the longest time.
-    case frames
   }
 
   /// Ends of streams.
@@ -61,14 +65,19 @@ package final class StrangerMemory {
   }
 
   /// Bytes that strangers cost now.
-  package private(set) var used = 0
+  package var used: Int { places * Limits.Stranger.place + large + small }
   /// The most that it has been.
   package private(set) var peak = 0
   package internal(set) var counters = Counters()
   /// Streams that wait for memory.
   package var waitingCount: Int { waiting.count }
+  /// Streams of strangers.
+  package var count: Int { shares.count }
 
   private let environment: any Environment
+  private var places = 0
+  private var large = 0
+  private var small = 0
   private var shares: [UInt64: Share] = [:]
   private var waiting: [UInt64: Share] = [:]
   private var lastNumber: UInt64 = 0
@@ -80,85 +89,87 @@ package final class StrangerMemory {
     self.environment = environment
   }
 
-  /// Streams with a share.
-  package var count: Int { shares.count }
-
-  /// `nil` if there is no room and nothing that could make some.
-  func join(_ stream: EncryptedStream) -> Share? {
+  func join(_ stream: EncryptedStream) -> Share {
     lastNumber += 1
     let share = Share(stream, self, lastNumber)
     shares[lastNumber] = share
-    if share.claim(Limits.Stranger.least, evicting: .frames) { return share }
-    shares[lastNumber] = nil
-    return nil
-  }
-
-  // MARK: Claims
-
-  private func claim(_ bytes: Int, for share: Share, isLarge: Bool, evicting: Eviction) -> Bool {
-    guard shares[share.number] != nil else { return false }
-    let more = bytes - share.charge
-    if more > 0 {
-      let lacking = more - ((isLarge ? Limits.Stranger.largeMemory : Limits.Stranger.memory) - used)
-      if lacking > 0, !evict(lacking, for: share, evicting) { return false }
-    }
-    charge(share, bytes)
-    return true
-  }
-
-  private func charge(_ share: Share, _ bytes: Int) {
-    used += bytes - share.charge
-    peak = max(peak, used)
-    if bytes < share.charge { scheduleGrants() }
-    share.charge = bytes
-  }
-
-  /// Ends streams until `bytes` are free; none if all of them were not enough.
-  private func evict(_ bytes: Int, for claimant: Share, _ eviction: Eviction) -> Bool {
-    guard eviction != .nothing else { return false }
-    var most = 0
-    for share in shares.values where share !== claimant && (share.isIdle || eviction == .frames) {
-      most += share.charge
-    }
-    guard most >= bytes else { return false }
-    var freed = 0
-    while freed < bytes, let victim = next(for: claimant, eviction) {
-      freed += victim.charge
-      evict(victim)
-    }
-    return freed >= bytes
-  }
-
-  /// Idle ones come first.
-  private func next(for claimant: Share, _ eviction: Eviction) -> Share? {
-    var found: Share?
-    for share in shares.values where share !== claimant && (share.isIdle || eviction == .frames && share.charge > 0) {
-      guard let best = found else {
-        found = share
-        continue
-      }
-      if (share.progress ?? 0, share.number) < (best.progress ?? 0, best.number) { found = share }
-    }
-    return found
-  }
-
-  private func evict(_ share: Share) {
-    if share.isIdle { counters.idleEvicted += 1 } else { counters.framesEvicted += 1 }
-    share.stream.fail(.evicted)
+    return share
   }
 
   private func leave(_ share: Share) {
     guard shares.removeValue(forKey: share.number) != nil else { return }
     stopWaiting(share)
-    charge(share, 0)
+    release(share)
+    leavePlace(share)
+  }
+
+  // MARK: Places
+
+  private func takePlace(_ share: Share) -> Bool {
+    guard !share.hasPlace else { return true }
+    if places == Limits.Stranger.places {
+      guard let victim = cheapest() else { return false }
+      evict(victim)
+    }
+    share.hasPlace = true
+    places += 1
+    peak = max(peak, used)
+    return true
+  }
+
+  private func leavePlace(_ share: Share) {
+    guard share.hasPlace else { return }
+    share.hasPlace = false
+    places -= 1
+  }
+
+  /// The stranger with a place that others lose least by.
+  private func cheapest() -> Share? {
+    var found: Share?
+    var lowest = (2, UInt64.max, UInt64.max)
+    for share in shares.values where share.hasPlace {
+      let key = (rank(share), share.progress ?? share.idleSince, share.number)
+      if key < lowest { (found, lowest) = (share, key) }
+    }
+    return found
+  }
+
+  private func rank(_ share: Share) -> Int {
+    if share.progress != nil { return 1 }
+    return environment.now - share.idleSince >= Limits.Stranger.stall * 1_000 ? 0 : 2
+  }
+
+  private func evict(_ share: Share) {
+    if share.progress == nil { counters.idleEvicted += 1 } else { counters.framesEvicted += 1 }
+    share.stream.fail(.evicted)
+  }
+
+  // MARK: Growth
+
+  private func grow(_ share: Share, to bytes: Int, isLarge: Bool) -> Bool {
+    if share.isLarge != isLarge { release(share) }
+    share.isLarge = isLarge
+    let more = bytes - share.growth
+    let room = isLarge ? Limits.Stranger.largeMemory - large : Limits.Stranger.smallMemory - small
+    guard share.hasPlace, more <= 0 || more <= room else { return false }
+    share.growth = bytes
+    if isLarge { large += more } else { small += more }
+    peak = max(peak, used)
+    return true
+  }
+
+  private func release(_ share: Share) {
+    guard share.growth > 0 else { return }
+    if share.isLarge { large -= share.growth } else { small -= share.growth }
+    share.growth = 0
+    scheduleGrants()
   }
 
   // MARK: Waiting
 
-  private func wait(_ share: Share, for bytes: Int, isLarge: Bool) {
+  private func wait(_ share: Share, for bytes: Int) {
     guard shares[share.number] != nil else { return }
     share.wanted = bytes
-    share.isLarge = isLarge
     waiting[share.number] = share
     armStallTimer()
   }
@@ -186,7 +197,7 @@ package final class StrangerMemory {
     }
   }
 
-  /// Begun frames, those first that have not got on for the longest time.
+  /// For the frame that has not got on for the longest time.
   private func armStallTimer() {
     guard stallTimer == nil, !waiting.isEmpty else { return }
     let since = shares.values.compactMap(\.progress).min() ?? environment.now
@@ -201,7 +212,7 @@ package final class StrangerMemory {
     let stalled = shares.values.filter { share in
       share.progress.map { environment.now - $0 >= Limits.Stranger.stall * 1_000 } ?? false
     }
-    stalled.max { ($0.charge, $1.number) < ($1.charge, $0.number) }.map(evict)
+    stalled.max { ($0.growth, $1.number) < ($1.growth, $0.number) }.map(evict)
     // Streams that wait are asked before the timer looks again.
     environment.defer { [weak self] in self?.armStallTimer() }
   }

@@ -15,8 +15,9 @@ extension EncryptedStream {
     isStranger = true
     strangerWindow = Limits.Stranger.window
     byteTransport?.setReceiveLimit(Self.strangerLimit)
-    share = strangers.join(self)
-    if share == nil { fail(.evicted) }
+    let share = strangers.join(self)
+    self.share = share
+    if !share.takePlace() { fail(.evicted) }
   }
 
   /// The first message with content has been decrypted, or the application keeps an authenticated peer waiting.
@@ -39,7 +40,7 @@ extension EncryptedStream {
   /// After every pass over what has arrived.
   func settleStranger(hasArrived: Bool) {
     guard let share else { return }
-    if holdsBack { return updateTransportFlow() }
+    if holdsBack { return becomeAcquainted() }
     guard reader.bufferedCount > 0 else { return settleIdle(share) }
     if hasArrived || share.progress == nil { share.progress = environment.now }
     if frameTimer == nil { beginFrame() }
@@ -56,8 +57,9 @@ extension EncryptedStream {
       byteTransport?.setReceiveLimit(Self.strangerLimit)
     }
     stopLackingMemory(share)
-    // A peer that only reads, for hours, costs nothing once it has proved its key; before that it is the first to go.
-    _ = share.claim(isAuthenticated ? 0 : Limits.Stranger.least, evicting: .nothing)
+    share.release()
+    // A peer that only reads, for hours, costs nothing once it has proved its key.
+    if isAuthenticated { share.leavePlace() }
   }
 
   // MARK: Memory
@@ -65,6 +67,7 @@ extension EncryptedStream {
   /// Charges what the begun frame takes and the room for what may arrive next, or closes the window.
   func askForMemory() {
     guard isLive, let share else { return }
+    guard share.takePlace() else { return fail(.evicted) }
     let frame = reader.frameCount ?? Limits.Stream.prefixCount
     let kept = reader.bufferedCount
     let capacity = reader.bufferCapacity
@@ -75,21 +78,23 @@ extension EncryptedStream {
     }
     let isLarge = frame > Limits.Stranger.smallFrame
     let window = min(max(wanted, strangerWindow), Limits.Stranger.widestWindow)
-    if share.claim(cost(wanted, window), isLarge: isLarge, evicting: .nothing) {
+    if share.grow(to: growth(wanted, window), isLarge: isLarge) {
       widen(to: window)
-    } else if !share.claim(cost(wanted, strangerWindow), isLarge: isLarge, evicting: .idle) {
-      // What has arrived already: the first packet, or more than a packet at once.
-      guard share.claim(cost(capacity, strangerWindow), evicting: .frames) else { return fail(.evicted) }
+    } else if !share.grow(to: growth(wanted, strangerWindow), isLarge: isLarge) {
+      // More than a packet at once has been taken before it could be charged.
+      guard share.grow(to: growth(capacity, strangerWindow), isLarge: isLarge) else { return fail(.evicted) }
       lacksMemory = true
-      share.wait(for: wanted, isLarge: isLarge)
+      share.wait(for: wanted)
       return updateTransportFlow()
     }
     reader.reserve(wanted)
     stopLackingMemory(share)
   }
 
-  private func cost(_ capacity: Int, _ window: Int) -> Int {
-    Limits.Stranger.objects + max(capacity, Limits.Stream.firstBuffer) + window * Limits.Stranger.memoryPerWindow
+  /// Bytes beyond the place.
+  private func growth(_ capacity: Int, _ window: Int) -> Int {
+    max(capacity - Limits.Stream.firstBuffer, 0)
+      + (window - Limits.Stranger.window) * Limits.Stranger.memoryPerWindow
   }
 
   private func widen(to window: Int) {
