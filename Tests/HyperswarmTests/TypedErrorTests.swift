@@ -152,7 +152,7 @@ final class TypedErrorTests: XCTestCase {
 
   func testConnectFailsWithTheError() async throws {
     XCTAssertEqual(Set(Self.dhtErrors.map(index)), Set(0..<37))
-    XCTAssertEqual(Set(Self.streamErrors.map(index)), Set(0..<19))
+    XCTAssertEqual(Set(Self.streamErrors.map(index)), Set(0..<21))
     XCTAssertEqual(Set(Self.rpcErrors.map { index($0.0) }), Set(0..<12))
     // Nothing answers at this port, so that the attempt lasts until it is interrupted.
     let dht = try await HyperDHT(HyperDHT.Options(bootstrap: ["127.0.0.1:9"], port: 0, host: .loopback))
