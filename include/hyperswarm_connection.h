@@ -31,6 +31,9 @@ typedef struct hyperswarm_connection_callbacks {
   /// connection (-3xx) or, before it opened, of what led to it (-1xx, -2xx).
   void (*on_close)(hyperswarm_connection_t *connection, int status, void *user_data);
   void *user_data; ///< also of hyperswarm_connection_user_data
+  /// Once, if the connection gets there: hyperswarm_connection_is_peer_proven holds from now on. Comes before the first
+  /// `on_message`. Not for what was proved before these callbacks were set: ask for that.
+  void (*on_peer_proven)(hyperswarm_connection_t *connection, void *user_data);
 } hyperswarm_connection_callbacks_t;
 
 /// Flags of hyperswarm_connect_options_t.
@@ -72,12 +75,22 @@ int hyperswarm_connection_set_callbacks(
 /// @errors None.
 void *hyperswarm_connection_user_data(hyperswarm_connection_t *connection);
 
-/// Proved by the handshake once open; before that the key that was asked for.
+/// The key that was asked for, or the key of the peer that has dialled: see hyperswarm_connection_is_peer_proven.
 /// @thread any
 /// @memory Written to the caller's memory.
 /// @errors _handle_; HYPERSWARM_ERR_INVALID_ARGUMENT.
 int hyperswarm_connection_remote_public_key(
   hyperswarm_connection_t *connection, uint8_t public_key[HYPERSWARM_KEY_SIZE]);
+
+/// 1: the peer has proved on this very connection that it holds its public key, 0: not yet, or an error. The side that
+/// dialled knows from the handshake that the peer holds it. The side that was dialled has a connection as soon as the
+/// first packet arrives, so that a server can speak first; until a message of the peer has been decrypted, possibly an
+/// empty one, the attempt may be a replay of an old one. Peers of this library prove the key with their first packet,
+/// others with their first message or after their keep-alive interval. Messages never come from anyone else.
+/// @thread any
+/// @memory None.
+/// @errors _handle_.
+int hyperswarm_connection_is_peer_proven(hyperswarm_connection_t *connection);
 
 /// The same on both sides and on no other connection. Not secret.
 /// @thread any

@@ -86,7 +86,9 @@ enum {
   HYPERSWARM_ERR_NONCE_EXHAUSTED = -312,
   HYPERSWARM_ERR_QUEUE_OVERFLOW = -313,
   HYPERSWARM_ERR_TRANSPORT_ERROR = -314,
-  HYPERSWARM_ERR_PACKETS_TOO_LARGE = -315 // the path's MTU is too small for the peer's packets
+  HYPERSWARM_ERR_PACKETS_TOO_LARGE = -315, // the path's MTU is too small for the peer's packets
+  HYPERSWARM_ERR_MESSAGE_TIMEOUT = -316,   // the first message of the peer did not arrive in time
+  HYPERSWARM_ERR_EVICTED = -317            // the peer had not said anything, and others needed the memory
 };
 
 #endif

@@ -74,6 +74,10 @@ typedef struct hyperswarm_options {
   /// The network has begun to answer (`is_online` 1), or does not answer any more or never did (0): no node of it, for
   /// some seconds. Everything that needs it goes on by itself when it is back.
   void (*on_network)(hyperswarm_t *swarm, int is_online, void *user_data);
+  /// Bytes of one message that peers may send at most; 0: HYPERSWARM_MAX_MESSAGE, which is also the most. A larger one
+  /// ends the connection with HYPERSWARM_ERR_FRAME_TOO_LARGE as soon as its length arrives. Peers that have said
+  /// nothing yet share 64 MiB, every other one may take this much memory.
+  size_t max_message_size;
 } hyperswarm_options_t;
 
 /// Makes a swarm, opens its sockets and starts to enter the network. With a thread of its own this waits for that

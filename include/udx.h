@@ -382,6 +382,14 @@ udx_stream_get_rwnd_max (udx_stream_t *stream, uint32_t *rwnd_max);
 UDX_EXTERN int
 udx_stream_set_rwnd_max (udx_stream_t *stream, uint32_t rwnd_max);
 
+/*
+ * Memory for packets that wait, behind a gap or for a paused reader; 0 = four windows, but 1 MiB at least. Rounded up
+ * to KiB, at most 64 MiB. What finds no room is dropped and sent again: two windows hold all that a peer may send, if
+ * its packets are not small.
+ */
+UDX_EXTERN int
+udx_stream_set_reorder_max (udx_stream_t *stream, uint32_t bytes);
+
 /* Sends nothing. UV_EISCONN, UV_EINVAL (also for port 0). */
 UDX_EXTERN int
 udx_stream_connect (udx_stream_t *stream, udx_socket_t *socket, uint32_t remote_id, const struct sockaddr *remote_addr);

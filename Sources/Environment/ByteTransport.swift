@@ -31,10 +31,30 @@ package protocol ByteTransport: AnyObject {
   func pauseReading()
   func resumeReading()
 
+  /// What the peer may send ahead of the reader, and how much memory that takes, from now on; `nil` is the transport's
+  /// own measure.
+  func setReceiveLimit(_ limit: ReceiveLimit?)
+
   var isClosed: Bool { get }
 }
 
+/// Bounds of what a transport keeps for its reader.
+package struct ReceiveLimit: Hashable, Sendable {
+  /// Bytes that the peer is told it may send.
+  package let window: Int
+  /// Bytes of memory for what has arrived and waits; what finds no room is dropped, and sent again.
+  package let memory: Int
+
+  package init(window: Int, memory: Int) {
+    self.window = window
+    self.memory = memory
+  }
+}
+
 extension ByteTransport {
+  /// Where the system bounds what waits for the reader.
+  package func setReceiveLimit(_ limit: ReceiveLimit?) {}
+
   /// Where the system watches the peer, or there is nothing to watch.
   package func keepAliveAfterEnd(_ milliseconds: UInt64) {}
 }

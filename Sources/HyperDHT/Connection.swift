@@ -18,7 +18,9 @@ extension HyperDHT {
 
     /// Ed25519 key of this side.
     public let publicKey: Bytes32
-    /// Ed25519 key of the peer, proved by the handshake.
+    /// Ed25519 key of the peer. The side that dialled knows from the handshake that the peer holds it. The side that
+    /// was dialled has a connection as soon as the first packet arrives, so that a server can speak first; whether its
+    /// peer holds the key, and is not a replay of an old attempt, is certain from `isPeerProven` on.
     public let remotePublicKey: Bytes32
     /// The same for both sides and for no other connection; not a secret. Protocols above may bind themselves to it.
     public let handshakeHash: Bytes64
@@ -53,6 +55,27 @@ extension HyperDHT {
     deinit {
       let state = state
       state.loop.post { state.abandon() }
+    }
+
+    // MARK: Proof of the key
+
+    /// The peer has proved on this very connection that it holds `remotePublicKey`: a message of it has been decrypted,
+    /// possibly an empty one. Peers of this implementation prove it with their first packet, others with their first
+    /// message or after their keepalive interval (5 seconds). Nothing that is read comes from anyone else.
+    public var isPeerProven: Bool { state.proof.isClosed && state.proof.reason == nil }
+
+    /// Waits until `isPeerProven`. A peer that never sends anything never gets there: give it a time limit, and do not
+    /// wait on both sides of a connection.
+    /// - Throws: why the connection closed before, `closed` for a regular end; `cancelled`.
+    public func waitUntilPeerProven(isolation: isolated (any Actor)? = #isolation) async throws(ConnectionError) {
+      let state = state
+      var failure: ConnectionError?
+      do throws(CallFailure) {
+        failure = try await state.proof.wait(isolation: isolation)
+      } catch {
+        throw state.closing.error(error)
+      }
+      if let failure { throw failure }
     }
 
     // MARK: Reading

@@ -11,6 +11,10 @@ public enum ConnectionError: Error, Hashable, Sendable, CustomStringConvertible 
   /// The peer's packets are larger than the path's MTU, may not be fragmented, and so do not arrive. Peers of other
   /// implementations need a path for packets of 1,200 bytes.
   case packetsTooLarge
+  /// The peer had not said anything before, and its first message did not arrive within its deadline.
+  case messageTimedOut
+  /// The peer had not said anything, and other streams needed the memory: more strangers have connected than fit.
+  case evicted
   /// The connection is closed, or its writing half has ended.
   case closed
   /// The task that waited was cancelled. The connection goes on.
@@ -27,6 +31,8 @@ public enum ConnectionError: Error, Hashable, Sendable, CustomStringConvertible 
     case .reset: "ECONNRESET"
     case .timedOut: "ETIMEDOUT"
     case .packetsTooLarge: "EMSGSIZE"
+    case .messageTimedOut: "MESSAGE_TIMEOUT"
+    case .evicted: "EVICTED"
     case .closed: "CLOSED"
     case .cancelled: "CANCELLED"
     case .messageTooLarge: "MESSAGE_TOO_LARGE"
@@ -41,6 +47,8 @@ public enum ConnectionError: Error, Hashable, Sendable, CustomStringConvertible 
     case .timedOut: "\(code): the peer stopped answering"
     case .packetsTooLarge:
       "\(code): the peer's packets do not arrive: they are larger than the path's MTU and may not be fragmented"
+    case .messageTimedOut: "\(code): the peer's first message took too long"
+    case .evicted: "\(code): the peer had not said anything yet, and others needed the memory"
     case .closed: "\(code): the connection is closed"
     case .cancelled: "\(code): the call was cancelled"
     case .messageTooLarge(let count):
@@ -56,6 +64,8 @@ public enum ConnectionError: Error, Hashable, Sendable, CustomStringConvertible 
     case .transport(.reset): self = .reset
     case .transport(.timedOut), .timedOut: self = .timedOut
     case .transport(.packetsTooLarge): self = .packetsTooLarge
+    case .messageTimedOut: self = .messageTimedOut
+    case .evicted: self = .evicted
     case .decryptionFailed: self = .decryptionFailed
     case .handshakeFailed, .remoteKeyMismatch, .endedDuringHandshake, .handshakeTimedOut, .invalidHeaderLength,
       .invalidHeader, .invalidMessage, .frameTooLarge, .messageTooLarge, .truncated, .datagramNonceExhausted,

@@ -14,17 +14,21 @@ final class ConnectionState: @unchecked Sendable {
   let datagrams = EventQueue<[UInt8], Never>(capacity: Limits.datagrams)
   let pathChanges = EventQueue<Endpoint, Never>(capacity: Limits.pathChanges)
   let closing = ClosingFlag<ConnectionError>()
+  /// Closes without a reason when the peer has proved its key, with one if the connection closes before.
+  let proof = ClosingFlag<ConnectionError>()
 
   private let arrivals: Arrivals
   private var isAbandoned = false
 
-  /// Takes over the stream's `onOwnedMessage`, `onDatagram`, `onPathChange`, `onDrain` and `onEnd`; the owner calls
-  /// `closed` from `onClose`.
+  /// Takes over the stream's `onAuthenticated`, `onOwnedMessage`, `onDatagram`, `onPathChange`, `onDrain` and `onEnd`;
+  /// the owner calls `closed` from `onClose`.
   init(loop: UVEventLoop, stream: EncryptedStream) {
     self.loop = loop
     self.stream = stream
     writing = MessagePump(loop: loop, sink: stream)
     arrivals = Arrivals(loop: loop, inbox: inbox) { stream.pause() }
+    if stream.isAuthenticated { proof.close() }
+    stream.onAuthenticated = { [self] in proof.close() }
     stream.onOwnedMessage = { [self] in received($0) }
     stream.onDatagram = { [self] bytes in datagrams.push(Array(bytes)) }
     stream.onPathChange = { [self] in pathChanges.push($0) }
@@ -45,6 +49,8 @@ final class ConnectionState: @unchecked Sendable {
     inbox.finish(reason == nil ? .success(()) : .failure(.closed))
     datagrams.finish()
     pathChanges.finish()
+    proof.record(reason ?? .closed)
+    proof.close()
     closing.close()
   }
 

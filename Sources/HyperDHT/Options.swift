@@ -23,6 +23,10 @@ extension HyperDHT {
     public var keyPair: KeyPair?
     /// Milliseconds without a write after which a connection sends an empty message; 0 is off.
     public var connectionKeepAlive: UInt64 = 5000
+    /// Bytes of one message that peers may send at most; a larger one ends the connection, with the code
+    /// `FRAME_TOO_LARGE`, as soon as its length arrives. A message takes memory as it arrives: peers that have said
+    /// nothing yet share 64 MiB, every other one may take this much. What this side writes is not bounded by it.
+    public var maximumMessageSize = Connection.maximumMessageSize
     /// `false` makes a permanent node at once, `true` never, `nil` once it has proved reachable for a while.
     public var isEphemeral: Bool?
     /// `false` takes the node to be reachable from the start: for servers with a public address.
@@ -128,6 +132,7 @@ extension DHTOptions {
     result.anyPort = options.anyPort
     result.keyPair = options.keyPair
     result.connectionKeepAlive = options.connectionKeepAlive
+    result.maximumMessage = min(max(options.maximumMessageSize, 0), HyperDHT.Connection.maximumMessageSize)
     result.ephemeral = options.isEphemeral
     result.firewalled = options.isFirewalled
     result.knownAddress = options.knownAddress

@@ -102,6 +102,15 @@ public func hyperswarm_connection_remote_public_key(
 }
 
 @c @implementation
+public func hyperswarm_connection_is_peer_proven(_ connection: OpaquePointer?) -> Int32 {
+  do throws(Failure) {
+    return try find(Handles.connections, connection).shared.withLock { $0.isPeerProven } ? 1 : 0
+  } catch {
+    return error.code
+  }
+}
+
+@c @implementation
 public func hyperswarm_connection_handshake_hash(
   _ connection: OpaquePointer?, _ hash: UnsafeMutablePointer<UInt8>?
 ) -> Int32 {

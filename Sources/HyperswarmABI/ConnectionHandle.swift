@@ -28,6 +28,7 @@ final class ConnectionHandle: @unchecked Sendable {
   struct Shared {
     var remotePublicKey = Bytes32()
     var handshakeHash: Bytes64?
+    var isPeerProven = false
     var userData: UnsafeMutableRawPointer?
     /// Closed, or asked to.
     var isClosing = false
@@ -74,6 +75,10 @@ final class ConnectionHandle: @unchecked Sendable {
     stream.onDrain = { [self] in pump.drained() }
     stream.onEnd = { [self] in callbacks.on_end?(pointer, callbacks.user_data) }
     stream.onClose = { [self] in closed(status($0), $0?.description ?? "") }
+    stream.onAuthenticated = { [self] in
+      shared.withLock { $0.isPeerProven = true }
+      callbacks.on_peer_proven?(pointer, callbacks.user_data)
+    }
     // Held by the stream's callbacks, which the stream drops when it closes.
     if !stream.isOpen {
       stream.onOpen = { [self] in
@@ -90,6 +95,7 @@ final class ConnectionHandle: @unchecked Sendable {
     shared.withLock {
       $0.remotePublicKey = stream.remotePublicKey ?? $0.remotePublicKey
       $0.handshakeHash = stream.handshakeHash
+      $0.isPeerProven = stream.isAuthenticated
     }
   }
 

@@ -118,6 +118,9 @@ enum ErrorCodes {
     Entry(
       HYPERSWARM_ERR_PACKETS_TOO_LARGE, "EMSGSIZE",
       "the peer's packets do not arrive: they are larger than the path's MTU and may not be fragmented"),
+    Entry(HYPERSWARM_ERR_MESSAGE_TIMEOUT, "MESSAGE_TIMEOUT", "the peer's first message took too long"),
+    Entry(
+      HYPERSWARM_ERR_EVICTED, "EVICTED", "the peer had not said anything yet, and others needed the memory"),
   ]
 
   private static let byNumber = Dictionary(uniqueKeysWithValues: all.map { ($0.number, $0) })

@@ -54,13 +54,16 @@ extension LoopBound where Value == DHTOptions {
       | Int(HYPERSWARM_NODE_EXACT_PORT)
     let isPermanent = flags & Int(HYPERSWARM_NODE_PERMANENT) != 0
     let isEphemeral = flags & Int(HYPERSWARM_NODE_EPHEMERAL) != 0
-    guard flags & ~known == 0, !(isPermanent && isEphemeral), given.keep_alive >= -1 else {
+    guard flags & ~known == 0, !(isPermanent && isEphemeral), given.keep_alive >= -1,
+      given.max_message_size <= Limits.message
+    else {
       throw Failure(HYPERSWARM_ERR_INVALID_ARGUMENT)
     }
     if isPermanent { options.isEphemeral = false }
     if isEphemeral { options.isEphemeral = true }
     options.isFirewalled = flags & Int(HYPERSWARM_NODE_REACHABLE) == 0
     options.anyPort = flags & Int(HYPERSWARM_NODE_EXACT_PORT) == 0
+    if given.max_message_size > 0 { options.maximumMessageSize = given.max_message_size }
     if given.keep_alive != 0 { options.connectionKeepAlive = UInt64(max(given.keep_alive, 0)) }
     do throws(DHTError) {
       try self.init(options)

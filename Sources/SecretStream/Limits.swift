@@ -51,6 +51,41 @@ package enum Limits {
     package static let readingBeforeTimeout: UInt64 = 100
   }
 
+  /// Peers that have dialled us and have not yet sent a message with content: anyone can make any number of them.
+  package enum Stranger {
+    /// Bytes of memory for all strangers of a node together.
+    package static let memory = 64 << 20
+    /// Bytes of it for what small frames take beyond their places: no number of large ones takes their room.
+    package static let smallMemory = 16 << 20
+    /// Bytes of it for what larger frames take: one of the largest size with the widest window.
+    package static let largeMemory = 24 << 20
+    /// Strangers that have not proved their keys or have begun a frame: the rest of the memory.
+    package static let places = (memory - smallMemory - largeMemory) / place
+    /// Bytes with the prefix: a first message of 64 KiB, as deployed peers send, with its overhead and room to spare.
+    package static let smallFrame = 128 << 10
+    /// Bytes that a stranger may have under way at first: the ten packets that every sender sends before the first
+    /// answer. It grows with what has arrived.
+    package static let window = 16 << 10
+    /// Bytes: from here on the transport's own window is as narrow.
+    package static let widestWindow = 4 << 20
+    /// Memory per byte of the window: a packet of 1,200 bytes waits in a block of 1,516.
+    package static let memoryPerWindow = 2
+    /// Bytes of the objects behind a stream, roughly.
+    package static let objects = 4 << 10
+    /// Bytes that a stranger costs before it has sent anything.
+    package static let place = objects + Stream.firstBuffer + window * memoryPerWindow
+    /// Bytes that are free in a reassembly buffer before more may arrive: a packet of the largest size.
+    package static let roomAhead = 2 << 10
+    /// Milliseconds without a byte, while it may send, after which a stranger's begun frame ends; without memory for it
+    /// the largest one ends.
+    package static let stall: UInt64 = 30_000
+    /// Milliseconds in which a stranger's begun frame is complete or gets on by `progress`: half a minute and half of
+    /// that, so that all strangers that begin together are gone within a minute.
+    package static let deadline: UInt64 = 45_000
+    /// Bytes: 16 KiB/s, a modem.
+    package static let progress = 720 << 10
+  }
+
   /// Encrypted datagrams beside the stream (secret-stream.md 11).
   package enum Datagram {
     /// Counter before every box.
@@ -76,6 +111,15 @@ package enum Limits {
     precondition(Stream.maximumMessage <= Stream.maximumQueuedBeforeKeys, "the largest message may wait for the keys")
     precondition(Stream.firstBatch <= Stream.maximumBatch)
     precondition(Stream.firstBuffer <= Stream.keptBuffer && Stream.keptBuffer <= Stream.maximumUnread)
+    precondition(Stream.firstBuffer > Stranger.roomAhead, "the first buffer takes the first packets")
+    precondition(Stranger.window <= Stranger.widestWindow && Stranger.smallFrame < Stranger.smallMemory)
+    precondition(
+      Stranger.largeMemory
+        >= Stream.prefixCount + Stream.maximumBody - Stream.firstBuffer
+        + Stranger.memoryPerWindow * (Stranger.widestWindow - Stranger.window),
+      "a frame of any legal length fits, with the widest window")
+    precondition(Stranger.places > 0 && Stranger.places * Stranger.place <= Stranger.memory)
+    precondition(Stranger.stall < Stranger.deadline, "what waits for memory is judged before its deadline")
     precondition(Datagram.replayWindow % 64 == 0, "the window is an array of 64-bit words")
     precondition(Datagram.pathOverhead < Datagram.assumedMTU)
   }()

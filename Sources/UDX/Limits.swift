@@ -9,6 +9,8 @@ enum Limits {
   static let pooledPayload = 2048
   /// Bytes: the largest UDP payload over IPv4; longer datagrams are dropped and counted.
   static let datagram = HyperEncoding.Limits.udpPayload
+  /// Bytes: what the engine offers to a peer by itself (udx.md 4.7).
+  static let receiveWindow = 4 << 20
   /// Datagrams not yet read, per port or connection; further ones are dropped.
   static let datagrams = HyperRuntime.Limits.datagrams
 

@@ -278,6 +278,13 @@ public final class UDXStream: TransportStream {
     readingChanged()
   }
 
+  package func setReceiveLimit(_ limit: ReceiveLimit?) {
+    guard let handle, !isClosed else { return }
+    _ = udx_stream_set_rwnd_max(handle, UInt32(clamping: limit?.window ?? Limits.receiveWindow))
+    _ = udx_stream_set_reorder_max(handle, UInt32(clamping: limit?.memory ?? 0))
+    _ = udx_stream_window_changed(handle)
+  }
+
   /// Reading starts in the next turn: setting a callback must not call it.
   private func readingChanged() {
     guard !isClosed, wantsReading != isReading, !isReadingCheckDue else { return }

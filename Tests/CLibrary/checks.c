@@ -30,6 +30,7 @@ static const struct {
   CHECK(check_concurrent_use),
   CHECK(check_fork),
   CHECK(check_network),
+  CHECK(check_peer_proof),
   CHECK(check_error_details),
   CHECK(check_older_programs),
   CHECK(check_polled_loop),

@@ -46,6 +46,47 @@ TEST(paused_reader_closes_the_offered_window) {
   unit_free(&unit);
 }
 
+/* With a bound of its own the memory is full when the window is closed, whatever the packets' size. */
+TEST(memory_of_its_own) {
+  unit_t unit = unit_new();
+  CHECK_EQ(udx_stream_set_rwnd_max(unit.stream, 16384), 0);
+  static const uint32_t rounded[][2] = {{0, 0}, {1, 1}, {1024, 1}, {1025, 2}, {32768, 32}, {UINT32_MAX, 65535}};
+  for (size_t i = 0; i < sizeof(rounded) / sizeof(*rounded); i++) {
+    CHECK_EQ(udx_stream_set_reorder_max(unit.stream, rounded[i][0]), 0);
+    CHECK_EQ(unit.state->reorder.limit, rounded[i][1]);
+  }
+  CHECK_EQ(udx_stream_set_reorder_max(unit.stream, 32768), 0);
+  unit.state->ack.paused = 1;
+  unit.state->reorder.bytes = 100;
+  unit.state->reorder.memory = 16384;
+  CHECK_EQ(udx__flow_advertise(unit.stream), 8192);
+  unit.state->reorder.memory = 32768;
+  CHECK_EQ(udx__flow_advertise(unit.stream), 0);
+  unit.state->reorder.bytes = 16000;
+  unit.state->reorder.memory = 0;
+  CHECK_EQ(udx__flow_advertise(unit.stream), 0);
+  unit.state->ack.paused = 0;
+  unit.state->reorder.bytes = 0;
+  unit_free(&unit);
+}
+
+/* What finds no room is dropped: behind a gap and for a paused reader, for a bound of the caller's or our own. */
+TEST(packets_beyond_the_memory) {
+  static const uint32_t limits[] = {0, 32768};
+  for (int i = 0; i < 2; i++) {
+    unit_t unit = unit_new();
+    static uint8_t data[1200];
+    CHECK_EQ(udx_stream_set_rwnd_max(unit.stream, 16384), 0);
+    CHECK_EQ(udx_stream_set_reorder_max(unit.stream, limits[i]), 0);
+    uint32_t room = limits[i] == 0 ? UDX_REORDER_BYTES_MIN : limits[i], kept = 0, seq = unit.state->ack.next + 1;
+    while (kept < 1000 && udx__reorder_insert(unit.stream, seq + kept, UDX_HEADER_DATA, data, sizeof(data)) == 1)
+      kept++;
+    CHECK_EQ(kept, room / UDX_REORDER_BLOCK);
+    CHECK(unit.state->reorder.memory <= room);
+    unit_free(&unit);
+  }
+}
+
 /* An acknowledgement announces a window that opened, or that doubled to at least half of all. */
 TEST(window_announcements) {
   static const struct {
@@ -146,5 +187,6 @@ TEST(keepalive_rearms) {
 }
 
 TEST_MAIN(TEST_ENTRY(offered_window), TEST_ENTRY(paused_reader_closes_the_offered_window),
-  TEST_ENTRY(window_announcements), TEST_ENTRY(peer_window_of_the_newest_packet),
-  TEST_ENTRY(packets_that_the_window_allows), TEST_ENTRY(zero_window_probes), TEST_ENTRY(keepalive_rearms))
+  TEST_ENTRY(memory_of_its_own), TEST_ENTRY(packets_beyond_the_memory), TEST_ENTRY(window_announcements),
+  TEST_ENTRY(peer_window_of_the_newest_packet), TEST_ENTRY(packets_that_the_window_allows),
+  TEST_ENTRY(zero_window_probes), TEST_ENTRY(keepalive_rearms))

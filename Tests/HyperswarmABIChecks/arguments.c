@@ -18,9 +18,10 @@ int check_errors(void) {
   EXPECT(HYPERSWARM_ERR_INVALID_ADDRESS == -234 && HYPERSWARM_ERR_NETWORK_UNREACHABLE == -235);
   EXPECT(HYPERSWARM_ERR_TRANSPORT_ERROR == -314);
   EXPECT(HYPERSWARM_ERR_PACKETS_TOO_LARGE == -315 && HYPERSWARM_ERR_NETWORK_CHANGED == -110);
+  EXPECT(HYPERSWARM_ERR_MESSAGE_TIMEOUT == -316 && HYPERSWARM_ERR_EVICTED == -317);
   int named = 0;
   for (int error = 0; error >= -400; error--) named += strcmp(hyperswarm_error_name(error), "ERROR") != 0;
-  EXPECT(named == 74); // and ERROR itself
+  EXPECT(named == 76); // and ERROR itself
   return failures;
 }
 
@@ -129,6 +130,7 @@ static void check_bad_handles(void *rubbish) {
   EXPECT(hyperswarm_connection_resume(connection) == bad);
   EXPECT(hyperswarm_connection_end(connection) == bad);
   EXPECT(hyperswarm_connection_destroy(connection) == bad);
+  EXPECT(hyperswarm_connection_is_peer_proven(connection) == bad);
   EXPECT(hyperswarm_connection_set_keep_alive(connection, 1) == bad);
   EXPECT(hyperswarm_connection_set_timeout(connection, 1) == bad);
   EXPECT(hyperswarm_connection_statistics(connection, never_connection_numbers, NULL) == bad);
@@ -163,6 +165,9 @@ static void check_create_arguments(struct bench *bench) {
   options.keep_alive = -2;
   EXPECT(hyperswarm_create(&options, &swarm) == invalid);
   options.keep_alive = 0;
+  options.max_message_size = HYPERSWARM_MAX_MESSAGE + 1;
+  EXPECT(hyperswarm_create(&options, &swarm) == invalid);
+  options.max_message_size = 0;
   options.host = "not a host";
   EXPECT(hyperswarm_create(&options, &swarm) == HYPERSWARM_ERR_INVALID_ADDRESS);
   options.host = "127.0.0.1";

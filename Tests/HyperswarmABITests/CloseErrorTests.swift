@@ -59,6 +59,7 @@ final class CloseErrorTests: XCTestCase {
       (.invalidMessage, HYPERSWARM_ERR_INVALID_MESSAGE), (.frameTooLarge, HYPERSWARM_ERR_FRAME_TOO_LARGE),
       (.decryptionFailed, HYPERSWARM_ERR_DECRYPTION_FAILED), (.messageTooLarge, HYPERSWARM_ERR_MESSAGE_TOO_LARGE),
       (.truncated, HYPERSWARM_ERR_TRUNCATED), (.timedOut, HYPERSWARM_ERR_CONNECTION_TIMED_OUT),
+      (.messageTimedOut, HYPERSWARM_ERR_MESSAGE_TIMEOUT), (.evicted, HYPERSWARM_ERR_EVICTED),
       (.datagramNonceExhausted, HYPERSWARM_ERR_NONCE_EXHAUSTED), (.queueOverflow, HYPERSWARM_ERR_QUEUE_OVERFLOW),
       (.transport(.reset), HYPERSWARM_ERR_CONNECTION_RESET),
       (.transport(.timedOut), HYPERSWARM_ERR_CONNECTION_TIMED_OUT),

@@ -48,11 +48,12 @@ final class ErrorTableTests: XCTestCase {
     }
     let connection: [ConnectionError] = [
       .reset, .timedOut, .packetsTooLarge, .closed, .cancelled, .messageTooLarge(1), .decryptionFailed,
-      .failed(code: "TOO_MANY_CONNECTIONS", description: ""),
+      .messageTimedOut, .evicted, .failed(code: "TOO_MANY_CONNECTIONS", description: ""),
     ]
     for error in connection {
       switch error {
-      case .reset, .timedOut, .packetsTooLarge, .closed, .cancelled, .messageTooLarge, .decryptionFailed, .failed:
+      case .reset, .timedOut, .packetsTooLarge, .messageTimedOut, .evicted, .closed, .cancelled, .messageTooLarge,
+        .decryptionFailed, .failed:
         break
       }
     }

@@ -22,6 +22,7 @@ final class HyperswarmABITests: XCTestCase {
   func testThreadsUseWhatGoesAway() { XCTAssertEqual(check_concurrent_use(), 0) }
   func testInheritedHandlesAreRefusedAfterAFork() { XCTAssertEqual(check_fork(), 0) }
   func testANetworkThatDoesNotAnswerIsToldOf() { XCTAssertEqual(check_network(), 0) }
+  func testProofOfTheKeyIsAStateAndACallback() { XCTAssertEqual(check_peer_proof(), 0) }
   func testErrorsCarryWhatTheSystemSaid() { XCTAssertEqual(check_error_details(), 0) }
   func testProgramsOfTheFirstVersionGoOnWorking() { XCTAssertEqual(check_older_programs(), 0) }
   func testPolledLoopsAreToldApart() { XCTAssertEqual(check_polled_loop(), 0) }

@@ -71,6 +71,7 @@ final class TypedErrorTests: XCTestCase {
     .invalidHeaderLength, .invalidHeader, .invalidMessage, .frameTooLarge, .decryptionFailed, .messageTooLarge,
     .truncated, .timedOut, .datagramNonceExhausted, .queueOverflow, .transport(.reset), .transport(.timedOut),
     .transport(.packetsTooLarge), .transport(.other(-5)), EncryptedStreamError(reason: SwarmAbortReason.banned),
+    .messageTimedOut, .evicted,
   ]
 
   private func index(_ error: EncryptedStreamError) -> Int {
@@ -94,6 +95,8 @@ final class TypedErrorTests: XCTestCase {
     case .transport(.other): 16
     case .failed: 17
     case .transport(.packetsTooLarge): 18
+    case .messageTimedOut: 19
+    case .evicted: 20
     }
   }
 
@@ -149,7 +152,7 @@ final class TypedErrorTests: XCTestCase {
 
   func testConnectFailsWithTheError() async throws {
     XCTAssertEqual(Set(Self.dhtErrors.map(index)), Set(0..<37))
-    XCTAssertEqual(Set(Self.streamErrors.map(index)), Set(0..<19))
+    XCTAssertEqual(Set(Self.streamErrors.map(index)), Set(0..<21))
     XCTAssertEqual(Set(Self.rpcErrors.map { index($0.0) }), Set(0..<12))
     // Nothing answers at this port, so that the attempt lasts until it is interrupted.
     let dht = try await HyperDHT(HyperDHT.Options(bootstrap: ["127.0.0.1:9"], port: 0, host: .loopback))

@@ -61,6 +61,8 @@ final class WireTransport: ByteTransport {
   private(set) var wasDestroyed = false
   private(set) var isPaused = false
   private(set) var pauseCount = 0
+  /// As told, in order.
+  private(set) var limits: [ReceiveLimit?] = []
   /// What `write` returns.
   var hasRoom = true
   /// Kept until the test acknowledges.
@@ -106,6 +108,8 @@ final class WireTransport: ByteTransport {
   }
 
   func resumeReading() { isPaused = false }
+
+  func setReceiveLimit(_ limit: ReceiveLimit?) { limits.append(limit) }
 
   func feed(_ bytes: [UInt8]) { bytes.withUnsafeBytes { onData?($0) } }
 }

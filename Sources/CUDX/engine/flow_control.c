@@ -37,8 +37,13 @@ flow_window (udx_stream_t *stream) {
   const udx_flow_t *flow = &udx__stream(stream)->flow;
   uint64_t held = stream->get_read_buffer_size == NULL ? 0 : stream->get_read_buffer_size(stream);
   /* what waits for a paused reader: its bytes, or its share of the memory if the packets are small */
-  if (udx__stream(stream)->ack.paused)
-    held += udx__max_u32(udx__stream(stream)->reorder.bytes, udx__stream(stream)->reorder.memory / UDX_REORDER_WINDOWS);
+  if (udx__stream(stream)->ack.paused) {
+    const udx_reorder_t *reorder = &udx__stream(stream)->reorder;
+    uint64_t share = reorder->limit == 0
+                       ? reorder->memory / UDX_REORDER_WINDOWS
+                       : (uint64_t) reorder->memory * flow->window_max / ((uint64_t) reorder->limit << 10);
+    held += udx__max_u64(reorder->bytes, share);
+  }
   uint64_t window = held >= flow->window_max ? 0 : flow->window_max - held;
   /* never between 1 byte and one packet (udx.md 4.7) */
   if (window < UDX_WINDOW_SMALLEST) window = 0;

@@ -37,8 +37,9 @@ node_new (udx_stream_t *stream, uint8_t type, const uint8_t *data, size_t length
   UDX_ASSERT(length <= UDX_DATAGRAM_MAX);
   udx_reorder_t *reorder = &udx__stream(stream)->reorder;
   udx_t *udx = stream->udx;
-  uint64_t limit =
-    udx__max_u64(UDX_REORDER_WINDOWS * (uint64_t) udx__stream(stream)->flow.window_max, UDX_REORDER_BYTES_MIN);
+  uint64_t limit = (uint64_t) reorder->limit << 10;
+  if (limit == 0)
+    limit = udx__max_u64(UDX_REORDER_WINDOWS * (uint64_t) udx__stream(stream)->flow.window_max, UDX_REORDER_BYTES_MIN);
   int large = length > UDX_REORDER_SMALL;
   uint32_t block = large ? UDX_REORDER_BLOCK_LARGE : UDX_REORDER_BLOCK;
   if (reorder->memory + block > limit || udx__instance(udx)->reorder_memory + block > UDX_REORDER_TOTAL_MAX)
@@ -186,7 +187,7 @@ udx__reorder_blocks (udx_stream_t *stream, uint8_t *out, int max) {
     if (done[i / 8] & (1u << (i % 8))) continue;
     block_put(out + 8 * n++, &reorder->runs[i]);
   }
-  reorder->cursor = cursor % count;
+  reorder->cursor = (uint16_t) (cursor % count);
   return n;
 }
 

@@ -21,7 +21,8 @@ typedef struct udx_reorder_s {
   uint32_t nodes;
   uint32_t bytes;  /* payload kept */
   uint32_t memory; /* what it takes */
-  uint32_t cursor;
+  uint16_t limit;  /* KiB that it may take; 0: by the window */
+  uint16_t cursor;
 } udx_reorder_t;
 
 struct udx_reorder_node_s {

@@ -84,6 +84,13 @@ udx_stream_set_rwnd_max (udx_stream_t *stream, uint32_t rwnd_max) {
 }
 
 int
+udx_stream_set_reorder_max (udx_stream_t *stream, uint32_t bytes) {
+  uint32_t kibibytes = bytes / 1024 + (bytes % 1024 != 0);
+  udx__stream(stream)->reorder.limit = (uint16_t) (kibibytes > UINT16_MAX ? UINT16_MAX : kibibytes);
+  return 0;
+}
+
+int
 udx_stream_window_changed (udx_stream_t *stream) {
   udx__flow_reopen(stream);
   return 0;

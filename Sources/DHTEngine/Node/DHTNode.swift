@@ -36,6 +36,8 @@ package final class DHTNode {
   /// Exists once the node has been persistent.
   private(set) var storage: StorageNode?
   let rawStreams: RawStreams
+  /// What peers cost that have dialled us and said nothing yet.
+  package let strangers: StrangerMemory
   let sockets: SocketPool
   private(set) lazy var punchPorts = SharedPunchPort(node: self)
   let relayHints: RelayHintCache
@@ -63,6 +65,7 @@ package final class DHTNode {
     rpc = RPCNode(environment: environment, configuration: options.rpcConfiguration)
     router = Router(environment: environment)
     rawStreams = RawStreams(environment: environment)
+    strangers = StrangerMemory(environment: environment)
     sockets = SocketPool(environment: environment, host: options.host, rpc: rpc)
     relayHints = RelayHintCache(limit: Limits.Connect.relayHintCache)
     localAddressValidator = LocalAddressValidator(environment: environment)
@@ -179,6 +182,7 @@ package final class DHTNode {
     let stream = EncryptedStream(
       environment: environment, isInitiator: true, publicKey: keyPair.publicKey, remotePublicKey: publicKey)
     stream.keepAlive = self.options.connectionKeepAlive
+    stream.maximumFrame = self.options.maximumFrame
     guard !isDestroyed, !isSuspended else {
       stream.destroy(EncryptedStreamError(isDestroyed ? .nodeDestroyed : .suspended))
       return stream

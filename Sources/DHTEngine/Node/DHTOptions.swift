@@ -1,6 +1,7 @@
 import HyperCrypto
 import HyperEncoding
 import HyperRPC
+import HyperSecretStream
 
 /// Configuration of a `DHTNode` (hyperdht.md 15.1).
 package struct DHTOptions {
@@ -17,6 +18,10 @@ package struct DHTOptions {
   package var keyPair: KeyPair?
   /// Milliseconds without a write after which a connection sends an empty frame; 0 is off.
   package var connectionKeepAlive: UInt64 = Limits.connectionKeepAlive
+  /// Bytes of a message that peers may send at most: a larger one ends the connection when its length arrives.
+  package var maximumMessage = HyperSecretStream.Limits.Stream.maximumMessage
+  /// The same with what encryption adds.
+  var maximumFrame: Int { maximumMessage + HyperSecretStream.Limits.Stream.messageOverhead }
   /// `nil` adapts: ephemeral until the node proves reachable for a while.
   package var ephemeral: Bool?
   package var adaptive = true

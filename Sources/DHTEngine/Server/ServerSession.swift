@@ -186,6 +186,7 @@ final class ServerSession {
     } else if error == .none {
       guard let raw = node.rawStreams.make() else { return drop() }
       self.raw = raw
+      raw.setReceiveLimit(EncryptedStream.strangerLimit)
       raw.firewall = { [weak self] socket, source in self?.takes(socket, source) ?? false }
       raw.onClose = { [weak self] _ in self?.die() }
     }
@@ -278,6 +279,8 @@ final class ServerSession {
       environment: node.environment, isInitiator: false, publicKey: keys.publicKey,
       remotePublicKey: keys.remotePublicKey)
     stream.keepAlive = server.options.connectionKeepAlive ?? node.options.connectionKeepAlive
+    stream.maximumFrame = node.options.maximumFrame
+    stream.strangers = node.strangers
     stream.pathTimeline = { [log = driver.log] in log.timeline.lines }
     // Message 1 may be a replay: there is a client only once it proves to know the handshake (hyperdht.md B-21,
     // hyperdht.md C-1).

@@ -86,6 +86,9 @@ package final class EncryptedStream {
   package var sendsFinal = false
   /// Whether datagrams are received; sending is not affected.
   package var receivesDatagrams = true
+  /// The memory that this stream's peer shares with others until it has sent a message with content; `nil` for one that
+  /// we have chosen to connect to. Set before start.
+  package var strangers: StrangerMemory?
   /// Largest frame body accepted from the peer, 17...16,777,215 bytes.
   @exclusivity(unchecked) package var maximumFrame = Limits.Stream.maximumBody
 
@@ -153,6 +156,20 @@ package final class EncryptedStream {
   /// The peer said inside the encryption that its half is complete.
   package internal(set) var receivedFinal = false
   var swallowsAfterEnd = false
+
+  // While the peer is a stranger.
+  @exclusivity(unchecked) var isStranger = false
+  /// The peer is a stranger, or has not proved its key.
+  @exclusivity(unchecked) var awaitsFirst = true
+  var share: StrangerMemory.Share?
+  /// Reading stops until there is memory for the begun frame.
+  @exclusivity(unchecked) var lacksMemory = false
+  /// Bytes that the peer may have under way.
+  var strangerWindow = 0
+  var frameTimer: (any ScheduledAction)?
+  /// By then (microseconds) the begun frame is complete, or has got on from here (bytes).
+  var frameDeadline: UInt64 = 0
+  var frameMark = 0
 
   // Observers, timers and datagrams.
   var observers: [Observer] = []

@@ -24,6 +24,10 @@ package enum EncryptedStreamError: CodedError {
   case messageTooLarge
   /// The transport ended inside a frame.
   case truncated
+  /// A message of a peer that had not said anything before did not arrive in time.
+  case messageTimedOut
+  /// The peer had not said anything, and other streams needed the memory.
+  case evicted
   /// Nothing arrived for `timeout` milliseconds.
   case timedOut
   case datagramNonceExhausted
@@ -48,6 +52,8 @@ package enum EncryptedStreamError: CodedError {
     case .decryptionFailed: "DECRYPTION_FAILED"
     case .messageTooLarge: "MESSAGE_TOO_LARGE"
     case .truncated: "TRUNCATED"
+    case .messageTimedOut: "MESSAGE_TIMEOUT"
+    case .evicted: "EVICTED"
     case .timedOut, .transport(.timedOut): "ETIMEDOUT"
     case .datagramNonceExhausted: "NONCE_EXHAUSTED"
     case .queueOverflow: "QUEUE_OVERFLOW"
@@ -71,6 +77,8 @@ package enum EncryptedStreamError: CodedError {
     case .decryptionFailed: "pull failed: a message does not authenticate"
     case .messageTooLarge: "Message is too large for an atomic write. Max size is 16777215 bytes."
     case .truncated: "the connection ended inside a message"
+    case .messageTimedOut: "the peer's first message took too long"
+    case .evicted: "the peer had not said anything yet, and others needed the memory"
     case .timedOut: "Stream timed out"
     case .datagramNonceExhausted: "udp send nonce exchausted"
     case .queueOverflow: "too many bytes are queued"

@@ -31,6 +31,16 @@ final class FrameReader {
   /// The last `next` has held a frame back.
   @exclusivity(unchecked) private(set) var holdsFrame = false
   var bufferCapacity: Int { capacity }
+  /// Bytes of the frame that is being collected, with its prefix; `nil` before the prefix is there.
+  var frameCount: Int? {
+    guard tail - head >= Limits.Stream.prefixCount, let storage else { return nil }
+    return Limits.Stream.prefixCount + Self.length(UnsafeRawPointer(storage + head))
+  }
+
+  /// Room for so many bytes, kept ones included, outside of a pass.
+  func reserve(_ count: Int) {
+    if count > capacity, !isReading { grow(to: count) }
+  }
 
   /// Starts a pass over kept bytes, then `bytes`, which are borrowed until `finish`.
   func begin(_ bytes: UnsafeRawBufferPointer) {
@@ -147,18 +157,25 @@ final class FrameReader {
       if needed > capacity {
         // At most twice what is there, and not beyond what the frame can use.
         let wanted = max(Limits.Stream.firstBuffer, needed, expecting > 0 ? min(expecting, 2 * capacity) : 2 * capacity)
-        let larger = UnsafeMutableRawPointer.allocate(byteCount: wanted, alignment: 16)
-        if let storage, kept > 0 { larger.copyMemory(from: storage + head, byteCount: kept) }
-        storage?.deallocate()
-        storage = larger
-        capacity = wanted
-      } else if let storage, kept > 0 {
-        storage.copyMemory(from: storage + head, byteCount: kept)
+        grow(to: wanted)
+      } else {
+        if let storage, kept > 0 { storage.copyMemory(from: storage + head, byteCount: kept) }
+        head = 0
+        tail = kept
       }
-      head = 0
-      tail = kept
     }
     if let storage { (storage + tail).copyMemory(from: source, byteCount: bytes.count) }
     tail += bytes.count
+  }
+
+  private func grow(to count: Int) {
+    let larger = UnsafeMutableRawPointer.allocate(byteCount: count, alignment: 16)
+    let kept = tail - head
+    if let storage, kept > 0 { larger.copyMemory(from: storage + head, byteCount: kept) }
+    storage?.deallocate()
+    storage = larger
+    capacity = count
+    head = 0
+    tail = kept
   }
 }

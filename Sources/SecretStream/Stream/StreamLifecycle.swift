@@ -65,6 +65,9 @@ extension EncryptedStream {
     earlyCount = 0
     handshake = nil
     keptMessage = nil
+    guard isStranger else { return }
+    leaveStrangers()
+    if !isProcessing { reader.removeAll() }
   }
 
   private func scheduleClose() {

@@ -68,7 +68,7 @@ extension EncryptedStream {
 
   /// No more frames are read. Handshake, header and the frame that authenticates the peer are taken even while delivery
   /// is blocked: the layers above wait for them.
-  private var holdsBack: Bool {
+  var holdsBack: Bool {
     guard phase == .receiving, isDeliveryBlocked else { return false }
     return keptMessage != nil || isAuthenticated && (isPaused || isHeld || isWaitingForReader)
   }
@@ -91,6 +91,10 @@ extension EncryptedStream {
     isProcessing = false
     guard isLive else { return }
     if reader.bufferCapacity > Limits.Stream.keptBuffer { reader.release(keeping: Limits.Stream.keptBuffer) }
+    if isStranger {
+      settleStranger(hasArrived: !bytes.isEmpty)
+      guard isLive else { return }
+    }
     updateTransportFlow()
     finishRemoteEnd()
   }
@@ -161,6 +165,12 @@ extension EncryptedStream {
     statisticsStorage.messagesRead &+= 1
     statisticsStorage.messageBytesRead &+= UInt64(count)
     if tag == FrameTag.final.rawValue { receivedFinal = true }
+    if awaitsFirst { acceptFirst(count) }
+  }
+
+  private func acceptFirst(_ count: Int) {
+    if isStranger, count > 0 { becomeAcquainted() }
+    awaitsFirst = isStranger
     guard !isAuthenticated else { return }
     isAuthenticated = true
     for observer in observers { observer.authenticated?() }
@@ -201,8 +211,11 @@ extension EncryptedStream {
   // MARK: Flow and end
 
   func updateTransportFlow() {
-    guard isLive, holdsBack != transportIsPaused, !transportIsClosed else { return }
-    transportIsPaused = holdsBack
+    let stops = holdsBack || lacksMemory
+    guard isLive, stops != transportIsPaused, !transportIsClosed else { return }
+    transportIsPaused = stops
+    // What waits for the application is its to bound.
+    if isStranger, holdsBack { becomeAcquainted() }
     if transportIsPaused {
       byteTransport?.pauseReading()
     } else {

@@ -70,6 +70,7 @@ extension EncryptedStream {
     lastSent = environment.now
     lastReceived = lastSent
     armTimers()
+    meetStranger()
     if transport.isClosed { transportClosed(nil) }
     return isLive
   }

@@ -21,6 +21,7 @@ int check_pending_at_destroy(void);
 int check_concurrent_use(void);
 int check_fork(void);
 int check_network(void);
+int check_peer_proof(void);
 int check_error_details(void);
 int check_older_programs(void);
 int check_polled_loop(void);
