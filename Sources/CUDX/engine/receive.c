@@ -9,6 +9,7 @@
 #include "relay.h"
 #include "reorder.h"
 #include "socket.h"
+#include "sources.h"
 #include "stream.h"
 #include "time_wait.h"
 #include "transmit.h"
@@ -96,21 +97,42 @@ drop (udx_stream_t *stream, udx_socket_t *socket, const udx_header_t *header, si
   UDX_TRACE(stream->udx, dropped(stream, socket, header, length, why));
 }
 
-/*
- * Whether a packet goes on that came over another socket than the stream's, or from another source, where the firewall
- * is asked for that: it says no or ends the stream.
- */
 static int
-admit (
+is_remote (const udx_stream_t *stream, const udx_socket_t *socket, const struct sockaddr *from) {
+  return socket == stream->socket && udx__address_equal(&udx__stream(stream)->remote.any, from);
+}
+
+int
+udx__receive_asks (
   udx_stream_t *stream, udx_socket_t *socket, const udx_header_t *header, size_t length, const struct sockaddr *from) {
-  UDX_ASSERT(udx__stream(stream)->on_firewall != NULL);
-  if (socket == stream->socket && udx__address_equal(&udx__stream(stream)->remote.any, from)) return 1;
+  if (udx__stream(stream)->on_firewall == NULL || is_remote(stream, socket, from)) return 1;
+  if (socket == stream->socket && !(udx__stream(stream)->guards & UDX_GUARD_FIREWALL)) return 1;
   udx_address_t scratch;
   if (udx__stream(stream)->on_firewall(stream, socket, udx__address_plain(from, &scratch))) {
+    stream->packets_rx++;
+    stream->bytes_rx += length;
     UDX_TRACE(stream->udx, dropped(stream, socket, header, length, UDX_TRACE_FIREWALL));
     return 0;
   }
   return !udx__stream_dead(stream);
+}
+
+/*
+ * Whether a packet goes on that may have come over another socket than the stream's, or from another source: the source
+ * check or the firewall says no, or the firewall ends the stream.
+ */
+static int
+guard (udx_stream_t *stream, udx_socket_t *socket, const udx_header_t *header, const uint8_t *data, size_t length,
+  const struct sockaddr *from) {
+  udx_sources_t *sources = udx__stream(stream)->sources;
+  if (is_remote(stream, socket, from)) {
+    if (sources != NULL) sources->heard_at = udx__instance(stream->udx)->now;
+    return 1;
+  }
+  if (sources != NULL && udx__stream(stream)->relay_to == NULL &&
+      !udx__sources_admit(stream, socket, header, data, length, from))
+    return 0;
+  return udx__receive_asks(stream, socket, header, length, from);
 }
 
 /* DATA, END and DESTROY by their place in the sequence, then a MESSAGE, which has none. 0 if no more of it counts. */
@@ -154,8 +176,9 @@ hear_local (udx_stream_t *stream, const udx_socket_t *socket, const struct socka
   udx__stream(stream)->local_heard = udx__stream(stream)->local = udx__socket(socket)->local;
 }
 
-static void
-receive_packet (udx_stream_t *stream, udx_socket_t *socket, udx_header_t *header, uint8_t *data, size_t length,
+/* What follows once the source is taken. */
+static inline void
+receive_packet (udx_stream_t *stream, udx_socket_t *socket, const udx_header_t *header, uint8_t *data, size_t length,
   const struct sockaddr *from) {
   UDX_DEBUG_ASSERT(length >= UDX_HEADER_SIZE && header->id == stream->local_id);
   UDX_DEBUG_ASSERT(stream->udx == socket->udx);
@@ -163,9 +186,6 @@ receive_packet (udx_stream_t *stream, udx_socket_t *socket, udx_header_t *header
   stream->bytes_rx += length;
   udx__stream(stream)->flow.heard_at = udx__instance(stream->udx)->now;
 
-  if (UDX_UNLIKELY(socket != stream->socket || udx__stream(stream)->firewall_sources) &&
-      udx__stream(stream)->on_firewall != NULL && !admit(stream, socket, header, length, from))
-    return;
   if (UDX_UNLIKELY(udx__stream(stream)->relay_to != NULL)) {
     (void) udx__relay_forward(stream, header, data, length);
     return;
@@ -206,6 +226,15 @@ receive_packet (udx_stream_t *stream, udx_socket_t *socket, udx_header_t *header
   }
 }
 
+int
+udx__receive_known (udx_stream_t *stream, udx_socket_t *socket, const udx_header_t *header, uint8_t *data,
+  size_t length, const struct sockaddr *from) {
+  UDX_ASSERT(udx__stream(stream)->relay_to == NULL);
+  if (udx__receive_asks(stream, socket, header, length, from))
+    receive_packet(stream, socket, header, data, length, from);
+  return !udx__stream_dead(stream);
+}
+
 void
 udx__receive_datagram (udx_socket_t *socket, uint8_t *data, size_t length, const struct sockaddr *from) {
   UDX_DEBUG_ASSERT(!(socket->status & UDX_SOCKET_CLOSED));
@@ -216,6 +245,9 @@ udx__receive_datagram (udx_socket_t *socket, uint8_t *data, size_t length, const
   if (udx__header_decode(data, length, &header)) {
     udx_stream_t *stream = udx__ids_find(&udx__instance(udx)->ids, header.id);
     if (stream != NULL && !udx__stream_dead(stream)) {
+      if (UDX_UNLIKELY(socket != stream->socket || udx__stream(stream)->guards) &&
+          !guard(stream, socket, &header, data, length, from))
+        return;
       receive_packet(stream, socket, &header, data, length, from);
       return;
     }

@@ -97,6 +97,7 @@ final class Connector {
 
   private func listenForEarlyPackets() {
     raw.firewall = { [weak self] socket, source in self?.driver.takes(socket, source) ?? false }
+    raw.judgesSource = { [weak self] in self?.judge($0) ?? .undecided }
     raw.onData = { [weak self] bytes in
       guard let self else { return }
       guard earlyBytes.count + bytes.count <= Limits.Connect.earlyBytes else {
@@ -110,6 +111,12 @@ final class Connector {
       self?.heard()
     }
     raw.onClose = { [weak self] error in self?.transportClosed(error) }
+  }
+
+  /// Before the handshake is done a packet may be any source's: it is kept, and shows a way to the peer.
+  private func judge(_ pieces: [UnsafeRawBufferPointer]) -> SourceVerdict {
+    guard let handshaken else { return .undecided }
+    return earlyBytes.withUnsafeBytes { StreamOpening.judge(pieces, after: $0, keys: handshaken.keys) }
   }
 
   private func transportClosed(_ error: TransportStreamError?) {
@@ -375,7 +382,10 @@ extension Connector {
     if isRelayed { stream.handshakeTimeout = Limits.Connect.pathTrial }
     stream.start(
       transport: raw, keys: handshaken.keys, head: head, ended: earlyEnd, opening: opening, opensWithHeader: isRelayed)
-    guard node.options.migration, handshaken.payload.migration != nil else { return }
+    guard node.options.migration, handshaken.payload.migration != nil else {
+      raw.followsPeer = !isRelayed
+      return
+    }
     let peer = MovablePeer(
       keyPair: keyPair, keys: handshaken.keys, remoteID: handshaken.streamID, isRelayed: isRelayed)
     node.migrations.add(raw: raw, stream: stream, peer: peer)

@@ -188,6 +188,9 @@ final class ServerSession {
       return drop()
     }
     self.keys = keys
+    raw?.judgesSource = {
+      StreamOpening.judge($0, after: UnsafeRawBufferPointer(start: nil, count: 0), keys: keys)
+    }
     state = .answered
     guard error == .none else {
       finish(HandshakeReply(noise: noise))
@@ -409,6 +412,8 @@ extension ServerSession: PathRaceOwner {
     if canMigrate, let udx = remotePayload.udx, let keyPair = server.keyPair {
       let peer = MovablePeer(keyPair: keyPair, keys: keys, remoteID: udx.id, isRelayed: relay != nil)
       node.migrations.add(raw: raw, stream: stream, peer: peer)
+    } else {
+      raw.followsPeer = relay == nil
     }
     relay?.attached(raw: raw, stream: stream)
   }

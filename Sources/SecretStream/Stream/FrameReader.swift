@@ -31,6 +31,11 @@ final class FrameReader {
   /// The last `next` has held a frame back.
   @exclusivity(unchecked) private(set) var holdsFrame = false
   var bufferCapacity: Int { capacity }
+  /// What is kept, valid until the next call; `nil` while a pass runs.
+  var kept: UnsafeRawBufferPointer? {
+    isReading || !late.isEmpty
+      ? nil : UnsafeRawBufferPointer(start: storage.map { UnsafeRawPointer($0 + head) }, count: tail - head)
+  }
 
   /// Starts a pass over kept bytes, then `bytes`, which are borrowed until `finish`.
   func begin(_ bytes: UnsafeRawBufferPointer) {
