@@ -77,7 +77,8 @@ stranger_at (uint32_t host, uint16_t port) {
 
 /* A packet for a side's stream, from anywhere. */
 static inline void
-forge (pair_t *p, int side, const struct sockaddr_in *from, const udx_header_t *wanted, const void *body, size_t length) {
+forge (
+  pair_t *p, int side, const struct sockaddr_in *from, const udx_header_t *wanted, const void *body, size_t length) {
   udx_header_t header = *wanted;
   uint8_t bytes[UDX_HEADER_SIZE + 2048];
   CHECK(length <= 2048);
@@ -91,7 +92,7 @@ forge (pair_t *p, int side, const struct sockaddr_in *from, const udx_header_t *
 /* What an honest packet of the moment has. */
 static inline udx_header_t
 plausible (pair_t *p, int side, uint8_t type) {
-  return (udx_header_t) {
+  return (udx_header_t){
     .type = type,
     .window = UDX_WINDOW_DEFAULT,
     .seq = udx__stream(&p->side[side].stream)->ack.next,

@@ -42,8 +42,7 @@ TEST(peer_that_moves_is_followed) {
       pair_t *p = nat_pair(seed, 20 * MS);
       uint64_t sends = mode != 1 ? 5000000 : 1000, receives = mode != 0 ? 5000000 : 1000;
       if (mode == 3) sends = receives = 1000;
-      sim_link_t *links[2] = {
-        sim_link(p->side[0].node, p->side[1].node), sim_link(p->side[1].node, p->side[0].node)};
+      sim_link_t *links[2] = {sim_link(p->side[0].node, p->side[1].node), sim_link(p->side[1].node, p->side[0].node)};
       for (int i = 0; i < 2; i++) {
         links[i]->rate = 2500000;
         links[i]->loss = seed % 2 ? 0 : 0.01;
@@ -130,8 +129,8 @@ TEST(peer_of_two_addresses) {
   }
 }
 
-/* The upgrade of a relayed stream: old packets are repeated to the old address from the new socket, new ones go to the new
-   one, and the other side, which does not move, takes both. */
+/* The upgrade of a relayed stream: old packets are repeated to the old address from the new socket, new ones go to the
+   new one, and the other side, which does not move, takes both. */
 TEST(change_of_remote_from_a_new_socket) {
   for (uint64_t seed = 1; seed <= 8; seed++) {
     sim_link_t link = sim_link_default();
@@ -207,8 +206,8 @@ on_firewall (udx_stream_t *stream, udx_socket_t *socket, const struct sockaddr *
 }
 
 /*
- * 0: the firewall connects inside the call. 1: the owner connects to the source later. 2: it connects to another address
- * of the peer, and the source has to prove itself. 3: the source is a stranger, and the firewall is not asked.
+ * 0: the firewall connects inside the call. 1: the owner connects to the source later. 2: it connects to another
+ * address of the peer, and the source has to prove itself. 3: the source is a stranger, and the firewall is not asked.
  */
 TEST(packets_that_overtake_the_handshake) {
   for (int mode = 0; mode < 4; mode++) {

@@ -27,7 +27,7 @@ static fate_t
 fate_of (pair_t *p, int side) {
   udx_stream_t *stream = &p->side[side].stream;
   const udx_stream_state_t *state = udx__stream(stream);
-  return (fate_t) {
+  return (fate_t){
     .next = state->ack.next,
     .delivered = state->ack.delivered,
     .una = state->flight.una,

@@ -97,9 +97,13 @@ drop (udx_stream_t *stream, udx_socket_t *socket, const udx_header_t *header, si
   UDX_TRACE(stream->udx, dropped(stream, socket, header, length, why));
 }
 
-static int
+static inline int
 is_remote (const udx_stream_t *stream, const udx_socket_t *socket, const struct sockaddr *from) {
-  return socket == stream->socket && udx__address_equal(&udx__stream(stream)->remote.any, from);
+  if (socket != stream->socket) return 0;
+  const udx_address_t *remote = &udx__stream(stream)->remote;
+  /* family, port and IPv4 address, mostly of the remote */
+  if (from->sa_family == AF_INET && memcmp(from, remote, 8) == 0) return 1;
+  return udx__address_equal(&remote->any, from);
 }
 
 int
@@ -118,18 +122,13 @@ udx__receive_asks (
 }
 
 /*
- * Whether a packet goes on that may have come over another socket than the stream's, or from another source: the source
- * check or the firewall says no, or the firewall ends the stream.
+ * Whether a packet goes on that came over another socket than the stream's, or from another source: the source check or
+ * the firewall says no, or the firewall ends the stream.
  */
 static int
 guard (udx_stream_t *stream, udx_socket_t *socket, const udx_header_t *header, const uint8_t *data, size_t length,
   const struct sockaddr *from) {
-  udx_sources_t *sources = udx__stream(stream)->sources;
-  if (is_remote(stream, socket, from)) {
-    if (sources != NULL) sources->heard_at = udx__instance(stream->udx)->now;
-    return 1;
-  }
-  if (sources != NULL && udx__stream(stream)->relay_to == NULL &&
+  if (udx__stream(stream)->sources != NULL && udx__stream(stream)->relay_to == NULL &&
       !udx__sources_admit(stream, socket, header, data, length, from))
     return 0;
   return udx__receive_asks(stream, socket, header, length, from);
@@ -176,12 +175,14 @@ hear_local (udx_stream_t *stream, const udx_socket_t *socket, const struct socka
   udx__stream(stream)->local_heard = udx__stream(stream)->local = udx__socket(socket)->local;
 }
 
-/* What follows once the source is taken. */
-static inline void
-receive_packet (udx_stream_t *stream, udx_socket_t *socket, const udx_header_t *header, uint8_t *data, size_t length,
+static void
+receive_packet (udx_stream_t *stream, udx_socket_t *socket, udx_header_t *header, uint8_t *data, size_t length,
   const struct sockaddr *from) {
   UDX_DEBUG_ASSERT(length >= UDX_HEADER_SIZE && header->id == stream->local_id);
   UDX_DEBUG_ASSERT(stream->udx == socket->udx);
+  if (UDX_UNLIKELY(socket != stream->socket || udx__stream(stream)->guards) && !is_remote(stream, socket, from) &&
+      !guard(stream, socket, header, data, length, from))
+    return;
   stream->packets_rx++;
   stream->bytes_rx += length;
   udx__stream(stream)->flow.heard_at = udx__instance(stream->udx)->now;
@@ -226,15 +227,6 @@ receive_packet (udx_stream_t *stream, udx_socket_t *socket, const udx_header_t *
   }
 }
 
-int
-udx__receive_known (udx_stream_t *stream, udx_socket_t *socket, const udx_header_t *header, uint8_t *data,
-  size_t length, const struct sockaddr *from) {
-  UDX_ASSERT(udx__stream(stream)->relay_to == NULL);
-  if (udx__receive_asks(stream, socket, header, length, from))
-    receive_packet(stream, socket, header, data, length, from);
-  return !udx__stream_dead(stream);
-}
-
 void
 udx__receive_datagram (udx_socket_t *socket, uint8_t *data, size_t length, const struct sockaddr *from) {
   UDX_DEBUG_ASSERT(!(socket->status & UDX_SOCKET_CLOSED));
@@ -245,9 +237,6 @@ udx__receive_datagram (udx_socket_t *socket, uint8_t *data, size_t length, const
   if (udx__header_decode(data, length, &header)) {
     udx_stream_t *stream = udx__ids_find(&udx__instance(udx)->ids, header.id);
     if (stream != NULL && !udx__stream_dead(stream)) {
-      if (UDX_UNLIKELY(socket != stream->socket || udx__stream(stream)->guards) &&
-          !guard(stream, socket, &header, data, length, from))
-        return;
       receive_packet(stream, socket, &header, data, length, from);
       return;
     }

@@ -20,11 +20,6 @@ typedef struct udx_ack_state_s {
 void
 udx__receive_datagram (udx_socket_t *socket, uint8_t *data, size_t length, const struct sockaddr *from);
 
-/* A packet of a source that the source check takes. 0 if the stream died. */
-int
-udx__receive_known (udx_stream_t *stream, udx_socket_t *socket, const udx_header_t *header, uint8_t *data,
-  size_t length, const struct sockaddr *from);
-
 /* Whether the firewall lets the packet go on, if it is to be asked: it says no or ends the stream. */
 int
 udx__receive_asks (

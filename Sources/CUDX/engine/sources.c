@@ -16,6 +16,14 @@
 #include "transmit_control.h"
 #include "trace/trace.h"
 
+/* When the remote was heard: whatever was heard since something else was, is it. */
+static void
+note_remote (udx_stream_t *stream) {
+  udx_sources_t *sources = udx__stream(stream)->sources;
+  uint64_t heard_at = udx__stream(stream)->flow.heard_at;
+  if (heard_at > sources->other_heard_at) sources->remote_heard_at = heard_at;
+}
+
 static udx_source_t *
 source_find (const udx_sources_t *sources, const struct sockaddr *from) {
   udx_source_t *source = sources->list;
@@ -85,16 +93,18 @@ source_add (udx_stream_t *stream, const struct sockaddr *from, int is_path) {
 static void
 hold (udx_stream_t *stream, udx_source_t *source, const udx_header_t *header, const uint8_t *payload, size_t length) {
   udx_held_t **link = &source->held;
-  while (*link != NULL && udx__seq_before((*link)->header.seq, header->seq)) link = &(*link)->next;
-  if (*link != NULL && (*link)->header.seq == header->seq) return;
+  while (*link != NULL && udx__seq_before((*link)->seq, header->seq)) link = &(*link)->next;
+  if (*link != NULL && (*link)->seq == header->seq) return;
   size_t size = sizeof(udx_held_t) + UDX_HEADER_SIZE + length;
   if (udx__instance(stream->udx)->held_memory + size > UDX_HELD_TOTAL_MAX) return;
   udx_held_t *held = malloc(size);
   if (held == NULL) return;
-  held->header = *header;
-  held->header.data_offset = 0;
+  held->seq = header->seq;
+  held->type = header->type;
   held->length = UDX_HEADER_SIZE + length;
-  memset(held->data, 0, UDX_HEADER_SIZE);
+  udx_header_t unpadded = *header;
+  unpadded.data_offset = 0;
+  udx__header_encode(held->data, &unpadded);
   if (length > 0) memcpy(held->data + UDX_HEADER_SIZE, payload, length);
   held->next = *link;
   *link = held;
@@ -123,13 +133,13 @@ static proof_t
 source_proof (udx_stream_t *stream, udx_source_t *source) {
   const udx_ack_state_t *ack = &udx__stream(stream)->ack;
   udx_sources_t *sources = udx__stream(stream)->sources;
-  while (source->held != NULL && udx__seq_before(source->held->header.seq, ack->next)) held_drop(stream, source);
+  while (source->held != NULL && udx__seq_before(source->held->seq, ack->next)) held_drop(stream, source);
   if (ack->delivered != ack->next || source->is_path) return PROOF_NONE;
 
   uv_buf_t bufs[UDX_HELD_MAX];
   uint32_t count = 0, bytes = 0;
-  for (udx_held_t *held = source->held; held != NULL && held->header.seq == ack->next + count; held = held->next) {
-    if (!(held->header.type & UDX_HEADER_DATA)) break;
+  for (udx_held_t *held = source->held; held != NULL && held->seq == ack->next + count; held = held->next) {
+    if (!(held->type & UDX_HEADER_DATA)) break;
     UDX_ASSERT(count < UDX_HELD_MAX);
     size_t length = held->length - UDX_HEADER_SIZE;
     bufs[count++] = uv_buf_init((char *) held->data + UDX_HEADER_SIZE, (unsigned int) length);
@@ -151,7 +161,7 @@ source_proof (udx_stream_t *stream, udx_source_t *source) {
   return PROOF_NONE;
 }
 
-/* Packets that were held arrive now. 0 if the stream died. */
+/* Packets that were held arrive now, once more, from what is a path. 0 if the stream died. */
 static int
 source_release (udx_stream_t *stream, udx_source_t *source, udx_socket_t *socket) {
   udx_t *udx = stream->udx;
@@ -165,8 +175,8 @@ source_release (udx_stream_t *stream, udx_source_t *source, udx_socket_t *socket
     udx_held_t *next = held->next;
     udx__instance(udx)->held_memory -= sizeof(*held) + held->length;
     if (alive) {
-      alive = udx__receive_known(stream, socket, &held->header, held->data, held->length, &from.any) &&
-              !udx__stream_dead(stream);
+      udx__receive_datagram(socket, held->data, held->length, &from.any);
+      alive = !udx__stream_dead(stream);
     }
     free(held);
     held = next;
@@ -188,8 +198,7 @@ source_accept (udx_stream_t *stream, udx_source_t *source, udx_socket_t *socket)
  * it for as long as our acknowledgements go to the old one: it gets one, which tells nothing that helps a stranger.
  */
 static void
-answer_repeated (
-  udx_stream_t *stream, udx_socket_t *socket, const udx_header_t *header, const struct sockaddr *from) {
+answer_repeated (udx_stream_t *stream, udx_socket_t *socket, const udx_header_t *header, const struct sockaddr *from) {
   udx_sources_t *sources = udx__stream(stream)->sources;
   uint64_t now = udx__instance(stream->udx)->now;
   if (!(header->type & (UDX_HEADER_DATA | UDX_HEADER_END)) || now < sources->next_answer) return;
@@ -216,7 +225,7 @@ stray (udx_stream_t *stream, const udx_source_t *source, udx_socket_t *socket) {
   const udx_sources_t *sources = udx__stream(stream)->sources;
   if (sources->on_stray == NULL || source->remote_id != stream->remote_id) return;
   if (!(stream->status & UDX_STREAM_CONNECTED)) return;
-  if (source->heard_at < sources->heard_at + UDX_STRAY_SILENCE) return;
+  if (source->heard_at < sources->remote_heard_at + UDX_STRAY_SILENCE) return;
   udx_address_t address = source->address, scratch;
   sources->on_stray(stream, socket, udx__address_plain(&address.any, &scratch));
 }
@@ -228,9 +237,7 @@ udx__sources_admit (udx_stream_t *stream, udx_socket_t *socket, const udx_header
   udx_sources_t *sources = udx__stream(stream)->sources;
   uint64_t now = udx__instance(stream->udx)->now;
   if (udx__address_equal(&udx__stream(stream)->remote.any, from)) {
-    /* the remote, to another socket */
-    sources->heard_at = now;
-    return 1;
+    return 1; /* the remote, to another socket */
   }
   int32_t distance = udx__seq_diff(header->seq, udx__stream(stream)->ack.next);
   const uint8_t counted = UDX_HEADER_DATA | UDX_HEADER_END | UDX_HEADER_DESTROY;
@@ -239,6 +246,8 @@ udx__sources_admit (udx_stream_t *stream, udx_socket_t *socket, const udx_header
     source->heard_at = now;
     source->socket = socket;
     if (source->is_path) {
+      note_remote(stream);
+      sources->other_heard_at = now;
       if (distance < 0 && header->type & (UDX_HEADER_DATA | UDX_HEADER_END)) stray(stream, source, socket);
       return !udx__stream_dead(stream);
     }
@@ -271,7 +280,8 @@ source_ready (udx_stream_t *stream, udx_socket_t **socket, int *is_remote) {
     if (source->held == NULL) continue;
     *is_remote = stream->socket != NULL && udx__address_equal(&source->address.any, &udx__stream(stream)->remote.any);
     *socket = *is_remote ? stream->socket : source->socket;
-    if (*is_remote || (udx__socket_is_open(stream->udx, *socket) && source_proof(stream, source) == PROOF_GIVEN)) return source;
+    if (*is_remote || (udx__socket_is_open(stream->udx, *socket) && source_proof(stream, source) == PROOF_GIVEN))
+      return source;
   }
   return NULL;
 }
@@ -295,16 +305,18 @@ void
 udx__sources_left (udx_stream_t *stream, const udx_address_t *remote, uint32_t remote_id) {
   udx_sources_t *sources = udx__stream(stream)->sources;
   if (sources == NULL) return;
+  note_remote(stream);
   udx_source_t *source = source_find(sources, &remote->any);
   if (source == NULL) source = source_add(stream, &remote->any, 1);
   if (source != NULL) {
     source->is_path = 1;
     source->remote_id = remote_id;
-    source->heard_at = sources->heard_at;
+    source->heard_at = sources->remote_heard_at;
     source->socket = NULL;
   }
   source = source_find(sources, &udx__stream(stream)->remote.any);
-  sources->heard_at = source != NULL ? source->heard_at : udx__instance(stream->udx)->now;
+  sources->remote_heard_at = source != NULL ? source->heard_at : udx__instance(stream->udx)->now;
+  sources->other_heard_at = udx__instance(stream->udx)->now;
   sources->retry = 1;
   if (sources->held > 0) udx__stream_touch(stream);
 }
@@ -313,6 +325,7 @@ void
 udx__sources_timeout (udx_stream_t *stream) {
   const udx_sources_t *sources = udx__stream(stream)->sources;
   udx_source_t *newest = NULL;
+  note_remote(stream);
   for (udx_source_t *source = sources->list; source != NULL; source = source->next) {
     if (!source->is_path || !udx__socket_is_open(stream->udx, source->socket)) continue;
     if (newest == NULL || newest->heard_at < source->heard_at) newest = source;
@@ -331,7 +344,7 @@ udx_stream_check_sources (udx_stream_t *stream, udx_stream_source_cb source_cb, 
   if (sources == NULL) {
     sources = calloc(1, sizeof(*sources));
     if (sources == NULL) return UV_ENOMEM;
-    sources->heard_at = udx__instance(stream->udx)->driver->now(stream->udx);
+    sources->remote_heard_at = udx__instance(stream->udx)->driver->now(stream->udx);
     udx__stream(stream)->sources = sources;
     udx__stream(stream)->guards |= UDX_GUARD_SOURCES;
   }

@@ -8,9 +8,10 @@
 /* A packet of a source that is no path, kept without an acknowledgement. */
 typedef struct udx_held_s {
   struct udx_held_s *next;
-  udx_header_t header;
-  size_t length;  /* of the datagram without padding */
-  uint8_t data[]; /* room for the header, and the payload */
+  uint32_t seq;
+  uint8_t type;
+  size_t length;  /* of the datagram */
+  uint8_t data[]; /* without padding */
 } udx_held_t;
 
 typedef struct udx_source_s {
@@ -29,7 +30,8 @@ typedef struct udx_sources_s {
   udx_stream_source_cb on_source;
   udx_stream_stray_cb on_stray;
   udx_source_t *list;
-  uint64_t heard_at;        /* the remote */
+  uint64_t remote_heard_at; /* as it was when something else was heard last */
+  uint64_t other_heard_at;  /* which is this long ago */
   uint64_t refusals_until;  /* the interval in which `refusals` are counted */
   uint64_t next_answer;     /* to a repeated packet */
   uint32_t refusals;        /* of the owner */

@@ -28,6 +28,8 @@ final class Migrations {
 
   /// Both sides have said in the handshake that they can.
   func add(raw: any TransportStream, stream: EncryptedStream, peer: MovablePeer) {
+    // The peer says where it goes, and shows that it receives there.
+    raw.followsPeer = false
     streams[raw.localID] = StreamMigration(node: node, raw: raw, stream: stream, peer: peer)
     stream.observe(close: { [weak self, localID = raw.localID] _ in self?.remove(localID) })
     if timer == nil { startTicking() }

@@ -409,11 +409,10 @@ extension ServerSession: PathRaceOwner {
     let stream = makeStream(keys)
     self.stream = stream
     stream.start(transport: raw, keys: keys)
+    raw.followsPeer = relay == nil
     if canMigrate, let udx = remotePayload.udx, let keyPair = server.keyPair {
       let peer = MovablePeer(keyPair: keyPair, keys: keys, remoteID: udx.id, isRelayed: relay != nil)
       node.migrations.add(raw: raw, stream: stream, peer: peer)
-    } else {
-      raw.followsPeer = relay == nil
     }
     relay?.attached(raw: raw, stream: stream)
   }

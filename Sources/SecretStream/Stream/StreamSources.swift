@@ -1,4 +1,5 @@
 import HyperCrypto
+import HyperEncoding
 import HyperEnvironment
 
 // Which packets are the peer's: the id of a transport stream is no secret, a frame that decrypts is (udx.md 10.1).
@@ -11,7 +12,7 @@ extension EncryptedStream {
 
   /// Whether the pieces, from somewhere else than the bytes before them, go on with the header or the frame that comes
   /// next. Whole frames that wait for a reader come before it, so nothing can be told until they are taken.
-  private func judge(_ pieces: [UnsafeRawBufferPointer]) -> SourceVerdict {
+  func judge(_ pieces: [UnsafeRawBufferPointer]) -> SourceVerdict {
     guard isLive, !isProcessing, let kept = reader.kept else { return .undecided }
     switch phase {
     case .keyed:
@@ -64,7 +65,7 @@ private enum NextFrame {
   ) -> [UInt8] {
     var result = [UInt8]()
     result.reserveCapacity(count)
-    for piece in [kept] + pieces where result.count < count { result.append(contentsOf: piece.prefix(count - result.count)) }
+    for piece in [kept] + pieces { result.append(contentsOf: piece.prefix(count - result.count)) }
     return result
   }
 }
