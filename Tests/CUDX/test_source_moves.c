@@ -68,6 +68,7 @@ TEST(peer_that_moves_is_followed) {
       CHECK_EQ(p->side[0].mismatches + p->side[1].mismatches, 0);
       CHECK_EQ(p->side[0].closed + p->side[1].closed, 0);
       CHECK(strays >= 1 && strays <= 3);
+      CHECK_EQ(udx__instance(&p->side[0].node->udx)->held_memory, 0);
       pair_free(p);
     }
   }
@@ -188,6 +189,54 @@ TEST(paths_are_bounded) {
     CHECK_EQ(p->side[0].received, 1000u * (i + 1u));
   }
   CHECK_EQ(count_sources(p, 0, 1), UDX_KNOWN_PATHS_MAX);
+  for (const udx_source_t *source = sources_of(p, 0)->list; source != NULL; source = source->next) {
+    CHECK(ntohl(source->address.v4.sin_addr.s_addr) > 0xc0000200 + 40 - UDX_KNOWN_PATHS_MAX);
+  }
+  pair_free(p);
+}
+
+/* A packet that is late, from a former remote, is no reason to go back there; one that the peer repeats from there for as
+   long as the remote is silent is one. */
+TEST(late_packets_lead_nowhere) {
+  pair_t *p = checked_pair(1, 1 * MS);
+  struct sockaddr_in home = sim_address4(p->side[1].node, 5002), other = sim_address4(p->side[1].node, 7002);
+  pair_write(p, 1, 1000);
+  sim_run(p->sim, 100 * MS);
+  CHECK_EQ(udx_stream_migrate(&p->side[0].stream, &p->side[0].socket, (struct sockaddr *) &other), 0);
+  udx_header_t header = plausible(p, 0, UDX_HEADER_DATA);
+  forge(p, 0, &other, &header, pair_pattern(1000), 1000);
+  header.seq--;
+  forge(p, 0, &home, &header, pair_pattern(0), 1000);
+  sim_run(p->sim, UDX_STRAY_SILENCE - 1 * MS);
+  forge(p, 0, &home, &header, pair_pattern(0), 1000);
+  sim_run(p->sim, 2 * MS);
+  CHECK_EQ(p->side[0].received, 2000);
+  CHECK_EQ(strays, 0);
+  forge(p, 0, &home, &header, pair_pattern(0), 1000);
+  sim_run(p->sim, 1 * MS);
+  CHECK_EQ(strays, 1);
+  CHECK(remote_is(p, 0, &home));
+  pair_free(p);
+}
+
+/* What is next for a reader that pauses cannot be judged by what it has read. */
+TEST(reader_that_pauses) {
+  pair_t *p = checked_pair(1, 1 * MS);
+  CHECK_EQ(udx_stream_read_stop(&p->side[1].stream), 0);
+  pair_write(p, 0, 1000);
+  sim_run(p->sim, 10 * MS);
+  struct sockaddr_in from = stranger_at(1, 1);
+  udx_header_t header = plausible(p, 1, UDX_HEADER_DATA);
+  CHECK_EQ(header.seq, 1);
+  forge(p, 1, &from, &header, pair_pattern(1000), 1000);
+  sim_run(p->sim, 10 * MS);
+  CHECK_EQ(frames_asked, 0);
+  CHECK_EQ(p->side[1].received, 0);
+  pair_read_start(p, 1);
+  sim_run(p->sim, 10);
+  CHECK_EQ(frames_asked, 1);
+  CHECK_EQ(p->side[1].received, 2000);
+  CHECK_EQ(p->side[1].mismatches, 0);
   pair_free(p);
 }
 
@@ -271,4 +320,5 @@ TEST(socket_that_is_gone) {
 TEST_MAIN(TEST_ENTRY(peer_that_moves_is_followed), TEST_ENTRY(peer_that_moves_within_a_message),
   TEST_ENTRY(repeated_packets_are_acknowledged), TEST_ENTRY(peer_of_two_addresses),
   TEST_ENTRY(change_of_remote_from_a_new_socket), TEST_ENTRY(former_remote_is_a_path), TEST_ENTRY(paths_are_bounded),
+  TEST_ENTRY(late_packets_lead_nowhere), TEST_ENTRY(reader_that_pauses),
   TEST_ENTRY(packets_that_overtake_the_handshake), TEST_ENTRY(socket_that_is_gone))

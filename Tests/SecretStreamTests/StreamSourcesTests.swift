@@ -66,7 +66,6 @@ final class StreamSourcesTests: XCTestCase {
     XCTAssertEqual(scene.judge(first), .proven, "nothing was taken")
     XCTAssertEqual(scene.judge(first + second), .proven)
     XCTAssertEqual(scene.judge(second), .forged, "not the next")
-    XCTAssertEqual(scene.judge(first.map { $0 ^ 1 }), .forged)
     for index in 3..<first.count {
       var wrong = first
       wrong[index] ^= 0x80
@@ -100,7 +99,7 @@ final class StreamSourcesTests: XCTestCase {
     scene.pair.run()
     XCTAssertEqual(scene.judge(next), .proven)
     let large = scene.frame(65_536)
-    XCTAssertEqual(scene.judge(Array(large[..<1_000])), .forged, "not the next")
+    XCTAssertEqual(scene.judge(large), .forged, "not the next")
     scene.wire.feed(next)
     XCTAssertEqual(scene.judge(large), .proven)
     scene.wire.feed(large)

@@ -156,6 +156,7 @@ final class SourceTests: XCTestCase {
     let socket = (world.clientNode.environment as? VirtualHost)?.makeSocket()
     try socket?.bind(host: .any, port: 7778)
     let heartbeat = Forger.packet(32, id: link.localID, seq: 0, ack: 0)
+    world.net.network.advance(by: 1_000)
     let quiet = received()
     forger.send(heartbeat, to: relay)
     world.net.network.advance(by: 100)
