@@ -51,3 +51,13 @@ hyper_cipher_open (hyper_cipher_t *cipher, uint8_t *message, uint8_t *tag, const
   cipher->contexts_have_key = 0;
   return crypto_secretstream_xchacha20poly1305_pull(&cipher->state, message, NULL, tag, body, count, NULL, 0);
 }
+
+int
+hyper_cipher_would_open (const hyper_cipher_t *cipher, uint8_t *body, size_t count) {
+  if (count < HYPER_CIPHER_OVERHEAD) return 0;
+  crypto_secretstream_xchacha20poly1305_state state = cipher->state;
+  uint8_t tag;
+  int status = crypto_secretstream_xchacha20poly1305_pull(&state, body + 1, NULL, &tag, body, count, NULL, 0);
+  sodium_memzero(&state, sizeof(state));
+  return status == 0;
+}

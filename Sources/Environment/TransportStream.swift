@@ -14,6 +14,13 @@ package protocol TransportStream: ByteTransport {
   var firewall: ((any DatagramSocket, Endpoint) -> Bool)? { get set }
   /// The firewall is also asked for packets that arrive on the connected socket, but not from the remote.
   var asksForSources: Bool { get set }
+  /// Whether bytes from a source that is no path of the stream continue what `onData` had: then the source is a path,
+  /// else nothing that comes from there counts (udx.md 10.1). Looks only. Without a callback every source counts.
+  var judgesSource: (([UnsafeRawBufferPointer]) -> SourceVerdict)? { get set }
+  /// The stream goes where its peer is heard, at a source that was judged to be the peer's, once the remote is silent.
+  var followsPeer: Bool { get set }
+  /// The stream has followed its peer there.
+  var onPeerMoved: ((Endpoint) -> Void)? { get set }
 
   /// Stream bytes in order, valid during the call.
   var onData: ((UnsafeRawBufferPointer) -> Void)? { get set }
@@ -79,6 +86,18 @@ package protocol TransportStream: ByteTransport {
 extension TransportStream {
   @discardableResult
   package func write(_ buffer: OwnedBuffer) -> Bool { write(buffer, nil) }
+}
+
+/// What bytes of a source that is no path of a stream say about it.
+package enum SourceVerdict: Equatable {
+  /// The peer has sent them.
+  case proven
+  /// The peer has not.
+  case forged
+  /// So many bytes, from the first on, would tell.
+  case needs(Int)
+  /// That cannot be told now.
+  case undecided
 }
 
 /// Why a transport stream broke.

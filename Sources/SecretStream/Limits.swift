@@ -43,6 +43,10 @@ package enum Limits {
     /// First size of a reassembly buffer; it then doubles with what really arrives.
     package static let firstBuffer = 4 << 10
 
+    /// The largest frame whose rest, from a new address, shows that the peer has moved: a message of 64 KiB. Each
+    /// attempt costs its authentication, and the transport holds about as many bytes.
+    package static let provingBody = (64 << 10) + messageOverhead
+
     /// Milliseconds from `start` to the peer's verified stream header.
     package static let handshakeTimeout: UInt64 = 30_000
     /// Milliseconds by which a timer of a loop that runs may be late; one that is later says that the loop was blocked.

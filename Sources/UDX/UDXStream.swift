@@ -18,6 +18,16 @@ public final class UDXStream: TransportStream {
   package var asksForSources = false {
     didSet { if let handle { udx_stream_firewall_sources(handle, asksForSources ? 1 : 0) } }
   }
+  package var judgesSource: (([UnsafeRawBufferPointer]) -> SourceVerdict)? {
+    didSet {
+      guard let handle, !isClosed else { return }
+      // Without memory there is no check: as with every peer of the reference.
+      _ = udx_stream_check_sources(
+        handle, judgesSource == nil ? nil : { UDXStream.judged($0, $1, $2) }, { UDXStream.strayed($0, $1, $2) })
+    }
+  }
+  package var followsPeer = false
+  package var onPeerMoved: ((Endpoint) -> Void)?
   /// Stream bytes in order: one packet's payload where it lies in the receive buffer, valid during the call.
   public var onData: ((UnsafeRawBufferPointer) -> Void)? { didSet { readingChanged() } }
   /// The peer has ended its half; nothing follows on `onData`.
@@ -372,6 +382,34 @@ public final class UDXStream: TransportStream {
     return this.firewall?(socket, endpoint) ?? true ? 0 : 1
   }
 
+  private static func judged(
+    _ stream: UnsafeMutablePointer<udx_stream_t>?, _ buffers: UnsafePointer<uv_buf_t>?, _ count: UInt32
+  ) -> Int {
+    guard let context = stream?.pointee.data, let buffers else { return Int(UV_EAGAIN.rawValue) }
+    let this = Unmanaged<UDXStream>.fromOpaque(context).takeUnretainedValue()
+    let pieces = UnsafeBufferPointer(start: buffers, count: Int(count)).map {
+      UnsafeRawBufferPointer(start: $0.base, count: $0.len)
+    }
+    switch this.judgesSource?(pieces) ?? .undecided {
+    case .proven: return 0
+    case .forged: return Int(UV_EPROTO.rawValue)
+    case .needs(let bytes): return max(bytes, 1)
+    case .undecided: return Int(UV_EAGAIN.rawValue)
+    }
+  }
+
+  private static func strayed(
+    _ stream: UnsafeMutablePointer<udx_stream_t>?, _ socket: UnsafeMutablePointer<udx_socket_t>?,
+    _ source: UnsafePointer<sockaddr>?
+  ) {
+    guard let socketContext = socket?.pointee.data, let endpoint = Endpoint(socketAddress: source) else { return }
+    let socket = Unmanaged<UDXSocket>.fromOpaque(socketContext).takeUnretainedValue()
+    with(stream) { this in
+      guard this.followsPeer, (try? this.migrate(socket: socket, to: endpoint)) != nil else { return }
+      this.onPeerMoved?(endpoint)
+    }
+  }
+
   private static func acknowledged(
     _ request: UnsafeMutablePointer<udx_stream_write_t>?, _ status: Int32, _ unordered: Int32
   ) {
@@ -415,6 +453,8 @@ public final class UDXStream: TransportStream {
     isConnected = false
     let callback = onClose
     firewall = nil
+    judgesSource = nil
+    onPeerMoved = nil
     onData = nil
     onEnd = nil
     onDrain = nil

@@ -66,6 +66,12 @@ hyper_cipher_seal (hyper_cipher_t *cipher, uint8_t *body, const uint8_t *message
 int
 hyper_cipher_open (hyper_cipher_t *cipher, uint8_t *message, uint8_t *tag, const uint8_t *body, size_t count);
 
+/*
+ * Whether the cipher would open this body as its next one; it does not change. The body may: it is decrypted in place.
+ */
+int
+hyper_cipher_would_open (const hyper_cipher_t *cipher, uint8_t *body, size_t count);
+
 /* Whether libcrypto is there, has both algorithms, and agrees with libsodium. Decided once per process. */
 int
 hyper_cipher_has_libcrypto (void);

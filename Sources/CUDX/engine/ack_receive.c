@@ -102,6 +102,7 @@ udx__ack_process (udx_stream_t *stream, const udx_header_t *header, const uint8_
     if (UDX_UNLIKELY(udx__stream(stream)->paths != NULL)) changes = udx__paths_acked(stream, changed);
   }
   udx__stream(stream)->recovery.reported = sack_length >= 8;
+  if (UDX_UNLIKELY(sack_length > 8 * UDX_SACK_BLOCKS_TAKEN)) sack_length = 8 * UDX_SACK_BLOCKS_TAKEN;
   for (size_t i = 0; i + 8 <= sack_length; i += 8) {
     uint32_t start = udx__get_u32(sack + i);
     uint32_t end = udx__get_u32(sack + i + 4);
@@ -111,7 +112,8 @@ udx__ack_process (udx_stream_t *stream, const udx_header_t *header, const uint8_
       stream->dropped_sacks++;
       continue;
     }
-    (void) udx__intervals_add(&flight->sacked, start, end, range_sacked, &walk);
+    /* a full set walks over what it could not note again and again: once per packet is enough */
+    if (udx__intervals_add(&flight->sacked, start, end, range_sacked, &walk)) break;
   }
   /*
    * The reference takes a sample of every packet that was not repeated. After an outage one repetition brings the

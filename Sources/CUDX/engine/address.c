@@ -48,7 +48,7 @@ udx__address_plain (const struct sockaddr *from, udx_address_t *scratch) {
 }
 
 int
-udx__address_equal (const struct sockaddr *a, const struct sockaddr *b) {
+udx__address_same_host (const struct sockaddr *a, const struct sockaddr *b) {
   udx_address_t sa, sb;
   a = udx__address_plain(a, &sa);
   b = udx__address_plain(b, &sb);
@@ -57,12 +57,20 @@ udx__address_equal (const struct sockaddr *a, const struct sockaddr *b) {
   if (a->sa_family == AF_INET) {
     const struct sockaddr_in *x = (const struct sockaddr_in *) (const void *) a;
     const struct sockaddr_in *y = (const struct sockaddr_in *) (const void *) b;
-    return x->sin_port == y->sin_port && x->sin_addr.s_addr == y->sin_addr.s_addr;
+    return x->sin_addr.s_addr == y->sin_addr.s_addr;
   }
-  UDX_ASSERT(a->sa_family == AF_INET6);
+  if (a->sa_family != AF_INET6) return 0; /* none yet */
   const struct sockaddr_in6 *x = (const struct sockaddr_in6 *) (const void *) a;
   const struct sockaddr_in6 *y = (const struct sockaddr_in6 *) (const void *) b;
-  return x->sin6_port == y->sin6_port && memcmp(&x->sin6_addr, &y->sin6_addr, 16) == 0;
+  return memcmp(&x->sin6_addr, &y->sin6_addr, 16) == 0;
+}
+
+int
+udx__address_equal (const struct sockaddr *a, const struct sockaddr *b) {
+  /* at the same place in both families */
+  const struct sockaddr_in *x = (const struct sockaddr_in *) (const void *) a;
+  const struct sockaddr_in *y = (const struct sockaddr_in *) (const void *) b;
+  return x->sin_port == y->sin_port && udx__address_same_host(a, b);
 }
 
 uint16_t

@@ -26,6 +26,10 @@ udx__address_plain (const struct sockaddr *from, udx_address_t *scratch);
 int
 udx__address_equal (const struct sockaddr *a, const struct sockaddr *b);
 
+/* The ports may differ. */
+int
+udx__address_same_host (const struct sockaddr *a, const struct sockaddr *b);
+
 uint16_t
 udx__address_port (const struct sockaddr *address);
 

@@ -73,8 +73,8 @@ batch_taken (udx_t *udx, udx_socket_t *socket, const udx_batch_owner_t *owner) {
     udx_send_state_t *send = owner->object;
     if (send->kind == UDX_SEND_STREAM) {
       udx_stream_t *stream = udx__send_stream(send)->stream;
-      UDX_ASSERT(udx__stream(stream)->messages > 0);
-      udx__stream(stream)->messages--;
+      UDX_ASSERT(udx__stream(stream)->queue.messages > 0);
+      udx__stream(stream)->queue.messages--;
     }
     UDX_ASSERT(udx__socket(socket)->sends_count > 0);
     udx__socket(socket)->sends_count--;

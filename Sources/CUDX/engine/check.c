@@ -131,7 +131,7 @@ check_path (const udx_stream_t *stream) {
   if (macroflow == NULL) return;
   UDX_ASSERT(macroflow->socket == stream->socket && macroflow->streams > 0);
   UDX_ASSERT(macroflow->inflight >= stream->inflight);
-  UDX_ASSERT(!state->queued || !udx__list_empty(&state->ready));
+  UDX_ASSERT(!state->pacing.queued || !udx__list_empty(&state->ready));
   uint32_t count = 0;
   for (const udx_path_t *path = state->paths; path != NULL; path = path->next) {
     count++;

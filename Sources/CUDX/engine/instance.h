@@ -28,6 +28,7 @@ typedef struct udx_instance_state_s {
   udx_pool_t buffers; /* reordered packets */
   udx_pool_t buffers_large;
   uint64_t reorder_memory; /* bytes */
+  uint64_t held_memory;    /* bytes of packets whose source is no path */
   udx_pool_t controls;     /* small packets that outlive their stream */
   udx_pool_t rings[UDX_RING_CLASSES];
   struct udx_batch_s *batch;

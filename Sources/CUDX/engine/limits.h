@@ -29,6 +29,8 @@
 #define UDX_DATAGRAM_MAX 2048
 /* ranges per acknowledgement: fills a 1200 byte IPv6 packet; libudx sends 50 and takes any number (udx.md 1.3, 11.3) */
 #define UDX_SACK_BLOCKS_MAX 140
+/* ranges of one acknowledgement that are looked at: more than libudx sends; each may cost the walk over a gap */
+#define UDX_SACK_BLOCKS_TAKEN 64
 
 /* ---- sending ---- */
 /* packets: slots of the smallest ring */
@@ -115,6 +117,22 @@
 #define UDX_ASKED_SECONDS 10
 /* remotes of one stream with packets outstanding */
 #define UDX_PATHS_MAX 8
+
+/* ---- the source check ---- */
+/* sources of one stream that are paths beside its remote: former remotes, and those that have proved themselves */
+#define UDX_KNOWN_PATHS_MAX 8
+/* sources of one stream whose packets are held: a peer has one new address, or two while it moves twice */
+#define UDX_STRANGERS_MAX 4
+/* packets held of one source, and how far ahead: a message of 64 KiB in packets of deployed peers is 57 */
+#define UDX_HELD_MAX 64
+/* bytes of held packets per instance: 40 streams whose peers all move within a message of that size take 3 MiB */
+#define UDX_HELD_TOTAL_MAX 16777216u
+/* packets that the owner has refused, per interval: it checks a frame for each */
+#define UDX_REFUSALS_MAX 64
+/* us: the interval */
+#define UDX_REFUSALS_INTERVAL (100 * UDX_MS)
+/* us: the remote has been silent for as long when the stream may be led elsewhere: a late packet is no reason */
+#define UDX_STRAY_SILENCE UDX_RTO_MIN
 
 /* ---- round trips and timeouts (udx.md 3.4, 3.6, 3.7) ---- */
 /* us: before the first sample */
@@ -262,6 +280,8 @@ _Static_assert(
   UDX_CWND_MIN <= UDX_CWND_INITIAL && UDX_CWND_INITIAL <= UDX_FLIGHT_MIN, "a first flight fits a small ring");
 _Static_assert(UDX_OVERHEAD_V6 + 8 * UDX_SACK_BLOCKS_MAX <= UDX_MTU_BASE, "all ranges fit the smallest packet");
 _Static_assert(8 * UDX_SACK_BLOCKS_MAX <= UDX_ARENA_ITEM && UDX_MTU_MAX <= UDX_ARENA_ITEM, "what is copied fits");
+_Static_assert(UDX_SACK_BLOCKS_TAKEN <= UDX_SACK_BLOCKS_MAX, "no sender needs more");
+_Static_assert(UDX_HELD_MAX <= UDX_REORDER_RUNS_MAX, "what is held fits the store that it goes to");
 _Static_assert(UDX_ARENA_ITEM <= UDX_BATCH_ARENA, "one item fits the arena");
 _Static_assert(UDX_PIECES_MAX + 2 <= UDX_BATCH_BUFS, "one packet with header and padding fits a batch");
 _Static_assert(UDX_QUANTUM <= UDX_BATCH_MAX && UDX_MACROFLOW_TURN <= UDX_QUANTUM, "turns fit a batch");

@@ -96,7 +96,7 @@ void
 udx__macroflow_leave (udx_stream_t *stream) {
   udx_macroflow_t *macroflow = udx__stream(stream)->macroflow;
   if (macroflow == NULL) return;
-  if (udx__stream(stream)->queued) udx__macroflow_dequeue(stream);
+  if (udx__stream(stream)->pacing.queued) udx__macroflow_dequeue(stream);
   UDX_ASSERT(macroflow->inflight >= stream->inflight);
   UDX_ASSERT(macroflow->streams > 0);
   macroflow->inflight -= stream->inflight;
@@ -117,18 +117,18 @@ udx__macroflow_leave (udx_stream_t *stream) {
 
 int
 udx__macroflow_wait (udx_stream_t *stream, uint64_t now) {
-  UDX_DEBUG_ASSERT(!udx__stream(stream)->queued);
+  UDX_DEBUG_ASSERT(!udx__stream(stream)->pacing.queued);
   udx_macroflow_t *macroflow = udx__stream(stream)->macroflow;
   if (macroflow == NULL || macroflow->inflight < macroflow_limit(macroflow) || macroflow->inflight == stream->inflight)
     return 0;
-  if (udx__stream(stream)->may_exceed && stream->inflight == 0) {
-    udx__stream(stream)->may_exceed = 0;
+  if (udx__stream(stream)->pacing.may_exceed && stream->inflight == 0) {
+    udx__stream(stream)->pacing.may_exceed = 0;
     return 0;
   }
   UDX_ASSERT(macroflow->inflight > stream->inflight);
   macroflow->limited = 1;
-  udx__stream(stream)->queued = 1;
-  udx__stream(stream)->may_exceed = 0;
+  udx__stream(stream)->pacing.queued = 1;
+  udx__stream(stream)->pacing.may_exceed = 0;
   udx__list_remove(&udx__stream(stream)->ready);
   udx__list_append(&macroflow->waiting, &udx__stream(stream)->ready);
   udx__stream(stream)->pacing.waiting = 0;
@@ -141,28 +141,28 @@ udx_stream_t *
 udx__macroflow_next (udx_macroflow_t *macroflow) {
   if (udx__list_empty(&macroflow->waiting) || macroflow->inflight >= macroflow_limit(macroflow)) return NULL;
   udx_stream_t *stream = UDX__STREAM_OF(macroflow->waiting.next, ready);
-  UDX_ASSERT(udx__stream(stream)->queued && udx__stream(stream)->macroflow == macroflow);
+  UDX_ASSERT(udx__stream(stream)->pacing.queued && udx__stream(stream)->macroflow == macroflow);
   udx__macroflow_dequeue(stream);
   return stream;
 }
 
 void
 udx__macroflow_wait_expired (udx_stream_t *stream, uint64_t now) {
-  UDX_ASSERT(udx__stream(stream)->queued);
+  UDX_ASSERT(udx__stream(stream)->pacing.queued);
   if (stream->inflight > 0) {
     /* it will be acknowledged or lost: its place in the line is good enough */
     udx__stream(stream)->pacing.at = now + UDX_MACROFLOW_WAIT_MAX;
     return;
   }
-  udx__stream(stream)->may_exceed = 1;
+  udx__stream(stream)->pacing.may_exceed = 1;
   udx__macroflow_dequeue(stream);
 }
 
 void
 udx__macroflow_dequeue (udx_stream_t *stream) {
   UDX_ASSERT(!udx__list_empty(&udx__stream(stream)->ready));
-  UDX_ASSERT(udx__stream(stream)->queued);
-  udx__stream(stream)->queued = 0;
+  UDX_ASSERT(udx__stream(stream)->pacing.queued);
+  udx__stream(stream)->pacing.queued = 0;
   udx__stream(stream)->pacing.at = UDX_NEVER;
   udx__list_remove(&udx__stream(stream)->ready);
 }

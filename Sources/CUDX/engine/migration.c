@@ -18,6 +18,7 @@
 #include "recovery.h"
 #include "rtt.h"
 #include "socket.h"
+#include "sources.h"
 #include "stream.h"
 #include "transmit.h"
 #include "trace/trace.h"
@@ -40,8 +41,8 @@ path_refit (udx_path_t *path, int family, const udx_address_t *remote, uint32_t 
 static void
 socket_change (udx_stream_t *stream, udx_socket_t *socket) {
   UDX_ASSERT(stream->socket != NULL && stream->socket != socket && stream->udx == socket->udx);
-  if (udx__stream(stream)->messages > 0) udx__transmit_socket(stream->socket);
-  if (udx__stream(stream)->messages > 0) udx__sends_cancel_stream(stream->socket, stream);
+  if (udx__stream(stream)->queue.messages > 0) udx__transmit_socket(stream->socket);
+  if (udx__stream(stream)->queue.messages > 0) udx__sends_cancel_stream(stream->socket, stream);
   udx__socket(stream->socket)->stream_count--;
   int ready = !udx__list_empty(&udx__stream(stream)->ready);
   int owing = !udx__list_empty(&udx__stream(stream)->owing);
@@ -109,7 +110,10 @@ udx_stream_change_remote (udx_stream_t *stream, udx_socket_t *socket, uint32_t r
   if (!udx__address_equal(&udx__stream(stream)->remote.any, &remote.any)) {
     udx__path_validation_begin(stream);
   }
+  udx_address_t old = udx__stream(stream)->remote;
+  uint32_t old_id = stream->remote_id;
   udx__stream(stream)->remote = remote;
+  udx__sources_left(stream, &old, old_id);
   path_forget_local(stream);
   stream->remote_id = remote_id;
   udx__macroflow_join(stream);
@@ -153,7 +157,9 @@ udx_stream_migrate (udx_stream_t *stream, udx_socket_t *socket, const struct soc
   udx__macroflow_leave(stream);
   if (socket != stream->socket) socket_change(stream, socket);
   if (!udx__address_equal(&udx__stream(stream)->remote.any, &remote.any)) udx__path_validation_begin(stream);
+  udx_address_t old = udx__stream(stream)->remote;
   udx__stream(stream)->remote = remote;
+  udx__sources_left(stream, &old, stream->remote_id);
   path_forget_local(stream);
   udx__macroflow_join(stream);
   UDX_TRACE(udx, path(stream, UDX_TRACE_STREAM_MOVED));

@@ -14,7 +14,9 @@ typedef struct udx_pacing_s {
   uint64_t burst_until;        /* single packets did not help: not again before */
   uint32_t sent;               /* packets since losses were looked at */
   uint32_t lost;
-  uint8_t waiting; /* the pacer, nothing else, held the stream back */
+  uint8_t waiting;    /* the pacer, nothing else, held the stream back */
+  uint8_t queued;     /* `ready` is in the queue of the macroflow */
+  uint8_t may_exceed; /* waited too long for it: one packet may exceed the budget */
 } udx_pacing_t;
 
 void

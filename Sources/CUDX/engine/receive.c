@@ -9,6 +9,7 @@
 #include "relay.h"
 #include "reorder.h"
 #include "socket.h"
+#include "sources.h"
 #include "stream.h"
 #include "time_wait.h"
 #include "transmit.h"
@@ -96,21 +97,41 @@ drop (udx_stream_t *stream, udx_socket_t *socket, const udx_header_t *header, si
   UDX_TRACE(stream->udx, dropped(stream, socket, header, length, why));
 }
 
-/*
- * Whether a packet goes on that came over another socket than the stream's, or from another source, where the firewall
- * is asked for that: it says no or ends the stream.
- */
-static int
-admit (
+static inline int
+is_remote (const udx_stream_t *stream, const udx_socket_t *socket, const struct sockaddr *from) {
+  if (socket != stream->socket) return 0;
+  const udx_address_t *remote = &udx__stream(stream)->remote;
+  /* family, port and IPv4 address, mostly of the remote */
+  if (from->sa_family == AF_INET && memcmp(from, remote, 8) == 0) return 1;
+  return udx__address_equal(&remote->any, from);
+}
+
+int
+udx__receive_asks (
   udx_stream_t *stream, udx_socket_t *socket, const udx_header_t *header, size_t length, const struct sockaddr *from) {
-  UDX_ASSERT(udx__stream(stream)->on_firewall != NULL);
-  if (socket == stream->socket && udx__address_equal(&udx__stream(stream)->remote.any, from)) return 1;
+  if (udx__stream(stream)->on_firewall == NULL || is_remote(stream, socket, from)) return 1;
+  if (socket == stream->socket && !(udx__stream(stream)->guards & UDX_GUARD_FIREWALL)) return 1;
   udx_address_t scratch;
   if (udx__stream(stream)->on_firewall(stream, socket, udx__address_plain(from, &scratch))) {
+    stream->packets_rx++;
+    stream->bytes_rx += length;
     UDX_TRACE(stream->udx, dropped(stream, socket, header, length, UDX_TRACE_FIREWALL));
     return 0;
   }
   return !udx__stream_dead(stream);
+}
+
+/*
+ * Whether a packet goes on that came over another socket than the stream's, or from another source: the source check or
+ * the firewall says no, or the firewall ends the stream.
+ */
+static int
+guard (udx_stream_t *stream, udx_socket_t *socket, const udx_header_t *header, const uint8_t *data, size_t length,
+  const struct sockaddr *from) {
+  if (udx__stream(stream)->sources != NULL && udx__stream(stream)->relay_to == NULL &&
+      !udx__sources_admit(stream, socket, header, data, length, from))
+    return 0;
+  return udx__receive_asks(stream, socket, header, length, from);
 }
 
 /* DATA, END and DESTROY by their place in the sequence, then a MESSAGE, which has none. 0 if no more of it counts. */
@@ -159,13 +180,13 @@ receive_packet (udx_stream_t *stream, udx_socket_t *socket, udx_header_t *header
   const struct sockaddr *from) {
   UDX_DEBUG_ASSERT(length >= UDX_HEADER_SIZE && header->id == stream->local_id);
   UDX_DEBUG_ASSERT(stream->udx == socket->udx);
+  if (UDX_UNLIKELY(socket != stream->socket || udx__stream(stream)->guards) && !is_remote(stream, socket, from) &&
+      !guard(stream, socket, header, data, length, from))
+    return;
   stream->packets_rx++;
   stream->bytes_rx += length;
   udx__stream(stream)->flow.heard_at = udx__instance(stream->udx)->now;
 
-  if (UDX_UNLIKELY(socket != stream->socket || udx__stream(stream)->firewall_sources) &&
-      udx__stream(stream)->on_firewall != NULL && !admit(stream, socket, header, length, from))
-    return;
   if (UDX_UNLIKELY(udx__stream(stream)->relay_to != NULL)) {
     (void) udx__relay_forward(stream, header, data, length);
     return;

@@ -2,7 +2,7 @@
 #ifndef UDX_ENGINE_RECEIVE_H
 #define UDX_ENGINE_RECEIVE_H
 
-#include "base.h"
+#include "wire.h"
 
 typedef struct udx_ack_state_s {
   uint32_t next;      /* next seq expected from the peer */
@@ -19,6 +19,11 @@ typedef struct udx_ack_state_s {
 
 void
 udx__receive_datagram (udx_socket_t *socket, uint8_t *data, size_t length, const struct sockaddr *from);
+
+/* Whether the firewall lets the packet go on, if it is to be asked: it says no or ends the stream. */
+int
+udx__receive_asks (
+  udx_stream_t *stream, udx_socket_t *socket, const udx_header_t *header, size_t length, const struct sockaddr *from);
 
 /* Hands over what is in order. 0 if the stream closed meanwhile. */
 int

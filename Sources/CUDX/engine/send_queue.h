@@ -29,6 +29,7 @@ typedef struct udx_send_queue_s {
   udx_stream_write_t *next; /* write that holds the first byte never sent */
   size_t next_offset;       /* in its current buffer */
   uint32_t next_buf;
+  uint32_t messages;             /* queued stream messages */
   udx_stream_write_t *done_head; /* acknowledged, callback not called yet */
   udx_stream_write_t *done_tail;
   size_t unsent;  /* bytes never sent */

@@ -106,6 +106,15 @@ udx_socket_bind (udx_socket_t *socket, const struct sockaddr *addr, unsigned int
 }
 
 int
+udx__socket_is_open (const udx_t *udx, const udx_socket_t *socket) {
+  const udx_link_t *sockets = &udx__instance(udx)->sockets;
+  for (udx_link_t *link = sockets->next; socket != NULL && link != sockets; link = link->next) {
+    if (UDX__SOCKET_OF(link, link) == socket) return !(socket->status & UDX_SOCKET_CLOSED);
+  }
+  return 0;
+}
+
+int
 udx__socket_autobind (udx_socket_t *socket, int family) {
   UDX_ASSERT(family == AF_INET || family == AF_INET6);
   struct sockaddr_storage any;
@@ -217,8 +226,8 @@ send_cancel (udx_socket_t *socket, udx_send_state_t *send) {
   send->status = UV_ECANCELED;
   if (send->kind == UDX_SEND_STREAM) {
     udx_stream_t *stream = udx__send_stream(send)->stream;
-    UDX_ASSERT(udx__stream(stream)->messages > 0);
-    udx__stream(stream)->messages--;
+    UDX_ASSERT(udx__stream(stream)->queue.messages > 0);
+    udx__stream(stream)->queue.messages--;
   }
   udx__list_append(&udx__instance(socket->udx)->send_done, &send->link);
 }

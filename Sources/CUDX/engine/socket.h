@@ -78,6 +78,10 @@ udx__sends_report (udx_t *udx);
 void
 udx__sends_cancel_stream (udx_socket_t *socket, udx_stream_t *stream);
 
+/* Whether this is a socket of the instance that is open; it may be gone. */
+int
+udx__socket_is_open (const udx_t *udx, const udx_socket_t *socket);
+
 /* Binds an unbound socket to any address of a family. */
 int
 udx__socket_autobind (udx_socket_t *socket, int family);

@@ -26,6 +26,7 @@
 #include "rtt.h"
 #include "send_queue.h"
 #include "socket.h"
+#include "sources.h"
 #include "time_wait.h"
 #include "timer.h"
 #include "transmit.h"
@@ -101,6 +102,7 @@ udx_stream_connect (
   stream->status |= UDX_STREAM_CONNECTED;
   udx__socket(socket)->stream_count++;
   udx__macroflow_join(stream);
+  if (udx__stream(stream)->sources != NULL) udx__stream(stream)->sources->retry = 1;
   UDX_TRACE(udx, path(stream, UDX_TRACE_STREAM_CONNECTED));
   udx__flow_rearm(stream, 0, udx__instance(udx)->driver->now(udx));
   if (udx__stream(stream)->ack.owed) {
@@ -235,6 +237,10 @@ udx__stream_settle (udx_stream_t *stream) {
     if (!udx__receive_deliver(stream)) return;
     if (!udx__stream(stream)->ack.paused) udx__flow_reopen(stream);
   }
+  if (UDX_UNLIKELY(udx__stream(stream)->sources != NULL) &&
+      udx__sources_wait(udx__stream(stream)->sources, udx__stream(stream)->ack.delivered) &&
+      !udx__sources_retry(stream))
+    return;
   if (udx__stream(stream)->rate.acked > 0 || udx__stream(stream)->rate.losses > 0 ||
       udx__stream(stream)->rate.ack_advanced) {
     udx_rate_sample_t sample;
@@ -301,10 +307,12 @@ udx__stream_timeout (udx_stream_t *stream, uint64_t now) {
   udx__stream_touch(stream);
   if (udx__stream(stream)->pacing.at <= now) {
     udx__stream(stream)->pacing.at = UDX_NEVER;
-    if (udx__stream(stream)->queued) udx__macroflow_wait_expired(stream, now);
+    if (udx__stream(stream)->pacing.queued) udx__macroflow_wait_expired(stream, now);
     UDX_TRACE(stream->udx, timer(stream, UDX_TRACE_PACING, UDX_TRACE_EXPIRED, now));
     udx__mark_ready(stream);
   }
+  if (UDX_UNLIKELY(udx__stream(stream)->sources != NULL) && udx__stream(stream)->recovery.rto_at <= now)
+    udx__sources_timeout(stream);
   udx__path_validation_timeout(stream, now);
   if (!udx__flow_timeout(stream, now)) return;
   if (!udx__recovery_timeout(stream, now)) return;
@@ -319,7 +327,7 @@ udx__stream_close (udx_stream_t *stream, int status) {
   udx_t *udx = stream->udx;
   udx_socket_t *socket = stream->socket;
   /* messages that were accepted leave before the stream does */
-  if (udx__stream(stream)->messages > 0) udx__transmit_socket(socket);
+  if (udx__stream(stream)->queue.messages > 0) udx__transmit_socket(socket);
   /* a probe of this turn refers to payload that the callbacks below may free */
   udx__batch_flush(udx);
 
@@ -335,15 +343,16 @@ udx__stream_close (udx_stream_t *stream, int status) {
   if (socket != NULL) {
     UDX_ASSERT(udx__socket(socket)->stream_count > 0);
     udx__socket(socket)->stream_count--;
-    if (udx__stream(stream)->messages > 0) udx__sends_cancel_stream(socket, stream);
+    if (udx__stream(stream)->queue.messages > 0) udx__sends_cancel_stream(socket, stream);
   }
   udx__relay_detach(stream);
+  udx__sources_free(stream);
   udx__flight_free(stream);
   udx__macroflow_leave(stream);
   udx__paths_free(stream);
   udx__reorder_free(stream);
   UDX_ASSERT(udx__stream(stream)->timer_index == 0 && stream->inflight == 0);
-  UDX_ASSERT(udx__stream(stream)->messages == 0);
+  UDX_ASSERT(udx__stream(stream)->queue.messages == 0);
   UDX_ASSERT(udx__stream(stream)->macroflow == NULL);
   udx__defer(udx);
   UDX_TRACE(udx, closed(stream, status));
@@ -375,7 +384,7 @@ udx_stream_destroy (udx_stream_t *stream) {
     udx__stream_close(stream, 0);
     return 0;
   }
-  if (udx__stream(stream)->messages > 0) udx__transmit_socket(stream->socket);
+  if (udx__stream(stream)->queue.messages > 0) udx__transmit_socket(stream->socket);
   udx__instance(udx)->now = udx__instance(udx)->driver->now(udx);
   stream->status |= UDX_STREAM_DESTROYING;
   udx__stream_reset(stream);
@@ -399,7 +408,7 @@ udx_stream_send (
   send->on_send.stream = cb;
   send->kind = UDX_SEND_STREAM;
   udx__sends_append(socket, send, &bufs[0], 0);
-  udx__stream(stream)->messages++;
+  udx__stream(stream)->queue.messages++;
   UDX_CHECK_STREAM(stream);
   return 0;
 }

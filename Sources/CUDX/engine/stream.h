@@ -19,6 +19,11 @@
 #include "send_queue.h"
 #include "socket.h"
 
+enum {
+  UDX_GUARD_FIREWALL = 1, /* the firewall is asked for every source but the remote */
+  UDX_GUARD_SOURCES = 2,  /* the source check */
+};
+
 /* The engine's part of udx_stream_t. */
 typedef struct udx_stream_state_s {
   udx_stream_close_cb on_close;
@@ -47,13 +52,10 @@ typedef struct udx_stream_state_s {
   udx_flow_t flow;
   uint64_t timer_key;
   uint32_t timer_index;       /* 1-based, 0 = not in the heap */
-  uint32_t messages;          /* queued stream messages */
   uint8_t traced_state;       /* congestion state of the last event */
   uint8_t local_heard;        /* the address of this host that the peer speaks to, as the driver counts them */
   uint8_t local;              /* what packets leave from: that, or 0, the system's choice */
-  uint8_t queued;             /* `ready` is in the queue of the macroflow */
-  uint8_t may_exceed;         /* waited too long: one packet may exceed the budget */
-  uint8_t firewall_sources;   /* the firewall is asked for every source but the remote */
+  uint8_t guards;             /* UDX_GUARD_*: sources other than the remote are looked at */
   udx_macroflow_t *macroflow; /* NULL before connect and without memory */
   udx_path_t *paths;
   udx_path_validation_t validation;
@@ -61,6 +63,7 @@ typedef struct udx_stream_state_s {
   udx_link_t relays; /* streams that relay to this one */
   udx_link_t relay;
   struct udx_relay_quotas_s *relay_quotas; /* NULL without quotas */
+  struct udx_sources_s *sources;           /* NULL without the source check */
 } udx_stream_state_t;
 
 UDX_ROOM(udx_stream_t, udx_stream_state_t);

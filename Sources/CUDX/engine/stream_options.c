@@ -2,6 +2,7 @@
 #include "flow_control.h"
 #include "recovery.h"
 #include "rtt.h"
+#include "sources.h"
 #include "stream.h"
 
 int
@@ -121,7 +122,8 @@ udx_stream_firewall (udx_stream_t *stream, udx_stream_firewall_cb firewall_cb) {
 
 int
 udx_stream_firewall_sources (udx_stream_t *stream, int enabled) {
-  udx__stream(stream)->firewall_sources = enabled != 0;
+  if (enabled) udx__stream(stream)->guards |= UDX_GUARD_FIREWALL;
+  else udx__stream(stream)->guards &= (uint8_t) ~UDX_GUARD_FIREWALL;
   return 0;
 }
 
@@ -147,6 +149,7 @@ udx_stream_read_start (udx_stream_t *stream, udx_stream_read_cb cb) {
   stream->status |= UDX_STREAM_READING;
   if (udx__stream(stream)->ack.paused) {
     udx__stream(stream)->ack.paused = 0;
+    if (udx__stream(stream)->sources != NULL) udx__stream(stream)->sources->retry = 1;
     /* what was kept is handed over at the end of this turn, not inside this call; a closed stream has kept nothing */
     if (stream->status & UDX_STREAM_CLOSED) return 0;
     udx__stream_touch(stream);

@@ -60,7 +60,7 @@ udx__owe_heartbeat (udx_stream_t *stream) {
 void
 udx__mark_ready (udx_stream_t *stream) {
   if (stream->socket == NULL || udx__stream_dead(stream) || udx__stream(stream)->relay_to != NULL) return;
-  if (UDX_UNLIKELY(udx__stream(stream)->queued) && udx__stream(stream)->flight.lost.count > 0)
+  if (UDX_UNLIKELY(udx__stream(stream)->pacing.queued) && udx__stream(stream)->flight.lost.count > 0)
     udx__macroflow_dequeue(stream); /* repairs do not wait */
   UDX_ASSERT(stream->udx == stream->socket->udx);
   if (udx__list_empty(&udx__stream(stream)->ready))

@@ -97,6 +97,7 @@ final class Connector {
 
   private func listenForEarlyPackets() {
     raw.firewall = { [weak self] socket, source in self?.driver.takes(socket, source) ?? false }
+    raw.judgesSource = { [weak self] in self?.handshaken?.judge($0, after: self?.earlyBytes ?? []) ?? .undecided }
     raw.onData = { [weak self] bytes in
       guard let self else { return }
       guard earlyBytes.count + bytes.count <= Limits.Connect.earlyBytes else {
@@ -185,8 +186,7 @@ final class Connector {
       value: HandshakeMessage(mode: .fromClient, noise: noise).encoded)
     node.rpc.request(request, to: relay, options: RequestOptions(session: session)) { [weak self] result in
       guard let self, isSearching, case .success(let response) = result else { return done(false) }
-      let succeeded = receive(response, from: relay)
-      done(succeeded)
+      done(receive(response, from: relay))
     }
   }
 
@@ -247,8 +247,7 @@ final class Connector {
       local = LocalProbe(node: node, target: target, message: message, handshaken: result, session: session)
       if let local { contestants.append(RaceContestant(.local, remote: local.candidate)) }
     }
-    let firewall = result.payload.firewall
-    contestants.append(RaceContestant(.punch, remote: result.serverAddress, firewall: firewall))
+    contestants.append(RaceContestant(.punch, remote: result.serverAddress, firewall: result.payload.firewall))
     return contestants
   }
 
@@ -375,6 +374,7 @@ extension Connector {
     if isRelayed { stream.handshakeTimeout = Limits.Connect.pathTrial }
     stream.start(
       transport: raw, keys: handshaken.keys, head: head, ended: earlyEnd, opening: opening, opensWithHeader: isRelayed)
+    raw.followsPeer = !isRelayed
     guard node.options.migration, handshaken.payload.migration != nil else { return }
     let peer = MovablePeer(
       keyPair: keyPair, keys: handshaken.keys, remoteID: handshaken.streamID, isRelayed: isRelayed)

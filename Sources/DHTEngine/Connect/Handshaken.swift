@@ -18,6 +18,12 @@ struct Handshaken {
   var clientAddress: Endpoint
   var socket: any DatagramSocket
 
+  /// Whether bytes that came after `head` from elsewhere than it are the server's. Before there is a handshake nothing
+  /// can be told: what arrives is kept, and shows a way to the server.
+  func judge(_ pieces: [UnsafeRawBufferPointer], after head: [UInt8]) -> SourceVerdict {
+    head.withUnsafeBytes { StreamOpening.judge(pieces, after: $0, keys: keys) }
+  }
+
   /// Not the server itself was asked.
   var isRelayed: Bool { serverAddress != relay }
 

@@ -34,6 +34,8 @@ final class Migrations {
 
   /// Both sides have said in the handshake that they can.
   func add(raw: any TransportStream, stream: EncryptedStream, peer: MovablePeer) {
+    // The peer says where it goes, and shows that it receives there.
+    raw.followsPeer = false
     if streams.isEmpty { firstAddedAt = node.environment.nowMilliseconds }
     let migration = StreamMigration(node: node, raw: raw, stream: stream, peer: peer)
     streams[raw.localID] = migration

@@ -42,7 +42,7 @@ final class RelayLink {
       try first.relay(to: second)
       try second.relay(to: first)
       // A client's stream takes the path of its connection with us (hyperdht.md 10.3, step 4), so the
-      // relay need not wait for its first packet to know where it is, and no other packet can claim the stream.
+      // relay need not wait for its first packet to know where it is, and no other host can claim the stream.
       try first.connect(socket: paths.0.socket, remoteID: sides.0.remoteID, to: paths.0.remote)
       try second.connect(socket: paths.1.socket, remoteID: sides.1.remoteID, to: paths.1.remote)
     } catch {
@@ -52,7 +52,9 @@ final class RelayLink {
     }
     for stream in [first, second] {
       for quota in quotas + sharedQuotas { stream.addRelayQuota(quota) }
-      stream.firewall = { _, _ in false }
+      // A side repeats from a new socket what it has sent from the old one (udx.md 2.9): its host counts, not the port.
+      stream.firewall = { [weak stream] _, source in source.host == stream?.remote?.host }
+      stream.asksForSources = true
       stream.onClose = { [weak self] _ in self?.close() }
     }
   }

@@ -172,6 +172,7 @@ final class RelayPath {
       raw.firewall = firewall
       return false
     }
+    raw.followsPeer = node.migrations.stream(raw.localID) == nil
     return true
   }
 
@@ -180,8 +181,10 @@ final class RelayPath {
   private func moved(_ raw: any TransportStream, _ stream: EncryptedStream) {
     guard state == .moving, !stream.isDestroying else { return }
     stream.onTransportActivity = { [weak self] in self?.arrived() }
-    // An idle peer learns of the direct path by this: a message of the transport, not of the stream.
+    // An idle peer learns of the direct path by this: one message of the transport, not of the stream, and one that
+    // proves the path.
     raw.sendMessage([])
+    if stream.keepAlive > 0 { stream.sendKeepAlive() }
   }
 
   private func arrived() {

@@ -209,6 +209,9 @@ final class ServerSession {
       return drop()
     }
     self.keys = keys
+    raw?.judgesSource = {
+      StreamOpening.judge($0, after: UnsafeRawBufferPointer(start: nil, count: 0), keys: keys)
+    }
     state = .answered
     guard error == .none else {
       finish(HandshakeReply(noise: noise))
@@ -444,6 +447,7 @@ extension ServerSession: PathRaceOwner {
     let stream = makeStream(keys)
     self.stream = stream
     stream.start(transport: raw, keys: keys)
+    raw.followsPeer = relay == nil
     if canMigrate, let udx = remotePayload.udx, let keyPair = server.keyPair {
       let peer = MovablePeer(keyPair: keyPair, keys: keys, remoteID: udx.id, isRelayed: relay != nil)
       node.migrations.add(raw: raw, stream: stream, peer: peer)

@@ -46,6 +46,11 @@ final class FrameCipher {
     Sodium.require(status, "secretstream frame")
   }
 
+  /// Whether `open` would take this body next. Nothing but the body changes.
+  func wouldOpen(_ body: UnsafeMutableRawBufferPointer) -> Bool {
+    hyper_cipher_would_open(cipher, body.baseAddress?.assumingMemoryBound(to: UInt8.self), body.count) != 0
+  }
+
   /// Verifies and decrypts a frame body of at least 17 bytes; `target` takes `body.count - 17` bytes and may be exactly
   /// one byte behind `body`'s start. `nil` if it does not authenticate; the state is then unchanged.
   @inline(__always)

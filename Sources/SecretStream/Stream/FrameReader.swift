@@ -42,6 +42,12 @@ final class FrameReader {
     if count > capacity, !isReading { grow(to: count) }
   }
 
+  /// What is kept, valid until the next call; `nil` while a pass runs.
+  var kept: UnsafeRawBufferPointer? {
+    isReading || !late.isEmpty
+      ? nil : UnsafeRawBufferPointer(start: storage.map { UnsafeRawPointer($0 + head) }, count: tail - head)
+  }
+
   /// Starts a pass over kept bytes, then `bytes`, which are borrowed until `finish`.
   func begin(_ bytes: UnsafeRawBufferPointer) {
     holdsFrame = false

@@ -86,6 +86,8 @@ extension EncryptedStream {
       byteTransport.onClose = nil
     }
     transport?.onMessage = nil
+    transport?.judgesSource = nil
+    transport?.onPeerMoved = nil
     sealer = nil
     opener = nil
     keys = nil

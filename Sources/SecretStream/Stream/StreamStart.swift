@@ -117,6 +117,7 @@ extension EncryptedStream {
     onHandshake?()
     guard isLive else { return }
     phase = .keyed
+    checkSources()
 
     if let opening {
       sealer = opening.makeSealer(keys)

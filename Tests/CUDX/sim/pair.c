@@ -21,6 +21,12 @@ pattern_init (void) {
   }
 }
 
+const uint8_t *
+pair_pattern (uint64_t offset) {
+  pattern_init();
+  return pattern + offset % PATTERN_PERIOD;
+}
+
 static pair_side_t *
 side_of (udx_stream_t *stream) {
   return stream->data;

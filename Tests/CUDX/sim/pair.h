@@ -62,6 +62,10 @@ pair_write (pair_t *pair, int side, uint64_t bytes);
 void
 pair_end (pair_t *pair, int side);
 
+/* What pair_write writes at this offset: 64 KiB of it. */
+const uint8_t *
+pair_pattern (uint64_t offset);
+
 /* After udx_stream_read_stop. */
 void
 pair_read_start (pair_t *pair, int side);

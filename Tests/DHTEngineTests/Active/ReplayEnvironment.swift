@@ -106,6 +106,9 @@ final class ReplayStream: TransportStream {
   let localID: UInt32
   var firewall: ((any DatagramSocket, Endpoint) -> Bool)?
   var asksForSources = false
+  var judgesSource: (([UnsafeRawBufferPointer]) -> SourceVerdict)?
+  var followsPeer = false
+  var onPeerMoved: ((Endpoint) -> Void)?
   var onData: ((UnsafeRawBufferPointer) -> Void)?
   var onEnd: (() -> Void)?
   var onDrain: (() -> Void)?
