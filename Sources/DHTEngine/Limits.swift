@@ -344,8 +344,7 @@ package enum Limits {
     package static let lossGrace: UInt64 = 5000
     /// The relay stays for the last acknowledgements of a stream that ended regularly.
     package static let linger: UInt64 = 2000
-    /// How long a direct path is tried that brings nothing, and how long a place is remembered from which a packet of
-    /// the peer seemed to come: more than twice the time between two keep-alives.
+    /// How long a direct path is tried that brings nothing: more than twice the time between two keep-alives.
     package static let trial: UInt64 = 13_000
     /// How often a path that is tried is looked at, and how often in a row packets must have stayed unanswered since the
     /// look before to make it silent: more than the round trips of satellites.

@@ -53,6 +53,7 @@ final class RelayDeparture {
   /// Packets that came another way than over the path in use.
   private var otherPackets: UInt64 = 0
   private var packetsBefore: UInt64 = 0
+  private var otherPacketsBefore: UInt64 = 0
   /// Of the change of path under way, if any.
   private var changeNumber = 0
   private var isChangeAcknowledged = true
@@ -115,13 +116,12 @@ final class RelayDeparture {
 
   private func came(over route: SocketRoute) {
     guard state != .direct, !mustProve, peerHosts.contains(route.remote.host) else { return }
-    if candidates.contains(where: { $0.route.isSame(as: route) }) { return go(over: route) }
+    if candidates.contains(where: { $0.route.isSame(as: route) }) { return flee(to: route) }
     guard state == .relayed else { return }
     onPacket?(route)
     guard state == .relayed else { return }
     stray = route
-    trialEnd = now + Limits.Relay.trial
-    startTicking()
+    if isRelayLost { flee(to: route) } else { startTicking() }
   }
 
   /// The peer receives at the far end of this path, and sends from there.
@@ -140,6 +140,12 @@ final class RelayDeparture {
     if change(to: route, id: remoteID, .trying) { startTicking() }
   }
 
+  /// What the path in use has not carried goes there, too.
+  private func flee(to route: SocketRoute) {
+    go(over: route)
+    if !isChangeAcknowledged { reroute() }
+  }
+
   private func change(to route: SocketRoute, id: UInt32, _ next: State) -> Bool {
     let before = (state, changeNumber, isChangeAcknowledged)
     let number = changeNumber + 1
@@ -154,6 +160,7 @@ final class RelayDeparture {
     }
     current = route
     packetsBefore = packets
+    otherPacketsBefore = otherPackets
     wasWaiting = false
     silentTicks = 0
     stream?.onTransportActivity = next == .relayed ? nil : { [weak self] in self?.look() }
@@ -201,6 +208,8 @@ final class RelayDeparture {
     stream?.onTransportActivity = nil
     stopTicking()
     node.statistics.relaying.upgrades += 1
+    // The peer may wait for a packet, too.
+    raw.sendMessage([])
     if state == .trying { settle(on: current) }
     onHeard?()
   }
@@ -249,15 +258,17 @@ final class RelayDeparture {
     packetsAtTick = packets
     let isSilent = silentTicks >= Limits.Relay.silentTicks
     switch state {
-    case .trying: if isSilent || now >= trialEnd { goBack() } else { nudge() }
+    case .trying:
+      // An idle peer has said nothing over either.
+      let isOverdue = now >= trialEnd && otherPackets != otherPacketsBefore
+      if isSilent || isOverdue { goBack() } else { nudge() }
     case .relayed where mustProve: break
     case .relayed:
-      if now >= trialEnd {
+      if now >= trialEnd, !candidates.isEmpty {
         stray = candidates.last?.route
-        trialEnd = now + Limits.Relay.trial
         refuse()
       } else if isSilent, let route = candidates.first?.route ?? stray {
-        go(over: route)
+        flee(to: route)
       }
     case .direct: nudge()
     }
