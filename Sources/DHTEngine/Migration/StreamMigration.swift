@@ -228,7 +228,7 @@ final class StreamMigration {
 
   /// The peer receives at the far end of this route: the nonce that went there has come back.
   private func adopt(_ route: Route) {
-    guard let attempt, !attempt.isAdopted, take(route) else { return }
+    guard let attempt, isRelayed || !attempt.isAdopted, take(route) else { return }
     attempt.isAdopted = true
   }
 

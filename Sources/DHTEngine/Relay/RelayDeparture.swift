@@ -4,15 +4,16 @@ import HyperSecretStream
 
 /// A relayed stream's way to a direct path (hyperdht.md 9.3, hyperdht-extensions.md 5).
 ///
-/// A path counts once it has brought a packet: until then the relay stays, and the stream goes back to it. What the peer
-/// sends directly is taken in any case, whatever this side thinks of its own ways to the peer: deployed peers go ahead
-/// alone. A peer that can prove itself (hyperdht-extensions.md 2) moves the stream by that alone.
+/// A path counts once it has brought a packet that acknowledges what was sent over it, or any packet while for long
+/// nothing is: until then the relay stays, and the stream goes back to it. What the peer sends directly is taken in any
+/// case, whatever this side thinks of its own ways to the peer: deployed peers go ahead alone. A peer that can prove
+/// itself (hyperdht-extensions.md 2) moves the stream by that alone.
 final class RelayDeparture {
   private enum State {
     case relayed
     /// Our packets go over a path that may turn out to be none.
     case trying
-    /// Our packets go over a direct path for good; the peer's may not yet.
+    /// Our packets go over a path that the peer has proved to be its own; it may have broken since.
     case direct
   }
 
@@ -53,7 +54,6 @@ final class RelayDeparture {
   /// Packets that came another way than over the path in use.
   private var otherPackets: UInt64 = 0
   private var packetsBefore: UInt64 = 0
-  private var otherPacketsBefore: UInt64 = 0
   /// Of the change of path under way, if any.
   private var changeNumber = 0
   private var isChangeAcknowledged = true
@@ -62,6 +62,11 @@ final class RelayDeparture {
   // Silence, as the tick sees it.
   private var timer: (any ScheduledAction)?
   private var packetsAtTick: UInt64 = 0
+  private var otherPacketsAtTick: UInt64 = 0
+  /// Looks in which the path in use has brought nothing since the change, but another one has.
+  private var elsewhereTicks = 0
+  /// Looks in a row since which nothing has been on its way, while the path in use has brought something.
+  private var idleTicks = 0
   private var wasWaiting = false
   private var silentTicks = 0
 
@@ -89,7 +94,7 @@ final class RelayDeparture {
 
   // MARK: Ways that may open
 
-  /// The race has found a path. `true`: the stream runs over a direct path for good. Else this one is tried.
+  /// The race has found a path. `true`: the stream runs over a direct path. Else this one is tried.
   func offer(_ route: SocketRoute, _ path: RacePath) -> Bool {
     guard state != .direct, !raw.isClosed else { return state == .direct }
     trialEnd = now + Limits.Relay.trial
@@ -115,19 +120,26 @@ final class RelayDeparture {
   private var mustProve: Bool { migration != nil && packets > 0 }
 
   private func came(over route: SocketRoute) {
-    guard state != .direct, !mustProve, peerHosts.contains(route.remote.host) else { return }
-    if candidates.contains(where: { $0.route.isSame(as: route) }) { return flee(to: route) }
-    guard state == .relayed else { return }
+    guard state == .relayed, !mustProve, peerHosts.contains(route.remote.host),
+      !candidates.contains(where: { $0.route.isSame(as: route) })
+    else { return }
     onPacket?(route)
     guard state == .relayed else { return }
     stray = route
     if isRelayLost { flee(to: route) } else { startTicking() }
   }
 
+  /// Where the stream goes when the relay fails: a peer that can prove itself is only where it has done so.
+  private var refuge: SocketRoute? {
+    if mustProve { return candidates.first(where: \.isTried)?.route }
+    return candidates.first?.route ?? stray
+  }
+
   /// The peer receives at the far end of this path, and sends from there.
   private func proven(_ route: SocketRoute) -> Bool {
     let isThere = state == .trying && current?.isSame(as: route) ?? false
     guard state != .direct, isThere || change(to: route, id: remoteID, .direct) else { return false }
+    trialEnd = now + Limits.Relay.trial
     settle(on: route)
     startTicking()
     return true
@@ -160,9 +172,11 @@ final class RelayDeparture {
     }
     current = route
     packetsBefore = packets
-    otherPacketsBefore = otherPackets
+    otherPacketsAtTick = otherPackets
     wasWaiting = false
     silentTicks = 0
+    elsewhereTicks = 0
+    idleTicks = 0
     stream?.onTransportActivity = next == .relayed ? nil : { [weak self] in self?.look() }
     return true
   }
@@ -182,11 +196,17 @@ final class RelayDeparture {
   }
 
   private func goBack() {
+    let left = state == .direct ? current : nil
     guard !isRelayLost, let relay = relay(), let id = relay.relayedID, change(to: relay, id: id, .relayed) else {
       return
     }
     reroute()
-    if let next = candidates.first(where: { !$0.isTried }) { go(over: next.route) }
+    if let left {
+      candidates = [Candidate(path: .direct, route: left, isTried: true)]
+      migration?.isRelayed = true
+    } else if let next = candidates.first(where: { !$0.isTried }) {
+      go(over: next.route)
+    }
   }
 
   /// What is outstanding on another path is sent again on the one in use.
@@ -204,6 +224,7 @@ final class RelayDeparture {
 
   private func look() {
     guard state != .relayed, !hasHeard, packets > packetsBefore, let current else { return }
+    guard raw.isPathValidated || isKnown(current) && idleTicks >= Limits.Relay.idleTicks else { return }
     hasHeard = true
     stream?.onTransportActivity = nil
     stopTicking()
@@ -212,6 +233,11 @@ final class RelayDeparture {
     raw.sendMessage([])
     if state == .trying { settle(on: current) }
     onHeard?()
+  }
+
+  /// Not only a packet has come from there.
+  private func isKnown(_ route: SocketRoute) -> Bool {
+    state == .direct || candidates.contains { $0.path != .direct && $0.route.isSame(as: route) }
   }
 
   private func settle(on route: SocketRoute) {
@@ -232,9 +258,8 @@ final class RelayDeparture {
 
   private var needsTicks: Bool {
     switch state {
-    case .relayed: !mustProve && (!candidates.isEmpty || stray != nil)
-    case .trying: true
-    case .direct: !hasHeard
+    case .relayed: refuge != nil
+    case .trying, .direct: !hasHeard
     }
   }
 
@@ -251,26 +276,27 @@ final class RelayDeparture {
   private func tick() {
     timer = nil
     guard !raw.isClosed else { return }
-    look()
     let isWaiting = raw.statistics.bytesInFlight > 0
-    silentTicks = isWaiting && wasWaiting && packets == packetsAtTick ? silentTicks + 1 : 0
+    idleTicks = packets == packetsBefore || isWaiting ? 0 : idleTicks + 1
+    look()
+    let isUnanswered = state == .relayed ? packets == packetsAtTick : !raw.isPathValidated
+    silentTicks = isWaiting && wasWaiting && isUnanswered ? silentTicks + 1 : 0
+    if packets == packetsBefore, otherPackets != otherPacketsAtTick { elsewhereTicks += 1 }
     wasWaiting = isWaiting
     packetsAtTick = packets
+    otherPacketsAtTick = otherPackets
     let isSilent = silentTicks >= Limits.Relay.silentTicks
     switch state {
-    case .trying:
-      // An idle peer has said nothing over either.
-      let isOverdue = now >= trialEnd && otherPackets != otherPacketsBefore
-      if isSilent || isOverdue { goBack() } else { nudge() }
-    case .relayed where mustProve: break
+    case .trying, .direct:
+      if hasHeard { break }
+      if isSilent || elsewhereTicks >= Limits.Relay.elsewhereTicks { goBack() } else { nudge() }
     case .relayed:
       if now >= trialEnd, !candidates.isEmpty {
         stray = candidates.last?.route
         refuse()
-      } else if isSilent, let route = candidates.first?.route ?? stray {
-        flee(to: route)
+      } else if isSilent, let refuge {
+        flee(to: refuge)
       }
-    case .direct: nudge()
     }
     startTicking()
   }
@@ -280,7 +306,7 @@ final class RelayDeparture {
   /// The relay does not carry the stream any more. `true`: the stream has another path, or tries one.
   func relayLost() -> Bool {
     isRelayLost = true
-    if state == .relayed, !mustProve, let route = candidates.first?.route ?? stray { go(over: route) }
+    if state == .relayed, let refuge { go(over: refuge) }
     guard state != .relayed else { return false }
     if !isChangeAcknowledged { reroute() }
     return true

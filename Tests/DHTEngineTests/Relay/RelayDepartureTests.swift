@@ -167,8 +167,8 @@ final class RelayDepartureTests: XCTestCase {
   /// Where a stranger may be.
   private enum Place: CaseIterable { case elsewhere, client }
 
-  /// A stranger that knows the stream's id sends packets of a stream to the server, again and again: at the time when the
-  /// server looks for a direct path, and after it has given that up.
+  /// A stranger that knows the stream's id sends packets of a stream to the server, again and again: at the time when
+  /// the server looks for a direct path, and after it has given that up.
   func testStrangersDoNotMoveAStream() throws {
     for (migration, place) in [(true, Place.elsewhere), (true, .client), (false, .elsewhere), (false, .client)] {
       for isLate in [false, true] {
