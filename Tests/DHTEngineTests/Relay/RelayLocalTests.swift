@@ -164,7 +164,10 @@ final class RelayLocalTests: XCTestCase {
         }
         let peer = connect(client, world)
         world.net.assertEcho(peer, "first, \(what)")
-        let longest = longestEcho(peer, world, during: 60_000, what)
+        var longest = longestEcho(peer, world, during: 8_000, what)
+        // A path that fails at once may work a little later. One that was proved has ended the race.
+        XCTAssertEqual(client.connectors.count, deployed == .none && !losesProofs ? 0 : 1, what)
+        longest = max(longest, longestEcho(peer, world, during: 52_000, what))
         // A stream whose peer cannot prove itself has to try.
         XCTAssertLessThan(longest, deployed == .none && losesProofs ? 100_000 : 4_500_000, what)
         XCTAssertTrue(world.isRelayed(peer), what)
