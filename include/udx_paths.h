@@ -29,7 +29,7 @@ udx_stream_migrate (udx_stream_t *stream, udx_socket_t *socket, const struct soc
 UDX_EXTERN int
 udx_stream_retransmit (udx_stream_t *stream);
 
-/* 1 once the remote in use has acknowledged, from its own address, what was sent to it after the last change; else 0. */
+/* 1 once the remote in use has acknowledged, from its own address, what was sent to it since the last change; or 0. */
 UDX_EXTERN int
 udx_stream_path_validated (udx_stream_t *stream);
 
