@@ -29,6 +29,10 @@ udx_stream_migrate (udx_stream_t *stream, udx_socket_t *socket, const struct soc
 UDX_EXTERN int
 udx_stream_retransmit (udx_stream_t *stream);
 
+/* 1 once the remote in use has acknowledged, from its own address, what was sent to it since the last change; or 0. */
+UDX_EXTERN int
+udx_stream_path_validated (udx_stream_t *stream);
+
 /*
  * What streams that share the quota may forward together: bytes a second in the long run, and at once; a rate of 0
  * makes the burst all there is. Packets above are dropped, all but a DESTROY. The memory is the caller's and outlives

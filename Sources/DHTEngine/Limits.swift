@@ -382,6 +382,19 @@ package enum Limits {
     package static let lossGrace: UInt64 = 5000
     /// The relay stays for the last acknowledgements of a stream that ended regularly.
     package static let linger: UInt64 = 2000
+    /// How long a direct path is remembered that has brought nothing: more than twice the time between two keep-alives.
+    package static let trial: UInt64 = 13_000
+    /// How often a path that is tried is looked at, and how often in a row packets must have stayed unanswered since
+    /// the look before to make it silent: more than the round trips of satellites.
+    package static let trialInterval: UInt64 = 500
+    package static let silentTicks = 3
+    /// The same for packets that have come over the relay instead: enough for those that were on their way, and for the
+    /// peer to follow.
+    package static let elsewhereTicks = 4
+    /// The same for an idle stream whose new path has brought a packet: nothing will be acknowledged soon.
+    package static let idleTicks = 4
+    /// Empty messages that tell an idle peer of a path: any of them may be lost.
+    package static let nudges = 4
     /// A control connection that was ended is given up after this long.
     package static let closing: UInt64 = 5000
     /// How long a server works on a direct path for a connection that already runs over a relay: three waits for

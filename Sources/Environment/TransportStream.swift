@@ -47,6 +47,9 @@ package protocol TransportStream: ByteTransport {
   /// at once. The ids stay.
   func migrate(socket: any DatagramSocket, to remote: Endpoint) throws(TransportError)
 
+  /// The remote has acknowledged, from its own address, what was sent to it since the last change of path.
+  var isPathValidated: Bool { get }
+
   /// The peer is known to be there, on the path in use: what is outstanding is sent again now, as after a timeout.
   func retransmit()
 

@@ -142,6 +142,11 @@ public final class UDXStream: TransportStream {
     _ = udx_stream_retransmit(handle)
   }
 
+  package var isPathValidated: Bool {
+    guard let handle, !isClosed else { return false }
+    return udx_stream_path_validated(handle) != 0
+  }
+
   private func take(_ socket: UDXSocket, _ remote: Endpoint) {
     self.remote = remote
     guard udxSocket !== socket else { return }

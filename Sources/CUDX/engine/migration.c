@@ -178,6 +178,11 @@ udx_stream_retransmit (udx_stream_t *stream) {
   return 0;
 }
 
+int
+udx_stream_path_validated (udx_stream_t *stream) {
+  return !udx__stream(stream)->validation.pending;
+}
+
 void
 udx__path_for (udx_stream_t *stream, uint32_t seq, const udx_address_t **address, uint32_t *remote_id) {
   UDX_ASSERT(udx__stream(stream)->paths != NULL);

@@ -307,7 +307,7 @@ extension Connector: PathRaceOwner {
   func connected(over path: RacePath, relay: RelayPath?) {
     guard path.isDirect else {
       startStream(isRelayed: true)
-      relay?.attached(raw: raw, stream: stream)
+      if let handshaken { relay?.attached(raw: raw, stream: stream, peer: handshaken.relayedPeer) }
       return
     }
     guard let handshaken else { return }
@@ -317,15 +317,6 @@ extension Connector: PathRaceOwner {
     let usual = restsOnJudgement ? Limits.Connect.judgementTrial : Limits.Connect.pathTrial
     trialTimer = node.environment.schedule(after: min(usual, timeLeft ?? usual)) { [weak self] in self?.trialFailed() }
     heard()
-  }
-
-  func move(_ relay: RelayPath, to route: SocketRoute) -> Bool {
-    guard let handshaken, relay.move(to: route.remote, socket: route.socket, remoteID: handshaken.streamID) else {
-      return false
-    }
-    node.migrations.leftRelay(raw)
-    node.statistics.relaying.upgrades += 1
-    return true
   }
 
   func release(_ path: RacePath, _ release: RaceRelease) {

@@ -29,4 +29,8 @@ struct Handshaken {
 
   /// The server's own list, cut to a size that is not the peer's to choose.
   var serverAddresses: [Endpoint] { Array(payload.addresses4.prefix(Limits.Punch.peerAddresses)) }
+
+  var relayedPeer: RelayedPeer {
+    RelayedPeer(remoteID: streamID, hosts: Set(serverAddresses.map(\.host) + [serverAddress.host]))
+  }
 }

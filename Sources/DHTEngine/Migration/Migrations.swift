@@ -43,9 +43,6 @@ final class Migrations {
     watch(migration)
   }
 
-  /// The stream has a direct path now.
-  func leftRelay(_ raw: any TransportStream) { streams[raw.localID]?.isRelayed = false }
-
   /// The stream that a handshake may find another path for: only that of the same two keys.
   func resumable(_ localID: UInt32, by remoteKey: Bytes32?, at ownKey: Bytes32?) -> StreamMigration? {
     guard let migration = streams[localID], migration.remotePublicKey == remoteKey,

@@ -48,12 +48,14 @@ final class StreamMigration {
     case networkChanged
     /// Packets stay unanswered.
     case silence
+    /// The stream runs over a relay, and there may be a direct path.
+    case directPath
   }
 
   /// This side asks for a move: why, and how far it is.
   private final class Attempt {
     let reason: Reason
-    let startedAt: UInt64
+    var startedAt: UInt64
     let receivedBefore: UInt64
     var interval = Limits.Migration.firstInterval
     /// The stream runs over the new path; the peer has not said that it does, too.
@@ -65,6 +67,8 @@ final class StreamMigration {
     var rendezvousTimer: (any ScheduledAction)?
     /// What the rendezvous has found.
     var found: Route?
+    /// What is tried beside the relay.
+    var beside: [Route] = []
 
     init(_ reason: Reason, startedAt: UInt64, receivedBefore: UInt64) {
       self.reason = reason
@@ -82,6 +86,11 @@ final class StreamMigration {
   var onTaken: ((Route) -> Void)?
   /// The stream runs over a relay, and nothing comes over it any more.
   var onRelaySilent: (() -> Void)?
+  /// Set while the stream runs over a relay: the peer has proved that it is at the far end of this direct path, which
+  /// the stream takes now; `false`: it cannot.
+  var onProven: ((Route) -> Bool)?
+  /// The peer has not answered over any of the direct paths beside the relay.
+  var onUnanswered: (() -> Void)?
 
   private unowned let node: DHTNode
   private weak var stream: EncryptedStream?
@@ -119,11 +128,12 @@ final class StreamMigration {
   }
 
   private var environment: any Environment { node.environment }
-  private var isUsable: Bool { !raw.isClosed && !isRelayed && raw.remote != nil }
+  private var isUsable: Bool { isReachable && !isRelayed }
+  private var isReachable: Bool { !raw.isClosed && raw.remote != nil }
 
   /// A move is under way that may still succeed, or has just done so.
   var isMoving: Bool {
-    if let attempt, !attempt.isHopeless { return true }
+    if let attempt, !attempt.isHopeless, attempt.reason != .directPath { return true }
     return movedAt.map { environment.nowMilliseconds - $0 < Limits.Migration.settling } ?? false
   }
 
@@ -133,6 +143,8 @@ final class StreamMigration {
     pending = nil
     onTaken = nil
     onRelaySilent = nil
+    onProven = nil
+    onUnanswered = nil
   }
 
   // MARK: Moving
@@ -154,6 +166,20 @@ final class StreamMigration {
     if attempt == nil { begin(.silence) }
   }
 
+  /// Asks the peer over a direct path, which the stream takes once it has answered.
+  func tryBesideRelay(_ route: Route) {
+    guard isReachable, isRelayed else { return }
+    let attempt =
+      self.attempt
+      ?? Attempt(
+        .directPath, startedAt: environment.nowMilliseconds, receivedBefore: raw.statistics.packetsReceived)
+    self.attempt = attempt
+    attempt.beside.append(route)
+    attempt.startedAt = environment.nowMilliseconds
+    attempt.interval = Limits.Migration.firstInterval
+    sendMove()
+  }
+
   private func endAttempt() {
     guard let attempt else { return }
     self.attempt = nil
@@ -165,10 +191,16 @@ final class StreamMigration {
 
   private func sendMove() {
     guard let attempt else { return }
-    guard isUsable, environment.nowMilliseconds - attempt.startedAt < Limits.Migration.giveUp else {
-      return endAttempt()
+    guard isReachable, environment.nowMilliseconds - attempt.startedAt < Limits.Migration.giveUp else {
+      endAttempt()
+      if isRelayed { onUnanswered?() }
+      return
     }
-    if let socket = raw.socket, let remote = raw.remote { sendMove(over: Route(socket: socket, remote: remote)) }
+    if isRelayed {
+      for route in attempt.beside { sendMove(over: route) }
+    } else if let socket = raw.socket, let remote = raw.remote {
+      sendMove(over: Route(socket: socket, remote: remote))
+    }
     if let found = attempt.found, !isInUse(found) { sendMove(over: found) }
     attempt.timer?.cancel()
     attempt.timer = environment.schedule(after: attempt.interval) { [weak self] in self?.sendMove() }
@@ -196,14 +228,19 @@ final class StreamMigration {
 
   /// The peer receives at the far end of this route: the nonce that went there has come back.
   private func adopt(_ route: Route) {
-    guard let attempt, !attempt.isAdopted else { return }
+    guard let attempt, isRelayed || !attempt.isAdopted, take(route) else { return }
+    attempt.isAdopted = true
+  }
+
+  private func take(_ route: Route) -> Bool {
+    if isRelayed { return onProven?(route) ?? false }
     do throws(TransportError) {
       try raw.migrate(socket: route.socket, to: route.remote)
     } catch {
-      return
+      return false
     }
-    attempt.isAdopted = true
     changed(to: route.remote)
+    return true
   }
 
   private func changed(to remote: Endpoint) {
@@ -263,7 +300,7 @@ final class StreamMigration {
 
   /// From the node; the source's budget is charged already.
   func receive(_ bytes: UnsafeRawBufferPointer, from source: Endpoint, on socket: any DatagramSocket) {
-    guard isUsable, let message = MigrationMessage(bytes, key: receiveKey) else {
+    guard isReachable, let message = MigrationMessage(bytes, key: receiveKey) else {
       node.statistics.migrations.refused += 1
       return
     }
@@ -321,17 +358,12 @@ final class StreamMigration {
       return
     }
     self.pending = nil
-    do throws(TransportError) {
-      try raw.migrate(socket: route.socket, to: route.remote)
-    } catch {
-      return
-    }
+    guard take(route) else { return }
     send(
       .moved, counter: response.counter, moveNonce: response.moveNonce, challengeNonce: response.challengeNonce,
       over: route)
     // The peer is found: what we have begun ourselves is of no use any more.
     endAttempt()
-    changed(to: route.remote)
     let report = onTaken
     onTaken = nil
     report?(route)

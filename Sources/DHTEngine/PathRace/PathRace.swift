@@ -84,7 +84,7 @@ struct PathRace<Route: RaceRoute> {
     switch state {
     case .handshaking: early = early ?? route
     case .racing: attach(.direct, route)
-    case .relayed where hasDirect: move(route)
+    case .relayed where hasDirect: move(route, .direct)
     case .relayed, .attaching, .moving, .over: break
     }
   }
@@ -93,7 +93,7 @@ struct PathRace<Route: RaceRoute> {
     guard pending.contains(path) else { return }
     switch state {
     case .racing: attach(path, route)
-    case .relayed: move(route)
+    case .relayed: move(route, path)
     case .handshaking, .attaching, .moving, .over: break
     }
   }
@@ -103,9 +103,9 @@ struct PathRace<Route: RaceRoute> {
     outputs.append(.attach(route, path))
   }
 
-  private mutating func move(_ route: Route) {
+  private mutating func move(_ route: Route, _ path: RacePath) {
     state = .moving
-    outputs.append(.move(route))
+    outputs.append(.move(route, path))
   }
 
   private mutating func attached() {

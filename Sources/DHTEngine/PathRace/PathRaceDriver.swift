@@ -7,6 +7,8 @@ struct SocketRoute: RaceRoute {
   var remote: Endpoint
   /// The relay's stream, where the path leads over a relay.
   var relayedID: UInt32?
+
+  func isSame(as other: SocketRoute) -> Bool { socket === other.socket && remote == other.remote }
 }
 
 /// What a race needs of the connection that it is about.
@@ -17,8 +19,6 @@ protocol PathRaceOwner: AnyObject {
   func connect(_ route: SocketRoute, over path: RacePath) throws(DHTError)
   /// The stream is connected, and the race has been told.
   func connected(over path: RacePath, relay: RelayPath?)
-  /// Moves the stream from the relay to a direct path.
-  func move(_ relay: RelayPath, to route: SocketRoute) -> Bool
   func release(_ path: RacePath, _ release: RaceRelease)
   func ended(_ end: RaceEnd)
 }
@@ -63,7 +63,7 @@ final class PathRaceDriver {
       }
     case .stopTimer(let timer): timers.removeValue(forKey: timer)?.cancel()
     case .attach(let route, let path): attach(route, path)
-    case .move(let route): send(relay.flatMap { owner?.move($0, to: route) } ?? false ? .moved : .moveRefused)
+    case .move(let route, let path): send(relay?.offer(route, path) ?? false ? .moved : .moveRefused)
     case .release(.relay, let release): self.release(release)
     case .release(let path, let release): owner?.release(path, release)
     case .end(let end): owner?.ended(end)
@@ -84,18 +84,16 @@ final class PathRaceDriver {
 
   // MARK: Packets
 
-  /// The firewall of a stream that is not connected yet, or runs over the relay: whether the packet is taken.
+  /// The firewall of a stream that is not connected yet: whether the packet is taken.
   func takes(_ socket: any DatagramSocket, _ source: Endpoint) -> Bool {
     guard source.port != 0 else { return false }
     // The peer may use the relay before we have heard that we are paired.
     if relay?.isRelay(socket, source) ?? false { return true }
     let isEarly = race.state == .handshaking
-    guard isEarly || race.mayPunch else { return false }
+    guard isEarly || race.state == .racing else { return false }
     send(.packet(SocketRoute(socket: socket, remote: source)))
-    return switch race.state {
-    case .over(.won), .over(.moved): true
-    default: isEarly
-    }
+    if case .over(.won) = race.state { return true }
+    return isEarly
   }
 
   // MARK: Relay
@@ -111,6 +109,12 @@ final class PathRaceDriver {
       owner?.release(.relay, .dropped)
       send(.failed(.relay, error))
     }
+    relay.onDirectPacket = { [weak self] in self?.send(.packet($0)) }
+    relay.onSettled = { [weak self] in self?.send(.packet($0)) }
+    relay.onRefused = { [weak self] path in
+      self?.owner?.release(path, .dropped)
+      self?.send(.failed(path, .holepunchAborted("nothing came over the path")))
+    }
     relay.onLeft = { [weak self] in self?.send(.relayLeft) }
     relay.start(keepAlive: keepAlive)
   }
@@ -118,13 +122,13 @@ final class PathRaceDriver {
   private func release(_ release: RaceRelease) {
     guard let relay else { return }
     self.relay = nil
-    relay.onLeft = nil
+    relay.raceEnded()
     switch release {
     case .standBy: relay.standBy()
     case .dropped:
       owner?.release(.relay, release)
       relay.discard()
-    case .kept: relay.raceEnded()
+    case .kept: break
     }
   }
 }

@@ -94,7 +94,7 @@ enum RaceEvent<Route: RaceRoute> {
   case started(deadline: UInt64)
   /// The keys exist: attach to `direct` at once if it is there, else let these race.
   case handshaken(direct: Route?, contestants: [RaceContestant])
-  /// The peer's stream packet has arrived directly.
+  /// The peer's stream packet has arrived directly, or a path has proved itself that was tried beside the relay.
   case packet(Route)
   /// The attempt has found its path.
   case opened(RacePath, Route)
@@ -124,8 +124,9 @@ enum RaceOutput<Route: RaceRoute> {
   case stopTimer(RaceTimer)
   /// Connect the stream, then answer with `attached` or `attachFailed` within the same call.
   case attach(Route, RacePath)
-  /// Move the stream, then answer with `moved` or `moveRefused` within the same call.
-  case move(Route)
+  /// Move the stream to what this path has found, then answer within the same call: with `moveRefused` also where the
+  /// path is tried first, and is told as a packet once it has proved itself.
+  case move(Route, RacePath)
   case release(RacePath, RaceRelease)
   /// Once, last.
   case end(RaceEnd)

@@ -2,6 +2,14 @@ import HyperEncoding
 import HyperEnvironment
 import HyperSecretStream
 
+/// What a stream's way over a relay has to know of the peer.
+struct RelayedPeer {
+  /// Its transport stream.
+  var remoteID: UInt32
+  /// Where a direct path to it may lead.
+  var hosts: Set<IPv4Address>
+}
+
 /// One stream's way over a blind relay: pairing, and later the move to a direct path (hyperdht.md 9.3, 10.3).
 ///
 /// Made by a connect or by a server's session; once the stream runs, the node holds it until the stream closes or has
@@ -18,9 +26,8 @@ final class RelayPath {
     case pairing
     /// The relay has answered; the owner attaches the stream or discards the path.
     case paired
-    case relayed
-    /// Our packets go the direct way, the peer's may not yet.
-    case moving
+    /// The stream runs over the relay, or is about to leave it.
+    case attached
     case over
   }
 
@@ -30,6 +37,12 @@ final class RelayPath {
   var onFailed: ((DHTError) -> Void)?
   /// The stream has closed, or has moved to the direct path.
   var onLeft: (() -> Void)?
+  /// A packet of a deployed peer has come over an unknown path.
+  var onDirectPacket: ((SocketRoute) -> Void)?
+  /// The stream stays on this direct path.
+  var onSettled: ((SocketRoute) -> Void)?
+  /// What the race has found leads nowhere.
+  var onRefused: ((RacePath) -> Void)?
 
   let origin: Origin
   private unowned let node: DHTNode
@@ -38,12 +51,10 @@ final class RelayPath {
   private var state = State.pairing
   private var pairing: RelayPairing?
   private var timer: (any ScheduledAction)?
+  private var relayedID: UInt32?
   private var raw: (any TransportStream)?
   private weak var stream: EncryptedStream?
-  /// The next bytes on the stream are those of a packet that came over the relay.
-  private var isStraggler = false
-  /// This side looks for no other path any more.
-  private var isFinal = false
+  private var departure: RelayDeparture?
   /// A direct path was first; the peer may be about to use the relay all the same.
   private var standsBy = false
 
@@ -77,13 +88,21 @@ final class RelayPath {
     return path.socket === socket && path.remote == source
   }
 
+  private var route: SocketRoute? {
+    guard let path = pairing?.path else { return nil }
+    return SocketRoute(socket: path.socket, remote: path.remote, relayedID: relayedID)
+  }
+
+  private var isRelayed: Bool { state == .attached && departure?.isRelayed ?? false }
+
   // MARK: Pairing
 
   private func paired(with id: UInt32) {
-    guard state == .pairing, let path = pairing?.path else { return }
+    guard state == .pairing, pairing?.path != nil else { return }
     timer?.cancel()
     timer = nil
     state = .paired
+    relayedID = id
     node.relays.settled(self)
     if standsBy {
       timer = node.environment.schedule(after: Limits.Relay.linger) { [weak self] in self?.end(gracefully: true) }
@@ -92,7 +111,7 @@ final class RelayPath {
     let report = onPaired
     onPaired = nil
     onFailed = nil
-    report?(SocketRoute(socket: path.socket, remote: path.remote, relayedID: id))
+    if let route { report?(route) }
     // The stream has found another path meanwhile.
     if state == .paired { end(gracefully: true) }
   }
@@ -108,95 +127,68 @@ final class RelayPath {
     switch state {
     case .pairing: fail(error)
     case .paired, .over: break
-    case .relayed:
+    case .attached:
+      guard departure?.relayLost() == false, timer == nil else { return }
       // The relay goes together with its streams, but a direct path may be about to open.
-      guard timer == nil else { return }
       timer = node.environment.schedule(after: Limits.Relay.lossGrace) { [weak self] in
-        guard let self, state == .relayed else { return }
+        guard let self, isRelayed else { return }
         stream?.destroy(EncryptedStreamError(error))
       }
-    case .moving: break
     }
   }
 
   // MARK: Running
 
   /// The stream runs over the relay now.
-  func attached(raw: any TransportStream, stream: EncryptedStream) {
+  func attached(raw: any TransportStream, stream: EncryptedStream, peer: RelayedPeer) {
     guard state == .paired else { return }
-    state = .relayed
+    state = .attached
     self.raw = raw
     self.stream = stream
-    // The peer's direct path may lead to the socket that the relay's packets come over.
-    raw.asksForSources = !isFinal
+    departure = makeDeparture(raw: raw, stream: stream, peer: peer)
     stream.observe(close: { [weak self] in self?.streamClosed($0) })
     let isMovingItself = stream.isMoving
     stream.isMoving = { [weak self] in self?.pairing?.isMoving ?? false || isMovingItself?() ?? false }
     pairing?.onPathChange = { [weak self] in self?.pathChanged() }
     node.migrations.stream(raw.localID)?.onRelaySilent = { [weak self] in
-      guard let self, state == .relayed else { return }
+      guard let self, isRelayed else { return }
       node.migrations.probe(pairing?.controlTransport)
     }
   }
 
   /// The connection with the relay has moved, and the relay lets our stream follow (hyperdht-extensions.md 4).
   private func pathChanged() {
-    guard state == .relayed, let raw, let path = pairing?.path else { return }
+    guard isRelayed, let raw, let path = pairing?.path else { return }
     try? raw.migrate(socket: path.socket, to: path.remote)
     stream?.onPathChange?(path.remote)
   }
 
-  /// The race is over. A stream that stays here takes what its peer sends over a direct path, and answers over the
-  /// relay.
+  /// The race has found a direct path. `true`: the stream runs over a direct path for good.
+  func offer(_ route: SocketRoute, _ path: RacePath) -> Bool {
+    guard state == .attached else { return false }
+    return departure?.offer(route, path) ?? false
+  }
+
+  /// The race is over; the peer may still move the stream to a direct path.
   func raceEnded() {
-    isFinal = true
-    if state == .relayed { raw?.asksForSources = false }
+    onDirectPacket = nil
+    onSettled = nil
+    onRefused = nil
+    onLeft = nil
   }
 
-  /// Moves the stream to a direct path; the relay stays until the peer was heard there. `false`: it stays relayed.
-  func move(to remote: Endpoint, socket: any DatagramSocket, remoteID: UInt32) -> Bool {
-    guard state == .relayed, let raw, let stream, !raw.isClosed else { return false }
-    state = .moving
-    timer?.cancel()
-    timer = nil
-    let firewall = raw.firewall
-    raw.firewall = { [weak self] socket, source in
-      guard source.port != 0 else { return false }
-      if let self, isRelay(socket, source) { isStraggler = true }
-      return true
+  private func makeDeparture(raw: any TransportStream, stream: EncryptedStream, peer: RelayedPeer) -> RelayDeparture {
+    let departure = RelayDeparture(node: node, raw: raw, stream: stream, peer: peer) { [weak self] in self?.route }
+    departure.onPacket = { [weak self] in self?.onDirectPacket?($0) }
+    departure.onSettled = { [weak self] in self?.onSettled?($0) }
+    departure.onRefused = { [weak self] in self?.onRefused?($0) }
+    departure.onHeard = { [weak self] in
+      guard let self else { return }
+      // What the peer sent before it moved may have to be repeated on the old way.
+      timer?.cancel()
+      timer = node.environment.schedule(after: Limits.Relay.linger) { [weak self] in self?.end(gracefully: true) }
     }
-    do {
-      try raw.changeRemote(socket: socket, remoteID: remoteID, to: remote) { [weak self] in self?.moved(raw, stream) }
-    } catch {
-      state = .relayed
-      raw.firewall = firewall
-      return false
-    }
-    raw.followsPeer = node.migrations.stream(raw.localID) == nil
-    return true
-  }
-
-  /// Everything sent before the move has arrived. That says nothing about the peer: only what comes by the direct path
-  /// does, and it needs the relay until then.
-  private func moved(_ raw: any TransportStream, _ stream: EncryptedStream) {
-    guard state == .moving, !stream.isDestroying else { return }
-    stream.onTransportActivity = { [weak self] in self?.arrived() }
-    // An idle peer learns of the direct path by this: one message of the transport, not of the stream, and one that
-    // proves the path.
-    raw.sendMessage([])
-    if stream.keepAlive > 0 { stream.sendKeepAlive() }
-  }
-
-  private func arrived() {
-    guard state == .moving else { return }
-    if isStraggler {
-      isStraggler = false
-      return
-    }
-    stream?.onTransportActivity = nil
-    // What the peer sent before it moved may have to be repeated on the old way.
-    timer?.cancel()
-    timer = node.environment.schedule(after: Limits.Relay.linger) { [weak self] in self?.end(gracefully: true) }
+    return departure
   }
 
   // MARK: End
@@ -232,12 +224,9 @@ final class RelayPath {
   private func end(gracefully: Bool) {
     guard state != .over else { return }
     if state == .pairing { node.relays.settled(self) }
-    raw?.asksForSources = false
-    if state == .moving {
-      raw?.firewall = nil
-      stream?.onTransportActivity = nil
-    }
     state = .over
+    departure?.finish()
+    departure = nil
     timer?.cancel()
     timer = nil
     raw = nil
@@ -247,7 +236,7 @@ final class RelayPath {
     onFailed = nil
     node.relays.remove(self)
     let report = onLeft
-    onLeft = nil
+    raceEnded()
     report?()
   }
 }

@@ -442,26 +442,18 @@ extension ServerSession: PathRaceOwner {
   }
 
   func connected(over path: RacePath, relay: RelayPath?) {
-    guard state == .attached, let raw, let keys else { return }
+    guard state == .attached, let raw, let keys, let udx = remotePayload.udx else { return }
     raw.resumeReading()
     let stream = makeStream(keys)
     self.stream = stream
     stream.start(transport: raw, keys: keys)
     raw.followsPeer = relay == nil
-    if canMigrate, let udx = remotePayload.udx, let keyPair = server.keyPair {
+    if canMigrate, let keyPair = server.keyPair {
       let peer = MovablePeer(keyPair: keyPair, keys: keys, remoteID: udx.id, isRelayed: relay != nil)
       node.migrations.add(raw: raw, stream: stream, peer: peer)
     }
-    relay?.attached(raw: raw, stream: stream)
-  }
-
-  func move(_ relay: RelayPath, to route: SocketRoute) -> Bool {
-    guard let udx = remotePayload.udx, relay.move(to: route.remote, socket: route.socket, remoteID: udx.id) else {
-      return false
-    }
-    if let raw { node.migrations.leftRelay(raw) }
-    node.statistics.relaying.upgrades += 1
-    return true
+    let hosts = Set(remotePayload.addresses4.prefix(Limits.Punch.peerAddresses).map(\.host) + [clientAddress.host])
+    relay?.attached(raw: raw, stream: stream, peer: RelayedPeer(remoteID: udx.id, hosts: hosts))
   }
 
   func release(_ path: RacePath, _ release: RaceRelease) {

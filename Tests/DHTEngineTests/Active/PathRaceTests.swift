@@ -340,7 +340,7 @@ final class PathRaceTests: XCTestCase {
     case .startTimer(let timer, let milliseconds): "timer \(timer) \(milliseconds)"
     case .stopTimer(let timer): "stop \(timer)"
     case .attach(let route, let path): "attach \(path) \(route.number)"
-    case .move(let route): "move \(route.number)"
+    case .move(let route, let path): "move \(path) \(route.number)"
     case .release(let path, let release): "release \(path) \(release)"
     case .end(let end): "end \(name(.over(end)))"
     }
@@ -384,7 +384,7 @@ final class PathRaceTests: XCTestCase {
         ]),
       [
         "timer prepunch 10000", "start relay", "start punch", "attach relay 7", "stop prepunch", "timer upgrade 120000",
-        "move 8", "move 9", "stop upgrade", "release punch kept", "release relay kept", "end moved",
+        "move direct 8", "move direct 9", "stop upgrade", "release punch kept", "release relay kept", "end moved",
       ])
     XCTAssertEqual(
       outputs(

@@ -141,6 +141,7 @@ final class ReplayStream: TransportStream {
     throw TransportError(code: -38, description: "not in a replay")
   }
 
+  let isPathValidated = true
   func retransmit() {}
   func addRelayQuota(_ quota: RelayQuota) {}
 

@@ -9,10 +9,19 @@ import XCTest
 /// The move of a relayed connection to a direct path: hyperdht.md 9.3 (test 73).
 final class RelayUpgradeTests: XCTestCase {
   /// Two NATs between which punching works, once `mayPunch` lets the probes through.
-  private func world(seed: UInt64, keepAlive: UInt64 = 5000, echoes: Bool = true) -> RelayWorld {
-    RelayWorld(
+  private func world(
+    seed: UInt64, keepAlive: UInt64 = 5000, echoes: Bool = true, isClientDeployed: Bool = false
+  ) -> RelayWorld {
+    // The server's node is the first that is made.
+    var nodes = 0
+    return RelayWorld(
       seed: seed, serverMapping: .endpointIndependent,
-      clientMapping: .endpointIndependent, echoes: echoes, node: { $0.connectionKeepAlive = keepAlive },
+      clientMapping: .endpointIndependent, echoes: echoes,
+      node: {
+        nodes += 1
+        $0.connectionKeepAlive = keepAlive
+        if nodes == 2, isClientDeployed { $0.migration = false }
+      },
       server: { options, _ in options.shareLocalAddress = false })
   }
 
@@ -31,10 +40,10 @@ final class RelayUpgradeTests: XCTestCase {
   }
 
   func testDHT_73_relayedConnectionBecomesDirect() {
-    for seed: UInt64 in [730, 740] {
+    for (seed, isDeployed) in [(730, false), (740, false), (730, true), (740, true)] as [(UInt64, Bool)] {
       for keepAlive: UInt64 in [5000, 0] {
-        let what = "seed \(seed), keepalive \(keepAlive)"
-        let world = world(seed: seed + keepAlive, keepAlive: keepAlive)
+        let what = "seed \(seed), keepalive \(keepAlive), deployed \(isDeployed)"
+        let world = world(seed: seed + keepAlive, keepAlive: keepAlive, isClientDeployed: isDeployed)
         holdProbes(world)
         let peer = world.connectRelayed()
         world.net.assertEcho(peer, "over the relay, \(what)")
@@ -42,6 +51,11 @@ final class RelayUpgradeTests: XCTestCase {
         let ids = (peer.stream.transport?.localID, world.accepted.peers.first?.stream.transport?.localID)
         XCTAssertEqual(world.relay.sessionCount, 2, what)
         world.net.network.shouldDrop = nil
+        // A path that the server knows by a packet alone has to carry something; the relay stays until then.
+        if isDeployed, keepAlive == 0 {
+          world.net.network.advance(by: 20_000)
+          world.net.assertEcho(peer, "after a while, \(what)", within: 1_000)
+        }
         // Idle: only the nudge tells the peer.
         world.net.wait(20_000, "control connections close, \(what)") { world.relay.sessionCount == 0 }
         assertDirect(peer, world, what)
@@ -61,8 +75,9 @@ final class RelayUpgradeTests: XCTestCase {
   }
 
   func testDHT_73_dataFlowsDuringTheMove() {
-    for (seed, loss) in [(1, 0), (2, 3), (3, 3), (4, 8), (5, 8), (6, 1)] as [(UInt64, UInt64)] {
-      let world = world(seed: 7300 + seed, echoes: false)
+    let cases = [(1, 0), (2, 3), (3, 3), (4, 8), (5, 8), (6, 1), (7, 0), (8, 3), (9, 8)] as [(UInt64, UInt64)]
+    for (seed, loss) in cases {
+      let world = world(seed: 7300 + seed, echoes: false, isClientDeployed: seed > 6)
       var random = SeededRandom(seed: seed)
       var probesPass = false
       world.net.network.shouldDrop = { packet in
