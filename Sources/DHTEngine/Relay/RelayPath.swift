@@ -181,9 +181,9 @@ final class RelayPath {
   private func moved(_ raw: any TransportStream, _ stream: EncryptedStream) {
     guard state == .moving, !stream.isDestroying else { return }
     stream.onTransportActivity = { [weak self] in self?.arrived() }
-    // An idle peer learns of the direct path by this: one message of the transport, not of the stream, and one that
-    // proves the path.
-    raw.sendMessage([])
+    // An idle peer learns of the direct path by this: messages of the transport, not of the stream. One of this
+    // implementation needs to see that it is ours, a deployed one takes any.
+    if node.migrations.stream(raw.localID) != nil { stream.sendPathProof() } else { raw.sendMessage([]) }
     if stream.keepAlive > 0 { stream.sendKeepAlive() }
   }
 
