@@ -17,6 +17,8 @@ package protocol TransportStream: ByteTransport {
   /// Whether bytes from a source that is no path of the stream continue what `onData` had: then the source is a path,
   /// else nothing that comes from there counts (udx.md 10.1). Looks only. Without a callback every source counts.
   var judgesSource: (([UnsafeRawBufferPointer]) -> SourceVerdict)? { get set }
+  /// Whether a message from such a source is the peer's: then the source is a path, too.
+  var judgesMessage: ((UnsafeRawBufferPointer) -> Bool)? { get set }
   /// The stream goes where its peer is heard, at a source that was judged to be the peer's, once the remote is silent.
   var followsPeer: Bool { get set }
   /// The stream has followed its peer there.

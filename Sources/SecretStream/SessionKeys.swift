@@ -61,6 +61,10 @@ package struct SessionKeys: Sendable {
   package var migrationSendKey: Bytes32 { migrationKey(from: sendKeyBytes) }
   package var migrationReceiveKey: Bytes32 { migrationKey(from: receiveKeyBytes) }
 
+  /// Each side's message that shows where it is (hyperdht-extensions.md 6).
+  var pathProof: Bytes32 { Blake2b.hash32(StreamNamespace.path.bytes, key: migrationSendKey.bytes) }
+  var remotePathProof: Bytes32 { Blake2b.hash32(StreamNamespace.path.bytes, key: migrationReceiveKey.bytes) }
+
   private func migrationKey(from streamKey: UnsafePointer<UInt8>) -> Bytes32 {
     Blake2b.hash32(
       StreamNamespace.migration.bytes + handshakeHash.bytes, key: UnsafeBufferPointer(start: streamKey, count: 32))
@@ -78,6 +82,7 @@ package enum StreamNamespace {
   package static let send = make("hyperswarm/secret-stream", 2)
   /// Ours; deployed peers derive nothing under this name.
   package static let migration = make("hyperswarm-swift/migration", 0)
+  package static let path = make("hyperswarm-swift/path", 0)
 
   package static func make(_ name: String, _ index: UInt8) -> Bytes32 {
     Blake2b.hash32(Blake2b.hash32(Array(name.utf8)).bytes, [index])

@@ -23,9 +23,10 @@ public final class UDXStream: TransportStream {
       guard let handle, !isClosed else { return }
       // Without memory there is no check: as with every peer of the reference.
       _ = udx_stream_check_sources(
-        handle, judgesSource == nil ? nil : { UDXStream.judged($0, $1, $2) }, { UDXStream.strayed($0, $1, $2) })
+        handle, judgesSource == nil ? nil : { UDXStream.judged($0, $1, $2, $3) }, { UDXStream.strayed($0, $1, $2) })
     }
   }
+  package var judgesMessage: ((UnsafeRawBufferPointer) -> Bool)?
   package var followsPeer = false
   package var onPeerMoved: ((Endpoint) -> Void)?
   /// Stream bytes in order: one packet's payload where it lies in the receive buffer, valid during the call.
@@ -388,12 +389,16 @@ public final class UDXStream: TransportStream {
   }
 
   private static func judged(
-    _ stream: UnsafeMutablePointer<udx_stream_t>?, _ buffers: UnsafePointer<uv_buf_t>?, _ count: UInt32
+    _ stream: UnsafeMutablePointer<udx_stream_t>?, _ isMessage: Int32, _ buffers: UnsafePointer<uv_buf_t>?,
+    _ count: UInt32
   ) -> Int {
     guard let context = stream?.pointee.data, let buffers else { return Int(UV_EAGAIN.rawValue) }
     let this = Unmanaged<UDXStream>.fromOpaque(context).takeUnretainedValue()
     let pieces = UnsafeBufferPointer(start: buffers, count: Int(count)).map {
       UnsafeRawBufferPointer(start: $0.base, count: $0.len)
+    }
+    if isMessage != 0 {
+      return pieces.first.map { this.judgesMessage?($0) ?? false } ?? false ? 0 : Int(UV_EPROTO.rawValue)
     }
     switch this.judgesSource?(pieces) ?? .undecided {
     case .proven: return 0
@@ -459,6 +464,7 @@ public final class UDXStream: TransportStream {
     let callback = onClose
     firewall = nil
     judgesSource = nil
+    judgesMessage = nil
     onPeerMoved = nil
     onData = nil
     onEnd = nil

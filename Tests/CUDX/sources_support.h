@@ -14,8 +14,9 @@ static int frames_asked, owner_is_deaf;
 static int strays, follows;
 
 static ssize_t
-on_source (udx_stream_t *stream, const uv_buf_t bufs[], unsigned int count) {
+on_source (udx_stream_t *stream, int is_message, const uv_buf_t bufs[], unsigned int count) {
   const pair_side_t *side = stream->data;
+  if (is_message) return count == 1 && bufs[0].len == 4 && memcmp(bufs[0].base, "peer", 4) == 0 ? 0 : UV_EPROTO;
   frames_asked++;
   if (owner_is_deaf) return UV_EAGAIN;
   uint64_t need = frame_size - side->received % frame_size, have = 0;

@@ -219,6 +219,27 @@ TEST(late_packets_lead_nowhere) {
   pair_free(p);
 }
 
+/* A message that is the peer's proves its source as bytes of the stream do, and what was held from there is taken. */
+TEST(message_that_proves) {
+  pair_t *p = checked_pair(1, 1 * MS);
+  struct sockaddr_in from = stranger_at(1, 1);
+  udx_header_t header = plausible(p, 1, UDX_HEADER_DATA), message = plausible(p, 1, UDX_HEADER_MESSAGE);
+  forge(p, 1, &from, &header, pair_pattern(0), 100);
+  for (int i = 0; i < 2; i++) {
+    forge(p, 1, &from, &message, i ? "peer" : "pear", 4);
+    sim_run(p->sim, 1 * MS);
+    CHECK_EQ(p->side[1].received, i ? 100 : 0);
+    CHECK_EQ(p->side[1].messages, i);
+    CHECK_EQ(count_sources(p, 1, 1), i);
+  }
+  from = stranger_at(2, 1);
+  forge(p, 1, &from, &message, "peer", 4);
+  sim_run(p->sim, 1 * MS);
+  CHECK_EQ(p->side[1].messages, 2);
+  CHECK_EQ(count_sources(p, 1, 1), 2);
+  pair_free(p);
+}
+
 /* What is next for a reader that pauses cannot be judged by what it has read. */
 TEST(reader_that_pauses) {
   pair_t *p = checked_pair(1, 1 * MS);
@@ -320,5 +341,5 @@ TEST(socket_that_is_gone) {
 TEST_MAIN(TEST_ENTRY(peer_that_moves_is_followed), TEST_ENTRY(peer_that_moves_within_a_message),
   TEST_ENTRY(repeated_packets_are_acknowledged), TEST_ENTRY(peer_of_two_addresses),
   TEST_ENTRY(change_of_remote_from_a_new_socket), TEST_ENTRY(former_remote_is_a_path), TEST_ENTRY(paths_are_bounded),
-  TEST_ENTRY(late_packets_lead_nowhere), TEST_ENTRY(reader_that_pauses),
+  TEST_ENTRY(late_packets_lead_nowhere), TEST_ENTRY(message_that_proves), TEST_ENTRY(reader_that_pauses),
   TEST_ENTRY(packets_that_overtake_the_handshake), TEST_ENTRY(socket_that_is_gone))

@@ -122,4 +122,23 @@ final class StreamSourcesTests: XCTestCase {
     XCTAssertTrue(scene.pair.b.receivedFinal)
     XCTAssertEqual(scene.judge(final), .forged)
   }
+
+  /// One message of each side shows where it is.
+  func testPathProofs() {
+    let scene = Scene()
+    let (a, b) = (scene.pair.keysA, scene.pair.keysB)
+    XCTAssertEqual(a.pathProof, b.remotePathProof)
+    XCTAssertEqual(b.pathProof, a.remotePathProof)
+    XCTAssertNotEqual(a.pathProof, b.pathProof)
+    XCTAssertNotEqual(a.pathProof, a.migrationSendKey)
+    func isProof(_ bytes: [UInt8]) -> Bool { bytes.withUnsafeBytes { scene.pair.b.isPathProof($0) } }
+    XCTAssertTrue(isProof(a.pathProof.bytes))
+    XCTAssertFalse(isProof(b.pathProof.bytes), "its own")
+    XCTAssertFalse(isProof(a.pathProof.bytes + [0]))
+    XCTAssertFalse(isProof(Array(a.pathProof.bytes.dropLast())))
+    XCTAssertFalse(isProof(a.pathProof.bytes.map { $0 ^ 1 }))
+    XCTAssertFalse(isProof([]))
+    scene.pair.b.destroy()
+    XCTAssertFalse(isProof(a.pathProof.bytes))
+  }
 }

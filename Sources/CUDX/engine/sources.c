@@ -147,7 +147,7 @@ source_proof (udx_stream_t *stream, udx_source_t *source) {
   }
   if (bytes == 0 || (source->needed_at == ack->next && bytes < source->needed)) return PROOF_NONE;
   if (!may_ask(sources, udx__instance(stream->udx)->now)) return PROOF_NONE;
-  ssize_t verdict = sources->on_source(stream, bufs, count);
+  ssize_t verdict = sources->on_source(stream, 0, bufs, count);
   if (verdict == 0) return PROOF_GIVEN;
   if (verdict == UV_EAGAIN) return PROOF_LATER;
   if (verdict > 0) {
@@ -212,6 +212,18 @@ answer_repeated (udx_stream_t *stream, udx_socket_t *socket, const udx_header_t 
   if (udx__address_set(&to, from) == 0) (void) udx__transmit_control(socket, &to, udx__socket(socket)->local, bytes);
 }
 
+/* Whether a message of no place in the sequence proves its source. */
+static int
+message_proves (udx_stream_t *stream, const uint8_t *payload, size_t length) {
+  udx_sources_t *sources = udx__stream(stream)->sources;
+  if (!(stream->status & UDX_STREAM_CONNECTED) || length == 0) return 0;
+  if (!may_ask(sources, udx__instance(stream->udx)->now)) return 0;
+  uv_buf_t buf = uv_buf_init((char *) (uintptr_t) payload, (unsigned int) length);
+  if (sources->on_source(stream, 1, &buf, 1) == 0) return 1;
+  sources->refusals++;
+  return 0;
+}
+
 static int
 refuse (udx_stream_t *stream, udx_socket_t *socket, const udx_header_t *header, size_t length) {
   stream->udx->packets_invalid++;
@@ -253,9 +265,21 @@ udx__sources_admit (udx_stream_t *stream, udx_socket_t *socket, const udx_header
     }
   }
   size_t body = length - UDX_HEADER_SIZE;
-  if (!(header->type & counted) || header->type & UDX_HEADER_HEARTBEAT || header->data_offset > body ||
-      body - header->data_offset > UDX_DATAGRAM_MAX || distance >= UDX_HELD_MAX ||
-      stream->status & UDX_STREAM_ENDED_REMOTE)
+  const uint8_t *payload = data + UDX_HEADER_SIZE + header->data_offset;
+  if (header->data_offset > body) return refuse(stream, socket, header, length);
+  body -= header->data_offset;
+  if (header->type == UDX_HEADER_MESSAGE && message_proves(stream, payload, body)) {
+    if (source == NULL) source = source_add(stream, from, 1);
+    if (source == NULL) return refuse(stream, socket, header, length);
+    source->socket = socket;
+    source->heard_at = now;
+    if (source->held != NULL) return source_accept(stream, source, socket);
+    source->is_path = 1;
+    source->remote_id = stream->remote_id;
+    return 1;
+  }
+  if (!(header->type & counted) || header->type & UDX_HEADER_HEARTBEAT || body > UDX_DATAGRAM_MAX ||
+      distance >= UDX_HELD_MAX || stream->status & UDX_STREAM_ENDED_REMOTE)
     return refuse(stream, socket, header, length);
   if (distance < 0) {
     answer_repeated(stream, socket, header, from);
@@ -264,7 +288,7 @@ udx__sources_admit (udx_stream_t *stream, udx_socket_t *socket, const udx_header
   if (source == NULL && (source = source_add(stream, from, 0)) == NULL) return refuse(stream, socket, header, length);
   source->heard_at = now;
   source->socket = socket;
-  hold(stream, source, header, data + UDX_HEADER_SIZE + header->data_offset, body - header->data_offset);
+  hold(stream, source, header, payload, body);
   proof_t proof = source_proof(stream, source);
   if (proof == PROOF_GIVEN) (void) source_accept(stream, source, socket);
   /* the packet shows a way to the peer, and the firewall may connect the stream there */

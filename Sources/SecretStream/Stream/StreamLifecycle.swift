@@ -87,6 +87,7 @@ extension EncryptedStream {
     }
     transport?.onMessage = nil
     transport?.judgesSource = nil
+    transport?.judgesMessage = nil
     transport?.onPeerMoved = nil
     sealer = nil
     opener = nil

@@ -7,7 +7,20 @@ extension EncryptedStream {
   /// Lets the transport ask, once the keys exist.
   func checkSources() {
     transport?.judgesSource = { [weak self] in self?.judge($0) ?? .undecided }
+    transport?.judgesMessage = { [weak self] in self?.isPathProof($0) ?? false }
     transport?.onPeerMoved = { [weak self] in self?.onPathChange?($0) }
+  }
+
+  /// Shows that this side is where the message comes from, with nothing on the stream; only peers of this implementation
+  /// know it. As unreliable as any message.
+  package func sendPathProof() {
+    guard isLive, let keys else { return }
+    transport?.sendMessage(keys.pathProof.bytes)
+  }
+
+  func isPathProof(_ bytes: UnsafeRawBufferPointer) -> Bool {
+    guard isLive, let keys, bytes.count == Bytes32.count, let proof = Bytes32(bytes) else { return false }
+    return constantTimeEqual(proof, keys.remotePathProof)
   }
 
   /// Whether the pieces, from somewhere else than the bytes before them, go on with the header or the frame that comes

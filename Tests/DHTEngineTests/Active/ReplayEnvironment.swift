@@ -107,6 +107,7 @@ final class ReplayStream: TransportStream {
   var firewall: ((any DatagramSocket, Endpoint) -> Bool)?
   var asksForSources = false
   var judgesSource: (([UnsafeRawBufferPointer]) -> SourceVerdict)?
+  var judgesMessage: ((UnsafeRawBufferPointer) -> Bool)?
   var followsPeer = false
   var onPeerMoved: ((Endpoint) -> Void)?
   var onData: ((UnsafeRawBufferPointer) -> Void)?
