@@ -147,7 +147,7 @@ package final class StrangerMemory {
   // MARK: Growth
 
   private func grow(_ share: Share, to bytes: Int, isLarge: Bool) -> Bool {
-    if share.isLarge != isLarge { release(share) }
+    // Grows with one frame only: a frame that is complete ends it.
     share.isLarge = isLarge
     let more = bytes - share.growth
     let room = isLarge ? Limits.Stranger.largeMemory - large : Limits.Stranger.smallMemory - small
