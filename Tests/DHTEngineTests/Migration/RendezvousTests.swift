@@ -83,6 +83,28 @@ final class RendezvousTests: XCTestCase {
     world.destroy()
   }
 
+  /// A client that names a stream which is none of its own is a stranger like others: refused, it hears nothing.
+  func testToNameAStreamIsNoWayAroundTheFirewall() throws {
+    let net = Net()
+    let address = try XCTUnwrap(net.nodes[1].rpc.remoteAddress)
+    var options = ServerOptions()
+    var asked = 0
+    options.firewall = { _, _, _, verdict in
+      asked += 1
+      verdict(.reject)
+    }
+    let (server, _) = net.listen(on: net.nodes[1], options: options)
+    let client = RawClient(net)
+    let payload = NoisePayload(udx: .init(id: 4711), secretStream: .init(), migration: .init(resumedStream: 1))
+    client.send(
+      HandshakeMessage(mode: .fromClient, noise: client.noise(server, payload: payload).1), to: address,
+      target: server.target ?? Bytes32())
+    net.network.advance(by: 5_000)
+    XCTAssertEqual(asked, 1)
+    XCTAssertTrue(client.replies.isEmpty)
+    net.destroy()
+  }
+
   /// The peer has restarted and knows nothing of the stream: the move ends, so that a new connection can be made.
   func testAPeerThatHasForgottenTheStreamSaysSo() throws {
     let world = try XCTUnwrap(MovingWorld(seed: 4, client: .portRestricted, server: .portRestricted))
