@@ -194,9 +194,10 @@ final class StreamMigration {
     route.socket.send(message.sealed(sendKey), to: route.remote)
   }
 
-  /// The peer receives at the far end of this route: the nonce that went there has come back.
+  /// The peer receives at the far end of this route: the nonce that went there has come back. The peer takes the route
+  /// that it was asked over last, so a later one replaces an earlier one.
   private func adopt(_ route: Route) {
-    guard let attempt, !attempt.isAdopted else { return }
+    guard let attempt, !attempt.isAdopted || !isInUse(route) else { return }
     do throws(TransportError) {
       try raw.migrate(socket: route.socket, to: route.remote)
     } catch {

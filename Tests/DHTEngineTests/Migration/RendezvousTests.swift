@@ -105,6 +105,28 @@ final class RendezvousTests: XCTestCase {
     net.destroy()
   }
 
+  /// The direct way and a hole open at the same moment. The peer takes what it was asked over last, and so does the
+  /// mover, which closes the socket of the other way.
+  func testBothSidesTakeTheSamePath() throws {
+    for seed in 1...10 as ClosedRange<UInt64> {
+      let world = try XCTUnwrap(MovingWorld(seed: seed, client: .portRestricted, server: .cone, clientListens: true))
+      world.startTransfer()
+      world.net.network.advance(by: 700)
+      var isClosed = true
+      world.net.network.shouldDrop = { isClosed && $0.bytes.first == MigrationMessage.firstByte }
+      world.move(world.client, .portRestricted)
+      world.net.network.advance(by: 2_000 + seed * 50)
+      isClosed = false
+      world.net.network.advance(by: 1_200)
+      let before = [world.clientEnd.received, world.serverEnd.received]
+      world.net.network.advance(by: 500)
+      XCTAssertGreaterThan(world.clientEnd.received, before[0] + 20, "seed \(seed)")
+      XCTAssertGreaterThan(world.serverEnd.received, before[1] + 20, "seed \(seed)")
+      world.finishTransfer("seed \(seed)")
+      world.destroy()
+    }
+  }
+
   /// The peer has restarted and knows nothing of the stream: the move ends, so that a new connection can be made.
   func testAPeerThatHasForgottenTheStreamSaysSo() throws {
     let world = try XCTUnwrap(MovingWorld(seed: 4, client: .portRestricted, server: .portRestricted))
