@@ -226,9 +226,10 @@ final class StreamMigration {
     route.socket.send(message.sealed(sendKey), to: route.remote)
   }
 
-  /// The peer receives at the far end of this route: the nonce that went there has come back.
+  /// The peer receives at the far end of this route: the nonce that went there has come back. The peer takes the route
+  /// that it was asked over last, so a later one replaces an earlier one.
   private func adopt(_ route: Route) {
-    guard let attempt, isRelayed || !attempt.isAdopted, take(route) else { return }
+    guard let attempt, isRelayed || !attempt.isAdopted || !isInUse(route), take(route) else { return }
     attempt.isAdopted = true
   }
 

@@ -139,8 +139,12 @@ final class ServerSession {
   }
 
   func begin() {
-    // The connection was let in when it was made.
-    if remotePayload.migration?.resumedStream != nil, node.options.migration { return prepare() }
+    // The connection was let in when it was made. Without one the client is a stranger like others, whatever it names.
+    if let id = remotePayload.migration?.resumedStream, node.options.migration,
+      node.migrations.resumable(id, by: remoteKey, at: server.publicKey) != nil
+    {
+      return prepare()
+    }
     guard let firewall = server.options.firewall, let remoteKey = handshake.remotePublicKey else {
       return prepare()
     }

@@ -83,6 +83,50 @@ final class RendezvousTests: XCTestCase {
     world.destroy()
   }
 
+  /// A client that names a stream which is none of its own is a stranger like others: refused, it hears nothing.
+  func testToNameAStreamIsNoWayAroundTheFirewall() throws {
+    let net = Net()
+    let address = try XCTUnwrap(net.nodes[1].rpc.remoteAddress)
+    var options = ServerOptions()
+    var asked = 0
+    options.firewall = { _, _, _, verdict in
+      asked += 1
+      verdict(.reject)
+    }
+    let (server, _) = net.listen(on: net.nodes[1], options: options)
+    let client = RawClient(net)
+    let payload = NoisePayload(udx: .init(id: 4711), secretStream: .init(), migration: .init(resumedStream: 1))
+    client.send(
+      HandshakeMessage(mode: .fromClient, noise: client.noise(server, payload: payload).1), to: address,
+      target: server.target ?? Bytes32())
+    net.network.advance(by: 5_000)
+    XCTAssertEqual(asked, 1)
+    XCTAssertTrue(client.replies.isEmpty)
+    net.destroy()
+  }
+
+  /// The direct way and a hole open at the same moment. The peer takes what it was asked over last, and so does the
+  /// mover, which closes the socket of the other way.
+  func testBothSidesTakeTheSamePath() throws {
+    for seed in 1...10 as ClosedRange<UInt64> {
+      let world = try XCTUnwrap(MovingWorld(seed: seed, client: .portRestricted, server: .cone, clientListens: true))
+      world.startTransfer()
+      world.net.network.advance(by: 700)
+      var isClosed = true
+      world.net.network.shouldDrop = { isClosed && $0.bytes.first == MigrationMessage.firstByte }
+      world.move(world.client, .portRestricted)
+      world.net.network.advance(by: 2_000 + seed * 50)
+      isClosed = false
+      world.net.network.advance(by: 1_200)
+      let before = [world.clientEnd.received, world.serverEnd.received]
+      world.net.network.advance(by: 500)
+      XCTAssertGreaterThan(world.clientEnd.received, before[0] + 20, "seed \(seed)")
+      XCTAssertGreaterThan(world.serverEnd.received, before[1] + 20, "seed \(seed)")
+      world.finishTransfer("seed \(seed)")
+      world.destroy()
+    }
+  }
+
   /// The peer has restarted and knows nothing of the stream: the move ends, so that a new connection can be made.
   func testAPeerThatHasForgottenTheStreamSaysSo() throws {
     let world = try XCTUnwrap(MovingWorld(seed: 4, client: .portRestricted, server: .portRestricted))
