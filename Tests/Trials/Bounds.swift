@@ -1,7 +1,8 @@
 /// What a trial asks for.
 enum Bounds {
-  /// A connection whose other end is gone or out of reach ends within this: 20 s from the last packet at the default
-  /// keep-alive, and one look of the oracle.
+  /// A connection whose other end is gone or out of reach ends within this: a keep-alive goes out 5 s after the last
+  /// packet, 13 s without progress are the time to give up, the timeout that sees it comes up to 2 s later, and the
+  /// oracle looks every second. On paths with round trips below a second, as all of these.
   static let lone = Duration.seconds(21)
   /// The same for a member that was disturbed itself meanwhile: on a new path the time to give up starts anew.
   static let loneOnANewPath = Duration.seconds(35)

@@ -4,6 +4,11 @@
 //
 // Run N has the seed --seed + N - 1 and lasts --minutes of virtual time. No run starts once --seconds of real time have
 // passed. Prints a line for each run, and what was wrong; exit status 1 if anything was.
+//
+// A build for one thread takes a seventh less time, with the same digests:
+//
+//   swift build -c release --product hyperswarm-trials --scratch-path .build/trials --static-swift-stdlib \
+//     -Xswiftc -enforce-exclusivity=unchecked -Xswiftc -Xfrontend -Xswiftc -assume-single-threaded
 import HyperswarmTesting
 
 #if canImport(Darwin)
