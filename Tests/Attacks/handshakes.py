@@ -4,8 +4,8 @@
     sudo Tests/Attacks/handshakes.py [--tool PATH] [--connects N] [CASE ...]
 
 Prints a table `attack | bound | measured`; exit code 1 if a bound is exceeded. Needs root, iproute2, nftables and a
-release build of the tool; a minute a case. The figures are those of a machine that has nothing else to do: where it has,
-the server gets too little of the processor to read its packets, and a high priority helps.
+release build of the tool; a minute a case. The figures are those of a machine that has nothing else to do: where it
+has, the server gets too little of the processor to read its packets, and a high priority helps.
 """
 
 import argparse
