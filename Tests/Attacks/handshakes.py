@@ -3,7 +3,9 @@
 
     sudo Tests/Attacks/handshakes.py [--tool PATH] [--connects N] [CASE ...]
 
-Prints a table `attack | bound | measured`; exit code 1 if a bound is exceeded.
+Prints a table `attack | bound | measured`; exit code 1 if a bound is exceeded. Needs root, iproute2, nftables and a
+release build of the tool; a minute a case. The figures are those of a machine that has nothing else to do: where it
+has, the server gets too little of the processor to read its packets, and a high priority helps.
 """
 
 import argparse
@@ -15,6 +17,7 @@ import sys
 import threading
 import time
 
+sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import network  # noqa: E402
 import packets  # noqa: E402
@@ -123,14 +126,15 @@ def report(name, measured):
     times = sorted(result for result in results if result is not None)
     slow = times[max(0, -(-len(times) * 95 // 100) - 1)] if times else float("inf")
     rate = f"{case.rate}/s" + (f" from {case.sources}" if case.sources else "")
-    # Each client of a firewalled server costs it a socket for its way through the NATs, for as long as it is there.
     bound = f"{len(results)} of {len(results)}, p95 <= {case.seconds:.0f} s, CPU <= {case.cpu} %"
     text = f"{len(times)} of {len(results)}, p95 {slow:.1f} s, CPU {cpu:.1f} %"
     text += f", descriptors {descriptors[0]}..{descriptors[1]}, {memory[0]:.0f}..{memory[1]:.0f} MB"
     calm = [result for result in quiet if result is not None]
     text += f" (quiet: {len(calm)} of {len(quiet)}, {max(calm, default=0):.1f} s)"
     print(f"| {case.text}, {rate} | {bound}, descriptors constant | {text} |", flush=True)
-    return len(times) == len(results) and slow <= case.seconds and cpu <= case.cpu
+    # The port that handshakes share, and its successor while streams use it.
+    is_constant = descriptors[1] - descriptors[0] <= 2
+    return len(times) == len(results) and slow <= case.seconds and cpu <= case.cpu and is_constant
 
 
 def main():

@@ -170,7 +170,8 @@ final class ServerSession {
   private func prepare() {
     state = .preparing
     guard server.options.shareLocalAddress else { return reply(localAddresses: []) }
-    node.localAddressValidator.validate(node.localAddresses) { [weak self] usable in self?.reply(localAddresses: usable)
+    node.localAddressValidator.validate(node.localAddresses) { [weak self] usable in
+      self?.reply(localAddresses: usable)
     }
   }
 

@@ -95,8 +95,12 @@ final class HandshakeBoundsTests: XCTestCase {
     XCTAssertEqual(even.count, all)
     XCTAssertEqual(even.victim(for: .direct), 0)
     XCTAssertEqual(even.victim(for: .relay), UInt64(reserve + rest / 2))
-    // One of strangers less and one of direct clients more: theirs for a stranger's, too.
-    XCTAssertEqual(even.victim(for: .stranger), 0)
+    XCTAssertEqual(even.victim(for: .stranger), 0, "the first of equals, when it has less than its share itself")
+    // With the newcomer both are equally far above: its own kind makes room.
+    var odd = WaitingSessions()
+    fill(&odd, [.direct: reserve + rest / 2, .relay: reserve + rest / 2 - 1, .stranger: 1])
+    XCTAssertEqual(odd.count, all)
+    XCTAssertEqual(odd.victim(for: .relay), UInt64(reserve + rest / 2))
     var strangers = WaitingSessions()
     let few = Limits.Server.reservedStrangerHandshakes
     fill(&strangers, [.direct: reserve, .relay: reserve, .stranger: all - 2 * reserve])
@@ -240,6 +244,15 @@ final class HandshakeBoundsTests: XCTestCase {
     XCTAssertEqual(stopped, [1])
     XCTAssertEqual(budget.socketCount, 2 * cost)
     XCTAssertFalse(budget.isAvailable(for: host(1 << 8), sockets: 1), "its network pauses")
+  }
+
+  func testAPunchGoesOnWhileThereAreSockets() {
+    let (network, budget) = makePunchBudget()
+    let cost = Limits.Punch.randomSockets / 2
+    _ = budget.begin(for: host(1 << 8), sockets: cost) { XCTFail("there was room") }
+    network.advance(by: 2 * Limits.Punch.randomPunchTurn)
+    _ = budget.begin(for: host(2 << 8), sockets: cost) {}
+    XCTAssertEqual(budget.socketCount, Limits.Punch.randomSockets)
   }
 
   func testOneNetworkIsAimedAtOnceAndThenPauses() {
