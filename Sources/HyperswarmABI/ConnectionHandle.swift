@@ -73,6 +73,7 @@ final class ConnectionHandle: @unchecked Sendable {
     }
     stream.onDrain = { [self] in pump.drained() }
     stream.onEnd = { [self] in callbacks.on_end?(pointer, callbacks.user_data) }
+    stream.onPathChange = { [self] in pathChanged(stream, $0) }
     stream.onClose = { [self] in closed(status($0), $0?.description ?? "") }
     // Held by the stream's callbacks, which the stream drops when it closes.
     if !stream.isOpen {
@@ -90,6 +91,18 @@ final class ConnectionHandle: @unchecked Sendable {
     shared.withLock {
       $0.remotePublicKey = stream.remotePublicKey ?? $0.remotePublicKey
       $0.handshakeHash = stream.handshakeHash
+    }
+  }
+
+  private func pathChanged(_ stream: EncryptedStream, _ remote: Endpoint) {
+    guard let onPath = callbacks.on_path else { return }
+    var path = hyperswarm_path_t()
+    path.size = MemoryLayout<hyperswarm_path_t>.size
+    path.is_relayed = stream.isRelayed ? 1 : 0
+    path.changes = stream.statistics.pathChanges
+    remote.description.withCString {
+      path.remote_address = $0
+      onPath(pointer, &path, callbacks.user_data)
     }
   }
 

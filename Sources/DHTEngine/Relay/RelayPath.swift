@@ -127,6 +127,7 @@ final class RelayPath {
     state = .relayed
     self.raw = raw
     self.stream = stream
+    stream.isRelayed = true
     // The peer's direct path may lead to the socket that the relay's packets come over.
     raw.asksForSources = !isFinal
     stream.observe(close: { [weak self] in self?.streamClosed($0) })
@@ -143,7 +144,7 @@ final class RelayPath {
   private func pathChanged() {
     guard state == .relayed, let raw, let path = pairing?.path else { return }
     try? raw.migrate(socket: path.socket, to: path.remote)
-    stream?.onPathChange?(path.remote)
+    stream?.pathChanged(to: path.remote)
   }
 
   /// The race is over. A stream that stays here takes what its peer sends over a direct path, and answers over the
@@ -172,6 +173,8 @@ final class RelayPath {
       raw.firewall = firewall
       return false
     }
+    stream.isRelayed = false
+    stream.pathChanged(to: remote)
     return true
   }
 
