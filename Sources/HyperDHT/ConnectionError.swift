@@ -9,8 +9,9 @@ public enum ConnectionError: Error, Hashable, Sendable, CustomStringConvertible 
   /// The peer stopped answering.
   case timedOut
   /// The peer's packets are larger than the path's MTU, may not be fragmented, and so do not arrive. Peers of other
-  /// implementations need a path for packets of 1,200 bytes.
-  case packetsTooLarge
+  /// implementations need a path for packets of 1,200 bytes; `pathMTU` is the size of the largest IP packet that is
+  /// known to get through, bytes.
+  case packetsTooLarge(pathMTU: Int)
   /// The connection is closed, or its writing half has ended.
   case closed
   /// The task that waited was cancelled. The connection goes on.
@@ -39,8 +40,7 @@ public enum ConnectionError: Error, Hashable, Sendable, CustomStringConvertible 
     switch self {
     case .reset: "\(code): the peer closed the connection abruptly"
     case .timedOut: "\(code): the peer stopped answering"
-    case .packetsTooLarge:
-      "\(code): the peer's packets do not arrive: they are larger than the path's MTU and may not be fragmented"
+    case .packetsTooLarge(let pathMTU): "\(code): \(TransportStreamError.tooLarge(pathMTU))"
     case .closed: "\(code): the connection is closed"
     case .cancelled: "\(code): the call was cancelled"
     case .messageTooLarge(let count):
@@ -55,7 +55,7 @@ public enum ConnectionError: Error, Hashable, Sendable, CustomStringConvertible 
     switch error {
     case .transport(.reset): self = .reset
     case .transport(.timedOut), .timedOut: self = .timedOut
-    case .transport(.packetsTooLarge): self = .packetsTooLarge
+    case .transport(.packetsTooLarge(let pathMTU)): self = .packetsTooLarge(pathMTU: pathMTU)
     case .decryptionFailed: self = .decryptionFailed
     case .handshakeFailed, .remoteKeyMismatch, .endedDuringHandshake, .handshakeTimedOut, .invalidHeaderLength,
       .invalidHeader, .invalidMessage, .frameTooLarge, .messageTooLarge, .truncated, .datagramNonceExhausted,
