@@ -4,6 +4,7 @@
 //   client topics BOOTSTRAP COUNT NAME            joins as many topics in both roles, for ever
 //   client destroy BOOTSTRAP MILLISECONDS FORCE   destroys a swarm so long after its creation
 //   client fork BOOTSTRAP                         what a child can do with its parent's swarm and with its own
+//   client swarms BOOTSTRAP COUNT                 so many swarms on one loop, nine of ten destroyed in one turn
 //   client together BOOTSTRAP COUNT ORDER         so many connections between two nodes of which one is destroyed
 //   client accept BOOTSTRAP                       a server that ends every connection
 //   client alive BOOTSTRAP                        a server that sends an empty message a second
@@ -257,6 +258,74 @@ destroy_together (const char *bootstrap, int count, const char *order) {
   return 0;
 }
 
+// ---- swarms
+
+enum { SWARMS_PER_TOPIC = 10 };
+
+static uint8_t in_swarm; // the user data of the ends that stay
+
+static void
+on_kept_connection (
+  hyperswarm_t *swarm, hyperswarm_connection_t *connection, const hyperswarm_peer_info_t *peer, void *user_data) {
+  (void) swarm;
+  (void) peer;
+  hyperswarm_connection_callbacks_t callbacks = {.size = sizeof(callbacks)};
+  if (user_data == &in_swarm) callbacks.on_close = on_close;
+  hyperswarm_connection_set_callbacks(connection, &callbacks);
+  accepted += user_data == &in_swarm;
+  opened++;
+}
+
+static int
+run_until (uv_loop_t *loop, volatile int *counter, int value, double seconds) {
+  uv_update_time(loop);
+  double limit = now() + seconds;
+  while (*counter < value && now() < limit) {
+    if (uv_run(loop, UV_RUN_NOWAIT) == 0) break;
+    if (uv_backend_timeout(loop) != 0) usleep(200);
+  }
+  return *counter >= value;
+}
+
+static int
+destroy_swarms (const char *bootstrap, int count) {
+  uv_loop_t *loop = uv_default_loop();
+  hyperswarm_t **swarms = calloc((size_t) count, sizeof(*swarms));
+  for (int i = 0; i < count; i++) {
+    hyperswarm_options_t options = {.size = sizeof(options)};
+    options.bootstrap = bootstrap;
+    options.loop = loop;
+    options.on_connection = on_kept_connection;
+    options.user_data = i % SWARMS_PER_TOPIC == 0 ? &in_swarm : NULL;
+    int status = hyperswarm_create(&options, &swarms[i]);
+    if (status) printf("create %s\n", hyperswarm_error_name(status));
+    char name[32];
+    snprintf(name, sizeof(name), "swarms %d", i / SWARMS_PER_TOPIC);
+    join(swarms[i], name, HYPERSWARM_SERVER | HYPERSWARM_CLIENT);
+    run_until(loop, &joined, i - 50, 30);
+  }
+  run_until(loop, &joined, count, 60);
+  int groups = count / SWARMS_PER_TOPIC, ends = groups * SWARMS_PER_TOPIC * (SWARMS_PER_TOPIC - 1);
+  run_until(loop, &opened, ends, 60);
+  int kept = accepted;
+  printf("joined %d ends %d of %d kept %d\n", joined, opened, ends, kept);
+  double begin = now();
+  for (int i = 0; i < count; i++) {
+    if (i % SWARMS_PER_TOPIC) hyperswarm_destroy(swarms[i], 0, on_destroyed, NULL);
+  }
+  double returned = now();
+  run_until(loop, &closed, kept, 30);
+  run_until(loop, &destroyed, count - groups, 60);
+  double all = now() - begin;
+  printf("calls %.3f told %d last %.3f\n", returned - begin, reset_count, last_close - begin);
+  printf("destroyed %d all %.3f\n", destroyed, all);
+  for (int i = 0; i < count; i += SWARMS_PER_TOPIC) hyperswarm_destroy(swarms[i], 1, on_destroyed, NULL);
+  run_until(loop, &destroyed, count, 30);
+  printf("handles %zu\n", hyperswarm_handle_count());
+  free(swarms);
+  return 0;
+}
+
 // ---- sleep
 
 static uv_timer_t timer;
@@ -333,6 +402,7 @@ main (int argc, char **argv) {
   if (is_command(argv, "destroy") && argc == 5) return time_destroy(argv[2], atoi(argv[3]), atoi(argv[4]));
   if (is_command(argv, "fork")) return fork_children(argv[2]);
   if (is_command(argv, "together") && argc == 5) return destroy_together(argv[2], atoi(argv[3]), argv[4]);
+  if (is_command(argv, "swarms") && argc == 4) return destroy_swarms(argv[2], atoi(argv[3]));
   if (is_command(argv, "accept") || is_command(argv, "alive")) {
     serve(argv[2], argv[1]);
     for (;;) pause();
