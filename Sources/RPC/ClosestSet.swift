@@ -6,16 +6,25 @@ import HyperEncoding
 /// spares: they fill the set while there are not enough members (small networks behind one address), and never keep a
 /// member out.
 struct ClosestSet {
-  private struct Entry {
+  /// A class, for every insertion moves all entries.
+  private final class Entry {
     let distance: Bytes32
     let reply: Response
+
+    init(distance: Bytes32, reply: Response) {
+      self.distance = distance
+      self.reply = reply
+    }
   }
 
   private let isDiverse: Bool
   /// Ascending by distance, without duplicates.
   private var members: [Entry] = []
   private var spares: [Entry] = []
-  private(set) var replies: [Response] = []
+  var replies: [Response] {
+    let chosen = members + spares.prefix(Limits.k - members.count)
+    return chosen.sorted { $0.distance < $1.distance }.map(\.reply)
+  }
 
   init(isDiverse: Bool) { self.isDiverse = isDiverse }
 
@@ -45,7 +54,5 @@ struct ClosestSet {
         spares.append(entry)
       }
     }
-    let chosen = members + spares.prefix(Limits.k - members.count)
-    replies = chosen.sorted { $0.distance < $1.distance }.map(\.reply)
   }
 }
