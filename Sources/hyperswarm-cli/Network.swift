@@ -27,13 +27,10 @@ func enterNetwork(
   options.host = bindAddress(for: common.bootstrap)
   let dht = try await HyperDHT(options)
   do {
-    let nodes = bootstrapText(common)
-    try await telling("entering the network: no answer from \(nodes) yet", [("bootstrap", .string(nodes))]) {
-      if entirely {
-        try await requireNetwork(dht, common)
-      } else {
-        guard try await dht.reached() else { throw noBootstrap(common) }
-      }
+    if entirely {
+      try await requireNetwork(dht, common)
+    } else {
+      guard try await entering(common, { try await dht.reached() }) else { throw noBootstrap(common) }
     }
   } catch {
     await dht.destroy(force: true)
@@ -44,8 +41,14 @@ func enterNetwork(
 
 /// Fails when no bootstrap node has answered.
 func requireNetwork(_ dht: HyperDHT, _ common: CommonOptions) async throws {
-  try await dht.bootstrapped()
+  try await entering(common) { try await dht.bootstrapped() }
   guard await dht.status().isOnline else { throw noBootstrap(common) }
+}
+
+private func entering<T>(_ common: CommonOptions, _ body: () async throws -> T) async throws -> T {
+  let nodes = bootstrapText(common)
+  return try await telling(
+    "entering the network: no answer from \(nodes) yet", [("bootstrap", .string(nodes))], body)
 }
 
 private func noBootstrap(_ common: CommonOptions) -> Failure {
