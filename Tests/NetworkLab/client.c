@@ -262,29 +262,48 @@ destroy_together (const char *bootstrap, int count, const char *order) {
 
 enum { SWARMS_PER_TOPIC = 10 };
 
-static uint8_t in_swarm; // the user data of the ends that stay
+static uint8_t stays; // the user data of the swarms that are not destroyed
 
 static void
-on_kept_connection (
+on_member_connection (
   hyperswarm_t *swarm, hyperswarm_connection_t *connection, const hyperswarm_peer_info_t *peer, void *user_data) {
   (void) swarm;
   (void) peer;
   hyperswarm_connection_callbacks_t callbacks = {.size = sizeof(callbacks)};
-  if (user_data == &in_swarm) callbacks.on_close = on_close;
+  if (user_data == &stays) {
+    callbacks.on_close = on_close;
+    accepted++;
+  }
   hyperswarm_connection_set_callbacks(connection, &callbacks);
-  accepted += user_data == &in_swarm;
   opened++;
 }
 
 static int
 run_until (uv_loop_t *loop, volatile int *counter, int value, double seconds) {
-  uv_update_time(loop);
   double limit = now() + seconds;
-  while (*counter < value && now() < limit) {
-    if (uv_run(loop, UV_RUN_NOWAIT) == 0) break;
+  while (*counter < value && now() < limit && uv_run(loop, UV_RUN_NOWAIT) != 0) {
     if (uv_backend_timeout(loop) != 0) usleep(200);
   }
   return *counter >= value;
+}
+
+static hyperswarm_t *
+make_member (const char *bootstrap, int number) {
+  hyperswarm_options_t options = {.size = sizeof(options)};
+  options.bootstrap = bootstrap;
+  options.loop = uv_default_loop();
+  options.on_connection = on_member_connection;
+  options.user_data = number % SWARMS_PER_TOPIC == 0 ? &stays : NULL;
+  hyperswarm_t *swarm = NULL;
+  int status = hyperswarm_create(&options, &swarm);
+  if (status) {
+    printf("create %s\n", hyperswarm_error_name(status));
+    exit(1);
+  }
+  char name[32];
+  snprintf(name, sizeof(name), "swarms %d", number / SWARMS_PER_TOPIC);
+  join(swarm, name, HYPERSWARM_SERVER | HYPERSWARM_CLIENT);
+  return swarm;
 }
 
 static int
@@ -292,33 +311,26 @@ destroy_swarms (const char *bootstrap, int count) {
   uv_loop_t *loop = uv_default_loop();
   hyperswarm_t **swarms = calloc((size_t) count, sizeof(*swarms));
   for (int i = 0; i < count; i++) {
-    hyperswarm_options_t options = {.size = sizeof(options)};
-    options.bootstrap = bootstrap;
-    options.loop = loop;
-    options.on_connection = on_kept_connection;
-    options.user_data = i % SWARMS_PER_TOPIC == 0 ? &in_swarm : NULL;
-    int status = hyperswarm_create(&options, &swarms[i]);
-    if (status) printf("create %s\n", hyperswarm_error_name(status));
-    char name[32];
-    snprintf(name, sizeof(name), "swarms %d", i / SWARMS_PER_TOPIC);
-    join(swarms[i], name, HYPERSWARM_SERVER | HYPERSWARM_CLIENT);
+    swarms[i] = make_member(bootstrap, i);
+    // At most 50 joins at a time.
     run_until(loop, &joined, i - 50, 30);
   }
   run_until(loop, &joined, count, 60);
-  int groups = count / SWARMS_PER_TOPIC, ends = groups * SWARMS_PER_TOPIC * (SWARMS_PER_TOPIC - 1);
+  int topics = count / SWARMS_PER_TOPIC, ends = topics * SWARMS_PER_TOPIC * (SWARMS_PER_TOPIC - 1);
   run_until(loop, &opened, ends, 60);
-  int kept = accepted;
-  printf("joined %d ends %d of %d kept %d\n", joined, opened, ends, kept);
+  // What was closed so far was a second connection of two peers.
+  int held = accepted - closed, duplicates = closed;
+  reset_count = 0;
+  printf("joined %d ends %d of %d held %d\n", joined, opened, ends, held);
   double begin = now();
   for (int i = 0; i < count; i++) {
-    if (i % SWARMS_PER_TOPIC) hyperswarm_destroy(swarms[i], 0, on_destroyed, NULL);
+    if (i % SWARMS_PER_TOPIC != 0) hyperswarm_destroy(swarms[i], 0, on_destroyed, NULL);
   }
-  double returned = now();
-  run_until(loop, &closed, kept, 30);
-  run_until(loop, &destroyed, count - groups, 60);
-  double all = now() - begin;
-  printf("calls %.3f told %d last %.3f\n", returned - begin, reset_count, last_close - begin);
-  printf("destroyed %d all %.3f\n", destroyed, all);
+  run_until(loop, &closed, duplicates + held, 30);
+  double told = last_close - begin;
+  run_until(loop, &destroyed, count - topics, 60);
+  printf("told %d resets %d last %.3f\n", closed - duplicates, reset_count, told);
+  printf("destroyed %d last %.3f\n", destroyed, now() - begin);
   for (int i = 0; i < count; i += SWARMS_PER_TOPIC) hyperswarm_destroy(swarms[i], 1, on_destroyed, NULL);
   run_until(loop, &destroyed, count, 30);
   printf("handles %zu\n", hyperswarm_handle_count());
