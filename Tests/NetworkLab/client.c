@@ -287,6 +287,16 @@ run_until (uv_loop_t *loop, volatile int *counter, int value, double seconds) {
   return *counter >= value;
 }
 
+// Until nothing has opened or closed for 3 s, for half a minute at most.
+static void
+settle (uv_loop_t *loop) {
+  volatile int never = 0;
+  for (int i = 0, before = -1; i < 10 && before != opened + closed; i++) {
+    before = opened + closed;
+    run_until(loop, &never, 1, 3);
+  }
+}
+
 static hyperswarm_t *
 make_member (const char *bootstrap, int number) {
   hyperswarm_options_t options = {.size = sizeof(options)};
@@ -318,6 +328,7 @@ destroy_swarms (const char *bootstrap, int count) {
   run_until(loop, &joined, count, 60);
   int topics = count / SWARMS_PER_TOPIC, ends = topics * SWARMS_PER_TOPIC * (SWARMS_PER_TOPIC - 1);
   run_until(loop, &opened, ends, 60);
+  settle(loop);
   // What was closed so far was a second connection of two peers.
   int held = accepted - closed, duplicates = closed;
   reset_count = 0;
