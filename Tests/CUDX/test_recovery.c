@@ -176,6 +176,7 @@ TEST(spurious_timeout_is_undone) {
 }
 
 TEST_MAIN(TEST_ENTRY(rack_waits_for_the_reordering_window), TEST_ENTRY(three_reported_packets_need_no_window),
-  TEST_ENTRY(rack_orders_a_batch_by_seq), TEST_ENTRY(lost_probes_start_no_recovery),
-  TEST_ENTRY(needless_repairs), TEST_ENTRY(only_originals_show_reordering), TEST_ENTRY(a_timeout_leaves_the_latest), TEST_ENTRY(tail_loss_probe_timer), TEST_ENTRY(timeouts_back_off),
-  TEST_ENTRY(gives_up_after_thirteen_seconds), TEST_ENTRY(spurious_timeout_is_undone))
+  TEST_ENTRY(rack_orders_a_batch_by_seq), TEST_ENTRY(lost_probes_start_no_recovery), TEST_ENTRY(needless_repairs),
+  TEST_ENTRY(only_originals_show_reordering), TEST_ENTRY(a_timeout_leaves_the_latest),
+  TEST_ENTRY(tail_loss_probe_timer), TEST_ENTRY(timeouts_back_off), TEST_ENTRY(gives_up_after_thirteen_seconds),
+  TEST_ENTRY(spurious_timeout_is_undone))

@@ -20,13 +20,21 @@
 #include <unistd.h>
 
 static volatile int joined, destroyed, listening, opened, accepted, closed;
-static volatile double last_close;
+static volatile double last_close, last_close_cpu;
 static int reset_count;
 
 static double
 now (void) {
   struct timespec time;
   clock_gettime(CLOCK_MONOTONIC, &time);
+  return (double) time.tv_sec + (double) time.tv_nsec / 1e9;
+}
+
+// What this process has worked, which a busy machine does not change.
+static double
+cpu (void) {
+  struct timespec time;
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
   return (double) time.tv_sec + (double) time.tv_nsec / 1e9;
 }
 
@@ -213,6 +221,7 @@ on_close (hyperswarm_connection_t *connection, int status, void *user_data) {
   (void) user_data;
   reset_count += status == HYPERSWARM_ERR_CONNECTION_RESET;
   last_close = now();
+  last_close_cpu = cpu();
   closed++;
 }
 
@@ -333,15 +342,15 @@ destroy_swarms (const char *bootstrap, int count) {
   int held = accepted - closed, duplicates = closed;
   reset_count = 0;
   printf("joined %d ends %d of %d held %d\n", joined, opened, ends, held);
-  double begin = now();
+  double begin = now(), cpu_begin = cpu();
   for (int i = 0; i < count; i++) {
     if (i % SWARMS_PER_TOPIC != 0) hyperswarm_destroy(swarms[i], 0, on_destroyed, NULL);
   }
   run_until(loop, &closed, duplicates + held, 30);
-  double told = last_close - begin;
+  double told = last_close - begin, told_cpu = last_close_cpu - cpu_begin;
   run_until(loop, &destroyed, count - topics, 60);
-  printf("told %d resets %d last %.3f\n", closed - duplicates, reset_count, told);
-  printf("destroyed %d last %.3f\n", destroyed, now() - begin);
+  printf("told %d resets %d last %.3f cpu %.3f\n", closed - duplicates, reset_count, told, told_cpu);
+  printf("destroyed %d last %.3f cpu %.3f\n", destroyed, now() - begin, cpu() - cpu_begin);
   for (int i = 0; i < count; i += SWARMS_PER_TOPIC) hyperswarm_destroy(swarms[i], 1, on_destroyed, NULL);
   run_until(loop, &destroyed, count, 30);
   printf("handles %zu\n", hyperswarm_handle_count());
