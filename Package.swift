@@ -212,7 +212,7 @@ let tests: [Target] = [
     name: "HyperswarmABITests",
     dependencies: [
       "HyperswarmABI", "CHyperswarmChecks", "CHyperswarm", "Hyperswarm", "HyperDHT", "HyperDHTEngine",
-      "HyperSecretStream", "HyperswarmEngine",
+      "HyperEncoding", "HyperSecretStream", "HyperswarmEngine",
     ]),
 ]
 

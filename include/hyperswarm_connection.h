@@ -12,6 +12,14 @@ extern "C" {
 /// @addtogroup connections
 /// @{
 
+/// Where a connection's packets go.
+typedef struct hyperswarm_path {
+  size_t size;                ///< that of the library
+  const char *remote_address; ///< of the peer, or of the relay
+  int is_relayed;             ///< 1: over a relay, 0: directly
+  uint32_t changes;           ///< how often the path has changed since the connection opened
+} hyperswarm_path_t;
+
 /// A connection's callbacks; each may be NULL. The connection is valid until `on_close` returns; data is borrowed until
 /// the callback returns.
 typedef struct hyperswarm_connection_callbacks {
@@ -34,6 +42,9 @@ typedef struct hyperswarm_connection_callbacks {
   /// Once, if the connection gets there: hyperswarm_connection_is_peer_proven holds from now on. Comes before the first
   /// `on_message`. Not for what was proved before these callbacks were set: ask for that.
   void (*on_peer_proven)(hyperswarm_connection_t *connection, void *user_data);
+  /// The packets take another path: an address of either side has changed, or a direct path is in the place of the
+  /// relay. Nothing is lost by it, and nothing needs to be done.
+  void (*on_path)(hyperswarm_connection_t *connection, const hyperswarm_path_t *path, void *user_data);
 } hyperswarm_connection_callbacks_t;
 
 /// Flags of hyperswarm_connect_options_t.
@@ -186,6 +197,8 @@ typedef struct hyperswarm_connection_statistics {
   uint64_t retransmissions;
   uint64_t messages_sent;
   uint64_t messages_received;
+  int is_relayed;        ///< 1: the packets go over a relay
+  uint32_t path_changes; ///< since the connection opened
 } hyperswarm_connection_statistics_t;
 
 /// `callback` once, with the numbers of that moment.

@@ -349,6 +349,7 @@ UDX_EXTERN int
 udx_stream_init (udx_t *udx, udx_stream_t *stream, uint32_t local_id, udx_stream_close_cb close_cb,
   udx_stream_finalize_cb finalize_cb);
 
+/* Of packets with their IP header. After a close with UV_EMSGSIZE: the largest that the path is known to carry. */
 UDX_EXTERN int
 udx_stream_get_mtu (udx_stream_t *stream, uint16_t *mtu);
 

@@ -28,7 +28,6 @@ endif()
 
 pkg_check_modules(HYPERSWARM_LIBSODIUM REQUIRED IMPORTED_TARGET libsodium>=1.0.18)
 # Package.swift decides by the same package file; `swift build` and the linker must agree.
-option(HYPERSWARM_LIBCRYPTO "Let the frame cipher use libcrypto 3 where it is installed" ON)
 set(HYPERSWARM_CIPHER "")
 set(HYPERSWARM_PC_LIBCRYPTO "")
 set(HYPERSWARM_TRAIT --disable-default-traits)

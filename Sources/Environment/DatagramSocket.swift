@@ -5,6 +5,9 @@ package protocol DatagramSocket: AnyObject {
   /// Datagrams that no stream claims, with their source; the bytes are valid during the call.
   var onMessage: ((UnsafeRawBufferPointer, Endpoint) -> Void)? { get set }
 
+  /// The system took the port away, as some do when a network goes, and the socket has one again: ``localEndpoint``.
+  var onRebind: (() -> Void)? { get set }
+
   /// Called when the last stream that used this socket is gone.
   var onIdle: (() -> Void)? { get set }
 

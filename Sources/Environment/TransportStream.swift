@@ -111,10 +111,19 @@ public enum TransportStreamError: Error, Hashable, Sendable {
   case reset
   /// The peer stopped acknowledging (ETIMEDOUT).
   case timedOut
-  /// The peer's packets are larger than the path's MTU and may not be fragmented: none arrives (EMSGSIZE).
-  case packetsTooLarge
+  /// The peer's packets are larger than the path's MTU and may not be fragmented: none arrives (EMSGSIZE). `pathMTU` is
+  /// the size of the largest IP packet that is known to get through, bytes.
+  case packetsTooLarge(pathMTU: Int)
   /// Anything else: a negative errno as libuv has it.
   case other(Int32)
+}
+
+extension TransportStreamError {
+  /// What the sentences about ``packetsTooLarge(pathMTU:)`` say.
+  package static func tooLarge(_ pathMTU: Int) -> String {
+    "the peer's packets do not arrive: they are larger than the path's MTU, which is at least \(pathMTU) bytes "
+      + "and less than 1200, and may not be fragmented"
+  }
 }
 
 /// Counters of one stream. Bytes are UDP payloads, with headers and retransmissions.

@@ -229,9 +229,9 @@ extension HyperDHT {
       return await onLoop(state.loop, isolation: isolation) { state.stream.transport?.remote } ?? nil
     }
 
-    /// The connection has moved to another path, because an address of either side has changed: where the peer's
-    /// packets go since then. Nothing is lost by it, and nothing needs to be done. Up to 16 wait for the reader,
-    /// further ones are dropped: `remoteAddress` has the latest.
+    /// The connection has moved to another path, because an address of either side has changed or a direct path is in
+    /// the place of a relay: where the peer's packets go since then. Nothing is lost by it, and nothing needs to be
+    /// done. Up to 16 wait for the reader, further ones are dropped: `remoteAddress` has the latest.
     public var pathChanges: Events<Endpoint, Never> { Events(state.pathChanges) }
 
     /// How the connection came about, one line per step.

@@ -9,8 +9,9 @@ public enum ConnectionError: Error, Hashable, Sendable, CustomStringConvertible 
   /// The peer stopped answering.
   case timedOut
   /// The peer's packets are larger than the path's MTU, may not be fragmented, and so do not arrive. Peers of other
-  /// implementations need a path for packets of 1,200 bytes.
-  case packetsTooLarge
+  /// implementations need a path for packets of 1,200 bytes; `pathMTU` is the size of the largest IP packet that is
+  /// known to get through, bytes.
+  case packetsTooLarge(pathMTU: Int)
   /// The peer had not said anything before, and its first message did not arrive within its deadline.
   case messageTimedOut
   /// The peer had not said anything, and other streams needed the memory: more strangers have connected than fit.
@@ -45,8 +46,7 @@ public enum ConnectionError: Error, Hashable, Sendable, CustomStringConvertible 
     switch self {
     case .reset: "\(code): the peer closed the connection abruptly"
     case .timedOut: "\(code): the peer stopped answering"
-    case .packetsTooLarge:
-      "\(code): the peer's packets do not arrive: they are larger than the path's MTU and may not be fragmented"
+    case .packetsTooLarge(let pathMTU): "\(code): \(TransportStreamError.tooLarge(pathMTU))"
     case .messageTimedOut: "\(code): the peer's first message took too long"
     case .evicted: "\(code): the peer had not said anything yet, and others needed the memory"
     case .closed: "\(code): the connection is closed"
@@ -63,7 +63,7 @@ public enum ConnectionError: Error, Hashable, Sendable, CustomStringConvertible 
     switch error {
     case .transport(.reset): self = .reset
     case .transport(.timedOut), .timedOut: self = .timedOut
-    case .transport(.packetsTooLarge): self = .packetsTooLarge
+    case .transport(.packetsTooLarge(let pathMTU)): self = .packetsTooLarge(pathMTU: pathMTU)
     case .messageTimedOut: self = .messageTimedOut
     case .evicted: self = .evicted
     case .decryptionFailed: self = .decryptionFailed

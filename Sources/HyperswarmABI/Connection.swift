@@ -235,6 +235,8 @@ extension ConnectionHandle {
     guard let stream else { return callback(pointer, &statistics, userData) }
     statistics.messages_sent = stream.statistics.messagesWritten
     statistics.messages_received = stream.statistics.messagesRead
+    statistics.is_relayed = stream.isRelayed ? 1 : 0
+    statistics.path_changes = stream.statistics.pathChanges
     guard let transport = stream.transport else { return callback(pointer, &statistics, userData) }
     let numbers = transport.statistics
     statistics.round_trip_time = numbers.roundTripTime

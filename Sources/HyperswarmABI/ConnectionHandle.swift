@@ -74,6 +74,7 @@ final class ConnectionHandle: @unchecked Sendable {
     }
     stream.onDrain = { [self] in pump.drained() }
     stream.onEnd = { [self] in callbacks.on_end?(pointer, callbacks.user_data) }
+    stream.onPathChange = { [self] in pathChanged(stream, $0) }
     stream.onClose = { [self] in closed(status($0), $0?.description ?? "") }
     stream.onAuthenticated = { [self] in
       shared.withLock { $0.isPeerProven = true }
@@ -96,6 +97,18 @@ final class ConnectionHandle: @unchecked Sendable {
       $0.remotePublicKey = stream.remotePublicKey ?? $0.remotePublicKey
       $0.handshakeHash = stream.handshakeHash
       $0.isPeerProven = stream.isAuthenticated
+    }
+  }
+
+  private func pathChanged(_ stream: EncryptedStream, _ remote: Endpoint) {
+    guard let onPath = callbacks.on_path else { return }
+    var path = hyperswarm_path_t()
+    path.size = MemoryLayout<hyperswarm_path_t>.size
+    path.is_relayed = stream.isRelayed ? 1 : 0
+    path.changes = stream.statistics.pathChanges
+    remote.description.withCString {
+      path.remote_address = $0
+      onPath(pointer, &path, callbacks.user_data)
     }
   }
 

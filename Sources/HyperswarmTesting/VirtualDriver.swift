@@ -167,6 +167,15 @@ final class VirtualSocket {
     }
   }
 
+  /// To another port, as after the loss of the own one.
+  func bindAnew() {
+    guard let bound = localEndpoint, let instance = context.instance else { return }
+    close()
+    guard bind(Endpoint(host: bound.host, port: 0)) == 0 else { return }
+    context.warm()
+    withExtendedLifetime(instance) { udx_driver_socket_rebound(socket) }
+  }
+
   func setOption(_ option: udx_option_t, _ value: Int32) {
     options = (options ?? [:]).merging([option.rawValue: value]) { $1 }
   }
@@ -191,6 +200,7 @@ final class VirtualSocket {
     guard let owner = socket.pointee.data else { return }
     let udxSocket = Unmanaged<UDXSocket>.fromOpaque(owner).takeUnretainedValue()
     udxSocket.onMessage = nil
+    udxSocket.onRebind = nil
     udxSocket.onIdle = nil
   }
 }

@@ -175,6 +175,11 @@ public final class VirtualHost: Environment {
   /// Changes the interface list as on a system that does not tell.
   package func setInterfacesSilently(_ list: [InterfaceAddress]) { interfaceList = list }
 
+  /// Takes the ports of all sockets away, as some systems do when a network goes: each gets another one.
+  package func takePorts() {
+    for socket in sockets.keys.sorted().flatMap({ sockets[$0] ?? [] }) { socket.bindAnew() }
+  }
+
   package var openSocketCount: Int { sockets.values.reduce(0) { $0 + $1.count } }
   package var openStreamCount: Int { streams.count { $0.stream?.isClosed == false } }
   package var interfaceWatchCount: Int { watches.count }

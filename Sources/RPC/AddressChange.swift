@@ -29,7 +29,7 @@ extension RPCNode {
 
   /// The id is no longer that of the address, and it is open whether the node is reachable: back to the beginning, with
   /// the table.
-  private func demote(from old: Endpoint, to new: Endpoint) {
+  private func demote(from old: Endpoint, to new: Endpoint?) {
     isEphemeral = true
     persistentAddress = nil
     isFirewalled = configuration.firewalled
@@ -47,6 +47,38 @@ extension RPCNode {
     onEphemeral?()
     onAddressChange?(old, new)
     if isBootstrapped { refresh() }
+  }
+
+  /// A socket of ours is bound to another port than before: the mappings of the old one lead nowhere, and what nodes
+  /// have said about it is void, as after a move.
+  package func rebound(_ socket: any DatagramSocket) {
+    guard !isDestroyed, !isSuspended, let port = socket.localEndpoint?.port else { return }
+    let isServer = socket === serverSocket
+    if isServer || socket === clientSocket {
+      let before = isServer ? lastServerPort : lastClientPort
+      guard port != before else { return }
+      if isServer { lastServerPort = port } else { lastClientPort = port }
+      if socket === self.socket { forgetOwnAddress(before, port) }
+      if isServer {
+        if let old = persistentAddress { return demote(from: old, to: knownAddress) }
+        // Shown of the old port.
+        isFirewalled = configuration.firewalled
+      }
+      interfacesChanged()
+    }
+    onNetworkChange?(environment.interfaces())
+  }
+
+  /// Where nodes have seen the port that our requests left from.
+  private func forgetOwnAddress(_ before: UInt16, _ port: UInt16) {
+    sampler = NATSampler()
+    earlySamples = []
+    forgetSampleSources(areSamplesDue: true)
+    // What the node was told holds for its host alone.
+    if let told = knownAddress {
+      knownAddress = nil
+      if told.port == before { assume(Endpoint(host: told.host, port: port)) }
+    }
   }
 
   /// Our requests leave from another socket or address: how nodes saw us before is nothing to compare with.

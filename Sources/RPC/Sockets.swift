@@ -59,6 +59,12 @@ extension RPCNode {
       guard let self, let client else { return }
       receiveOnOwnSocket(bytes, from: source, on: client)
     }
+    server.onRebind = { [weak self, weak server] in
+      if let server { self?.rebound(server) }
+    }
+    client.onRebind = { [weak self, weak client] in
+      if let client { self?.rebound(client) }
+    }
     notePaths()
     interfaceWatch = environment.watchInterfaces(every: Limits.interfacePoll) { [weak self] interfaces in
       self?.judgeChange(interfaces)
@@ -112,6 +118,7 @@ extension RPCNode {
     }
     for socket in open {
       socket.onMessage = nil
+      socket.onRebind = nil
       // Strong: a caller that waits for the end of a node has usually dropped it.
       socket.close { [self] in
         closingSockets -= 1

@@ -442,7 +442,7 @@ public final class UDXStream: TransportStream {
       case 0: this.closeError = nil
       case UV_ECONNRESET.rawValue: this.closeError = .reset
       case UV_ETIMEDOUT.rawValue: this.closeError = .timedOut
-      case UV_EMSGSIZE.rawValue: this.closeError = .packetsTooLarge
+      case UV_EMSGSIZE.rawValue: this.closeError = .packetsTooLarge(pathMTU: Int(this.handle?.pointee.mtu ?? 0))
       default: this.closeError = .other(status)
       }
     }

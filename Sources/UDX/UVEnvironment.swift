@@ -19,6 +19,7 @@ import HyperRuntime
 package final class UVEnvironment: Environment {
   package let loop: UVEventLoop
   package let instance: UDXInstance
+  private var drawn = RandomPool()
 
   package init(loop: UVEventLoop) throws(TransportError) {
     self.loop = loop
@@ -53,7 +54,7 @@ package final class UVEnvironment: Environment {
 
   package func `defer`(_ action: @escaping () -> Void) { loop.defer(action) }
 
-  package func randomBytes(_ bytes: UnsafeMutableRawBufferPointer) { Sodium.randomBytes(bytes) }
+  package func randomBytes(_ bytes: UnsafeMutableRawBufferPointer) { drawn.take(bytes) }
 
   package func resolve(_ name: String, _ completion: @escaping ([IPv4Address]) -> Void) {
     loop.resolve(name, completion)

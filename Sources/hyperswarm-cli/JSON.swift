@@ -1,5 +1,5 @@
 /// A JSON value with its keys in the order of writing.
-indirect enum JSON: CustomStringConvertible {
+indirect enum JSON: Sendable, CustomStringConvertible {
   case string(String)
   case number(Double)
   case integer(Int)

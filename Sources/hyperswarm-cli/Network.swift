@@ -3,6 +3,21 @@ import HyperDHT
 import HyperEncoding
 import Hyperswarm
 
+/// How long a command says nothing while it waits for others: then a person begins to wonder.
+private let silence = Duration.seconds(1)
+
+/// Runs `body` and says on standard error what it waits for when that takes long.
+func telling<T>(
+  _ text: String, _ fields: [(String, JSON)], _ body: () async throws -> T
+) async throws -> T {
+  let note = Task {
+    try await Task.sleep(for: silence)
+    Console.note("waiting", text, fields)
+  }
+  defer { note.cancel() }
+  return try await body()
+}
+
 /// A node that has entered the network. For the commands that only use the network one answer is enough: the rest of
 /// entering it (`entirely`) goes on beside their own work.
 func enterNetwork(
@@ -15,7 +30,7 @@ func enterNetwork(
     if entirely {
       try await requireNetwork(dht, common)
     } else {
-      guard try await dht.reached() else { throw noBootstrap(common) }
+      guard try await entering(common, { try await dht.reached() }) else { throw noBootstrap(common) }
     }
   } catch {
     await dht.destroy(force: true)
@@ -26,13 +41,22 @@ func enterNetwork(
 
 /// Fails when no bootstrap node has answered.
 func requireNetwork(_ dht: HyperDHT, _ common: CommonOptions) async throws {
-  try await dht.bootstrapped()
+  try await entering(common) { try await dht.bootstrapped() }
   guard await dht.status().isOnline else { throw noBootstrap(common) }
 }
 
+private func entering<T>(_ common: CommonOptions, _ body: () async throws -> T) async throws -> T {
+  let nodes = bootstrapText(common)
+  return try await telling(
+    "entering the network: no answer from \(nodes) yet", [("bootstrap", .string(nodes))], body)
+}
+
 private func noBootstrap(_ common: CommonOptions) -> Failure {
-  let nodes = common.bootstrap?.nodes ?? HyperDHT.publicBootstrap
-  return Failure("no bootstrap node answered (\(nodes.joined(separator: ", ")))", code: "NO_BOOTSTRAP")
+  Failure("no bootstrap node answered (\(bootstrapText(common)))", code: "NO_BOOTSTRAP")
+}
+
+private func bootstrapText(_ common: CommonOptions) -> String {
+  (common.bootstrap?.nodes ?? HyperDHT.publicBootstrap).joined(separator: ", ")
 }
 
 /// A network on this machine is spoken to from the loopback address, so that nothing listens outside.

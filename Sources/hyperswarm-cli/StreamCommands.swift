@@ -67,7 +67,10 @@ struct Connect: Command {
     options.relayThrough = relay.choice
     options.allowsHolepunching = !relay.noPunch
     try await using(dht, until: Interrupt()) { [options] in
-      try await carry(try await dht.connect(to: key, options: options), pipe)
+      let connection = try await telling(
+        "connecting to \(key.hex): no answer yet", [("publicKey", .string(key.hex))]
+      ) { try await dht.connect(to: key, options: options) }
+      try await carry(connection, pipe)
     }
   }
 }

@@ -21,11 +21,13 @@ final class CommandTests: XCTestCase {
 
   /// Exit code 1 and exactly one line on standard error.
   private func assertFails(
-    _ result: ToolProcess.Finished, _ text: String, file: StaticString = #filePath, line: UInt = #line
+    _ result: ToolProcess.Finished, _ text: String, after silence: String? = nil, file: StaticString = #filePath,
+    line: UInt = #line
   ) {
     XCTAssertEqual(result.status, 1, result.errors, file: file, line: line)
-    XCTAssertEqual(result.errorLines.count, 1, result.errors, file: file, line: line)
-    XCTAssertTrue(result.errors.hasPrefix("hyperswarm: "), result.errors, file: file, line: line)
+    XCTAssertEqual(result.errorLines.count, silence == nil ? 1 : 2, result.errors, file: file, line: line)
+    if let silence { XCTAssertEqual(result.errorLines.first.map(String.init), silence, file: file, line: line) }
+    XCTAssertTrue(result.errorLines.last?.hasPrefix("hyperswarm: ") ?? false, result.errors, file: file, line: line)
     XCTAssertTrue(result.errors.contains(text), result.errors, file: file, line: line)
   }
 
@@ -157,10 +159,17 @@ final class CommandTests: XCTestCase {
     let commands = [["lookup", "x"], ["announce", "x"], ["connect", key], ["listen"], ["join", "x"], ["node"]]
     // All at once: each waits for several seconds.
     let processes = try commands.map { try ToolProcess($0 + ["--bootstrap", "127.0.0.1:1"]) }
-    for process in processes { assertFails(try process.finish(), "no bootstrap node answered (127.0.0.1:1)") }
+    for process in processes {
+      assertFails(
+        try process.finish(), "no bootstrap node answered (127.0.0.1:1)",
+        after: "entering the network: no answer from 127.0.0.1:1 yet")
+    }
     let json = try runTool(["lookup", "x", "--bootstrap", "127.0.0.1:1", "--json"])
     XCTAssertEqual(json.status, 1)
     XCTAssertEqual(json.object("error")?["code"] as? String, "NO_BOOTSTRAP")
+    let waiting = try XCTUnwrap(json.errorLines.first)
+    let object = try XCTUnwrap(JSONSerialization.jsonObject(with: Data(waiting.utf8)) as? [String: String])
+    XCTAssertEqual(object, ["event": "waiting", "bootstrap": "127.0.0.1:1"])
   }
 
   // MARK: lookup, announce
@@ -252,7 +261,7 @@ final class CommandTests: XCTestCase {
     // Port 9 (discard) of this machine: nothing answers.
     assertFails(
       try runTool(["connect", String(repeating: "ab", count: 32), "--bootstrap", "127.0.0.1:9"]),
-      "no bootstrap node answered")
+      "no bootstrap node answered", after: "entering the network: no answer from 127.0.0.1:9 yet")
   }
 
   func testCLI_peerThatGoesAwayIsAnError() throws {

@@ -146,7 +146,7 @@ final class PipeTests: XCTestCase {
     listener.kill()
     _ = try listener.finish()
     let connector = try connect(key)
-    Thread.sleep(forTimeInterval: 2)
+    try connector.wait(for: "connecting to \(key): no answer yet\n")
     connector.interrupt()
     try assertEnds(connector, with: 130, within: 4)
   }
@@ -179,8 +179,9 @@ final class PipeTests: XCTestCase {
     let connector = try connect(key, standardInput: pipe.fileHandleForReading)
     try connector.wait(for: "connected with")
     for text in ["first, ", "second, ", "third"] {
-      Thread.sleep(forTimeInterval: 0.2)
       try pipe.fileHandleForWriting.write(contentsOf: Data(text.utf8))
+      // The input is empty again.
+      try listener.wait(for: text)
     }
     try pipe.fileHandleForWriting.close()
     try assertEnds(connector, with: 0)
@@ -192,6 +193,11 @@ final class PipeTests: XCTestCase {
     let writing = pipe.fileHandleForWriting.fileDescriptor
     XCTAssertEqual(fcntl(writing, F_SETFL, fcntl(writing, F_GETFL) | O_NONBLOCK), 0)
     let sent = [UInt8](repeating: 7, count: 1 << 20)
+    var full: Int32 = 16_384
+    #if os(Linux)
+      let setCapacity: Int32 = 1031  // F_SETPIPE_SZ, which Swift does not import
+      full = fcntl(writing, setCapacity, 4096)
+    #endif
     let (listener, key) = try listen()
     let connector = try connect(key, standardOutput: pipe.fileHandleForWriting)
     try pipe.fileHandleForWriting.close()
@@ -200,7 +206,13 @@ final class PipeTests: XCTestCase {
       listener.write(sent)
       listener.closeInput()
     }
-    Thread.sleep(forTimeInterval: 1)
+    let deadline = Date(timeIntervalSinceNow: 20)
+    var waiting: Int32 = 0
+    while waiting < full, Date() < deadline {
+      XCTAssertEqual(ioctl(pipe.fileHandleForReading.fileDescriptor, UInt(FIONREAD), &waiting), 0)
+      usleep(1000)
+    }
+    XCTAssertGreaterThanOrEqual(waiting, full, "the pipe is full")
     let received = try XCTUnwrap(try pipe.fileHandleForReading.readToEnd())
     XCTAssertTrue([UInt8](received) == sent, "\(received.count) bytes")
     try assertEnds(connector, with: 0)

@@ -3,7 +3,9 @@
 
 static uint32_t path_mtu;
 static sim_node_t *deployed; /* sends with don't-fragment only, and does not answer HEARTBEATs */
-static uint32_t numbered;    /* packets that it has given a number and not sent */
+static bool is_narrow_both_ways;
+static uint32_t known;    /* the error comes at least with this size */
+static uint32_t numbered; /* packets that it has given a number and not sent */
 
 static sim_verdict_t
 drop_large (sim_t *sim, sim_datagram_t *datagram, void *ctx) {
@@ -11,6 +13,7 @@ drop_large (sim_t *sim, sim_datagram_t *datagram, void *ctx) {
   (void) ctx;
   udx_header_t header;
   if (!udx__header_decode(datagram->data, datagram->length, &header)) return SIM_PASS;
+  if (is_narrow_both_ways && !datagram->fragment && datagram->length + 28 > path_mtu) return SIM_DROP;
   if (datagram->from_node != deployed) return header.type & UDX_HEADER_HEARTBEAT ? SIM_DROP : SIM_PASS;
   if (datagram->length + 28 > path_mtu) return SIM_DROP;
   if (header.type == 0) {
@@ -31,6 +34,8 @@ gap_pair (uint64_t seed, double loss, uint32_t keepalive) {
   deployed = p->side[1].node;
   path_mtu = 10000;
   numbered = 0;
+  is_narrow_both_ways = false;
+  known = UDX_MTU_MIN;
   return p;
 }
 
@@ -42,6 +47,9 @@ check_noticed (pair_t *p, uint64_t begin, bool ended) {
   }
   CHECK_EQ(p->side[0].closed, 1);
   CHECK_EQ(p->side[0].close_status, UV_EMSGSIZE);
+  uint16_t mtu;
+  CHECK_EQ(udx_stream_get_mtu(&p->side[0].stream, &mtu), 0);
+  CHECK(mtu >= known && mtu <= path_mtu);
   CHECK(p->side[0].close_time - begin <= 15 * S);
   CHECK(p->side[0].close_time - begin >= 7 * S);
   CHECK(p->side[0].close_time - begin <= 12500 * MS); /* before the peer gives up */
@@ -72,6 +80,22 @@ TEST(too_large_packets_of_the_peer_are_an_error) {
         check_noticed(p, begin, what == 1);
       }
     }
+  }
+}
+
+/* What the search of the other direction has shown of the path. */
+TEST(the_error_comes_with_what_the_path_takes) {
+  static const uint32_t mtus[] = {640, 800, 1100, 1199};
+  for (size_t i = 0; i < sizeof(mtus) / sizeof(*mtus); i++) {
+    pair_t *p = gap_pair(1 + i, 0, 5000);
+    sim_set_tap(p->sim, drop_large, NULL);
+    is_narrow_both_ways = true;
+    path_mtu = mtus[i];
+    pair_write(p, 0, 500000);
+    CHECK(pair_run_received(p, 1, 500000, 60 * S));
+    known = path_mtu - 2 * UDX_MTU_STEP;
+    pair_write(p, 1, 50000);
+    check_noticed(p, sim_now(p->sim), false);
   }
 }
 
@@ -132,5 +156,5 @@ TEST(a_paused_reader_is_no_gap) {
   }
 }
 
-TEST_MAIN(TEST_ENTRY(too_large_packets_of_the_peer_are_an_error), TEST_ENTRY(loss_is_no_gap),
-  TEST_ENTRY(an_outage_is_no_gap), TEST_ENTRY(a_paused_reader_is_no_gap))
+TEST_MAIN(TEST_ENTRY(too_large_packets_of_the_peer_are_an_error), TEST_ENTRY(the_error_comes_with_what_the_path_takes),
+  TEST_ENTRY(loss_is_no_gap), TEST_ENTRY(an_outage_is_no_gap), TEST_ENTRY(a_paused_reader_is_no_gap))

@@ -51,6 +51,60 @@ TEST(rack_orders_a_batch_by_seq) {
   unit_free(&unit);
 }
 
+/* Lost probes of the path's MTU are no sign of congestion. */
+TEST(lost_probes_start_no_recovery) {
+  for (uint32_t probes = 1; probes <= 2; probes++) {
+    unit_t unit = unit_new();
+    uint64_t begin = spaced(&unit, 6);
+    for (uint32_t seq = 0; seq < probes; seq++) udx__packet_at(unit.stream, seq)->is_probe = 1;
+    unit_ack(&unit, begin + 11 * MS, 0, 3, 4);
+    CHECK_EQ(unit.state->flight.lost.count, 2);
+    CHECK_EQ(unit.state->recovery.state == UDX_RECOVERY_OPEN, probes == 2);
+    unit_free(&unit);
+  }
+}
+
+/* A repair that is acknowledged an eighth sooner than any round trip was needless, to the microsecond. */
+TEST(needless_repairs) {
+  for (uint32_t early = 0; early <= 1; early++) {
+    unit_t unit = unit_new();
+    uint64_t begin = unit_send(&unit, 3);
+    unit_ack(&unit, begin + 8 * MS, 1, 0, 0);
+    udx__packet_at(unit.stream, 1)->transmits = 2;
+    unit_sent_at(&unit, 1, begin + 13 * MS + early);
+    unit_ack(&unit, begin + 20 * MS, 2, 0, 0);
+    CHECK_EQ(unit.stream->spurious_count, early);
+    unit_free(&unit);
+  }
+}
+
+/* An original that is reported behind a later one came out of order; a repair did not. */
+TEST(only_originals_show_reordering) {
+  for (uint8_t transmits = 1; transmits <= 2; transmits++) {
+    unit_t unit = unit_new();
+    uint64_t begin = unit_send(&unit, 6);
+    unit_ack(&unit, begin + 8 * MS, 0, 5, 6);
+    udx__packet_at(unit.stream, 2)->transmits = transmits;
+    unit_ack(&unit, begin + 9 * MS, 0, 2, 3);
+    CHECK_EQ(unit.state->recovery.reordering_seen, transmits == 1);
+    unit_free(&unit);
+  }
+}
+
+/* A timeout takes the oldest packet for lost, and others that left before this very moment. */
+TEST(a_timeout_leaves_the_latest) {
+  unit_t unit = unit_new();
+  uint64_t begin = unit_send(&unit, 4), at = begin + UDX_RTO_INITIAL;
+  unit_sent_at(&unit, 1, at - 1);
+  for (uint32_t seq = 2; seq < 4; seq++) unit_sent_at(&unit, seq, at);
+  udx__instance(unit.udx)->now = at;
+  CHECK_EQ(udx__recovery_timeout(unit.stream, at), 1);
+  CHECK_EQ(unit.stream->rto_count, 1);
+  for (uint32_t seq = 0; seq < 4; seq++)
+    CHECK_EQ(udx__packet_at(unit.stream, seq)->state, seq < 2 ? UDX_PACKET_LOST : UDX_PACKET_FLYING);
+  unit_free(&unit);
+}
+
 TEST(tail_loss_probe_timer) {
   unit_t unit = unit_new();
   uint64_t begin = unit_send(&unit, 2);
@@ -164,6 +218,8 @@ TEST(age_is_no_round_trip) {
 }
 
 TEST_MAIN(TEST_ENTRY(rack_waits_for_the_reordering_window), TEST_ENTRY(three_reported_packets_need_no_window),
-  TEST_ENTRY(rack_orders_a_batch_by_seq), TEST_ENTRY(tail_loss_probe_timer), TEST_ENTRY(timeouts_back_off),
+  TEST_ENTRY(rack_orders_a_batch_by_seq), TEST_ENTRY(lost_probes_start_no_recovery), TEST_ENTRY(needless_repairs),
+  TEST_ENTRY(only_originals_show_reordering), TEST_ENTRY(a_timeout_leaves_the_latest),
+  TEST_ENTRY(tail_loss_probe_timer), TEST_ENTRY(timeouts_back_off),
   TEST_ENTRY(gives_up_sooner_than_thirteen_long_timeouts), TEST_ENTRY(gives_up_after_thirteen_seconds),
   TEST_ENTRY(spurious_timeout_is_undone), TEST_ENTRY(age_is_no_round_trip))

@@ -11,7 +11,10 @@ final class CloseErrorTests: XCTestCase {
   private final class Closing {
     let isDone = DispatchSemaphore(value: 0)
     var status: Int32 = 1
+    var reason = [CChar](repeating: 0, count: 256)
   }
+
+  private var reason = ""
 
   /// `on_close`'s status of a connection attempt that ends with `error`.
   private func status(_ swarm: OpaquePointer?, _ error: EncryptedStreamError?) throws -> Int32 {
@@ -19,10 +22,11 @@ final class CloseErrorTests: XCTestCase {
     var callbacks = hyperswarm_connection_callbacks_t()
     callbacks.size = MemoryLayout<hyperswarm_connection_callbacks_t>.size
     callbacks.user_data = Unmanaged.passUnretained(closing).toOpaque()
-    callbacks.on_close = { _, status, user in
+    callbacks.on_close = { connection, status, user in
       guard let user else { return }
       let closing = Unmanaged<Closing>.fromOpaque(user).takeUnretainedValue()
       closing.status = status
+      hyperswarm_connection_reason(connection, &closing.reason, closing.reason.count)
       closing.isDone.signal()
     }
     var connection: OpaquePointer?
@@ -31,6 +35,7 @@ final class CloseErrorTests: XCTestCase {
     let handle = try XCTUnwrap(Handles.connections.find(connection))
     XCTAssertTrue(handle.swarm.home.run { handle.stream?.destroy(error) })
     closing.isDone.wait()
+    reason = closing.reason.withUnsafeBufferPointer { String(cString: $0.baseAddress!) }
     return closing.status
   }
 
@@ -63,10 +68,13 @@ final class CloseErrorTests: XCTestCase {
       (.datagramNonceExhausted, HYPERSWARM_ERR_NONCE_EXHAUSTED), (.queueOverflow, HYPERSWARM_ERR_QUEUE_OVERFLOW),
       (.transport(.reset), HYPERSWARM_ERR_CONNECTION_RESET),
       (.transport(.timedOut), HYPERSWARM_ERR_CONNECTION_TIMED_OUT),
-      (.transport(.packetsTooLarge), HYPERSWARM_ERR_PACKETS_TOO_LARGE),
+      (.transport(.packetsTooLarge(pathMTU: 1100)), HYPERSWARM_ERR_PACKETS_TOO_LARGE),
       (.transport(.other(-5)), HYPERSWARM_ERR_TRANSPORT_ERROR),
       (EncryptedStreamError(.stream(StreamFailure(.truncated))), HYPERSWARM_ERR_TRUNCATED),
     ]
+    XCTAssertEqual(
+      try status(swarm, .transport(.packetsTooLarge(pathMTU: 1100))), Int32(HYPERSWARM_ERR_PACKETS_TOO_LARGE))
+    XCTAssertTrue(reason.contains("at least 1100 bytes and less than 1200"), reason)
     for (error, number) in stream { XCTAssertEqual(try status(swarm, error), Int32(number), error.code) }
     XCTAssertEqual(try status(swarm, EncryptedStreamError(.remoteAborted(1))), Int32(HYPERSWARM_ERR_REMOTE_ABORTED))
 

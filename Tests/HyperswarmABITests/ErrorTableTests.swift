@@ -47,7 +47,7 @@ final class ErrorTableTests: XCTestCase {
       }
     }
     let connection: [ConnectionError] = [
-      .reset, .timedOut, .packetsTooLarge, .closed, .cancelled, .messageTooLarge(1), .decryptionFailed,
+      .reset, .timedOut, .packetsTooLarge(pathMTU: 1100), .closed, .cancelled, .messageTooLarge(1), .decryptionFailed,
       .messageTimedOut, .evicted, .failed(code: "TOO_MANY_CONNECTIONS", description: ""),
     ]
     for error in connection {

@@ -51,7 +51,9 @@ final class DestructionTests: XCTestCase {
     let start = clock.now
     async let first: Void = swarm.destroy()
     async let firstOfNode: Void = node.destroy()
-    try await Task.sleep(for: .milliseconds(200))
+    // Both are under way.
+    while await !swarm.topics().isEmpty {}
+    while await !node.status().isDestroyed {}
     await swarm.destroy(force: true)
     await node.destroy(force: true)
     XCTAssertLessThan(clock.now - start, .seconds(2))
@@ -90,7 +92,7 @@ final class DestructionTests: XCTestCase {
 
   /// No node answers: whatever needs one waits. All calls return although none of them is answered.
   private func assertSettled(
-    destroyAfter milliseconds: Int, force: Bool, afterwards: Bool, line: UInt = #line
+    destroyAfter turns: Int, force: Bool, afterwards: Bool, line: UInt = #line
   ) async throws {
     var options = Hyperswarm.Options(bootstrap: ["127.0.0.1:9"])
     options.dhtOptions.host = .loopback
@@ -100,13 +102,13 @@ final class DestructionTests: XCTestCase {
     let clock = ContinuousClock()
     let start = clock.now
     if afterwards { await swarm.destroy(force: force) }
-    let tasks = calls.dropLast(afterwards || milliseconds == 0 ? 0 : 2).map { call in
+    let tasks = calls.dropLast(afterwards || turns == 0 ? 0 : 2).map { call in
       Task {
         try? await call(swarm, dht)
         settled.withLock { $0 += 1 }
       }
     }
-    try await Task.sleep(for: .milliseconds(milliseconds))
+    for _ in 0..<turns { await onLoop(swarm.loop) {} }
     await swarm.destroy(force: force)
     for task in tasks { await task.value }
     XCTAssertEqual(settled.withLock { $0 }, tasks.count, line: line)
@@ -115,8 +117,8 @@ final class DestructionTests: XCTestCase {
 
   func testCallsSettleWhenTheSwarmIsDestroyed() async throws {
     for force in [false, true] {
-      for milliseconds in [0, 1, 50] {
-        try await assertSettled(destroyAfter: milliseconds, force: force, afterwards: false)
+      for turns in [0, 1, 50] {
+        try await assertSettled(destroyAfter: turns, force: force, afterwards: false)
       }
       try await assertSettled(destroyAfter: 0, force: force, afterwards: true)
     }

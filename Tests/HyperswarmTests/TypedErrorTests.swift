@@ -70,7 +70,8 @@ final class TypedErrorTests: XCTestCase {
     .handshakeFailed(.decryptionFailed), .remoteKeyMismatch, .endedDuringHandshake, .handshakeTimedOut,
     .invalidHeaderLength, .invalidHeader, .invalidMessage, .frameTooLarge, .decryptionFailed, .messageTooLarge,
     .truncated, .timedOut, .datagramNonceExhausted, .queueOverflow, .transport(.reset), .transport(.timedOut),
-    .transport(.packetsTooLarge), .transport(.other(-5)), EncryptedStreamError(reason: SwarmAbortReason.banned),
+    .transport(.packetsTooLarge(pathMTU: 1100)), .transport(.other(-5)),
+    EncryptedStreamError(reason: SwarmAbortReason.banned),
     .messageTimedOut, .evicted,
   ]
 

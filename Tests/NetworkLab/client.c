@@ -4,6 +4,7 @@
 //   client topics BOOTSTRAP COUNT NAME            joins as many topics in both roles, for ever
 //   client destroy BOOTSTRAP MILLISECONDS FORCE   destroys a swarm so long after its creation
 //   client fork BOOTSTRAP                         what a child can do with its parent's swarm and with its own
+//   client swarms BOOTSTRAP COUNT                 so many swarms on one loop, nine of ten destroyed in one turn
 //   client together BOOTSTRAP COUNT ORDER         so many connections between two nodes of which one is destroyed
 //   client accept BOOTSTRAP                       a server that ends every connection
 //   client alive BOOTSTRAP                        a server that sends an empty message a second
@@ -19,13 +20,21 @@
 #include <unistd.h>
 
 static volatile int joined, destroyed, listening, opened, accepted, closed;
-static volatile double last_close;
+static volatile double last_close, last_close_cpu;
 static int reset_count;
 
 static double
 now (void) {
   struct timespec time;
   clock_gettime(CLOCK_MONOTONIC, &time);
+  return (double) time.tv_sec + (double) time.tv_nsec / 1e9;
+}
+
+// What this process has worked, which a busy machine does not change.
+static double
+cpu (void) {
+  struct timespec time;
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
   return (double) time.tv_sec + (double) time.tv_nsec / 1e9;
 }
 
@@ -212,6 +221,7 @@ on_close (hyperswarm_connection_t *connection, int status, void *user_data) {
   (void) user_data;
   reset_count += status == HYPERSWARM_ERR_CONNECTION_RESET;
   last_close = now();
+  last_close_cpu = cpu();
   closed++;
 }
 
@@ -254,6 +264,97 @@ destroy_together (const char *bootstrap, int count, const char *order) {
   hyperswarm_destroy(is_server_first ? client : server, 0, on_destroyed, NULL);
   wait_for(&destroyed, 2, 30);
   printf("second %.3f handles %zu\n", now() - begin, hyperswarm_handle_count());
+  return 0;
+}
+
+// ---- swarms
+
+enum { SWARMS_PER_TOPIC = 10 };
+
+static uint8_t stays; // the user data of the swarms that are not destroyed
+
+static void
+on_member_connection (
+  hyperswarm_t *swarm, hyperswarm_connection_t *connection, const hyperswarm_peer_info_t *peer, void *user_data) {
+  (void) swarm;
+  (void) peer;
+  hyperswarm_connection_callbacks_t callbacks = {.size = sizeof(callbacks)};
+  if (user_data == &stays) {
+    callbacks.on_close = on_close;
+    accepted++;
+  }
+  hyperswarm_connection_set_callbacks(connection, &callbacks);
+  opened++;
+}
+
+static int
+run_until (uv_loop_t *loop, volatile int *counter, int value, double seconds) {
+  double limit = now() + seconds;
+  while (*counter < value && now() < limit && uv_run(loop, UV_RUN_NOWAIT) != 0) {
+    if (uv_backend_timeout(loop) != 0) usleep(200);
+  }
+  return *counter >= value;
+}
+
+// Until nothing has opened or closed for 3 s, for half a minute at most.
+static void
+settle (uv_loop_t *loop) {
+  volatile int never = 0;
+  for (int i = 0, before = -1; i < 10 && before != opened + closed; i++) {
+    before = opened + closed;
+    run_until(loop, &never, 1, 3);
+  }
+}
+
+static hyperswarm_t *
+make_member (const char *bootstrap, int number) {
+  hyperswarm_options_t options = {.size = sizeof(options)};
+  options.bootstrap = bootstrap;
+  options.loop = uv_default_loop();
+  options.on_connection = on_member_connection;
+  options.user_data = number % SWARMS_PER_TOPIC == 0 ? &stays : NULL;
+  hyperswarm_t *swarm = NULL;
+  int status = hyperswarm_create(&options, &swarm);
+  if (status) {
+    printf("create %s\n", hyperswarm_error_name(status));
+    exit(1);
+  }
+  char name[32];
+  snprintf(name, sizeof(name), "swarms %d", number / SWARMS_PER_TOPIC);
+  join(swarm, name, HYPERSWARM_SERVER | HYPERSWARM_CLIENT);
+  return swarm;
+}
+
+static int
+destroy_swarms (const char *bootstrap, int count) {
+  uv_loop_t *loop = uv_default_loop();
+  hyperswarm_t **swarms = calloc((size_t) count, sizeof(*swarms));
+  for (int i = 0; i < count; i++) {
+    swarms[i] = make_member(bootstrap, i);
+    // At most 50 joins at a time.
+    run_until(loop, &joined, i - 50, 30);
+  }
+  run_until(loop, &joined, count, 60);
+  int topics = count / SWARMS_PER_TOPIC, ends = topics * SWARMS_PER_TOPIC * (SWARMS_PER_TOPIC - 1);
+  run_until(loop, &opened, ends, 60);
+  settle(loop);
+  // What was closed so far was a second connection of two peers.
+  int held = accepted - closed, duplicates = closed;
+  reset_count = 0;
+  printf("joined %d ends %d of %d held %d\n", joined, opened, ends, held);
+  double begin = now(), cpu_begin = cpu();
+  for (int i = 0; i < count; i++) {
+    if (i % SWARMS_PER_TOPIC != 0) hyperswarm_destroy(swarms[i], 0, on_destroyed, NULL);
+  }
+  run_until(loop, &closed, duplicates + held, 30);
+  double told = last_close - begin, told_cpu = last_close_cpu - cpu_begin;
+  run_until(loop, &destroyed, count - topics, 60);
+  printf("told %d resets %d last %.3f cpu %.3f\n", closed - duplicates, reset_count, told, told_cpu);
+  printf("destroyed %d last %.3f cpu %.3f\n", destroyed, now() - begin, cpu() - cpu_begin);
+  for (int i = 0; i < count; i += SWARMS_PER_TOPIC) hyperswarm_destroy(swarms[i], 1, on_destroyed, NULL);
+  run_until(loop, &destroyed, count, 30);
+  printf("handles %zu\n", hyperswarm_handle_count());
+  free(swarms);
   return 0;
 }
 
@@ -333,6 +434,7 @@ main (int argc, char **argv) {
   if (is_command(argv, "destroy") && argc == 5) return time_destroy(argv[2], atoi(argv[3]), atoi(argv[4]));
   if (is_command(argv, "fork")) return fork_children(argv[2]);
   if (is_command(argv, "together") && argc == 5) return destroy_together(argv[2], atoi(argv[3]), argv[4]);
+  if (is_command(argv, "swarms") && argc == 4) return destroy_swarms(argv[2], atoi(argv[3]));
   if (is_command(argv, "accept") || is_command(argv, "alive")) {
     serve(argv[2], argv[1]);
     for (;;) pause();

@@ -10,6 +10,7 @@ import XCTest
 final class AnswerAllocationTests: RPCTestCase {
   private final class DropSocket: DatagramSocket {
     var onMessage: ((UnsafeRawBufferPointer, Endpoint) -> Void)?
+    var onRebind: (() -> Void)?
     var onIdle: (() -> Void)?
     let localEndpoint: Endpoint? = nil
     let streamCount = 0

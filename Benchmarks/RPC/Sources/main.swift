@@ -20,6 +20,7 @@ import HyperUDX
 /// Takes answers and counts them.
 final class SinkSocket: DatagramSocket {
   var onMessage: ((UnsafeRawBufferPointer, Endpoint) -> Void)?
+  var onRebind: (() -> Void)?
   var onIdle: (() -> Void)?
   private(set) var localEndpoint: Endpoint?
   private(set) var bytesSent = 0

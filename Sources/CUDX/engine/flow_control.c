@@ -248,6 +248,7 @@ gap_begin (udx_stream_t *stream, uint64_t now) {
   flow->gap_seq = udx__stream(stream)->ack.next;
   flow->gap_since = now;
   flow->gap_heard = flow->gap_interval = 0;
+  flow->gap_size = 0;
   flow->gap_probe_at = now + gap_unit(stream);
   udx__timer_at_most(stream, flow->gap_probe_at);
 }
@@ -265,6 +266,7 @@ udx__flow_gap (udx_stream_t *stream, size_t size) {
     gap_begin(stream, now);
     return 1;
   }
+  if (size > flow->gap_size) flow->gap_size = (uint16_t) size;
   uint64_t interval = udx__min_u64((now - flow->gap_since) / gap_unit(stream), UINT8_MAX);
   if (interval > flow->gap_interval) {
     flow->gap_interval = (uint8_t) interval;
@@ -272,6 +274,10 @@ udx__flow_gap (udx_stream_t *stream, size_t size) {
   }
   if (flow->gap_heard < UDX_GAP_HEARD || interval < UDX_GAP_FACTOR) return 1;
   udx__stream_reset(stream);
+  /* what is known of the path: the most that came, or went and is less than the peer sends */
+  uint16_t proven = udx__stream(stream)->search.proven;
+  stream->mtu = proven < UDX_MTU_BASE ? proven : UDX_MTU_MIN;
+  if (stream->mtu < flow->gap_size) stream->mtu = flow->gap_size;
   udx__stream_close(stream, UV_EMSGSIZE);
   return 0;
 }

@@ -25,6 +25,7 @@ typedef struct udx_flow_s {
   uint32_t gap_seq;
   uint8_t gap_heard;    /* intervals in which a packet came */
   uint8_t gap_interval; /* the last of them */
+  uint16_t gap_size;    /* the largest packet that came, with its IP header */
 } udx_flow_t;
 
 void

@@ -247,7 +247,7 @@ final class StreamMigration {
   private func changed(to remote: Endpoint) {
     node.statistics.migrations.moved += 1
     movedAt = environment.nowMilliseconds
-    stream?.onPathChange?(remote)
+    stream?.pathChanged(to: remote)
   }
 
   // MARK: Rendezvous

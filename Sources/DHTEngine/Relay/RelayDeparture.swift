@@ -209,6 +209,8 @@ final class RelayDeparture {
     if let left {
       candidates = [Candidate(path: .direct, route: left, isTried: true)]
       migration?.isRelayed = true
+      stream?.isRelayed = true
+      stream?.pathChanged(to: relay.remote)
     } else if let next = candidates.first(where: { !$0.isTried }) {
       go(over: next.route)
     }
@@ -250,6 +252,8 @@ final class RelayDeparture {
     migration?.isRelayed = false
     candidates = []
     stray = nil
+    stream?.isRelayed = false
+    stream?.pathChanged(to: route.remote)
     onSettled?(route)
   }
 

@@ -146,6 +146,7 @@ final class RelayPath {
     self.raw = raw
     self.stream = stream
     departure = makeDeparture(raw: raw, stream: stream, peer: peer)
+    stream.isRelayed = true
     stream.observe(close: { [weak self] in self?.streamClosed($0) })
     let isMovingItself = stream.isMoving
     stream.isMoving = { [weak self] in self?.pairing?.isMoving ?? false || isMovingItself?() ?? false }
@@ -160,7 +161,7 @@ final class RelayPath {
   private func pathChanged() {
     guard isRelayed, let raw, let path = pairing?.path else { return }
     try? raw.migrate(socket: path.socket, to: path.remote)
-    stream?.onPathChange?(path.remote)
+    stream?.pathChanged(to: path.remote)
   }
 
   /// The race has found a direct path. `true`: the stream runs over a direct path for good.

@@ -34,6 +34,7 @@ final class SocketPool {
         rpc?.receive(bytes, from: source, on: socket)
       }
     }
+    socket.onRebind = { [weak rpc, unowned socket] in rpc?.rebound(socket) }
     return holder
   }
 

@@ -58,6 +58,8 @@ package final class EncryptedStream {
   package var onDestroying: (() -> Void)?
   /// The peer's packets go to another address from now on.
   package var onPathChange: ((Endpoint) -> Void)?
+  /// From the layer that makes the connection: the packets go over a relay.
+  package var isRelayed = false
   /// From the layer that makes the connection: the stream is on its way to another path, and may get there.
   package var isMoving: (() -> Bool)?
   /// From the layer that makes the connection: how it has found a path to the peer, one line per step.
@@ -210,6 +212,12 @@ package final class EncryptedStream {
   /// Message frames received, **without** their prefixes, as the reference counts.
   package var rawBytesRead: UInt64 { statisticsStorage.frameBytesRead }
   package var statistics: EncryptedStreamStatistics { statisticsStorage }
+  /// From the layer that makes the connection.
+  package func pathChanged(to remote: Endpoint) {
+    statisticsStorage.pathChanges &+= 1
+    onPathChange?(remote)
+  }
+
   var isLive: Bool { phase < .destroying }
   var hasReader: Bool { onMessage != nil || onOwnedMessage != nil }
 }
@@ -220,6 +228,8 @@ package struct EncryptedStreamStatistics: Hashable, Sendable {
   package var frameBytesWritten: UInt64 = 0
   /// Without prefixes.
   package var frameBytesRead: UInt64 = 0
+  /// Paths that the packets have left for another one.
+  package var pathChanges: UInt32 = 0
   /// Empty ones included, both ways.
   package var messagesWritten: UInt64 = 0
   package var messagesRead: UInt64 = 0

@@ -84,8 +84,7 @@ package enum EncryptedStreamError: CodedError {
     case .queueOverflow: "too many bytes are queued"
     case .transport(.reset): "connection reset by peer"
     case .transport(.timedOut): "connection timed out"
-    case .transport(.packetsTooLarge):
-      "the peer's packets do not arrive: they are larger than the path's MTU and may not be fragmented"
+    case .transport(.packetsTooLarge(let pathMTU)): TransportStreamError.tooLarge(pathMTU)
     case .transport(.other(let errno)): "transport error \(errno)"
     case .failed(let reason): reason.description
     }

@@ -8,7 +8,7 @@ extension EncryptedStream {
   func checkSources() {
     transport?.judgesSource = { [weak self] in self?.judge($0) ?? .undecided }
     transport?.judgesMessage = { [weak self] in self?.isPathProof($0) ?? false }
-    transport?.onPeerMoved = { [weak self] in self?.onPathChange?($0) }
+    transport?.onPeerMoved = { [weak self] in self?.pathChanged(to: $0) }
   }
 
   /// Shows that this side is where the message comes from, with nothing on the stream. Only peers of this

@@ -8,7 +8,8 @@ public enum UDXConnectionError: Error, Hashable, Sendable, CustomStringConvertib
   /// The peer stopped answering.
   case timedOut
   /// The peer's packets are larger than the path's MTU, may not be fragmented, and so do not arrive.
-  case packetsTooLarge
+  /// `pathMTU` is the size of the largest IP packet that is known to get through, bytes.
+  case packetsTooLarge(pathMTU: Int)
   /// The connection is closed, or its writing half has ended.
   case closed
   /// The task that waited was cancelled. The connection goes on.
@@ -31,8 +32,7 @@ public enum UDXConnectionError: Error, Hashable, Sendable, CustomStringConvertib
     switch self {
     case .reset: "\(code): the peer closed the connection abruptly"
     case .timedOut: "\(code): the peer stopped answering"
-    case .packetsTooLarge:
-      "\(code): the peer's packets do not arrive: they are larger than the path's MTU and may not be fragmented"
+    case .packetsTooLarge(let pathMTU): "\(code): \(TransportStreamError.tooLarge(pathMTU))"
     case .closed: "\(code): the connection is closed"
     case .cancelled: "\(code): the call was cancelled"
     case .transport(let error): "\(code): \(error.description)"
@@ -43,7 +43,7 @@ public enum UDXConnectionError: Error, Hashable, Sendable, CustomStringConvertib
     switch error {
     case .reset: self = .reset
     case .timedOut: self = .timedOut
-    case .packetsTooLarge: self = .packetsTooLarge
+    case .packetsTooLarge(let pathMTU): self = .packetsTooLarge(pathMTU: pathMTU)
     case .other(let code): self = .transport(TransportError(uv: code))
     }
   }

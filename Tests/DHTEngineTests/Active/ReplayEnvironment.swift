@@ -73,6 +73,7 @@ final class ReplayEnvironment: Environment {
 final class ReplaySocket: DatagramSocket {
   unowned let environment: ReplayEnvironment
   var onMessage: ((UnsafeRawBufferPointer, Endpoint) -> Void)?
+  var onRebind: (() -> Void)?
   var onIdle: (() -> Void)?
   private(set) var localEndpoint: Endpoint?
   private(set) var isClosed = false

@@ -48,6 +48,10 @@ final class RelayUpgradeTests: XCTestCase {
         let peer = world.connectRelayed()
         world.net.assertEcho(peer, "over the relay, \(what)")
         XCTAssertTrue(world.isRelayed(peer), what)
+        let streams = [peer.stream] + world.accepted.peers.map(\.stream)
+        XCTAssertEqual(streams.map(\.isRelayed), [true, true], what)
+        var paths = [0, 0]
+        for (index, stream) in streams.enumerated() { stream.onPathChange = { _ in paths[index] += 1 } }
         let ids = (peer.stream.transport?.localID, world.accepted.peers.first?.stream.transport?.localID)
         XCTAssertEqual(world.relay.sessionCount, 2, what)
         world.net.network.shouldDrop = nil
@@ -59,6 +63,9 @@ final class RelayUpgradeTests: XCTestCase {
         // Idle: only the nudge tells the peer.
         world.net.wait(20_000, "control connections close, \(what)") { world.relay.sessionCount == 0 }
         assertDirect(peer, world, what)
+        XCTAssertEqual(streams.map(\.isRelayed), [false, false], what)
+        XCTAssertEqual(paths, [1, 1], "one event a side, \(what)")
+        XCTAssertEqual(streams.map(\.statistics.pathChanges), [1, 1], what)
         XCTAssertEqual(peer.stream.transport?.localID, ids.0, what)
         XCTAssertEqual(world.accepted.peers.first?.stream.transport?.localID, ids.1, what)
         XCTAssertEqual(world.clientNode.statistics.relaying.upgrades, 1, what)
