@@ -2,6 +2,7 @@ import Foundation
 import HyperCollections
 import HyperEncoding
 import HyperEnvironment
+import HyperTestVectors
 import HyperswarmTesting
 import XCTest
 
@@ -88,6 +89,10 @@ final class AbuseTests: RPCTestCase {
     peer.send(RequestDatagram(tid: 1, to: own, isInternal: true), to: own)
     network.advance(by: 20_000)
     XCTAssertEqual(peer.responses.count, 1)
+    report(
+      attack: "\(total) datagrams of noise and damaged requests",
+      bound: "tables within their bounds; a ping is answered",
+      measured: "\(node.nodeCount) nodes, \(peer.responses.count) answer")
     XCTAssertEqual(node.delayedPings.count, 0)
     destroy([node], network)
   }
@@ -245,6 +250,9 @@ final class AbuseTests: RPCTestCase {
     network.advance(by: 10)
     XCTAssertEqual(try result?.get().value, [5])
     XCTAssertEqual(node.statistics.drops.unknownTid, 1, "the second answer is dropped")
+    report(
+      attack: "an answer with the right transaction id from another address", bound: "no effect",
+      measured: "\(node.nodeCount) nodes, \(node.sampler.count) samples of it; the true answer counts")
     destroy([node], network)
   }
 
