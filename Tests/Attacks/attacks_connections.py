@@ -1,13 +1,15 @@
 """Attacks on what connections cost: a relay's places, a swarm's places, an address that is only claimed, secrets."""
 
 import os
+import resource
+import selectors
 import subprocess
 import threading
 import time
 
 import wire
 from attacks_dht import Victim
-from rows import attack
+from rows import Skipped, attack
 from world import SERVER, VICTIM, World, WorldError, attacker
 
 OPEN_RELAY_CHANNEL = bytes([0, 1, 1]) + wire.counted(b"blind-relay")
@@ -79,6 +81,102 @@ def relay_tokens(tool):
         return text, len(times) == 20 and refused == 0 and slow <= 1
 
 
+FORGERIES = {
+    "DESTROY": lambda client: wire.packet(wire.DESTROY, client.remote, client.sequence, client.expected),
+    "DESTROY, acknowledgement unknown": lambda client: wire.packet(wire.DESTROY, client.remote, client.sequence, 0),
+    "DESTROY, far ahead": lambda client: wire.packet(wire.DESTROY, client.remote, client.sequence + 60_000, 0),
+    "END": lambda client: wire.packet(wire.END, client.remote, client.sequence, client.expected),
+    "DATA": lambda client: wire.packet(wire.DATA, client.remote, client.sequence, client.expected, os.urandom(100)),
+}
+
+
+@attack("forged-stream-packets", "5 of 5 kinds change nothing")
+def forged(tool):
+    """Packets from a third address that has got to know a stream's id and both of its sequence numbers."""
+    with World(tool) as world:
+        _, key = world.server()
+        stranger, harmful = wire.bound(attacker()), []
+        for name, forge in FORGERIES.items():
+            session = RelaySession(key)
+            for _ in range(3):
+                stranger.sendto(forge(session.client), SERVER)
+            session.client.pump(0.3)
+            # A stream that works pairs two streams over the relay.
+            token = os.urandom(32)
+            session.pair(token, 1, 21)
+            session.pair(token, 0, 22)
+            if session.verdict(token, 3) is not True or session.client.ended:
+                harmful.append(name)
+            session.client.close()
+        text = f"{len(FORGERIES) - len(harmful)} of {len(FORGERIES)}"
+        return text + (f"; harmful: {', '.join(harmful)}" if harmful else ""), not harmful
+
+
+@attack("forged-relay-packets", "none of 3 kinds is forwarded; the link stays")
+def forged_relay(tool):
+    """The same at a blind relay: packets of a stranger that knows the id of a relayed stream."""
+    with World(tool) as world:
+        _, key = world.server()
+        first, second = RelaySession(key), RelaySession(key)
+        token = os.urandom(32)
+        first.pair(token, 1, 31)
+        second.pair(token, 0, 32)
+        link = next((wire.Reader(message[35:]).varint() for message in first.client.pump(0.5)
+                     if message[:2] == b"\1\0" and token in message), None)
+        if link is None:
+            raise WorldError("the relay has not paired")
+        stranger, forwarded = wire.bound(attacker()), 0
+
+        def arrivals():
+            """Packets for the relayed stream at the second client."""
+            count, end = 0, time.monotonic() + 0.3
+            while (left := end - time.monotonic()) > 0:
+                second.client.socket.settimeout(left)
+                try:
+                    data = second.client.socket.recv(2048)
+                except (TimeoutError, BlockingIOError):
+                    break
+                count += data[0] == 255 and int.from_bytes(data[4:8], "little") == 32
+                second.client.take(data)
+            return count
+
+        for kind in (wire.DATA, wire.END, wire.DESTROY):
+            stranger.sendto(wire.packet(kind, link, 0, 0, b"x" * 50), SERVER)
+            forwarded += arrivals() > 0
+        first.client.socket.sendto(wire.packet(wire.DATA, link, 0, 0, b"x" * 50), SERVER)
+        stays = arrivals() > 0
+        text = f"{forwarded} of 3 are; the link {'stays' if stays else 'is gone'}"
+        return text, forwarded == 0 and stays
+
+
+class Crowd:
+    """Clients that do no more than to acknowledge what they get: a thread of its own answers for them."""
+
+    def __init__(self):
+        self.clients, self.over, self.selector = [], False, selectors.DefaultSelector()
+        self.thread = threading.Thread(target=self.stay, daemon=True)
+        self.thread.start()
+
+    def add(self, client):
+        client.socket.setblocking(False)
+        self.clients.append(client)
+        self.selector.register(client.socket, selectors.EVENT_READ, client)
+
+    def stay(self):
+        while not self.over:
+            # An empty selector does not wait.
+            for event, _ in self.selector.select(0.1) or [(None, time.sleep(0.01))]:
+                try:
+                    while event:
+                        event.data.take(event.fileobj.recv(2048))
+                except BlockingIOError:
+                    continue
+
+    def end(self):
+        self.over = True
+        self.thread.join()
+
+
 def udp_ports(process):
     """Ports of the process's UDP sockets."""
     inodes = set()
@@ -100,44 +198,74 @@ def joined(world, *arguments):
     return process, found[1]["publicKey"]
 
 
+def open_port(process, key):
+    """Where the process answers handshakes for the key."""
+    for port in udp_ports(process):
+        client = wire.Client((SERVER[0], port), bytes.fromhex(key), "44.151.1.1")
+        if client.connect(tries=1):
+            client.close()
+            return client.server
+    raise WorldError("no socket answers")
+
+
 @attack("strangers-in-a-swarm", "70 connected; a peer of the topic is dialled within 20 s")
 def strangers(tool):
     """70 connections of one host to a swarm that has room for 64 peers, before a peer that it looks for is there."""
     with World(tool) as world:
         swarm, key = joined(world, "a topic of two")
-        crowd, over = [], threading.Event()
-        for port in udp_ports(swarm):
-            first = wire.Client((SERVER[0], port), bytes.fromhex(key), "44.150.1.1")
-            if first.connect(tries=1):
-                crowd.append(first)
-                break
-        if not crowd:
-            raise WorldError("no socket of the swarm answers")
-        while len(crowd) < 70:
-            client = wire.Client(crowd[0].server, bytes.fromhex(key), "44.150.1.1")
+        server, crowd = open_port(swarm, key), Crowd()
+        while len(crowd.clients) < 70:
+            client = wire.Client(server, bytes.fromhex(key), "44.150.1.1")
             if not client.connect(tries=2):
                 break
             client.pump(0.02)
-            crowd.append(client)
-
-        def stay():
-            while not over.is_set():
-                for client in crowd:
-                    client.pump(0.003)
-                over.wait(0.3)
-
-        thread = threading.Thread(target=stay)
-        thread.start()
-        try:
-            seen = len(swarm.events("peer-joined"))
-            peer, peer_key = joined(world, "--server-only", "a topic of two")
-            began = time.monotonic() - swarm.began
-            found = swarm.wait("peer-joined", 40, publicKey=peer_key)
-        finally:
-            over.set()
-            thread.join()
+            crowd.add(client)
+        seen = len(swarm.events("peer-joined")) - len(swarm.events("peer-left"))
+        _, peer_key = joined(world, "--server-only", "a topic of two")
+        began = time.monotonic() - swarm.began
+        found = swarm.wait("peer-joined", 40, publicKey=peer_key)
+        crowd.end()
         after = found[0] - began if found else float("inf")
         return f"{seen} connected; dialled after {max(after, 0):.1f} s", seen >= 70 and after <= 20
+
+
+@attack("unfinished-frames", "all memory together <= 64 MiB and 32 KiB for each; gone in 60 s")
+def unfinished_frames(tool):
+    """1,000 strangers begin a frame of 16 MiB each and send 256 KiB of it."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit[1] < 2048:
+        raise Skipped("needs 2,048 descriptors")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (2048, limit[1]))
+    with World(tool) as world:
+        swarm, key = joined(world, "a topic of strangers")
+        server, crowd = open_port(swarm, key), Crowd()
+        before = swarm.memory()
+        first, rest = b"\xff\xff\xff" + bytes(1397), bytes(1400)
+        for number in range(1000):
+            client = wire.Client(server, bytes.fromhex(key), f"44.150.{number >> 3 & 255}.{1 + (number & 7)}")
+            if not client.connect(tries=3):
+                client.socket.close()
+                continue
+            client.pump(0.01)
+            base, sent, stalled = client.sequence, 0, 0
+            while client.acknowledged < base + 187 and stalled < 5 and not client.ended:
+                heard = client.acknowledged
+                for index in range(sent, min(187, max(heard - base, 0) + 100)):
+                    client.send(rest if index else first)
+                    sent = index + 1
+                client.pump(0.005)
+                stalled = 0 if client.acknowledged > heard else stalled + 1
+            crowd.add(client)
+        count, began, left = len(crowd.clients), time.monotonic(), 0
+        most = swarm.memory() - before
+        while time.monotonic() - began < 75 and left < count:
+            time.sleep(0.5)
+            left = len(swarm.events("peer-left"))
+            most = max(most, swarm.memory() - before)
+        seconds = time.monotonic() - began
+        crowd.end()
+        text = f"{count} connected: {most:.0f} MiB; {left} gone {seconds:.0f} s after the last"
+        return text, most <= 64 + count / 32 and left >= count > 900
 
 
 @attack("claimed-address", "at most 3 packets for each handshake")

@@ -292,8 +292,8 @@ class Client:
         self.server, self.socket = server, bound(host, buffer=1 << 20)
         self.key, self.stream = Key(), int.from_bytes(os.urandom(4), "little") | 1
         self.noise, self.server_key = Handshake(self.key, key), key
-        self.sequence = self.expected = self.read = 0
-        self.received, self.pulling, self.ended = b"", None, False
+        self.sequence = self.expected = self.read = self.acknowledged = 0
+        self.received, self.pulling, self.ended, self.heard = b"", None, False, 0
 
     def connect(self, tries=4):
         first = self.noise.first(payload(self.stream, FIREWALL_OPEN))
@@ -339,9 +339,10 @@ class Client:
     def take(self, data):
         if len(data) < 20 or data[0] != 255:
             return
-        kind, offset, stream, _, sequence, _ = struct.unpack_from("<BBIIII", data, 2)
+        kind, offset, stream, _, sequence, acknowledged = struct.unpack_from("<BBIIII", data, 2)
         if stream != self.stream:
             return
+        self.acknowledged, self.heard = max(self.acknowledged, acknowledged), self.heard + 1
         self.ended = self.ended or bool(kind & (END | DESTROY))
         if kind & DATA and sequence == self.expected:
             self.expected += 1
