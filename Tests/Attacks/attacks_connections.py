@@ -201,7 +201,7 @@ def joined(world, *arguments):
 def open_port(process, key):
     """Where the process answers handshakes for the key."""
     for port in udp_ports(process):
-        client = wire.Client((SERVER[0], port), bytes.fromhex(key), "44.151.1.1")
+        client = wire.Client((SERVER[0], port), bytes.fromhex(key), "44.201.1.1")
         if client.connect(tries=1):
             client.close()
             return client.server
@@ -215,7 +215,7 @@ def strangers(tool):
         swarm, key = joined(world, "a topic of two")
         server, crowd = open_port(swarm, key), Crowd()
         while len(crowd.clients) < 70:
-            client = wire.Client(server, bytes.fromhex(key), "44.150.1.1")
+            client = wire.Client(server, bytes.fromhex(key), "44.200.1.1")
             if not client.connect(tries=2):
                 break
             client.pump(0.02)
@@ -242,7 +242,7 @@ def unfinished_frames(tool):
         before = swarm.memory()
         first, rest = b"\xff\xff\xff" + bytes(1397), bytes(1400)
         for number in range(1000):
-            client = wire.Client(server, bytes.fromhex(key), f"44.150.{number >> 3 & 255}.{1 + (number & 7)}")
+            client = wire.Client(server, bytes.fromhex(key), f"44.200.{number >> 3 & 255}.{1 + (number & 7)}")
             if not client.connect(tries=3):
                 client.socket.close()
                 continue

@@ -145,6 +145,13 @@ class Handshake:
         static = self._seal(self.ephemeral.multiply(self.server), self.key.public)
         return self.ephemeral.public + static + self._seal(self.key.multiply(self.server), payload)
 
+    def prepared(self):
+        """Makes any number of different first messages, from their payloads, at the cost of a cipher each."""
+        self._mix(self.ephemeral.public)
+        head = self.ephemeral.public + self._seal(self.ephemeral.multiply(self.server), self.key.public)
+        _, key = self._derive(self.key.multiply(self.server))
+        return lambda payload: head + _aead("encrypt", payload, self.hash, key[:32], len(payload) + 16)
+
     def second(self, message):
         """The server's payload; after it `sending`, `receiving` and `hash` are those of the stream."""
         remote, sealed = message[:32], message[32:]
@@ -260,6 +267,14 @@ def stream_of(data):
 def packet(kind, stream, sequence, acknowledged, body=b"", window=4 << 20):
     return struct.pack("<BBBBIIII", 255, 1, kind, 0, stream, window, sequence & 0xFFFFFFFF,
                        acknowledged & 0xFFFFFFFF) + body
+
+
+def datagram(source, destination, body):
+    """An IPv4 packet with any source, for a raw socket; the kernel fills in the header's checksum."""
+    udp = struct.pack("!HHHH", source[1], destination[1], 8 + len(body), 0)
+    head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 28 + len(body), 0, 0, 64, socket.IPPROTO_UDP, 0,
+                       socket.inet_aton(source[0]), socket.inet_aton(destination[0]))
+    return head + udp + body
 
 
 def bound(host, port=0, buffer=4 << 20):

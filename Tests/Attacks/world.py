@@ -8,13 +8,16 @@ budget holds for them.
 import json
 import os
 import random
+import shutil
 import subprocess
 import tempfile
 import threading
 import time
 
+import rows
+
 # The host of the nodes and the server has every address of this network.
-OWN, SERVER = "44.0.0.0/8", ("44.9.9.9", 41000)
+OWN, ATTACKERS, SERVER = "44.0.0.0/8", "44.128.0.0/9", ("44.9.9.9", 41000)
 CLIENT_NET, GATEWAY, CLIENT = "45.1.1.0/24", "45.1.1.1", "45.1.1.2"
 VICTIM = ("44.66.66.66", 5353)
 
@@ -31,7 +34,7 @@ def run(*command):
 
 def attacker():
     """One of the addresses that belong to attackers."""
-    return f"44.{random.randint(100, 199)}.{random.randint(0, 255)}.{random.randint(1, 254)}"
+    return f"44.{random.randint(128, 255)}.{random.randint(0, 255)}.{random.randint(1, 254)}"
 
 
 def enter_command():
@@ -127,12 +130,12 @@ class Process:
 class World:
     """Use as a context; has to run inside what `enter_command` makes."""
 
-    def __init__(self, tool, nodes=1, clients=False):
+    def __init__(self, tool, nodes=1, clients=False, filters=()):
         self.tool, self.processes, self.elsewhere = os.path.abspath(tool), [], None
         self.folder = tempfile.TemporaryDirectory(prefix="hyperswarm-attack-")
         self.nodes = [(f"44.{number}.0.1", 40000) for number in range(1, nodes + 1)]
         self.bootstrap = f"{self.nodes[0][0]}:{self.nodes[0][1]}"
-        self.with_clients = clients
+        self.with_clients, self.filters = clients, filters
 
     def __enter__(self):
         try:
@@ -141,6 +144,7 @@ class World:
             run("ip", "route", "add", "local", OWN, "dev", "lo", "src", SERVER[0])
             if self.with_clients:
                 self.link()
+            self.filter()
             for number, (host, port) in enumerate(self.nodes):
                 way = ["--bootstrap", self.bootstrap] if number else ["--first"]
                 self.start("node", *way, "--host", host, "--port", str(port), "--permanent")
@@ -149,6 +153,16 @@ class World:
             self.__exit__()
             raise
         return self
+
+    def filter(self):
+        """Drops what the filters say: `ATTACKERS`, what is sent to addresses that no socket has, `SERVER`, what the
+        server has not asked for."""
+        rules = {ATTACKERS: f"ip daddr {ATTACKERS} drop", SERVER: f"ip daddr {SERVER[0]} ct state new drop"}
+        if self.filters and not shutil.which("nft"):
+            raise rows.Skipped("needs nft")
+        for rule in [rules[name] for name in self.filters]:
+            run("nft", "add table inet attack; add chain inet attack input { type filter hook input priority 0 ; }; "
+                f"add rule inet attack input {rule}")
 
     def link(self):
         """The other host: a second namespace, held by a process that sleeps."""
