@@ -268,6 +268,38 @@ def unfinished_frames(tool):
         return text, most <= 64 + count / 32 and left >= count > 900
 
 
+@attack("peer-that-does-not-read", "the others get the lines of a chat again after 15 s")
+def silent_reader(tool):
+    """A peer of a chat closes its window, while more is said than the connection holds."""
+    with World(tool) as world:
+        swarm, key = joined(world, "a topic of three")
+        server, crowd = open_port(swarm, key), Crowd()
+        silent, reader = (wire.Client(server, bytes.fromhex(key), attacker()) for _ in range(2))
+        for client in (silent, reader):
+            if not client.connect():
+                raise WorldError("the swarm admits no client")
+            client.pump(0.2)
+        silent.window = 0
+        silent.send(b"", 0)
+        crowd.add(silent)
+        os.set_blocking(swarm.stdin.fileno(), False)
+        began, last, longest = time.monotonic(), time.monotonic(), 0
+        while time.monotonic() - began < 40:
+            try:
+                os.write(swarm.stdin.fileno(), (b"x" * 1000 + b"\n") * 8)
+            except BlockingIOError:
+                pass
+            before = reader.expected
+            reader.pump(0.02)
+            reader.received, reader.read = reader.received[reader.read:], 0
+            if reader.expected > before + 1:
+                longest, last = max(longest, time.monotonic() - last), time.monotonic()
+        longest = max(longest, time.monotonic() - last)
+        crowd.end()
+        count = reader.expected
+        return f"the longest pause is {longest:.1f} s; {count} packets in 40 s", longest <= 15 and count > 1000
+
+
 @attack("claimed-address", "at most 3 packets for each handshake")
 def claimed_address(tool):
     """50 handshakes that say: the client is reachable, and it is at the address of a host that knows nothing of it."""

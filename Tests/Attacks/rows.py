@@ -1,4 +1,4 @@
-"""Rows of the table: attacks of this folder, of its other programs, and of the tests that report theirs."""
+"""Rows of the table: attacks of this folder, and those of the tests that report theirs."""
 
 import collections
 import json
@@ -12,9 +12,6 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 ATTACKS = collections.OrderedDict()
 Attack = collections.namedtuple("Attack", "name bound body quick")
 Row = collections.namedtuple("Row", "attack bound measured verdict")
-# Programs of this folder that print rows of their own, the cases they are asked for one by one, and whether they need
-# root.
-PROGRAMS = {}
 
 
 class Skipped(Exception):
@@ -49,19 +46,6 @@ def run_attack(entry, tool, enter):
         error = result.stderr.strip().splitlines()[-1:] or ["nothing was printed"]
         measured, verdict = f"no result: {error[0]}", "ERROR"
     return Row(entry.name, entry.bound, measured, verdict)
-
-
-def run_program(program, case, tool):
-    """Rows of the form `| attack | bound | measured |`; the exit code says whether the bounds have held."""
-    command = [sys.executable, os.path.join(HERE, program), "--tool", tool, case]
-    result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    found = re.findall(r"^\| (.*) \| (.*) \| (.*) \|$", result.stdout, re.MULTILINE)
-    rows = [row for row in found if row[0] != "attack"]
-    if not rows:
-        error = result.stderr.strip().splitlines()[-1:] or ["nothing was printed"]
-        return [Row(case, "", f"no result: {error[0]}", "ERROR")]
-    verdict = "held" if result.returncode == 0 else "BROKEN"
-    return [Row(f"{case}: {row[0]}", row[1], row[2], verdict) for row in rows]
 
 
 def reporting_tests():

@@ -308,7 +308,7 @@ class Client:
         self.key, self.stream = Key(), int.from_bytes(os.urandom(4), "little") | 1
         self.noise, self.server_key = Handshake(self.key, key), key
         self.sequence = self.expected = self.read = self.acknowledged = 0
-        self.received, self.pulling, self.ended, self.heard = b"", None, False, 0
+        self.received, self.pulling, self.ended, self.window = b"", None, False, 4 << 20
 
     def connect(self, tries=4):
         first = self.noise.first(payload(self.stream, FIREWALL_OPEN))
@@ -333,7 +333,7 @@ class Client:
         return struct.pack("<I", len(body))[:3] + body
 
     def send(self, body, kind=DATA):
-        self.socket.sendto(packet(kind, self.remote, self.sequence, self.expected, body), self.server)
+        self.socket.sendto(packet(kind, self.remote, self.sequence, self.expected, body, self.window), self.server)
         self.sequence += 1 if kind & (DATA | END) else 0
 
     def write(self, message):
@@ -357,7 +357,7 @@ class Client:
         kind, offset, stream, _, sequence, acknowledged = struct.unpack_from("<BBIIII", data, 2)
         if stream != self.stream:
             return
-        self.acknowledged, self.heard = max(self.acknowledged, acknowledged), self.heard + 1
+        self.acknowledged = max(self.acknowledged, acknowledged)
         self.ended = self.ended or bool(kind & (END | DESTROY))
         if kind & DATA and sequence == self.expected:
             self.expected += 1
