@@ -240,21 +240,13 @@ def unfinished_frames(tool):
         swarm, key = joined(world, "a topic of strangers")
         server, crowd = open_port(swarm, key), Crowd()
         before = swarm.memory()
-        first, rest = b"\xff\xff\xff" + bytes(1397), bytes(1400)
         for number in range(1000):
             client = wire.Client(server, bytes.fromhex(key), f"44.200.{number >> 3 & 255}.{1 + (number & 7)}")
             if not client.connect(tries=3):
                 client.socket.close()
                 continue
             client.pump(0.01)
-            base, sent, stalled = client.sequence, 0, 0
-            while client.acknowledged < base + 187 and stalled < 5 and not client.ended:
-                heard = client.acknowledged
-                for index in range(sent, min(187, max(heard - base, 0) + 100)):
-                    client.send(rest if index else first)
-                    sent = index + 1
-                client.pump(0.005)
-                stalled = 0 if client.acknowledged > heard else stalled + 1
+            client.begin_frame(187)
             crowd.add(client)
         count, began, left = len(crowd.clients), time.monotonic(), 0
         most = swarm.memory() - before

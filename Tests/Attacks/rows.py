@@ -1,6 +1,7 @@
-"""Rows of the table: attacks of this folder, and those of the tests that report theirs."""
+"""Rows of the table: attacks of this folder, of its C programs, and of the tests that report theirs."""
 
 import collections
+import glob
 import json
 import os
 import re
@@ -46,6 +47,23 @@ def run_attack(entry, tool, enter):
         error = result.stderr.strip().splitlines()[-1:] or ["nothing was printed"]
         measured, verdict = f"no result: {error[0]}", "ERROR"
     return Row(entry.name, entry.bound, measured, verdict)
+
+
+def programs():
+    """Names of the C programs of this folder (Tests/CUDX/CMakeLists.txt builds them)."""
+    return sorted("attack_" + name[:-2] for name in os.listdir(HERE) if name.endswith(".c"))
+
+
+def run_program(name, build):
+    """Rows that it prints, `attack | bound | measured` each; its exit code says whether all bounds have held."""
+    found = glob.glob(os.path.join(build, "**", name), recursive=True)
+    if not found:
+        return [Row(name, "", f"is not built: cmake --build {os.path.relpath(build, ROOT)} --target {name}", "skipped")]
+    result = subprocess.run([found[0]], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    rows = [line.split(" | ") for line in result.stdout.splitlines() if line.count(" | ") == 2]
+    if not rows:
+        return [Row(name, "", f"no result, code {result.returncode}: {result.stdout.strip()[-200:]}", "ERROR")]
+    return [Row(*row, "held" if result.returncode == 0 else "BROKEN") for row in rows]
 
 
 def reporting_tests():
