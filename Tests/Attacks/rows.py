@@ -82,7 +82,7 @@ def reporting_tests():
                         kind = found[1]
                     elif found := re.search(r"\bfunc (test\w+)\(", line):
                         test = found[1]
-                    elif re.search(r"\breport\(\s*(attack:|$)", line):
+                    elif re.search(r"\breport\(\s*(attack:|$)|\"attack: ", line):
                         tests[f"{kind}/{test}"] = os.path.relpath(path, ROOT)
     return tests
 
@@ -96,7 +96,7 @@ def run_tests(tests, build=True):
     result = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     rows, waiting, ended = [], [], 0
     for line in result.stdout.splitlines():
-        if found := re.search(r"attack: (.*) \| (.*) \| (.*)$", line):
+        if found := re.search(r"attack: (.*) \| (?:bound: )?(.*) \| (?:measured: )?(.*)$", line):
             waiting.append(found.groups())
         elif found := re.search(r"^Test Case '.*' (passed|failed|skipped)", line):
             ended += 1
