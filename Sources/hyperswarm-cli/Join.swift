@@ -50,7 +50,7 @@ struct Join: Command {
     await withDiscardingTaskGroup { group in
       group.addTask {
         for await line in InputLines(input: StandardInput()) {
-          for connection in room.members { try? await connection.write(line) }
+          await send(line, to: room.members)
         }
       }
       for await connection in swarm.connections {
@@ -58,6 +58,26 @@ struct Join: Command {
         group.addTask {
           await chat(with: connection)
           room.remove(connection)
+        }
+      }
+    }
+  }
+
+  /// How long a peer may take for a line before it counts as one that does not read: longer than outages that
+  /// connections survive without a change of path mostly are.
+  private static let laggard = Duration.seconds(10)
+
+  /// Sends a line to all. A peer that does not take it would hold up the others, and is left.
+  private func send(_ line: String, to members: [HyperDHT.Connection]) async {
+    await withDiscardingTaskGroup { group in
+      for connection in members {
+        group.addTask {
+          let deadline = Task {
+            try await Task.sleep(for: Join.laggard)
+            connection.destroy()
+          }
+          try? await connection.write(line)
+          deadline.cancel()
         }
       }
     }

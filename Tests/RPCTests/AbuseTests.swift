@@ -2,6 +2,7 @@ import Foundation
 import HyperCollections
 import HyperEncoding
 import HyperEnvironment
+import HyperTestVectors
 import HyperswarmTesting
 import XCTest
 
@@ -18,6 +19,13 @@ final class AbuseTests: RPCTestCase {
     Endpoint(
       host: IPv4Address(value: UInt32(11 << 24) + UInt32(random.next() % (88 << 24))),
       port: UInt16(1 + random.next() % 65_535))
+  }
+
+  private func answersToAPing(_ node: Endpoint) throws -> Int {
+    let peer = try RawPeer(network)
+    peer.send(RequestDatagram(tid: 1, to: node, isInternal: true), to: node)
+    network.advance(by: 20_000)
+    return peer.responses.count
   }
 
   /// 100,000 datagrams, or as many as RPC_FLOOD says (the million takes most of a minute in a debug build):
@@ -84,11 +92,12 @@ final class AbuseTests: RPCTestCase {
     XCTAssertLessThanOrEqual(node.statistics.requestsActive, 100)
     // And the node still works, for a source that may be forged as soon as the flood is over.
     network.advance(by: 1000)
-    let peer = try RawPeer(network)
-    peer.send(RequestDatagram(tid: 1, to: own, isInternal: true), to: own)
-    network.advance(by: 20_000)
-    XCTAssertEqual(peer.responses.count, 1)
+    let answers = try answersToAPing(own)
+    XCTAssertEqual(answers, 1)
     XCTAssertEqual(node.delayedPings.count, 0)
+    report(
+      attack: "\(total) datagrams of noise and damaged requests", bound: "tables within bounds; a ping is answered",
+      measured: "\(node.nodeCount) nodes, \(answers) answer")
     destroy([node], network)
   }
 
@@ -240,6 +249,9 @@ final class AbuseTests: RPCTestCase {
     XCTAssertNil(result)
     XCTAssertEqual(node.nodeCount, 0)
     XCTAssertEqual(node.sampler.count, 0, "and it is no NAT sample")
+    report(
+      attack: "an answer with the right transaction id from another address", bound: "no node, no sample, no result",
+      measured: "\(node.nodeCount) nodes, \(node.sampler.count) samples")
     asked.send(ResponseDatagram(tid: pending.tid, to: from, value: [5]), to: from)
     asked.send(ResponseDatagram(tid: pending.tid, to: from, value: [4]), to: from)
     network.advance(by: 10)

@@ -1,4 +1,5 @@
 import HyperEncoding
+import HyperTestVectors
 import HyperswarmTesting
 import XCTest
 
@@ -224,6 +225,9 @@ final class SubnetTests: RPCTestCase {
       let hostile = query.closestNodes.filter { environments[$0.host] != nil }.count
       print("seed \(seed): \(hostile) of \(query.closestNodes.count) nearest nodes are hostile, limits: \(isLimited)")
       if isLimited {
+        report(
+          attack: "40 nodes of one /24 nearer to a target than all others",
+          bound: "\(Limits.bucketNodesPerSubnet) of the 20 that a query ends with", measured: "\(hostile)")
         XCTAssertLessThanOrEqual(hostile, Limits.bucketNodesPerSubnet)
         XCTAssertEqual(query.closestNodes.count, 20)
         // The nearest honest nodes are all there.
@@ -261,6 +265,9 @@ final class SubnetTests: RPCTestCase {
       network.advance(by: 100)
       let nearest = victim.closestNodes(to: id).filter { $0.host == host.address }.count
       if isLimited {
+        report(
+          attack: "60 nodes of one host nearest to a node", bound: "\(Limits.tableNodesPerHost) in its table",
+          measured: "\(nearest)")
         XCTAssertLessThanOrEqual(nearest, Limits.tableNodesPerHost)
       } else {
         XCTAssertEqual(nearest, 20)

@@ -1,6 +1,7 @@
 import HyperCrypto
 import HyperEncoding
 import HyperEnvironment
+import HyperTestVectors
 import HyperswarmTesting
 import XCTest
 
@@ -51,6 +52,9 @@ final class StreamFuzzTests: XCTestCase {
         XCTAssertLessThan(record.messages.count, recording.messages.count)
       }
     }
+    report(
+      attack: "each of \(8 * recording.bytes.count) bits of a session turned over",
+      bound: "an error; no message but those before it", measured: "all ended with an error")
   }
 
   func testEveryFlippedByteOfAnInBandHandshake() throws {

@@ -1,4 +1,5 @@
 import HyperEncoding
+import HyperTestVectors
 import XCTest
 
 @testable import HyperswarmEngine
@@ -55,6 +56,9 @@ final class RoomTests: XCTestCase {
     try swarm.join(topic(2), server: false)
     world.advance(by: 200)
     XCTAssertTrue(swarm.openKeys.contains(honest.key))
+    report(
+      attack: "70 strangers in a swarm for 64", bound: "a peer of the topic is dialled",
+      measured: "\(swarm.core.connections.count) connections, one of them dialled")
   }
 
   // MARK: At a limit
@@ -66,6 +70,9 @@ final class RoomTests: XCTestCase {
     world.advance(by: Limits.idleBeforeEviction)
     XCTAssertTrue(connect(to: server, from: 3).isOpen)
     XCTAssertEqual(hosts(of: server), [host(1), host(2), host(2), host(3)])
+    report(
+      attack: "one host has most places of a server, and says nothing", bound: "a newcomer gets in",
+      measured: "\(server.core.statistics.evictedByLimit) gave way, \(server.core.statistics.refusedByLimit) refused")
     XCTAssertEqual(first.abortReason, .limit)
     XCTAssertEqual(server.core.statistics.evictedByLimit, 1)
     XCTAssertEqual(server.core.statistics.refusedByLimit, 0)

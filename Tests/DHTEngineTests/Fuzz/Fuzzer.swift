@@ -37,7 +37,8 @@ struct Fuzzer {
     return try names.sorted().map { [UInt8](try Data(contentsOf: folder.appendingPathComponent($0))) }
   }
 
-  func test(file: StaticString = #filePath, line: UInt = #line) throws {
+  @discardableResult
+  func test(file: StaticString = #filePath, line: UInt = #line) throws -> String {
     let settings = ProcessInfo.processInfo.environment
     let seconds = settings["HYPERSWARM_FUZZ_SECONDS"].flatMap { Double($0) }
     let keeps = settings["HYPERSWARM_FUZZ_KEEP"] == "1"
@@ -62,6 +63,7 @@ struct Fuzzer {
     }
     let time = Date().timeIntervalSince(started)
     print("fuzz \(name): corpus of \(recorded.count), \(count) mutations in \(Int(time)) s, \(seen.count) kinds of end")
+    return "\(recorded.count + count) inputs, \(seen.count) kinds of end"
   }
 
   private func runTimed(_ input: [UInt8], _ file: StaticString, _ line: UInt) throws -> [Int] {

@@ -1,6 +1,7 @@
 import HyperCrypto
 import HyperEncoding
 import HyperEnvironment
+import HyperTestVectors
 import HyperswarmTesting
 import XCTest
 
@@ -211,6 +212,9 @@ final class StrangerTests: XCTestCase {
     }
     XCTAssertEqual(try scene.path, before)
     XCTAssertEqual(scene.world.serverEnd.pathChanges, [])
+    report(
+      attack: "20,000 forged, replayed and damaged MOVEs of a stranger", bound: "the stream stays where it is",
+      measured: "\(scene.world.serverEnd.pathChanges.count) changes of its path")
     XCTAssertTrue(try scene.answers().allSatisfy { $0.kind == .challenge })
     scene.world.net.network.advance(by: 10_000)
     scene.finish()

@@ -1,6 +1,7 @@
 import Foundation
 import HyperCrypto
 import HyperEncoding
+import HyperTestVectors
 import HyperswarmTesting
 import XCTest
 
@@ -128,6 +129,13 @@ final class AmplificationTests: XCTestCase {
       XCTAssertLessThanOrEqual(row.packets, 2, row.name)
       XCTAssertGreaterThan(row.received, 0, row.name)
     }
+    let values = rows.filter { $0.bound.contains("of values") }.map(\.ratio).max() ?? .infinity
+    let others = rows.filter { !$0.bound.contains("of values") }.map(\.ratio).max() ?? .infinity
+    XCTAssertLessThanOrEqual(values, 30)
+    XCTAssertLessThanOrEqual(others, 5)
+    report(
+      attack: "one request in the name of another host", bound: "answer <= 5 times; within the budget of values 30",
+      measured: String(format: "%.1f; %.1f", others, values))
     let page = AmplificationTests.head + rows.map { $0.line + "\n" }.joined()
     let file = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
       .appendingPathComponent("../../../docs/amplification.md").standardized

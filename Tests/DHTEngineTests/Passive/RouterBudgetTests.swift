@@ -1,5 +1,6 @@
 import HyperCrypto
 import HyperEncoding
+import HyperTestVectors
 import HyperswarmTesting
 import XCTest
 
@@ -92,6 +93,8 @@ final class RouterBudgetTests: XCTestCase {
     XCTAssertLessThanOrEqual(sent, 512 + 4 * 256)
     XCTAssertGreaterThan(sent, 4 * 256 - 100)
     XCTAssertGreaterThan(holepunch(node, to: other, from: client), 0, "other destinations are free")
+    report(
+      attack: "32,000 packets of 64 sources to forward to one host, in 4 s", bound: "1,536 are", measured: "\(sent)")
   }
 
   /// Under such a flood a client that connects now and then reaches the host that all want to reach.
@@ -110,6 +113,9 @@ final class RouterBudgetTests: XCTestCase {
     }
     XCTAssertEqual(tried, 35)
     XCTAssertEqual(served, tried)
+    report(
+      attack: "the same, and clients that connect to that host", bound: "35 of 35 handshakes forwarded",
+      measured: "\(served) of \(tried)")
   }
 
   /// The same for the total: many sources and as many destinations.
