@@ -59,8 +59,8 @@ udx_stream_firewall_sources (udx_stream_t *stream, int enabled);
 
 /*
  * Whether `bufs`, which came from a source that is no path of the stream, continue what was read, or are a message of
- * the peer: 0 if so; how many bytes it takes to tell, from the first of them on; UV_EAGAIN if it cannot be told now; any
- * other error if not. The callback looks, and changes nothing: it calls no function of the stream.
+ * the peer: 0 if so; how many bytes it takes to tell, from the first of them on; UV_EAGAIN if it cannot be told now;
+ * any other error if not. The callback looks, and changes nothing: it calls no function of the stream.
  */
 typedef ssize_t (*udx_stream_source_cb)(
   udx_stream_t *stream, int is_message, const uv_buf_t bufs[], unsigned int bufs_len);
@@ -74,8 +74,9 @@ typedef void (*udx_stream_stray_cb)(udx_stream_t *stream, udx_socket_t *socket, 
  * The source check, for streams whose bytes are authenticated above: packets count only if they come over a path of the
  * stream, which is its remote, a former one, or a source that has proved itself. DATA, END and DESTROY from elsewhere
  * are held, unacknowledged and within a bound, until source_cb takes what is next in order, or a message; everything
- * else from there is dropped. Before connect there is no path; where source_cb cannot tell, the firewall is asked about the source.
- * Without the check packets count from any source, as in libudx. A source_cb of NULL ends it; stray_cb may be NULL.
+ * else from there is dropped. Before connect there is no path; where source_cb cannot tell, the firewall is asked about
+ * the source. Without the check packets count from any source, as in libudx. A source_cb of NULL ends it; stray_cb may
+ * be NULL.
  */
 UDX_EXTERN int
 udx_stream_check_sources (udx_stream_t *stream, udx_stream_source_cb source_cb, udx_stream_stray_cb stray_cb);

@@ -195,8 +195,8 @@ TEST(paths_are_bounded) {
   pair_free(p);
 }
 
-/* A packet that is late, from a former remote, is no reason to go back there; one that the peer repeats from there for as
-   long as the remote is silent is one. */
+/* A packet that is late, from a former remote, is no reason to go back there; one that is repeated from there when the
+   remote has been silent for long is one. */
 TEST(late_packets_lead_nowhere) {
   pair_t *p = checked_pair(1, 1 * MS);
   struct sockaddr_in home = sim_address4(p->side[1].node, 5002), other = sim_address4(p->side[1].node, 7002);

@@ -11,8 +11,8 @@ extension EncryptedStream {
     transport?.onPeerMoved = { [weak self] in self?.onPathChange?($0) }
   }
 
-  /// Shows that this side is where the message comes from, with nothing on the stream; only peers of this implementation
-  /// know it. As unreliable as any message.
+  /// Shows that this side is where the message comes from, with nothing on the stream; only peers of this
+  /// implementation know it. As unreliable as any message.
   package func sendPathProof() {
     guard isLive, let keys else { return }
     transport?.sendMessage(keys.pathProof.bytes)
