@@ -236,6 +236,11 @@ TEST(message_that_proves) {
   forge(p, 1, &from, &message, "peer", 4);
   sim_run(p->sim, 1 * MS);
   CHECK_EQ(p->side[1].messages, 2);
+  sim_run(p->sim, UDX_REFUSALS_INTERVAL);
+  messages_asked = 0;
+  for (int i = 0; i < 1000; i++) forge(p, 1, stranger(), &message, "pear", 4);
+  sim_run(p->sim, 1 * MS);
+  CHECK_EQ(messages_asked, UDX_REFUSALS_MAX);
   CHECK_EQ(count_sources(p, 1, 1), 2);
   pair_free(p);
 }
