@@ -10,12 +10,13 @@
 #include "migration_support.h"
 
 static uint64_t frame_size = 1000;
-static int frames_asked, owner_is_deaf;
+static int frames_asked, messages_asked, owner_is_deaf;
 static int strays, follows;
 
 static ssize_t
 on_source (udx_stream_t *stream, int is_message, const uv_buf_t bufs[], unsigned int count) {
   const pair_side_t *side = stream->data;
+  messages_asked += is_message;
   if (is_message) return count == 1 && bufs[0].len == 4 && memcmp(bufs[0].base, "peer", 4) == 0 ? 0 : UV_EPROTO;
   frames_asked++;
   if (owner_is_deaf) return UV_EAGAIN;
@@ -41,7 +42,7 @@ on_stray (udx_stream_t *stream, udx_socket_t *socket, const struct sockaddr *fro
 static inline void
 check_sources (pair_t *p) {
   frame_size = 1000;
-  frames_asked = strays = owner_is_deaf = 0;
+  frames_asked = messages_asked = strays = owner_is_deaf = 0;
   follows = 1;
   for (int i = 0; i < 2; i++) CHECK_EQ(udx_stream_check_sources(&p->side[i].stream, on_source, on_stray), 0);
 }

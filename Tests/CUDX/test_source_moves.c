@@ -195,8 +195,8 @@ TEST(paths_are_bounded) {
   pair_free(p);
 }
 
-/* A packet that is late, from a former remote, is no reason to go back there; one that the peer repeats from there for
-   as long as the remote is silent is one. */
+/* A packet that is late, from a former remote, is no reason to go back there; one that is repeated from there when the
+   remote has been silent for long is one. */
 TEST(late_packets_lead_nowhere) {
   pair_t *p = checked_pair(1, 1 * MS);
   struct sockaddr_in home = sim_address4(p->side[1].node, 5002), other = sim_address4(p->side[1].node, 7002);
@@ -236,6 +236,11 @@ TEST(message_that_proves) {
   forge(p, 1, &from, &message, "peer", 4);
   sim_run(p->sim, 1 * MS);
   CHECK_EQ(p->side[1].messages, 2);
+  sim_run(p->sim, UDX_REFUSALS_INTERVAL);
+  messages_asked = 0;
+  for (int i = 0; i < 1000; i++) forge(p, 1, stranger(), &message, "pear", 4);
+  sim_run(p->sim, 1 * MS);
+  CHECK_EQ(messages_asked, UDX_REFUSALS_MAX);
   CHECK_EQ(count_sources(p, 1, 1), 2);
   pair_free(p);
 }

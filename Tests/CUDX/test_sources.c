@@ -130,7 +130,7 @@ TEST(stranger_has_no_say) {
   pair_free(p);
 }
 
-/* Random types, right ids, places near the right ones, while data goes both ways over a path that loses some. */
+/* Random types, ids that are right, places near the right ones, while data goes both ways over a lossy path. */
 TEST(stranger_during_transfers) {
   for (uint64_t seed = 1; seed <= 8; seed++) {
     sim_link_t link = sim_link_default();
