@@ -40,7 +40,6 @@ extension EncryptedStream {
   /// After every pass over what has arrived.
   func settleStranger(hasArrived: Bool) {
     guard let share else { return }
-    if holdsBack { return becomeAcquainted() }
     guard reader.bufferedCount > 0 else { return settleIdle(share) }
     if hasArrived || share.progress == nil { share.progress = environment.now }
     if frameTimer == nil { beginFrame() }
@@ -52,10 +51,6 @@ extension EncryptedStream {
     frameTimer?.cancel()
     frameTimer = nil
     reader.release(keeping: Limits.Stream.firstBuffer)
-    if strangerWindow > Limits.Stranger.window {
-      strangerWindow = Limits.Stranger.window
-      byteTransport?.setReceiveLimit(Self.strangerLimit)
-    }
     stopLackingMemory(share)
     share.release()
     // A peer that only reads, for hours, costs nothing once it has proved its key.
