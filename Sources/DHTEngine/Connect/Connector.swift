@@ -296,6 +296,8 @@ extension Connector: PathRaceOwner {
   func connect(_ route: SocketRoute, over path: RacePath) throws(DHTError) {
     guard let handshaken else { throw .handshakeUnfinished }
     if path.isDirect { raw.firewall = nil }
+    // The departure from the relay counts what comes, from here on.
+    if driver.relay != nil { raw.judgesSource = nil }
     do throws(TransportError) {
       try raw.connect(socket: route.socket, remoteID: route.relayedID ?? handshaken.streamID, to: route.remote)
     } catch {
@@ -363,6 +365,7 @@ extension Connector {
     let head = earlyBytes
     earlyBytes = []
     if isRelayed { stream.handshakeTimeout = Limits.Connect.pathTrial }
+    stream.checksSources = driver.relay == nil
     stream.start(
       transport: raw, keys: handshaken.keys, head: head, ended: earlyEnd, opening: opening, opensWithHeader: isRelayed)
     raw.followsPeer = !isRelayed

@@ -51,7 +51,7 @@ final class RelayDeparture {
   /// Where the peer's packets have come from, if they are the peer's.
   private var stray: SocketRoute?
   private var trialEnd: UInt64 = 0
-  /// Packets that came another way than over the path in use.
+  /// Packets that came another way than over the path in use, or before it was taken.
   private var otherPackets: UInt64 = 0
   private var packetsBefore: UInt64 = 0
   /// Of the change of path under way, if any.
@@ -80,6 +80,7 @@ final class RelayDeparture {
     remoteID = peer.remoteID
     peerHosts = peer.hosts
     self.relay = relay
+    otherPackets = raw.statistics.packetsReceived
     migration = node.migrations.stream(raw.localID)
     migration?.onProven = { [weak self] in
       self?.proven(SocketRoute(socket: $0.socket, remote: $0.remote)) ?? false
@@ -226,8 +227,8 @@ final class RelayDeparture {
 
   private var now: UInt64 { node.environment.nowMilliseconds }
 
-  /// Those that came over the path in use. The firewall is not asked for them.
-  private var packets: UInt64 { raw.statistics.packetsReceived &- otherPackets }
+  /// Those that came over the path in use. The firewall is not asked for them, and for others before they are counted.
+  private var packets: UInt64 { max(raw.statistics.packetsReceived, otherPackets) - otherPackets }
 
   private func look() {
     guard state != .relayed, !hasHeard, packets > packetsBefore, let current else { return }
@@ -330,6 +331,7 @@ final class RelayDeparture {
     migration?.onProven = nil
     migration?.onUnanswered = nil
     guard state != .relayed else { return }
+    stream?.checkSources()
     raw.followsPeer = migration == nil
     if !isChangeAcknowledged { reroute() }
   }

@@ -439,6 +439,8 @@ extension ServerSession: PathRaceOwner {
     }
     guard let raw, let udx = remotePayload.udx else { throw .handshakeUnfinished }
     if path.isDirect { raw.firewall = nil }
+    // The departure from the relay counts what comes, from here on.
+    if driver.relay != nil { raw.judgesSource = nil }
     do throws(TransportError) {
       try raw.connect(socket: route.socket, remoteID: route.relayedID ?? udx.id, to: route.remote)
     } catch {
@@ -452,6 +454,7 @@ extension ServerSession: PathRaceOwner {
     raw.resumeReading()
     let stream = makeStream(keys)
     self.stream = stream
+    stream.checksSources = driver.relay == nil
     stream.start(transport: raw, keys: keys)
     raw.followsPeer = relay == nil
     if canMigrate, let keyPair = server.keyPair {

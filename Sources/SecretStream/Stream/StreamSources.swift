@@ -4,8 +4,10 @@ import HyperEnvironment
 
 // Which packets are the peer's: the id of a transport stream is no secret, a frame that decrypts is (udx.md 10.1).
 extension EncryptedStream {
-  /// Lets the transport ask, once the keys exist.
-  func checkSources() {
+  /// Lets the transport ask, from when the keys exist.
+  package func checkSources() {
+    checksSources = true
+    guard keys != nil, isLive else { return }
     transport?.judgesSource = { [weak self] in self?.judge($0) ?? .undecided }
     transport?.judgesMessage = { [weak self] in self?.isPathProof($0) ?? false }
     transport?.onPeerMoved = { [weak self] in self?.pathChanged(to: $0) }

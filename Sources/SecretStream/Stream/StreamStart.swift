@@ -117,7 +117,7 @@ extension EncryptedStream {
     onHandshake?()
     guard isLive else { return }
     phase = .keyed
-    checkSources()
+    if checksSources { checkSources() }
 
     if let opening {
       sealer = opening.makeSealer(keys)
