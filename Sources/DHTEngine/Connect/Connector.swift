@@ -296,8 +296,7 @@ extension Connector: PathRaceOwner {
   func connect(_ route: SocketRoute, over path: RacePath) throws(DHTError) {
     guard let handshaken else { throw .handshakeUnfinished }
     if path.isDirect { raw.firewall = nil }
-    // The departure from the relay counts what comes, from here on.
-    if driver.relay != nil { raw.judgesSource = nil }
+    if !checksSources { raw.judgesSource = nil }
     do throws(TransportError) {
       try raw.connect(socket: route.socket, remoteID: route.relayedID ?? handshaken.streamID, to: route.remote)
     } catch {
@@ -360,16 +359,22 @@ extension Connector {
     node.relayHints[publicKey] = handshaken?.payload.relayAddresses.flatMap { $0.isEmpty ? nil : $0 } ?? tried
   }
 
+  private var canMigrate: Bool { node.options.migration && handshaken?.payload.migration != nil }
+
+  /// A deployed peer that has nothing to say cannot show where it is; beside a relay the departure from it decides what
+  /// its packets mean (`RelayDeparture`).
+  private var checksSources: Bool { driver.relay == nil || canMigrate }
+
   private func startStream(isRelayed: Bool = false) {
     guard let handshaken else { return }
     let head = earlyBytes
     earlyBytes = []
     if isRelayed { stream.handshakeTimeout = Limits.Connect.pathTrial }
-    stream.checksSources = driver.relay == nil
+    stream.checksSources = checksSources
     stream.start(
       transport: raw, keys: handshaken.keys, head: head, ended: earlyEnd, opening: opening, opensWithHeader: isRelayed)
     raw.followsPeer = !isRelayed
-    guard node.options.migration, handshaken.payload.migration != nil else { return }
+    guard canMigrate else { return }
     let peer = MovablePeer(
       keyPair: keyPair, keys: handshaken.keys, remoteID: handshaken.streamID, isRelayed: isRelayed)
     node.migrations.add(raw: raw, stream: stream, peer: peer)

@@ -283,6 +283,10 @@ final class ServerSession {
     return true
   }
 
+  /// A deployed peer that has nothing to say cannot show where it is; beside a relay the departure from it decides what
+  /// its packets mean (`RelayDeparture`).
+  private var checksSources: Bool { driver.relay == nil || canMigrate }
+
   private func makeStream(_ keys: SessionKeys) -> EncryptedStream {
     let stream = EncryptedStream(
       environment: node.environment, isInitiator: false, publicKey: keys.publicKey,
@@ -439,8 +443,7 @@ extension ServerSession: PathRaceOwner {
     }
     guard let raw, let udx = remotePayload.udx else { throw .handshakeUnfinished }
     if path.isDirect { raw.firewall = nil }
-    // The departure from the relay counts what comes, from here on.
-    if driver.relay != nil { raw.judgesSource = nil }
+    if !checksSources { raw.judgesSource = nil }
     do throws(TransportError) {
       try raw.connect(socket: route.socket, remoteID: route.relayedID ?? udx.id, to: route.remote)
     } catch {
@@ -454,7 +457,7 @@ extension ServerSession: PathRaceOwner {
     raw.resumeReading()
     let stream = makeStream(keys)
     self.stream = stream
-    stream.checksSources = driver.relay == nil
+    stream.checksSources = checksSources
     stream.start(transport: raw, keys: keys)
     raw.followsPeer = relay == nil
     if canMigrate, let keyPair = server.keyPair {

@@ -86,8 +86,8 @@ package final class EncryptedStream {
   /// Whether `end` says so inside the encryption, with an empty message tagged FINAL. Deployed peers accept it; with
   /// keepalive off they see an empty message.
   package var sendsFinal = false
-  /// Whether packets count only from the peer's known addresses, and those where it goes on with the stream. Off as long
-  /// as a relay plays a part: then the layer that makes the connection decides. Set before start; later `checkSources`.
+  /// Whether packets count only from the peer's known addresses, and those where it goes on with the stream. The layer
+  /// that makes the connection may decide that itself for a while. Set before start; later `checkSources`.
   package var checksSources = true
   /// Whether datagrams are received; sending is not affected.
   package var receivesDatagrams = true
