@@ -361,8 +361,8 @@ udx_stream_set_seq (udx_stream_t *stream, uint32_t seq);
 /*
  * While nothing is outstanding a packet leaves after so many milliseconds; 0 = off. Before our END it is a HEARTBEAT,
  * whose silence ends nothing, for old peers do not answer it. Once our END is acknowledged it is the END again, which
- * every peer acknowledges: one that is silent is given up, ETIMEDOUT, 13 s (13 timeouts if these are longer) after the
- * first that had no answer. A peer's own keepalive plays no part.
+ * every peer acknowledges: one that is silent is given up, ETIMEDOUT, 13 s (where timeouts are longer than a second up
+ * to 15 s, or four of them) after the first that had no answer. A peer's own keepalive plays no part.
  */
 UDX_EXTERN int
 udx_stream_set_keepalive (udx_stream_t *stream, uint32_t keepalive_timeout_ms);
