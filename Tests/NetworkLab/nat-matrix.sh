@@ -110,7 +110,8 @@ pair() { # kind of the server's NAT, kind of the client's NAT, what is expected,
   ip netns exec "${prefix}siteB" "$tool" connect --bootstrap 5.0.0.1:49737 "${relay[@]}" "$key" \
     > /dev/null 2> "$work/client" < <(cat "$work/data"; sleep 60) &
   processes="$processes $!"
-  wait_for '.' "$work/client" 70
+  # After a second it says that it is still trying.
+  wait_for '^connected|[A-Z]+(_[A-Z]+)+' "$work/client" 70
   local elapsed=$((($(date +%s%N) - begin) / 1000000)) outcome
   if grep -q '^connected' "$work/client"; then
     outcome=connected
