@@ -102,8 +102,7 @@ extension SwarmCore {
     }
     pendingIncoming[ObjectIdentifier(newcomer)] = nil
     let link = Link(stream: newcomer.stream, peer: peer, isInitiator: false)
-    link.beganAt = environment.nowMilliseconds
-    link.activeAt = link.beganAt
+    link.activeAt = environment.nowMilliseconds
     newcomer.link = link
     links[newcomer.key] = link
     serverCount += 1

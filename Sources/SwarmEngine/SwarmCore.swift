@@ -112,9 +112,9 @@ package final class SwarmCore<DHT: SwarmDHT> {
     let peer: PeerInfo
     let isInitiator: Bool
     var state: State
-    /// When it was dialled or accepted.
+    /// When it was dialled.
     var beganAt: UInt64 = 0
-    /// Bytes of messages at the last search for room, and when a search saw them change.
+    /// Bytes of messages at the last search for room, and when it was accepted or a search saw them change.
     var seenMessageBytes: UInt64 = 0
     var activeAt: UInt64 = 0
     /// 0 until the connection is reported.
