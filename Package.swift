@@ -203,6 +203,8 @@ let tests: [Target] = [
   .executableTarget(
     name: "hyperswarm-readme-c", dependencies: ["HyperswarmABI"], path: "Tests/Readme/CExample",
     cSettings: [.headerSearchPath("../../../include")]),
+  .target(
+    name: "HyperswarmArticles", dependencies: ["Hyperswarm", "HyperswarmTesting"], path: "Tests/Readme/Articles"),
   .testTarget(name: "ReadmeTests", path: "Tests/Readme/ReadmeTests"),
   // The C interface, used from C.
   .target(

@@ -5,6 +5,7 @@ import HyperEncoding
 ///
 /// The secret half lives in guarded memory (`sodium_malloc`) and is zeroed when the last copy of the pair goes away.
 public struct KeyPair: Sendable {
+  /// The Ed25519 public key, 32 bytes.
   public let publicKey: Bytes32
   private let secret: SecretMemory
 

@@ -3,8 +3,10 @@ public struct IPv4Address: Hashable, Comparable, Sendable {
   /// The octets as one number, first octet in the top byte.
   public let value: UInt32
 
+  /// The address with this number, first octet highest.
   public init(value: UInt32) { self.value = value }
 
+  /// The address of four octets.
   public init(_ a: UInt8, _ b: UInt8, _ c: UInt8, _ d: UInt8) {
     value = UInt32(a) << 24 | UInt32(b) << 16 | UInt32(c) << 8 | UInt32(d)
   }
@@ -23,6 +25,7 @@ public struct IPv4Address: Hashable, Comparable, Sendable {
     self.value = value
   }
 
+  /// The four octets, first one first.
   public var octets: [UInt8] {
     [
       UInt8(truncatingIfNeeded: value >> 24), UInt8(truncatingIfNeeded: value >> 16),
@@ -30,7 +33,9 @@ public struct IPv4Address: Hashable, Comparable, Sendable {
     ]
   }
 
+  /// 0.0.0.0: every address of the host.
   public static let any = IPv4Address(value: 0)
+  /// 127.0.0.1.
   public static let loopback = IPv4Address(127, 0, 0, 1)
 
   public static func < (a: IPv4Address, b: IPv4Address) -> Bool { a.value < b.value }
@@ -63,15 +68,20 @@ extension IPv4Address: CustomStringConvertible {
 }
 
 extension IPv4Address: CompactEncodable, CompactDecodable {
+  /// The form of the wire: four bytes in network order.
   public func encode(into writer: inout CompactWriter) { writer.uint32(value.byteSwapped) }
+  /// Reads the form of the wire.
   public init(from reader: inout CompactReader) throws(CompactError) { value = try reader.uint32().byteSwapped }
 }
 
 /// An IPv4 address and a UDP port: 4 octets and the port in little-endian, 6 bytes on the wire.
 public struct Endpoint: Hashable, Sendable {
+  /// The host's address.
   public var host: IPv4Address
+  /// The UDP port.
   public var port: UInt16
 
+  /// An address and a port.
   public init(host: IPv4Address, port: UInt16) {
     self.host = host
     self.port = port
@@ -91,13 +101,16 @@ extension Endpoint: CustomStringConvertible {
 }
 
 extension Endpoint: CompactEncodable, CompactDecodable {
+  /// Bytes of the encoded form: 6.
   public static let encodedCount = 6
 
+  /// The form of the wire: four bytes of the address in network order, two of the port in little-endian order.
   public func encode(into writer: inout CompactWriter) {
     host.encode(into: &writer)
     writer.uint16(port)
   }
 
+  /// Reads the form of the wire.
   public init(from reader: inout CompactReader) throws(CompactError) {
     host = try IPv4Address(from: &reader)
     port = try reader.uint16()

@@ -9,6 +9,7 @@ public struct Bytes32: Hashable, Comparable, Sendable {
   @usableFromInline var w2: UInt64
   @usableFromInline var w3: UInt64
 
+  /// Always 32.
   public static let count = 32
 
   /// 32 zero bytes.
@@ -73,6 +74,7 @@ public struct Bytes32: Hashable, Comparable, Sendable {
   /// Lower-case hexadecimal text, 64 digits.
   public var hex: String { Hex.encode(bytes) }
 
+  /// As an array.
   public var bytes: [UInt8] { withUnsafeBytes { Array($0) } }
 
   /// The bytes in wire order, valid during the call.
@@ -121,11 +123,15 @@ extension Bytes32: CustomStringConvertible {
 
 /// 64 bytes held in place: Ed25519 signatures, Noise handshake hashes.
 public struct Bytes64: Hashable, Sendable {
+  /// The first half.
   public var first: Bytes32
+  /// The second half.
   public var second: Bytes32
 
+  /// Always 64.
   public static let count = 64
 
+  /// All zero.
   public init() {
     first = Bytes32()
     second = Bytes32()
@@ -169,8 +175,10 @@ public struct Bytes64: Hashable, Sendable {
     self.init(bytes)
   }
 
+  /// 128 hexadecimal digits.
   public var hex: String { first.hex + second.hex }
 
+  /// As an array.
   public var bytes: [UInt8] { first.bytes + second.bytes }
 
   /// The bytes in wire order, valid during the call.

@@ -127,9 +127,11 @@ package struct InterfaceAddress: Hashable, Sendable {
 
 /// Why a socket or stream operation failed: a negative errno as libuv has it, and its text.
 public struct TransportError: Error, Hashable, Sendable, CustomStringConvertible {
+  /// The negative errno of libuv.
   public var code: Int32
   public var description: String
 
+  /// An error with the negative errno of libuv and a text for people.
   public init(code: Int32, description: String) {
     self.code = code
     self.description = description

@@ -134,37 +134,51 @@ public struct TransportStatistics: Hashable, Sendable {
   public var mtu: UInt16 = 0
   /// Packets.
   public var congestionWindow: UInt32 = 0
+  /// Sent and neither acknowledged nor taken for lost, bytes.
   public var bytesInFlight: Int = 0
+  /// On the wire, with headers.
   public var bytesReceived: UInt64 = 0
+  /// On the wire, with headers and retransmissions.
   public var bytesSent: UInt64 = 0
+  /// Packets of the stream that have arrived.
   public var packetsReceived: UInt64 = 0
+  /// Packets of the stream that were sent, retransmissions included.
   public var packetsSent: UInt64 = 0
+  /// Packets that were sent again.
   public var retransmissions: UInt64 = 0
+  /// Retransmission timeouts.
   public var timeouts: UInt64 = 0
+  /// Losses found by acknowledgements of later packets (RFC 8985).
   public var fastRecoveries: UInt64 = 0
 
+  /// All zero.
   public init() {}
 }
 
 /// A byte buffer with a stable address, filled once and handed over to a stream without a copy.
 public final class OwnedBuffer {
+  /// The first byte; valid while the buffer lives.
   public let base: UnsafeMutableRawPointer
+  /// Bytes that fit.
   public let capacity: Int
   /// Bytes in use from `base` on, at most `capacity`.
   public var count: Int { didSet { precondition(count >= 0 && count <= capacity, "count is above the capacity") } }
 
+  /// Room for that many bytes, uninitialised.
   public init(capacity: Int) {
     self.capacity = max(capacity, 1)
     base = UnsafeMutableRawPointer.allocate(byteCount: self.capacity, alignment: 16)
     count = 0
   }
 
+  /// A copy of the bytes.
   public convenience init(copying bytes: UnsafeRawBufferPointer) {
     self.init(capacity: bytes.count)
     if let source = bytes.baseAddress { base.copyMemory(from: source, byteCount: bytes.count) }
     count = bytes.count
   }
 
+  /// A copy of the bytes.
   public convenience init(_ bytes: [UInt8]) {
     self.init(capacity: bytes.count)
     bytes.withUnsafeBytes { source in

@@ -10,6 +10,7 @@ import HyperUDX
 public final class VirtualHost: Environment {
   /// `nil` once the network is gone.
   package var network: VirtualNetwork? { networkLink.object }
+  /// The host's own address, before any NAT.
   public private(set) var address: IPv4Address
   /// The NAT box in front of this host. May be exchanged: later packets pass the new one.
   public var nat: VirtualNAT?

@@ -26,8 +26,11 @@ public final class VirtualNAT {
     case addressAndPortDependent
   }
 
+  /// The public address.
   public let address: IPv4Address
+  /// Which public port a packet leaves from.
   public let mapping: Mapping
+  /// Which packets come in.
   public let filter: Filter
   /// Fixed forwards, public port to inside endpoint; packets of any source pass.
   public var forwards: [UInt16: Endpoint] = [:]

@@ -22,6 +22,7 @@ public final class VirtualNetwork {
     public var sentAt: UInt64
     /// As the receiver sees the sender, behind the sender's NAT.
     public var source: Endpoint
+    /// Where the packet goes.
     public var destination: Endpoint
     /// The UDP payload.
     public var bytes: [UInt8]
@@ -47,7 +48,9 @@ public final class VirtualNetwork {
   package var latency: ((Packet) -> UInt64)?
   /// Every datagram sent while `isLogging`, in order; packets of streams only with `logsStreams`. Grows without bound.
   public package(set) var log: [Packet] = []
+  /// Whether packets are kept in `log`, which grows without bound then.
   public var isLogging: Bool
+  /// Whether the packets of streams are logged as well.
   public var logsStreams = false
   /// What hosts find by name, by lower-case name.
   public var names: [String: [IPv4Address]] = [:]
@@ -69,6 +72,7 @@ public final class VirtualNetwork {
   /// Deferred actions that run when a network goes: closing a host takes a few for each of its sockets and streams.
   private static let closingActions = 1 << 20
 
+  /// A network without hosts; the seed decides everything that is random on it.
   public init(seed: UInt64, isLogging: Bool = false) {
     self.seed = seed
     self.isLogging = isLogging

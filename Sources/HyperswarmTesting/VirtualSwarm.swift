@@ -8,6 +8,7 @@ import HyperswarmEngine
 ///
 /// Confined to the thread of its network; callbacks run inside the network's `advance` and `run`.
 public final class VirtualSwarm {
+  /// The machine that the swarm runs on.
   public let host: VirtualHost
   /// A connection is open, dialled or accepted. Set its callbacks at once: what has arrived follows in the same turn.
   public var onConnection: ((VirtualConnection) -> Void)?
@@ -21,7 +22,9 @@ public final class VirtualSwarm {
     engine.onConnection = { [weak self] stream, peer in self?.opened(stream, peer) }
   }
 
+  /// The swarm's identity.
   public var keyPair: KeyPair { engine.keyPair }
+  /// The key that peers see.
   public var publicKey: Bytes32 { engine.publicKey }
 
   private func opened(_ stream: EncryptedStream, _ peer: PeerInfo) {
@@ -60,6 +63,7 @@ public final class VirtualSwarm {
   /// As when the computer goes to sleep: closes connections and withdraws from the DHT.
   public func suspend(_ completion: (() -> Void)? = nil) { engine.suspend(completion) }
 
+  /// Undoes `suspend`; the callback comes when the sockets are open again, or cannot be opened.
   public func resume(_ completion: (() -> Void)? = nil) { engine.resume { _ in completion?() } }
 
   /// Closes connections, withdraws from the DHT and closes the node; `completion` runs once, later.
@@ -70,6 +74,7 @@ public final class VirtualSwarm {
 ///
 /// Confined to the thread of its network. Messages are kept apart, as with `Hyperswarm`'s connections.
 public final class VirtualConnection {
+  /// The peer's key.
   public let remotePublicKey: Bytes32
   /// A message, in order. Valid after the call.
   public var onMessage: (([UInt8]) -> Void)?
@@ -97,6 +102,7 @@ public final class VirtualConnection {
 
   /// Whether this side dialled.
   public var isInitiator: Bool { stream.isInitiator }
+  /// Whether the connection has closed.
   public var isClosed: Bool { stream.isClosed }
   /// Where the packets go at the moment: the peer, its NAT box or a relay.
   public var remoteAddress: Endpoint? { stream.transport?.remote }
@@ -114,6 +120,7 @@ public final class VirtualConnection {
   /// Stops `onMessage`; the peer's writer feels it once the windows are full.
   public func pause() { stream.pause() }
 
+  /// Undoes `pause`.
   public func resume() { stream.resume() }
 
   private func ended() {

@@ -9,6 +9,7 @@ import HyperswarmEngine
 ///
 /// Eight nodes are enough for most tests; take more than 20 where look-ups should need several rounds.
 public final class VirtualTestnet {
+  /// The network that the nodes are on.
   public let network: VirtualNetwork
   /// The hosts of the nodes, in the order in which they came up. The first is the entry point of the others.
   public let hosts: [VirtualHost]

@@ -6,6 +6,7 @@ extension UDXInstance {
   /// closed. Never waits for the file: what it does not take is dropped, and the last record says how much that was.
   /// - Parameters:
   ///   - path: created, or emptied.
+  ///   - title: what the trace calls itself.
   ///   - vantagePoint: `client`, `server` or `network`.
   public func openTrace(path: String, title: String = "udx", vantagePoint: String? = nil) throws(TransportError) {
     guard !isClosed else { throw .invalid }

@@ -12,6 +12,7 @@ public final class UDXInstance {
   let pool: RequestPool
   /// Runs a closure in the next turn.
   let later: (@escaping () -> Void) -> Void
+  /// Whether `close` has been called.
   public private(set) var isClosed = false
   /// Undoes what the loop knows about this instance.
   private var detach: (() -> Void)?

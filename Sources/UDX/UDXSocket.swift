@@ -25,6 +25,7 @@ public final class UDXSocket: DatagramSocket {
   public var onIdle: (() -> Void)?
   /// The bound address, `nil` before `bind` and after the close.
   public private(set) var localEndpoint: Endpoint?
+  /// Whether `close` has been called.
   public private(set) var isClosed = false
   /// Streams that are connected through this socket.
   public private(set) var streamCount = 0
@@ -37,6 +38,7 @@ public final class UDXSocket: DatagramSocket {
   private var isHandleClosing = false
   private var closeCallbacks: [() -> Void] = []
 
+  /// A socket of the instance, not yet bound.
   public convenience init(_ instance: UDXInstance) { self.init(environment: instance) }
 
   package init(environment: UDXInstance) { self.environment = environment }

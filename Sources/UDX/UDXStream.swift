@@ -43,7 +43,9 @@ public final class UDXStream: TransportStream {
 
   /// Where the peer's packets go; kept after the close.
   public private(set) var remote: Endpoint?
+  /// Whether `connect` has been called.
   public private(set) var isConnected = false
+  /// Whether the stream has closed: no callback comes any more.
   public private(set) var isClosed = false
   package var socket: (any DatagramSocket)? { udxSocket }
   package var hasUnacknowledged: Bool { unacknowledged > 0 }
@@ -184,7 +186,9 @@ public final class UDXStream: TransportStream {
   // MARK: Sending
 
   /// Queues the buffer without a copy; the stream owns it until it is acknowledged or the stream closes.
-  /// - Parameter onAcknowledged: once: whether the peer has all of it.
+  /// - Parameters:
+  ///   - buffer: what to send, `count` bytes of it.
+  ///   - onAcknowledged: once: whether the peer has all of it.
   /// - Returns: `false` when the writer should wait for `onDrain`.
   @discardableResult
   public func write(_ buffer: OwnedBuffer, _ onAcknowledged: ((Bool) -> Void)? = nil) -> Bool {
@@ -289,6 +293,7 @@ public final class UDXStream: TransportStream {
     updateReading()
   }
 
+  /// Undoes `pauseReading`: what waits is delivered.
   public func resumeReading() {
     isPaused = false
     readingChanged()

@@ -14,41 +14,58 @@ public enum DHTError: Error, Hashable, Sendable, CustomStringConvertible {
   case serverIncompatible
   /// The server answered the handshake with an error; the text says which.
   case serverError(String)
+  /// The answer to a handshake does not belong to it.
   case badHandshakeReply
+  /// The answer to a round of hole punching does not belong to it.
   case badHolepunchReply
+  /// The peer's answer does not finish the handshake.
   case handshakeUnfinished
+  /// The peer's answer does not decrypt or is malformed.
   case handshakeInvalid
   /// The handshake went through, but no path to the peer could be opened; the text says what was tried.
   case cannotHolepunch(String)
+  /// No hole could be punched; the text says what stood against it.
   case holepunchAborted(String)
+  /// The peer's message about hole punching is malformed.
   case holepunchInvalid
   /// One side could not find out which kind of NAT it is behind.
   case holepunchProbeTimeout
   /// Both sides are behind NATs that use another port for every destination, and no relay is configured.
   case holepunchDoubleRandomizedNATs
+  /// The peer does not take part in hole punching.
   case remoteNotHolepunching
+  /// The peer's NAT lets no hole be punched.
   case remoteNotHolepunchable
   /// The peer gave up; the number is its error code.
   case remoteAborted(UInt64)
   /// The blind relay, or the way over it, did not work; the text says how far it went.
   case relayAborted(String)
+  /// There is a connection with the peer already.
   case duplicateConnection
+  /// The stream was given up before it was connected.
   case streamNotConnected
   /// The encrypted stream failed before it was open; the code is the stream's.
   case stream(StreamFailure)
   /// The caller's deadline passed.
   case connectTimeout
   // Serving
+  /// The server listens already.
   case alreadyListening
+  /// Another server of the node listens under this key.
   case keyPairAlreadyUsed
   // Node
+  /// The node is destroyed.
   case nodeDestroyed
+  /// The node is suspended.
   case suspended
   /// Sockets could not be opened: a negative errno and its text.
   case bindFailed(code: Int32, String)
   // Requests and queries
+  /// The network has not answered in time.
   case requestTimeout
+  /// The call was cancelled, or the node destroyed meanwhile.
   case requestDestroyed
+  /// The node's sockets are suspended.
   case ioSuspended
   /// A commit found no node to store at.
   case tooFewNodes
@@ -60,7 +77,9 @@ public enum DHTError: Error, Hashable, Sendable, CustomStringConvertible {
   case sequenceTooLow
   /// A value is longer than the network stores: its size, then the limit, in bytes.
   case valueTooLarge(Int, Int)
+  /// An address or name could not be read.
   case invalidAddress
+  /// Anything else, as a text for people.
   case other(String)
 
   /// The stable code; hyperswarm and C callers decide by it.

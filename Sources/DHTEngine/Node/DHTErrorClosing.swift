@@ -6,6 +6,7 @@ public struct StreamFailure: Error, Hashable, Sendable, CustomStringConvertible 
 
   package init(_ error: EncryptedStreamError) { self.error = error }
 
+  /// The stable name of the reason.
   public var code: String { error.code }
   public var description: String { error.description }
 }

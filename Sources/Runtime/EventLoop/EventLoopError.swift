@@ -2,6 +2,7 @@ import CHyperUV
 
 /// Why a loop could not be made or run: a negative errno as libuv has it, and its text.
 public struct EventLoopError: Error, Hashable, Sendable, CustomStringConvertible {
+  /// The negative errno of libuv.
   public let code: Int32
   public let description: String
 

@@ -25,6 +25,7 @@ struct SharedState {
 }
 
 extension UVEventLoop: SerialExecutor, TaskExecutor {
+  /// Runs the job on the loop's thread; what the Swift runtime calls for tasks that prefer the loop.
   public func enqueue(_ job: consuming ExecutorJob) {
     let unowned = UnownedJob(job)
     if isOnLoop, phase != .closed, enqueueLocally(.task(unowned)) { return }

@@ -6,6 +6,7 @@ import HyperRuntime
 /// Message boundaries of `write` are not kept. Both directions have back-pressure: see `write` and `inbound`. Letting
 /// go of the last reference destroys the stream.
 public final class UDXConnection: Sendable {
+  /// The stream's id on this side: what the peer puts into its packets.
   public let localID: UInt32
   let port: UDXPort
   let state: UDXConnectionState
@@ -28,6 +29,7 @@ public final class UDXConnection: Sendable {
   /// Up to 2 MiB wait to be read, then the window towards the peer closes.
   public var inbound: Inbound { Inbound(connection: self) }
 
+  /// The bytes of a stream as an async sequence of pieces, in order.
   public struct Inbound: AsyncSequence, Sendable {
     public typealias Element = [UInt8]
     public typealias Failure = UDXConnectionError
@@ -149,6 +151,7 @@ public final class UDXConnection: Sendable {
     state.loop.post { state.stream.destroy() }
   }
 
+  /// Whether the stream has closed, regularly or not.
   public var isClosed: Bool { state.closing.isClosed }
 
   /// Runs `body` on the loop with the stream itself: for statistics, a change of remote, relaying. Do not set its

@@ -17,6 +17,7 @@ public enum UDXConnectionError: Error, Hashable, Sendable, CustomStringConvertib
   /// The system refused to go on.
   case transport(TransportError)
 
+  /// The stable name of the reason, the same in all languages.
   public var code: String {
     switch self {
     case .reset: "ECONNRESET"

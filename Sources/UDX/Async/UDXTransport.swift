@@ -17,10 +17,12 @@ import HyperRuntime
 ///
 /// May be used from any thread; lives on one event loop, its own thread unless one is given.
 public final class UDXTransport: Sendable {
+  /// The loop that sockets and streams live on.
   public let loop: UVEventLoop
   let environment: LoopBound<UVEnvironment>
   private let ownsLoop: Bool
 
+  /// A transport on the given loop, or on a thread of its own.
   public init(loop given: UVEventLoop? = nil) async throws(UDXError) {
     let loop: UVEventLoop
     do throws(EventLoopError) {
@@ -106,6 +108,7 @@ extension TransportError {
 
 /// A bound UDP socket: datagrams, and streams that share it. Letting go of it closes it once its streams are gone.
 public final class UDXPort: Sendable {
+  /// Where the socket is bound.
   public let address: Endpoint
   let transport: UDXTransport
   let socket: LoopBound<UDXSocket>
@@ -113,7 +116,9 @@ public final class UDXPort: Sendable {
 
   /// A datagram that belongs to no stream.
   public struct Datagram: Hashable, Sendable {
+    /// The payload.
     public var bytes: [UInt8]
+    /// The sender's address.
     public var source: Endpoint
   }
 

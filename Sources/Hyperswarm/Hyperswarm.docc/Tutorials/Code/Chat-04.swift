@@ -1,0 +1,45 @@
+import Hyperswarm
+
+actor Room {
+  private var connections: [Bytes32: HyperDHT.Connection] = [:]
+
+  func add(_ connection: HyperDHT.Connection) { connections[connection.remotePublicKey] = connection }
+
+  func remove(_ connection: HyperDHT.Connection) {
+    if connections[connection.remotePublicKey] === connection { connections[connection.remotePublicKey] = nil }
+  }
+
+  func say(_ line: String) {
+    for connection in connections.values {
+      // A peer that is 1 MiB behind does not follow the talk: it is let go instead of held in memory.
+      let isBehind = (try? connection.writeWithoutWaiting(Array(line.utf8))) ?? false
+      if isBehind { connection.destroy() }
+    }
+  }
+}
+
+let arguments = Array(CommandLine.arguments.dropFirst())
+let swarm = try await Hyperswarm(Hyperswarm.Options(bootstrap: arguments.count > 1 ? [arguments[1]] : nil))
+print("I am", swarm.keyPair.publicKey)
+try await swarm.join(Hyperswarm.topic(arguments.first ?? "lobby"))
+
+let room = Room()
+Task.detached {
+  while let line = readLine() { await room.say(line) }
+  await swarm.destroy()
+}
+for await connection in swarm.connections {
+  await room.add(connection)
+  Task {
+    let name = connection.remotePublicKey.description.prefix(6)
+    print(name, "is here")
+    do {
+      for try await message in connection.inbound { print(name, String(decoding: message, as: UTF8.self)) }
+      print(name, "has left")
+    } catch {
+      print(name, "is gone:", error)
+    }
+    connection.end()
+    await room.remove(connection)
+  }
+}

@@ -1,0 +1,21 @@
+import Hyperswarm
+
+let dht = try await HyperDHT()
+
+if let text = CommandLine.arguments.dropFirst().first {
+  let connection = try await dht.connect(to: KeyText.parse(text))
+  try await connection.write("hello")
+  if let answer = try await connection.read() { print(String(decoding: answer, as: UTF8.self)) }
+  await connection.close()
+  await dht.destroy()
+} else {
+  let keyPair = HyperDHT.keyPair(seed: HyperDHT.hash(Array("the seed of my server".utf8)))
+  print("reach me under", keyPair.publicKey)
+  let server = try await dht.listen(keyPair: keyPair)
+  for await connection in server.connections {
+    Task {
+      for try await message in connection.inbound { try await connection.write(message) }
+      connection.end()
+    }
+  }
+}

@@ -1,0 +1,27 @@
+import Hyperswarm
+
+let dht = try await HyperDHT()
+let client = HyperDHT.keyPair(seed: HyperDHT.hash(Array("the seed of my client".utf8)))
+
+if let text = CommandLine.arguments.dropFirst().first {
+  var options = HyperDHT.ConnectOptions()
+  options.keyPair = client
+  let connection = try await dht.connect(to: KeyText.parse(text), options: options)
+  try await connection.write("hello")
+  if let answer = try await connection.read() { print(String(decoding: answer, as: UTF8.self)) }
+  await connection.close()
+  await dht.destroy()
+} else {
+  let keyPair = HyperDHT.keyPair(seed: HyperDHT.hash(Array("the seed of my server".utf8)))
+  print("reach me under", keyPair.publicKey)
+  var options = HyperDHT.ServerOptions()
+  let admitted = client.publicKey
+  options.firewall = { peer in peer.publicKey == admitted }
+  let server = try await dht.listen(keyPair: keyPair, options: options)
+  for await connection in server.connections {
+    Task {
+      for try await message in connection.inbound { try await connection.write(message) }
+      connection.end()
+    }
+  }
+}

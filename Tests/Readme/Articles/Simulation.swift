@@ -1,0 +1,31 @@
+import HyperswarmTesting
+
+// The code of the article Testing your application on the simulator.
+
+public func simulation() throws {
+  // snippet: simulation
+  let network = VirtualNetwork(seed: 7)
+  let testnet = try VirtualTestnet(network: network, size: 8)
+  network.conditions = LinkConditions(latency: .milliseconds(40), jitter: .milliseconds(10), loss: 0.02)
+
+  let nat = network.makeNAT(mapping: .endpointIndependent, filter: .addressAndPortDependent)
+  let host = network.makeHost(IPv4Address(10, 0, 0, 2), behind: nat)
+  let alice = testnet.makeSwarm(on: host)
+  let bob = testnet.makeSwarm(on: network.makeHost())
+
+  var heard: [String] = []
+  alice.onConnection = { $0.write(Array("hello".utf8)) }
+  bob.onConnection = { $0.onMessage = { heard.append(String(decoding: $0, as: UTF8.self)) } }
+  try alice.join(VirtualSwarm.topic("a room"))
+  try bob.join(VirtualSwarm.topic("a room"))
+
+  let met = network.run(within: .seconds(10)) { heard == ["hello"] }
+  print(met ? "met after \(network.elapsed)" : "did not meet")
+  // end
+  // snippet: disturbance
+  host.isDown = true
+  network.advance(by: .seconds(30))
+  host.isDown = false
+  host.move(to: IPv4Address(10, 0, 0, 9), behind: nat)
+  // end
+}

@@ -1,0 +1,59 @@
+import Foundation
+import XCTest
+
+/// The code in the articles of the documentation is code that the build compiles: `Tests/Readme/Articles`.
+final class ArticleTests: XCTestCase {
+  private let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+    .deletingLastPathComponent().deletingLastPathComponent()
+
+  private func files(_ folder: String, _ suffix: String) -> [URL] {
+    let all = FileManager.default.enumerator(at: root.appendingPathComponent(folder), includingPropertiesForKeys: nil)
+    return (all?.allObjects as? [URL] ?? []).filter { $0.pathExtension == suffix }.sorted { $0.path < $1.path }
+  }
+
+  /// What stands between "// snippet: NAME" and "// end", without the indentation of a function's body.
+  private func snippets() throws -> [String: String] {
+    var found: [String: String] = [:]
+    for file in files("Tests/Readme/Articles", "swift") {
+      var name: String?
+      let text = try String(contentsOf: file, encoding: .utf8)
+      for line in text.split(separator: "\n", omittingEmptySubsequences: false) {
+        if let match = line.wholeMatch(of: /\s\s\/\/ snippet: (.+)/) {
+          name = String(match.1)
+        } else if line == "  // end" {
+          name = nil
+        } else if let name {
+          found[name, default: ""] += (line.hasPrefix("  ") ? line.dropFirst(2) : line) + "\n"
+        }
+      }
+    }
+    return found
+  }
+
+  func testEveryBlockOfAnArticleIsCompiled() throws {
+    let known = Set(try snippets().values)
+    var used: Set<String> = []
+    for file in files("Sources", "md") {
+      let parts = try String(contentsOf: file, encoding: .utf8).components(separatedBy: "```swift\n").dropFirst()
+      for block in parts.compactMap({ $0.components(separatedBy: "```").first }) where !block.contains("swift-tools") {
+        XCTAssertTrue(known.contains(block), "\(file.lastPathComponent): not in Tests/Readme/Articles:\n\(block)")
+        used.insert(block)
+      }
+    }
+    XCTAssertEqual(known.subtracting(used), [], "in no article")
+    XCTAssertGreaterThan(used.count, 15)
+  }
+
+  /// `Scripts/docs` compiles them; here is that each step of a tutorial has its file and each file its step.
+  func testTutorialsNameTheirCode() throws {
+    var named: Set<String> = []
+    for file in files("Sources", "tutorial") {
+      for match in try String(contentsOf: file, encoding: .utf8).matches(of: /file: "([^"]+)"/) {
+        named.insert(String(match.1))
+      }
+    }
+    let code = files("Sources", "swift").filter { $0.path.contains("/Tutorials/Code/") }.map(\.lastPathComponent)
+    XCTAssertEqual(named, Set(code))
+    XCTAssertGreaterThan(code.count, 6)
+  }
+}
