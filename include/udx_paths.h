@@ -17,10 +17,19 @@ extern "C" {
 /*
  * The peer has another address, or this side leaves from another one, and the old path is gone. Ids stay; everything
  * outstanding is sent again, to the new address and at once; round-trip time, congestion window and path MTU are
- * measured anew. The caller has validated the address. A bound socket; also a stream that relays.
+ * measured anew. The caller has validated the address, which is a sign of life of the peer: the time to give up starts
+ * anew. A bound socket; also a stream that relays.
  */
 UDX_EXTERN int
 udx_stream_migrate (udx_stream_t *stream, udx_socket_t *socket, const struct sockaddr *remote_addr);
+
+/*
+ * The path in use is to carry what was sent over former ones (udx_stream_change_remote), too, which may never be
+ * acknowledged there: everything outstanding is sent again, at once, and the path is measured anew. Nothing is known of
+ * the peer, so the time to give up goes on. UV_EINVAL unless connected, or for a stream that relays.
+ */
+UDX_EXTERN int
+udx_stream_reroute (udx_stream_t *stream);
 
 /*
  * The caller has learned that the peer is there, on the path in use: the retransmission timeout is now, not after the

@@ -49,6 +49,10 @@ package protocol TransportStream: ByteTransport {
   /// at once. The ids stay.
   func migrate(socket: any DatagramSocket, to remote: Endpoint) throws(TransportError)
 
+  /// The path in use carries what was sent over former ones, too: it is sent again, at once. Nothing is known of the
+  /// peer, so the time to give up goes on.
+  func reroute()
+
   /// The remote has acknowledged, from its own address, what was sent to it since the last change of path.
   var isPathValidated: Bool { get }
 

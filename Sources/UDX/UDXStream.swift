@@ -140,6 +140,11 @@ public final class UDXStream: TransportStream {
     take(socket, remote)
   }
 
+  package func reroute() {
+    guard let handle, isConnected, !isClosed else { return }
+    _ = udx_stream_reroute(handle)
+  }
+
   package func retransmit() {
     guard let handle, isConnected, !isClosed else { return }
     _ = udx_stream_retransmit(handle)

@@ -167,6 +167,63 @@ TEST(udx_migrate_restarts_the_time_to_give_up) {
   pair_free(p);
 }
 
+/* A stream that tries one path after the other hears nothing: the time to give up goes on, wherever it is. */
+static void
+reroute_until_given_up (uint64_t interval) {
+  pair_t *p = pair_new(15, NULL);
+  udx_stream_t *s = &p->side[0].stream;
+  pair_write(p, 0, 300000);
+  CHECK(pair_run_received(p, 1, 300000, 5 * S));
+  gone_t gone = {.port = 5002};
+  sim_set_tap(p->sim, gone_tap, &gone);
+  pair_write(p, 0, 10000);
+  struct sockaddr_in peer = sim_address4(p->side[1].node, gone.port);
+  struct sockaddr_in elsewhere = sim_address4(p->side[1].node, 7003);
+  uint64_t start = sim_now(p->sim);
+  for (int i = 0; !p->side[0].closed && sim_now(p->sim) - start < 60 * S; i++) {
+    uint32_t id = i % 2 ? 2 : 9;
+    struct sockaddr *to = (struct sockaddr *) (i % 2 ? &peer : &elsewhere);
+    uint64_t heard_at = udx__stream(s)->flow.heard_at;
+    CHECK_EQ(udx_stream_change_remote(s, &p->side[0].socket, id, to, on_changed), 0);
+    CHECK_EQ(udx_stream_reroute(s), 0);
+    CHECK_EQ(udx__stream(s)->flow.heard_at, heard_at);
+    CHECK_EQ(udx__stream(s)->recovery.rto_at, sim_now(p->sim) + UDX_RTO_INITIAL);
+    sim_run(p->sim, interval);
+  }
+  CHECK_EQ(p->side[0].close_status, UV_ETIMEDOUT);
+  CHECK(p->side[0].close_time - start >= 13 * S - 1 * MS);
+  CHECK(p->side[0].close_time - start <= 13 * S + UDX_RTO_SPACING_MIN);
+  sim_set_tap(p->sim, NULL, NULL);
+  pair_free(p);
+}
+
+TEST(udx_reroute_lets_the_time_to_give_up_run) {
+  reroute_until_given_up(1700 * MS);
+  reroute_until_given_up(2 * S);
+  reroute_until_given_up(4 * S);
+}
+
+/* What was sent over a path that carries nothing arrives over the one before it, at once, whenever that is. */
+TEST(udx_reroute_repeats_what_former_paths_have_lost) {
+  pair_t *p = pair_new(17, NULL);
+  udx_stream_t *s = &p->side[0].stream;
+  pair_write(p, 0, 300000);
+  CHECK(pair_run_received(p, 1, 300000, 5 * S));
+  sim_run(p->sim, 100 * MS);
+  struct sockaddr_in peer = sim_address4(p->side[1].node, 5002);
+  struct sockaddr_in elsewhere = sim_address4(p->side[1].node, 7003);
+  CHECK_EQ(udx_stream_change_remote(s, &p->side[0].socket, 2, (struct sockaddr *) &elsewhere, on_changed), 1);
+  pair_write(p, 0, 10000);
+  sim_run(p->sim, 11 * S);
+  CHECK_EQ(p->side[1].received, 300000);
+  CHECK_EQ(udx_stream_change_remote(s, &p->side[0].socket, 2, (struct sockaddr *) &peer, on_changed), 0);
+  CHECK_EQ(udx_stream_reroute(s), 0);
+  CHECK(pair_run_received(p, 1, 310000, 200 * MS));
+  finish(p, 310000, 0, 5 * S);
+  CHECK_EQ(udx_stream_reroute(s), UV_EINVAL);
+  pair_free(p);
+}
+
 /* Round-trip times of the old path say nothing about the new one: the first timeout there is that of a new stream. */
 TEST(udx_migrate_times_the_new_path_anew) {
   pair_t *p = pair_new(9, NULL);
@@ -256,5 +313,6 @@ TEST(udx_migrate_refuses_what_makes_no_sense) {
 
 TEST_MAIN(TEST_ENTRY(udx_migrate_repeats_what_was_lost_at_once), TEST_ENTRY(udx_migrate_leaves_all_former_paths),
   TEST_ENTRY(udx_migrate_measures_the_new_path_alone), TEST_ENTRY(udx_migrate_restarts_the_time_to_give_up),
+  TEST_ENTRY(udx_reroute_lets_the_time_to_give_up_run), TEST_ENTRY(udx_reroute_repeats_what_former_paths_have_lost),
   TEST_ENTRY(udx_migrate_times_the_new_path_anew), TEST_ENTRY(udx_retransmit_is_at_once),
   TEST_ENTRY(udx_retransmit_is_a_timeout_like_others), TEST_ENTRY(udx_migrate_refuses_what_makes_no_sense))

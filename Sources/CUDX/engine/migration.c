@@ -126,17 +126,30 @@ udx_stream_change_remote (udx_stream_t *stream, udx_socket_t *socket, uint32_t r
 
 /* The estimates of another path say nothing about this one (RFC 9000, section 9.4). */
 static void
-path_measure_anew (udx_stream_t *stream) {
-  uint64_t now = udx__instance(stream->udx)->driver->now(stream->udx);
+path_measure_anew (udx_stream_t *stream, uint64_t now) {
   udx__rtt_init(stream); /* before the timers are set, which go by it */
   udx__recovery_migrated(stream, now);
   stream->cwnd = UDX_CWND_INITIAL;
   stream->ssthresh = UDX_SSTHRESH_INITIAL;
   udx__stream(stream)->congestion->init(stream);
   udx__mtu_reset(stream);
-  /* the peer was heard when its address was validated */
+}
+
+/* The peer was heard when its address was validated: the time to give up starts anew. */
+static void
+peer_was_heard (udx_stream_t *stream, uint64_t now) {
+  udx__stream(stream)->recovery.stalled_since = now;
   udx__stream(stream)->flow.heard_at = now;
   udx__stream(stream)->flow.silent_probes = 0;
+}
+
+/* What has left over former paths takes this one, whenever it is sent again. */
+static void
+paths_forget (udx_stream_t *stream, const udx_address_t *remote) {
+  for (udx_path_t *path = udx__stream(stream)->paths; path != NULL; path = path->next) {
+    path->address = *remote;
+    path->remote_id = stream->remote_id;
+  }
 }
 
 int
@@ -150,10 +163,7 @@ udx_stream_migrate (udx_stream_t *stream, udx_socket_t *socket, const struct soc
   if (err) return err;
 
   udx__batch_flush(udx);
-  for (udx_path_t *path = udx__stream(stream)->paths; path != NULL; path = path->next) {
-    path->address = remote;
-    path->remote_id = stream->remote_id;
-  }
+  paths_forget(stream, &remote);
   udx__macroflow_leave(stream);
   if (socket != stream->socket) socket_change(stream, socket);
   if (!udx__address_equal(&udx__stream(stream)->remote.any, &remote.any)) udx__path_validation_begin(stream);
@@ -163,7 +173,24 @@ udx_stream_migrate (udx_stream_t *stream, udx_socket_t *socket, const struct soc
   path_forget_local(stream);
   udx__macroflow_join(stream);
   UDX_TRACE(udx, path(stream, UDX_TRACE_STREAM_MOVED));
-  if (udx__stream(stream)->relay_to == NULL) path_measure_anew(stream);
+  if (udx__stream(stream)->relay_to == NULL) {
+    uint64_t now = udx__instance(udx)->driver->now(udx);
+    peer_was_heard(stream, now); /* before the timers are set, which go by it */
+    path_measure_anew(stream, now);
+  }
+  udx__mark_ready(stream);
+  UDX_CHECK_STREAM(stream);
+  return 0;
+}
+
+int
+udx_stream_reroute (udx_stream_t *stream) {
+  udx_t *udx = stream->udx;
+  if (udx__stream_dead(stream) || !(stream->status & UDX_STREAM_CONNECTED)) return UV_EINVAL;
+  if (udx__stream(stream)->relay_to != NULL) return UV_EINVAL;
+  udx__batch_flush(udx);
+  paths_forget(stream, &udx__stream(stream)->remote);
+  path_measure_anew(stream, udx__instance(udx)->driver->now(udx));
   udx__mark_ready(stream);
   UDX_CHECK_STREAM(stream);
   return 0;

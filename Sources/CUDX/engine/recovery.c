@@ -415,7 +415,6 @@ udx__recovery_migrated (udx_stream_t *stream, uint64_t now) {
   recovery->tlp_sampled = 1;
   recovery->rack_valid = 0;
   recovery->rack_rtt = 0;
-  recovery->stalled_since = now;
   recovery->rto_at = recovery->tlp_at = recovery->reo_at = UDX_NEVER;
   if (udx__flight_span(stream) == 0) return;
 

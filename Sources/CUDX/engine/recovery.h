@@ -71,7 +71,7 @@ udx__timeouts_until_give_up (const udx_stream_t *stream);
 int
 udx__recovery_is_of_former_path (const udx_stream_t *stream, uint32_t seq);
 
-/* The old path is gone: all that flies there is to be sent again, and the time to give up starts anew. */
+/* The old path is gone: all that flies there is to be sent again. The time to give up goes on. */
 void
 udx__recovery_migrated (udx_stream_t *stream, uint64_t now);
 

@@ -156,7 +156,7 @@ final class RelayDeparture {
   /// What the path in use has not carried goes there, too.
   private func flee(to route: SocketRoute) {
     go(over: route)
-    if !isChangeAcknowledged { reroute() }
+    if !isChangeAcknowledged { raw.reroute() }
   }
 
   private func change(to route: SocketRoute, id: UInt32, _ next: State) -> Bool {
@@ -206,7 +206,7 @@ final class RelayDeparture {
     guard !isRelayLost, let relay = relay(), let id = relay.relayedID, change(to: relay, id: id, .relayed) else {
       return
     }
-    reroute()
+    raw.reroute()
     if let left {
       candidates = [Candidate(path: .direct, route: left, isTried: true)]
       migration?.isRelayed = true
@@ -215,12 +215,6 @@ final class RelayDeparture {
     } else if let next = candidates.first(where: { !$0.isTried }) {
       go(over: next.route)
     }
-  }
-
-  /// What is outstanding on another path is sent again on the one in use.
-  private func reroute() {
-    guard let socket = raw.socket, let remote = raw.remote else { return }
-    try? raw.migrate(socket: socket, to: remote)
   }
 
   // MARK: What a path brings
@@ -318,7 +312,7 @@ final class RelayDeparture {
     isRelayLost = true
     if state == .relayed, let refuge { go(over: refuge) }
     guard state != .relayed else { return false }
-    if !isChangeAcknowledged { reroute() }
+    if !isChangeAcknowledged { raw.reroute() }
     return true
   }
 
@@ -333,6 +327,6 @@ final class RelayDeparture {
     guard state != .relayed else { return }
     stream?.checkSources()
     raw.followsPeer = migration == nil
-    if !isChangeAcknowledged { reroute() }
+    if !isChangeAcknowledged { raw.reroute() }
   }
 }

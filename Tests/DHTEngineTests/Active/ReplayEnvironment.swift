@@ -144,6 +144,7 @@ final class ReplayStream: TransportStream {
   }
 
   let isPathValidated = true
+  func reroute() {}
   func retransmit() {}
   func addRelayQuota(_ quota: RelayQuota) {}
 
