@@ -21,6 +21,11 @@ actor Room {
       if isBehind { connection.destroy() }
     }
   }
+
+  /// Ends every connection, so that the peers see an end and not a reset.
+  func leave() async {
+    for connection in connections.values { await connection.close() }
+  }
 }
 
 let bootstrap = ProcessInfo.processInfo.environment["HYPERSWARM_BOOTSTRAP"].map { [$0] }
@@ -34,7 +39,8 @@ Thread.detachNewThread {
   let (lines, continuation) = AsyncStream.makeStream(of: String.self)
   Task {
     for await line in lines { await room.say(line) }
-    // Tells every peer, withdraws the announcement, and ends the loop below.
+    await room.leave()
+    // Withdraws the announcement and ends the loop below.
     await swarm.destroy()
   }
   while let line = readLine() { continuation.yield(line) }

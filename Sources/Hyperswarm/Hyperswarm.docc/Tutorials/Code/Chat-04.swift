@@ -16,6 +16,11 @@ actor Room {
       if isBehind { connection.destroy() }
     }
   }
+
+  /// Ends every connection, so that the peers see an end and not a reset.
+  func leave() async {
+    for connection in connections.values { await connection.close() }
+  }
 }
 
 let arguments = Array(CommandLine.arguments.dropFirst())
@@ -26,6 +31,7 @@ try await swarm.join(Hyperswarm.topic(arguments.first ?? "lobby"))
 let room = Room()
 Task.detached {
   while let line = readLine() { await room.say(line) }
+  await room.leave()
   await swarm.destroy()
 }
 for await connection in swarm.connections {
