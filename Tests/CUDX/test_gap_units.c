@@ -1,11 +1,14 @@
 /* When too large packets of the peer end a stream (engine/flow_control.c), at the edges of each comparison. */
 #include "unit.h"
 
+/* Of an IPv4 packet. */
+static const size_t headers = UDX_OVERHEAD_V4 - UDX_HEADER_SIZE;
+
 /* A packet of `size` bytes comes `halves` half intervals after the first one that showed a gap. */
 static int
 gap_packet (unit_t *unit, uint64_t begin, uint32_t halves, size_t size) {
   udx__instance(unit->udx)->now = begin + halves * (UDX_SECOND / 2);
-  return udx__flow_gap(unit->stream, size);
+  return udx__flow_gap(unit->stream, size - headers);
 }
 
 static unit_t
@@ -48,6 +51,29 @@ TEST(a_gap_begins_anew) {
   }
 }
 
+/* Sizes are those of IP packets: what comes from an IPv4 host to an IPv6 socket has an IPv4 header, too. */
+TEST(a_gap_counts_the_header_that_is_there) {
+  static const struct {
+    const char *host;
+    size_t headers;
+  } remotes[] = {{"::ffff:10.0.0.2", 28}, {"2001:db8::2", 48}};
+  for (size_t i = 0; i < sizeof(remotes) / sizeof(*remotes); i++) {
+    uint64_t begin;
+    unit_t unit = gap_unit_new(&begin);
+    udx_address_t remote = unit.state->remote;
+    CHECK_EQ(uv_ip6_addr(remotes[i].host, 5002, &unit.state->remote.v6), 0);
+    CHECK_EQ(udx__flow_gap(unit.stream, 100), 1);
+    CHECK_EQ(unit.state->flow.gap_since, begin);
+    CHECK_EQ(udx__flow_gap(unit.stream, UDX_MTU_BASE - 1 - remotes[i].headers), 1);
+    CHECK_EQ(unit.state->flow.gap_since, begin);
+    CHECK_EQ(unit.state->flow.gap_size, UDX_MTU_BASE - 1);
+    CHECK_EQ(udx__flow_gap(unit.stream, UDX_MTU_BASE - remotes[i].headers), 1);
+    CHECK_EQ(unit.state->flow.gap_since, UDX_NEVER);
+    unit.state->remote = remote;
+    unit_free(&unit);
+  }
+}
+
 /* The error comes with the largest packet that got through, of both directions. */
 TEST(a_gap_knows_the_largest_packet) {
   static const uint16_t proven[] = {UDX_MTU_MIN, 900, UDX_MTU_BASE - 1, UDX_MTU_BASE, 1400};
@@ -64,4 +90,5 @@ TEST(a_gap_knows_the_largest_packet) {
 }
 
 TEST_MAIN(TEST_ENTRY(a_gap_ends_a_stream_to_the_interval), TEST_ENTRY(a_gap_begins_anew),
+  TEST_ENTRY(a_gap_counts_the_header_that_is_there),
   TEST_ENTRY(a_gap_knows_the_largest_packet))

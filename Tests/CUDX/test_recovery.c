@@ -217,9 +217,29 @@ TEST(age_is_no_round_trip) {
   }
 }
 
+/* With the probe of a hole goes what left two round trips and the silence before it, to the microsecond. */
+TEST(a_silent_tail_is_lost_with_its_hole) {
+  for (uint32_t early = 0; early <= 1; early++) {
+    unit_t unit = unit_new();
+    uint64_t begin = spaced(&unit, 6);
+    unit_ack(&unit, begin + 11 * MS, 0, 3, 4);
+    CHECK_EQ(udx__recovery_timeout(unit.stream, begin + 12 * MS), 1);
+    unit_flush(&unit);
+    CHECK_EQ(unit.state->flight.flying.count, 5);
+    uint64_t silence = 2 * unit.state->rtt.srtt + UDX_SILENCE;
+    unit.state->recovery.tlp_at = begin + 4 * MS + silence - early;
+    CHECK(unit.state->recovery.tlp_at < unit.state->recovery.rto_at);
+    CHECK_EQ(udx__recovery_timeout(unit.stream, unit.state->recovery.tlp_at), 1);
+    CHECK_EQ(udx__packet_at(unit.stream, 0)->state, UDX_PACKET_LOST);
+    CHECK_EQ(udx__packet_at(unit.stream, 4)->state, early ? UDX_PACKET_FLYING : UDX_PACKET_LOST);
+    CHECK_EQ(udx__packet_at(unit.stream, 5)->state, UDX_PACKET_FLYING);
+    unit_free(&unit);
+  }
+}
+
 TEST_MAIN(TEST_ENTRY(rack_waits_for_the_reordering_window), TEST_ENTRY(three_reported_packets_need_no_window),
   TEST_ENTRY(rack_orders_a_batch_by_seq), TEST_ENTRY(lost_probes_start_no_recovery), TEST_ENTRY(needless_repairs),
   TEST_ENTRY(only_originals_show_reordering), TEST_ENTRY(a_timeout_leaves_the_latest),
   TEST_ENTRY(tail_loss_probe_timer), TEST_ENTRY(timeouts_back_off),
   TEST_ENTRY(gives_up_sooner_than_thirteen_long_timeouts), TEST_ENTRY(gives_up_after_thirteen_seconds),
-  TEST_ENTRY(spurious_timeout_is_undone), TEST_ENTRY(age_is_no_round_trip))
+  TEST_ENTRY(spurious_timeout_is_undone), TEST_ENTRY(age_is_no_round_trip), TEST_ENTRY(a_silent_tail_is_lost_with_its_hole))

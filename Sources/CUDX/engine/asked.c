@@ -9,6 +9,7 @@
 
 #include "address.h"
 #include "instance.h"
+#include "socket.h"
 
 /* The hash stands for socket, address and port: it is seeded, and a wrong match costs one datagram. */
 typedef struct asked_entry_s {
@@ -22,7 +23,7 @@ struct udx_asked_s {
 
 static uint32_t
 asked_hash (udx_socket_t *socket, const struct sockaddr *address) {
-  uint64_t hash = udx__instance(socket->udx)->ids.seed ^ (uint64_t) (uintptr_t) socket;
+  uint64_t hash = udx__instance(socket->udx)->ids.seed ^ (uint64_t) udx__socket(socket)->number << 32;
   const uint8_t *bytes = (const uint8_t *) address;
   size_t from = offsetof(struct sockaddr_in, sin_port), to = offsetof(struct sockaddr_in, sin_addr) + 4;
   if (address->sa_family == AF_INET6) to = offsetof(struct sockaddr_in6, sin6_addr) + 16;

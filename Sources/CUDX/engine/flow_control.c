@@ -14,6 +14,7 @@
  */
 #include "flow_control.h"
 
+#include "address.h"
 #include "instance.h"
 #include "recovery.h"
 #include "stream.h"
@@ -253,10 +254,19 @@ gap_begin (udx_stream_t *stream, uint64_t now) {
   udx__timer_at_most(stream, flow->gap_probe_at);
 }
 
+/* Of a datagram with its IP header. To an IPv4 host at an IPv6 socket an IPv4 header belongs, too. */
+static size_t
+gap_packet_size (const udx_stream_t *stream, size_t length) {
+  udx_address_t scratch;
+  int family = udx__address_plain(&udx__stream(stream)->remote.any, &scratch)->sa_family;
+  return length + (family == AF_INET ? UDX_OVERHEAD_V4 : UDX_OVERHEAD_V6) - UDX_HEADER_SIZE;
+}
+
 int
-udx__flow_gap (udx_stream_t *stream, size_t size) {
+udx__flow_gap (udx_stream_t *stream, size_t length) {
   udx_flow_t *flow = &udx__stream(stream)->flow;
   uint64_t now = udx__instance(stream->udx)->now;
+  size_t size = gap_packet_size(stream, length);
   if (size >= UDX_MTU_BASE || !(stream->status & UDX_STREAM_CONNECTED)) {
     udx__flow_gap_clear(flow);
     return 1;

@@ -58,11 +58,11 @@ void
 udx__flow_heard (udx_stream_t *stream, uint64_t now);
 
 /*
- * A packet of `size` bytes (IP) shows that the peer has sent earlier ones that have not come. 0 if the stream gave up:
+ * A datagram of `length` bytes shows that the peer has sent earlier ones that have not come. 0 if the stream gave up:
  * only small packets get through.
  */
 int
-udx__flow_gap (udx_stream_t *stream, size_t size);
+udx__flow_gap (udx_stream_t *stream, size_t length);
 
 /* What is missing is no matter of its size. */
 static inline void

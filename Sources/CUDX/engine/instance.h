@@ -16,6 +16,7 @@ typedef struct udx_instance_state_s {
   void *trace_data;
   uint32_t refs;
   uint32_t depth; /* engine entry points on the stack */
+  uint32_t sockets_made;
   uint8_t teardown;
   uint8_t deferred;
   udx_link_t sockets;

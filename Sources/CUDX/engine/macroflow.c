@@ -26,7 +26,7 @@ struct udx_macroflows_s {
 
 static uint32_t
 macroflow_bucket (const udx_t *udx, const udx_socket_t *socket, const udx_address_t *address) {
-  uint32_t words[5] = {udx__instance(udx)->ids.seed, (uint32_t) ((uintptr_t) socket >> 6)};
+  uint32_t words[5] = {udx__instance(udx)->ids.seed, udx__socket(socket)->number};
   if (address->any.sa_family == AF_INET) {
     words[1] ^= address->v4.sin_addr.s_addr;
     words[0] ^= (uint32_t) address->v4.sin_port << 8;

@@ -146,8 +146,7 @@ receive_body (udx_stream_t *stream, udx_socket_t *socket, const udx_header_t *he
       drop(stream, socket, header, length, UDX_TRACE_TOO_FAR_AHEAD);
       return 0;
     }
-    if (UDX_UNLIKELY(distance > 0) && !udx__flow_gap(stream, length + udx__mtu_overhead(stream) - UDX_HEADER_SIZE))
-      return 0;
+    if (UDX_UNLIKELY(distance > 0) && !udx__flow_gap(stream, length)) return 0;
     if (header->type & (UDX_HEADER_DATA | UDX_HEADER_END)) {
       if (!receive_data(stream, header, payload, payload_length)) return 0;
     }

@@ -24,6 +24,7 @@ udx_socket_init (udx_t *udx, udx_socket_t *socket, udx_socket_close_cb cb) {
   socket->udx = udx;
   udx__socket(socket)->on_close = cb;
   udx__socket(socket)->ttl = DEFAULT_TTL;
+  udx__socket(socket)->number = udx__instance(udx)->sockets_made++;
   socket->packets_dropped_by_kernel = -1;
   udx__list_init(&udx__socket(socket)->dirty);
   udx__list_init(&udx__socket(socket)->ready);
