@@ -97,6 +97,20 @@ package enum Limits {
     package static let watchdog: UInt64 = 60_000
   }
 
+  /// Withdrawing announcements (hyperdht.md 12.3).
+  package enum Withdrawal {
+    /// How long callers wait at most: more than the two round trips that it takes, with a repetition. Nodes that are
+    /// silent hold nothing up for longer; what they store expires.
+    package static let wait: UInt64 = 1000
+    /// Requests without an answer, of all and of one node: a fifth of the request window is left to others.
+    package static let underWay = 64
+    package static let underWayPerNode = 16
+    /// Nodes whose tokens are remembered per generation, and how long one is used: nodes accept it for 7.5 s at least
+    /// (dht-rpc.md 9), less the way there and back.
+    package static let tokens = 256
+    package static let tokenAge: UInt64 = 6500
+  }
+
   /// Handshakes of a listening server (hyperdht.md 7).
   package enum Server {
     /// How long a server remembers a finished, failed or refused handshake (hyperdht.md 7.6).

@@ -35,8 +35,8 @@ package struct RequestOptions {
   /// Milliseconds per transmission; `nil` is 1000, or what the path needs for requests that the asked node answers by
   /// itself.
   package var timeout: UInt64?
-  /// A visit of a query: answered by the asked node itself, so that its round-trip time is that of the path.
-  var isVisit = false
+  /// Answered by the asked node itself and at once, as the visits of a query: its round-trip time is that of the path.
+  package var isVisit = false
   /// The destination has only been claimed by others: its silence says nothing about the network.
   var isUnsolicited = false
   /// Takes an answer with the right transaction id from any address (relayed requests, dht-rpc.md 5.3).

@@ -28,12 +28,13 @@ extension DHTNode: SwarmDHT {
     _ request: SwarmQueryRequest, onPeers: @escaping ([SwarmPeerRecord]) -> Void,
     onFinished: @escaping (Bool) -> Void
   ) -> any SwarmQuery {
+    if request.operation == .withdraw { return Withdrawal(request, self, onFinished) }
     var options = DHTQueryOptions()
     options.seeds = request.seeds
     options.onlySeeds = request.onlySeeds
     let query: DHTQuery<LookupResult>
     switch request.operation {
-    case .lookup:
+    case .withdraw, .lookup:
       query = lookup(request.topic, options: options)
     case .lookupAndUnannounce:
       query = lookupAndUnannounce(request.topic, keyPair: request.keyPair, options: options)
@@ -72,6 +73,21 @@ extension DHTNode: SwarmDHT {
 }
 
 extension DHTQuery: SwarmQuery where Item == LookupResult {}
+
+/// The announcements of a topic, on their way out of the nodes that hold them.
+private final class Withdrawal: SwarmQuery {
+  private let request: SwarmQueryRequest
+  private weak var node: DHTNode?
+  var closestNodes: [Endpoint] { request.seeds }
+
+  init(_ request: SwarmQueryRequest, _ node: DHTNode, _ onFinished: @escaping (Bool) -> Void) {
+    self.request = request
+    self.node = node
+    node.withdraw(request.topic, keyPair: request.keyPair, from: request.seeds) { onFinished(true) }
+  }
+
+  func destroy() { node?.cancelWithdrawal(request.topic, keyPair: request.keyPair, from: request.seeds) }
+}
 
 /// The swarm's one DHT server. Made again for each attempt to listen, because a server that failed to start is closed.
 package final class DHTSwarmServer: SwarmServer {

@@ -365,7 +365,7 @@ package final class TopicDiscovery {
       return
     }
     let request = SwarmQueryRequest(
-      topic: topic, operation: .lookupAndUnannounce, keyPair: host.keyPair, seeds: closestNodes, onlySeeds: true)
+      topic: topic, operation: .withdraw, keyPair: host.keyPair, seeds: closestNodes, onlySeeds: true)
     unannounceQuery = host.startTopicQuery(
       request, onPeers: { _ in },
       onFinished: { [weak self] _ in

@@ -38,7 +38,7 @@ final class DestructionTests: XCTestCase {
     await testnet.destroy()
   }
 
-  /// Withdrawing what was announced waits for nodes that do not answer, up to five seconds.
+  /// Withdrawing what was announced waits for nodes that do not answer, up to a second.
   func testForceCutsADestroyShort() async throws {
     let testnet = try await HyperDHT.Testnet(size: 3)
     let swarm = try await Hyperswarm(options(testnet))

@@ -160,7 +160,7 @@ final class ConnectionTests: XCTestCase {
     XCTAssertEqual(late.connections.count, 0)
     XCTAssertEqual(early.core.connections.count, 1)
     XCTAssertEqual(server.node.queries.last?.onlySeeds, true, "un-announces where it announced, without a search")
-    XCTAssertEqual(server.node.queries.last?.operation, .lookupAndUnannounce)
+    XCTAssertEqual(server.node.queries.last?.operation, .withdraw)
   }
 
   func testSW_21_newServerIsFoundByRefresh() throws {
@@ -301,7 +301,7 @@ final class ConnectionTests: XCTestCase {
     try swarm.join(topic(1))
     world.advance(by: 500)
     XCTAssertEqual(
-      swarm.node.queries.map(\.operation).map { "\($0)".prefix(8) }, ["announce", "lookupAn", "announce"])
+      swarm.node.queries.map(\.operation).map { "\($0)".prefix(8) }, ["announce", "withdraw", "announce"])
     XCTAssertEqual(world.announces[topic(1)], [swarm.key])
   }
 

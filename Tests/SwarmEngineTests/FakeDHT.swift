@@ -125,7 +125,7 @@ final class FakeDHT: SwarmDHT {
         if world.announces[request.topic]?.contains(own) != true {
           world.announces[request.topic, default: []].append(own)
         }
-      case .lookupAndUnannounce: world.announces[request.topic]?.removeAll { $0 == own }
+      case .lookupAndUnannounce, .withdraw: world.announces[request.topic]?.removeAll { $0 == own }
       }
       onPeers(found.map { SwarmPeerRecord(publicKey: $0, relayAddresses: query.closestNodes) })
       query.finish(true)

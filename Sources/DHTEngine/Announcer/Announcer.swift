@@ -199,7 +199,7 @@ final class Announcer {
     relayAddresses = Array(addresses.prefix(Limits.Announce.relays))
     // A cycle without a relay has failed: what an earlier one has announced is all there is.
     let stale = relays.isEmpty ? [] : generations[1].map(\.relayAddress).filter { !isCurrent($0) }
-    for relay in stale { unannounce(relay) {} }
+    node.withdrawals.withdraw(target, keyPair: keyPair, from: stale) {}
     state = .watching
     roundsLeft = Limits.Announce.pingRounds
     finishCycle()
@@ -283,20 +283,6 @@ final class Announcer {
     relayAddresses = []
     unconfirmed = []
     generations = [[], [], []]
-    let group = Countdown(done)
-    for relay in current { unannounce(relay.relayAddress, group.enter()) }
-    group.seal()
-  }
-
-  /// Asks the node for a token and our record, then removes it. Failures are ignored.
-  private func unannounce(_ relay: Endpoint, _ done: @escaping () -> Void) {
-    let message = RequestMessage(command: Command.findPeer.rawValue, target: target)
-    node.rpc.request(message, to: relay) { [weak self, node, target, keyPair] result in
-      // Meanwhile a later cycle may have announced there.
-      guard case .success(let reply) = result, let token = reply.token, let id = reply.from.id, reply.value != nil,
-        !node.rpc.isDestroyed, self?.isCurrent(relay) != true
-      else { return done() }
-      node.sendUnannounce(target: target, keyPair: keyPair, to: relay, id: id, token: token) { _ in done() }
-    }
+    node.withdrawals.withdraw(target, keyPair: keyPair, from: current.map(\.relayAddress), done)
   }
 }

@@ -43,6 +43,7 @@ package final class DHTNode {
   let relayHints: RelayHintCache
   let punchBudget: PunchBudget
   private(set) lazy var relays = RelayClients(node: self)
+  private(set) lazy var withdrawals = Withdrawals(node: self)
   private(set) lazy var migrations = Migrations(node: self)
   let localAddressValidator: LocalAddressValidator
   private var listedAddresses: (at: UInt64, endpoints: [Endpoint])?
@@ -244,6 +245,7 @@ package final class DHTNode {
       }
     }
     for server in servers { server.suspend(group.enter()) }
+    withdrawals.whenIdle(group.enter())
     punchPorts.retire()
     listedAddresses = nil
     relays.destroyAll()
@@ -287,8 +289,8 @@ package final class DHTNode {
     for server in servers { server.resume() }
   }
 
-  /// Closes everything. Unless `force`, servers unannounce first; `force` also cuts that short when it is under way.
-  /// Every completion runs exactly once.
+  /// Closes everything. Unless `force`, servers unannounce first, for ``Limits/Withdrawal/wait`` at most; `force` also
+  /// cuts that short when it is under way. Every completion runs exactly once.
   package func destroy(force: Bool = false, _ done: (() -> Void)? = nil) {
     if isClosed {
       if let done { environment.defer(done) }
@@ -305,6 +307,7 @@ package final class DHTNode {
     rawStreams.destroyAll()
     let group = Countdown { self.tearDown() }
     for server in servers { server.close(isForced: force, group.enter()) }
+    if !force { withdrawals.whenIdle(group.enter()) }
     group.seal()
   }
 

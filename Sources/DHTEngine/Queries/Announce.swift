@@ -45,6 +45,7 @@ extension DHTNode {
   ) {
     let signable = Signables.announce(target: target, nodeID: id, token: token, peer: peer)
     let message = AnnounceMessage(peer: peer, signature: keyPair.sign(signable), bump: bump)
+    withdrawals.announcing(target, keyPair.publicKey, at: node, id: id, token: token)
     sendCommit(.announce, target: target, token: token, value: message.encoded, to: node, session: session, done)
   }
 
@@ -53,10 +54,8 @@ extension DHTNode {
     target: Bytes32, keyPair: KeyPair, to node: Endpoint, id: Bytes32, token: Bytes32,
     session: RequestSession? = nil, _ done: @escaping (Result<Void, RPCError>) -> Void
   ) {
-    let peer = PeerRecord(publicKey: keyPair.publicKey)
-    let signable = Signables.unannounce(target: target, nodeID: id, token: token, peer: peer)
-    let message = AnnounceMessage(peer: peer, signature: keyPair.sign(signable))
-    sendCommit(.unannounce, target: target, token: token, value: message.encoded, to: node, session: session, done)
+    let message = RequestMessage.unannounce(target: target, keyPair: keyPair, id: id, token: token)
+    sendCommit(message, to: node, session: session, done)
   }
 
   /// A request with a token; an error code in the answer is a failure.
@@ -65,6 +64,13 @@ extension DHTNode {
     session: RequestSession? = nil, _ done: @escaping (Result<Void, RPCError>) -> Void
   ) {
     let message = RequestMessage(command: command.rawValue, target: target, token: token, value: value)
+    sendCommit(message, to: node, session: session, done)
+  }
+
+  private func sendCommit(
+    _ message: RequestMessage, to node: Endpoint, session: RequestSession?,
+    _ done: @escaping (Result<Void, RPCError>) -> Void
+  ) {
     rpc.request(message, to: node, options: RequestOptions(session: session)) { result in
       switch result {
       case .success(let response) where response.error == 0: done(.success(()))
@@ -72,5 +78,15 @@ extension DHTNode {
       case .failure(let error): done(.failure(error))
       }
     }
+  }
+}
+
+extension RequestMessage {
+  /// UNANNOUNCE, signed for the node with this id that issued the token.
+  static func unannounce(target: Bytes32, keyPair: KeyPair, id: Bytes32, token: Bytes32) -> RequestMessage {
+    let peer = PeerRecord(publicKey: keyPair.publicKey)
+    let signable = Signables.unannounce(target: target, nodeID: id, token: token, peer: peer)
+    let value = AnnounceMessage(peer: peer, signature: keyPair.sign(signable)).encoded
+    return RequestMessage(command: Command.unannounce.rawValue, target: target, token: token, value: value)
   }
 }

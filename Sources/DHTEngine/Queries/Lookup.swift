@@ -50,6 +50,21 @@ extension DHTNode {
       })
   }
 
+  /// Withdraws a record from the nodes at which it was announced, without looking for others. `done` runs when all have
+  /// answered or were given up, at the latest after ``Limits/Withdrawal/wait``; the rest goes on in the background.
+  package func withdraw(_ target: Bytes32, keyPair: KeyPair, from nodes: [Endpoint], _ done: @escaping () -> Void) {
+    storage?.forget(publicKey: keyPair.publicKey, target: target)
+    withdrawals.withdraw(target, keyPair: keyPair, from: nodes, done)
+  }
+
+  /// Gives up what of a withdrawal is left to do.
+  package func cancelWithdrawal(_ target: Bytes32, keyPair: KeyPair, from nodes: [Endpoint]) {
+    for endpoint in nodes { withdrawals.cancel(target, keyPair.publicKey, at: endpoint) }
+  }
+
+  /// Records that are still to be withdrawn from a node.
+  package var pendingWithdrawals: Int { withdrawals.pendingCount }
+
   /// As `lookupAndUnannounce`, for callers that only want to be gone.
   package func unannounce(
     _ target: Bytes32, keyPair: KeyPair, completion: ((Result<Void, DHTError>) -> Void)? = nil
