@@ -44,6 +44,7 @@ let engines: [Target] = [
   .target(
     name: "HyperRPC", dependencies: ["HyperEncoding", "HyperCollections", "HyperCrypto", "HyperEnvironment"],
     path: "Sources/RPC"),
+  .target(name: "HyperProtomuxEngine", dependencies: ["HyperEncoding"], path: "Sources/ProtomuxEngine"),
   .target(
     name: "HyperDHTEngine",
     dependencies: [
@@ -106,6 +107,11 @@ let faces: [Target] = [
       "HyperEncoding", "HyperCrypto", "HyperEnvironment", "HyperSecretStream", "HyperDHTEngine", "HyperswarmEngine",
       "HyperRuntime", "HyperUDX", "HyperDHT",
     ]),
+  .target(
+    name: "HyperProtomux",
+    dependencies: ["HyperEncoding", "HyperEnvironment", "HyperProtomuxEngine", "HyperRuntime", "HyperDHT"],
+    path: "Sources/Protomux"),
+  .target(name: "HyperProtomuxJSON", dependencies: ["HyperProtomux"], path: "Sources/ProtomuxJSON"),
   .systemLibrary(name: "CHyperswarm", path: "Sources/CHyperswarm"),
   .target(
     name: "HyperswarmABI",
@@ -172,6 +178,12 @@ let tests: [Target] = [
       "HyperRuntime", "HyperUDX", "HyperswarmTesting", "HyperTestVectors",
     ]),
   .testTarget(
+    name: "ProtomuxTests",
+    dependencies: [
+      "HyperProtomux", "HyperProtomuxJSON", "HyperProtomuxEngine", "HyperDHT", "HyperEncoding", "HyperRuntime",
+      "HyperswarmTesting", "HyperTestVectors",
+    ]),
+  .testTarget(
     name: "SwarmEngineTests",
     dependencies: [
       "HyperswarmEngine", "HyperDHTEngine", "HyperSecretStream", "HyperEncoding", "HyperCrypto", "HyperEnvironment",
@@ -230,6 +242,9 @@ let package = Package(
   products: [
     .library(name: "Hyperswarm", targets: ["Hyperswarm"]),
     .library(name: "HyperDHT", targets: ["HyperDHT"]),
+    .library(name: "HyperProtomux", targets: ["HyperProtomux"]),
+    // Messages of Codable types, with Foundation.
+    .library(name: "HyperProtomuxJSON", targets: ["HyperProtomuxJSON"]),
     .library(name: "HyperUDX", targets: ["HyperUDX"]),
     .library(name: "HyperswarmTesting", targets: ["HyperswarmTesting"]),
     // For C: include/hyperswarm.h.

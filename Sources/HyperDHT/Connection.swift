@@ -156,6 +156,15 @@ extension HyperDHT {
       }
     }
 
+    /// Waits until there is room, as `write` does: after `writeWithoutWaiting` has said to slow down.
+    public func drained(isolation: isolated (any Actor)? = #isolation) async throws(ConnectionError) {
+      do throws(CallFailure) {
+        try await state.writing.waitForRoom(isolation: isolation)
+      } catch {
+        throw state.closing.error(error)
+      }
+    }
+
     /// Waits until the peer has acknowledged everything that was written before.
     public func flush(isolation: isolated (any Actor)? = #isolation) async throws(ConnectionError) {
       do throws(CallFailure) {

@@ -73,7 +73,7 @@ package final class MessagePump: @unchecked Sendable {
     var isEnded = false
     var isClosed = false
     var waiters = Waiters<CallFailure?>()
-    /// Of the writers that wait, by the number of the waiter.
+    /// Of the writers that wait, by the number of the waiter; those that wait for room alone have none.
     var unadmitted: [UInt64: [UInt8]] = [:]
     /// The writing half ends behind the writers that wait.
     var endsAfterWaiters = false
@@ -276,9 +276,11 @@ package final class MessagePump: @unchecked Sendable {
   private func admit(_ state: inout State) -> [Waiters<CallFailure?>.Continuation] {
     var admitted: [Waiters<CallFailure?>.Continuation] = []
     while state.bytes <= bounds.highWater, let waiter = state.waiters.popFirst() {
-      let item = Item.message(state.unadmitted.removeValue(forKey: waiter.id) ?? [])
-      state.items.append(item)
-      state.bytes &+= item.cost
+      if let message = state.unadmitted.removeValue(forKey: waiter.id) {
+        let item = Item.message(message)
+        state.items.append(item)
+        state.bytes &+= item.cost
+      }
       admitted.append(waiter.continuation)
     }
     if state.endsAfterWaiters, state.waiters.isEmpty {
@@ -328,6 +330,15 @@ extension MessagePump {
     guard let failure else { return }
     if let number { state.withLock { _ = $0.unadmitted.removeValue(forKey: number) } }
     throw failure
+  }
+
+  /// Waits like `write`, with no message.
+  package func waitForRoom(isolation: isolated (any Actor)?) async throws(CallFailure) {
+    let failure = await state.wait(cancelled: .cancelled, isolation: isolation) { state -> CallFailure?? in
+      if state.isClosed || state.isEnded { return .some(.closed) }
+      return state.bytes <= bounds.highWater && state.waiters.isEmpty ? .some(nil) : nil
+    }
+    if let failure { throw failure }
   }
 
   /// The outcome of a `write` that need not wait; `nil` when it must.
