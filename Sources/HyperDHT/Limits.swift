@@ -9,6 +9,10 @@ enum Limits {
   static let pathChanges = 16
   /// Connections that the application has not taken out of `connections`, per server; further ones are closed.
   static let pendingConnections = 1024
+  /// Events of a node or a swarm that one reader has not taken; further ones are dropped.
+  static let pendingEvents = 256
+  /// Readers of the events of one node or swarm at a time; the oldest gives way.
+  static let eventReaders = 64
   /// Results of one query that the application has not taken; further ones are dropped and counted.
   static let queryResults = 1024
   /// Milliseconds that a connection that was let go of without `close` may go on sending what was written.
@@ -18,6 +22,7 @@ enum Limits {
 
   /// What the constants must be to each other. Called by every node that is made.
   static func check() {
+    precondition(eventReaders > 0 && pendingEvents > 1, "an update does not push out every other event")
     precondition(datagrams > 0 && pendingConnections > 0 && queryResults > 0, "each queue holds something")
     precondition(message > HyperRuntime.Limits.writeWindow, "a message above the window is taken, the next one waits")
     precondition(abandonedGrace < HyperSecretStream.Limits.Stream.handshakeTimeout, "a forgotten one ends first")

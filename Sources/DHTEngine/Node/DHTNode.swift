@@ -5,6 +5,16 @@ import HyperEnvironment
 import HyperRPC
 import HyperSecretStream
 
+/// Steps in the life of a node.
+package enum NodeStage: Hashable, Sendable {
+  /// Entering the network has ended, with or without an answer.
+  case ready
+  /// The machine has slept, or the node has resumed.
+  case wakeup
+  case suspended
+  case resumed
+}
+
 /// A HyperDHT node: an RPC node that finds peers by public key and connects to them (hyperdht.md).
 ///
 /// Loop-confined. Everything it made (servers, streams, queries) settles when it is destroyed.
@@ -24,10 +34,15 @@ package final class DHTNode {
   package let onAddressChange = ObserverList<(old: Endpoint, new: Endpoint?)>()
   /// The network has begun to answer, or has stopped. The same state never comes twice in a row.
   package let onNetworkState = ObserverList<NetworkState>()
-  package let onNATUpdate = ObserverList<Void>()
+  /// The public host and port as peers see us: host `nil` when they disagree, port 0 when only the ports differ.
+  package let onNATUpdate = ObserverList<(host: IPv4Address?, port: UInt16)>()
   package let onPersistent = ObserverList<Void>()
   package let onEphemeral = ObserverList<Void>()
   package let onClose = ObserverList<Void>()
+  package let onStage = ObserverList<NodeStage>()
+  /// Entries of the routing table that come and go.
+  package let onNodeAdded = ObserverList<NodeAddress>()
+  package let onNodeRemoved = ObserverList<NodeAddress>()
 
   /// Listening servers, and those about to listen.
   package internal(set) var servers: [DHTServer] = []
@@ -89,7 +104,15 @@ package final class DHTNode {
       }
       onPersistent.notify(())
     }
-    rpc.onResume = { [weak self] in self?.recovered() }
+    rpc.onReady = { [weak self] in self?.onStage.notify(.ready) }
+    rpc.onWakeup = { [weak self] in self?.onStage.notify(.wakeup) }
+    rpc.onSuspend = { [weak self] in self?.onStage.notify(.suspended) }
+    rpc.onResume = { [weak self] in
+      self?.recovered()
+      self?.onStage.notify(.resumed)
+    }
+    rpc.onNodeAdded = { [weak self] in self?.onNodeAdded.notify($0) }
+    rpc.onNodeRemoved = { [weak self] in self?.onNodeRemoved.notify($0) }
     rpc.onEphemeral = { [weak self] in self?.onEphemeral.notify(()) }
     rpc.onAddressChange = { [weak self] old, new in
       guard let self else { return }
@@ -100,7 +123,7 @@ package final class DHTNode {
       // For what announces topics it is the same as a new network.
       onNetworkChange.notify(())
     }
-    rpc.onNATUpdate = { [weak self] _, _ in self?.onNATUpdate.notify(()) }
+    rpc.onNATUpdate = { [weak self] in self?.onNATUpdate.notify(($0, $1)) }
     rpc.onNetworkChange = { [weak self] _ in
       guard let self else { return }
       punchPorts.retire()
