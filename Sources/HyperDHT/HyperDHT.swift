@@ -213,6 +213,8 @@ public final class HyperDHT: Sendable {
     /// Not a permanent member of the routing tables of others.
     public var isEphemeral = true
     public var isFirewalled = true
+    /// Of a permanent node: the hash of its public address.
+    public var id: Bytes32?
     /// The NAT gives every destination another port.
     public var isRandomized = false
     /// Public host and port as others see them, as far as they agree.
@@ -240,6 +242,7 @@ public final class HyperDHT: Sendable {
       isDestroyed = node.isDestroyed
       isEphemeral = rpc.isEphemeral
       isFirewalled = rpc.isFirewalled
+      id = rpc.id
       isRandomized = rpc.isRandomized
       host = rpc.host
       port = rpc.port
@@ -273,7 +276,7 @@ public final class HyperDHT: Sendable {
     _ start: @escaping @Sendable (_ settle: @escaping (Result<T, DHTError>) -> Void) -> (() -> Void)?
   ) async throws(DHTError) -> T {
     try await awaitOperation(
-      on: loop, cancelled: DHTError.requestDestroyed, gone: .nodeDestroyed, isolation: isolation, start)
+      on: loop, cancelled: DHTError.cancelled, gone: .nodeDestroyed, isolation: isolation, start)
   }
 
   func read<T: Sendable>(

@@ -32,7 +32,7 @@ public final class Hyperswarm: Sendable {
 
   let engine: LoopBound<SwarmEngine>
   private let ownsDHT: Bool
-  private let queue: EventQueue<HyperDHT.Connection, Never>
+  let queue: EventQueue<HyperDHT.Connection, Never>
   let observers: LoopBound<EventObservers<Event>>
   let view = SwarmView()
   let settings: Locked<ConnectionLimits>
@@ -186,6 +186,15 @@ public final class Hyperswarm: Sendable {
       let pending = engine.value.flush(timeout: timeout) { settle($0.mapError(HyperswarmError.init)) }
       return { pending?.cancel() }
     }
+  }
+
+  /// The same with a limit, rounded up to milliseconds.
+  /// - Throws: `timedOut` after it.
+  @discardableResult
+  public func flush(
+    within limit: Duration, isolation: isolated (any Actor)? = #isolation
+  ) async throws(HyperswarmError) -> Bool {
+    try await flush(timeout: limit.wholeMilliseconds, isolation: isolation)
   }
 
   /// Withdraws the announcements, closes all connections and stops all traffic, until `resume`. Topics and explicit

@@ -188,6 +188,12 @@ final class LiveSwarmTests: XCTestCase {
     } catch {
       XCTAssertEqual(error, .timedOut)
     }
+    do throws(HyperswarmError) {
+      try await swarm.flush(within: .milliseconds(20))
+      XCTFail("no node answers")
+    } catch {
+      XCTAssertEqual(error, .timedOut)
+    }
     let waiting = Task { () -> HyperswarmError? in
       do throws(HyperswarmError) {
         try await discovery.flushed(within: .seconds(60))

@@ -50,6 +50,7 @@ final class NodeEventTests: XCTestCase {
     for await event in events where event == .persistent { break }
     let status = await dht.status()
     XCTAssertFalse(status.isEphemeral)
+    XCTAssertNotNil(status.id)
     await dht.destroy()
     await testnet.destroy()
   }

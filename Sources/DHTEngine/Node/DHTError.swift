@@ -49,6 +49,8 @@ public enum DHTError: Error, Hashable, Sendable, CustomStringConvertible {
   // Requests and queries
   case requestTimeout
   case requestDestroyed
+  /// The task that waited was cancelled.
+  case cancelled
   case ioSuspended
   /// A commit found no node to store at.
   case tooFewNodes
@@ -95,6 +97,7 @@ public enum DHTError: Error, Hashable, Sendable, CustomStringConvertible {
     case .bindFailed: "BIND_FAILED"
     case .requestTimeout: "REQUEST_TIMEOUT"
     case .requestDestroyed: "REQUEST_DESTROYED"
+    case .cancelled: "CANCELLED"
     case .ioSuspended: "IO_SUSPENDED"
     case .tooFewNodes: "TOO_FEW_NODES"
     case .remote: "REMOTE_ERROR"
@@ -139,6 +142,7 @@ public enum DHTError: Error, Hashable, Sendable, CustomStringConvertible {
     case .bindFailed(_, let text): "cannot open the sockets: \(text)"
     case .requestTimeout: "the node did not answer"
     case .requestDestroyed: "the request was cancelled"
+    case .cancelled: "cancelled"
     case .ioSuspended: "the node was suspended meanwhile"
     case .tooFewNodes: "too few nodes responded"
     case .remote(let code): "the node answered with error \(code)"

@@ -47,6 +47,9 @@ package final class DHTNode {
   /// Listening servers, and those about to listen.
   package internal(set) var servers: [DHTServer] = []
 
+  /// Commands of the application, by their numbers: none of `Command`.
+  package var commands: [UInt64: (IncomingRequest) -> Void] = [:]
+
   let router: Router
   /// Exists once the node has been persistent.
   private(set) var storage: StorageNode?
@@ -158,6 +161,9 @@ package final class DHTNode {
     switch Command(rawValue: request.command) {
     case .peerHandshake: router.handleHandshake(request)
     case .peerHolepunch: router.handleHolepunch(request)
+    case nil:
+      guard let command = commands[request.command] else { return false }
+      command(request)
     default:
       guard let storage, rpc.id != nil else { return false }
       return storage.handle(request)
@@ -172,6 +178,11 @@ package final class DHTNode {
     let endpoints = LocalAddresses.list(environment: environment, serverSocket: rpc.serverSocket)
     listedAddresses = (now, endpoints)
     return endpoints
+  }
+
+  /// Which of the endpoints' hosts can receive at all, in their order; none when the node is destroyed meanwhile.
+  package func validateLocalAddresses(_ endpoints: [Endpoint], _ completion: @escaping ([Endpoint]) -> Void) {
+    localAddressValidator.validate(endpoints, completion)
   }
 
   private func isOwnAddress(_ endpoint: Endpoint) -> Bool {
@@ -334,6 +345,7 @@ package final class DHTNode {
   private func tearDown() {
     guard !isTornDown else { return }
     isTornDown = true
+    commands = [:]
     router.destroy()
     storage?.destroy()
     relays.destroyAll()
