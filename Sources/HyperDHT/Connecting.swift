@@ -27,17 +27,16 @@ extension HyperDHT {
 
   /// Accepts connections under a public key, and announces it. Returns when the first nodes hold the announcement.
   ///
-  /// - Parameters:
-  ///   - keyPair: the identity to listen as; the node's by default. One server per key pair.
-  ///   - firewall: decides which peers may connect; every peer by default.
+  /// - Parameter keyPair: the identity to listen as; the node's by default. One server per key pair.
   public func listen(
     keyPair: KeyPair? = nil, options: ServerOptions = ServerOptions(), isolation: isolated (any Actor)? = #isolation
   ) async throws(DHTError) -> Server {
     let node = node
     let loop = loop
+    if let pool = options.pool, pool.loop !== loop { throw .other("the pool lives on another event loop") }
     return try await operation(isolation: isolation) { settle in
       let engine = node.value.makeServer(options: .init(options, loop: loop))
-      let server = Server(loop: loop, engine: engine, keyPair: keyPair ?? node.value.defaultKeyPair)
+      let server = Server(loop: loop, engine: engine, keyPair: keyPair ?? node.value.defaultKeyPair, pool: options.pool)
       engine.listen(keyPair: keyPair) { settle($0.map { server }) }
       return { engine.close() }
     }
@@ -51,15 +50,22 @@ extension HyperDHT {
     private let queue: EventQueue<Connection, Never>
 
     /// On the loop.
-    init(loop: UVEventLoop, engine: DHTServer, keyPair: KeyPair) {
+    init(loop: UVEventLoop, engine: DHTServer, keyPair: KeyPair, pool: ConnectionPool?) {
       self.loop = loop
       self.engine = LoopBound(engine)
       publicKey = keyPair.publicKey
       let queue = EventQueue<Connection, Never>(capacity: Limits.pendingConnections)
       self.queue = queue
+      let core = pool?.core
       engine.onConnection = { stream in
-        let connection = Connection(loop: loop, stream: stream)
-        stream.onClose = connection.closed
+        let connection: Connection
+        if let core {
+          guard let kept = core.value.arrived(stream) else { return }
+          connection = kept
+        } else {
+          connection = Connection(loop: loop, stream: stream)
+          stream.onClose = connection.closed
+        }
         if !queue.push(connection) { stream.destroy() }
       }
       engine.onClose = { queue.finish() }
@@ -73,6 +79,49 @@ extension HyperDHT {
     /// Connections in the order of their arrival; ends when the server is closed. Up to 1024 wait to be taken, further
     /// ones are closed.
     public var connections: Events<Connection, Never> { Events(queue) }
+
+    /// The next connection, in the order of arrival.
+    /// - Returns: `nil` when the server is closed.
+    /// - Throws: `cancelled` with the task; no connection is lost by it.
+    public func accept(isolation: isolated (any Actor)? = #isolation) async throws(DHTError) -> Connection? {
+      if let connection = await queue.next(isolation: isolation) { return connection }
+      if Task.isCancelled { throw .cancelled }
+      return nil
+    }
+
+    /// Where the server is announced: the hash of its public key.
+    public var target: Bytes32 { HyperDHT.hash(publicKey.bytes) }
+
+    /// Where peers without a NAT between would find us: `host` and `port` as the network sees them, `nil` and 0 where
+    /// it does not, or sees different ones.
+    public struct Address: Hashable, Sendable {
+      public var publicKey: Bytes32
+      public var host: IPv4Address?
+      public var port: UInt16
+    }
+
+    /// As of now; `nil` when the loop has ended.
+    public func address(isolation: isolated (any Actor)? = #isolation) async -> Address? {
+      let engine = engine
+      return await onLoop(loop, isolation: isolation) {
+        engine.value.address.map { Address(publicKey: $0.publicKey, host: $0.host, port: $0.port) }
+      } ?? nil
+    }
+
+    /// Withdraws the announcement and accepts nothing until `resume`. Connections stay.
+    public func suspend(isolation: isolated (any Actor)? = #isolation) async {
+      let engine = engine
+      let loop = loop
+      await withUnsafeContinuation(isolation: isolation) { (continuation: UnsafeContinuation<Void, Never>) in
+        if !loop.post({ engine.value.suspend { continuation.resume() } }) { continuation.resume() }
+      }
+    }
+
+    /// Announces and accepts again.
+    public func resume() {
+      let engine = engine
+      loop.post { engine.value.resume() }
+    }
 
     /// Nodes that route to this server: others may give them to `connect`.
     public func relayAddresses(isolation: isolated (any Actor)? = #isolation) async -> [Endpoint] {
@@ -109,14 +158,21 @@ extension ServerOptions {
     self.init()
     shareLocalAddress = options.shareLocalAddress
     allowsHolepunching = options.allowsHolepunching
+    if let question = options.holepunch { holepunch = holepunchHook(isAllowed: true, question) }
+    relayKeepAlive = options.relayKeepAlive.wholeMilliseconds
+    handshakeClearWait = options.handshakeMemory.wholeMilliseconds
     connectionKeepAlive = options.connectionKeepAlive
     relayThrough = options.relayThrough.map(RelayChoice.init)
     acceptsRelay = options.acceptsRelay
     guard let firewall = options.firewall else { return }
-    self.firewall = { publicKey, _, address, verdict in
+    self.firewall = { publicKey, payload, address, verdict in
       let verdict = LoopBound(verdict)
+      let peer = HyperDHT.IncomingPeer(
+        publicKey: publicKey, address: address, nat: .init(payload.firewall.rawValue),
+        localAddresses: Array(payload.addresses4.prefix(HyperDHTEngine.Limits.Punch.peerAddresses)),
+        relayThrough: payload.relayThrough?.publicKey)
       Task(executorPreference: loop) {
-        let isWelcome = await firewall(HyperDHT.IncomingPeer(publicKey: publicKey, address: address))
+        let isWelcome = await firewall(peer)
         loop.post { verdict.value(isWelcome ? .accept : .reject) }
       }
     }

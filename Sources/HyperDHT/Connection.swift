@@ -28,15 +28,15 @@ extension HyperDHT {
     public let isInitiator: Bool
 
     /// The loop that the connection lives on; tasks that prefer it spare the hops between threads.
-    public var loop: UVEventLoop { state.loop }
+    public var loop: UVEventLoop { inner.loop }
 
-    let state: ConnectionState
+    let inner: ConnectionState
     /// What a layer above keeps with the connection.
     package let attachment: (any Sendable)?
 
     /// On the loop, for a stream that is open.
     package init(loop: UVEventLoop, stream: EncryptedStream, attachment: (any Sendable)? = nil) {
-      state = ConnectionState(loop: loop, stream: stream)
+      inner = ConnectionState(loop: loop, stream: stream)
       guard let publicKey = stream.publicKey, let remotePublicKey = stream.remotePublicKey,
         let handshakeHash = stream.handshakeHash
       else { preconditionFailure("an open stream knows its keys") }
@@ -49,11 +49,11 @@ extension HyperDHT {
 
     /// Last act of the stream, on the loop.
     package var closed: (EncryptedStreamError?) -> Void {
-      { [state] in state.closed($0) }
+      { [inner] in inner.closed($0) }
     }
 
     deinit {
-      let state = state
+      let state = inner
       state.loop.post { state.abandon() }
     }
 
@@ -62,13 +62,13 @@ extension HyperDHT {
     /// The peer has proved on this very connection that it holds `remotePublicKey`: a message of it has been decrypted,
     /// possibly an empty one. Peers of this implementation prove it with their first packet, others with their first
     /// message or after their keepalive interval (5 seconds). Nothing that is read comes from anyone else.
-    public var isPeerProven: Bool { state.proof.isClosed && state.proof.reason == nil }
+    public var isPeerProven: Bool { inner.proof.isClosed && inner.proof.reason == nil }
 
     /// Waits until `isPeerProven`. A peer that never sends anything never gets there: give it a time limit, and do not
     /// wait on both sides of a connection.
     /// - Throws: why the connection closed before, `closed` for a regular end; `cancelled`.
     public func waitUntilPeerProven(isolation: isolated (any Actor)? = #isolation) async throws(ConnectionError) {
-      let state = state
+      let state = inner
       var failure: ConnectionError?
       do throws(CallFailure) {
         failure = try await state.proof.wait(isolation: isolation)
@@ -109,7 +109,7 @@ extension HyperDHT {
 
     /// The next message, `nil` after the peer has ended its half.
     public func read(isolation: isolated (any Actor)? = #isolation) async throws(ConnectionError) -> [UInt8]? {
-      let state = state
+      let state = inner
       do throws(CallFailure) {
         return try await state.inbox.next(isolation: isolation) { state.loop.post { state.resumeReading() } }
       } catch {
@@ -118,7 +118,7 @@ extension HyperDHT {
     }
 
     /// Received datagrams, unordered and unreliable. Up to 256 wait for the reader, further ones are dropped.
-    public var datagrams: Events<[UInt8], Never> { Events(state.datagrams) }
+    public var datagrams: Events<[UInt8], Never> { Events(inner.datagrams) }
 
     // MARK: Writing
 
@@ -133,9 +133,9 @@ extension HyperDHT {
     ) async throws(ConnectionError) {
       guard message.count <= Connection.maximumMessageSize else { throw .messageTooLarge(message.count) }
       do throws(CallFailure) {
-        try await state.writing.write(message, isolation: isolation)
+        try await inner.writing.write(message, isolation: isolation)
       } catch {
-        throw state.closing.error(error)
+        throw inner.closing.error(error)
       }
     }
 
@@ -150,9 +150,9 @@ extension HyperDHT {
     public func writeWithoutWaiting(_ message: [UInt8]) throws(ConnectionError) -> Bool {
       guard message.count <= Connection.maximumMessageSize else { throw .messageTooLarge(message.count) }
       do throws(CallFailure) {
-        return try state.writing.put(message)
+        return try inner.writing.put(message)
       } catch {
-        throw state.closing.error(error)
+        throw inner.closing.error(error)
       }
     }
 
@@ -168,9 +168,9 @@ extension HyperDHT {
     /// Waits until the peer has acknowledged everything that was written before.
     public func flush(isolation: isolated (any Actor)? = #isolation) async throws(ConnectionError) {
       do throws(CallFailure) {
-        if try await state.writing.flush(isolation: isolation) { return }
+        if try await inner.writing.flush(isolation: isolation) { return }
       } catch {
-        throw state.closing.error(error)
+        throw inner.closing.error(error)
       }
       throw .closed
     }
@@ -180,7 +180,7 @@ extension HyperDHT {
     ///   is closing.
     @discardableResult
     public func sendDatagram(_ bytes: [UInt8], isolation: isolated (any Actor)? = #isolation) async -> Bool {
-      let state = state
+      let state = inner
       return await onLoop(state.loop, isolation: isolation) { state.stream.sendDatagram(bytes) } ?? false
     }
 
@@ -188,23 +188,23 @@ extension HyperDHT {
 
     /// Ends the writing half after everything written so far. Reading goes on.
     public func end() {
-      state.writing.end()
+      inner.end()
     }
 
     /// Ends the writing half, drops what still arrives, and waits until the peer has ended its half, too.
     public func close(isolation: isolated (any Actor)? = #isolation) async {
-      let state = state
+      let state = inner
       state.loop.post { state.abandon() }
       _ = try? await state.closing.wait(isolation: isolation)
     }
 
     /// Aborts: unsent messages are dropped, the peer sees a reset.
     public func destroy() {
-      let state = state
-      state.loop.post { state.stream.destroy() }
+      let state = inner
+      state.loop.post { state.destroy() }
     }
 
-    public var isClosed: Bool { state.closing.isClosed }
+    public var isClosed: Bool { inner.closing.isClosed }
 
     /// Waits until the connection is closed.
     /// - Returns: why, `nil` for a regular end or a local `destroy`.
@@ -212,9 +212,9 @@ extension HyperDHT {
       isolation: isolated (any Actor)? = #isolation
     ) async throws(ConnectionError) -> ConnectionError? {
       do throws(CallFailure) {
-        return try await state.closing.wait(isolation: isolation)
+        return try await inner.closing.wait(isolation: isolation)
       } catch {
-        throw state.closing.error(error)
+        throw inner.closing.error(error)
       }
     }
 
@@ -222,35 +222,55 @@ extension HyperDHT {
 
     /// Milliseconds without anything sent after which an empty message goes out; 0 is off.
     public func setKeepAlive(_ milliseconds: UInt64) {
-      let state = state
+      let state = inner
       state.loop.post { state.stream.keepAlive = milliseconds }
     }
 
     /// Milliseconds without anything received after which the connection fails with `timedOut`; 0 is off.
     public func setTimeout(_ milliseconds: UInt64) {
-      let state = state
+      let state = inner
       state.loop.post { state.stream.timeout = milliseconds }
+    }
+
+    /// As `setKeepAlive` in milliseconds, rounded up to them.
+    public func setKeepAlive(_ interval: Duration) { setKeepAlive(interval.wholeMilliseconds) }
+
+    /// As `setTimeout` in milliseconds, rounded up to them.
+    public func setTimeout(_ limit: Duration) { setTimeout(limit.wholeMilliseconds) }
+
+    /// What `setKeepAlive` has set, or the node; zero is off, as after `end`.
+    public func keepAlive(isolation: isolated (any Actor)? = #isolation) async -> Duration {
+      let state = inner
+      let milliseconds = await onLoop(state.loop, isolation: isolation) { state.stream.keepAlive }
+      return .milliseconds(Int64(clamping: milliseconds ?? 0))
+    }
+
+    /// What `setTimeout` has set; zero is off.
+    public func timeout(isolation: isolated (any Actor)? = #isolation) async -> Duration {
+      let state = inner
+      let milliseconds = await onLoop(state.loop, isolation: isolation) { state.stream.timeout }
+      return .milliseconds(Int64(clamping: milliseconds ?? 0))
     }
 
     /// Where the peer's packets go at the moment; `nil` when closed.
     public func remoteAddress(isolation: isolated (any Actor)? = #isolation) async -> Endpoint? {
-      let state = state
+      let state = inner
       return await onLoop(state.loop, isolation: isolation) { state.stream.transport?.remote } ?? nil
     }
 
     /// The connection has moved to another path, because an address of either side has changed or a direct path is in
     /// the place of a relay: where the peer's packets go since then. Nothing is lost by it, and nothing needs to be
     /// done. Up to 16 wait for the reader, further ones are dropped: `remoteAddress` has the latest.
-    public var pathChanges: Events<Endpoint, Never> { Events(state.pathChanges) }
+    public var pathChanges: Events<Endpoint, Never> { Events(inner.pathChanges) }
 
     /// How the connection came about, one line per step.
     package func pathTimeline(isolation: isolated (any Actor)? = #isolation) async -> [String] {
-      let state = state
+      let state = inner
       return await onLoop(state.loop, isolation: isolation) { state.stream.pathTimeline?() ?? [] } ?? []
     }
 
     public func statistics(isolation: isolated (any Actor)? = #isolation) async -> Statistics {
-      let state = state
+      let state = inner
       return await onLoop(state.loop, isolation: isolation) { Statistics(state.stream) } ?? Statistics()
     }
 

@@ -13,6 +13,7 @@ final class ConnectionState: @unchecked Sendable {
   let writing: MessagePump
   let datagrams = EventQueue<[UInt8], Never>(capacity: Limits.datagrams)
   let pathChanges = EventQueue<Endpoint, Never>(capacity: Limits.pathChanges)
+  let board = StateBoard()
   let closing = ClosingFlag<ConnectionError>()
   /// Closes without a reason when the peer has proved its key, with one if the connection closes before.
   let proof = ClosingFlag<ConnectionError>()
@@ -31,12 +32,38 @@ final class ConnectionState: @unchecked Sendable {
     stream.onAuthenticated = { [self] in proof.close() }
     stream.onOwnedMessage = { [self] in received($0) }
     stream.onDatagram = { [self] bytes in datagrams.push(Array(bytes)) }
-    stream.onPathChange = { [self] in pathChanges.push($0) }
+    stream.onPathChange = { [self] remote in
+      pathChanges.push(remote)
+      board.moved(to: path(to: remote))
+    }
+    board.open(stream.transport?.remote.map(path))
+    // What makes the connection says in the turn of its opening whether it is over a relay.
+    let isRelayed = stream.isRelayed
+    loop.defer { [self] in
+      guard stream.isRelayed != isRelayed, let remote = stream.transport?.remote else { return }
+      board.reopen(path(to: remote))
+    }
     stream.onDrain = { [self] in writing.drained() }
     stream.onEnd = { [self] in
       arrivals.deliver()
       inbox.finish(.success(()))
+      board.closing()
     }
+  }
+
+  private func path(to remote: Endpoint) -> HyperDHT.Connection.Path {
+    stream.isRelayed ? .relayed(remote) : .direct(remote)
+  }
+
+  /// From any thread: nothing is written any more.
+  func end() {
+    writing.end()
+    board.closing()
+  }
+
+  func destroy() {
+    board.closing()
+    stream.destroy()
   }
 
   /// Last act of the stream.
@@ -51,6 +78,7 @@ final class ConnectionState: @unchecked Sendable {
     pathChanges.finish()
     proof.record(reason ?? .closed)
     proof.close()
+    board.closed(reason)
     closing.close()
   }
 
@@ -71,7 +99,7 @@ final class ConnectionState: @unchecked Sendable {
     arrivals.drop()
     inbox.abandon()
     stream.resume()
-    writing.end()
+    end()
     let deadline = loop.schedule(after: Limits.abandonedGrace) { [stream] in stream.destroy() }
     closing.whenClosed { deadline.cancel() }
   }

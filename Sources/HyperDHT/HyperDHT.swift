@@ -24,6 +24,8 @@ public final class HyperDHT: Sendable {
 
   package let node: LoopBound<DHTNode>
   package let environment: LoopBound<UVEnvironment>
+  let observers: LoopBound<EventObservers<Event>>
+  let tableObservers: LoopBound<EventObservers<TableChange>>
   private let ownsLoop: Bool
   private let destruction = Destruction()
 
@@ -39,7 +41,8 @@ public final class HyperDHT: Sendable {
     ownsLoop = place.isOwned
     let qlogPath = options.qlogPath
     do throws(DHTError) {
-      let made: LoopBound<(DHTNode, UVEnvironment)> = try await place.make { environment throws(DHTError) in
+      typealias Made = (DHTNode, UVEnvironment, NodeObservers)
+      let made: LoopBound<Made> = try await place.make { environment throws(DHTError) in
         if let qlogPath {
           do throws(TransportError) {
             try environment.instance.openTrace(path: qlogPath, title: "hyperdht")
@@ -48,6 +51,7 @@ public final class HyperDHT: Sendable {
           }
         }
         let node = DHTNode(environment: environment, options: settings.value)
+        let observers = NodeObservers(node)
         node.start()
         do throws(TransportError) {
           try node.rpc.bind()
@@ -55,10 +59,12 @@ public final class HyperDHT: Sendable {
           node.destroy(force: true)
           throw .bindFailed(code: error.code, error.description)
         }
-        return (node, environment)
+        return (node, environment, observers)
       }
       node = LoopBound(made.value.0)
       environment = LoopBound(made.value.1)
+      observers = LoopBound(made.value.2.events)
+      tableObservers = LoopBound(made.value.2.table)
       defaultKeyPair = made.value.0.defaultKeyPair
     } catch {
       if place.isOwned { await place.loop.shutdown() }
@@ -71,6 +77,9 @@ public final class HyperDHT: Sendable {
     self.loop = loop
     self.node = LoopBound(node)
     self.environment = LoopBound(environment)
+    let made = NodeObservers(node)
+    observers = LoopBound(made.events)
+    tableObservers = LoopBound(made.table)
     ownsLoop = false
     defaultKeyPair = node.defaultKeyPair
   }
@@ -204,6 +213,8 @@ public final class HyperDHT: Sendable {
     /// Not a permanent member of the routing tables of others.
     public var isEphemeral = true
     public var isFirewalled = true
+    /// Of a permanent node: the hash of its public address.
+    public var id: Bytes32?
     /// The NAT gives every destination another port.
     public var isRandomized = false
     /// Public host and port as others see them, as far as they agree.
@@ -231,6 +242,7 @@ public final class HyperDHT: Sendable {
       isDestroyed = node.isDestroyed
       isEphemeral = rpc.isEphemeral
       isFirewalled = rpc.isFirewalled
+      id = rpc.id
       isRandomized = rpc.isRandomized
       host = rpc.host
       port = rpc.port
@@ -264,7 +276,7 @@ public final class HyperDHT: Sendable {
     _ start: @escaping @Sendable (_ settle: @escaping (Result<T, DHTError>) -> Void) -> (() -> Void)?
   ) async throws(DHTError) -> T {
     try await awaitOperation(
-      on: loop, cancelled: DHTError.requestDestroyed, gone: .nodeDestroyed, isolation: isolation, start)
+      on: loop, cancelled: DHTError.cancelled, gone: .nodeDestroyed, isolation: isolation, start)
   }
 
   func read<T: Sendable>(

@@ -7,8 +7,18 @@ enum Limits {
   static let datagrams = HyperRuntime.Limits.datagrams
   /// Changes of path not yet read, per connection; further ones are dropped.
   static let pathChanges = 16
+  /// Changes of state that one reader has not taken; the newest one pushes the others out.
+  static let stateChanges = 16
+  /// Readers of the states of one connection at a time; the oldest gives way.
+  static let stateReaders = 16
   /// Connections that the application has not taken out of `connections`, per server; further ones are closed.
   static let pendingConnections = 1024
+  /// Events of a node or a swarm that one reader has not taken; further ones are dropped.
+  static let pendingEvents = 256
+  /// Readers of the events of one node or swarm at a time; the oldest gives way.
+  static let eventReaders = 64
+  /// Handlers of one command of the application at a time; further requests are dropped and come again.
+  static let requestHandlers = 256
   /// Results of one query that the application has not taken; further ones are dropped and counted.
   static let queryResults = 1024
   /// Milliseconds that a connection that was let go of without `close` may go on sending what was written.
@@ -18,6 +28,9 @@ enum Limits {
 
   /// What the constants must be to each other. Called by every node that is made.
   static func check() {
+    precondition(stateChanges > 0 && stateReaders > 0, "the newest state has room")
+    precondition(requestHandlers > 0, "a command is served")
+    precondition(eventReaders > 0 && pendingEvents > 1, "an update does not push out every other event")
     precondition(datagrams > 0 && pendingConnections > 0 && queryResults > 0, "each queue holds something")
     precondition(message > HyperRuntime.Limits.writeWindow, "a message above the window is taken, the next one waits")
     precondition(abandonedGrace < HyperSecretStream.Limits.Stream.handshakeTimeout, "a forgotten one ends first")

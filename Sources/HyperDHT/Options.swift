@@ -35,6 +35,8 @@ extension HyperDHT {
     public var knownAddress: Endpoint?
     /// Milliseconds between hole punches that need many sockets.
     public var randomPunchInterval: UInt64 = 20_000
+    /// Whether the first such interval begins with the node, and with each `resume`, instead of the first punch.
+    public var defersRandomPunches = false
     /// The loop to live on; `nil` is a thread of its own.
     public var loop: UVEventLoop?
     /// Path of a file for a trace of the transport (qlog, JSON text sequences); created or emptied. About 250 bytes per
@@ -73,6 +75,14 @@ extension HyperDHT {
     /// `false`: neither punch holes nor try the local network. What is left are servers with a public address, and
     /// relays.
     public var allowsHolepunching = true
+    /// Asked, on the loop, before holes are punched: return at once. `false` gives that way up. `nil` punches.
+    public var holepunch: (@Sendable (Holepunch) -> Bool)?
+    /// Opens our NAT towards the server with one short-lived packet before asking it to do the same.
+    public var fastOpen = true
+    /// Use the relay that the server names in its answer: its choice wins over `relayThrough`.
+    public var usesServerRelay = true
+    /// How long nothing is sent to a relay before an empty message is; zero is off.
+    public var relayKeepAlive = Duration.milliseconds(Int64(HyperDHTEngine.Limits.Relay.keepAlive))
     /// Overall time in milliseconds, 0 is none.
     public var deadline: UInt64 = 0
 
@@ -93,24 +103,39 @@ extension HyperDHT {
   public struct IncomingPeer: Hashable, Sendable {
     /// Proved only when the connection stands; until then a replay of an old attempt is possible.
     public var publicKey: Bytes32
+    /// Where the handshake came from, as the node between us says where there is one.
     public var address: Endpoint
+    /// What the peer says of itself in its handshake: its NAT, its addresses on its own network (at most 16), and the
+    /// relay that it wants to come over.
+    public var nat = NATKind.unknown
+    public var localAddresses: [Endpoint] = []
+    public var relayThrough: Bytes32?
   }
 
   /// How to listen.
   public struct ServerOptions: Sendable {
     /// Decides whether a peer may connect: `true` lets it in; a peer that is not let in gets no answer at all. `nil`
-    /// lets every peer in. A decision that takes more than 10 seconds is a no.
+    /// lets every peer in. A decision that takes longer than `handshakeMemory` is a no.
     public var firewall: (@Sendable (IncomingPeer) async -> Bool)?
     /// Tell clients our local addresses.
     public var shareLocalAddress = true
     /// `false`: only peers that need no hole punching get through.
     public var allowsHolepunching = true
+    /// Asked, on the loop, before holes are punched: return at once. `false` gives that way up. `nil` punches.
+    public var holepunch: (@Sendable (Holepunch) -> Bool)?
     /// A relay that clients without a direct path are told to come over. Wins over the client's own choice.
     public var relayThrough: RelayChoice?
     /// Whether to use the relay with this key, named by a client; asked on the loop. `nil` takes any, 32 at a time.
     public var acceptsRelay: (@Sendable (Bytes32) -> Bool)?
+    /// How long nothing is sent to a relay before an empty message is; zero is off.
+    public var relayKeepAlive = Duration.milliseconds(Int64(HyperDHTEngine.Limits.Relay.keepAlive))
+    /// How long a handshake that has ended is remembered, so that a copy of it is not answered again; the firewall's
+    /// answer has to come within it.
+    public var handshakeMemory = Duration.milliseconds(Int64(HyperDHTEngine.Limits.Server.handshakeClearWait))
     /// Milliseconds; `nil` is the node's value.
     public var connectionKeepAlive: UInt64?
+    /// Where the connections belong, of a node on the same loop: `connections` then has those that the pool keeps.
+    public var pool: ConnectionPool?
 
     public init() {}
   }
@@ -137,6 +162,7 @@ extension DHTOptions {
     result.firewalled = options.isFirewalled
     result.knownAddress = options.knownAddress
     result.randomPunchInterval = options.randomPunchInterval
+    result.deferRandomPunch = options.defersRandomPunches
     return result
   }
 }
@@ -151,7 +177,10 @@ extension ConnectOptions {
     keyPair = options.keyPair
     relayAddresses = options.relayAddresses
     localConnection = options.localConnection && options.allowsHolepunching
-    if !options.allowsHolepunching { holepunch = { _, _, _, _ in false } }
+    holepunch = holepunchHook(isAllowed: options.allowsHolepunching, options.holepunch)
+    fastOpen = options.fastOpen
+    followsServerRelay = options.usesServerRelay
+    relayKeepAlive = options.relayKeepAlive.wholeMilliseconds
     relayThrough = options.relayThrough.map(RelayChoice.init)
     deadline = options.deadline
   }

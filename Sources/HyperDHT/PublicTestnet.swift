@@ -42,7 +42,7 @@ extension HyperDHT {
         }
         engine = LoopBound(made.value)
         bootstrap = try await awaitOperation(
-          on: loop, cancelled: DHTError.requestDestroyed, gone: .nodeDestroyed, isolation: isolation
+          on: loop, cancelled: DHTError.cancelled, gone: .nodeDestroyed, isolation: isolation
         ) { settle in
           made.value.0.start { settle($0.map { made.value.0.bootstrap.map(\.description) }) }
           return nil

@@ -89,14 +89,19 @@ extension HyperDHT {
 
   /// Announces the key under the topic. Nodes keep the announcement for about 20 minutes: `Hyperswarm.join` keeps it
   /// fresh.
+  /// - Parameter bump: milliseconds since 1970, for `LookupReply.bump`: asks the peers that look the topic up to look
+  ///   again. 0 does not.
   /// - Returns: the nodes closest to the topic.
   @discardableResult
   public func announce(
-    _ topic: Bytes32, keyPair: KeyPair, relayAddresses: [Endpoint] = [], isolation: isolated (any Actor)? = #isolation
+    _ topic: Bytes32, keyPair: KeyPair, relayAddresses: [Endpoint] = [], bump: UInt64 = 0,
+    isolation: isolated (any Actor)? = #isolation
   ) async throws(DHTError) -> [Endpoint] {
     let node = node
     return try await operation(isolation: isolation) { settle in
-      let query = node.value.announce(topic, keyPair: keyPair, relayAddresses: relayAddresses)
+      var options = AnnounceOptions()
+      options.bump = bump
+      let query = node.value.announce(topic, keyPair: keyPair, relayAddresses: relayAddresses, options: options)
       query.onFinished = { [unowned query] in settle($0.map { query.closestNodes }) }
       query.start()
       return { query.destroy() }
@@ -116,15 +121,27 @@ extension HyperDHT {
     }
   }
 
+  /// Withdraws an announcement, and tells the peers that the look-up for it has found on its way. Ends when the last
+  /// node was told; letting go of the sequence ends both. Up to 1024 answers wait to be read.
+  public func lookupAndUnannounce(_ topic: Bytes32, keyPair: KeyPair) -> Events<LookupReply, DHTError> {
+    stream {
+      $0.lookupAndUnannounce(topic, keyPair: keyPair)
+    } map: {
+      HyperDHT.LookupReply($0)
+    }
+  }
+
   // MARK: Nodes
 
+  /// Asks a node for a sign of life.
+  /// - Parameter size: bytes of padding: whether packets of that size get there.
   public func ping(
-    _ endpoint: Endpoint, isolation: isolated (any Actor)? = #isolation
+    _ endpoint: Endpoint, size: Int = 0, isolation: isolated (any Actor)? = #isolation
   ) async throws(DHTError) -> Pong {
     let node = node
     return try await operation(isolation: isolation) { settle in
       let session = node.value.rpc.makeSession()
-      node.value.rpc.ping(endpoint, options: RequestOptions(session: session)) { result in
+      node.value.rpc.ping(endpoint, size: max(size, 0), options: HyperRPC.RequestOptions(session: session)) { result in
         settle(
           result.map { Pong(from: Node($0.from), to: $0.to, roundTripTime: $0.roundTripTime) }
             .mapError(DHTError.init))
@@ -139,7 +156,7 @@ extension HyperDHT {
   ) async throws(DHTError) -> [Node] {
     let node = node
     return try await operation(isolation: isolation) { settle in
-      let query = node.value.rpc.findNode(target: target, options: .init())
+      let query = node.value.rpc.findNode(target: target)
       query.onFinished = { [unowned query] result in
         settle(query.outcome(result).map { query.closestReplies.map { Node($0.from) } })
       }
@@ -194,13 +211,19 @@ extension HyperDHT {
   }
 
   /// The value of the key with the highest sequence number of at least `sequence`, `nil` when no node has one.
+  /// - Parameters:
+  ///   - latest: `false` takes the first value that is found: sooner, and perhaps not the newest.
+  ///   - refresh: stores what was found again at the closest nodes, which renews its life.
   public func mutableGet(
-    _ publicKey: Bytes32, sequence: UInt64 = 0, isolation: isolated (any Actor)? = #isolation
+    _ publicKey: Bytes32, sequence: UInt64 = 0, latest: Bool = true, refresh: Bool = false,
+    isolation: isolated (any Actor)? = #isolation
   ) async throws(DHTError) -> StoredValue? {
     let node = node
     return try await operation(isolation: isolation) { settle in
       var options = MutableGetOptions()
       options.sequence = sequence
+      options.latest = latest
+      options.refresh = refresh
       node.value.mutableGet(publicKey, options: options) { result in
         settle(
           result.map {

@@ -1,10 +1,11 @@
+import HyperDHT
 import HyperEncoding
 import HyperRuntime
 import HyperswarmEngine
 
 extension Hyperswarm {
   /// One interest in a topic, from `join`. The topic is left when its last interest is destroyed; letting go of the
-  /// object does not destroy it.
+  /// object does not destroy it. May be used from any thread.
   public final class Discovery: Sendable {
     public let topic: Bytes32
     let loop: UVEventLoop
@@ -16,38 +17,57 @@ extension Hyperswarm {
       topic = session.topic
     }
 
-    /// Waits until the topic is announced and looked up.
-    /// - Returns: `false` when that failed, or the swarm is suspended.
-    @discardableResult
-    public func flushed(isolation: isolated (any Actor)? = #isolation) async throws(HyperswarmError) -> Bool {
+    /// What the interest asks for.
+    public struct Roles: Hashable, Sendable {
+      /// Peers find us under the topic.
+      public var isServer: Bool
+      /// We look for peers and dial them.
+      public var isClient: Bool
+      /// Peers of the topic to keep connected or dialled at most; `nil` is no limit.
+      public var limit: Int?
+      /// Destroyed, or its topic left: it asks for nothing.
+      public var isDestroyed: Bool
+    }
+
+    /// As of now; `nil` when the loop has ended.
+    public func roles(isolation: isolated (any Actor)? = #isolation) async -> Roles? {
       let session = session
-      return try await operation(isolation: isolation) { settle in
-        session.value.flushed { settle($0.mapError(HyperswarmError.init)) }
-        return nil
+      return await onLoop(loop, isolation: isolation) {
+        let session = session.value
+        return Roles(
+          isServer: session.isServer, isClient: session.isClient, limit: session.options.limit,
+          isDestroyed: session.isDestroyed)
       }
     }
 
-    /// Announces and looks up now, with other roles or another limit if given.
+    /// Waits until the topic is announced and looked up.
+    /// - Parameter limit: `nil` is no limit; `timedOut` is thrown after it, and the round goes on.
+    /// - Returns: `false` when that failed, or the swarm is suspended.
+    @discardableResult
+    public func flushed(
+      within limit: Duration? = nil, isolation: isolated (any Actor)? = #isolation
+    ) async throws(HyperswarmError) -> Bool {
+      let session = session
+      return try await round(on: loop, within: limit, isolation: isolation) { session.value.flushed($0) }
+    }
+
+    /// Announces and looks up now.
     /// - Returns: `false` when that failed.
     @discardableResult
     public func refresh(isolation: isolated (any Actor)? = #isolation) async throws(HyperswarmError) -> Bool {
       let session = session
-      return try await operation(isolation: isolation) { settle in
-        session.value.refresh(nil) { settle($0.mapError(HyperswarmError.init)) }
-        return nil
-      }
+      return try await round(on: loop, isolation: isolation) { session.value.refresh(nil, $0) }
     }
 
+    /// Announces and looks up now, with other roles or another limit.
+    /// - Returns: `false` when that failed.
     @discardableResult
     public func refresh(
       server: Bool, client: Bool, limit: Int? = nil, isolation: isolated (any Actor)? = #isolation
     ) async throws(HyperswarmError) -> Bool {
       let session = session
-      return try await operation(isolation: isolation) { settle in
-        session.value.refresh(JoinOptions(server: server, client: client, limit: limit)) {
-          settle($0.mapError(HyperswarmError.init))
-        }
-        return nil
+      return try await round(on: loop, isolation: isolation) {
+        session.value.refresh(JoinOptions(server: server, client: client, limit: limit), $0)
       }
     }
 
@@ -59,13 +79,83 @@ extension Hyperswarm {
         if !loop.post({ session.value.destroy { continuation.resume() } }) { continuation.resume() }
       }
     }
+  }
 
-    private func operation<T: Sendable>(
-      isolation: isolated (any Actor)?,
-      _ start: @escaping @Sendable (_ settle: @escaping (Result<T, HyperswarmError>) -> Void) -> (() -> Void)?
-    ) async throws(HyperswarmError) -> T {
-      try await awaitOperation(
-        on: loop, cancelled: HyperswarmError.cancelled, gone: .destroyed, isolation: isolation, start)
+  /// A joined topic as a whole, whatever the number of its interests: from `status(of:)`. The values are those of the
+  /// call's moment; the functions act on the topic as long as it is joined, and throw `sessionDestroyed` afterwards.
+  public struct TopicStatus: Sendable {
+    public let topic: Bytes32
+    /// Roles of the interests together.
+    public let isServer: Bool
+    public let isClient: Bool
+    /// Peers to keep connected or dialled at most: the largest limit of the interests that look up; `nil` is no limit.
+    public let limit: Int?
+    /// Calls of `join` that are not destroyed.
+    public let interests: Int
+    /// Nodes of the network hold an announcement of ours, or may hold one.
+    public let isAnnounced: Bool
+    private let loop: UVEventLoop
+    private let discovery: LoopBound<TopicDiscovery>
+
+    /// On the loop.
+    init(loop: UVEventLoop, discovery: TopicDiscovery) {
+      self.loop = loop
+      self.discovery = LoopBound(discovery)
+      topic = discovery.topic
+      isServer = discovery.sessions.contains(where: \.isServer)
+      isClient = discovery.sessions.contains(where: \.isClient)
+      limit = isClient ? discovery.limit : nil
+      interests = discovery.sessions.count
+      isAnnounced = discovery.isAnnounced
     }
+
+    /// Waits until the topic is announced and looked up.
+    /// - Parameter limit: `nil` is no limit; `timedOut` is thrown after it, and the round goes on.
+    /// - Returns: `false` when that failed, or the swarm is suspended.
+    @discardableResult
+    public func flushed(
+      within limit: Duration? = nil, isolation: isolated (any Actor)? = #isolation
+    ) async throws(HyperswarmError) -> Bool {
+      let discovery = discovery
+      return try await round(on: loop, within: limit, isolation: isolation) { discovery.value.flushed($0) }
+    }
+
+    /// Announces and looks up now.
+    /// - Returns: `false` when that failed.
+    @discardableResult
+    public func refresh(isolation: isolated (any Actor)? = #isolation) async throws(HyperswarmError) -> Bool {
+      let discovery = discovery
+      return try await round(on: loop, isolation: isolation) { discovery.value.refresh($0) }
+    }
+  }
+
+  /// The topic as it stands, and how to wait for its announcement; `nil` when it is not joined, or the swarm is
+  /// destroyed. What was joined before the call counts.
+  public func status(
+    of topic: Bytes32, isolation: isolated (any Actor)? = #isolation
+  ) async -> TopicStatus? {
+    let loop = loop
+    return await read(isolation: isolation) { engine in
+      engine.status(topic).map { TopicStatus(loop: loop, discovery: $0) }
+    } ?? nil
+  }
+}
+
+/// A round of announcing and looking up, awaited; throws `timedOut` when it takes longer than `limit`.
+private func round(
+  on loop: UVEventLoop, within limit: Duration? = nil, isolation: isolated (any Actor)?,
+  _ start: @escaping @Sendable (@escaping (Result<Bool, SwarmError>) -> Void) -> Void
+) async throws(HyperswarmError) -> Bool {
+  try await awaitOperation(
+    on: loop, cancelled: HyperswarmError.cancelled, gone: .destroyed, isolation: isolation
+  ) { settle in
+    let timer = limit.map { limit in
+      loop.schedule(after: limit.wholeMilliseconds) { settle(.failure(.timedOut)) }
+    }
+    start { result in
+      timer?.cancel()
+      settle(result.mapError(HyperswarmError.init))
+    }
+    return timer.map { timer in { timer.cancel() } }
   }
 }

@@ -9,7 +9,7 @@ import HyperswarmEngine
 ///
 /// ```swift
 /// let swarm = try await Hyperswarm()
-/// let discovery = try await swarm.join(Hyperswarm.topic("my chat room"))
+/// let discovery = try await swarm.join(.hash(of: "my chat room"))
 /// for await connection in swarm.connections {
 ///   Task {
 ///     try await connection.write("hello")
@@ -32,8 +32,10 @@ public final class Hyperswarm: Sendable {
 
   let engine: LoopBound<SwarmEngine>
   private let ownsDHT: Bool
-  private let queue: EventQueue<HyperDHT.Connection, Never>
-  let observers: LoopBound<EventObservers>
+  let queue: EventQueue<HyperDHT.Connection, Never>
+  let observers: LoopBound<EventObservers<Event>>
+  let view = SwarmView()
+  let settings: Locked<ConnectionLimits>
   private let destruction = Destruction()
 
   /// Opens the sockets and starts to enter the network. Does not wait for it: `join` and `listen` do what they have to.
@@ -56,24 +58,17 @@ public final class Hyperswarm: Sendable {
     self.keyPair = keyPair
     let queue = EventQueue<HyperDHT.Connection, Never>(capacity: Limits.pendingConnections)
     self.queue = queue
+    settings = Locked(ConnectionLimits(options))
+    let view = view
     let loop = loop
     let node = dht.node
     let environment = dht.environment
-    let made = await onLoop(loop, isolation: isolation) { () -> LoopBound<(SwarmEngine, EventObservers)> in
+    let made = await onLoop(loop, isolation: isolation) { () -> LoopBound<(SwarmEngine, EventObservers<Event>)> in
       let engine = SwarmEngine(
         environment: environment.value, dht: node.value,
         options: SwarmOptions(options, keyPair: keyPair, loop: loop))
-      let observers = EventObservers()
-      engine.onConnection = { stream, peer in
-        let connection = HyperDHT.Connection(loop: loop, stream: stream, attachment: Peer(loop: loop, info: peer))
-        stream.onClose = connection.closed
-        if !queue.push(connection) { stream.destroy() }
-      }
-      engine.onAttempt = { observers.push(.attempt(Attempt($0))) }
-      engine.onBan = { peer, reason in
-        observers.push(.banned(publicKey: peer.publicKey, reason: reason.description))
-      }
-      engine.onUpdate = { observers.pushUpdate() }
+      let observers = EventObservers<Event>()
+      Hyperswarm.observe(engine, loop: loop, view: view, observers: observers, connections: queue)
       node.value.onNetworkState.add { [weak observers] in observers?.push(.network(isOnline: $0 == .online)) }
       return LoopBound((engine, observers))
     }
@@ -93,8 +88,9 @@ public final class Hyperswarm: Sendable {
 
   // MARK: Topics
 
-  /// A topic made from text: its BLAKE2b-256 hash.
-  public static func topic(_ text: String) -> Bytes32 { HyperDHT.hash(Array(text.utf8)) }
+  /// A topic made from text: its BLAKE2b-256 hash, as `Bytes32.hash(of:)`. Peers whose topic is
+  /// `Buffer.alloc(32, text)` in JavaScript are met under `Bytes32.padded(_:)`.
+  public static func topic(_ text: String) -> Bytes32 { .hash(of: text) }
 
   /// Announces us under the topic (`server`) and looks for peers under it and dials them (`client`). Returns at once;
   /// `flushed` of the result waits for the first round. A call that throws for its cancellation has joined nothing.
@@ -157,18 +153,16 @@ public final class Hyperswarm: Sendable {
     loop.post { engine.value.leavePeer(publicKey) }
   }
 
-  /// Never dials, accepts or retries a known peer, or lifts that again. A connection stays.
+  /// Never dials, accepts or retries a known peer, or lifts that again; nothing for an unknown one. A connection stays.
   public func ban(_ publicKey: Bytes32, _ isBanned: Bool = true) {
     let engine = engine
     loop.post { engine.value.peers[publicKey]?.ban(isBanned) }
   }
 
-  /// Known peers: found, waiting, banned and connected ones.
-  public func peers(isolation: isolated (any Actor)? = #isolation) async -> [PeerStatus] {
-    await read(isolation: isolation) { $0.peers.values.map(PeerStatus.init) } ?? []
-  }
-
   // MARK: Life
+
+  /// `destroy` was called, or the swarm is about to be let go of.
+  public var isDestroyed: Bool { destruction.isClaimed }
 
   /// Starts to accept connections under our key. `join` as a server does so by itself.
   public func listen(isolation: isolated (any Actor)? = #isolation) async throws(HyperswarmError) {
@@ -192,6 +186,15 @@ public final class Hyperswarm: Sendable {
       let pending = engine.value.flush(timeout: timeout) { settle($0.mapError(HyperswarmError.init)) }
       return { pending?.cancel() }
     }
+  }
+
+  /// The same with a limit, rounded up to milliseconds.
+  /// - Throws: `timedOut` after it.
+  @discardableResult
+  public func flush(
+    within limit: Duration, isolation: isolated (any Actor)? = #isolation
+  ) async throws(HyperswarmError) -> Bool {
+    try await flush(timeout: limit.wholeMilliseconds, isolation: isolation)
   }
 
   /// Withdraws the announcements, closes all connections and stops all traffic, until `resume`. Topics and explicit
@@ -232,6 +235,7 @@ public final class Hyperswarm: Sendable {
     let engine = engine
     let observers = observers
     let queue = queue
+    let view = view
     // Held until the engine is done with it; its own release destroys a node that is ours.
     let dht = dht
     let isPosted = loop.post {
@@ -239,12 +243,14 @@ public final class Hyperswarm: Sendable {
         engine.value.onConnection = nil
         queue.finish()
         observers.value.finish()
+        view.clear()
         withExtendedLifetime(dht) {}
         destruction.finish()
       }
     }
     if !isPosted {
       queue.finish()
+      view.clear()
       destruction.finish()
     }
   }
@@ -262,7 +268,7 @@ public final class Hyperswarm: Sendable {
 
   // MARK: Calls
 
-  private func operation<T: Sendable>(
+  func operation<T: Sendable>(
     isolation: isolated (any Actor)?, undelivered: (@Sendable (T) -> Void)? = nil,
     _ start: @escaping @Sendable (_ settle: @escaping (Result<T, HyperswarmError>) -> Void) -> (() -> Void)?
   ) async throws(HyperswarmError) -> T {
@@ -271,10 +277,59 @@ public final class Hyperswarm: Sendable {
       start)
   }
 
-  private func read<T: Sendable>(
+  func read<T: Sendable>(
     isolation: isolated (any Actor)?, _ body: @escaping @Sendable (SwarmEngine) -> T
   ) async -> T? {
     let engine = engine
     return await onLoop(loop, isolation: isolation) { body(engine.value) }
+  }
+}
+
+extension Hyperswarm {
+  /// Joins the engine's callbacks with what the swarm shows, on the loop.
+  private static func observe(
+    _ engine: SwarmEngine, loop: UVEventLoop, view: SwarmView, observers: EventObservers<Event>,
+    connections: EventQueue<HyperDHT.Connection, Never>
+  ) {
+    engine.onPeerAdded = { info in
+      let publicKey = info.publicKey
+      view.add(
+        Peer(loop: loop, info: info) { [weak view] topic in
+          guard view?.isConnected(publicKey) == true else { return }
+          observers.push(.topic(publicKey: publicKey, topic: topic))
+        })
+    }
+    engine.onPeerRemoved = { view.remove(peer: $0.publicKey) }
+    engine.onConnection = { stream, info in
+      let publicKey = info.publicKey
+      let peer = view.peer(publicKey) ?? Peer(loop: loop, info: info)
+      let connection = HyperDHT.Connection(loop: loop, stream: stream, attachment: peer)
+      let number = view.add(connection)
+      let closed = connection.closed
+      stream.onClose = {
+        view.remove(connection: number, of: publicKey)
+        closed($0)
+      }
+      if !connections.push(connection) { stream.destroy() }
+    }
+    engine.onAttempt = { [weak engine] attempt in
+      if let engine { view.update(connecting: engine.connecting) }
+      observers.push(.attempt(Attempt(attempt)))
+    }
+    engine.onBan = { peer, reason in
+      observers.push(.banned(publicKey: peer.publicKey, reason: reason.description))
+    }
+    engine.onUpdate = { [weak engine] in
+      if let engine { view.update(connecting: engine.connecting) }
+      observers.pushOnce(.update)
+    }
+  }
+}
+
+extension Hyperswarm: CustomStringConvertible {
+  /// For a debugger: the key, and how many peers and connections there are.
+  public var description: String {
+    let state = isDestroyed ? ", destroyed" : ""
+    return "Hyperswarm(\(keyPair.publicKey.hex): \(openConnections.count) connections, \(peers.count) peers\(state))"
   }
 }

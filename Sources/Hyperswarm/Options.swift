@@ -31,14 +31,50 @@ extension Hyperswarm {
     /// Decides about peers that want to connect, and about peers before they are dialled; no answer within three
     /// seconds is `refuse`. `nil` accepts every peer.
     public var firewall: (@Sendable (Candidate) async -> Verdict)?
-    /// Public keys of relays for peers that cannot be reached otherwise.
-    public var relays: [Bytes32] = []
+    /// Relays for peers that cannot be reached otherwise. `nil` uses none.
+    public var relayThrough: Relays?
+    /// The keys of `relayThrough`, where it is a list.
+    public var relays: [Bytes32] {
+      get { if case .keys(let keys) = relayThrough { keys } else { [] } }
+      set { relayThrough = newValue.isEmpty ? nil : .keys(newValue) }
+    }
+    /// How long a peer waits to be dialled again. `nil` draws around 1 s, 5 s, 15 s and 10 minutes, once per swarm.
+    public var retryTimes: RetryTimes?
+    /// Each of the retry times gets a uniform addition of up to this much, drawn once per swarm.
+    public var retryJitter = Duration.milliseconds(Int64(HyperswarmEngine.Limits.jitter))
+    /// How long a handshake that has ended is remembered, so that a copy of it is not answered again.
+    public var handshakeMemory = Duration.milliseconds(Int64(HyperswarmEngine.Limits.handshakeClearWait))
 
     public init(bootstrap: [String]? = nil, keyPair: KeyPair? = nil, dht: HyperDHT? = nil, loop: UVEventLoop? = nil) {
       dhtOptions.bootstrap = bootstrap
       dhtOptions.loop = loop
       explicitKeyPair = keyPair
       self.dht = dht
+    }
+  }
+
+  /// Which blind relays to use; one is drawn where several are named.
+  public enum Relays: Sendable {
+    /// Used when direct connections to a peer failed, or our NAT gives every destination another port.
+    case keys([Bytes32])
+    /// Asked, on the loop, for every dial and every incoming handshake: return at once. `force`: direct connections to
+    /// this peer failed. None is no relay.
+    case choose(@Sendable (_ force: Bool) -> [Bytes32])
+  }
+
+  /// Pauses before a peer is dialled again: after a connection that was lost, or a first failure, the short one, then
+  /// the next ones; the longest is for peers named by `joinPeer`. Whole milliseconds, rounded up.
+  public struct RetryTimes: Hashable, Sendable {
+    public var short: Duration
+    public var medium: Duration
+    public var long: Duration
+    public var longest: Duration
+
+    public init(short: Duration, medium: Duration, long: Duration, longest: Duration) {
+      self.short = short
+      self.medium = medium
+      self.long = long
+      self.longest = longest
     }
   }
 
@@ -69,9 +105,20 @@ extension SwarmOptions {
     maxConnections = options.maxConnections
     // The node is destroyed by its own handle, if it is ours.
     ownsDHT = false
-    if !options.relays.isEmpty { relayThrough = .keys(options.relays) }
-    guard let firewall = options.firewall else { return }
-    self.firewall = { request, verdict in
+    relayThrough = options.relayThrough.map(SwarmRelay.init)
+    backoffs = options.retryTimes.map { times in
+      [times.short, times.medium, times.long, times.longest].map(\.wholeMilliseconds)
+    }
+    // The draw is below a number one larger.
+    jitter = UInt32(clamping: min(options.retryJitter.wholeMilliseconds, UInt64(UInt32.max) - 1))
+    handshakeClearWait = options.handshakeMemory.wholeMilliseconds
+    firewall = options.firewall.map { SwarmOptions.firewall($0, on: loop) }
+  }
+
+  static func firewall(
+    _ firewall: @escaping @Sendable (Hyperswarm.Candidate) async -> Hyperswarm.Verdict, on loop: UVEventLoop
+  ) -> SwarmFirewall {
+    { request, verdict in
       let verdict = LoopBound(verdict)
       let candidate = Hyperswarm.Candidate(publicKey: request.publicKey, address: request.address)
       Task(executorPreference: loop) {
@@ -84,6 +131,15 @@ extension SwarmOptions {
           }
         }
       }
+    }
+  }
+}
+
+extension SwarmRelay {
+  init(_ relays: Hyperswarm.Relays) {
+    switch relays {
+    case .keys(let keys): self = .keys(keys)
+    case .choose(let choose): self = .choose(choose)
     }
   }
 }

@@ -4,37 +4,73 @@ import HyperRuntime
 import HyperswarmEngine
 
 extension Hyperswarm {
-  /// What the swarm knows about the peer of a connection.
+  /// What the swarm knows about a peer: live, from `swarm.peers[key]` and `connection.peer`.
+  ///
+  /// The properties are those of the loop's latest change, and each is read by itself: `snapshot` has them all of one
+  /// moment. May be used from any thread; holds neither the connection nor the swarm. A peer that the swarm has
+  /// forgotten keeps its last values; one that is found again then is a new object.
   public final class Peer: Sendable {
     public let publicKey: Bytes32
-    /// Joined topics that the peer was found under when the connection opened; a peer that dialled us has none.
-    public let topics: [Bytes32]
-    /// We have dialled.
-    public let isClient: Bool
     private let loop: UVEventLoop
     private let info: LoopBound<PeerInfo>
+    private let latest: Locked<PeerStatus>
 
-    init(loop: UVEventLoop, info: PeerInfo) {
+    /// On the loop. `found` is called with each topic that the peer is first found under.
+    init(loop: UVEventLoop, info: PeerInfo, found: ((Bytes32) -> Void)? = nil) {
       self.loop = loop
       self.info = LoopBound(info)
       publicKey = info.publicKey
-      topics = info.topics
-      isClient = info.isClient
+      latest = Locked(PeerStatus(info))
+      info.onTopic = found
+      info.onChange = { [weak self, unowned info] in
+        let status = PeerStatus(info)
+        self?.latest.withLock { $0 = status }
+      }
     }
 
-    /// As of now.
+    /// All values, of one moment.
+    public var snapshot: PeerStatus { latest.withLock { $0 } }
+    /// Joined topics that the peer was found under, in the order of the first sight: grows while connected, too. A peer
+    /// that dialled us is in none until a look-up of ours has found it.
+    public var topics: [Bytes32] { snapshot.topics }
+    /// Nodes that route to the peer.
+    public var relayAddresses: [Endpoint] { snapshot.relayAddresses }
+    /// We have dialled the last connection.
+    public var isClient: Bool { snapshot.isClient }
+    /// The peer has dialled the last connection, or there was none.
+    public var isServer: Bool { !snapshot.isClient }
+    /// A dial has opened.
+    public var isProven: Bool { snapshot.isProven }
+    /// The peer is dialled before those that have failed often.
+    public var isPrioritized: Bool { snapshot.isPrioritized }
+    public var isBanned: Bool { snapshot.isBanned }
+    /// Named by `joinPeer`.
+    public var isExplicit: Bool { snapshot.isExplicit }
+    /// Whether the peer is dialled again when a connection that we have dialled has ended.
+    public var isReconnecting: Bool { snapshot.isReconnecting }
+    /// In line to be dialled.
+    public var isQueued: Bool { snapshot.isQueued }
+    /// Waiting for the next try.
+    public var isWaiting: Bool { snapshot.isWaiting }
+    /// Ended dials in a row.
+    public var attempts: Int { snapshot.attempts }
+
+    /// As of the loop's turn in which the call arrives there: after what was asked of the peer before, `ban` for one.
+    /// `nil` when the loop has ended.
     public func status(isolation: isolated (any Actor)? = #isolation) async -> PeerStatus? {
       let info = info
       return await onLoop(loop, isolation: isolation) { PeerStatus(info.value) }
     }
 
-    /// Never dials, accepts or retries the peer, or lifts that again. The connection stays.
+    /// Never dials, accepts or retries the peer, or lifts that again. The connection stays. Takes effect in the loop's
+    /// next turn; the swarm remembers a banned peer until the ban is lifted.
     public func ban(_ isBanned: Bool = true) {
       let info = info
       loop.post { info.value.ban(isBanned) }
     }
 
-    /// Whether to dial the peer again when the connection has ended.
+    /// Whether to dial the peer again when a connection that we have dialled has ended: `true` until set. Takes effect
+    /// in the loop's next turn.
     public func reconnect(_ isEnabled: Bool) {
       let info = info
       loop.post { info.value.reconnect(isEnabled) }
@@ -44,17 +80,20 @@ extension Hyperswarm {
   /// A peer at one moment.
   public struct PeerStatus: Hashable, Sendable {
     public var publicKey: Bytes32
+    /// Nodes that route to the peer.
     public var relayAddresses: [Endpoint]
     public var topics: [Bytes32]
     public var isClient: Bool
     public var isProven: Bool
+    public var isPrioritized: Bool
     public var isBanned: Bool
     /// Named by `joinPeer`.
     public var isExplicit: Bool
+    public var isReconnecting: Bool
     /// In line to be dialled, or waiting for the next try.
     public var isQueued: Bool
     public var isWaiting: Bool
-    /// Failed dials in a row.
+    /// Ended dials in a row.
     public var attempts: Int
 
     init(_ info: PeerInfo) {
@@ -63,12 +102,27 @@ extension Hyperswarm {
       topics = info.topics
       isClient = info.isClient
       isProven = info.isProven
+      isPrioritized = info.isPrioritized
       isBanned = info.isBanned
       isExplicit = info.isExplicit
+      isReconnecting = info.isReconnecting
       isQueued = info.isQueued
       isWaiting = info.isWaiting
       attempts = info.attempts
     }
+  }
+}
+
+extension Hyperswarm.Peer: CustomStringConvertible {
+  /// For a debugger: the key, what is true of the peer, and how many topics.
+  public var description: String {
+    let status = snapshot
+    let flags = [
+      status.isClient ? "dialled" : nil, status.isExplicit ? "explicit" : nil, status.isBanned ? "banned" : nil,
+      status.isQueued ? "queued" : nil, status.isWaiting ? "waiting" : nil,
+    ]
+    let words = flags.compactMap { $0 } + ["\(status.topics.count) topics", "\(status.attempts) attempts"]
+    return "Hyperswarm.Peer(\(publicKey.hex): \(words.joined(separator: ", ")))"
   }
 }
 

@@ -13,6 +13,8 @@ extension Hyperswarm {
     case banned(publicKey: Bytes32, reason: String)
     /// The network has begun to answer, or does not answer (any more): see `HyperDHT.Status`.
     case network(isOnline: Bool)
+    /// A connected peer was found under a further joined topic.
+    case topic(publicKey: Bytes32, topic: Bytes32)
   }
 
   /// What became of a dial.
@@ -46,13 +48,9 @@ extension Hyperswarm {
     }
   }
 
-  /// Events from now on. Each reader has its own copy; up to 256 wait to be read, further ones are dropped.
-  public func events() -> HyperDHT.Events<Event, Never> {
-    let queue = EventQueue<Event, Never>(capacity: Limits.pendingEvents)
-    let observers = observers
-    if !loop.post({ [weak queue] in if let queue { observers.value.add(queue) } }) { queue.finish() }
-    return HyperDHT.Events(queue)
-  }
+  /// Events from now on. Each reader has its own copy; up to 256 wait to be read, further ones are dropped; up to 64
+  /// readers at a time, the oldest gives way. Those of the node below are `dht.events()`.
+  public func events() -> HyperDHT.Events<Event, Never> { observers.reader(on: loop) }
 
   /// Counters and live numbers.
   public struct Statistics: Hashable, Sendable {
@@ -93,36 +91,5 @@ extension Hyperswarm {
       packetsReceived = engine.packetsReceived
       retransmissions = engine.retransmissions
     }
-  }
-}
-
-/// The readers of events, on the loop.
-final class EventObservers {
-  private struct Reader {
-    weak var queue: EventQueue<Hyperswarm.Event, Never>?
-  }
-
-  private var readers: [Reader] = []
-  private var isFinished = false
-
-  func add(_ queue: EventQueue<Hyperswarm.Event, Never>) {
-    guard !isFinished else { return queue.finish() }
-    readers.removeAll { $0.queue == nil }
-    if readers.count >= Limits.eventReaders { readers.removeFirst().queue?.finish() }
-    readers.append(Reader(queue: queue))
-  }
-
-  func push(_ event: Hyperswarm.Event) {
-    for reader in readers { reader.queue?.push(event) }
-  }
-
-  func pushUpdate() {
-    for reader in readers where reader.queue?.last != .update { reader.queue?.push(.update) }
-  }
-
-  func finish() {
-    isFinished = true
-    for reader in readers { reader.queue?.finish() }
-    readers = []
   }
 }

@@ -197,6 +197,11 @@ package final class RPCNode {
   package var isRandomized: Bool { sampler.isRandomized }
   package var isDegraded: Bool { health.isDegraded }
 
+  /// Answers and final timeouts of the last tick, whether they are too few to judge by, and whether they were lately.
+  package var healthStatistics: (responses: UInt64, timeouts: UInt64, isIdle: Bool, isCold: Bool) {
+    (health.responses, health.timeouts, health.isIdle, health.isCold)
+  }
+
   var isAdaptive: Bool { configuration.ephemeral == nil && configuration.adaptive }
   var isForcedPersistent: Bool { configuration.ephemeral == false }
 

@@ -9,26 +9,26 @@ package final class PeerInfo {
 
   package let publicKey: Bytes32
   /// Nodes that may route a handshake to the peer; the newest non-empty list that was seen.
-  package internal(set) var relayAddresses: [Endpoint] = []
+  package internal(set) var relayAddresses: [Endpoint] = [] { didSet { onChange?() } }
   /// Joined topics under which lookups found the peer, in the order of the first sight.
-  package internal(set) var topics: [Bytes32] = []
+  package internal(set) var topics: [Bytes32] = [] { didSet { onChange?() } }
   /// The last connection was dialled by us.
-  package internal(set) var isClient = false
+  package internal(set) var isClient = false { didSet { onChange?() } }
   package var isServer: Bool { !isClient }
   /// A dial has opened.
-  package internal(set) var isProven = false
-  package internal(set) var attempts = 0
-  package internal(set) var priority = Priority.normal
+  package internal(set) var isProven = false { didSet { onChange?() } }
+  package internal(set) var attempts = 0 { didSet { onChange?() } }
+  package internal(set) var priority = Priority.normal { didSet { onChange?() } }
   package var isPrioritized: Bool { priority >= .normal }
   /// Whether the swarm dials the peer again after a disconnect.
-  package private(set) var isReconnecting = true
+  package private(set) var isReconnecting = true { didSet { onChange?() } }
   /// Never dialled, accepted or retried; an existing connection stays.
-  package internal(set) var isBanned = false
+  package internal(set) var isBanned = false { didSet { onChange?() } }
   /// Named by `joinPeer`.
-  package internal(set) var isExplicit = false
-  package internal(set) var isQueued = false
+  package internal(set) var isExplicit = false { didSet { onChange?() } }
+  package internal(set) var isQueued = false { didSet { onChange?() } }
   /// In a retry timer.
-  package internal(set) var isWaiting = false
+  package internal(set) var isWaiting = false { didSet { onChange?() } }
   /// Direct connections failed, dial through a relay.
   package internal(set) var forcesRelaying = false
   /// The last connection ended because our network has changed: dial again at once.
@@ -39,6 +39,8 @@ package final class PeerInfo {
 
   /// Called with each topic the peer is first found under.
   package var onTopic: ((Bytes32) -> Void)?
+  /// One of the fields above has been set, perhaps to the value that it had. Changes nothing itself.
+  package var onChange: (() -> Void)?
 
   /// Dialled and given up without success; never set by the reference, kept because the priority table has it.
   var isTried = false

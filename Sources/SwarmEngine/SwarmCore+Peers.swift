@@ -7,8 +7,18 @@ extension SwarmCore {
     if let peer = knownPeers[key] { return peer }
     guard knownPeers.count < Limits.maxKnownPeers else { return nil }
     let peer = PeerInfo(publicKey: key)
-    knownPeers[key] = peer
+    remember(peer)
     return peer
+  }
+
+  private func remember(_ peer: PeerInfo) {
+    knownPeers[peer.publicKey] = peer
+    onPeerAdded?(peer)
+  }
+
+  private func forget(_ peer: PeerInfo) {
+    knownPeers[peer.publicKey] = nil
+    onPeerRemoved?(peer)
   }
 
   /// The entry of a peer that has connected. In a full table a peer that has only been sighted makes room: what others
@@ -24,7 +34,7 @@ extension SwarmCore {
       dequeue(victim)
       countFlush(victim.publicKey)
     }
-    knownPeers[victim.publicKey] = nil
+    forget(victim)
     counters.droppedSightings += 1
     return upsert(key)
   }
@@ -35,7 +45,7 @@ extension SwarmCore {
     guard !peer.isBanned, !peer.isQueued, !peer.isExplicit, !peer.isWaiting, links[key] == nil,
       !screening.contains(key), knownPeers[key] === peer
     else { return }
-    knownPeers[key] = nil
+    forget(peer)
   }
 
   func enqueue(_ peer: PeerInfo) {
@@ -80,7 +90,7 @@ extension SwarmCore {
     guard key != publicKey, !isDestroyed else { return }
     // A peer that the application names is not subject to the bound on strangers.
     let peer = knownPeers[key] ?? PeerInfo(publicKey: key)
-    knownPeers[key] = peer
+    if knownPeers[key] == nil { remember(peer) }
     if !peer.isExplicit {
       peer.isExplicit = true
       explicit.append(peer)

@@ -31,6 +31,9 @@ package final class SwarmCore<DHT: SwarmDHT> {
   /// The firewall banned a peer; not called for `PeerInfo.ban`.
   package var onBan: ((PeerInfo, SwarmStreamFailure) -> Void)?
   package var onAttempt: ((PeerAttempt) -> Void)?
+  /// An entry of `peers` has come or gone. Changes nothing itself.
+  package var onPeerAdded: ((PeerInfo) -> Void)?
+  package var onPeerRemoved: ((PeerInfo) -> Void)?
 
   package internal(set) var isDestroyed = false
   package internal(set) var isSuspended = false
@@ -224,6 +227,9 @@ package final class SwarmCore<DHT: SwarmDHT> {
     return PeerShare.isWithin(
       maxPeers: maxPeers, explicitPeers: explicit.count, peerCount: links.count - serverCount + incoming)
   }
+
+  /// A limit or the firewall was set: dials that it lets through begin now.
+  package func settingsChanged() { drain() }
 
   func update() {
     counters.updates += 1

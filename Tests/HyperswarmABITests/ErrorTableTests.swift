@@ -16,7 +16,7 @@ final class ErrorTableTests: XCTestCase {
     .streamNotConnected,
     .connectTimeout, .alreadyListening, .keyPairAlreadyUsed, .nodeDestroyed, .suspended,
     .bindFailed(code: -98, ""), .requestTimeout, .requestDestroyed, .ioSuspended, .tooFewNodes, .remote(1),
-    .sequenceReused, .sequenceTooLow, .valueTooLarge(2, 1), .invalidAddress,
+    .sequenceReused, .sequenceTooLow, .valueTooLarge(2, 1), .invalidAddress, .cancelled,
   ]
 
   /// Every case of every public error has a number of its own. The switches do not compile when a case is added.
@@ -31,7 +31,7 @@ final class ErrorTableTests: XCTestCase {
         .streamNotConnected,
         .connectTimeout, .alreadyListening, .keyPairAlreadyUsed, .nodeDestroyed, .suspended, .bindFailed,
         .requestTimeout, .requestDestroyed, .ioSuspended, .tooFewNodes, .remote, .sequenceReused, .sequenceTooLow,
-        .valueTooLarge, .invalidAddress, .stream, .other:
+        .valueTooLarge, .invalidAddress, .cancelled, .stream, .other:
         break
       }
     }

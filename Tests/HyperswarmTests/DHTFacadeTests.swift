@@ -55,7 +55,7 @@ final class DHTFacadeTests: XCTestCase {
     let connection = try await b.connect(to: server.publicKey)
     let accepted = try await first(server.connections)
     let places = (1...20).map { Endpoint(host: IPv4Address(1, 1, 1, 1), port: $0) }
-    let state = connection.state
+    let state = connection.inner
     _ = await onLoop(state.loop) { for place in places { state.stream.onPathChange?(place) } }
     // Further ones found no room.
     for place in places.prefix(16) {

@@ -217,7 +217,7 @@ final class EndToEndTests: XCTestCase {
       _ = try await dial.value
       XCTFail("cancelled")
     } catch {
-      XCTAssertEqual(error as? DHTError, .requestDestroyed)
+      XCTAssertEqual(error as? DHTError, .cancelled)
     }
     let waiting = Task { await first(a.connections, orNil: true) }
     waiting.cancel()

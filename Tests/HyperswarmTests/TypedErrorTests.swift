@@ -21,7 +21,7 @@ final class TypedErrorTests: XCTestCase {
     .relayAborted("text"), .duplicateConnection, .streamNotConnected, .stream(StreamFailure(.handshakeTimedOut)),
     .connectTimeout, .alreadyListening, .keyPairAlreadyUsed, .nodeDestroyed, .suspended,
     .bindFailed(code: -98, "text"), .requestTimeout, .requestDestroyed, .ioSuspended, .tooFewNodes, .remote(9),
-    .sequenceReused, .sequenceTooLow, .valueTooLarge(1025, 1024), .invalidAddress, .other("text"),
+    .sequenceReused, .sequenceTooLow, .valueTooLarge(1025, 1024), .invalidAddress, .other("text"), .cancelled,
   ]
 
   private func index(_ error: DHTError) -> Int {
@@ -63,6 +63,7 @@ final class TypedErrorTests: XCTestCase {
     case .valueTooLarge: 34
     case .invalidAddress: 35
     case .other: 36
+    case .cancelled: 37
     }
   }
 
@@ -152,7 +153,7 @@ final class TypedErrorTests: XCTestCase {
   }
 
   func testConnectFailsWithTheError() async throws {
-    XCTAssertEqual(Set(Self.dhtErrors.map(index)), Set(0..<37))
+    XCTAssertEqual(Set(Self.dhtErrors.map(index)), Set(0..<38))
     XCTAssertEqual(Set(Self.streamErrors.map(index)), Set(0..<21))
     XCTAssertEqual(Set(Self.rpcErrors.map { index($0.0) }), Set(0..<12))
     // Nothing answers at this port, so that the attempt lasts until it is interrupted.

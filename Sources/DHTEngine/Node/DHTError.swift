@@ -63,8 +63,10 @@ public enum DHTError: Error, Hashable, Sendable, CustomStringConvertible {
   // Requests and queries
   /// The network has not answered in time.
   case requestTimeout
-  /// The call was cancelled, or the node destroyed meanwhile.
+  /// The node was destroyed or suspended before the answer came.
   case requestDestroyed
+  /// The task that waited was cancelled.
+  case cancelled
   /// The node's sockets are suspended.
   case ioSuspended
   /// A commit found no node to store at.
@@ -114,6 +116,7 @@ public enum DHTError: Error, Hashable, Sendable, CustomStringConvertible {
     case .bindFailed: "BIND_FAILED"
     case .requestTimeout: "REQUEST_TIMEOUT"
     case .requestDestroyed: "REQUEST_DESTROYED"
+    case .cancelled: "CANCELLED"
     case .ioSuspended: "IO_SUSPENDED"
     case .tooFewNodes: "TOO_FEW_NODES"
     case .remote: "REMOTE_ERROR"
@@ -158,6 +161,7 @@ public enum DHTError: Error, Hashable, Sendable, CustomStringConvertible {
     case .bindFailed(_, let text): "cannot open the sockets: \(text)"
     case .requestTimeout: "the node did not answer"
     case .requestDestroyed: "the request was cancelled"
+    case .cancelled: "cancelled"
     case .ioSuspended: "the node was suspended meanwhile"
     case .tooFewNodes: "too few nodes responded"
     case .remote(let code): "the node answered with error \(code)"

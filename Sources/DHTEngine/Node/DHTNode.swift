@@ -5,6 +5,16 @@ import HyperEnvironment
 import HyperRPC
 import HyperSecretStream
 
+/// Steps in the life of a node.
+package enum NodeStage: Hashable, Sendable {
+  /// Entering the network has ended, with or without an answer.
+  case ready
+  /// The machine has slept, or the node has resumed.
+  case wakeup
+  case suspended
+  case resumed
+}
+
 /// A HyperDHT node: an RPC node that finds peers by public key and connects to them (hyperdht.md).
 ///
 /// Loop-confined. Everything it made (servers, streams, queries) settles when it is destroyed.
@@ -24,13 +34,21 @@ package final class DHTNode {
   package let onAddressChange = ObserverList<(old: Endpoint, new: Endpoint?)>()
   /// The network has begun to answer, or has stopped. The same state never comes twice in a row.
   package let onNetworkState = ObserverList<NetworkState>()
-  package let onNATUpdate = ObserverList<Void>()
+  /// The public host and port as peers see us: host `nil` when they disagree, port 0 when only the ports differ.
+  package let onNATUpdate = ObserverList<(host: IPv4Address?, port: UInt16)>()
   package let onPersistent = ObserverList<Void>()
   package let onEphemeral = ObserverList<Void>()
   package let onClose = ObserverList<Void>()
+  package let onStage = ObserverList<NodeStage>()
+  /// Entries of the routing table that come and go.
+  package let onNodeAdded = ObserverList<NodeAddress>()
+  package let onNodeRemoved = ObserverList<NodeAddress>()
 
   /// Listening servers, and those about to listen.
   package internal(set) var servers: [DHTServer] = []
+
+  /// Commands of the application, by their numbers: none of `Command`.
+  package var commands: [UInt64: (IncomingRequest) -> Void] = [:]
 
   let router: Router
   /// Exists once the node has been persistent.
@@ -90,7 +108,15 @@ package final class DHTNode {
       }
       onPersistent.notify(())
     }
-    rpc.onResume = { [weak self] in self?.recovered() }
+    rpc.onReady = { [weak self] in self?.onStage.notify(.ready) }
+    rpc.onWakeup = { [weak self] in self?.onStage.notify(.wakeup) }
+    rpc.onSuspend = { [weak self] in self?.onStage.notify(.suspended) }
+    rpc.onResume = { [weak self] in
+      self?.recovered()
+      self?.onStage.notify(.resumed)
+    }
+    rpc.onNodeAdded = { [weak self] in self?.onNodeAdded.notify($0) }
+    rpc.onNodeRemoved = { [weak self] in self?.onNodeRemoved.notify($0) }
     rpc.onEphemeral = { [weak self] in self?.onEphemeral.notify(()) }
     rpc.onAddressChange = { [weak self] old, new in
       guard let self else { return }
@@ -101,7 +127,7 @@ package final class DHTNode {
       // For what announces topics it is the same as a new network.
       onNetworkChange.notify(())
     }
-    rpc.onNATUpdate = { [weak self] _, _ in self?.onNATUpdate.notify(()) }
+    rpc.onNATUpdate = { [weak self] in self?.onNATUpdate.notify(($0, $1)) }
     rpc.onNetworkChange = { [weak self] _ in
       guard let self else { return }
       punchPorts.retire()
@@ -136,6 +162,9 @@ package final class DHTNode {
     switch Command(rawValue: request.command) {
     case .peerHandshake: router.handleHandshake(request)
     case .peerHolepunch: router.handleHolepunch(request)
+    case nil:
+      guard let command = commands[request.command] else { return false }
+      command(request)
     default:
       guard let storage, rpc.id != nil else { return false }
       return storage.handle(request)
@@ -150,6 +179,11 @@ package final class DHTNode {
     let endpoints = LocalAddresses.list(environment: environment, serverSocket: rpc.serverSocket)
     listedAddresses = (now, endpoints)
     return endpoints
+  }
+
+  /// Which of the endpoints' hosts can receive at all, in their order; none when the node is destroyed meanwhile.
+  package func validateLocalAddresses(_ endpoints: [Endpoint], _ completion: @escaping ([Endpoint]) -> Void) {
+    localAddressValidator.validate(endpoints, completion)
   }
 
   private func isOwnAddress(_ endpoint: Endpoint) -> Bool {
@@ -314,6 +348,7 @@ package final class DHTNode {
   private func tearDown() {
     guard !isTornDown else { return }
     isTornDown = true
+    commands = [:]
     router.destroy()
     storage?.destroy()
     relays.destroyAll()

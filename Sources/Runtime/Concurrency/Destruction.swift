@@ -18,6 +18,9 @@ package final class Destruction: Sendable {
     }
   }
 
+  /// The end has been asked for.
+  package var isClaimed: Bool { state.withLock { $0.isClaimed } }
+
   package func finish() {
     let waiters = state.withLock { state in
       state.isDone = true

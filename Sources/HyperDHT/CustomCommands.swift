@@ -1,0 +1,160 @@
+import HyperCollections
+import HyperDHTEngine
+import HyperEncoding
+import HyperRPC
+import HyperRuntime
+
+// Protocols of one's own on the nodes of the network: requests, queries and their handlers (dht-rpc.md 22).
+extension HyperDHT {
+  /// Commands 0 to 10 are those of the DHT itself; all others are free. Both sides have to agree on them: a node that
+  /// does not serve a command answers with error 1.
+  public static let firstFreeCommand: UInt64 = 11
+
+  /// What to ask a node.
+  public struct Request: Hashable, Sendable {
+    public var command: UInt64
+    /// What the answer's closer nodes are close to; `nil` asks for none.
+    public var target: Bytes32?
+    /// Of an earlier answer of the same node: proves that our address is ours.
+    public var token: Bytes32?
+    /// An empty value arrives as none. One datagram: about 1,000 bytes are safe.
+    public var value: [UInt8]?
+
+    public init(_ command: UInt64, target: Bytes32? = nil, token: Bytes32? = nil, value: [UInt8]? = nil) {
+      self.command = command
+      self.target = target
+      self.token = token
+      self.value = value
+    }
+  }
+
+  /// An answer of a node.
+  public struct Response: Hashable, Sendable {
+    public var from: Node
+    /// Our address as that node sees it.
+    public var to: Endpoint
+    /// To send with a request that changes something at the node.
+    public var token: Bytes32?
+    /// At most 20 nodes that are closer to the request's target.
+    public var closerNodes: [Endpoint]
+    /// 0 is success, 1 an unknown command, 2 an invalid token; from 16 on it is the application's.
+    public var error: UInt64
+    public var value: [UInt8]?
+    /// Since the transmission, or since the first one when there were several.
+    public var roundTripTime: Duration
+
+    init(_ response: HyperRPC.Response) {
+      from = Node(response.from)
+      to = response.to
+      token = response.token
+      closerNodes = response.closerNodes
+      error = response.error
+      value = response.value
+      roundTripTime = .milliseconds(Int64(clamping: response.roundTripTime))
+    }
+  }
+
+  /// Asks one node.
+  /// - Parameter retries: transmissions after the first one, each a second later or after what the path needs.
+  /// - Returns: the answer, also one with an `error`.
+  /// - Throws: `requestTimeout` without an answer; `invalidAddress`; `cancelled` with the task; `nodeDestroyed`;
+  ///   `ioSuspended`; `other` when the request does not fit a datagram, or thousands are under way.
+  public func request(
+    _ request: Request, to endpoint: Endpoint, retries: Int = 3, isolation: isolated (any Actor)? = #isolation
+  ) async throws(DHTError) -> Response {
+    let node = node
+    return try await operation(isolation: isolation) { settle in
+      let pending = node.value.rpc.request(
+        RequestMessage(command: request.command, target: request.target, token: request.token, value: request.value),
+        to: endpoint, options: HyperRPC.RequestOptions(retries: max(retries, 0))
+      ) { settle($0.map(Response.init).mapError(DHTError.init)) }
+      return { pending.cancel() }
+    }
+  }
+
+  /// Serves a command of one's own, or with `nil` no longer, from the return of this call on. Replaces an earlier
+  /// handler of the command.
+  ///
+  /// The handler runs as a task on the node's loop, once per request, and answers through its argument, at once or
+  /// later; without an answer the requester asks again and then gives up. Up to 256 handlers run at a time, further
+  /// requests are dropped. The node keeps the handler until it is destroyed: let it hold the node weakly.
+  ///
+  /// Requests can be forged: one whose `token` is not `nil` comes from where it says.
+  /// - Throws: `other` for a command below `firstFreeCommand`, `nodeDestroyed`.
+  public func onRequest(
+    _ command: UInt64, isolation: isolated (any Actor)? = #isolation,
+    _ handler: (@Sendable (IncomingRequest) async -> Void)?
+  ) async throws(DHTError) {
+    guard command >= HyperDHT.firstFreeCommand else { throw .other("command \(command) belongs to the DHT") }
+    let node = node
+    let loop = loop
+    let isServed = await onLoop(loop, isolation: isolation) { () -> Bool in
+      guard !node.value.isDestroyed else { return false }
+      node.value.commands[command] = nil
+      guard let handler else { return true }
+      let running = RunningHandlers()
+      node.value.commands[command] = { request in
+        guard running.count < Limits.requestHandlers else { return }
+        running.count += 1
+        let incoming = IncomingRequest(loop: loop, request: request)
+        let bound = LoopBound(running)
+        Task(executorPreference: loop) {
+          await handler(incoming)
+          loop.post { bound.value.count -= 1 }
+        }
+      }
+      return true
+    }
+    guard isServed == true else { throw .nodeDestroyed }
+  }
+
+  /// A request of another node for a command that is served here. May be answered any number of times, from any thread;
+  /// an answer after the node is suspended or destroyed is dropped.
+  public final class IncomingRequest: Sendable {
+    public let command: UInt64
+    public let target: Bytes32?
+    /// Verified: this address has recently received something from us.
+    public let token: Bytes32?
+    public let value: [UInt8]?
+    public let from: Node
+    /// Our address as the requester knows it.
+    public let to: Endpoint
+    private let loop: UVEventLoop
+    private let request: LoopBound<HyperRPC.IncomingRequest>
+
+    init(loop: UVEventLoop, request: HyperRPC.IncomingRequest) {
+      self.loop = loop
+      self.request = LoopBound(request)
+      command = request.command
+      target = request.target
+      token = request.token
+      value = request.value
+      from = Node(request.from)
+      to = request.to
+    }
+
+    /// Answers with success, a token for requests that follow and, if the request has a target, closer nodes. What
+    /// does not fit a datagram is dropped and counted.
+    public func reply(_ value: [UInt8]? = nil, token: Bool = true, closerNodes: Bool = true) {
+      let request = request
+      loop.post { request.value.reply(value, token: token, closerNodes: closerNodes) }
+    }
+
+    /// Answers with an error: those of applications begin at 16.
+    public func fail(_ code: UInt64, token: Bool = false, closerNodes: Bool = true) {
+      let request = request
+      loop.post { request.value.error(code, token: token, closerNodes: closerNodes) }
+    }
+
+    /// Sends the request on to another node, with another value. That one's answer goes to the requester directly.
+    public func relay(_ value: [UInt8]?, to endpoint: Endpoint) {
+      let request = request
+      loop.post { request.value.relay(value, to: endpoint) }
+    }
+  }
+}
+
+/// Handlers of one command that have not returned. Confined to the loop.
+private final class RunningHandlers {
+  var count = 0
+}

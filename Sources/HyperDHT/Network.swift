@@ -1,0 +1,101 @@
+import HyperDHTEngine
+import HyperEncoding
+import HyperRPC
+import HyperRuntime
+
+// What a node knows of the network around it.
+extension HyperDHT {
+  /// The nodes of the routing table, the one heard latest first. Kept by a program and given to `Options.nodes`, they
+  /// let a later start do without the bootstrap nodes.
+  public func nodes(limit: Int = .max, isolation: isolated (any Actor)? = #isolation) async -> [Endpoint] {
+    await read(isolation: isolation) { $0.rpc.recentNodes(limit: max(limit, 0)) } ?? []
+  }
+
+  /// The nodes of the routing table that are closest to `target`, closest first, without asking any. `findNode` asks.
+  public func closestNodes(
+    to target: Bytes32, limit: Int = 20, isolation: isolated (any Actor)? = #isolation
+  ) async -> [Node] {
+    await read(isolation: isolation) { $0.rpc.closestNodes(to: target, limit: max(limit, 0)).map(Node.init) } ?? []
+  }
+
+  /// Looks for nodes now, in the background; a node does so by itself every few minutes.
+  public func refresh() {
+    let node = node
+    loop.post { node.value.rpc.refresh() }
+  }
+
+  /// Averages over the answers of one look-up.
+  public struct RoundTripStatistics: Hashable, Sendable {
+    /// Of all nodes that have answered, and of the closest of them.
+    public var roundTripTime = Duration.zero
+    public var closestRoundTripTime = Duration.zero
+    /// Nodes that an answer names.
+    public var closerNodes = 0.0
+    public var closestCloserNodes = 0.0
+    /// Nodes that have answered without an error, and those with one or without an answer.
+    public var successes = 0
+    public var failures = 0
+
+    public init() {}
+  }
+
+  /// Runs a look-up towards the node heard latest and says how long its answers took.
+  /// - Throws: `networkUnreachable` when no node has answered; `cancelled` with the task; `nodeDestroyed`.
+  public func roundTripStatistics(
+    isolation: isolated (any Actor)? = #isolation
+  ) async throws(DHTError) -> RoundTripStatistics {
+    let latest = await read(isolation: isolation) { node in
+      node.rpc.recentNodes(limit: 1).first.map(NodeAddress.id) ?? node.rpc.tableID
+    }
+    guard let latest else { throw .nodeDestroyed }
+    let query = findNodes(latest)
+    var all: [Response] = []
+    var iterator = query.makeAsyncIterator()
+    while let reply = try await iterator.next(isolation: isolation) { all.append(reply) }
+    let result = try await query.finished(isolation: isolation)
+    var statistics = RoundTripStatistics()
+    (statistics.roundTripTime, statistics.closerNodes) = averages(all)
+    (statistics.closestRoundTripTime, statistics.closestCloserNodes) = averages(result.closest)
+    statistics.successes = result.successes
+    statistics.failures = result.failures
+    return statistics
+  }
+
+  /// Asks a node for an answer that comes only after `delay`: whether a NAT keeps a mapping open that long.
+  /// - Throws: `other` for more than 10 seconds; `remote(1)` of a node that is too old for it; as `request`.
+  public func delayedPing(
+    _ endpoint: Endpoint, delay: Duration, isolation: isolated (any Actor)? = #isolation
+  ) async throws(DHTError) -> Pong {
+    let node = node
+    let milliseconds = delay.wholeMilliseconds
+    return try await operation(isolation: isolation) { settle in
+      let pending = node.value.rpc.delayedPing(endpoint, after: milliseconds) { result in
+        switch result {
+        case .success(let reply) where reply.error != 0: settle(.failure(.remote(reply.error)))
+        case .success(let reply):
+          settle(.success(Pong(from: Node(reply.from), to: reply.to, roundTripTime: reply.roundTripTime)))
+        case .failure(let error): settle(.failure(DHTError(error)))
+        }
+      }
+      return { pending.cancel() }
+    }
+  }
+
+  /// Which of these addresses of this machine can receive packets at all, in their order. Each host is tested once, by
+  /// a packet to itself, for at most half a second, and remembered.
+  public func validateLocalAddresses(
+    _ endpoints: [Endpoint], isolation: isolated (any Actor)? = #isolation
+  ) async throws(DHTError) -> [Endpoint] {
+    let node = node
+    return try await operation(isolation: isolation) { settle in
+      node.value.validateLocalAddresses(endpoints) { settle(.success($0)) }
+      return nil
+    }
+  }
+}
+
+private func averages(_ replies: [HyperDHT.Response]) -> (Duration, Double) {
+  guard !replies.isEmpty else { return (.zero, 0) }
+  let time = replies.reduce(Duration.zero) { $0 + $1.roundTripTime }
+  return (time / replies.count, Double(replies.reduce(0) { $0 + $1.closerNodes.count }) / Double(replies.count))
+}

@@ -1,0 +1,130 @@
+import HyperDHTEngine
+import HyperEncoding
+import HyperRPC
+import HyperRuntime
+
+extension HyperDHT {
+  /// Counters of a node since it was made, and what it makes of the network.
+  public struct Statistics: Hashable, Sendable {
+    /// Requests of one kind: made, answered for us, served for others.
+    public struct Command: Hashable, Sendable {
+      public var sent: UInt64 = 0
+      public var answered: UInt64 = 0
+      public var served: UInt64 = 0
+
+      public init() {}
+    }
+
+    /// Holes that were punched, by what stood between the two sides: NATs with one port for all destinations, at least
+    /// one with another port for each, none.
+    public var punchesConsistent: UInt64 = 0
+    public var punchesRandom: UInt64 = 0
+    public var punchesOpen: UInt64 = 0
+
+    /// Connections of our servers over blind relays: begun, paired, ended unpaired, and relays named by clients that
+    /// were not dialled.
+    public var relayAttempts: UInt64 = 0
+    public var relaySuccesses: UInt64 = 0
+    public var relayAborts: UInt64 = 0
+    public var relayRefusals: UInt64 = 0
+    /// Connections of both roles that moved from a relay to a direct path.
+    public var relayUpgrades: UInt64 = 0
+
+    /// Connections that have taken another path after a change of network.
+    public var connectionsMoved: UInt64 = 0
+
+    public var queriesActive: UInt64 = 0
+    public var queriesTotal: UInt64 = 0
+    /// In flight, queued ones included.
+    public var requestsActive: UInt64 = 0
+    public var requestsTotal: UInt64 = 0
+    public var responses: UInt64 = 0
+    /// Requests without an answer to any transmission.
+    public var timeouts: UInt64 = 0
+    public var retransmissions: UInt64 = 0
+
+    public var ping = Command()
+    public var pingNAT = Command()
+    public var findNode = Command()
+    public var downHint = Command()
+    public var delayedPing = Command()
+
+    /// Health: answers and timeouts of the last five seconds, whether there are enough of them to judge by, and whether
+    /// there were enough lately.
+    public var recentResponses: UInt64 = 0
+    public var recentTimeouts: UInt64 = 0
+    public var isIdle = true
+    public var isCold = true
+
+    public init() {}
+
+    init(_ node: DHTNode) {
+      let dht = node.statistics
+      punchesConsistent = dht.punches.consistent
+      punchesRandom = dht.punches.random
+      punchesOpen = dht.punches.open
+      relayAttempts = dht.relaying.attempts
+      relaySuccesses = dht.relaying.successes
+      relayAborts = dht.relaying.aborts
+      relayRefusals = dht.relaying.refused
+      relayUpgrades = dht.relaying.upgrades
+      connectionsMoved = dht.migrations.moved
+      let rpc = node.rpc.statistics
+      queriesActive = rpc.queriesActive
+      queriesTotal = rpc.queriesTotal
+      requestsActive = rpc.requestsActive
+      requestsTotal = rpc.requestsTotal
+      responses = rpc.responses
+      timeouts = rpc.timeouts
+      retransmissions = rpc.retries
+      ping = Command(rpc.ping)
+      pingNAT = Command(rpc.pingNAT)
+      findNode = Command(rpc.findNode)
+      downHint = Command(rpc.downHint)
+      delayedPing = Command(rpc.delayedPing)
+      let health = node.rpc.healthStatistics
+      recentResponses = health.responses
+      recentTimeouts = health.timeouts
+      isIdle = health.isIdle
+      isCold = health.isCold
+    }
+  }
+
+  /// As of now; zeros when the node's loop has ended.
+  public func statistics(isolation: isolated (any Actor)? = #isolation) async -> Statistics {
+    await read(isolation: isolation) { Statistics($0) } ?? Statistics()
+  }
+
+  /// The counters as text for Prometheus, under the names that dashboards of the deployed stack use.
+  public func metrics(isolation: isolated (any Actor)? = #isolation) async -> String {
+    let values = await read(isolation: isolation) { node in (Statistics(node), Status(node)) }
+    guard let (statistics, status) = values else { return "" }
+    var gauges: [(String, UInt64)] = [
+      ("dht_consistent_punches", statistics.punchesConsistent), ("dht_random_punches", statistics.punchesRandom),
+      ("dht_open_punches", statistics.punchesOpen), ("dht_relay_attempts", statistics.relayAttempts),
+      ("dht_relay_successes", statistics.relaySuccesses), ("dht_relay_aborts", statistics.relayAborts),
+      ("dht_active_queries", statistics.queriesActive), ("dht_total_queries", statistics.queriesTotal),
+      ("dht_active_requests", statistics.requestsActive), ("dht_total_requests", statistics.requestsTotal),
+    ]
+    let commands = [
+      ("ping", statistics.ping), ("ping_nat", statistics.pingNAT), ("find_node", statistics.findNode),
+      ("down_hint", statistics.downHint),
+    ]
+    for (name, command) in commands {
+      gauges.append(("dht_\(name)_received", command.answered))
+      gauges.append(("dht_\(name)_transmitted", command.sent))
+    }
+    gauges.append(("dht_streams", UInt64(status.streams)))
+    gauges.append(("dht_nr_nodes", UInt64(status.nodeCount)))
+    gauges.append(("dht_is_firewalled", status.isFirewalled ? 1 : 0))
+    return gauges.map { "# TYPE \($0.0) gauge\n\($0.0) \($0.1)\n" }.joined()
+  }
+}
+
+extension HyperDHT.Statistics.Command {
+  init(_ command: RPCStatistics.Command) {
+    sent = command.tx
+    answered = command.rx
+    served = command.served
+  }
+}

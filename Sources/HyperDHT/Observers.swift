@@ -1,0 +1,49 @@
+import HyperRuntime
+
+/// The readers of events, on the loop. Each has a copy of every event, bounded by `Limits.pendingEvents`.
+package final class EventObservers<Event: Sendable> {
+  private struct Reader {
+    weak var queue: EventQueue<Event, Never>?
+  }
+
+  private var readers: [Reader] = []
+  private var isFinished = false
+
+  package init() {}
+
+  /// Adds a reader, at the cost of the oldest one when there are `Limits.eventReaders` already.
+  package func add(_ queue: EventQueue<Event, Never>) {
+    guard !isFinished else { return queue.finish() }
+    readers.removeAll { $0.queue == nil }
+    if readers.count >= Limits.eventReaders { readers.removeFirst().queue?.finish() }
+    readers.append(Reader(queue: queue))
+  }
+
+  package func push(_ event: Event) {
+    for reader in readers { reader.queue?.push(event) }
+  }
+
+  package func finish() {
+    isFinished = true
+    for reader in readers { reader.queue?.finish() }
+    readers = []
+  }
+}
+
+extension EventObservers where Event: Equatable {
+  /// The same event is not repeated to a reader whose newest unread one it is.
+  package func pushOnce(_ event: Event) {
+    for reader in readers where reader.queue?.last != event { reader.queue?.push(event) }
+  }
+}
+
+extension LoopBound {
+  /// A new reader of these observers, from the loop's next turn on; ends at once when the loop has ended.
+  package func reader<Event: Sendable>(on loop: UVEventLoop) -> HyperDHT.Events<Event, Never>
+  where Value == EventObservers<Event> {
+    let queue = EventQueue<Event, Never>(capacity: Limits.pendingEvents)
+    let observers = self
+    if !loop.post({ [weak queue] in if let queue { observers.value.add(queue) } }) { queue.finish() }
+    return HyperDHT.Events(queue)
+  }
+}

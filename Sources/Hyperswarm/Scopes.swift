@@ -1,0 +1,40 @@
+import HyperDHT
+import HyperRuntime
+
+/// A swarm for the time of a scope: its topics are withdrawn and it is destroyed at the scope's end, also when `body`
+/// throws or its task is cancelled. Withdrawing takes five seconds at most.
+///
+/// ```swift
+/// try await withHyperswarm { swarm in
+///   try await swarm.join(.hash(of: "my chat room"))
+///   for await connection in swarm.connections { ... }
+/// }
+/// ```
+/// - Throws: what `body` throws, or `HyperswarmError` when the swarm cannot be made.
+public func withHyperswarm<Result>(
+  _ options: Hyperswarm.Options = .init(), isolation: isolated (any Actor)? = #isolation,
+  _ body: (Hyperswarm) async throws -> Result
+) async throws -> Result {
+  let swarm = try await Hyperswarm(options)
+  do {
+    let result = try await body(swarm)
+    await swarm.destroy(isolation: isolation)
+    return result
+  } catch {
+    await swarm.destroy(isolation: isolation)
+    throw error
+  }
+}
+
+extension Hyperswarm {
+  /// The next new connection of either role: the next element of `connections`.
+  /// - Returns: `nil` when the swarm is destroyed.
+  /// - Throws: `cancelled` with the task; no connection is lost by it.
+  public func accept(
+    isolation: isolated (any Actor)? = #isolation
+  ) async throws(HyperswarmError) -> HyperDHT.Connection? {
+    if let connection = await queue.next(isolation: isolation) { return connection }
+    if Task.isCancelled { throw .cancelled }
+    return nil
+  }
+}

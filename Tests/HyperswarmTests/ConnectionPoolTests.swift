@@ -1,0 +1,112 @@
+import HyperDHT
+import HyperEncoding
+import HyperRuntime
+import XCTest
+
+/// One connection per peer.
+final class ConnectionPoolTests: XCTestCase {
+  private func node(_ testnet: HyperDHT.Testnet) async throws -> HyperDHT {
+    try await HyperDHT(.init(bootstrap: testnet.bootstrap, port: 0, host: .loopback))
+  }
+
+  func testDialsShareAConnection() async throws {
+    let testnet = try await HyperDHT.Testnet(size: 3)
+    let a = try await node(testnet)
+    let b = try await node(testnet)
+    let server = try await a.listen()
+    let pool = b.pool()
+    async let one = pool.connect(to: server.publicKey)
+    async let two = pool.connect(to: server.publicKey)
+    let (first, second) = try await (one, two)
+    XCTAssertTrue(first === second)
+    let third = try await pool.connect(to: server.publicKey)
+    XCTAssertTrue(first === third)
+    XCTAssertTrue(pool[server.publicKey] === first)
+    XCTAssertEqual([pool.count, pool.connecting], [1, 0])
+    XCTAssertEqual(pool.connections.map(\.remotePublicKey), [server.publicKey])
+    let accepted = try await server.accept()
+    first.destroy()
+    _ = try await first.waitUntilClosed()
+    XCTAssertNil(pool[server.publicKey])
+    let next = try await pool.connect(to: server.publicKey)
+    XCTAssertFalse(next === first)
+    withExtendedLifetime(accepted) {}
+    await b.destroy()
+    await a.destroy()
+    await testnet.destroy()
+  }
+
+  func testFailuresAndCancellation() async throws {
+    let testnet = try await HyperDHT.Testnet(size: 3)
+    let dht = try await node(testnet)
+    let pool = dht.pool()
+    let nobody = HyperDHT.keyPair().publicKey
+    do throws(DHTError) {
+      _ = try await pool.connect(to: nobody)
+      XCTFail("the key is not announced")
+    } catch {
+      XCTAssertEqual(error, .peerNotFound)
+    }
+    let silent = try await HyperDHT(.init(bootstrap: ["127.0.0.1:9"], port: 0, host: .loopback))
+    let waiting = silent.pool()
+    let dial = Task { () -> DHTError? in
+      do throws(DHTError) {
+        _ = try await waiting.connect(to: nobody)
+        return nil
+      } catch {
+        return error
+      }
+    }
+    while waiting.connecting == 0 { try await Task.sleep(for: .milliseconds(1)) }
+    dial.cancel()
+    let error = await dial.value
+    XCTAssertEqual(error, .cancelled)
+    while waiting.connecting > 0 { try await Task.sleep(for: .milliseconds(1)) }
+    var options = HyperDHT.ServerOptions()
+    options.pool = waiting
+    do throws(DHTError) {
+      _ = try await dht.listen(options: options)
+      XCTFail("another loop")
+    } catch {
+      XCTAssertEqual(error.code, "ERROR")
+    }
+    await silent.destroy(force: true)
+    await dht.destroy()
+    await testnet.destroy()
+  }
+
+  /// Both sides dial: both end up with the connection that the side with the smaller key has dialled, or the only one.
+  func testASecondConnectionGivesWay() async throws {
+    let testnet = try await HyperDHT.Testnet(size: 3)
+    let a = try await node(testnet)
+    let b = try await node(testnet)
+    let (poolA, poolB) = (a.pool(), b.pool())
+    var options = HyperDHT.ServerOptions()
+    options.pool = poolA
+    let serverA = try await a.listen(options: options)
+    options.pool = poolB
+    let serverB = try await b.listen(options: options)
+    let toB = try await poolA.connect(to: serverB.publicKey)
+    let fromA = try await serverB.accept()
+    XCTAssertTrue(fromA === poolB[serverA.publicKey])
+    // A program that dials past the pool: the pool of the other side decides by the keys.
+    let past = try await b.connect(to: serverA.publicKey)
+    var accepted: HyperDHT.Connection?
+    if serverA.publicKey > serverB.publicKey {
+      accepted = try await serverA.accept()
+      XCTAssertTrue(accepted === poolA[serverB.publicKey])
+      let reason = try await toB.waitUntilClosed()
+      XCTAssertEqual(reason?.code, "DUPLICATE_CONNECTION")
+    } else {
+      let reason = try await past.waitUntilClosed()
+      XCTAssertEqual(reason, .reset)
+      XCTAssertTrue(poolA[serverB.publicKey] === toB)
+      XCTAssertFalse(toB.isClosed)
+    }
+    XCTAssertEqual(poolA.count, 1)
+    withExtendedLifetime((toB, fromA, past, accepted)) {}
+    await a.destroy()
+    await b.destroy()
+    await testnet.destroy()
+  }
+}
