@@ -107,7 +107,8 @@ extension HyperDHT {
 extension ServerOptions {
   init(_ options: HyperDHT.ServerOptions, loop: UVEventLoop) {
     self.init()
-    shareLocalAddress = options.shareLocalAddress
+    shareLocalAddress = options.shareLocalAddress && !options.relayOnly
+    relayOnly = options.relayOnly
     allowsHolepunching = options.allowsHolepunching
     connectionKeepAlive = options.connectionKeepAlive
     relayThrough = options.relayThrough.map(RelayChoice.init)

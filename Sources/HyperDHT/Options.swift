@@ -73,6 +73,8 @@ extension HyperDHT {
     /// `false`: neither punch holes nor try the local network. What is left are servers with a public address, and
     /// relays.
     public var allowsHolepunching = true
+    /// Over a relay, which the server or `relayThrough` names, or not at all.
+    package var relayOnly = false
     /// Overall time in milliseconds, 0 is none.
     public var deadline: UInt64 = 0
 
@@ -109,6 +111,8 @@ extension HyperDHT {
     public var relayThrough: RelayChoice?
     /// Whether to use the relay with this key, named by a client; asked on the loop. `nil` takes any, 32 at a time.
     public var acceptsRelay: (@Sendable (Bytes32) -> Bool)?
+    /// Clients come over a relay, which they or `relayThrough` name, or not at all.
+    package var relayOnly = false
     /// Milliseconds; `nil` is the node's value.
     public var connectionKeepAlive: UInt64?
 
@@ -150,7 +154,8 @@ extension ConnectOptions {
     self.init()
     keyPair = options.keyPair
     relayAddresses = options.relayAddresses
-    localConnection = options.localConnection && options.allowsHolepunching
+    localConnection = options.localConnection && options.allowsHolepunching && !options.relayOnly
+    relayOnly = options.relayOnly
     if !options.allowsHolepunching { holepunch = { _, _, _, _ in false } }
     relayThrough = options.relayThrough.map(RelayChoice.init)
     deadline = options.deadline
