@@ -97,13 +97,13 @@ struct HostPort {
     var found: UnsafeMutablePointer<addrinfo>?
     let status = getaddrinfo(host, nil, &hints, &found)
     defer { if let found { freeaddrinfo(found) } }
-    let bytes = found?.pointee.ai_addr.withMemoryRebound(to: sockaddr_in.self, capacity: 1) { address in
-      withUnsafeBytes(of: address.pointee.sin_addr.s_addr) { Array($0) }
+    let value = found?.pointee.ai_addr.withMemoryRebound(to: sockaddr_in.self, capacity: 1) {
+      $0.pointee.sin_addr.s_addr
     }
-    guard status == 0, let bytes, let address = IPv4Address(bytes.map(String.init).joined(separator: ".")) else {
+    guard status == 0, let value else {
       throw Failure("cannot resolve '\(host)': \(String(cString: gai_strerror(status)))", code: "NAME_NOT_FOUND")
     }
-    return Endpoint(host: address, port: port)
+    return Endpoint(host: IPv4Address(value: UInt32(bigEndian: value)), port: port)
   }
 }
 

@@ -100,13 +100,13 @@ enum Console {
     case yellow = 33
   }
 
-  /// In colour where standard error is a terminal that has colours, and NO_COLOR does not forbid them.
-  static func painted(_ text: String, _ colour: Colour) -> String {
-    hasColours ? "\u{1b}[\(colour.rawValue)m\(text)\u{1b}[0m" : text
+  /// In colour where the descriptor is a terminal that has colours, and NO_COLOR does not forbid them.
+  static func painted(_ text: String, _ colour: Colour, for descriptor: Int32 = 2) -> String {
+    isColourful && isatty(descriptor) == 1 ? "\u{1b}[\(colour.rawValue)m\(text)\u{1b}[0m" : text
   }
 
-  private static let hasColours =
-    isTerminal && environment("NO_COLOR") == nil && environment("TERM").map { $0 != "dumb" } ?? false
+  private static let isColourful =
+    environment("NO_COLOR") == nil && environment("TERM").map { $0 != "dumb" } ?? false
 
   /// Replaces the current line of a terminal; elsewhere a line of its own.
   static func progress(_ text: String) { write(isTerminal ? "\r\u{1b}[K\(text)" : text + "\n", to: 2) }

@@ -15,7 +15,7 @@ struct Tool: AsyncParsableCommand {
     subcommands: [
       Demo.self, TestnetCommand.self, NodeCommand.self, Keygen.self, Listen.self, Connect.self, Beam.self, Join.self,
       Lookup.self,
-      Announce.self, Ping.self, Relay.self,
+      Announce.self, Put.self, Get.self, Ping.self, Doctor.self, Relay.self,
     ])
 
   static func main() async {
