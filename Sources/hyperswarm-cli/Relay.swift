@@ -62,7 +62,7 @@ struct RelayOptions: ParsableArguments {
   @Flag(help: "Neither punch holes nor try the local network: what is not reachable by itself goes over the relay.")
   var noPunch = false
 
-  @Flag(help: "Over a relay or not at all: the peer does not learn this machine's address.")
+  @Flag(help: "Over a relay, which either side may name, or not at all.")
   var relayOnly = false
 
   var choice: HyperDHT.RelayChoice? { relay.isEmpty ? nil : .oneOf(relay.map(\.key)) }
