@@ -156,7 +156,8 @@ extension HyperDHT {
 extension ServerOptions {
   init(_ options: HyperDHT.ServerOptions, loop: UVEventLoop) {
     self.init()
-    shareLocalAddress = options.shareLocalAddress
+    shareLocalAddress = options.shareLocalAddress && !options.relayOnly
+    relayOnly = options.relayOnly
     allowsHolepunching = options.allowsHolepunching
     if let question = options.holepunch { holepunch = holepunchHook(isAllowed: true, question) }
     relayKeepAlive = options.relayKeepAlive.wholeMilliseconds

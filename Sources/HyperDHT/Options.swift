@@ -83,6 +83,8 @@ extension HyperDHT {
     public var usesServerRelay = true
     /// How long nothing is sent to a relay before an empty message is; zero is off.
     public var relayKeepAlive = Duration.milliseconds(Int64(HyperDHTEngine.Limits.Relay.keepAlive))
+    /// Over a relay, which the server or `relayThrough` names, or not at all.
+    package var relayOnly = false
     /// Overall time in milliseconds, 0 is none.
     public var deadline: UInt64 = 0
 
@@ -132,6 +134,8 @@ extension HyperDHT {
     /// How long a handshake that has ended is remembered, so that a copy of it is not answered again; the firewall's
     /// answer has to come within it.
     public var handshakeMemory = Duration.milliseconds(Int64(HyperDHTEngine.Limits.Server.handshakeClearWait))
+    /// Clients come over a relay, which they or `relayThrough` name, or not at all.
+    package var relayOnly = false
     /// Milliseconds; `nil` is the node's value.
     public var connectionKeepAlive: UInt64?
     /// Where the connections belong, of a node on the same loop: `connections` then has those that the pool keeps.
@@ -176,11 +180,12 @@ extension ConnectOptions {
     self.init()
     keyPair = options.keyPair
     relayAddresses = options.relayAddresses
-    localConnection = options.localConnection && options.allowsHolepunching
+    localConnection = options.localConnection && options.allowsHolepunching && !options.relayOnly
     holepunch = holepunchHook(isAllowed: options.allowsHolepunching, options.holepunch)
     fastOpen = options.fastOpen
     followsServerRelay = options.usesServerRelay
     relayKeepAlive = options.relayKeepAlive.wholeMilliseconds
+    relayOnly = options.relayOnly
     relayThrough = options.relayThrough.map(RelayChoice.init)
     deadline = options.deadline
   }

@@ -18,6 +18,15 @@ enum Console {
   }
   private static let data = Atomic(false)
 
+  /// How much is said beside what was asked for: the number of `-v`.
+  static var verbosity: Int {
+    get { level.load(ordering: .relaxed) }
+    set { level.store(newValue, ordering: .relaxed) }
+  }
+  private static let level = Atomic(0)
+
+  private static let warnings = Mutex<Set<String>>([])
+
   /// The first error of standard output.
   private static let outputError = Atomic<Int32>(0)
 
@@ -33,9 +42,22 @@ enum Console {
     if error != 0 { throw OutputFailure(error) }
   }
 
-  /// As `event`, on standard error: where standard output carries data.
+  /// As `event`, for what was not asked for: text goes to standard error, and so do objects where standard output
+  /// carries data.
   static func note(_ name: String, _ text: String, _ fields: [(String, JSON)] = []) {
+    if isJSON, !outputIsData { return event(name, text, fields) }
     write(line(name, text, fields), to: 2)
+  }
+
+  /// A note for those that have asked for more with so many `-v`.
+  static func detail(_ level: Int, _ name: String, _ text: String, _ fields: [(String, JSON)] = []) {
+    if verbosity >= level { note(name, text, fields) }
+  }
+
+  /// What the user should know although the command goes on; the same text only once.
+  static func warn(_ text: String) {
+    guard warnings.withLock({ $0.insert(text).inserted }) else { return }
+    note("warning", painted("warning:", .yellow) + " " + text, [("message", .string(text))])
   }
 
   /// One line on standard error; with `--json` an object: on standard output, too, where that is not data.
@@ -52,7 +74,7 @@ enum Console {
     let text = "\(error)".split(whereSeparator: \.isNewline).joined(separator: " ")
     let fields: [(String, JSON)] = [("code", .string(code)), ("message", .string(text))]
     if isJSON, outputIsData { return note("error", "", fields) }
-    write("hyperswarm: \(text)\n", to: 2)
+    write("\(painted("hyperswarm:", .red)) \(text)\n", to: 2)
     if isJSON { event("error", "", fields) }
   }
 
@@ -60,7 +82,31 @@ enum Console {
     isJSON ? JSON.object([("event", .string(name))] + fields).description + "\n" : text + "\n"
   }
 
+  /// Wrong usage: with `--json` an object, too, where `fail` has it.
+  static func usage(_ message: String, _ help: String) {
+    let fields: [(String, JSON)] = [
+      ("code", "USAGE"), ("message", .string(message)), ("usage", .string(help)),
+    ]
+    if isJSON, outputIsData { return note("error", "", fields) }
+    write(help + "\n", to: 2)
+    if isJSON { event("error", "", fields) }
+  }
+
   static let isTerminal = isatty(2) == 1
+
+  enum Colour: Int {
+    case red = 31
+    case green = 32
+    case yellow = 33
+  }
+
+  /// In colour where the descriptor is a terminal that has colours, and NO_COLOR does not forbid them.
+  static func painted(_ text: String, _ colour: Colour, for descriptor: Int32 = 2) -> String {
+    isColourful && isatty(descriptor) == 1 ? "\u{1b}[\(colour.rawValue)m\(text)\u{1b}[0m" : text
+  }
+
+  private static let isColourful =
+    environment("NO_COLOR") == nil && environment("TERM").map { $0 != "dumb" } ?? false
 
   /// Replaces the current line of a terminal; elsewhere a line of its own.
   static func progress(_ text: String) { write(isTerminal ? "\r\u{1b}[K\(text)" : text + "\n", to: 2) }

@@ -32,7 +32,21 @@ struct Demo: Command {
     Console.isJSON = json
     let folder = try Demo.makeFolder()
     defer { try? FileManager.default.removeItem(at: folder) }
+    let interrupt = Interrupt()
+    let work = Task { try await show(in: folder) }
+    // What it has open ends with the process; the folder does not.
+    let watching = Task {
+      guard let number = await interrupt.wait() else { return }
+      // A file may be made in the folder while it is being emptied.
+      while FileManager.default.fileExists(atPath: folder.path) { try? FileManager.default.removeItem(at: folder) }
+      Foundation.exit(128 + number)
+    }
+    defer { watching.cancel() }
+    try await work.value
+  }
 
+  private func show(in folder: URL) async throws {
+    if file == nil { Console.note("generating", "making a file of \(size) MiB", [("mebibytes", .integer(size))]) }
     let source: SourceFile
     if let file {
       source = try SourceFile(hashing: file)

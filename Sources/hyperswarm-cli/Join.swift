@@ -32,13 +32,13 @@ struct Join: Command {
       let discovery = try await swarm.join(topic.topic, server: !clientOnly, client: !serverOnly)
       let room = Room()
       let work = Task { await run(swarm, room) }
+      defer { work.cancel() }
       guard try await discovery.flushed() else { throw Failure("the topic could not be announced", code: "ANNOUNCE") }
       let interrupt = Interrupt()
       Console.note(
         "joined", "joined \(topic.topic.hex) as \(swarm.keyPair.publicKey.hex)",
         [("topic", .string(topic.topic.hex)), ("publicKey", .string(swarm.keyPair.publicKey.hex))])
       await interrupt.wait()
-      work.cancel()
     } catch {
       await swarm.destroy(force: true)
       throw error
@@ -50,7 +50,9 @@ struct Join: Command {
     await withDiscardingTaskGroup { group in
       group.addTask {
         for await line in InputLines(input: StandardInput()) {
-          await send(line, to: room.members)
+          await waitForMember(of: room)
+          // An empty message would be a keepalive.
+          await send(line.isEmpty ? "\n" : line, to: room.members)
         }
       }
       for await connection in swarm.connections {
@@ -61,6 +63,13 @@ struct Join: Command {
         }
       }
     }
+  }
+
+  /// Lines wait for the first peer, and say so.
+  private func waitForMember(of room: Room) async {
+    guard room.members.isEmpty else { return }
+    Console.note("alone", "no peer is here yet: lines wait for the first one")
+    await room.waitForMember()
   }
 
   /// How long a peer may take for a line before it counts as one that does not read: longer than outages that
@@ -88,7 +97,8 @@ struct Join: Command {
     Console.event("peer-joined", "* \(key.prefix(8)) joined", [("publicKey", .string(key))])
     do {
       for try await message in connection.inbound {
-        let text = Join.printable(String(decoding: message, as: UTF8.self))
+        let line = message.last == 0x0a ? message.dropLast() : message[...]
+        let text = Join.printable(String(decoding: line, as: UTF8.self))
         Console.event("message", "<\(key.prefix(8))> \(text)", [("publicKey", .string(key)), ("text", .string(text))])
       }
       await connection.close()
@@ -111,7 +121,20 @@ struct Join: Command {
 private final class Room: Sendable {
   private let connections = Mutex<[ObjectIdentifier: HyperDHT.Connection]>([:])
 
+  private let arrivals: AsyncStream<Void>
+  private let arrival: AsyncStream<Void>.Continuation
+
+  init() { (arrivals, arrival) = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1)) }
+
+  /// For one task at a time.
+  func waitForMember() async {
+    for await _ in arrivals where !members.isEmpty { return }
+  }
+
   var members: [HyperDHT.Connection] { connections.withLock { Array($0.values) } }
-  func add(_ connection: HyperDHT.Connection) { connections.withLock { $0[ObjectIdentifier(connection)] = connection } }
+  func add(_ connection: HyperDHT.Connection) {
+    connections.withLock { $0[ObjectIdentifier(connection)] = connection }
+    arrival.yield()
+  }
   func remove(_ connection: HyperDHT.Connection) { connections.withLock { $0[ObjectIdentifier(connection)] = nil } }
 }

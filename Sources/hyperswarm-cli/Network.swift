@@ -1,3 +1,4 @@
+import Foundation
 import HyperCrypto
 import HyperDHT
 import HyperEncoding
@@ -30,7 +31,7 @@ func enterNetwork(
     if entirely {
       try await requireNetwork(dht, common)
     } else {
-      guard try await entering(common, { try await dht.reached() }) else { throw noBootstrap(common) }
+      guard try await entering(common, { try await dht.reached() }) else { throw await noBootstrap(common) }
     }
   } catch {
     await dht.destroy(force: true)
@@ -42,7 +43,7 @@ func enterNetwork(
 /// Fails when no bootstrap node has answered.
 func requireNetwork(_ dht: HyperDHT, _ common: CommonOptions) async throws {
   try await entering(common) { try await dht.bootstrapped() }
-  guard await dht.status().isOnline else { throw noBootstrap(common) }
+  guard await dht.status().isOnline else { throw await noBootstrap(common) }
 }
 
 private func entering<T>(_ common: CommonOptions, _ body: () async throws -> T) async throws -> T {
@@ -51,12 +52,34 @@ private func entering<T>(_ common: CommonOptions, _ body: () async throws -> T) 
     "entering the network: no answer from \(nodes) yet", [("bootstrap", .string(nodes))], body)
 }
 
-private func noBootstrap(_ common: CommonOptions) -> Failure {
-  Failure("no bootstrap node answered (\(bootstrapText(common)))", code: "NO_BOOTSTRAP")
+/// Names that the system cannot resolve are not said to be silent.
+private func noBootstrap(_ common: CommonOptions) async -> Failure {
+  let nodes = bootstrapNodes(common)
+  let unresolved = await onThread {
+    nodes.compactMap { node -> String? in
+      guard !node.contains("@"), let place = try? HostPort(parsing: node), (try? place.resolve()) == nil else {
+        return nil
+      }
+      return place.host
+    }
+  }
+  let text = nodes.joined(separator: ", ")
+  if unresolved.isEmpty { return Failure("no bootstrap node answered (\(text))", code: "NO_BOOTSTRAP") }
+  let names = unresolved.joined(separator: ", ")
+  return Failure("no bootstrap node answered (\(text)); cannot resolve \(names)", code: "NO_BOOTSTRAP")
 }
 
+/// Runs what blocks off the cooperative threads.
+func onThread<T: Sendable>(_ body: @escaping @Sendable () -> T) async -> T {
+  await withCheckedContinuation { continuation in
+    DispatchQueue.global().async { continuation.resume(returning: body()) }
+  }
+}
+
+func bootstrapNodes(_ common: CommonOptions) -> [String] { common.bootstrap?.nodes ?? HyperDHT.publicBootstrap }
+
 private func bootstrapText(_ common: CommonOptions) -> String {
-  (common.bootstrap?.nodes ?? HyperDHT.publicBootstrap).joined(separator: ", ")
+  bootstrapNodes(common).joined(separator: ", ")
 }
 
 /// A network on this machine is spoken to from the loopback address, so that nothing listens outside.

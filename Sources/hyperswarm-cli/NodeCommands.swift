@@ -89,33 +89,3 @@ struct NodeCommand: Command {
     }
   }
 }
-
-struct Ping: Command {
-  static let configuration = CommandConfiguration(abstract: "Ask a DHT node whether it is there.")
-
-  @OptionGroup var common: CommonOptions
-  @Argument(help: ArgumentHelp("The node.", valueName: "host:port"))
-  var node: EndpointArgument
-
-  func execute() async throws {
-    var options = HyperDHT.Options(bootstrap: [], port: 0)
-    options.host = node.endpoint.host.octets.first == 127 ? .loopback : .any
-    let dht = try await HyperDHT(options)
-    try await using(dht) {
-      let pong: HyperDHT.Pong
-      do {
-        pong = try await dht.ping(node.endpoint)
-      } catch let error as DHTError where error == .requestTimeout {
-        throw Failure("\(node.endpoint) did not answer", code: error.code)
-      }
-      Console.event(
-        "pong",
-        "\(pong.from.endpoint) answered in \(pong.roundTripTime) ms and sees us as \(pong.to)"
-          + (pong.from.id.map { ", id \($0.hex)" } ?? ", no id"),
-        [
-          ("from", .string(pong.from.endpoint.description)), ("id", pong.from.id.map { .string($0.hex) } ?? .null),
-          ("to", .string(pong.to.description)), ("roundTripTime", .integer(Int(pong.roundTripTime))),
-        ])
-    }
-  }
-}

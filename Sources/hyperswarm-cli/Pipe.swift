@@ -16,6 +16,8 @@ struct PipeOptions: ParsableArguments {
     if recvOnly, keepOpen { throw ValidationError("--recv-only and --keep-open exclude each other") }
   }
 
+  var isGiven: Bool { recvOnly || sendOnly || keepOpen }
+
   static let rules = """
     Standard input goes to the peer, what the peer sends to standard output. The command ends when both sides have \
     ended. When the peer has ended and standard input has not, a terminal is not waited for, and any other input as \

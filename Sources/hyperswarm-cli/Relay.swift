@@ -14,8 +14,7 @@ struct Relay: Command {
   @OptionGroup var identity: IdentityOptions
   @Option(help: "UDP port; without it 49737, or another one if that is taken.")
   var port: UInt16?
-  @Option(help: ArgumentHelp("Only clients with this key; may be given several times.", valueName: "key"))
-  var allow: [KeyArgument] = []
+  @OptionGroup var access: AccessOptions
   @Option(help: "Relayed connections at a time.")
   var links: Int?
 
@@ -25,6 +24,7 @@ struct Relay: Command {
 
   func execute() async throws {
     let keyPair = identity.keyPair
+    let allowed = try access.keys()
     var options = HyperDHT.Options(
       bootstrap: common.bootstrap?.nodes, host: bindAddress(for: common.bootstrap), keyPair: keyPair)
     options.anyPort = port.map { $0 == 0 } ?? true
@@ -34,10 +34,8 @@ struct Relay: Command {
       try await requireNetwork(dht, common)
       var limits = HyperDHT.RelayServer.Limits()
       if let links { limits.links = links }
-      let allowed = Set(allow.map(\.key))
-      let firewall: (@Sendable (HyperDHT.IncomingPeer) async -> Bool)? =
-        allowed.isEmpty ? nil : { @Sendable in allowed.contains($0.publicKey) }
-      let relay = try await dht.serveRelay(keyPair: keyPair, firewall: firewall, limits: limits)
+      let relay = try await dht.serveRelay(
+        keyPair: keyPair, firewall: allowed.map(AccessOptions.firewall), limits: limits)
       let interrupt = Interrupt()
       Console.event(
         "listening", "relaying as \(relay.publicKey.hex)", [("publicKey", .string(relay.publicKey.hex))])
@@ -64,5 +62,25 @@ struct RelayOptions: ParsableArguments {
   @Flag(help: "Neither punch holes nor try the local network: what is not reachable by itself goes over the relay.")
   var noPunch = false
 
+  @Flag(help: "Over a relay, which either side may name, or not at all.")
+  var relayOnly = false
+
   var choice: HyperDHT.RelayChoice? { relay.isEmpty ? nil : .oneOf(relay.map(\.key)) }
+
+  var connecting: HyperDHT.ConnectOptions {
+    var options = HyperDHT.ConnectOptions()
+    options.relayThrough = choice
+    options.allowsHolepunching = !noPunch
+    options.relayOnly = relayOnly
+    return options
+  }
+
+  var listening: HyperDHT.ServerOptions {
+    var options = HyperDHT.ServerOptions()
+    options.relayThrough = choice
+    options.allowsHolepunching = !noPunch
+    options.shareLocalAddress = !noPunch
+    options.relayOnly = relayOnly
+    return options
+  }
 }

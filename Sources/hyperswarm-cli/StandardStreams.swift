@@ -4,7 +4,7 @@ import Synchronization
 /// Standard input and output off the cooperative threads, one operation at a time each. Descriptors that do not block
 /// are waited for.
 enum StandardStreams {
-  private static let output = DispatchQueue(label: "hyperswarm.stdout")
+  private static let output = OutputDescriptor(1)
   /// A broken pipe ends other programs with this parent by SIGPIPE.
   private static let brokenPipeEnds = Atomic(false)
 
@@ -24,11 +24,25 @@ enum StandardStreams {
   }
 
   /// Writes everything to standard output. Returns 0 or the error.
-  static func write(_ bytes: [UInt8]) async -> Int32 {
+  static func write(_ bytes: [UInt8]) async -> Int32 { await output.write(bytes) }
+}
+
+/// A descriptor that one writer at a time writes to, off the cooperative threads.
+final class OutputDescriptor: Sendable {
+  private let descriptor: Int32
+  private let queue = DispatchQueue(label: "hyperswarm.output")
+
+  init(_ descriptor: Int32) { self.descriptor = descriptor }
+
+  /// Writes everything. Returns 0 or the error.
+  func write(_ bytes: [UInt8]) async -> Int32 {
     await withCheckedContinuation { continuation in
-      output.async { continuation.resume(returning: writeAll(bytes, to: 1)) }
+      queue.async { [descriptor] in continuation.resume(returning: writeAll(bytes, to: descriptor)) }
     }
   }
+
+  /// After what is being written. Nothing may be written any more.
+  func close() { queue.async { [descriptor] in _ = Foundation.close(descriptor) } }
 }
 
 /// Writes everything, also where the descriptor does not block. Returns 0 or the error.
@@ -65,7 +79,7 @@ struct OutputFailure: Error, CustomStringConvertible {
   }
 }
 
-/// Standard input, of which one reader at a time takes chunks.
+/// Standard input, or another descriptor, of which one reader at a time takes chunks.
 final class StandardInput: Sendable {
   enum Chunk {
     case data([UInt8])
@@ -76,13 +90,15 @@ final class StandardInput: Sendable {
   }
 
   private static let chunkSize = 65_536
-  private let queue = DispatchQueue(label: "hyperswarm.stdin")
+  private let descriptor: Int32
+  private let queue = DispatchQueue(label: "hyperswarm.input")
   /// Ends a wait early, so that it takes notice of a new limit.
   private let wakeUps: (read: Int32, write: Int32)
   /// Milliseconds; -1 for none.
   private let silence = Atomic<Int32>(-1)
 
-  init() {
+  init(_ descriptor: Int32 = 0) {
+    self.descriptor = descriptor
     var ends: [Int32] = [-1, -1]
     _ = pipe(&ends)
     wakeUps = (ends[0], ends[1])
@@ -109,7 +125,8 @@ final class StandardInput: Sendable {
 
   private func next() -> Chunk {
     var waited = [
-      pollfd(fd: 0, events: Int16(POLLIN), revents: 0), pollfd(fd: wakeUps.read, events: Int16(POLLIN), revents: 0),
+      pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0),
+      pollfd(fd: wakeUps.read, events: Int16(POLLIN), revents: 0),
     ]
     while true {
       let count = poll(&waited, 2, silence.load(ordering: .acquiring))
@@ -133,7 +150,7 @@ final class StandardInput: Sendable {
   private func take() -> Chunk? {
     var failure: Int32 = 0
     let bytes = [UInt8](unsafeUninitializedCapacity: StandardInput.chunkSize) { buffer, initialized in
-      let count = Foundation.read(0, buffer.baseAddress, StandardInput.chunkSize)
+      let count = Foundation.read(descriptor, buffer.baseAddress, StandardInput.chunkSize)
       if count < 0 { failure = errno }
       initialized = max(count, 0)
     }

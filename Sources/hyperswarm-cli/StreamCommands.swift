@@ -4,44 +4,67 @@ import Hyperswarm
 
 struct Listen: Command {
   static let configuration = CommandConfiguration(
-    abstract: "Wait for one connection and join it with standard input and output.",
+    abstract: "Wait for one connection and join it with standard input and output, or with a command.",
     discussion: """
-      The key to connect to is printed on standard error. Further callers are refused while the connection lasts.
+      The key to connect to is printed on standard error. While a connection lasts, further callers are told that the \
+      server is busy. With --many connections are taken until Ctrl-C: with --exec each gets a command of its own, with \
+      --recv-only they are written to standard output in turn.
 
       \(PipeOptions.rules)
+
+      \(ChildCommand.rules)
       """)
+
+  static let outputIsData = true
 
   @OptionGroup var common: CommonOptions
   @OptionGroup var identity: IdentityOptions
   @OptionGroup var relay: RelayOptions
+  @OptionGroup var access: AccessOptions
   @OptionGroup var pipe: PipeOptions
+  @Option(help: ArgumentHelp("Join the connection with this command instead.", valueName: "command"))
+  var exec: String?
+  @Flag(help: "Go on after a connection.")
+  var many = false
+  @Option(help: "Connections at a time, with --many and --exec.")
+  var limit = 64
+
+  func validate() throws {
+    if exec != nil, pipe.isGiven {
+      throw ValidationError("--exec leaves nothing to --recv-only, --send-only and --keep-open")
+    }
+    if many, exec == nil, !pipe.recvOnly {
+      throw ValidationError("--many needs --exec or --recv-only: standard input can be sent once only")
+    }
+    guard (1...10_000).contains(limit) else { throw ValidationError("--limit is 1 to 10000") }
+  }
 
   func execute() async throws {
-    Console.outputIsData = true
-    let keyPair = identity.keyPair
-    let pipe = pipe
-    let dht = try await enterNetwork(common, keyPair: keyPair, entirely: true)
-    var options = HyperDHT.ServerOptions()
-    options.relayThrough = relay.choice
-    options.allowsHolepunching = !relay.noPunch
-    options.shareLocalAddress = !relay.noPunch
-    try await using(dht, until: Interrupt()) { [options] in
-      let server = try await dht.listen(keyPair: keyPair, options: options)
-      Console.note(
-        "listening", "listening as \(server.publicKey.hex)", [("publicKey", .string(server.publicKey.hex))])
-      var first: HyperDHT.Connection?
-      for await connection in server.connections {
-        first = connection
-        break
+    var options = relay.listening
+    options.firewall = try access.keys().map(AccessOptions.firewall)
+    let listener = Listener(
+      keyPair: identity.keyPair, options: options, limit: many && exec != nil ? limit : 1, isEndless: many)
+    let dht = try await enterNetwork(common, keyPair: listener.keyPair, entirely: true)
+    let (pipe, exec, many) = (pipe, exec, many)
+    try await using(dht, until: Interrupt()) {
+      try await listener.run(on: dht) { server in
+        Console.note(
+          "listening", "listening as \(server.publicKey.hex)", [("publicKey", .string(server.publicKey.hex))])
+      } _: { connection in
+        try await introducing(connection) {
+          if let exec {
+            try await ChildCommand(command: exec).serve(connection)
+          } else {
+            do {
+              try await Pipe(connection, pipe).run()
+            } catch let error as OutputFailure where many {
+              // The next one would fail as well.
+              Console.fail(error)
+              await dht.destroy(force: true)
+            }
+          }
+        }
       }
-      guard let first else { return }
-      // The server stays: the peer may need it to find a way back after a move.
-      await server.setBusy(true)
-      let refusing = Task {
-        for await connection in server.connections { connection.destroy() }
-      }
-      defer { refusing.cancel() }
-      try await carry(first, pipe)
     }
   }
 }
@@ -51,6 +74,8 @@ struct Connect: Command {
     abstract: "Connect to a key and join the connection with standard input and output.",
     discussion: PipeOptions.rules)
 
+  static let outputIsData = true
+
   @OptionGroup var common: CommonOptions
   @OptionGroup var identity: IdentityOptions
   @OptionGroup var relay: RelayOptions
@@ -59,25 +84,31 @@ struct Connect: Command {
   var key: KeyArgument
 
   func execute() async throws {
-    Console.outputIsData = true
     let dht = try await enterNetwork(common, keyPair: identity.keyPair)
-    let key = key.key
-    let pipe = pipe
-    var options = HyperDHT.ConnectOptions()
-    options.relayThrough = relay.choice
-    options.allowsHolepunching = !relay.noPunch
-    try await using(dht, until: Interrupt()) { [options] in
-      let connection = try await telling(
-        "connecting to \(key.hex): no answer yet", [("publicKey", .string(key.hex))]
-      ) { try await dht.connect(to: key, options: options) }
-      try await carry(connection, pipe)
+    let (key, pipe, options) = (key.key, pipe, relay.connecting)
+    try await using(dht, until: Interrupt()) {
+      let connection = try await dialling(key, on: dht, options)
+      try await introducing(connection) { try await Pipe(connection, pipe).run() }
     }
   }
 }
 
-private func carry(_ connection: HyperDHT.Connection, _ options: PipeOptions) async throws {
+/// Connects, and says so when it takes long.
+func dialling(
+  _ key: Bytes32, on dht: HyperDHT, _ options: HyperDHT.ConnectOptions
+) async throws -> HyperDHT.Connection {
+  try await telling("connecting to \(key.hex): no answer yet", [("publicKey", .string(key.hex))]) {
+    try await dht.connect(to: key, options: options)
+  }
+}
+
+/// Says with which peer the connection is and which way it takes, then and whenever that changes.
+func introducing(_ connection: HyperDHT.Connection, _ body: () async throws -> Void) async throws {
+  let path = await PathDescription(connection)
   Console.note(
-    "connection", "connected with \(connection.remotePublicKey.hex)",
-    [("remotePublicKey", .string(connection.remotePublicKey.hex))])
-  try await Pipe(connection, options).run()
+    "connection", "connected with \(connection.remotePublicKey.hex), \(path.text)",
+    [("remotePublicKey", .string(connection.remotePublicKey.hex))] + path.fields)
+  let following = Task { await PathDescription.follow(connection) }
+  defer { following.cancel() }
+  try await body()
 }

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Foundation
 import Hyperswarm
 
 @main
@@ -12,22 +13,57 @@ struct Tool: AsyncParsableCommand {
       """,
     version: Hyperswarm.version,
     subcommands: [
-      Demo.self, TestnetCommand.self, NodeCommand.self, Keygen.self, Listen.self, Connect.self, Join.self, Lookup.self,
-      Announce.self, Ping.self, Relay.self,
+      Demo.self, TestnetCommand.self, NodeCommand.self, Keygen.self, Listen.self, Connect.self, Beam.self, Join.self,
+      Lookup.self,
+      Announce.self, Put.self, Get.self, Ping.self, Doctor.self, Relay.self,
     ])
 
   static func main() async {
     StandardStreams.prepare()
-    await main(nil)
+    let arguments = CommandLine.arguments.dropFirst().prefix { $0 != "--" }
+    Console.isJSON = arguments.contains("--json")
+    let subcommand = configuration.subcommands.first { $0._commandName == arguments.first } as? any Command.Type
+    Console.outputIsData = subcommand?.outputIsData ?? false
+    do {
+      var command = try parseAsRoot()
+      if var command = command as? any AsyncParsableCommand {
+        try await command.run()
+      } else {
+        try command.run()
+      }
+    } catch {
+      end(error)
+    }
+  }
+
+  private static func end(_ error: any Error) -> Never {
+    let code = exitCode(for: error)
+    let text = fullMessage(for: error)
+    switch code {
+    case _ where text.isEmpty: break
+    case .success:
+      let lost = writeAll(Array((text + "\n").utf8), to: 1)
+      if lost == 0 { break }
+      if lost == EPIPE { StandardStreams.endByBrokenPipe() }
+      Console.fail(OutputFailure(lost))
+      Foundation.exit(ExitCode.failure.rawValue)
+    case .validationFailure: Console.usage(message(for: error), text)
+    default: Console.fail(Failure(message(for: error), code: "FAILED"))
+    }
+    Foundation.exit(code.rawValue)
   }
 }
 
 /// A subcommand that reports what goes wrong in one line on standard error and exit code 1.
 protocol Command: AsyncParsableCommand {
+  /// Standard output carries bytes of the user or the peer: notes and errors go to standard error only.
+  static var outputIsData: Bool { get }
   func execute() async throws
 }
 
 extension Command {
+  static var outputIsData: Bool { false }
+
   mutating func run() async throws {
     do {
       try await execute()

@@ -41,11 +41,14 @@ final class ToolProcess: @unchecked Sendable {
   ///   - standardInput: instead of a pipe that `write` writes to.
   ///   - standardOutput: instead of being collected.
   ///   - redirection: of a shell, behind the command.
+  ///   - environment: besides what the tests have; the tool's own variables come from here only.
   init(
     _ arguments: [String], standardInput: FileHandle? = nil, standardOutput: FileHandle? = nil,
-    redirection: String? = nil
+    redirection: String? = nil, environment: [String: String] = [:]
   ) throws {
     signal(SIGPIPE, SIG_IGN)
+    process.environment = ProcessInfo.processInfo.environment.filter { !$0.key.hasPrefix("HYPERSWARM_") }
+      .merging(environment) { _, new in new }
     process.executableURL = redirection == nil ? ToolProcess.binary : URL(fileURLWithPath: "/bin/sh")
     process.arguments =
       redirection.map { ["-c", "exec \"$0\" \"$@\" \($0)", ToolProcess.binary.path] + arguments } ?? arguments
@@ -90,6 +93,7 @@ final class ToolProcess: @unchecked Sendable {
   func write(_ bytes: [UInt8]) { try? input.fileHandleForWriting.write(contentsOf: Data(bytes)) }
   func write(_ text: String) { write(Array(text.utf8)) }
   func closeInput() { try? input.fileHandleForWriting.close() }
+  var identifier: Int32 { process.processIdentifier }
   func interrupt() { process.interrupt() }
   func terminate() { process.terminate() }
   func kill() { Foundation.kill(process.processIdentifier, SIGKILL) }
@@ -135,8 +139,10 @@ final class ToolProcess: @unchecked Sendable {
 }
 
 /// Runs to the end.
-func runTool(_ arguments: [String], input: [UInt8] = [], seconds: Double = 60) throws -> ToolProcess.Finished {
-  let process = try ToolProcess(arguments)
+func runTool(
+  _ arguments: [String], input: [UInt8] = [], environment: [String: String] = [:], seconds: Double = 60
+) throws -> ToolProcess.Finished {
+  let process = try ToolProcess(arguments, environment: environment)
   if !input.isEmpty { process.write(input) }
   process.closeInput()
   return try process.finish(seconds: seconds)
@@ -170,5 +176,10 @@ extension ToolProcess {
     condition.lock()
     defer { condition.unlock() }
     return String(decoding: output, as: UTF8.self)
+  }
+  var errorText: String {
+    condition.lock()
+    defer { condition.unlock() }
+    return String(decoding: errors, as: UTF8.self)
   }
 }

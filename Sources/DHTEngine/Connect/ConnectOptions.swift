@@ -18,6 +18,8 @@ package struct ConnectOptions {
   package var relayThrough: RelayChoice?
   /// Use the relay that the server names in its answer.
   package var followsServerRelay = true
+  /// Over a relay or not at all: the server learns no address of ours but the one that its answers go to.
+  package var relayOnly = false
   /// Milliseconds without a write after which the connection with the relay sends an empty frame.
   package var relayKeepAlive = Limits.Relay.keepAlive
   /// Overall time in milliseconds, 0 is none: then the phases bound it (hyperdht.md 6.7).

@@ -32,7 +32,7 @@ final class Connector {
   private var lastRelay: Endpoint?
   private var handshaken: Handshaken?
 
-  private lazy var driver = PathRaceDriver(node: node, role: .dialling, owner: self)
+  private lazy var driver = PathRaceDriver(node: node, role: .dialling, owner: self, isRelayOnly: options.relayOnly)
   /// Of all handshakes, for the stream.
   private let logs = Logs()
   private final class Logs { var all: [PathRaceDriver.Log] = [] }
@@ -152,7 +152,7 @@ final class Connector {
   private func firstMessage() throws -> [UInt8] {
     if handshake != nil { return message }
     // Once such a judgement has failed, neither ours nor the server's is trusted.
-    let ownAddress = failedHandshakes == 0 ? node.rpc.remoteAddress : nil
+    let ownAddress = failedHandshakes == 0 && !options.relayOnly ? node.rpc.remoteAddress : nil
     isOpen = ownAddress != nil
     var addresses = ownAddress.map { [$0] } ?? []
     if options.localConnection {
@@ -161,7 +161,7 @@ final class Connector {
     let payload = NoisePayload(
       firewall: isOpen ? .open : .unknown, addresses4: addresses, udx: .init(id: raw.localID), secretStream: .init(),
       relayThrough: ticket.map { .init(publicKey: $0.publicKey, token: $0.token) },
-      migration: node.options.migration ? .init() : nil)
+      migration: node.options.migration && !options.relayOnly ? .init() : nil)
     var handshake = try NoiseHandshake(
       pattern: .ik, isInitiator: true, keyPair: keyPair, remotePublicKey: publicKey,
       prologue: Namespaces.peerHandshake.bytes, ephemeral: KeyPair(seed: node.environment.random32()))
@@ -222,6 +222,7 @@ final class Connector {
     search = nil
     session.destroy()
     if driver.race.early != nil { return driver.send(.handshaken(direct: nil, contestants: [])) }
+    if options.relayOnly { return driver.send(.handshaken(direct: nil, contestants: relay(result).map { [$0] } ?? [])) }
     // The server streams to where our request came from, so the socket that got the reply is the right one.
     guard result.isRelayed else { return attach(result.socket, result.serverAddress) }
     if result.payload.firewall == .open || result.payload.holepunch?.relays.isEmpty ?? true {
@@ -451,7 +452,7 @@ extension Connector {
       earlyEnd = false
       restsOnJudgement = false
       local = nil
-      driver = PathRaceDriver(node: node, role: .dialling, owner: self)
+      driver = PathRaceDriver(node: node, role: .dialling, owner: self, isRelayOnly: options.relayOnly)
       beginAttempt()
       beginSearch()
     }

@@ -35,11 +35,14 @@ final class PathRaceDriver {
   private(set) var relay: RelayPath?
 
   private unowned let node: DHTNode
+  /// Packets that come over no relay are not taken.
+  private let isRelayOnly: Bool
   private weak var owner: (any PathRaceOwner)?
   private var timers: [RaceTimer: any ScheduledAction] = [:]
 
-  init(node: DHTNode, role: RaceRole, owner: any PathRaceOwner) {
+  init(node: DHTNode, role: RaceRole, owner: any PathRaceOwner, isRelayOnly: Bool) {
     self.node = node
+    self.isRelayOnly = isRelayOnly
     self.owner = owner
     race = PathRace(role: role)
   }
@@ -90,7 +93,7 @@ final class PathRaceDriver {
     // The peer may use the relay before we have heard that we are paired.
     if relay?.isRelay(socket, source) ?? false { return true }
     let isEarly = race.state == .handshaking
-    guard isEarly || race.state == .racing else { return false }
+    guard !isRelayOnly, isEarly || race.state == .racing else { return false }
     send(.packet(SocketRoute(socket: socket, remote: source)))
     if case .over(.won) = race.state { return true }
     return isEarly

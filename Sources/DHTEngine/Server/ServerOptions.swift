@@ -29,5 +29,8 @@ package struct ServerOptions {
   /// Milliseconds without a write after which a connection sends an empty frame; `nil` is the node's value.
   package var connectionKeepAlive: UInt64?
 
+  /// Clients come over a relay or not at all.
+  package var relayOnly = false
+
   package init() {}
 }

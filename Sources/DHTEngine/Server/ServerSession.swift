@@ -77,7 +77,8 @@ final class ServerSession {
   /// Highest round seen, and the state of hyperdht.md 8.5.
   var round: UInt64 = 0
 
-  private lazy var driver = PathRaceDriver(node: node, role: .accepting, owner: self)
+  private lazy var driver = PathRaceDriver(
+    node: node, role: .accepting, owner: self, isRelayOnly: server.options.relayOnly)
   /// A blind relay beside hole punching (hyperdht.md 10.3).
   private var ticket: RelayTicket?
   private var relayOrigin = RelayPath.Origin.ourselves
@@ -129,7 +130,9 @@ final class ServerSession {
   }
 
   /// Only a client that can do it, too, is told.
-  private var canMigrate: Bool { node.options.migration && remotePayload.migration != nil }
+  private var canMigrate: Bool {
+    node.options.migration && remotePayload.migration != nil && !server.options.relayOnly
+  }
 
   /// Copies of one message, through whichever relay, all get the same answer.
   func wait(_ completion: @escaping (HandshakeReply?) -> Void) {
@@ -177,7 +180,7 @@ final class ServerSession {
 
   private func reply(localAddresses: [Endpoint]) {
     guard state == .preparing else { return }
-    let ownAddress = doubts.contains(.ours) ? nil : node.rpc.remoteAddress
+    let ownAddress = doubts.contains(.ours) || server.options.relayOnly ? nil : node.rpc.remoteAddress
     var error = PayloadError.none
     if remotePayload.version != NoisePayload.currentVersion {
       error = .versionMismatch
@@ -245,6 +248,10 @@ final class ServerSession {
 
   /// Steps 9 to 13 of hyperdht.md 7.2.
   private func choosePath(noise: [UInt8], keys: SessionKeys, ownAddress: Endpoint?, localAddresses: [Endpoint]) {
+    if server.options.relayOnly {
+      driver.send(.handshaken(direct: nil, contestants: mayRelay() ? [RaceContestant(.relay)] : []))
+      return finish(HandshakeReply(noise: noise))
+    }
     // A client whose claim was wrong waits for our packets all the same; a relay that one of us names is a way.
     let relays = !request.isDirect && doubts.contains(.clients) && mayRelay()
     if request.isDirect || (remotePayload.firewall == .open && !relays) {
