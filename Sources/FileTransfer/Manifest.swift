@@ -10,16 +10,18 @@ package struct Manifest: Sendable {
   /// Of the files that were accepted.
   package private(set) var bytes: UInt64 = 0
   private let announced: (entries: UInt64, bytes: UInt64)
+  private let nameLimit: Int
   private var nameBytes = 0
   /// The folders that the last entry lies in, itself included if it is one.
   private var folders: [ArraySlice<UInt8>] = []
   private var lastNames: [ArraySlice<UInt8>] = []
 
   /// For an offer that a peer announces.
-  package init(entries: UInt64, bytes: UInt64) throws(TransferError) {
+  package init(entries: UInt64, bytes: UInt64, nameLimit: Int = Limits.names) throws(TransferError) {
     guard entries <= UInt64(Limits.entries) else { throw .violation("an offer of \(entries) entries") }
     guard bytes <= Limits.total else { throw .violation("an offer of \(bytes) bytes") }
     announced = (entries, bytes)
+    self.nameLimit = nameLimit
   }
 
   package var isComplete: Bool { UInt64(entries.count) == announced.entries && bytes == announced.bytes }
@@ -46,7 +48,7 @@ package struct Manifest: Sendable {
     folders.removeSubrange(shared...)
     if entry.kind == .folder, let name = names.last { folders.append(name) }
     nameBytes += entry.path.count
-    guard nameBytes <= Limits.names else { throw .violation("names of more than \(Limits.names) bytes") }
+    guard nameBytes <= nameLimit else { throw .violation("names of more than \(nameLimit) bytes") }
     // Both are below 2^53.
     bytes += entry.size
     guard bytes <= announced.bytes else { throw .violation("sizes above what was announced") }

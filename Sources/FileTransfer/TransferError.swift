@@ -8,6 +8,10 @@ package enum TransferError: Error, Hashable, Sendable, CustomStringConvertible {
   case violation(String)
   /// The peer's code is another one, or the peer is not the one with the code.
   case wrongCode
+  /// The peer has no code where one is needed, or one where there is none, or it has ended.
+  case noCode(String)
+  /// The receiver does not want the offer.
+  case declined
   /// The peer gave up, and said why.
   case refused(Refusal, String)
   /// The connection ended before everything had been said.
@@ -19,6 +23,8 @@ package enum TransferError: Error, Hashable, Sendable, CustomStringConvertible {
     case .version: "UNKNOWN_VERSION"
     case .violation: "PROTOCOL"
     case .wrongCode: "WRONG_CODE"
+    case .noCode: "CODE_NEEDED"
+    case .declined: "DECLINED"
     case .refused(let refusal, _): refusal.code
     case .ended: "ENDED_EARLY"
     }
@@ -30,6 +36,8 @@ package enum TransferError: Error, Hashable, Sendable, CustomStringConvertible {
     case .version(let version): "the peer speaks version \(version) of the protocol, which is unknown here"
     case .violation(let what): "the peer broke the protocol: \(what)"
     case .wrongCode: "the code is wrong"
+    case .noCode(let text): text
+    case .declined: "nothing was received"
     case .refused(let refusal, let text): text.isEmpty ? "\(refusal)" : "\(refusal): \(text)"
     case .ended: "the connection ended early"
     }
@@ -41,6 +49,8 @@ package enum TransferError: Error, Hashable, Sendable, CustomStringConvertible {
     case .foreign, .violation: .violation
     case .version: .version
     case .wrongCode: .wrongCode
+    case .noCode: .noCode
+    case .declined: .declined
     case .refused, .ended: nil
     }
   }

@@ -68,7 +68,7 @@ final class Receiver {
     guard case .hello(let version, let share) = try await channel.next() else { throw TransferError.foreign }
     guard version == Message.version else { throw TransferError.version(version) }
     guard let pairing else { return }
-    guard let share else { throw TransferError.refused(.noCode, "") }
+    guard let share else { throw TransferError.violation("no share") }
     let confirmations = try pairing.confirmations(with: share)
     try await channel.send(.confirm(confirmations.ofReceiver))
     guard case .confirm(let confirmation) = try await channel.next(),
@@ -91,11 +91,7 @@ final class Receiver {
       }
       return destination
     }
-    guard try await settings.accepts(offered) else {
-      try? await channel.send(.refuse(.declined, []))
-      channel.end()
-      throw Failure("nothing was received", code: "DECLINED")
-    }
+    guard try await settings.accepts(offered) else { throw TransferError.declined }
     let made = try Destination(at: settings.output, manifest: offered, replacing: settings.replaces)
     manifest = offered
     destination = made

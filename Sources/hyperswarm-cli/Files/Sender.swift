@@ -32,14 +32,11 @@ struct Sender: Sendable {
     guard case .hello(let version, let share) = try await channel.next() else { throw TransferError.foreign }
     guard version == Message.version else { throw TransferError.version(version) }
     guard let gate else {
-      guard share == nil else { throw TransferError.refused(.noCode, "") }
+      guard share == nil else { throw TransferError.noCode("this offer has no code, but a key") }
       return try await channel.send(.hello(version: Message.version, share: nil))
     }
-    guard let share, gate.lets(channel.peer) else {
-      try? await channel.send(.refuse(.noCode, Array((share == nil ? "" : "the code has ended").utf8)))
-      channel.end()
-      throw TransferError.refused(.noCode, "")
-    }
+    guard let share else { throw TransferError.noCode("this offer needs its code") }
+    guard gate.lets(channel.peer) else { throw TransferError.noCode("the code has ended") }
     let pairing = Pairing(code: gate.code, channel: channel.pairing(isReceiver: false), isReceiver: false)
     let expected = try pairing.confirmations(with: share)
     try await channel.send(.hello(version: Message.version, share: pairing.share))
