@@ -2,7 +2,7 @@ import HyperCrypto
 import HyperEncoding
 
 /// The proof of both sides of a connection that they have the same code (file-transfer.md 4). Each run is one guess.
-/// The receiver confirms first: one that guesses does not learn whether it was right without the sender learning it, too.
+/// The receiver confirms first: one that guesses does not learn whether it was right without the sender learning it.
 package struct Pairing: Sendable {
   /// What both sides know of the connection that they are on.
   package struct Channel: Sendable {

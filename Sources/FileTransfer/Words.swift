@@ -1,5 +1,5 @@
 extension TransferCode {
-  /// 256 words of codes. Any two differ in three letters or more, so that slips of a letter are found before they count.
+  /// 256 words of codes. Any two differ in three letters or more: slips of a letter are found before they count.
   package static let words: [String] = """
     acorn agent album alpine amber anchor angel apple apron armor aspen atlas attic autumn avocado badge baker
     balloon bamboo banana banjo barley basil beacon bicycle biscuit blanket blossom bonfire border bottle branch
