@@ -130,10 +130,14 @@ let faces: [Target] = [
 ]
 
 let programs: [Target] = [
+  // The protocol of `send` and `receive`: no files, no sockets.
+  .target(
+    name: "HyperFileTransfer", dependencies: ["HyperEncoding", "HyperCrypto", "CHyperSodium"],
+    path: "Sources/FileTransfer"),
   .executableTarget(
     name: "hyperswarm-cli",
     dependencies: [
-      "HyperEncoding", "HyperCrypto", "HyperDHT", "Hyperswarm",
+      "HyperEncoding", "HyperCrypto", "HyperDHT", "Hyperswarm", "HyperFileTransfer",
       .product(name: "ArgumentParser", package: "swift-argument-parser"),
     ]),
   .executableTarget(
@@ -209,7 +213,9 @@ let tests: [Target] = [
       "HyperEncoding", "HyperCrypto", "HyperSecretStream", "HyperRPC", "HyperDHTEngine", "HyperswarmEngine",
       "HyperswarmTesting",
     ], path: "Tests/Trials"),
-  .testTarget(name: "CLITests", dependencies: ["hyperswarm-cli", "HyperCrypto", "HyperEncoding"]),
+  .testTarget(
+    name: "CLITests", dependencies: ["hyperswarm-cli", "HyperCrypto", "HyperEncoding", "HyperFileTransfer"]),
+  .testTarget(name: "FileTransferTests", dependencies: ["HyperFileTransfer", "HyperCrypto", "HyperEncoding"]),
   // The programs of the README, compiled as they stand.
   .executableTarget(name: "hyperswarm-readme", dependencies: ["Hyperswarm"], path: "Tests/Readme/Example"),
   .executableTarget(

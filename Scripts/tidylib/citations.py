@@ -1,7 +1,7 @@
 """The protocol documents of docs/spec: which sections and numbered items they have, and what a citation names."""
 import re
 
-DOCUMENTS = ("dht-rpc", "hyperdht", "hyperdht-extensions", "hyperswarm", "secret-stream", "udx")
+DOCUMENTS = ("dht-rpc", "file-transfer", "hyperdht", "hyperdht-extensions", "hyperswarm", "secret-stream", "udx")
 NAMES = "|".join(DOCUMENTS)
 
 # What may stand behind "<document>.md ": 2.5, A-4, D.1, C-13, OBS-9, Annex A, Part C, item 85; a row, item or step.

@@ -1,4 +1,5 @@
 import Foundation
+import HyperFileTransfer
 import Hyperswarm
 import Synchronization
 
@@ -66,6 +67,8 @@ enum Console {
     switch error {
     case let error as Failure: code = error.code
     case let error as OutputFailure: code = error.code
+    case let error as TransferError: code = error.code
+    case let error as FileFailure: code = error.code
     case let error as DHTError: code = error.code
     case let error as HyperswarmError: code = error.code
     case let error as ConnectionError: code = error.code

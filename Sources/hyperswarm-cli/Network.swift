@@ -22,9 +22,10 @@ func telling<T>(
 /// A node that has entered the network. For the commands that only use the network one answer is enough: the rest of
 /// entering it (`entirely`) goes on beside their own work.
 func enterNetwork(
-  _ common: CommonOptions, keyPair: KeyPair? = nil, entirely: Bool = false
+  _ common: CommonOptions, keyPair: KeyPair? = nil, entirely: Bool = false, maximumMessageSize: Int? = nil
 ) async throws -> HyperDHT {
   var options = HyperDHT.Options(bootstrap: common.bootstrap?.nodes, port: 0, keyPair: keyPair)
+  if let maximumMessageSize { options.maximumMessageSize = maximumMessageSize }
   options.host = bindAddress(for: common.bootstrap)
   let dht = try await HyperDHT(options)
   do {

@@ -1,0 +1,27 @@
+/// Bounds of `send` and `receive` beside those of their protocol.
+enum FileLimits {
+  /// Milliseconds without anything from the peer after which a connection counts as lost: several keepalives.
+  static let silence: UInt64 = 20_000
+  /// For a peer to take why this side gives up.
+  static let farewell = Duration.seconds(3)
+  /// For a receiver to say what it wants, its code included: then strangers make room for others.
+  static let greeting = Duration.seconds(30)
+  /// Receivers served at a time; further ones are refused in the answer to their handshake.
+  static let sessions = 32
+  /// How long a lost connection is dialled again without a byte of progress.
+  static let reconnecting = Duration.seconds(120)
+  /// Longest pause between two attempts.
+  static let pause = Duration.seconds(8)
+  /// How long a sender is looked for under a code.
+  static let search = Duration.seconds(30)
+  /// For one candidate under a code: several may be there, the dead ones included.
+  static let candidate: UInt64 = 15_000
+  /// Candidates that a code is tried with: each gets one guess at it.
+  static let guesses = 3
+  /// Announcements last 20 minutes.
+  static let announcing = Duration.seconds(480)
+  /// Names that are shown before the question whether to receive.
+  static let shownNames = 10
+  /// Bytes of one read of a file whose beginning is hashed again.
+  static let rereading = 1 << 20
+}

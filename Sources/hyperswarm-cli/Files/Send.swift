@@ -1,0 +1,168 @@
+import ArgumentParser
+import HyperDHT
+import HyperEncoding
+import HyperFileTransfer
+
+struct Send: Command {
+  static let configuration = CommandConfiguration(
+    abstract: "Send files and folders to those who have the code.",
+    discussion: """
+      Prints a code to read out, which the receiver gives to 'receive'. One wrong guess ends it. With --key the public \
+      key takes the place of the code: every peer that knows it may receive, or those of --allow.
+
+      Ends when a receiver has everything and no other is being served; a receiver that was interrupted goes on where \
+      it was. Links are followed where they are named, and left out inside of folders.
+      """)
+
+  @OptionGroup var common: CommonOptions
+  @OptionGroup var identity: IdentityOptions
+  @OptionGroup var relay: RelayOptions
+  @Flag(help: "Let receivers in by the public key instead of a code.")
+  var key = false
+  @Option(help: ArgumentHelp("Let only this key in; several are possible.", valueName: "key"))
+  var allow: [KeyArgument] = []
+  @Flag(help: "Serve receivers until Ctrl-C.")
+  var many = false
+  @Argument(help: "Files and folders.")
+  var paths: [String]
+
+  func validate() throws {
+    if paths.isEmpty { throw ValidationError("what is to be sent?") }
+  }
+
+  func execute() async throws {
+    let tree = try SourceTree(paths: paths)
+    for path in tree.skipped {
+      Console.note("skipped", "left out, neither file nor folder: \(path)", [("path", .string(path))])
+    }
+    let keyPair = identity.keyPair
+    let dht = try await enterNetwork(
+      common, keyPair: keyPair, entirely: true, maximumMessageSize: HyperFileTransfer.Limits.message)
+    let service = SendService(dht: dht, tree: tree, gate: key ? nil : CodeGate(.random()), isEndless: many)
+    var options = HyperDHT.ServerOptions()
+    options.relayThrough = relay.choice
+    options.allowsHolepunching = !relay.noPunch
+    options.shareLocalAddress = !relay.noPunch
+    if !allow.isEmpty {
+      let allowed = Set(allow.map(\.key))
+      options.firewall = { allowed.contains($0.publicKey) }
+    }
+    try await using(dht, until: Interrupt()) { [options] in
+      let server = try await dht.listen(keyPair: keyPair, options: options)
+      if let gate = service.gate { try await dht.announce(gate.code.topic, keyPair: keyPair) }
+      introduce(tree, server.publicKey, service.gate?.code)
+      try await service.run(server, keyPair)
+      if let gate = service.gate { try? await dht.unannounce(gate.code.topic, keyPair: keyPair) }
+    }
+  }
+
+  private func introduce(_ tree: SourceTree, _ publicKey: Bytes32, _ code: TransferCode?) {
+    let files = tree.entries.count { $0.kind == .file }
+    let folders = tree.entries.count - files
+    let what = [
+      "\(files) file\(files == 1 ? "" : "s")", folders > 0 ? "\(folders) folder\(folders == 1 ? "" : "s")" : nil,
+      ByteCount.text(tree.bytes),
+    ].compactMap { $0 }
+    Console.event(
+      "offer",
+      "\(what.joined(separator: ", ")). On the other machine:\n    hyperswarm receive \(code?.text ?? publicKey.hex)",
+      [
+        ("files", .integer(files)), ("folders", .integer(folders)), ("bytes", .integer(Int(tree.bytes))),
+        ("code", code.map { .string($0.text) } ?? .null), ("publicKey", .string(publicKey.hex)),
+      ])
+  }
+}
+
+/// Serves receivers.
+struct SendService: Sendable {
+  let dht: HyperDHT
+  let tree: SourceTree
+  let gate: CodeGate?
+  let isEndless: Bool
+  private let display = ProgressDisplay()
+
+  init(dht: HyperDHT, tree: SourceTree, gate: CodeGate?, isEndless: Bool) {
+    self.dht = dht
+    self.tree = tree
+    self.gate = gate
+    self.isEndless = isEndless
+  }
+
+  private enum Event: Sendable {
+    case connection(HyperDHT.Connection)
+    case end(of: Bytes32, Result<UInt64, any Error>)
+  }
+
+  func run(_ server: HyperDHT.Server, _ keyPair: KeyPair) async throws {
+    let (events, continuation) = AsyncStream<Event>.makeStream()
+    let helpers = [
+      Task { for await connection in server.connections { continuation.yield(.connection(connection)) } },
+      Task { await display.run() },
+      Task { await announce(keyPair) },
+    ]
+    defer { for helper in helpers { helper.cancel() } }
+    try await withThrowingDiscardingTaskGroup { group in
+      var active = 0
+      var failures: UInt64?
+      for await event in events {
+        switch event {
+        case .connection(let connection):
+          active += 1
+          await server.setBusy(active >= FileLimits.sessions)
+          group.addTask(executorPreference: BlockingExecutor()) {
+            let result = await serve(connection)
+            continuation.yield(.end(of: connection.remotePublicKey, result))
+          }
+        case .end(let peer, let result):
+          active -= 1
+          await server.setBusy(active >= FileLimits.sessions)
+          if case .success(let count) = result { failures = (failures ?? 0) + count }
+          report(peer, result)
+        }
+        guard active == 0, !isEndless || gate?.isOver == true else { continue }
+        if let failures {
+          if failures > 0 { throw Failure("a receiver did not get everything", code: "INCOMPLETE") }
+          return
+        }
+        if let gate, gate.isOver, !gate.hasAdmitted {
+          throw Failure("a wrong code was tried, which has ended this one: send again for another", code: "WRONG_CODE")
+        }
+      }
+    }
+  }
+
+  private func serve(_ connection: HyperDHT.Connection) async -> Result<UInt64, any Error> {
+    let progress = TransferProgress()
+    display.add(progress)
+    defer { display.remove(progress) }
+    do {
+      let sender = Sender(tree: tree, channel: ConnectionChannel(connection), gate: gate, progress: progress)
+      return .success(try await sender.run())
+    } catch {
+      return .failure(error)
+    }
+  }
+
+  private func report(_ peer: Bytes32, _ result: Result<UInt64, any Error>) {
+    Console.endProgress()
+    let name = "\(peer.hex.prefix(8))"
+    let key = [("publicKey", JSON.string(peer.hex))]
+    switch result {
+    case .success(0): Console.note("sent", "\(name) has everything", key)
+    case .success(let count):
+      Console.note("sent", "\(name) has all but \(count) files", key + [("failures", .integer(Int(count)))])
+    case .failure(let error):
+      let isLost = error is ConnectionError || error as? TransferError == .ended
+      let text = isLost ? "\(name) is gone: \(error); it may come back" : "\(name): \(error)"
+      Console.note("lost", text, key + [("message", .string("\(error)"))])
+    }
+  }
+
+  /// Keeps the announcement of the code fresh.
+  private func announce(_ keyPair: KeyPair) async {
+    guard let gate else { return }
+    while (try? await Task.sleep(for: FileLimits.announcing)) != nil {
+      _ = try? await dht.announce(gate.code.topic, keyPair: keyPair)
+    }
+  }
+}
