@@ -139,8 +139,8 @@ int64_t hyperswarm_connection_write(
   hyperswarm_connection_t *connection, const void *data, size_t length, hyperswarm_write_cb written, void *user_data);
 
 /// What hyperswarm_connection_write_borrowed was given is the caller's again: once, on the loop's thread, before
-/// `on_close`. HYPERSWARM_OK: the message is with the transport. Otherwise it was not sent: the status of `on_close`, or
-/// HYPERSWARM_ERR_CLOSED for one of HYPERSWARM_OK.
+/// `on_close`. HYPERSWARM_OK: the message is with the transport. Otherwise it was not sent: the status of `on_close`,
+/// or HYPERSWARM_ERR_CLOSED for one of HYPERSWARM_OK.
 typedef void (*hyperswarm_release_cb)(hyperswarm_connection_t *connection, int status, void *user_data);
 
 /// hyperswarm_connection_write without a copy, also when the message has to wait and on other threads: `data` stays
@@ -226,7 +226,7 @@ int hyperswarm_connection_statistics(
     hyperswarm_connection_t *connection, const hyperswarm_connection_statistics_t *statistics, void *user_data),
   void *user_data);
 
-/// How the connection came about: the ways that were tried, hole punching included, one line per step. `callback` once;
+/// How the connection came about: the ways that were tried, hole punching included, a line per step. `callback` once;
 /// `text` is "" where there is nothing to tell, as for accepted connections.
 /// @thread loop
 /// @memory `text` is borrowed until `callback` returns.
@@ -242,9 +242,8 @@ int hyperswarm_connection_timeline(
 /// @errors _operation_; HYPERSWARM_ERR_INVALID_ARGUMENT.
 /// @status HYPERSWARM_OK; _ended_.
 int hyperswarm_connections(
-  hyperswarm_t *swarm,
-  void (*each)(hyperswarm_t *swarm, hyperswarm_connection_t *connection, void *user_data), hyperswarm_done_cb done,
-  void *user_data);
+  hyperswarm_t *swarm, void (*each)(hyperswarm_t *swarm, hyperswarm_connection_t *connection, void *user_data),
+  hyperswarm_done_cb done, void *user_data);
 
 /// @}
 
@@ -254,9 +253,9 @@ int hyperswarm_connections(
 /// What a blind relay takes on; 0: as it is without. At a bound on clients one without a relayed connection makes room,
 /// at one on requests the oldest of the client that has most; relayed connections stay, and further ones are refused.
 typedef struct hyperswarm_relay_limits {
-  size_t size;              ///< sizeof(hyperswarm_relay_limits_t)
-  uint32_t clients;         ///< at a time
-  uint32_t clients_per_key; ///< with one public key
+  size_t size;               ///< sizeof(hyperswarm_relay_limits_t)
+  uint32_t clients;          ///< at a time
+  uint32_t clients_per_key;  ///< with one public key
   uint32_t clients_per_host; ///< with one IP address
   uint32_t connections;      ///< relayed ones, at a time
   uint32_t connections_per_client;
@@ -357,8 +356,8 @@ int hyperswarm_server_resume(hyperswarm_server_t *server);
 /// @memory `addresses` is borrowed until `callback` returns.
 /// @errors _operation_; HYPERSWARM_ERR_INVALID_ARGUMENT.
 int hyperswarm_server_relay_addresses(
-  hyperswarm_server_t *server,
-  void (*callback)(hyperswarm_server_t *server, const char *addresses, void *user_data), void *user_data);
+  hyperswarm_server_t *server, void (*callback)(hyperswarm_server_t *server, const char *addresses, void *user_data),
+  void *user_data);
 
 /// @}
 

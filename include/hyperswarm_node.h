@@ -12,17 +12,17 @@ extern "C" {
 /// @addtogroup node
 /// @{
 
-/// The number of the operation that the last successful call on this thread has begun: of every function with _operation_
-/// among its errors, but for those of connections and hyperswarm_server_listen. 0 when there was none.
+/// The number of the operation that the last successful call on this thread has begun: of every function with
+/// _operation_ among its errors, but for those of connections and hyperswarm_server_listen. 0 when there was none.
 /// @thread any
 /// @memory None.
 /// @errors None.
 uint64_t hyperswarm_last_operation(void);
 
-/// Gives an operation of this swarm up: its completion comes with HYPERSWARM_ERR_CANCELLED, as soon as the loop gets to
-/// it. Look-ups, announcements, pings and flushes end with it. A put or get goes on inside, a joined topic stays joined,
-/// and what else has begun is not taken back: only the waiting ends. Without effect when the completion has come. A
-/// connection under way is given up by hyperswarm_connection_destroy.
+/// Gives an operation of this swarm up: its completion comes with HYPERSWARM_ERR_CANCELLED as soon as the loop gets to
+/// it. Look-ups, announcements, pings and flushes end with it. A put or get goes on inside, a joined topic stays
+/// joined, and what else has begun is not taken back: only the waiting ends. Without effect when the completion has
+/// come. A connection under way is given up by hyperswarm_connection_destroy.
 /// @thread loop
 /// @memory None.
 /// @errors _call_; HYPERSWARM_ERR_SWARM_DESTROYED.

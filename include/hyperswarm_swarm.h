@@ -222,12 +222,12 @@ int hyperswarm_refresh(
 
 /// A joined topic.
 typedef struct hyperswarm_topic_info {
-  size_t size;          ///< that of the library
-  const uint8_t *topic; ///< HYPERSWARM_KEY_SIZE bytes
-  uint32_t roles;       ///< HYPERSWARM_SERVER, HYPERSWARM_CLIENT, or both
-  uint32_t limit;       ///< 0: none
-  uint32_t peers;       ///< known peers that were found under it
-  uint32_t connections; ///< connected ones of them
+  size_t size;           ///< that of the library
+  const uint8_t *topic;  ///< HYPERSWARM_KEY_SIZE bytes
+  uint32_t roles;        ///< HYPERSWARM_SERVER, HYPERSWARM_CLIENT, or both
+  uint32_t limit;        ///< 0: none
+  uint32_t peers;        ///< known peers that were found under it
+  uint32_t connections;  ///< connected ones of them
   uint32_t is_announced; ///< 1: nodes hold an announcement of it
   uint32_t reserved;
 } hyperswarm_topic_info_t;

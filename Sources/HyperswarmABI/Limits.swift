@@ -25,8 +25,8 @@ enum Limits {
   static let relays = HyperDHTEngine.Limits.Relay.relayChoices
   /// Bytes of a text of the caller: a list of several thousand addresses.
   static let text = 65_536
-  /// Milliseconds for the answer of an asynchronous firewall: what the swarm waits, which is less than a server remembers
-  /// the handshake.
+  /// Milliseconds for the answer of an asynchronous firewall: what the swarm waits, which is less than a server
+  /// remembers the handshake.
   static let verdict = HyperswarmEngine.Limits.firewallDeadline
   /// Nodes of a private network in one process: sockets are files.
   static let testnetNodes = 256

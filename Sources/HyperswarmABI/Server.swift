@@ -31,7 +31,8 @@ public func hyperswarm_server_listen(
     given.relay_limits = nil
     try handle.home.checkThread()
     try handle.begin()
-    let made = ServerHandle(swarm: handle, callbacks: given, publicKey: identity.publicKey, relays: relays, bounds: bounds)
+    let made = ServerHandle(
+      swarm: handle, callbacks: given, publicKey: identity.publicKey, relays: relays, bounds: bounds)
     let isPosted = handle.home.run {
       made.listen(identity)
       handle.finish()

@@ -45,7 +45,8 @@ final class ServerHandle: @unchecked Sendable {
     if let ask = callbacks.on_firewall {
       options.firewall = { [weak self] publicKey, _, address, verdict in
         guard let self else { return verdict(.reject) }
-        VerdictHandle.ask(swarm, { verdict($0 == HYPERSWARM_ACCEPT ? .accept : .reject) }) { [self] question in
+        let answer: (Int32) -> Void = { verdict($0 == HYPERSWARM_ACCEPT ? .accept : .reject) }
+        VerdictHandle.ask(swarm, answer) { [self] question in
           _ = firewallAnswer(publicKey, address) {
             ask(self.pointer, question, $0, $1, self.userData)
             return 0

@@ -320,8 +320,8 @@ package final class BorrowedMessage {
   let bytes: UnsafeRawBufferPointer
   let done: (Bool) -> Void
 
-  /// - Parameter done: called once, on the loop: with `true` when the sink has taken the message, with `false` when that
-  ///   will not happen. The memory is the writer's again.
+  /// - Parameter done: called once, on the loop: with `true` when the sink has taken the message, with `false` when
+  ///   that will not happen. The memory is the writer's again.
   package init(_ bytes: UnsafeRawBufferPointer, done: @escaping (Bool) -> Void) {
     self.bytes = bytes
     self.done = done
