@@ -29,7 +29,8 @@ extern "C" {
 ///
 /// **Memory.** What a function gets is copied before it returns. What a callback gets is borrowed until the callback
 /// returns. The library never frees memory of the caller, nor the other way round. Each function says under `memory`
-/// what it makes and how long that lives.
+/// what it makes and how long that lives. The only exception is hyperswarm_connection_write_borrowed. What the library
+/// allocates comes from `malloc`; there is no hook for another allocator (docs/c-library.md says why).
 ///
 /// **Structs** begin with `size`. The caller sets it to sizeof(the struct) and zeroes the rest: zero is the default of
 /// every field, so that programs go on working when fields are added at the end:
@@ -58,6 +59,7 @@ extern "C" {
 /// @defgroup connections Connections
 /// @defgroup servers Servers
 /// @defgroup dht Look-ups, announcements, values
+/// @defgroup node The node: events, operations, addresses, numbers
 /// @defgroup testnet A private network for tests and development
 
 /// @addtogroup basics
@@ -72,6 +74,8 @@ extern "C" {
 #define HYPERSWARM_SECRET_KEY_SIZE 64   ///< bytes: seed, then public key, as libsodium has it
 #define HYPERSWARM_HASH_SIZE 64         ///< bytes of a handshake hash
 #define HYPERSWARM_SIGNATURE_SIZE 64    ///< bytes
+#define HYPERSWARM_HEX_SIZE 65          ///< characters of a key in hexadecimal digits, and a NUL
+#define HYPERSWARM_ZBASE32_SIZE 53      ///< characters of a key in z-base-32, and a NUL
 #define HYPERSWARM_MAX_MESSAGE 16777198 ///< bytes of one message of a connection
 #define HYPERSWARM_MAX_VALUE 1024       ///< bytes of a value stored in the network
 
@@ -89,6 +93,7 @@ typedef struct hyperswarm hyperswarm_t;                       ///< a swarm and t
 typedef struct hyperswarm_connection hyperswarm_connection_t; ///< an encrypted connection with one peer
 typedef struct hyperswarm_server hyperswarm_server_t;         ///< listens under one key pair
 typedef struct hyperswarm_testnet hyperswarm_testnet_t;       ///< a private network inside this process
+typedef struct hyperswarm_verdict hyperswarm_verdict_t;       ///< a question of a firewall that is still open
 
 /// What a firewall answers.
 enum {
@@ -148,6 +153,25 @@ int hyperswarm_key_pair_from_seed(
 /// @errors HYPERSWARM_ERR_INVALID_ARGUMENT.
 int hyperswarm_hash(const void *data, size_t length, uint8_t hash[HYPERSWARM_KEY_SIZE]);
 
+/// A key as 64 lower-case hexadecimal digits.
+/// @thread any
+/// @memory Written to the caller's memory, with a NUL.
+/// @errors HYPERSWARM_ERR_INVALID_ARGUMENT.
+int hyperswarm_key_to_hex(const uint8_t key[HYPERSWARM_KEY_SIZE], char text[HYPERSWARM_HEX_SIZE]);
+
+/// A key as 52 characters of z-base-32: the form that people pass on.
+/// @thread any
+/// @memory Written to the caller's memory, with a NUL.
+/// @errors HYPERSWARM_ERR_INVALID_ARGUMENT.
+int hyperswarm_key_to_zbase32(const uint8_t key[HYPERSWARM_KEY_SIZE], char text[HYPERSWARM_ZBASE32_SIZE]);
+
+/// The key that a text names: 64 hexadecimal digits, 52 characters of z-base-32, or `pear://` and either of them, after
+/// which everything from the next `/` on is ignored.
+/// @thread any
+/// @memory Written to the caller's memory; untouched after an error.
+/// @errors HYPERSWARM_ERR_INVALID_ARGUMENT: also for a text that is no key.
+int hyperswarm_key_parse(const char *text, uint8_t key[HYPERSWARM_KEY_SIZE]);
+
 /// Handles of all kinds that are still valid, and completions still to come, in this process; after a fork those that
 /// the child has made. For leak checks of tests.
 /// @thread any
@@ -166,5 +190,6 @@ size_t hyperswarm_handle_count(void);
 #include "hyperswarm_swarm.h"
 #include "hyperswarm_connection.h"
 #include "hyperswarm_dht.h"
+#include "hyperswarm_node.h"
 
 #endif

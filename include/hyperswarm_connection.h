@@ -138,6 +138,21 @@ typedef void (*hyperswarm_write_cb)(hyperswarm_connection_t *connection, int sta
 int64_t hyperswarm_connection_write(
   hyperswarm_connection_t *connection, const void *data, size_t length, hyperswarm_write_cb written, void *user_data);
 
+/// What hyperswarm_connection_write_borrowed was given is the caller's again: once, on the loop's thread, before
+/// `on_close`. HYPERSWARM_OK: the message is with the transport. Otherwise it was not sent: the status of `on_close`,
+/// or HYPERSWARM_ERR_CLOSED for one of HYPERSWARM_OK.
+typedef void (*hyperswarm_release_cb)(hyperswarm_connection_t *connection, int status, void *user_data);
+
+/// hyperswarm_connection_write without a copy, also when the message has to wait and on other threads: `data` stays
+/// where it is until `released`. The order with other writes is kept. For large messages: each costs an operation.
+/// @thread loop
+/// @memory `data` must stay as it is until `released`; after an error it is the caller's at once.
+/// @errors _operation_; HYPERSWARM_ERR_INVALID_ARGUMENT: also without `released`; HYPERSWARM_ERR_QUEUE_FULL: wait for
+/// `on_drain`; HYPERSWARM_ERR_CLOSED; HYPERSWARM_ERR_MESSAGE_TOO_LARGE.
+int64_t hyperswarm_connection_write_borrowed(
+  hyperswarm_connection_t *connection, const void *data, size_t length, hyperswarm_release_cb released,
+  void *user_data);
+
 /// One unordered, unreliable datagram of about 1,100 bytes at most; longer ones are lost, like others on the way.
 /// @thread loop
 /// @memory `data` is copied.
@@ -211,16 +226,53 @@ int hyperswarm_connection_statistics(
     hyperswarm_connection_t *connection, const hyperswarm_connection_statistics_t *statistics, void *user_data),
   void *user_data);
 
+/// How the connection came about: the ways that were tried, hole punching included, a line per step. `callback` once;
+/// `text` is "" where there is nothing to tell, as for accepted connections.
+/// @thread loop
+/// @memory `text` is borrowed until `callback` returns.
+/// @errors _operation_; HYPERSWARM_ERR_INVALID_ARGUMENT.
+int hyperswarm_connection_timeline(
+  hyperswarm_connection_t *connection,
+  void (*callback)(hyperswarm_connection_t *connection, const char *text, void *user_data), void *user_data);
+
+/// `each` once per connection of the swarm that is open and does not close: of topics, of hyperswarm_connect and of
+/// servers, then `done`. Connections may be written to, ended and destroyed inside `each`.
+/// @thread loop
+/// @memory `connection` is valid until its `on_close` returns.
+/// @errors _operation_; HYPERSWARM_ERR_INVALID_ARGUMENT.
+/// @status HYPERSWARM_OK; _ended_.
+int hyperswarm_connections(
+  hyperswarm_t *swarm, void (*each)(hyperswarm_t *swarm, hyperswarm_connection_t *connection, void *user_data),
+  hyperswarm_done_cb done, void *user_data);
+
 /// @}
 
 /// @addtogroup servers
 /// @{
+
+/// What a blind relay takes on; 0: as it is without. At a bound on clients one without a relayed connection makes room,
+/// at one on requests the oldest of the client that has most; relayed connections stay, and further ones are refused.
+typedef struct hyperswarm_relay_limits {
+  size_t size;               ///< sizeof(hyperswarm_relay_limits_t)
+  uint32_t clients;          ///< at a time
+  uint32_t clients_per_key;  ///< with one public key
+  uint32_t clients_per_host; ///< with one IP address
+  uint32_t connections;      ///< relayed ones, at a time
+  uint32_t connections_per_client;
+  uint32_t requests; ///< whose other side has not come, for at most 30 seconds each
+  uint32_t requests_per_client;
+  uint32_t requests_per_host;
+  uint64_t connection_bytes_per_second; ///< of one relayed connection, both directions; packets above are dropped
+  uint64_t bytes_per_second;            ///< of all
+  uint64_t connection_bytes;            ///< of one relayed connection in all
+} hyperswarm_relay_limits_t;
 
 /// Flags of hyperswarm_server_options_t.
 enum {
   HYPERSWARM_SERVER_NO_HOLEPUNCH = 1 << 0, ///< only clients that need no hole punching, and relays
   /// Serve as a blind relay: forward the packets of peers that name this key as theirs. `on_connection` is not used.
   HYPERSWARM_SERVER_RELAY = 1 << 1,
+  HYPERSWARM_SERVER_NO_LOCAL_ADDRESS = 1 << 2, ///< do not tell peers the addresses in the local network
 };
 
 /// What hyperswarm_server_listen takes. Copied, with what it points to.
@@ -240,6 +292,12 @@ typedef struct hyperswarm_server_options {
   /// Exactly once, last; the handle is valid until it returns. Also after a failure to listen.
   void (*on_close)(hyperswarm_server_t *server, void *user_data);
   void *user_data; ///< of these callbacks, and of hyperswarm_server_user_data
+  /// In place of `firewall`, for answers that take time, as `on_firewall` of the swarm. HYPERSWARM_BAN is the same as
+  /// HYPERSWARM_REFUSE.
+  void (*on_firewall)(
+    hyperswarm_server_t *server, hyperswarm_verdict_t *verdict, const uint8_t *public_key, const char *address,
+    void *user_data);
+  const hyperswarm_relay_limits_t *relay_limits; ///< for HYPERSWARM_SERVER_RELAY; NULL: as with zeros
 } hyperswarm_server_options_t;
 
 /// Accepts connections under a key pair, whatever the topics. One server per key pair.
@@ -266,6 +324,40 @@ void *hyperswarm_server_user_data(hyperswarm_server_t *server);
 /// @memory Written to the caller's memory.
 /// @errors _handle_; HYPERSWARM_ERR_INVALID_ARGUMENT.
 int hyperswarm_server_public_key(hyperswarm_server_t *server, uint8_t public_key[HYPERSWARM_KEY_SIZE]);
+
+/// Announces again soon: for programs that know of a change of network. The library notices most by itself.
+/// @thread loop
+/// @memory None.
+/// @errors _call_; HYPERSWARM_ERR_CLOSED.
+int hyperswarm_server_refresh(hyperswarm_server_t *server);
+
+/// With 1, peers that the firewall lets in are refused in the answer to their handshake, so that they fail at once with
+/// HYPERSWARM_ERR_SERVER_ERROR instead of waiting, until it is called with 0. Connections stay.
+/// @thread loop
+/// @memory None.
+/// @errors _call_; HYPERSWARM_ERR_CLOSED.
+int hyperswarm_server_set_busy(hyperswarm_server_t *server, int is_busy);
+
+/// Withdraws the announcement and accepts nothing until hyperswarm_server_resume. Connections stay.
+/// @thread loop
+/// @memory None.
+/// @errors _call_; HYPERSWARM_ERR_CLOSED.
+int hyperswarm_server_suspend(hyperswarm_server_t *server);
+
+/// Takes up again what hyperswarm_server_suspend has stopped.
+/// @thread loop
+/// @memory None.
+/// @errors _call_; HYPERSWARM_ERR_CLOSED.
+int hyperswarm_server_resume(hyperswarm_server_t *server);
+
+/// Nodes that route to the server, with commas: for `relay_addresses` of hyperswarm_connect_options_t. `callback` once;
+/// "" before the first announcement, and when the server is closed.
+/// @thread loop
+/// @memory `addresses` is borrowed until `callback` returns.
+/// @errors _operation_; HYPERSWARM_ERR_INVALID_ARGUMENT.
+int hyperswarm_server_relay_addresses(
+  hyperswarm_server_t *server, void (*callback)(hyperswarm_server_t *server, const char *addresses, void *user_data),
+  void *user_data);
 
 /// @}
 

@@ -12,6 +12,42 @@ extern "C" {
 /// @addtogroup swarm
 /// @{
 
+/// Levels of `on_log`; each contains those before it.
+enum {
+  HYPERSWARM_LOG_ERROR = 1,   ///< what the program should know: the network does not answer
+  HYPERSWARM_LOG_WARNING = 2, ///< what does not go on: banned peers, connections that broke
+  HYPERSWARM_LOG_INFO = 3,    ///< what became of dials, connections, the node's address
+  HYPERSWARM_LOG_DEBUG = 4    ///< every step, the ways to a peer that were tried included
+};
+
+/// Kinds of events.
+enum {
+  HYPERSWARM_EVENT_UPDATE = 1,          ///< numbers have changed: see hyperswarm_statistics; at most one per turn
+  HYPERSWARM_EVENT_DIAL_STARTED = 2,    ///< of `public_key`, like the following ones
+  HYPERSWARM_EVENT_DIAL_OPENED = 3,     ///< the connection comes through `on_connection`
+  HYPERSWARM_EVENT_DIAL_FAILED = 4,     ///< the dial ended before it opened; `status` and `text` say why
+  HYPERSWARM_EVENT_DIAL_CLOSED = 5,     ///< the dialled connection ended, regularly if `status` is HYPERSWARM_OK
+  HYPERSWARM_EVENT_DIAL_SKIPPED = 6,    ///< banned, refused by the firewall, or connected meanwhile
+  HYPERSWARM_EVENT_BANNED = 7,          ///< by the firewall
+  HYPERSWARM_EVENT_ONLINE = 8,          ///< the network answers
+  HYPERSWARM_EVENT_SILENT = 9,          ///< the network does not answer, any more or at all
+  HYPERSWARM_EVENT_PERSISTENT = 10,     ///< the node serves the network now
+  HYPERSWARM_EVENT_EPHEMERAL = 11,      ///< the node does not serve the network any more
+  HYPERSWARM_EVENT_ADDRESS = 12,        ///< the node's public address has changed, `address` is the new one
+  HYPERSWARM_EVENT_NETWORK_CHANGED = 13 ///< an interface came or went, or the public address changed
+};
+
+/// Something that happened. Kinds are added: programs leave alone those that they do not know.
+typedef struct hyperswarm_event {
+  size_t size;               ///< that of the library
+  int32_t kind;              ///< HYPERSWARM_EVENT_...
+  int32_t status;            ///< why, for HYPERSWARM_EVENT_DIAL_FAILED, ..._DIAL_CLOSED and ..._BANNED
+  const uint8_t *public_key; ///< HYPERSWARM_KEY_SIZE bytes of the peer; NULL for events of the node
+  const char *text;          ///< why, as a sentence for people; "" where there is nothing to say
+  const char *address;       ///< of HYPERSWARM_EVENT_ADDRESS; NULL when it is not known
+  int64_t next_retry;        ///< milliseconds until the peer is dialled again; -1: not planned
+} hyperswarm_event_t;
+
 /// A known peer.
 typedef struct hyperswarm_peer_info {
   size_t size;               ///< that of the library
@@ -78,6 +114,24 @@ typedef struct hyperswarm_options {
   /// ends the connection with HYPERSWARM_ERR_FRAME_TOO_LARGE as soon as its length arrives. Peers that have said
   /// nothing yet share 64 MiB, every other one may take this much memory.
   size_t max_message_size;
+  /// Everything that happens inside, for logs and user interfaces: hyperswarm_event_t. Comes later in the same turn of
+  /// the loop, in the order of what happened; not after hyperswarm_destroy. Borrowed.
+  void (*on_event)(hyperswarm_t *swarm, const hyperswarm_event_t *event, void *user_data);
+  /// In place of `firewall`, for answers that take time: hyperswarm_verdict_give gives them. `public_key` and `address`
+  /// are borrowed, `verdict` is valid until the answer, at most 3 seconds, after which the peer is refused.
+  void (*on_firewall)(
+    hyperswarm_t *swarm, hyperswarm_verdict_t *verdict, const uint8_t *public_key, const char *address,
+    void *user_data);
+  /// What happens, in words, one line without its end per call, of `log_level` and the more important ones: the events,
+  /// connections that open and close, and why. Comes like `on_event`. Borrowed.
+  void (*on_log)(hyperswarm_t *swarm, int level, const char *text, void *user_data);
+  int32_t log_level;         ///< HYPERSWARM_LOG_...; 0: HYPERSWARM_LOG_INFO
+  uint32_t reserved;         ///< 0
+  const char *nodes;         ///< nodes that are known to be there: host:port with numbers, separated by commas; or NULL
+  const char *known_address; ///< the node's public address, for the first node of a network; or NULL
+  /// Path of a file for a trace of the transport (qlog, JSON text sequences), created or emptied; NULL: none. About 250
+  /// bytes per packet: for analysis, not for production.
+  const char *qlog;
 } hyperswarm_options_t;
 
 /// Makes a swarm, opens its sockets and starts to enter the network. With a thread of its own this waits for that
@@ -141,6 +195,59 @@ int hyperswarm_join(
   hyperswarm_t *swarm, const uint8_t topic[HYPERSWARM_KEY_SIZE], unsigned roles, hyperswarm_done_cb done,
   void *user_data);
 
+/// What hyperswarm_join_with takes. Copied.
+typedef struct hyperswarm_join_options {
+  size_t size;    ///< sizeof(hyperswarm_join_options_t)
+  uint32_t roles; ///< HYPERSWARM_SERVER, HYPERSWARM_CLIENT, or both
+  uint32_t limit; ///< peers of this topic to keep connected or dialled at most; 0: no limit
+} hyperswarm_join_options_t;
+
+/// hyperswarm_join with more to say.
+/// @thread loop
+/// @memory `topic` and `options` are copied.
+/// @errors _operation_; HYPERSWARM_ERR_INVALID_ARGUMENT; HYPERSWARM_ERR_INVALID_SIZE; HYPERSWARM_ERR_NO_ROLES.
+/// @status As for hyperswarm_join.
+int hyperswarm_join_with(
+  hyperswarm_t *swarm, const uint8_t topic[HYPERSWARM_KEY_SIZE], const hyperswarm_join_options_t *options,
+  hyperswarm_done_cb done, void *user_data);
+
+/// Announces and looks up a joined topic now, and waits for it.
+/// @thread loop
+/// @memory `topic` is copied.
+/// @errors _operation_; HYPERSWARM_ERR_INVALID_ARGUMENT.
+/// @status HYPERSWARM_OK; HYPERSWARM_ERR_REFRESH_FAILED: failed, and will be repeated;
+/// HYPERSWARM_ERR_SESSION_DESTROYED: not joined, or left meanwhile; _ended_.
+int hyperswarm_refresh(
+  hyperswarm_t *swarm, const uint8_t topic[HYPERSWARM_KEY_SIZE], hyperswarm_done_cb done, void *user_data);
+
+/// A joined topic.
+typedef struct hyperswarm_topic_info {
+  size_t size;           ///< that of the library
+  const uint8_t *topic;  ///< HYPERSWARM_KEY_SIZE bytes
+  uint32_t roles;        ///< HYPERSWARM_SERVER, HYPERSWARM_CLIENT, or both
+  uint32_t limit;        ///< 0: none
+  uint32_t peers;        ///< known peers that were found under it
+  uint32_t connections;  ///< connected ones of them
+  uint32_t is_announced; ///< 1: nodes hold an announcement of it
+  uint32_t reserved;
+} hyperswarm_topic_info_t;
+
+/// `each` once per joined topic, in the order of joining, then `done`.
+/// @thread loop
+/// @memory `topic` is borrowed until `each` returns.
+/// @errors _operation_; HYPERSWARM_ERR_INVALID_ARGUMENT.
+/// @status HYPERSWARM_OK; _ended_.
+int hyperswarm_topics(
+  hyperswarm_t *swarm, void (*each)(hyperswarm_t *swarm, const hyperswarm_topic_info_t *topic, void *user_data),
+  hyperswarm_done_cb done, void *user_data);
+
+/// Leaves all topics. `done`: none of them is announced any more. Connections and peers of hyperswarm_peer_join stay.
+/// @thread loop
+/// @memory None.
+/// @errors _operation_.
+/// @status HYPERSWARM_OK; _ended_.
+int hyperswarm_clear(hyperswarm_t *swarm, hyperswarm_done_cb done, void *user_data);
+
 /// Leaves the topic. `done`: it is no longer announced. Connections stay. A topic that is not joined is left already.
 /// @thread loop
 /// @memory `topic` is copied.
@@ -202,6 +309,21 @@ int hyperswarm_peer_leave(hyperswarm_t *swarm, const uint8_t public_key[HYPERSWA
 /// @errors _operation_; HYPERSWARM_ERR_INVALID_ARGUMENT.
 int hyperswarm_peer_ban(hyperswarm_t *swarm, const uint8_t public_key[HYPERSWARM_KEY_SIZE], int is_banned);
 
+/// Whether to dial a known peer again when its connection has ended (1, as at first) or not (0). Without effect on a
+/// peer that is not known.
+/// @thread loop
+/// @memory `public_key` is copied.
+/// @errors _operation_; HYPERSWARM_ERR_INVALID_ARGUMENT.
+int hyperswarm_peer_reconnect(hyperswarm_t *swarm, const uint8_t public_key[HYPERSWARM_KEY_SIZE], int is_enabled);
+
+/// Answers a question of `on_firewall` with HYPERSWARM_ACCEPT, HYPERSWARM_REFUSE or HYPERSWARM_BAN, once. Also allowed
+/// inside `on_firewall`.
+/// @thread loop
+/// @memory `verdict` is not valid any more.
+/// @errors _call_, HYPERSWARM_ERR_BAD_HANDLE also when the time was up; HYPERSWARM_ERR_INVALID_ARGUMENT: another
+/// answer, and `verdict` stays valid.
+int hyperswarm_verdict_give(hyperswarm_verdict_t *verdict, int answer);
+
 /// `each` once per known peer, then `done`.
 /// @thread loop
 /// @memory `peer` is borrowed until `each` returns.
@@ -237,6 +359,20 @@ typedef struct hyperswarm_statistics {
   uint64_t packets_sent;
   uint64_t packets_received;
   uint64_t retransmissions;
+  const char *remote_address; ///< the node's public address as the network sees it; NULL when it is not known
+  const char *local_address;  ///< where programs on this host reach the node; NULL while it has no socket
+  uint64_t is_randomized;     ///< 1: the NAT gives every destination another port
+  uint64_t is_degraded;       ///< 1: the network answers less than it did
+  uint64_t queued;            ///< peers in line to be dialled, now, as the next four
+  uint64_t waiting;           ///< peers that wait for the next try
+  uint64_t servers;           ///< of the node, the swarm's included
+  uint64_t active_requests;   ///< to nodes of the network
+  uint64_t active_queries;
+  uint64_t connections_closed; ///< from here on since the beginning
+  uint64_t connects_started;   ///< of all kinds, also by hyperswarm_connect
+  uint64_t connects_opened;
+  uint64_t connects_failed;
+  uint64_t handshakes_received;
 } hyperswarm_statistics_t;
 
 /// `callback` once, with the numbers of that moment; all of them are 0 when the swarm is destroyed before.

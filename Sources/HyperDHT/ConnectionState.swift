@@ -108,4 +108,5 @@ final class ConnectionState: @unchecked Sendable {
 extension EncryptedStream: MessageSink {
   /// A stream that is about to close has room for everything, and drops it.
   package func send(_ message: [UInt8]) -> Bool { write(message) || isDestroying }
+  package func send(borrowed message: UnsafeRawBufferPointer) -> Bool { write(message) || isDestroying }
 }

@@ -36,8 +36,7 @@ public func hyperswarm_connect(
       let relays = try keys(given.relays, given.relay_count)
       if !relays.isEmpty { connect.relayThrough = .oneOf(relays) }
       for address in list(try text(given.relay_addresses) ?? "") {
-        guard let endpoint = Endpoint(address) else { throw Failure(HYPERSWARM_ERR_INVALID_ADDRESS) }
-        connect.relayAddresses.append(endpoint)
+        connect.relayAddresses.append(try endpoint(address))
       }
     }
     try handle.home.checkThread()
@@ -160,6 +159,19 @@ public func hyperswarm_connection_write(
 }
 
 @c @implementation
+public func hyperswarm_connection_write_borrowed(
+  _ connection: OpaquePointer?, _ data: UnsafeRawPointer?, _ length: Int, _ released: hyperswarm_release_cb?,
+  _ userData: UnsafeMutableRawPointer?
+) -> Int64 {
+  do throws(Failure) {
+    let handle = try find(Handles.connections, connection)
+    return try handle.write(borrowed: try bytes(data, length), try require(released), userData)
+  } catch {
+    return Int64(error.code)
+  }
+}
+
+@c @implementation
 public func hyperswarm_connection_send_datagram(
   _ connection: OpaquePointer?, _ data: UnsafeRawPointer?, _ length: Int
 ) -> Int32 {
@@ -201,57 +213,4 @@ public func hyperswarm_connection_set_keep_alive(_ connection: OpaquePointer?, _
 @c @implementation
 public func hyperswarm_connection_set_timeout(_ connection: OpaquePointer?, _ milliseconds: UInt32) -> Int32 {
   checked { () throws(Failure) in try find(Handles.connections, connection).change { $0.timeout = milliseconds } }
-}
-
-// MARK: Numbers
-
-@c @implementation
-public func hyperswarm_connection_statistics(
-  _ connection: OpaquePointer?,
-  _ callback: (
-    @convention(c) (
-      OpaquePointer?, UnsafePointer<hyperswarm_connection_statistics_t>?, UnsafeMutableRawPointer?
-    ) -> Void
-  )?, _ userData: UnsafeMutableRawPointer?
-) -> Int32 {
-  checked { () throws(Failure) in
-    let handle = try find(Handles.connections, connection)
-    let callback = try require(callback)
-    try handle.swarm.operation(
-      failed: { _ in () }, report: { handle.report(callback, userData) }, { _, _, settle in settle(()) })
-  }
-}
-
-extension ConnectionHandle {
-  fileprivate func report(
-    _ callback:
-      @convention(c) (
-        OpaquePointer?, UnsafePointer<hyperswarm_connection_statistics_t>?, UnsafeMutableRawPointer?
-      ) -> Void, _ userData: UnsafeMutableRawPointer?
-  ) {
-    var statistics = hyperswarm_connection_statistics_t()
-    statistics.size = MemoryLayout<hyperswarm_connection_statistics_t>.size
-    statistics.bytes_queued = UInt64(pump.queuedBytes)
-    guard let stream else { return callback(pointer, &statistics, userData) }
-    statistics.messages_sent = stream.statistics.messagesWritten
-    statistics.messages_received = stream.statistics.messagesRead
-    statistics.is_relayed = stream.isRelayed ? 1 : 0
-    statistics.path_changes = stream.statistics.pathChanges
-    guard let transport = stream.transport else { return callback(pointer, &statistics, userData) }
-    let numbers = transport.statistics
-    statistics.round_trip_time = numbers.roundTripTime
-    statistics.mtu = UInt32(numbers.mtu)
-    statistics.congestion_window = numbers.congestionWindow
-    statistics.bytes_in_flight = UInt64(max(numbers.bytesInFlight, 0))
-    statistics.bytes_sent = numbers.bytesSent
-    statistics.bytes_received = numbers.bytesReceived
-    statistics.packets_sent = numbers.packetsSent
-    statistics.packets_received = numbers.packetsReceived
-    statistics.retransmissions = numbers.retransmissions
-    guard let remote = transport.remote else { return callback(pointer, &statistics, userData) }
-    remote.description.withCString {
-      statistics.remote_address = $0
-      callback(pointer, &statistics, userData)
-    }
-  }
 }

@@ -41,6 +41,8 @@ final class ConnectionHandle: @unchecked Sendable {
   let pump: MessagePump
 
   private(set) var stream: EncryptedStream?
+  /// Borrowed messages that the stream has taken inside the call that wrote them: their memory goes back later.
+  private var releases: [() -> Void] = []
   private var callbacks = hyperswarm_connection_callbacks_t()
   /// What `closed` was told.
   private var closeStatus: Int32?
@@ -98,6 +100,8 @@ final class ConnectionHandle: @unchecked Sendable {
       $0.handshakeHash = stream.handshakeHash
       $0.isPeerProven = stream.isAuthenticated
     }
+    swarm.events?.log(.info, "connection with \(peerText): open\(pathText)")
+    logTimeline()
   }
 
   private func pathChanged(_ stream: EncryptedStream, _ remote: Endpoint) {
@@ -123,6 +127,8 @@ final class ConnectionHandle: @unchecked Sendable {
       shared.changes = Changes()
     }
     closeStatus = status
+    logClosed(status, reason)
+    release()
     // Writes fail before `on_close`, after which the program may free what their callbacks use.
     pump.close()
     callbacks.on_close?(pointer, status, callbacks.user_data)
@@ -131,6 +137,33 @@ final class ConnectionHandle: @unchecked Sendable {
     Handles.connections.remove(pointer)
     swarm.connections[ObjectIdentifier(self)] = nil
     swarm.checkIdle()
+  }
+
+  // MARK: What the log says
+
+  /// Open, and not about to close.
+  var isLive: Bool { stream?.isOpen == true && !shared.withLock { $0.isClosing } }
+
+  /// How the connection came about, one line per step.
+  var timeline: [String] { stream?.pathTimeline?() ?? [] }
+
+  private var peerText: String { KeyText.zBase32(shared.withLock { $0.remotePublicKey }) }
+
+  private var pathText: String {
+    guard let remote = stream?.transport?.remote else { return "" }
+    return stream?.isRelayed == true ? ", over the relay \(remote)" : ", directly with \(remote)"
+  }
+
+  private func logTimeline() {
+    guard let events = swarm.events, events.wants(.debug) else { return }
+    for line in timeline { events.log(.debug, "connection with \(peerText): \(line)") }
+  }
+
+  private func logClosed(_ status: Int32, _ reason: String) {
+    if stream?.isOpen != true { logTimeline() }
+    swarm.events?.log(
+      status == HYPERSWARM_OK ? .info : .warning,
+      "connection with \(peerText): closed" + (status == HYPERSWARM_OK ? "" : ", \(reason)"))
   }
 
   // MARK: Settings
@@ -227,6 +260,38 @@ final class ConnectionHandle: @unchecked Sendable {
       if flush != nil { swarm.finish() }
       throw error
     }
+  }
+
+  /// - Returns: bytes in the queue.
+  func write(
+    borrowed bytes: UnsafeRawBufferPointer, _ released: @escaping hyperswarm_release_cb,
+    _ userData: UnsafeMutableRawPointer?
+  ) throws(Failure) -> Int64 {
+    let home = swarm.home
+    try home.checkThread()
+    guard bytes.count <= Limits.message else { throw Failure(HYPERSWARM_ERR_MESSAGE_TOO_LARGE) }
+    try swarm.begin()
+    let done: (Bool) -> Void = { [self] isTaken in
+      released(pointer, isTaken ? Int32(HYPERSWARM_OK) : failureStatus, userData)
+      swarm.finish()
+    }
+    if home.loop.isOnLoop, let stream, pump.passThrough({ stream.send(borrowed: bytes) }) {
+      releases.append { done(true) }
+      if releases.count == 1 { home.loop.defer { [self] in release() } }
+      return 0
+    }
+    do throws(Failure) {
+      return Int64(try queue(.borrowed(BorrowedMessage(bytes, done: done)), nil))
+    } catch {
+      swarm.finish()
+      throw error
+    }
+  }
+
+  private func release() {
+    let due = releases
+    releases = []
+    for body in due { body() }
   }
 
   func add(_ item: MessagePump.Item) throws(Failure) {

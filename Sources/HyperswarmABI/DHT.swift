@@ -25,6 +25,7 @@ public func hyperswarm_announce(
       let query = node.announce(topic, keyPair: identity)
       query.onFinished = { settle(status($0)) }
       query.start()
+      handle.whenCancelled { query.destroy() }
     }
   }
 }
@@ -54,7 +55,7 @@ public func hyperswarm_lookup(
     let topic = try key(topic)
     let each = try require(each)
     try handle.operation(done, userData) { _, node, settle in
-      run(node.lookup(topic), settle) { reply in
+      handle.run(node.lookup(topic), settle) { reply in
         reply.peers.allSatisfy {
           withRecord($0, from: reply.from.endpoint) { each(handle.pointer, $0, userData) } == 0
         }
@@ -73,25 +74,31 @@ public func hyperswarm_find_peer(
     let publicKey = try key(publicKey)
     let each = try require(each)
     try handle.operation(done, userData) { _, node, settle in
-      run(node.findPeer(publicKey), settle) { reply in
+      handle.run(node.findPeer(publicKey), settle) { reply in
         withRecord(reply.peer, from: reply.from.endpoint) { each(handle.pointer, $0, userData) } == 0
       }
     }
   }
 }
 
-/// Runs a query until it is done or `goesOn` says no, which is a success.
-private func run<Item>(
-  _ query: DHTQuery<Item>, _ settle: @escaping (Int32) -> Void, _ goesOn: @escaping (Item) -> Bool
-) {
-  var isEnough = false
-  query.onReply = { [unowned query] item in
-    guard !isEnough, !goesOn(item) else { return }
-    isEnough = true
-    query.destroy()
+extension SwarmHandle {
+  /// Runs a query until it is done, cancelled, or `goesOn` says no, which is a success.
+  fileprivate func run<Item>(
+    _ query: DHTQuery<Item>, _ settle: @escaping (Int32) -> Void, _ goesOn: @escaping (Item) -> Bool
+  ) {
+    var isEnough = false
+    query.onReply = { [unowned query] item in
+      guard !isEnough, !goesOn(item) else { return }
+      isEnough = true
+      query.destroy()
+    }
+    query.onFinished = { settle(isEnough ? Int32(HYPERSWARM_OK) : status($0)) }
+    query.start()
+    whenCancelled {
+      query.onReply = nil
+      query.destroy()
+    }
   }
-  query.onFinished = { settle(isEnough ? Int32(HYPERSWARM_OK) : status($0)) }
-  query.start()
 }
 
 private func withRecord(

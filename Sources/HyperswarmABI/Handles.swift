@@ -7,6 +7,7 @@ enum Handles {
   static let connections = HandleTable<ConnectionHandle>()
   static let servers = HandleTable<ServerHandle>()
   static let testnets = HandleTable<TestnetHandle>()
+  static let verdicts = HandleTable<VerdictHandle>()
   /// Completions that are still to come, of all swarms.
   static let operations = Locked(0)
 
@@ -26,6 +27,7 @@ enum Handles {
     connections.lock()
     servers.lock()
     testnets.lock()
+    verdicts.lock()
     operations.lock()
     next.lock()
     PolledLoop.all.lock()
@@ -36,13 +38,15 @@ enum Handles {
     connections.unlock()
     servers.unlock()
     testnets.unlock()
+    verdicts.unlock()
     operations.unlock()
     next.unlock()
     PolledLoop.all.unlock()
   }
 
   static var count: Int {
-    swarms.count + connections.count + servers.count + testnets.count + operations.withLock { $0 }
+    swarms.count + connections.count + servers.count + testnets.count + verdicts.count
+      + operations.withLock { $0 }
   }
 }
 

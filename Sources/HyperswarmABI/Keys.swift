@@ -3,6 +3,7 @@
 
 import CHyperswarm
 import HyperCrypto
+import HyperDHTEngine
 import HyperEncoding
 import Hyperswarm
 
@@ -34,6 +35,31 @@ public func hyperswarm_hash(
 ) -> Int32 {
   checked { () throws(Failure) in
     Blake2b.hash32(Array(try bytes(data, length))).copy(to: try require(hash))
+  }
+}
+
+@c @implementation
+public func hyperswarm_key_to_hex(_ key: UnsafePointer<UInt8>?, _ text: UnsafeMutablePointer<CChar>?) -> Int32 {
+  checked { () throws(Failure) in copy(try HyperswarmABI.key(key).hex, to: try require(text)) }
+}
+
+@c @implementation
+public func hyperswarm_key_to_zbase32(_ key: UnsafePointer<UInt8>?, _ text: UnsafeMutablePointer<CChar>?) -> Int32 {
+  checked { () throws(Failure) in copy(KeyText.zBase32(try HyperswarmABI.key(key)), to: try require(text)) }
+}
+
+private func copy(_ text: String, to target: UnsafeMutablePointer<CChar>) {
+  for (index, byte) in text.utf8.enumerated() { target[index] = CChar(bitPattern: byte) }
+  target[text.utf8.count] = 0
+}
+
+@c @implementation
+public func hyperswarm_key_parse(_ text: UnsafePointer<CChar>?, _ key: UnsafeMutablePointer<UInt8>?) -> Int32 {
+  checked { () throws(Failure) in
+    let key = try require(key)
+    let text = try require(try HyperswarmABI.text(text))
+    guard let parsed = try? KeyText.parse(text) else { throw Failure(HYPERSWARM_ERR_INVALID_ARGUMENT) }
+    parsed.copy(to: key)
   }
 }
 

@@ -3,6 +3,7 @@ import HyperDHTEngine
 import HyperEncoding
 import HyperRuntime
 import HyperSecretStream
+import HyperswarmEngine
 
 /// Bounds of the C interface. Those that callers must know are in `hyperswarm.h`; `check` compares them.
 enum Limits {
@@ -24,6 +25,9 @@ enum Limits {
   static let relays = HyperDHTEngine.Limits.Relay.relayChoices
   /// Bytes of a text of the caller: a list of several thousand addresses.
   static let text = 65_536
+  /// Milliseconds for the answer of an asynchronous firewall: what the swarm waits, which is less than a server
+  /// remembers the handshake.
+  static let verdict = HyperswarmEngine.Limits.firewallDeadline
   /// Nodes of a private network in one process: sockets are files.
   static let testnetNodes = 256
 
@@ -32,6 +36,6 @@ enum Limits {
     precondition(message == Int(HYPERSWARM_MAX_MESSAGE), "hyperswarm.h promises the size of a message")
     precondition(writeHighWater == HyperRuntime.Limits.writeWindow, "both front ends of the pump have the same window")
     precondition(writeLowWater == HyperRuntime.Limits.writeResume && writeHighWater < writeLimit)
-    precondition(operations > 0 && relays > 0 && structSize > 0 && text > 0 && testnetNodes > 0)
+    precondition(operations > 0 && relays > 0 && structSize > 0 && text > 0 && testnetNodes > 0 && verdict > 0)
   }
 }

@@ -1,6 +1,3 @@
-// The names are those of hyperswarm.h.
-// swift-format-ignore-file: AlwaysUseLowerCamelCase
-
 import CHyperswarm
 import HyperCrypto
 import HyperDHT
@@ -15,14 +12,19 @@ final class ServerHandle: @unchecked Sendable {
   let callbacks: hyperswarm_server_options_t
   let publicKey: Bytes32
   let relays: [Bytes32]
+  private let bounds: BlindRelayServer.Bounds
   let isClosing = Locked(false)
   private(set) var pointer: OpaquePointer?
   private var server: DHTServer?
   /// Around the server of a relay.
   private var relay: RelayService?
 
-  init(swarm: SwarmHandle, callbacks: hyperswarm_server_options_t, publicKey: Bytes32, relays: [Bytes32]) {
+  init(
+    swarm: SwarmHandle, callbacks: hyperswarm_server_options_t, publicKey: Bytes32, relays: [Bytes32],
+    bounds: BlindRelayServer.Bounds
+  ) {
     self.relays = relays
+    self.bounds = bounds
     self.swarm = swarm
     self.callbacks = callbacks
     self.publicKey = publicKey
@@ -40,7 +42,18 @@ final class ServerHandle: @unchecked Sendable {
     }
     swarm.servers[ObjectIdentifier(self)] = self
     var options = ServerOptions()
-    if let firewall = callbacks.firewall {
+    if let ask = callbacks.on_firewall {
+      options.firewall = { [weak self] publicKey, _, address, verdict in
+        guard let self else { return verdict(.reject) }
+        let answer: (Int32) -> Void = { verdict($0 == HYPERSWARM_ACCEPT ? .accept : .reject) }
+        VerdictHandle.ask(swarm, answer) { [self] question in
+          _ = firewallAnswer(publicKey, address) {
+            ask(self.pointer, question, $0, $1, self.userData)
+            return 0
+          }
+        }
+      }
+    } else if let firewall = callbacks.firewall {
       options.firewall = { [weak self] publicKey, _, address, verdict in
         guard let self else { return verdict(.reject) }
         let answer = firewallAnswer(publicKey, address) { firewall(self.pointer, $0, $1, self.userData) }
@@ -49,10 +62,11 @@ final class ServerHandle: @unchecked Sendable {
     }
     let flags = Int(callbacks.flags)
     options.allowsHolepunching = flags & Int(HYPERSWARM_SERVER_NO_HOLEPUNCH) == 0
+    options.shareLocalAddress = flags & Int(HYPERSWARM_SERVER_NO_LOCAL_ADDRESS) == 0
     if !relays.isEmpty { options.relayThrough = .keys(relays) }
     let server: DHTServer
     if flags & Int(HYPERSWARM_SERVER_RELAY) != 0 {
-      let service = RelayService(node: node, options: options)
+      let service = RelayService(node: node, options: options, bounds: bounds)
       relay = service
       server = service.server
     } else {
@@ -75,6 +89,14 @@ final class ServerHandle: @unchecked Sendable {
     if isClosing.withLock({ $0 }) { close() }
   }
 
+  /// Of nodes that route to it.
+  var relayAddresses: [Endpoint] { server?.relayAddresses ?? [] }
+
+  func refresh() { server?.refresh() }
+  func setBusy(_ isBusy: Bool) { server?.isBusy = isBusy }
+  func suspend() { server?.suspend() }
+  func resume() { server?.resume() }
+
   func close() {
     relay?.relay.close()
     server?.close()
@@ -95,68 +117,4 @@ final class ServerHandle: @unchecked Sendable {
 
 extension Result {
   fileprivate var isFailure: Bool { if case .failure = self { true } else { false } }
-}
-
-@c @implementation
-public func hyperswarm_server_listen(
-  _ swarm: OpaquePointer?, _ options: UnsafePointer<hyperswarm_server_options_t>?,
-  _ server: UnsafeMutablePointer<OpaquePointer?>?
-) -> Int32 {
-  checked { () throws(Failure) in
-    let handle = try find(Handles.swarms, swarm)
-    let server = try require(server)
-    server.pointee = nil
-    var given = try sized(
-      options, from: \.user_data, zero: hyperswarm_server_options_t())
-    let identity = try require(try keyPair(given.secret_key) ?? handle.engineKeyPair)
-    let relays = try keys(given.relays, given.relay_count)
-    guard Int(given.flags) & ~(Int(HYPERSWARM_SERVER_NO_HOLEPUNCH) | Int(HYPERSWARM_SERVER_RELAY)) == 0 else {
-      throw Failure(HYPERSWARM_ERR_INVALID_ARGUMENT)
-    }
-    // Only good during this call.
-    given.secret_key = nil
-    given.relays = nil
-    try handle.home.checkThread()
-    try handle.begin()
-    let made = ServerHandle(swarm: handle, callbacks: given, publicKey: identity.publicKey, relays: relays)
-    let isPosted = handle.home.run {
-      made.listen(identity)
-      handle.finish()
-    }
-    guard isPosted else {
-      Handles.servers.remove(made.pointer)
-      handle.finish()
-      throw Failure(HYPERSWARM_ERR_SWARM_DESTROYED)
-    }
-    server.pointee = made.pointer
-  }
-}
-
-@c @implementation
-public func hyperswarm_server_close(_ server: OpaquePointer?) -> Int32 {
-  checked { () throws(Failure) in
-    let handle = try find(Handles.servers, server)
-    try handle.swarm.home.checkThread()
-    let isFirst = handle.isClosing.withLock { isClosing -> Bool in
-      defer { isClosing = true }
-      return !isClosing
-    }
-    guard isFirst else { throw Failure(HYPERSWARM_ERR_CLOSED) }
-    guard handle.swarm.home.run({ handle.close() }) else { throw Failure(HYPERSWARM_ERR_CLOSED) }
-  }
-}
-
-@c @implementation
-public func hyperswarm_server_user_data(_ server: OpaquePointer?) -> UnsafeMutableRawPointer? {
-  Handles.servers.find(server)?.callbacks.user_data
-}
-
-@c @implementation
-public func hyperswarm_server_public_key(
-  _ server: OpaquePointer?, _ publicKey: UnsafeMutablePointer<UInt8>?
-) -> Int32 {
-  checked { () throws(Failure) in
-    let handle = try find(Handles.servers, server)
-    handle.publicKey.copy(to: try require(publicKey))
-  }
 }

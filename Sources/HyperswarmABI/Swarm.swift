@@ -22,6 +22,10 @@ public func hyperswarm_create(
       options, from: \.user_data, zero: hyperswarm_options_t())
     let dht = try LoopBound<DHTOptions>(given)
     let relays = try keys(given.relays, given.relay_count)
+    let qlog = try text(given.qlog)
+    guard (0...HYPERSWARM_LOG_DEBUG).contains(Int(given.log_level)), given.reserved == 0 else {
+      throw Failure(HYPERSWARM_ERR_INVALID_ARGUMENT)
+    }
     let home = try LoopHome(given.loop)
     // Pointers of the caller that are only good during this call are not kept.
     var callbacks = given
@@ -29,8 +33,11 @@ public func hyperswarm_create(
     callbacks.bootstrap = nil
     callbacks.host = nil
     callbacks.relays = nil
+    callbacks.nodes = nil
+    callbacks.known_address = nil
+    callbacks.qlog = nil
     let handle = SwarmHandle(home: home, callbacks: callbacks)
-    let code = home.runAndWait { handle.open(dht.value, SwarmOptions(given, relays)) }
+    let code = home.runAndWait { handle.open(dht.value, SwarmOptions(given, relays), qlog: qlog) }
     guard code == HYPERSWARM_OK else {
       home.abandon()
       throw Failure(code, handle.failure)
@@ -48,6 +55,8 @@ extension LoopBound where Value == DHTOptions {
       options.host = address
     }
     options.keyPair = try keyPair(given.secret_key)
+    for node in list(try text(given.nodes) ?? "") { options.nodes.append(try endpoint(node)) }
+    if let address = try text(given.known_address) { options.knownAddress = try endpoint(address) }
     let flags = Int(given.flags)
     let known =
       Int(HYPERSWARM_NODE_PERMANENT) | Int(HYPERSWARM_NODE_EPHEMERAL) | Int(HYPERSWARM_NODE_REACHABLE)
@@ -141,72 +150,21 @@ public func hyperswarm_bootstrapped(
   }
 }
 
-// MARK: Topics
-
-@c @implementation
-public func hyperswarm_join(
-  _ swarm: OpaquePointer?, _ topic: UnsafePointer<UInt8>?, _ roles: UInt32, _ done: hyperswarm_done_cb?,
-  _ userData: UnsafeMutableRawPointer?
-) -> Int32 {
-  checked { () throws(Failure) in
-    let handle = try find(Handles.swarms, swarm)
-    let topic = try key(topic)
-    let known = UInt32(HYPERSWARM_SERVER) | UInt32(HYPERSWARM_CLIENT)
-    guard roles & ~known == 0 else { throw Failure(HYPERSWARM_ERR_INVALID_ARGUMENT) }
-    guard roles != 0 else { throw Failure(HYPERSWARM_ERR_NO_ROLES) }
-    let options = JoinOptions(
-      server: roles & UInt32(HYPERSWARM_SERVER) != 0, client: roles & UInt32(HYPERSWARM_CLIENT) != 0)
-    try handle.operation(done, userData) { engine, _, settle in
-      let finish: (Result<Bool, SwarmError>) -> Void = { result in
-        switch result {
-        case .success(true): settle(Int32(HYPERSWARM_OK))
-        case .success(false): settle(Int32(HYPERSWARM_ERR_REFRESH_FAILED))
-        case .failure(let error): settle(status(error))
-        }
-      }
-      if let session = handle.sessions[topic], !session.isDestroyed {
-        session.refresh(options, finish)
-        return
-      }
-      do throws(SwarmError) {
-        let session = try engine.join(topic: topic, options: options)
-        handle.sessions[topic] = session
-        session.flushed(finish)
-      } catch {
-        settle(status(error))
-      }
-    }
-  }
-}
-
-@c @implementation
-public func hyperswarm_leave(
-  _ swarm: OpaquePointer?, _ topic: UnsafePointer<UInt8>?, _ done: hyperswarm_done_cb?,
-  _ userData: UnsafeMutableRawPointer?
-) -> Int32 {
-  checked { () throws(Failure) in
-    let handle = try find(Handles.swarms, swarm)
-    let topic = try key(topic)
-    try handle.operation(done, userData) { engine, _, settle in
-      handle.sessions[topic] = nil
-      engine.leave(topic) { settle(Int32(HYPERSWARM_OK)) }
-    }
-  }
-}
-
 @c @implementation
 public func hyperswarm_flush(
   _ swarm: OpaquePointer?, _ timeout: UInt64, _ done: hyperswarm_done_cb?, _ userData: UnsafeMutableRawPointer?
 ) -> Int32 {
   checked { () throws(Failure) in
-    try find(Handles.swarms, swarm).operation(done, userData) { engine, _, settle in
-      engine.flush(timeout: timeout == 0 ? nil : timeout) { result in
+    let handle = try find(Handles.swarms, swarm)
+    try handle.operation(done, userData) { engine, _, settle in
+      let pending = engine.flush(timeout: timeout == 0 ? nil : timeout) { result in
         if case .success(false) = result {
           let isOver = engine.isDestroyed || engine.isSuspended
           return settle(Int32(isOver ? HYPERSWARM_ERR_SWARM_DESTROYED : HYPERSWARM_ERR_REFRESH_FAILED))
         }
         settle(status(result))
       }
+      handle.whenCancelled { pending?.cancel() }
     }
   }
 }
@@ -263,6 +221,13 @@ public func hyperswarm_peer_ban(
   onPeer(swarm, publicKey) { $0.peers[$1]?.ban(isBanned != 0) }
 }
 
+@c @implementation
+public func hyperswarm_peer_reconnect(
+  _ swarm: OpaquePointer?, _ publicKey: UnsafePointer<UInt8>?, _ isEnabled: Int32
+) -> Int32 {
+  onPeer(swarm, publicKey) { $0.peers[$1]?.reconnect(isEnabled != 0) }
+}
+
 private func onPeer(
   _ swarm: OpaquePointer?, _ publicKey: UnsafePointer<UInt8>?, _ body: @escaping (SwarmEngine, Bytes32) -> Void
 ) -> Int32 {
@@ -292,58 +257,5 @@ public func hyperswarm_peers(
       }
       settle(Int32(HYPERSWARM_OK))
     }
-  }
-}
-
-// MARK: Numbers
-
-@c @implementation
-public func hyperswarm_statistics(
-  _ swarm: OpaquePointer?,
-  _ callback: (
-    @convention(c) (OpaquePointer?, UnsafePointer<hyperswarm_statistics_t>?, UnsafeMutableRawPointer?) -> Void
-  )?, _ userData: UnsafeMutableRawPointer?
-) -> Int32 {
-  checked { () throws(Failure) in
-    let handle = try find(Handles.swarms, swarm)
-    let callback = try require(callback)
-    try handle.operation(
-      failed: { _ in hyperswarm_statistics_t() },
-      report: { statistics in
-        var statistics = statistics
-        statistics.size = MemoryLayout<hyperswarm_statistics_t>.size
-        callback(handle.pointer, &statistics, userData)
-      }
-    ) { engine, node, settle in settle(hyperswarm_statistics_t(engine, node)) }
-  }
-}
-
-extension hyperswarm_statistics_t {
-  fileprivate init(_ engine: SwarmEngine, _ node: DHTNode) {
-    self.init()
-    let swarm = engine.statistics
-    nodes = UInt64(node.rpc.nodeCount)
-    topics = UInt64(swarm.topics)
-    peers = UInt64(swarm.known)
-    connecting = UInt64(swarm.connecting)
-    client_connections = UInt64(swarm.liveClients)
-    server_connections = UInt64(swarm.liveServers)
-    streams = UInt64(node.rawStreamCount)
-    is_bootstrapped = node.rpc.isBootstrapped ? 1 : 0
-    is_online = node.rpc.isOnline ? 1 : 0
-    is_ephemeral = node.rpc.isEphemeral ? 1 : 0
-    is_firewalled = node.rpc.isFirewalled ? 1 : 0
-    is_suspended = node.isSuspended ? 1 : 0
-    is_offline = node.rpc.isOffline ? 1 : 0
-    dials_attempted = swarm.client.attempted
-    dials_opened = swarm.client.opened
-    accepted = swarm.server.opened
-    refused_by_firewall = swarm.refusedByFirewall
-    refused_by_limit = swarm.refusedByLimit
-    bytes_sent = swarm.bytesTransmitted
-    bytes_received = swarm.bytesReceived
-    packets_sent = swarm.packetsTransmitted
-    packets_received = swarm.packetsReceived
-    retransmissions = swarm.retransmissions
   }
 }

@@ -34,6 +34,13 @@ final class SwarmHandle: @unchecked Sendable {
   var sessions: [Bytes32: DiscoverySession] = [:]
   var connections: [ObjectIdentifier: ConnectionHandle] = [:]
   var servers: [ObjectIdentifier: ServerHandle] = [:]
+  /// Questions of `on_firewall` that are open.
+  var verdicts: [ObjectIdentifier: VerdictHandle] = [:]
+  private(set) var events: EventReport?
+  /// How to give up what is under way, by the number of the operation.
+  private var running: [UInt64: () -> Void] = [:]
+  /// Of the operation that is being started.
+  private var giveUp: (() -> Void)?
   private var whenIdle: (() -> Void)?
   /// What the system said when `open` failed.
   private(set) var failure: String?
@@ -47,9 +54,18 @@ final class SwarmHandle: @unchecked Sendable {
   // MARK: Life
 
   /// On the loop.
-  func open(_ options: DHTOptions, _ swarmOptions: SwarmOptions) -> Int32 {
+  func open(_ options: DHTOptions, _ swarmOptions: SwarmOptions, qlog: String?) -> Int32 {
     do throws(TransportError) {
       let environment = try UVEnvironment(loop: home.loop)
+      if let qlog {
+        do throws(TransportError) {
+          try environment.instance.openTrace(path: qlog, title: "hyperswarm")
+        } catch {
+          failure = systemText(error.code, error.description)
+          environment.close()
+          return Int32(HYPERSWARM_ERR_INVALID_ARGUMENT)
+        }
+      }
       let node = DHTNode(environment: environment, options: options)
       node.start()
       do throws(TransportError) {
@@ -70,13 +86,14 @@ final class SwarmHandle: @unchecked Sendable {
     swarmOptions.keyPair = node.defaultKeyPair
     // Destroyed here, so that servers beside the swarm's can withdraw their announcements.
     swarmOptions.ownsDHT = false
-    if let firewall = callbacks.firewall {
-      swarmOptions.firewall = { [weak self] request, verdict in
-        guard let self else { return verdict(.refuse) }
-        switch firewallAnswer(request.publicKey, request.address, { firewall(self.pointer, $0, $1, self.userData) }) {
-        case Int32(HYPERSWARM_ACCEPT): verdict(.accept)
-        case Int32(HYPERSWARM_BAN): verdict(.ban)
-        default: verdict(.refuse)
+    if let firewall {
+      swarmOptions.firewall = { request, verdict in
+        firewall(request.publicKey, request.address) {
+          switch $0 {
+          case Int32(HYPERSWARM_ACCEPT): verdict(.accept)
+          case Int32(HYPERSWARM_BAN): verdict(.ban)
+          default: verdict(.refuse)
+          }
         }
       }
     }
@@ -89,6 +106,7 @@ final class SwarmHandle: @unchecked Sendable {
       }
     }
     self.engine = engine
+    events = EventReport(self, engine, node)
     let port = node.rpc.serverSocket?.localEndpoint?.port ?? 0
     shared.withLock {
       $0.keyPair = node.defaultKeyPair
@@ -101,6 +119,26 @@ final class SwarmHandle: @unchecked Sendable {
   var userData: UnsafeMutableRawPointer? { callbacks.user_data }
   /// The swarm's identity.
   var engineKeyPair: KeyPair? { shared.withLock { $0.keyPair } }
+
+  /// Asks the callbacks of the options, whichever there is.
+  private var firewall: ((Bytes32, Endpoint?, _ answer: @escaping (Int32) -> Void) -> Void)? {
+    if let ask = callbacks.on_firewall {
+      return { [weak self] publicKey, address, answer in
+        guard let self else { return answer(Int32(HYPERSWARM_REFUSE)) }
+        VerdictHandle.ask(self, answer) { [self] verdict in
+          _ = firewallAnswer(publicKey, address) {
+            ask(pointer, verdict, $0, $1, userData)
+            return 0
+          }
+        }
+      }
+    }
+    guard let firewall = callbacks.firewall else { return nil }
+    return { [weak self] publicKey, address, answer in
+      guard let self else { return answer(Int32(HYPERSWARM_REFUSE)) }
+      answer(firewallAnswer(publicKey, address) { firewall(self.pointer, $0, $1, self.userData) })
+    }
+  }
 
   private func connected(_ stream: EncryptedStream, _ peer: PeerInfo) {
     guard let onConnection = callbacks.on_connection else { return stream.destroy() }
@@ -115,6 +153,7 @@ final class SwarmHandle: @unchecked Sendable {
     shared.withLock { $0.isDestroying = true }
     let isPosted = home.run { [self] in
       guard let engine, let node, let environment else { return done() }
+      for verdict in verdicts.values { verdict.answer(Int32(HYPERSWARM_REFUSE)) }
       engine.destroy(force: force) { [self] in
         engine.onConnection = nil
         node.destroy(force: force) { [self] in
@@ -179,10 +218,12 @@ final class SwarmHandle: @unchecked Sendable {
   ) throws(Failure) {
     try home.checkThread()
     try begin()
+    let number = Operations.next()
     var isSettled = false
     let settle: (Outcome) -> Void = { [self] outcome in
       guard !isSettled else { return }
       isSettled = true
+      running[number] = nil
       report(outcome)
       finish()
     }
@@ -190,13 +231,32 @@ final class SwarmHandle: @unchecked Sendable {
       guard let engine, let node, !shared.withLock({ $0.isDestroying }) else {
         return settle(failed(Int32(HYPERSWARM_ERR_SWARM_DESTROYED)))
       }
+      giveUp = nil
       // Engines may answer at once; C never hears of it inside a call of its own, because this runs later.
       start(engine, node, settle)
+      if !isSettled {
+        running[number] = { [giveUp] in
+          settle(failed(Int32(HYPERSWARM_ERR_CANCELLED)))
+          giveUp?()
+        }
+      }
+      giveUp = nil
     }
     if !isPosted {
       finish()
       throw Failure(HYPERSWARM_ERR_SWARM_DESTROYED)
     }
+    Operations.last = number
+  }
+
+  /// How to end what the operation that is being started has begun, when it is cancelled.
+  func whenCancelled(_ body: @escaping () -> Void) { giveUp = body }
+
+  func cancel(_ operation: UInt64) throws(Failure) {
+    try home.checkThread()
+    // Behind the start of the operation.
+    let isPosted = home.run { [self] in running.removeValue(forKey: operation)?() }
+    if !isPosted { throw Failure(HYPERSWARM_ERR_SWARM_DESTROYED) }
   }
 
   func operation(

@@ -35,6 +35,15 @@ static const struct {
   CHECK(check_older_programs),
   CHECK(check_polled_loop),
   CHECK(check_polled_threads),
+  CHECK(check_events),
+  CHECK(check_late_verdicts),
+  CHECK(check_cancel),
+  CHECK(check_nodes),
+  CHECK(check_topics),
+  CHECK(check_key_texts),
+  CHECK(check_borrowed_writes),
+  CHECK(check_server_functions),
+  CHECK(check_trace),
 };
 
 // checks [NAME]: all of them, or one.

@@ -73,6 +73,38 @@ static void never_connection_numbers(
   (void) connection, (void) numbers, (void) user_data;
   EXPECT(!"called after an error");
 }
+static void never_node(hyperswarm_t *swarm, const hyperswarm_node_t *node, void *user_data) {
+  (void) swarm, (void) node, (void) user_data;
+  EXPECT(!"called after an error");
+}
+static void never_topic(hyperswarm_t *swarm, const hyperswarm_topic_info_t *topic, void *user_data) {
+  (void) swarm, (void) topic, (void) user_data;
+  EXPECT(!"called after an error");
+}
+static void never_text(hyperswarm_t *swarm, const char *text, void *user_data) {
+  (void) swarm, (void) text, (void) user_data;
+  EXPECT(!"called after an error");
+}
+static void never_pong(hyperswarm_t *swarm, int status, const hyperswarm_pong_t *pong, void *user_data) {
+  (void) swarm, (void) status, (void) pong, (void) user_data;
+  EXPECT(!"called after an error");
+}
+static void never_listed(hyperswarm_t *swarm, hyperswarm_connection_t *connection, void *user_data) {
+  (void) swarm, (void) connection, (void) user_data;
+  EXPECT(!"called after an error");
+}
+static void never_addresses(hyperswarm_server_t *server, const char *text, void *user_data) {
+  (void) server, (void) text, (void) user_data;
+  EXPECT(!"called after an error");
+}
+static void never_timeline(hyperswarm_connection_t *connection, const char *text, void *user_data) {
+  (void) connection, (void) text, (void) user_data;
+  EXPECT(!"called after an error");
+}
+static void never_released(hyperswarm_connection_t *connection, int status, void *user_data) {
+  (void) connection, (void) status, (void) user_data;
+  EXPECT(!"called after an error");
+}
 static void never_gone(void *user_data) {
   (void) user_data;
   EXPECT(!"called after an error");
@@ -139,6 +171,35 @@ static void check_bad_handles(void *rubbish) {
   EXPECT(hyperswarm_server_user_data(server) == NULL);
   EXPECT(hyperswarm_server_public_key(server, key) == bad);
   EXPECT(hyperswarm_testnet_destroy(testnet, never_gone, NULL) == bad);
+}
+
+// Those that came after the first version.
+static void check_bad_handles_later(void *wrong) {
+  hyperswarm_t *swarm = wrong;
+  hyperswarm_server_t *server = wrong;
+  hyperswarm_connection_t *connection = wrong;
+  const uint8_t key[HYPERSWARM_KEY_SIZE] = {1};
+  hyperswarm_join_options_t join = {.size = sizeof(join), .roles = HYPERSWARM_CLIENT};
+  const int bad = HYPERSWARM_ERR_BAD_HANDLE;
+  EXPECT(hyperswarm_join_with(swarm, key, &join, never_done, NULL) == bad);
+  EXPECT(hyperswarm_refresh(swarm, key, never_done, NULL) == bad);
+  EXPECT(hyperswarm_topics(swarm, never_topic, never_done, NULL) == bad);
+  EXPECT(hyperswarm_clear(swarm, never_done, NULL) == bad);
+  EXPECT(hyperswarm_peer_reconnect(swarm, key, 1) == bad);
+  EXPECT(hyperswarm_connections(swarm, never_listed, never_done, NULL) == bad);
+  EXPECT(hyperswarm_ping(swarm, "127.0.0.1:9", never_pong, NULL) == bad);
+  EXPECT(hyperswarm_find_node(swarm, key, never_node, never_done, NULL) == bad);
+  EXPECT(hyperswarm_add_node(swarm, "127.0.0.1:9") == bad);
+  EXPECT(hyperswarm_metrics(swarm, never_text, NULL) == bad);
+  EXPECT(hyperswarm_cancel(swarm, 1) == bad);
+  EXPECT(hyperswarm_verdict_give(wrong, HYPERSWARM_ACCEPT) == bad);
+  EXPECT(hyperswarm_server_refresh(server) == bad);
+  EXPECT(hyperswarm_server_set_busy(server, 1) == bad);
+  EXPECT(hyperswarm_server_suspend(server) == bad);
+  EXPECT(hyperswarm_server_resume(server) == bad);
+  EXPECT(hyperswarm_server_relay_addresses(server, never_addresses, NULL) == bad);
+  EXPECT(hyperswarm_connection_timeline(connection, never_timeline, NULL) == bad);
+  EXPECT(hyperswarm_connection_write_borrowed(connection, "x", 1, never_released, NULL) == bad);
 }
 
 static const int invalid = HYPERSWARM_ERR_INVALID_ARGUMENT;
@@ -268,8 +329,13 @@ static void check_server_arguments(hyperswarm_t *swarm) {
   server_options.secret_key = bad_secret;
   EXPECT(hyperswarm_server_listen(swarm, &server_options, &server) == invalid);
   server_options.secret_key = NULL;
-  server_options.flags = 4;
+  server_options.flags = 8;
   EXPECT(hyperswarm_server_listen(swarm, &server_options, &server) == invalid);
+  server_options.flags = HYPERSWARM_SERVER_RELAY;
+  hyperswarm_relay_limits_t limits = {.size = sizeof(limits) - sizeof(uint64_t)};
+  server_options.relay_limits = &limits;
+  EXPECT(hyperswarm_server_listen(swarm, &server_options, &server) == HYPERSWARM_ERR_INVALID_SIZE);
+  server_options.relay_limits = NULL;
   server_options.flags = 0;
   server_options.relay_count = 65;
   server_options.relays = key;
@@ -310,14 +376,18 @@ static void check_connection_arguments(struct bench *bench, hyperswarm_t *swarm,
   EXPECT(peer->status == HYPERSWARM_ERR_PEER_NOT_FOUND && strlen(peer->reason) > 20);
   EXPECT(peer->written == 1 && peer->written_status == HYPERSWARM_ERR_PEER_NOT_FOUND && peer->opened == 0);
   check_bad_handles(connection);
+  check_bad_handles_later(connection);
 }
 
 int check_arguments(void) {
   struct bench bench;
   bench_start(&bench, 0);
   check_bad_handles(NULL);
+  check_bad_handles_later(NULL);
   check_bad_handles(&bench);
+  check_bad_handles_later(&bench);
   check_bad_handles((void *) (uintptr_t) 0x7fffffffu);
+  check_bad_handles_later((void *) (uintptr_t) 0x7fffffffu);
   check_create_arguments(&bench);
   hyperswarm_t *swarm = check_longer_options(&bench);
   check_swarm_arguments(swarm);
@@ -328,6 +398,7 @@ int check_arguments(void) {
   bench_destroy(&bench, swarm);
   EXPECT(peer.closed == 1);
   check_bad_handles(swarm);
+  check_bad_handles_later(swarm);
   return bench_end(&bench);
 }
 

@@ -354,6 +354,8 @@ int check_relays(void) {
   hyperswarm_server_t *relay_server, *server;
   hyperswarm_server_options_t listen = host_options(&relay);
   listen.flags = HYPERSWARM_SERVER_RELAY;
+  hyperswarm_relay_limits_t limits = {.size = sizeof(limits), .clients = 4, .bytes_per_second = 1 << 20};
+  listen.relay_limits = &limits;
   EXPECT(hyperswarm_server_listen(middle, &listen, &relay_server) == HYPERSWARM_OK);
   EXPECT(bench_run(&bench, &relay.listening, 1) && relay.status == HYPERSWARM_OK);
   EXPECT(hyperswarm_server_public_key(relay_server, relay_key) == HYPERSWARM_OK);

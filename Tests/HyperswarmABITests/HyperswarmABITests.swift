@@ -27,4 +27,13 @@ final class HyperswarmABITests: XCTestCase {
   func testProgramsOfTheFirstVersionGoOnWorking() { XCTAssertEqual(check_older_programs(), 0) }
   func testPolledLoopsAreToldApart() { XCTAssertEqual(check_polled_loop(), 0) }
   func testPolledLoopsOnSeveralThreads() { XCTAssertEqual(check_polled_threads(), 0) }
+  func testEventsAndLog() { XCTAssertEqual(check_events(), 0) }
+  func testFirewallsMayAnswerLater() { XCTAssertEqual(check_late_verdicts(), 0) }
+  func testOperationsCanBeCancelled() { XCTAssertEqual(check_cancel(), 0) }
+  func testNodesOfTheNetwork() { XCTAssertEqual(check_nodes(), 0) }
+  func testTopicsAreListedLimitedAndCleared() { XCTAssertEqual(check_topics(), 0) }
+  func testTextsOfKeys() { XCTAssertEqual(check_key_texts(), 0) }
+  func testBorrowedWritesComeBack() { XCTAssertEqual(check_borrowed_writes(), 0) }
+  func testServersCanBeBusySuspendedAndRefreshed() { XCTAssertEqual(check_server_functions(), 0) }
+  func testTraces() { XCTAssertEqual(check_trace(), 0) }
 }

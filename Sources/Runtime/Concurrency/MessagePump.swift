@@ -4,6 +4,8 @@ package protocol MessageSink: AnyObject {
   /// - Returns: whether there is room for another one. After `false` the owner of the pump calls `drained` once there
   ///   is.
   func send(_ message: [UInt8]) -> Bool
+  /// The same for bytes that are only there during the call.
+  func send(borrowed message: UnsafeRawBufferPointer) -> Bool
   /// Sends one unordered, unreliable message; what does not fit the path is lost.
   @discardableResult
   func sendDatagram(_ bytes: [UInt8]) -> Bool
@@ -23,6 +25,7 @@ package protocol MessageSink: AnyObject {
 package final class MessagePump: @unchecked Sendable {
   package enum Item: @unchecked Sendable {
     case message([UInt8])
+    case borrowed(BorrowedMessage)
     case datagram([UInt8])
     /// Called on the loop when everything before it is acknowledged, or never will be.
     case flush((Bool) -> Void)
@@ -32,7 +35,17 @@ package final class MessagePump: @unchecked Sendable {
     var cost: Int {
       switch self {
       case .message(let bytes), .datagram(let bytes): bytes.count &+ Limits.messageCost
+      case .borrowed(let message): message.bytes.count &+ Limits.messageCost
       case .flush, .end: 0
+      }
+    }
+
+    /// It will never reach the sink.
+    fileprivate func fail() {
+      switch self {
+      case .borrowed(let message): message.done(false)
+      case .flush(let done): done(false)
+      case .message, .datagram, .end: break
       }
     }
   }
@@ -208,8 +221,8 @@ package final class MessagePump: @unchecked Sendable {
       return (state.items, state.waiters.popAll())
     }
     for waiter in waiters { waiter.resume(returning: .closed) }
-    for case .flush(let done) in unsent { done(false) }
-    for case .flush(let done) in items { done(false) }
+    for item in unsent { item.fail() }
+    for item in items { item.fail() }
   }
 
   /// Sends what waits, as far as there is room.
@@ -244,6 +257,10 @@ package final class MessagePump: @unchecked Sendable {
       // Before, because the sink may drain at once.
       isBlocked = true
       if sink.send(bytes) { isBlocked = false }
+    case .borrowed(let message):
+      isBlocked = true
+      if sink.send(borrowed: message.bytes) { isBlocked = false }
+      message.done(true)
     case .datagram(let bytes): sink.sendDatagram(bytes)
     case .flush(let done): sink.flush(done)
     case .end: sink.end()
@@ -298,6 +315,23 @@ package final class MessagePump: @unchecked Sendable {
       return true
     }
   }
+}
+
+/// A message that stays in the memory of its writer. In an object of its own, so that the other items stay small.
+package final class BorrowedMessage {
+  let bytes: UnsafeRawBufferPointer
+  let done: (Bool) -> Void
+
+  /// - Parameter done: called once, on the loop: with `true` when the sink has taken the message, with `false` when
+  ///   that will not happen. The memory is the writer's again.
+  package init(_ bytes: UnsafeRawBufferPointer, done: @escaping (Bool) -> Void) {
+    self.bytes = bytes
+    self.done = done
+  }
+}
+
+extension MessageSink {
+  package func send(borrowed message: UnsafeRawBufferPointer) -> Bool { send(Array(message)) }
 }
 
 /// The front end for Swift tasks.

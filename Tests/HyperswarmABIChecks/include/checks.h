@@ -26,5 +26,14 @@ int check_error_details(void);
 int check_older_programs(void);
 int check_polled_loop(void);
 int check_polled_threads(void);
+int check_events(void);
+int check_late_verdicts(void);
+int check_cancel(void);
+int check_nodes(void);
+int check_topics(void);
+int check_key_texts(void);
+int check_borrowed_writes(void);
+int check_server_functions(void);
+int check_trace(void);
 
 #endif
