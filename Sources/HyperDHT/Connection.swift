@@ -159,9 +159,9 @@ extension HyperDHT {
     /// Waits until there is room, as `write` does: after `writeWithoutWaiting` has said to slow down.
     public func drained(isolation: isolated (any Actor)? = #isolation) async throws(ConnectionError) {
       do throws(CallFailure) {
-        try await state.writing.waitForRoom(isolation: isolation)
+        try await inner.writing.waitForRoom(isolation: isolation)
       } catch {
-        throw state.closing.error(error)
+        throw inner.closing.error(error)
       }
     }
 
