@@ -34,7 +34,6 @@ public final class Hyperswarm: Sendable {
   private let ownsDHT: Bool
   private let queue: EventQueue<HyperDHT.Connection, Never>
   let observers: LoopBound<EventObservers>
-  private let endObservation: LoopBound<() -> Void>
   private let destruction = Destruction()
 
   /// Opens the sockets and starts to enter the network. Does not wait for it: `join` and `listen` do what they have to.
@@ -60,7 +59,7 @@ public final class Hyperswarm: Sendable {
     let loop = loop
     let node = dht.node
     let environment = dht.environment
-    let made = await onLoop(loop, isolation: isolation) { () -> LoopBound<(SwarmEngine, EventObservers, () -> Void)> in
+    let made = await onLoop(loop, isolation: isolation) { () -> LoopBound<(SwarmEngine, EventObservers)> in
       let engine = SwarmEngine(
         environment: environment.value, dht: node.value,
         options: SwarmOptions(options, keyPair: keyPair, loop: loop))
@@ -75,15 +74,14 @@ public final class Hyperswarm: Sendable {
         observers.push(.banned(publicKey: peer.publicKey, reason: reason.description))
       }
       engine.onUpdate = { observers.pushUpdate() }
-      let endObservation = node.value.onNetworkState.observe { [weak observers] in
+      observers.endObservation = node.value.onNetworkState.observe { [weak observers] in
         observers?.push(.network(isOnline: $0 == .online))
       }
-      return LoopBound((engine, observers, endObservation))
+      return LoopBound((engine, observers))
     }
     guard let made else { throw .nodeDestroyed }
     engine = LoopBound(made.value.0)
     observers = LoopBound(made.value.1)
-    endObservation = LoopBound(made.value.2)
   }
 
   deinit { if destruction.claim() { tearDown(force: false) } }
@@ -235,14 +233,12 @@ public final class Hyperswarm: Sendable {
     let destruction = destruction
     let engine = engine
     let observers = observers
-    let endObservation = endObservation
     let queue = queue
     // Held until the engine is done with it; its own release destroys a node that is ours.
     let dht = dht
     let isPosted = loop.post {
       engine.value.destroy(force: force) {
         engine.value.onConnection = nil
-        endObservation.value()
         queue.finish()
         observers.value.finish()
         withExtendedLifetime(dht) {}

@@ -104,6 +104,8 @@ final class EventObservers {
 
   private var readers: [Reader] = []
   private var isFinished = false
+  /// Of the node, which may outlive the swarm.
+  var endObservation: (() -> Void)?
 
   func add(_ queue: EventQueue<Hyperswarm.Event, Never>) {
     guard !isFinished else { return queue.finish() }
@@ -122,6 +124,8 @@ final class EventObservers {
 
   func finish() {
     isFinished = true
+    endObservation?()
+    endObservation = nil
     for reader in readers { reader.queue?.finish() }
     readers = []
   }
