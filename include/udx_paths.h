@@ -26,7 +26,8 @@ udx_stream_migrate (udx_stream_t *stream, udx_socket_t *socket, const struct soc
 /*
  * The path in use is to carry what was sent over former ones (udx_stream_change_remote), too, which may never be
  * acknowledged there: everything outstanding is sent again, at once, and the path is measured anew. Nothing is known of
- * the peer, so the time to give up goes on. UV_EINVAL unless connected, or for a stream that relays.
+ * the peer, so the time to give up goes on, and it counts as a timeout. UV_EINVAL unless connected, or for a stream
+ * that relays.
  */
 UDX_EXTERN int
 udx_stream_reroute (udx_stream_t *stream);

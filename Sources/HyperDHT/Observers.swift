@@ -8,6 +8,8 @@ package final class EventObservers<Event: Sendable> {
 
   private var readers: [Reader] = []
   private var isFinished = false
+  /// Takes these observers off what they observe, which may outlive them.
+  package var endObservation: (() -> Void)?
 
   package init() {}
 
@@ -25,6 +27,8 @@ package final class EventObservers<Event: Sendable> {
 
   package func finish() {
     isFinished = true
+    endObservation?()
+    endObservation = nil
     for reader in readers { reader.queue?.finish() }
     readers = []
   }

@@ -69,7 +69,9 @@ public final class Hyperswarm: Sendable {
         options: SwarmOptions(options, keyPair: keyPair, loop: loop))
       let observers = EventObservers<Event>()
       Hyperswarm.observe(engine, loop: loop, view: view, observers: observers, connections: queue)
-      node.value.onNetworkState.add { [weak observers] in observers?.push(.network(isOnline: $0 == .online)) }
+      observers.endObservation = node.value.onNetworkState.observe { [weak observers] in
+        observers?.push(.network(isOnline: $0 == .online))
+      }
       return LoopBound((engine, observers))
     }
     guard let made else { throw .nodeDestroyed }

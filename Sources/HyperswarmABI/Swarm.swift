@@ -158,11 +158,9 @@ public func hyperswarm_flush(
     let handle = try find(Handles.swarms, swarm)
     try handle.operation(done, userData) { engine, _, settle in
       let pending = engine.flush(timeout: timeout == 0 ? nil : timeout) { result in
-        if case .success(false) = result {
-          let isOver = engine.isDestroyed || engine.isSuspended
-          return settle(Int32(isOver ? HYPERSWARM_ERR_SWARM_DESTROYED : HYPERSWARM_ERR_REFRESH_FAILED))
-        }
-        settle(status(result))
+        guard case .success(false) = result else { return settle(status(result)) }
+        if engine.isDestroyed { return settle(Int32(HYPERSWARM_ERR_SWARM_DESTROYED)) }
+        settle(Int32(engine.isSuspended ? HYPERSWARM_ERR_SUSPENDED : HYPERSWARM_ERR_REFRESH_FAILED))
       }
       handle.whenCancelled { pending?.cancel() }
     }

@@ -227,6 +227,8 @@ extension SwarmCore {
       return
     }
     isDestroyed = true
+    for end in observations { end() }
+    observations = []
     stopRecovering()
     timers.stop()
     for peer in queue.elements { peer.isQueued = false }

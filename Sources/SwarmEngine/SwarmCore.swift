@@ -101,6 +101,8 @@ package final class SwarmCore<DHT: SwarmDHT> {
   var isNetworkRefreshPending = false
   var wasOnline: Bool
   let ownsDHT: Bool
+  /// Each ends one: a node may outlive its swarms.
+  var observations: [() -> Void] = []
   var counters = SwarmStatistics()
   var closedTraffic = TransportStatistics()
 
@@ -206,8 +208,10 @@ package final class SwarmCore<DHT: SwarmDHT> {
       self.incoming(stream)
     }
     timers.onBatch = { [weak self] in self?.deliver($0) }
-    dht.observeNetworkChange { [weak self] in self?.networkChanged() }
-    dht.observeNetworkUpdate { [weak self] in self?.networkUpdated() }
+    observations = [
+      dht.observeNetworkChange { [weak self] in self?.networkChanged() },
+      dht.observeNetworkUpdate { [weak self] in self?.networkUpdated() },
+    ]
   }
 
   // MARK: Numbers

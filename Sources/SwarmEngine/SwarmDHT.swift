@@ -22,10 +22,10 @@ package protocol SwarmDHT: AnyObject {
     onFinished: @escaping (_ succeeded: Bool) -> Void
   ) -> any SwarmQuery
 
-  /// The interfaces have changed.
-  func observeNetworkChange(_ observer: @escaping () -> Void)
+  /// The interfaces have changed. The result ends the observation; so below.
+  func observeNetworkChange(_ observer: @escaping () -> Void) -> () -> Void
   /// The node has gone online, offline or degraded.
-  func observeNetworkUpdate(_ observer: @escaping () -> Void)
+  func observeNetworkUpdate(_ observer: @escaping () -> Void) -> () -> Void
 
   func suspendNode(_ completion: @escaping () -> Void)
   /// `completion` gets why the sockets could not be opened.

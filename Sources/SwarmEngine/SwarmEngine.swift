@@ -57,8 +57,12 @@ extension DHTNode: SwarmDHT {
     return query
   }
 
-  package func observeNetworkChange(_ observer: @escaping () -> Void) { onNetworkChange.add { observer() } }
-  package func observeNetworkUpdate(_ observer: @escaping () -> Void) { onNetworkUpdate.add { observer() } }
+  package func observeNetworkChange(_ observer: @escaping () -> Void) -> () -> Void {
+    onNetworkChange.observe { observer() }
+  }
+  package func observeNetworkUpdate(_ observer: @escaping () -> Void) -> () -> Void {
+    onNetworkUpdate.observe { observer() }
+  }
   package func suspendNode(_ completion: @escaping () -> Void) { suspend(completion) }
   package func resumeNode(_ completion: @escaping (SwarmStreamFailure?) -> Void) {
     resume { result in

@@ -214,6 +214,9 @@ int check_peers(void) {
   // Sleep closes the connection, and waking up brings it back.
   EXPECT(hyperswarm_suspend(away, on_status, &asleep) == HYPERSWARM_OK);
   EXPECT(bench_run(&bench, &asleep.count, 1) && asleep.status == HYPERSWARM_OK && away_party.closed == 1);
+  struct outcome flushed = {0, NO_STATUS};
+  EXPECT(hyperswarm_flush(away, 0, on_status, &flushed) == HYPERSWARM_OK);
+  EXPECT(bench_run(&bench, &flushed.count, 1) && flushed.status == HYPERSWARM_ERR_SUSPENDED);
   EXPECT(hyperswarm_resume(away, on_status, &awake) == HYPERSWARM_OK);
   EXPECT(bench_run(&bench, &awake.count, 1) && bench_run(&bench, &away_party.connections, 2));
 

@@ -1,4 +1,5 @@
 import HyperDHT
+import HyperDHTEngine
 import HyperRuntime
 import Hyperswarm
 import XCTest
@@ -100,6 +101,33 @@ final class LifecycleTruthTests: XCTestCase {
       let over = await call.value
       XCTAssertTrue(over, name)
     }
+  }
+
+  func testASwarmLeavesNothingAtANodeThatItShared() async throws {
+    let loop = try UVEventLoop.startThread()
+    let testnet = try await HyperDHT.Testnet(size: 2, loop: loop)
+    let node = try await HyperDHT(nodeOptions(testnet.bootstrap, loop: loop))
+    let engine = node.node
+    let observers: () async -> [Int]? = {
+      await onLoop(loop) {
+        [engine.value.onNetworkState.count, engine.value.onNetworkChange.count, engine.value.onNetworkUpdate.count]
+      }
+    }
+    let before = await observers()
+    XCTAssertNotNil(before)
+    var borrowing = Hyperswarm.Options()
+    borrowing.dht = node
+    for _ in 0..<3 {
+      let swarm = try await Hyperswarm(borrowing)
+      let during = await observers()
+      XCTAssertEqual(during, before?.map { $0 + 1 })
+      await swarm.destroy()
+      let after = await observers()
+      XCTAssertEqual(after, before)
+    }
+    await node.destroy()
+    await testnet.destroy()
+    await loop.shutdown()
   }
 
   func testASecondDestroyWaitsForTheFirst() async throws {

@@ -133,8 +133,14 @@ final class FakeDHT: SwarmDHT {
     return query
   }
 
-  func observeNetworkChange(_ observer: @escaping () -> Void) { networkChange = observer }
-  func observeNetworkUpdate(_ observer: @escaping () -> Void) { networkUpdate = observer }
+  func observeNetworkChange(_ observer: @escaping () -> Void) -> () -> Void {
+    networkChange = observer
+    return { [weak self] in self?.networkChange = nil }
+  }
+  func observeNetworkUpdate(_ observer: @escaping () -> Void) -> () -> Void {
+    networkUpdate = observer
+    return { [weak self] in self?.networkUpdate = nil }
+  }
 
   /// What a resume ends with.
   var resumeFailure: SwarmStreamFailure?

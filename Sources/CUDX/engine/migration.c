@@ -190,6 +190,11 @@ udx_stream_reroute (udx_stream_t *stream) {
   if (udx__stream(stream)->relay_to != NULL) return UV_EINVAL;
   udx__batch_flush(udx);
   paths_forget(stream, &udx__stream(stream)->remote);
+  /* it takes the timeout's place, which may never come where one follows the other */
+  if (udx__flight_span(stream) > 0) {
+    udx_packet_t *oldest = udx__packet_at(stream, udx__stream(stream)->flight.una);
+    if (oldest->timeouts < UINT8_MAX) oldest->timeouts++;
+  }
   path_measure_anew(stream, udx__instance(udx)->driver->now(udx));
   udx__mark_ready(stream);
   UDX_CHECK_STREAM(stream);

@@ -407,7 +407,8 @@ extension Connector {
     stream.onDestroying = nil
     isResuming = true
     if !driver.race.isOver { driver.send(.cancelled) }
-    close()
+    // The second handshake has a transport of its own only from the turn on that follows its decision.
+    if raw !== trial.raw { close() }
     raw = trial.raw
     handshaken = trial.handshaken
     opening = trial.opening

@@ -159,7 +159,8 @@ extension NoisePayload: CompactEncodable, CompactDecodable {
     if flags & Flag.secretStream != 0 { secretStream = SecretStreamInfo(version: try reader.uint()) }
     if flags & Flag.relayThrough != 0 { relayThrough = try RelayThroughInfo(from: &reader) }
     if flags & Flag.relayAddresses != 0 { relayAddresses = try reader.array() }
-    if flags & Flag.migration != 0, flags & Flag.unknown == 0 { migration = try MigrationInfo.decode(&reader) }
+    // What is no such field is none: the flag may have come to mean something else, and nothing of ours follows.
+    if flags & Flag.migration != 0, flags & Flag.unknown == 0 { migration = try? MigrationInfo.decode(&reader) }
   }
 }
 

@@ -13,6 +13,14 @@ package final class ObserverList<Value> {
     return nextID
   }
 
+  /// The result removes the observer.
+  package func observe(_ body: @escaping (Value) -> Void) -> () -> Void {
+    let id = add(body)
+    return { [weak self] in self?.remove(id) }
+  }
+
+  package var count: Int { observers.count }
+
   package func remove(_ id: Int) { observers.removeAll { $0.id == id } }
 
   func notify(_ value: Value) {

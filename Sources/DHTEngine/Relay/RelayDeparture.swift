@@ -148,15 +148,26 @@ final class RelayDeparture {
 
   // MARK: Going there and back
 
-  private func go(over route: SocketRoute) {
+  /// `false`: the path cannot be taken, because its socket has closed for example.
+  @discardableResult
+  private func go(over route: SocketRoute) -> Bool {
     for index in candidates.indices where candidates[index].route.isSame(as: route) { candidates[index].isTried = true }
-    if change(to: route, id: remoteID, .trying) { startTicking() }
+    guard change(to: route, id: remoteID, .trying) else { return false }
+    startTicking()
+    return true
   }
 
   /// What the path in use has not carried goes there, too.
   private func flee(to route: SocketRoute) {
-    go(over: route)
+    guard go(over: route) else { return forget(route) }
     if !isChangeAcknowledged { raw.reroute() }
+  }
+
+  private func forget(_ route: SocketRoute) {
+    let paths = candidates.filter { $0.route.isSame(as: route) }.map(\.path)
+    candidates.removeAll { $0.route.isSame(as: route) }
+    if stray?.isSame(as: route) ?? false { stray = nil }
+    for path in paths { onRefused?(path) }
   }
 
   private func change(to route: SocketRoute, id: UInt32, _ next: State) -> Bool {
@@ -212,8 +223,8 @@ final class RelayDeparture {
       migration?.isRelayed = true
       stream?.isRelayed = true
       stream?.pathChanged(to: relay.remote)
-    } else if let next = candidates.first(where: { !$0.isTried }) {
-      go(over: next.route)
+    } else {
+      while let next = candidates.first(where: { !$0.isTried }), !go(over: next.route) {}
     }
   }
 
@@ -310,7 +321,7 @@ final class RelayDeparture {
   /// The relay does not carry the stream any more. `true`: the stream has another path, or tries one.
   func relayLost() -> Bool {
     isRelayLost = true
-    if state == .relayed, let refuge { go(over: refuge) }
+    while state == .relayed, let refuge, !go(over: refuge) { forget(refuge) }
     guard state != .relayed else { return false }
     if !isChangeAcknowledged { raw.reroute() }
     return true

@@ -36,12 +36,11 @@ final class RawStreams {
     live.values.compactMap { $0.stream }.filter { !$0.isClosed }.sorted { $0.localID < $1.localID }
   }
 
-  /// Where some of the connected streams lead.
+  /// Where some of the connected streams lead, in the order of the ids.
   func remoteHosts(atMost limit: Int) -> [IPv4Address] {
     var hosts: [IPv4Address] = []
-    for entry in live.values where hosts.count < limit {
-      guard let stream = entry.stream, !stream.isClosed, let host = stream.remote?.host else { continue }
-      if !hosts.contains(host) { hosts.append(host) }
+    for stream in all where hosts.count < limit {
+      if let host = stream.remote?.host, !hosts.contains(host) { hosts.append(host) }
     }
     return hosts
   }

@@ -76,6 +76,29 @@ final class JudgementTests: XCTestCase {
     }
   }
 
+  /// The server's header comes in the turn in which a second handshake is decided on, before that one has a transport.
+  func testTheHeaderThatComesWithTheDecision() throws {
+    let net = Net(seed: 400)
+    let (server, accepted) = net.listen(on: net.makeNode(firewalled: false))
+    let client = site(net, 1)
+    let peer = net.connect(client, to: server)
+    net.wait { client.rawStreams.all.first?.isConnected ?? false }
+    let raw = try XCTUnwrap(client.rawStreams.all.first)
+    var held: [UInt8] = []
+    raw.onData = { held.append(contentsOf: $0) }
+    let due = net.network.now + Limits.Connect.judgementTrial * 1000
+    net.network.run(within: 2_000) { net.network.now >= due }
+    XCTAssertFalse(held.isEmpty)
+    XCTAssertEqual(peer.opened, 0)
+    held.withUnsafeBytes { raw.onData?($0) }
+    net.wait(1_000) { peer.opened == 1 }
+    net.assertEcho(peer, within: 1_000)
+    XCTAssertEqual(client.rawStreams.count, 1, "no second handshake")
+    XCTAssertEqual(accepted.peers.count, 1)
+    XCTAssertEqual(client.connectors.count, 0)
+    net.destroy()
+  }
+
   /// A server that is gone is not reported, and given up soon.
   func testServerThatIsGoneIsNoConnection() {
     for seed in 1...5 as ClosedRange<UInt64> {

@@ -41,6 +41,32 @@ final class RememberedHandshakeTests: XCTestCase {
     net.destroy()
   }
 
+  /// Some of many, the same in every run.
+  func testRemoteHostsAreThoseOfTheLowestIDs() throws {
+    let net = Net(1)
+    let environment = net.nodes[0].environment
+    let streams = RawStreams(environment: environment)
+    let socket = environment.makeSocket()
+    try socket.bind(host: .any, port: 0)
+    let kept = try (UInt8(1)...60).map { number -> any TransportStream in
+      let stream = try XCTUnwrap(streams.make())
+      // Each host twice.
+      try stream.connect(socket: socket, remoteID: 1, to: Endpoint(host: IPv4Address(9, 9, 9, number / 2), port: 1))
+      return stream
+    }
+    var expected: [IPv4Address] = []
+    for host in kept.sorted(by: { $0.localID < $1.localID }).compactMap(\.remote?.host) where !expected.contains(host) {
+      expected.append(host)
+    }
+    for limit in [0, 1, 7, 30] {
+      XCTAssertEqual(streams.remoteHosts(atMost: limit), Array(expected.prefix(limit)), "\(limit)")
+    }
+    XCTAssertEqual(streams.remoteHosts(atMost: 100), expected)
+    for stream in kept { stream.destroy() }
+    socket.close()
+    net.destroy()
+  }
+
   func testStreamsArePrunedBelowTheBound() {
     let net = Net(1)
     let streams = RawStreams(environment: net.nodes[0].environment)

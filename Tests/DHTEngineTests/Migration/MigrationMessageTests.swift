@@ -154,6 +154,23 @@ final class MigrationMessageTests: XCTestCase {
     }
   }
 
+  /// What is behind our flag is none of ours if it is no such field. The rest of the payload counts.
+  func testAFieldThatIsNoneOfOursIsIgnored() throws {
+    var offer = payload
+    offer.migration = .init()
+    let before = Array(offer.encoded.dropLast(2))
+    let fields: [[UInt8]] = [
+      [], [1], [1, 1], [2, 1, 5], [1, 1, 0xfe, 1, 2], [1, 1, 0xff, 0, 0, 0, 0, 1, 0, 0, 0],
+      [1, 1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], [0xff], [200, 1, 2, 3],
+    ]
+    for field in fields {
+      let decoded = try CompactReader.decode(NoisePayload.self, from: before + field)
+      XCTAssertEqual(decoded, payload, "\(field)")
+    }
+    let largest = try CompactReader.decode(NoisePayload.self, from: before + [1, 1, 0xfe, 0xff, 0xff, 0xff, 0xff])
+    XCTAssertEqual(largest.migration?.resumedStream, .max)
+  }
+
   func testPayloadFuzz() {
     var random = SeededRandom(seed: 11)
     var offer = payload
