@@ -19,7 +19,7 @@ final class ServerHandle: @unchecked Sendable {
   private(set) var pointer: OpaquePointer?
   private var server: DHTServer?
   /// Around the server of a relay.
-  private var relay: RelayService?
+  fileprivate var relay: RelayService?
 
   init(swarm: SwarmHandle, callbacks: hyperswarm_server_options_t, publicKey: Bytes32, relays: [Bytes32]) {
     self.relays = relays
@@ -93,6 +93,32 @@ final class ServerHandle: @unchecked Sendable {
   }
 }
 
+extension ServerHandle {
+  fileprivate func report(
+    _ callback:
+      @convention(c) (OpaquePointer?, UnsafePointer<hyperswarm_relay_statistics_t>?, UnsafeMutableRawPointer?) -> Void,
+    _ userData: UnsafeMutableRawPointer?
+  ) {
+    let numbers = relay.map { HyperDHT.RelayServer.Statistics($0.relay) } ?? .init()
+    var statistics = hyperswarm_relay_statistics_t()
+    statistics.size = MemoryLayout<hyperswarm_relay_statistics_t>.size
+    statistics.active_sessions = UInt64(numbers.activeSessions)
+    statistics.active_links = UInt64(numbers.activeLinks)
+    statistics.pending_tokens = UInt64(numbers.pendingTokens)
+    statistics.sessions_accepted = numbers.sessionsAccepted
+    statistics.sessions_refused = numbers.sessionsRefused
+    statistics.sessions_evicted = numbers.sessionsEvicted
+    statistics.pairings_matched = numbers.pairingsMatched
+    statistics.pairings_cancelled = numbers.pairingsCancelled
+    statistics.pairings_expired = numbers.pairingsExpired
+    statistics.pairings_refused = numbers.pairingsRefused
+    statistics.pairings_evicted = numbers.pairingsEvicted
+    statistics.packets_dropped = numbers.packetsDropped
+    statistics.bytes_relayed = numbers.bytesRelayed
+    callback(pointer, &statistics, userData)
+  }
+}
+
 extension Result {
   fileprivate var isFailure: Bool { if case .failure = self { true } else { false } }
 }
@@ -158,5 +184,25 @@ public func hyperswarm_server_public_key(
   checked { () throws(Failure) in
     let handle = try find(Handles.servers, server)
     handle.publicKey.copy(to: try require(publicKey))
+  }
+}
+
+@c @implementation
+public func hyperswarm_server_relay_statistics(
+  _ server: OpaquePointer?,
+  _ callback: (
+    @convention(c) (
+      OpaquePointer?, UnsafePointer<hyperswarm_relay_statistics_t>?, UnsafeMutableRawPointer?
+    ) -> Void
+  )?, _ userData: UnsafeMutableRawPointer?
+) -> Int32 {
+  checked { () throws(Failure) in
+    let handle = try find(Handles.servers, server)
+    let callback = try require(callback)
+    guard Int(handle.callbacks.flags) & Int(HYPERSWARM_SERVER_RELAY) != 0 else {
+      throw Failure(HYPERSWARM_ERR_INVALID_ARGUMENT)
+    }
+    try handle.swarm.operation(
+      failed: { _ in () }, report: { handle.report(callback, userData) }, { _, _, settle in settle(()) })
   }
 }

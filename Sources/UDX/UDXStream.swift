@@ -138,6 +138,11 @@ public final class UDXStream: TransportStream {
     take(socket, remote)
   }
 
+  package func limitUntilHeard() {
+    guard let handle, isConnected, !isClosed else { return }
+    _ = udx_stream_limit_unheard(handle)
+  }
+
   package func retransmit() {
     guard let handle, isConnected, !isClosed else { return }
     _ = udx_stream_retransmit(handle)

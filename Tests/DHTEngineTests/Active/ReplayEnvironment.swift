@@ -144,6 +144,7 @@ final class ReplayStream: TransportStream {
   }
 
   let isPathValidated = true
+  func limitUntilHeard() {}
   func retransmit() {}
   func addRelayQuota(_ quota: RelayQuota) {}
 
