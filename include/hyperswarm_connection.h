@@ -359,6 +359,34 @@ int hyperswarm_server_relay_addresses(
   hyperswarm_server_t *server, void (*callback)(hyperswarm_server_t *server, const char *addresses, void *user_data),
   void *user_data);
 
+/// What a server with HYPERSWARM_SERVER_RELAY has done. Counters since it listens; `active_...` and `pending_...` are the
+/// present state. All 0 once it is closed.
+typedef struct hyperswarm_relay_statistics {
+  size_t size;                 ///< that of the library
+  uint64_t active_sessions;    ///< clients
+  uint64_t active_links;       ///< relayed connections
+  uint64_t pending_tokens;     ///< requests whose other side has not come yet
+  uint64_t sessions_accepted;  ///< clients
+  uint64_t sessions_refused;   ///< above a limit
+  uint64_t sessions_evicted;   ///< clients that have made room for others
+  uint64_t pairings_matched;   ///< requests whose other side has come
+  uint64_t pairings_cancelled; ///< taken back by their client
+  uint64_t pairings_expired;   ///< the other side did not come in time
+  uint64_t pairings_refused;   ///< above a limit on relayed connections
+  uint64_t pairings_evicted;   ///< requests that have made room for others
+  uint64_t packets_dropped;    ///< above a limit on bytes
+  uint64_t bytes_relayed;      ///< received to be forwarded, with the transport's headers
+} hyperswarm_relay_statistics_t;
+
+/// `callback` once, with the numbers of that moment.
+/// @thread loop
+/// @memory `statistics` is borrowed until `callback` returns.
+/// @errors _operation_; HYPERSWARM_ERR_INVALID_ARGUMENT: the server is no relay, or there is no callback.
+int hyperswarm_server_relay_statistics(
+  hyperswarm_server_t *server,
+  void (*callback)(hyperswarm_server_t *server, const hyperswarm_relay_statistics_t *statistics, void *user_data),
+  void *user_data);
+
 /// @}
 
 #ifdef __cplusplus

@@ -95,6 +95,14 @@ typedef void (*udx_stream_stray_cb)(udx_stream_t *stream, udx_socket_t *socket, 
 UDX_EXTERN int
 udx_stream_check_sources (udx_stream_t *stream, udx_stream_source_cb source_cb, udx_stream_stray_cb stray_cb);
 
+/*
+ * The remote that the stream has just been connected to was only named by others. Until a packet of the stream comes
+ * from there it gets at most three, whatever kind they are of, messages of the application excepted; what is lost of
+ * them waits. UV_ENOTCONN before connect.
+ */
+UDX_EXTERN int
+udx_stream_limit_unheard (udx_stream_t *stream);
+
 #ifdef __cplusplus
 }
 #endif

@@ -56,6 +56,9 @@ package protocol TransportStream: ByteTransport {
   /// The remote has acknowledged, from its own address, what was sent to it since the last change of path.
   var isPathValidated: Bool { get }
 
+  /// The remote was only named by others: until a packet comes from there it gets three. Right after `connect`.
+  func limitUntilHeard()
+
   /// The peer is known to be there, on the path in use: what is outstanding is sent again now, as after a timeout.
   func retransmit()
 

@@ -135,7 +135,7 @@ extension BlindRelayServer.Bounds {
 }
 
 extension HyperDHT.RelayServer.Statistics {
-  init(_ relay: BlindRelayServer) {
+  package init(_ relay: BlindRelayServer) {
     activeSessions = relay.sessionCount
     activeLinks = relay.linkCount
     pendingTokens = relay.pendingCount

@@ -139,3 +139,23 @@ extension BlindRelayServer.Bounds {
     linkBytes = limits.connection_bytes
   }
 }
+
+@c @implementation
+public func hyperswarm_server_relay_statistics(
+  _ server: OpaquePointer?,
+  _ callback: (
+    @convention(c) (
+      OpaquePointer?, UnsafePointer<hyperswarm_relay_statistics_t>?, UnsafeMutableRawPointer?
+    ) -> Void
+  )?, _ userData: UnsafeMutableRawPointer?
+) -> Int32 {
+  checked { () throws(Failure) in
+    let handle = try find(Handles.servers, server)
+    let callback = try require(callback)
+    guard Int(handle.callbacks.flags) & Int(HYPERSWARM_SERVER_RELAY) != 0 else {
+      throw Failure(HYPERSWARM_ERR_INVALID_ARGUMENT)
+    }
+    try handle.swarm.operation(
+      failed: { _ in () }, report: { handle.report(callback, userData) }, { _, _, settle in settle(()) })
+  }
+}

@@ -17,7 +17,7 @@ final class ServerHandle: @unchecked Sendable {
   private(set) var pointer: OpaquePointer?
   private var server: DHTServer?
   /// Around the server of a relay.
-  private var relay: RelayService?
+  fileprivate var relay: RelayService?
 
   init(
     swarm: SwarmHandle, callbacks: hyperswarm_server_options_t, publicKey: Bytes32, relays: [Bytes32],
@@ -112,6 +112,32 @@ final class ServerHandle: @unchecked Sendable {
     server = nil
     relay = nil
     swarm.checkIdle()
+  }
+}
+
+extension ServerHandle {
+  func report(
+    _ callback:
+      @convention(c) (OpaquePointer?, UnsafePointer<hyperswarm_relay_statistics_t>?, UnsafeMutableRawPointer?) -> Void,
+    _ userData: UnsafeMutableRawPointer?
+  ) {
+    let numbers = relay.map { HyperDHT.RelayServer.Statistics($0.relay) } ?? .init()
+    var statistics = hyperswarm_relay_statistics_t()
+    statistics.size = MemoryLayout<hyperswarm_relay_statistics_t>.size
+    statistics.active_sessions = UInt64(numbers.activeSessions)
+    statistics.active_links = UInt64(numbers.activeLinks)
+    statistics.pending_tokens = UInt64(numbers.pendingTokens)
+    statistics.sessions_accepted = numbers.sessionsAccepted
+    statistics.sessions_refused = numbers.sessionsRefused
+    statistics.sessions_evicted = numbers.sessionsEvicted
+    statistics.pairings_matched = numbers.pairingsMatched
+    statistics.pairings_cancelled = numbers.pairingsCancelled
+    statistics.pairings_expired = numbers.pairingsExpired
+    statistics.pairings_refused = numbers.pairingsRefused
+    statistics.pairings_evicted = numbers.pairingsEvicted
+    statistics.packets_dropped = numbers.packetsDropped
+    statistics.bytes_relayed = numbers.bytesRelayed
+    callback(pointer, &statistics, userData)
   }
 }
 

@@ -145,6 +145,11 @@ public final class UDXStream: TransportStream {
     _ = udx_stream_reroute(handle)
   }
 
+  package func limitUntilHeard() {
+    guard let handle, isConnected, !isClosed else { return }
+    _ = udx_stream_limit_unheard(handle)
+  }
+
   package func retransmit() {
     guard let handle, isConnected, !isClosed else { return }
     _ = udx_stream_retransmit(handle)

@@ -170,6 +170,7 @@ static void check_bad_handles(void *rubbish) {
   EXPECT(hyperswarm_server_close(server) == bad);
   EXPECT(hyperswarm_server_user_data(server) == NULL);
   EXPECT(hyperswarm_server_public_key(server, key) == bad);
+  EXPECT(hyperswarm_server_relay_statistics(server, NULL, NULL) == bad);
   EXPECT(hyperswarm_testnet_destroy(testnet, never_gone, NULL) == bad);
 }
 

@@ -339,6 +339,19 @@ int check_refused(void) {
   return bench_end(&bench);
 }
 
+struct counters {
+  hyperswarm_server_t *server;
+  hyperswarm_relay_statistics_t numbers;
+  int calls;
+};
+
+static void on_counters(hyperswarm_server_t *server, const hyperswarm_relay_statistics_t *statistics, void *user_data) {
+  struct counters *counters = user_data;
+  counters->server = server;
+  counters->numbers = *statistics;
+  counters->calls++;
+}
+
 // A relay serves and closes; both sides may name it. On one host there is always a direct path: the path over a relay
 // is tested below this interface.
 int check_relays(void) {
@@ -384,6 +397,16 @@ int check_relays(void) {
   EXPECT(bench_run(&bench, &peer.written, 100) && peer.written_status == HYPERSWARM_OK && peer.opened == 1);
   EXPECT(host.connections == 1 && host.peers[0].messages == 100 && host.peers[0].bad == 0);
   EXPECT(relay.connections == 0);
+  struct counters counters = {0};
+  EXPECT(hyperswarm_server_relay_statistics(relay_server, on_counters, &counters) == HYPERSWARM_OK);
+  EXPECT(counters.calls == 0);
+  EXPECT(bench_run(&bench, &counters.calls, 1));
+  EXPECT(counters.server == relay_server && counters.numbers.size == sizeof(counters.numbers));
+  EXPECT(counters.numbers.active_sessions <= counters.numbers.sessions_accepted);
+  EXPECT(counters.numbers.active_links <= counters.numbers.pairings_matched);
+  EXPECT(counters.numbers.sessions_refused == 0 && counters.numbers.packets_dropped == 0);
+  EXPECT(hyperswarm_server_relay_statistics(relay_server, NULL, NULL) == HYPERSWARM_ERR_INVALID_ARGUMENT);
+  EXPECT(hyperswarm_server_relay_statistics(server, on_counters, &counters) == HYPERSWARM_ERR_INVALID_ARGUMENT);
   EXPECT(hyperswarm_server_close(relay_server) == HYPERSWARM_OK);
   EXPECT(bench_run(&bench, &relay.closed, 1));
   bench_destroy(&bench, away);

@@ -32,6 +32,7 @@ batch_return (udx_t *udx, udx_socket_t *socket, const udx_batch_owner_t *owner) 
     udx__flight_remove(stream, owner->seq);
     udx__lost_insert(stream, owner->seq);
     udx__stream(stream)->pacing.credit += (int64_t) size;
+    udx__unheard_return(stream);
     stream->packets_tx--;
     socket->packets_tx--;
     udx->packets_tx--;
@@ -45,6 +46,7 @@ batch_return (udx_t *udx, udx_socket_t *socket, const udx_batch_owner_t *owner) 
     udx__owe_ack(owner->object);
     break;
   case UDX_OWNER_HEARTBEAT:
+    udx__unheard_return(owner->object);
     udx__owe_heartbeat(owner->object);
     break;
   case UDX_OWNER_CONTROL: {

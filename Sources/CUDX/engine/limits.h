@@ -109,6 +109,8 @@
 #define UDX_AMPLIFICATION_PACKETS UDX_CWND_INITIAL
 /* us: after it as many more, if acknowledgements come from another address */
 #define UDX_AMPLIFICATION_INTERVAL (100 * UDX_MS)
+/* packets to a remote that only others have named, before one comes from there */
+#define UDX_CLAIMED_PACKETS 3
 /* packets: how old the ack of a packet from another address may be */
 #define UDX_ACK_BEHIND_MAX 65536
 /* remotes of an instance whose datagrams are answered from the address that they asked: 8 bytes each */

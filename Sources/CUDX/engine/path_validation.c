@@ -3,6 +3,9 @@
  * from there it gets no more than an initial window: a peer that names the address of another host cannot have that
  * host flooded. An acknowledgement from elsewhere may come from such a peer, which knows what is sent, or from an
  * honest one whose packets take another way: it renews the allowance once per interval.
+ *
+ * A first remote that only others have named gets fewer still until a packet comes from there. Retransmissions count,
+ * and what is lost then waits: nothing is given up sooner for it.
  */
 #include "path_validation.h"
 
@@ -18,6 +21,22 @@ udx__path_validation_begin (udx_stream_t *stream) {
   validation->limit_from = udx__stream(stream)->flight.nxt;
   validation->next_at = 0;
   validation->wake_at = UDX_NEVER;
+  validation->claimed = 0;
+}
+
+int
+udx_stream_limit_unheard (udx_stream_t *stream) {
+  if (!(stream->status & UDX_STREAM_CONNECTED)) return UV_ENOTCONN;
+  udx__stream(stream)->validation.claimed = 1;
+  udx__stream(stream)->validation.claimed_left = UDX_CLAIMED_PACKETS;
+  return 0;
+}
+
+void
+udx__path_validation_heard (udx_stream_t *stream) {
+  UDX_ASSERT(udx__stream(stream)->validation.claimed);
+  udx__stream(stream)->validation.claimed = 0;
+  udx__mark_ready(stream);
 }
 
 static void

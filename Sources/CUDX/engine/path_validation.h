@@ -11,6 +11,8 @@ typedef struct udx_path_validation_s {
   uint32_t limit_from; /* first seq that counts for the limit */
   uint8_t pending;
   uint8_t other_source; /* the packet at hand is not from the remote's address */
+  uint8_t claimed;      /* nothing has come from the remote, which others have named */
+  uint8_t claimed_left; /* packets that it may get before */
 } udx_path_validation_t;
 
 /* The remote changed its address. */
@@ -23,5 +25,9 @@ udx__path_validation_acked (udx_stream_t *stream, uint64_t now);
 
 void
 udx__path_validation_timeout (udx_stream_t *stream, uint64_t now);
+
+/* A packet has come from a remote that was only claimed. */
+void
+udx__path_validation_heard (udx_stream_t *stream);
 
 #endif

@@ -6,6 +6,7 @@
 #include "asked.h"
 #include "id_table.h"
 #include "instance.h"
+#include "path_validation.h"
 #include "relay.h"
 #include "reorder.h"
 #include "socket.h"
@@ -185,6 +186,8 @@ receive_packet (udx_stream_t *stream, udx_socket_t *socket, udx_header_t *header
   stream->packets_rx++;
   stream->bytes_rx += length;
   udx__stream(stream)->flow.heard_at = udx__instance(stream->udx)->now;
+  if (UDX_UNLIKELY(udx__stream(stream)->validation.claimed) && is_remote(stream, socket, from))
+    udx__path_validation_heard(stream);
 
   if (UDX_UNLIKELY(udx__stream(stream)->relay_to != NULL)) {
     (void) udx__relay_forward(stream, header, data, length);

@@ -368,9 +368,11 @@ udx__stream_reset (udx_stream_t *stream) {
   uint8_t bytes[UDX_HEADER_SIZE];
   udx__stream_header(stream, &header, UDX_HEADER_DESTROY);
   udx__header_encode(bytes, &header);
-  (void) udx__transmit_reset(stream, bytes);
-  stream->packets_tx++;
-  stream->bytes_tx += UDX_HEADER_SIZE;
+  if (!udx__unheard_limited(stream)) {
+    (void) udx__transmit_reset(stream, bytes);
+    stream->packets_tx++;
+    stream->bytes_tx += UDX_HEADER_SIZE;
+  }
   udx__time_wait_add(stream, 1);
   udx__stream(stream)->flight.nxt++;
 }

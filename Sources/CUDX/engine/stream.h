@@ -119,6 +119,26 @@ udx__amplification_limited (const udx_stream_t *stream) {
   return validation->pending && udx__stream(stream)->flight.nxt - validation->limit_from >= UDX_AMPLIFICATION_PACKETS;
 }
 
+/* Nothing leaves until something comes from the remote. */
+static inline int
+udx__unheard_limited (const udx_stream_t *stream) {
+  const udx_path_validation_t *validation = &udx__stream(stream)->validation;
+  return UDX_UNLIKELY(validation->claimed) && validation->claimed_left == 0;
+}
+
+static inline void
+udx__unheard_spend (udx_stream_t *stream) {
+  udx_path_validation_t *validation = &udx__stream(stream)->validation;
+  if (UDX_UNLIKELY(validation->claimed) && validation->claimed_left > 0) validation->claimed_left--;
+}
+
+/* One has not left after all. */
+static inline void
+udx__unheard_return (udx_stream_t *stream) {
+  udx_path_validation_t *validation = &udx__stream(stream)->validation;
+  if (UDX_UNLIKELY(validation->claimed) && validation->claimed_left < UDX_CLAIMED_PACKETS) validation->claimed_left++;
+}
+
 static inline int
 udx__stream_dead (const udx_stream_t *stream) {
   return (stream->status & (UDX_STREAM_DESTROYING | UDX_STREAM_CLOSED)) != 0;

@@ -130,6 +130,7 @@ packet_send (udx_stream_t *stream, uint32_t seq, udx_packet_t *packet, uint32_t 
   udx__flight_append(stream, seq);
   udx__pacing_spend(stream, size);
   udx__count_sent(stream, size);
+  udx__unheard_spend(stream);
   if (!is_new) {
     stream->retransmit_count++;
     udx->retransmits++;
@@ -187,6 +188,7 @@ transmit_stream (udx_stream_t *stream) {
       udx__rate_check_app_limited(stream);
       return 0;
     }
+    if (udx__unheard_limited(stream)) return 0;
     if (UDX_UNLIKELY(udx__stream(stream)->validation.pending) && !lost &&
         udx__stream(stream)->flight.nxt - udx__stream(stream)->validation.limit_from >= UDX_AMPLIFICATION_PACKETS)
       return 0;
@@ -212,7 +214,7 @@ transmit_stream (udx_stream_t *stream) {
 int
 udx__transmit_probe (udx_stream_t *stream, int new_data_only) {
   UDX_ASSERT(!(stream->status & UDX_STREAM_CLOSED));
-  if (stream->socket == NULL) return 0;
+  if (stream->socket == NULL || udx__unheard_limited(stream)) return 0;
   uint32_t window = udx__flow_advertise(stream);
   if (udx__queue_has_unsent(stream)) {
     udx__mark_dirty(stream->socket);

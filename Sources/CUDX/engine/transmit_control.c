@@ -156,6 +156,7 @@ transmit_ack (udx_socket_t *socket, udx_stream_t *stream) {
     batch, &udx__stream(stream)->remote, n, length, 0, udx__stream(stream)->local, UDX_OWNER_ACK, stream, 0);
   socket->udx->acks_tx++;
   udx__count_sent(stream, length);
+  udx__unheard_spend(stream);
   if (udx__stream(stream)->ack.early > 0 && udx__stream(stream)->ack.pending >= UDX_ACK_EARLY_PACKETS) {
     /* one for all of a first flight: once more, in the same system call */
     udx__stream(stream)->ack.early--;
@@ -193,6 +194,7 @@ transmit_heartbeat (udx_socket_t *socket, udx_stream_t *stream) {
     UDX_OWNER_HEARTBEAT, stream, 0);
   udx__stream(stream)->ack.heartbeat = 0;
   udx__count_sent(stream, UDX_HEADER_SIZE);
+  udx__unheard_spend(stream);
   return 0;
 }
 
@@ -204,6 +206,10 @@ udx__transmit_owed (udx_socket_t *socket) {
     udx_stream_t *stream = UDX__STREAM_OF(owing.next, owing);
     udx__list_remove(&udx__stream(stream)->owing);
     if (udx__stream_dead(stream) || !(stream->status & UDX_STREAM_CONNECTED)) continue;
+    if (udx__unheard_limited(stream)) {
+      udx__stream(stream)->ack.heartbeat = 0;
+      continue;
+    }
     int more = udx__stream(stream)->ack.owed ? transmit_ack(socket, stream) : 0;
     if (more > 0) {
       udx__list_append(&owing, &udx__stream(stream)->owing);

@@ -20,6 +20,8 @@ struct PathRace<Route: RaceRoute> {
   /// Taken when nothing else is left.
   private(set) var lastResort: Route?
   private(set) var lastError = DHTError.cannotHolepunch("no way to the peer could be tried")
+  /// The path that is attached is one that only the peer has named: nothing has come over it.
+  private(set) var isClaimed = false
   private(set) var timeline = PathTimeline()
   private var outputs: [Output] = []
 
@@ -65,7 +67,10 @@ struct PathRace<Route: RaceRoute> {
 
   private mutating func handshaken(_ direct: Route?, _ contestants: [RaceContestant]) {
     guard state == .handshaking else { return }
-    if let route = early ?? direct { return attach(.direct, route) }
+    if let route = early ?? direct {
+      isClaimed = early == nil
+      return attach(.direct, route)
+    }
     state = .racing
     pending = Set(contestants.map(\.path))
     running = pending

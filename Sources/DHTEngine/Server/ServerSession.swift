@@ -456,6 +456,7 @@ extension ServerSession: PathRaceOwner {
     } catch {
       throw .other("cannot start the stream: \(error.description)")
     }
+    if driver.race.isClaimed { raw.limitUntilHeard() }
     state = .attached
   }
 

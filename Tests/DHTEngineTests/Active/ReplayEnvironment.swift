@@ -145,6 +145,7 @@ final class ReplayStream: TransportStream {
 
   let isPathValidated = true
   func reroute() {}
+  func limitUntilHeard() {}
   func retransmit() {}
   func addRelayQuota(_ quota: RelayQuota) {}
 
