@@ -49,6 +49,7 @@ let engines: [Target] = [
     name: "HyperDHTEngine",
     dependencies: [
       "HyperEncoding", "HyperCollections", "HyperCrypto", "HyperEnvironment", "HyperSecretStream", "HyperRPC",
+      "HyperProtomuxEngine",
     ],
     path: "Sources/DHTEngine"),
   .target(
@@ -178,8 +179,8 @@ let tests: [Target] = [
   .testTarget(
     name: "DHTEngineTests",
     dependencies: [
-      "HyperDHTEngine", "HyperRPC", "HyperSecretStream", "HyperEncoding", "HyperCrypto", "HyperEnvironment",
-      "HyperRuntime", "HyperUDX", "HyperswarmTesting", "HyperTestVectors",
+      "HyperDHTEngine", "HyperRPC", "HyperSecretStream", "HyperProtomuxEngine", "HyperEncoding", "HyperCrypto",
+      "HyperEnvironment", "HyperRuntime", "HyperUDX", "HyperswarmTesting", "HyperTestVectors",
     ]),
   .testTarget(
     name: "ProtomuxTests",

@@ -449,10 +449,8 @@ package enum Limits {
     /// The part of a second (as a divisor) whose bytes may pass at once.
     package static let quotaBurstPart: UInt64 = 2
 
-    /// Protomux channels that are or were open at once on one connection; also the highest channel id.
+    /// Protomux channels that are or were open at once on one connection.
     package static let channels = 16
-    /// Protocol names and channel ids that are compared, bytes.
-    package static let channelName = 256
     /// Largest frame taken on a control connection, bytes: a batch of hundreds of messages.
     package static let controlFrame = 64 * 1024
   }

@@ -84,16 +84,18 @@ extension Protomux {
     /// - Returns: the bytes of the peer's handshake.
     /// - Throws: `rejected`; `closed`, or why the connection failed; `cancelled`.
     @discardableResult
-    public func opened() async throws(ProtomuxError) -> [UInt8] {
+    public func opened(isolation: isolated (any Actor)? = #isolation) async throws(ProtomuxError) -> [UInt8] {
       core.start()
-      if let reason = try await opening.waited() { throw reason }
+      if let reason = try await opening.waited(isolation: isolation) { throw reason }
       return state.withLock { $0.handshake }
     }
 
     /// Waits until the peer has opened the channel, too.
     /// - Returns: the peer's handshake. One that cannot be decoded destroys the connection.
-    public func opened<Codec: MessageCodec>(_ codec: Codec) async throws(ProtomuxError) -> Codec.Value {
-      let bytes = try await opened()
+    public func opened<Codec: MessageCodec>(
+      _ codec: Codec, isolation: isolated (any Actor)? = #isolation
+    ) async throws(ProtomuxError) -> Codec.Value {
+      let bytes = try await opened(isolation: isolation)
       do {
         return try codec.decode(bytes)
       } catch {
@@ -115,9 +117,11 @@ extension Protomux {
     /// Waits until it is closed.
     /// - Returns: why: `rejected`, or what has happened to the connection; `nil` if either side closed it.
     @discardableResult
-    public func closed() async throws(ProtomuxError) -> ProtomuxError? {
+    public func closed(
+      isolation: isolated (any Actor)? = #isolation
+    ) async throws(ProtomuxError) -> ProtomuxError? {
       core.start()
-      return try await closing.waited()
+      return try await closing.waited(isolation: isolation)
     }
 
     // MARK: From the core
@@ -155,9 +159,9 @@ extension Protomux {
 }
 
 extension ClosingFlag<ProtomuxError> {
-  func waited() async throws(ProtomuxError) -> ProtomuxError? {
+  func waited(isolation: isolated (any Actor)?) async throws(ProtomuxError) -> ProtomuxError? {
     do throws(CallFailure) {
-      return try await wait(isolation: nil)
+      return try await wait(isolation: isolation)
     } catch {
       throw error == .cancelled ? .cancelled : .closed
     }

@@ -14,10 +14,11 @@ extension Protomux {
     /// Sends one value, after waiting for room on the connection if there is none. A return says that the message is
     /// under way, not that it has arrived.
     /// - Throws: `notOpened` before `open`, `closed`, `messageTooLarge`, `encodingFailed`, `cancelled`.
-    public func send(_ value: Codec.Value) async throws(ProtomuxError) {
+    public func send(
+      _ value: Codec.Value, isolation: isolated (any Actor)? = #isolation
+    ) async throws(ProtomuxError) {
       let body = try codec.encoded(value)
-      channel.core.start()
-      try await channel.core.drained()
+      try await channel.core.drained(isolation: isolation)
       _ = try channel.core.send(channel, UInt64(type), body)
     }
 

@@ -162,7 +162,7 @@ final class MuxCore: @unchecked Sendable {
 
   var isDrained: Bool { state.withLock { $0.output.hasRoom } }
 
-  func drained() async throws(ProtomuxError) {
+  func drained(isolation: isolated (any Actor)?) async throws(ProtomuxError) {
     start()
     guard !isDrained else { return }
     do throws(ConnectionError) {

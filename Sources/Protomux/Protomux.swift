@@ -108,7 +108,9 @@ public final class Protomux: Sendable {
   public var isDrained: Bool { core.isDrained }
 
   /// Waits until `isDrained`.
-  public func drained() async throws(ProtomuxError) { try await core.drained() }
+  public func drained(isolation: isolated (any Actor)? = #isolation) async throws(ProtomuxError) {
+    try await core.drained(isolation: isolation)
+  }
 
   // MARK: Closing
 
@@ -124,8 +126,8 @@ public final class Protomux: Sendable {
   /// Waits until the connection has ended.
   /// - Returns: why, `nil` for a regular end or a local `destroy`.
   @discardableResult
-  public func closed() async throws(ProtomuxError) -> ProtomuxError? {
+  public func closed(isolation: isolated (any Actor)? = #isolation) async throws(ProtomuxError) -> ProtomuxError? {
     core.start()
-    return try await core.closing.waited()
+    return try await core.closing.waited(isolation: isolation)
   }
 }

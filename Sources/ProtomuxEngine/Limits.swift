@@ -1,7 +1,7 @@
 /// Bounds of one multiplexed connection: what a peer can cause at most, whatever the program above does.
 package enum Limits {
-  /// Channels of one connection that are open or on their way, both sides' together: a store of thousands of feeds fits,
-  /// at about a kilobyte each. Further ones of the peer are rejected.
+  /// Channels of one connection that are open or on their way, both sides' together: a store of thousands of feeds
+  /// fits, at about a kilobyte each. Further ones of the peer are rejected.
   package static let channels = 16_384
   /// Bytes held for channels that the peer has opened and this side has not: above it nothing more is taken from the
   /// stream (secret-stream.md Annex A).

@@ -1,4 +1,4 @@
-/// What the two sides call a channel: protocol and id, as bytes, because they are compared as bytes. An empty id is none.
+/// What the two sides call a channel: protocol and id, as the bytes that are compared. An empty id is none.
 package struct ChannelName: Hashable, Sendable {
   package let name: [UInt8]
   package let id: [UInt8]

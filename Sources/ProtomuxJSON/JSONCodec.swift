@@ -1,5 +1,3 @@
-import HyperProtomux
-
 #if canImport(FoundationEssentials)
   import FoundationEssentials
 #else

@@ -123,6 +123,8 @@ final class EngineTests: XCTestCase {
     let other = try end.create("y")
     end.engine.close(other)
     XCTAssertEqual(end.takeOutbox(), [], "the peer has never heard of it")
+    XCTAssertEqual(try end.open("z").localID, 1)
+    XCTAssertEqual(try end.open("w").localID, 2)
     XCTAssertThrowsError(try end.engine.send(other, type: 0, body: [])) { XCTAssertEqual($0 as? MuxRefusal, .closed) }
   }
 
@@ -185,7 +187,7 @@ final class EngineTests: XCTestCase {
       XCTAssertEqual($0 as? MuxRefusal, .tooLarge(fits.count + 4))
     }
     XCTAssertEqual(channel.stage, .created)
-    try end.engine.open(channel)
+    try end.engine.open(channel, handshake: Array(fits.dropLast(4)))
     XCTAssertThrowsError(try end.engine.open(channel)) { XCTAssertEqual($0 as? MuxRefusal, .closed) }
     try end.engine.send(channel, type: .max, body: fits)
     XCTAssertThrowsError(try end.engine.send(channel, type: 0, body: fits + [1])) {
@@ -202,6 +204,19 @@ final class EngineTests: XCTestCase {
     XCTAssertEqual(end.engine.shutDown().count, 2)
     XCTAssertThrowsError(try end.create("w")) { XCTAssertEqual($0 as? MuxRefusal, .closed) }
     XCTAssertTrue(end.outbox.allSatisfy { $0.count <= 100 })
+  }
+
+  func testANameIsInUseAsLongAsAnyChannelHasIt() throws {
+    let end = EngineEnd()
+    let channels = try (0..<2).map { _ in try end.engine.create(ChannelName("x"), isUnique: false) }
+    end.engine.close(channels[0])
+    XCTAssertThrowsError(try end.create("x")) { XCTAssertEqual($0 as? MuxRefusal, .duplicate) }
+    XCTAssertFalse(end.engine.isOpened(ChannelName("x")))
+    try end.engine.open(channels[1])
+    XCTAssertTrue(end.engine.isOpened(ChannelName("x")))
+    end.engine.close(channels[1])
+    XCTAssertFalse(end.engine.isOpened(ChannelName("x")))
+    XCTAssertNoThrow(try end.create("x"))
   }
 
   func testChannelsOfThePeerAreBounded() throws {
@@ -276,6 +291,11 @@ final class EngineTests: XCTestCase {
     XCTAssertEqual(end.takeOutbox().map(\.count), [3 + 8 * (5 + 1 + 1 << 20), 5])
     try end.engine.send(channel, type: 0, body: [])
     XCTAssertEqual(end.takeOutbox(), [[1, 0]], "corked as often as uncorked")
+    end.engine.cork()
+    try end.engine.send(channel, type: 0, body: [])
+    XCTAssertEqual(end.outbox, [], "one uncork too many is forgotten")
+    end.engine.uncork()
+    XCTAssertEqual(end.takeOutbox(), [[0, 0, 1, 1, 0]])
 
     let small = EngineEnd(maximumFrame: 1000)
     let other = try small.open("x")

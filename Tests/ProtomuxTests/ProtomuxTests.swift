@@ -318,6 +318,42 @@ final class ProtomuxTests: XCTestCase {
     XCTAssertEqual(reason, .connection(.reset))
   }
 
+  func testManyTasksAtOnce() async throws {
+    let (a, b) = pair()
+    b.pair(protocol: "echo") { mux, id in
+      guard let channel = try? mux.createChannel(protocol: "echo", id: id) else { return }
+      let numbers = channel.addMessage(.uint)
+      try? channel.open()
+      Task {
+        for try await number in numbers.messages { try await numbers.send(number + 1) }
+      }
+    }
+    b.start()
+    try await withThrowingTaskGroup(of: UInt64.self) { group in
+      for worker in 0..<8 as Range<UInt8> {
+        group.addTask {
+          var sum: UInt64 = 0
+          for round in 0..<40 as Range<UInt8> {
+            let channel = try a.createChannel(protocol: "echo", id: [worker, round])
+            let numbers = channel.addMessage(.uint)
+            try channel.open()
+            try a.corked {
+              for number in 0..<3 as Range<UInt64> { try numbers.sendWithoutWaiting(number) }
+            }
+            var answers = numbers.messages.makeAsyncIterator()
+            for _ in 0..<3 { sum += try await answers.next() ?? 0 }
+            channel.close()
+          }
+          return sum
+        }
+      }
+      let total = try await group.reduce(0, +)
+      XCTAssertEqual(total, 8 * 40 * 6)
+    }
+    try await eventually("all are closed") { a.channels.isEmpty && b.channels.isEmpty }
+    await close(a, b)
+  }
+
   func testAWaitThatIsCancelled() async throws {
     let (a, b) = pair()
     let channel = try a.createChannel(protocol: "x")

@@ -192,6 +192,53 @@ final class MessagePumpTests: XCTestCase {
     }
   }
 
+  /// `waitForRoom` takes its turn among the writers, and sends nothing.
+  func testWaitingForRoomAlone() async throws {
+    try await withPump(room: 1) { setting in
+      let pump = setting.pump
+      XCTAssertFalse(try pump.put([1]))
+      try await setting.onLoop { _, _ in }
+      try await pump.waitForRoom(isolation: nil)
+      XCTAssertTrue(try pump.put(bulk(2)))
+      func waiter() -> Task<CallFailure?, Never> {
+        Task {
+          do throws(CallFailure) {
+            try await pump.waitForRoom(isolation: nil)
+            return nil
+          } catch {
+            return error
+          }
+        }
+      }
+      let (first, cancelled) = (waiter(), waiter())
+      while !pump.isAwaited { await Task.yield() }
+      let third = writer(pump, 3)
+      cancelled.cancel()
+      let failure = await cancelled.value
+      XCTAssertEqual(failure, .cancelled)
+      try await setting.onLoop { sink, pump in
+        sink.room = .max
+        pump.drained()
+      }
+      let outcomes = [await first.value, await third.value]
+      XCTAssertEqual(outcomes, [nil, nil])
+      let events = try await setting.events()
+      XCTAssertEqual(events, ["1", "2", "3"])
+
+      try await setting.onLoop { sink, _ in sink.room = 1 }
+      XCTAssertTrue(try pump.put(bulk(4)))
+      try await setting.onLoop { _, _ in }
+      XCTAssertTrue(try pump.put(bulk(5)))
+      let late = waiter()
+      while !pump.isAwaited { await Task.yield() }
+      try await setting.onLoop { _, pump in pump.close() }
+      let reason = await late.value
+      XCTAssertEqual(reason, .closed)
+      let after = await waiter().value
+      XCTAssertEqual(after, .closed)
+    }
+  }
+
   // MARK: Cancellation
 
   func testACancelledWriterTakesItsMessageBackAndLeavesTheOtherWriters() async throws {

@@ -5,7 +5,9 @@ import re
 import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-FACES = ["Hyperswarm", "HyperDHT", "UDX"]
+# Section and folder in Sources.
+FACES = {"Hyperswarm": "Hyperswarm", "HyperDHT": "HyperDHT", "HyperProtomux": "Protomux",
+         "HyperProtomuxJSON": "ProtomuxJSON", "HyperUDX": "UDX"}
 TYPE = re.compile(r"\s*(?:(public|package|private|fileprivate|internal)\s+)?(?:final\s+|indirect\s+)?"
                   r"(class|struct|enum|protocol|extension|actor|typealias)\s+([\w.]+)")
 # Parts of a sequence that its documentation stands for.
@@ -46,10 +48,10 @@ def main():
         text = file.read()
     sections = {title: body for title, body in re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", text, re.M | re.S)}
     failed = False
-    for face in FACES:
-        section = sections["HyperUDX" if face == "UDX" else face]
+    for face, room in FACES.items():
+        section = sections[face]
         named = set(re.findall(r"`([\w.]+)`", section))
-        folder = os.path.join(ROOT, "Sources", face)
+        folder = os.path.join(ROOT, "Sources", room)
         types = {name for at, _, files in os.walk(folder) for file in files if file.endswith(".swift")
                  for name in public_types(os.path.join(at, file))}
         failed |= report(f"of {face}: public types are listed", sorted(types - named))

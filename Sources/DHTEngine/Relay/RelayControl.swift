@@ -14,8 +14,8 @@ final class RelayControl {
 
   private let environment: any Environment
   private let stream: EncryptedStream
-  private let mux = Protomux()
-  private var channel: ProtomuxChannel?
+  private let mux = RelayMux()
+  private var channel: RelayChannel?
   private var pairings: [PairingKey: RelayPairing] = [:]
   private var isLeaving = false
   private var closing: (any ScheduledAction)?

@@ -13,8 +13,8 @@ final class RelaySession {
 
   private let server: BlindRelayServer
   private let stream: EncryptedStream
-  private let mux = Protomux()
-  private var channel: ProtomuxChannel?
+  private let mux = RelayMux()
+  private var channel: RelayChannel?
   private var idleTimer: (any ScheduledAction)?
   private var closing: (any ScheduledAction)?
 

@@ -99,13 +99,13 @@ final class FuzzTests: XCTestCase {
   }
 
   func testProtomuxFrames() throws {
-    let mux = Protomux()
+    let mux = RelayMux()
     var frames: [[UInt8]] = []
     mux.send = { frames.append($0) }
     let channel = mux.open("blind-relay", id: [1])
     channel?.send(1, RelayPairMessage(isInitiator: true, token: Bytes32(repeating: 4), id: 5))
     try Fuzzer(name: "protomux", mutations: 10_000, seeds: frames) { bytes in
-      let mux = Protomux()
+      let mux = RelayMux()
       var sent = 0
       var messages = 0
       var isBroken = false

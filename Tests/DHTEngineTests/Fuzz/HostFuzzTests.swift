@@ -97,7 +97,7 @@ final class HostFuzzTests: XCTestCase {
     let _: Result<Void, DHTError>? = net.settle { service.listen(completion: $0) }
     let key = try XCTUnwrap(service.server.publicKey)
     let node = net.makeNode()
-    let mux = Protomux()
+    let mux = RelayMux()
     var frames: [UInt8] = []
     mux.send = { frames += [UInt8(truncatingIfNeeded: $0.count)] + $0 }
     let channel = mux.open(BlindRelay.channel, id: node.defaultKeyPair.publicKey.bytes)

@@ -1,4 +1,5 @@
 import HyperEncoding
+import HyperProtomuxEngine
 import HyperTestVectors
 import HyperswarmTesting
 import XCTest
@@ -6,12 +7,12 @@ import XCTest
 @testable import HyperDHTEngine
 
 /// Channels: hyperdht.md 10.6.
-final class ProtomuxTests: XCTestCase {
+final class RelayMuxTests: XCTestCase {
   /// One end, and what it has sent.
   private final class End {
-    let mux = Protomux()
+    let mux = RelayMux()
     var outbox: [[UInt8]] = []
-    var error: ProtomuxError?
+    var error: MuxViolation?
 
     init() {
       mux.send = { [unowned self] in outbox.append($0) }
@@ -75,23 +76,24 @@ final class ProtomuxTests: XCTestCase {
 
   func testDHT_106_offersAndRejections() throws {
     let (a, b) = (End(), End())
-    var offers: [String] = []
-    b.mux.onOffer = { name, id in
-      offers.append(name)
-      if name == "yes" { _ = b.mux.open(name, id: id) }
-    }
+    let wanted = try XCTUnwrap(b.mux.open("yes", id: [7]))
     let yes = try XCTUnwrap(a.mux.open("yes", id: [7]))
     let no = try XCTUnwrap(a.mux.open("no"))
     var opened = 0
     yes.onOpen = { opened += 1 }
     exchange(a, b)
-    XCTAssertEqual(offers, ["yes", "no"])
     XCTAssertEqual(opened, 1)
     XCTAssertTrue(no.isClosed)
-    XCTAssertFalse(yes.isClosed)
+    XCTAssertFalse(yes.isClosed || wanted.isClosed)
     XCTAssertNil(a.error ?? b.error)
     a.receive([0, 3, 1])
     XCTAssertTrue(yes.isClosed)
+    // Ids of channels that are not wanted can grow: nothing is kept of them.
+    for id in 2...1000 as ClosedRange<UInt64> {
+      b.receive(ProtomuxFrame.open(localID: id + 1, protocol: "no", id: [], handshake: []).encoded)
+    }
+    XCTAssertEqual(b.outbox.last, ProtomuxFrame.reject(remoteID: 1001).encoded)
+    XCTAssertNil(b.error)
   }
 
   func testDHT_106_closedBeforeThePeerOpened() throws {
@@ -109,10 +111,10 @@ final class ProtomuxTests: XCTestCase {
 
   func testDHT_106_badOpensAreFatal() {
     let open: (UInt64) -> [UInt8] = { ProtomuxFrame.open(localID: $0, protocol: "x", id: [], handshake: []).encoded }
-    let cases: [(String, [[UInt8]], ProtomuxError?)] = [
+    let cases: [(String, [[UInt8]], MuxViolation?)] = [
       ("skips ids", [open(2)], .invalidOpen),
-      ("too many", [open(UInt64(Limits.Relay.channels) + 1)], .tooManyChannels),
-      ("the largest id", [open(.max)], .tooManyChannels),
+      ("skips many ids", [open(UInt64(Limits.Relay.channels) + 1)], .invalidOpen),
+      ("the largest id", [open(.max)], .invalidOpen),
       ("rejects what nobody opened", [[0, 2, 1]], .invalidReject),
       ("rejects an impossible id", [ProtomuxFrame.reject(remoteID: .max).encoded], .invalidReject),
       ("control channel", [open(0)], nil),
@@ -178,7 +180,7 @@ final class ProtomuxTests: XCTestCase {
     var fatal = 0
     for round in 0..<4000 {
       let end = End()
-      end.mux.onOffer = { [unowned end] name, id in if round % 2 == 0 { _ = end.mux.open(name, id: id) } }
+      if round % 2 == 0 { _ = end.mux.open("y") }
       let channel = end.mux.open("x")
       channel?.onMessage = { _, body throws(CompactError) in
         _ = try CompactReader.decode(RelayPairMessage.self, from: body)

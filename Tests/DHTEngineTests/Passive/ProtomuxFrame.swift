@@ -1,12 +1,12 @@
 import HyperEncoding
 
 /// A message of a protomux channel. `channel` is the sender's local id, 1 or more.
-package struct ProtomuxMessage: Hashable, Sendable {
-  package var channel: UInt64
-  package var type: UInt64
-  package var body: [UInt8]
+struct ProtomuxMessage: Hashable, Sendable {
+  var channel: UInt64
+  var type: UInt64
+  var body: [UInt8]
 
-  package init(channel: UInt64, type: UInt64, body: [UInt8]) {
+  init(channel: UInt64, type: UInt64, body: [UInt8]) {
     self.channel = channel
     self.type = type
     self.body = body
@@ -14,7 +14,7 @@ package struct ProtomuxMessage: Hashable, Sendable {
 }
 
 /// One frame of protomux, the content of one secret-stream message (hyperdht.md 10.6).
-package enum ProtomuxFrame: Hashable, Sendable {
+enum ProtomuxFrame: Hashable, Sendable {
   /// One message, or several of one or more channels.
   case messages([ProtomuxMessage])
   /// The sender opens a channel. An empty `id` and an absent one look the same; `handshake` is what follows.
@@ -33,7 +33,7 @@ package enum ProtomuxFrame: Hashable, Sendable {
   }
 
   /// Throws when the frame is malformed, which is fatal for the stream.
-  package init(_ bytes: UnsafeRawBufferPointer) throws(CompactError) {
+  init(_ bytes: UnsafeRawBufferPointer) throws(CompactError) {
     var reader = CompactReader(bytes)
     guard reader.remaining > 0 else {
       self = .ignored
@@ -56,7 +56,7 @@ package enum ProtomuxFrame: Hashable, Sendable {
     }
   }
 
-  package init(_ bytes: [UInt8]) throws(CompactError) {
+  init(_ bytes: [UInt8]) throws(CompactError) {
     let result: Result<ProtomuxFrame, CompactError> = bytes.withUnsafeBytes { buffer in
       do throws(CompactError) { return .success(try ProtomuxFrame(buffer)) } catch { return .failure(error) }
     }
@@ -79,7 +79,7 @@ package enum ProtomuxFrame: Hashable, Sendable {
     return messages
   }
 
-  package var encoded: [UInt8] {
+  var encoded: [UInt8] {
     var writer = CompactWriter()
     switch self {
     case .messages(let messages) where messages.count == 1:

@@ -1,0 +1,18 @@
+// swift-tools-version: 6.1
+import PackageDescription
+
+let package = Package(
+  name: "todo",
+  platforms: [.macOS(.v15)],
+  dependencies: [.package(name: "hyperswarm", path: "../..")],
+  targets: [
+    .executableTarget(
+      name: "todo",
+      dependencies: [
+        .product(name: "Hyperswarm", package: "hyperswarm"),
+        .product(name: "HyperProtomuxJSON", package: "hyperswarm"),
+      ],
+      path: "Sources")
+  ],
+  swiftLanguageModes: [.v6]
+)

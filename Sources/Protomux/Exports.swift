@@ -1,0 +1,2 @@
+// Connections, and the errors and keys that come with them.
+@_exported import HyperDHT
