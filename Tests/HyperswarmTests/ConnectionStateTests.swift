@@ -62,6 +62,79 @@ final class ConnectionStateTests: XCTestCase {
     await testnet.destroy()
   }
 
+  func testADialTellsItsStates() async throws {
+    let testnet = try await HyperDHT.Testnet(size: 3)
+    let options = HyperDHT.Options(bootstrap: testnet.bootstrap, port: 0, host: .loopback)
+    let (a, b) = (try await HyperDHT(options), try await HyperDHT(options))
+    let server = try await a.listen()
+    let dial = b.dial(server.publicKey)
+    XCTAssertEqual(dial.publicKey, server.publicKey)
+    let states = dial.states
+    let connection = try await dial.connection()
+    let same = try await dial.connection()
+    XCTAssertTrue(connection === same)
+    let path = try XCTUnwrap(connection.path)
+    XCTAssertEqual(dial.state, .open(path))
+    let accepted = try await server.accept()
+    dial.cancel()
+    _ = try await connection.waitUntilClosed()
+    let seen = await all(states)
+    XCTAssertEqual(seen, [.connecting, .open(path), .closing, .closed(nil)])
+    withExtendedLifetime(accepted) {}
+
+    // Nothing is announced under this key.
+    let failing = b.dial(HyperDHT.keyPair().publicKey)
+    do throws(DHTError) {
+      _ = try await failing.connection()
+      XCTFail("no such server")
+    } catch {
+      XCTAssertEqual(error, .peerNotFound)
+    }
+    let end = await all(failing.states)
+    XCTAssertEqual(end.count, 1)
+    guard case .closed(let reason?)? = end.first else { return XCTFail("\(end)") }
+    XCTAssertEqual(reason.code, "PEER_NOT_FOUND")
+    await a.destroy()
+    await b.destroy()
+    await testnet.destroy()
+  }
+
+  func testADialThatIsGivenUp() async throws {
+    let dht = try await HyperDHT(.init(bootstrap: ["127.0.0.1:9"], port: 0, host: .loopback))
+    let key = HyperDHT.keyPair().publicKey
+    func outcome(_ dial: HyperDHT.Dial) async -> DHTError? {
+      do throws(DHTError) {
+        _ = try await dial.connection()
+        return nil
+      } catch {
+        return error
+      }
+    }
+    let cancelled = dht.dial(key)
+    XCTAssertEqual(cancelled.state, .connecting)
+    cancelled.cancel()
+    let first = await outcome(cancelled)
+    XCTAssertEqual(first, .requestDestroyed)
+
+    let waiting = dht.dial(key)
+    let task = Task { await outcome(waiting) }
+    task.cancel()
+    let second = await task.value
+    XCTAssertEqual(second, .cancelled)
+    XCTAssertEqual(waiting.state, .connecting, "the dial goes on")
+
+    // Letting go of a dial gives it up.
+    let states = dht.dial(key).states
+    let seen = await all(states)
+    XCTAssertEqual(seen.first, .connecting)
+    if case .closed? = seen.last {} else { XCTFail("\(seen)") }
+    await dht.destroy(force: true)
+    let third = await outcome(waiting)
+    XCTAssertEqual(third, .nodeDestroyed)
+    let fourth = await outcome(dht.dial(key))
+    XCTAssertEqual(fourth, .nodeDestroyed)
+  }
+
   func testAnAbortNamesItsReason() async throws {
     let testnet = try await HyperDHT.Testnet(size: 3)
     let (nodes, connection, accepted) = try await pair(testnet)
