@@ -1,5 +1,9 @@
+import HyperDHTEngine
 import HyperEncoding
+import HyperEnvironment
+import HyperRPC
 import HyperRuntime
+import HyperUDX
 import XCTest
 
 @testable import HyperDHT
@@ -133,6 +137,54 @@ final class ConnectionStateTests: XCTestCase {
     XCTAssertEqual(third, .nodeDestroyed)
     let fourth = await outcome(dht.dial(key))
     XCTAssertEqual(fourth, .nodeDestroyed)
+  }
+
+  /// A node that takes itself to be behind a NAT, as no other on this host is.
+  private func firewalled(_ testnet: HyperDHT.Testnet, _ loop: UVEventLoop) async throws -> HyperDHT {
+    let bootstrap = testnet.bootstrap.compactMap { BootstrapNode($0) }
+    let made = try await LoopPlace(loop).make { environment throws(DHTError) -> HyperDHT in
+      var options = DHTOptions(bootstrap: bootstrap, host: .loopback, port: 0)
+      options.ephemeral = true
+      options.quickFirewall = false
+      let node = DHTNode(environment: environment, options: options)
+      node.start()
+      return HyperDHT(loop: loop, node: node, environment: environment)
+    }
+    return made.value
+  }
+
+  func testAConnectionOverARelay() async throws {
+    let testnet = try await HyperDHT.Testnet(size: 4)
+    let loop = try UVEventLoop.startThread()
+    let (a, b) = (try await firewalled(testnet, loop), try await firewalled(testnet, loop))
+    let relayNode = try await HyperDHT(.init(bootstrap: testnet.bootstrap, port: 0, host: .loopback))
+    let relay = try await relayNode.serveRelay()
+    var serving = HyperDHT.ServerOptions()
+    serving.allowsHolepunching = false
+    serving.shareLocalAddress = false
+    let server = try await a.listen(options: serving)
+    var options = HyperDHT.ConnectOptions()
+    options.allowsHolepunching = false
+    options.localConnection = false
+    options.relayThrough = .key(relay.publicKey)
+    let connection = try await b.connect(to: server.publicKey, options: options)
+    let next = try await server.accept()
+    let accepted = try XCTUnwrap(next)
+    try await connection.write("over the relay")
+    let message = try await accepted.read()
+    XCTAssertEqual(message, Array("over the relay".utf8))
+    for side in [connection, accepted] {
+      let address = await side.remoteAddress()
+      let remote = try XCTUnwrap(address)
+      XCTAssertEqual(side.path, .relayed(remote))
+      XCTAssertEqual(side.state, .open(.relayed(remote)))
+      XCTAssertTrue(side.description.contains("relayed by \(remote)"), side.description)
+    }
+    let statistics = await a.statistics()
+    XCTAssertEqual([statistics.relayAttempts, statistics.relaySuccesses], [1, 1])
+    for node in [a, b, relayNode] { await node.destroy() }
+    await testnet.destroy()
+    await loop.shutdown()
   }
 
   func testAnAbortNamesItsReason() async throws {
