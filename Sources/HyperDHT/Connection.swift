@@ -35,8 +35,13 @@ extension HyperDHT {
     package let attachment: (any Sendable)?
 
     /// On the loop, for a stream that is open.
-    package init(loop: UVEventLoop, stream: EncryptedStream, attachment: (any Sendable)? = nil) {
-      inner = ConnectionState(loop: loop, stream: stream)
+    package convenience init(loop: UVEventLoop, stream: EncryptedStream, attachment: (any Sendable)? = nil) {
+      self.init(loop: loop, stream: stream, board: StateBoard(), attachment: attachment)
+    }
+
+    /// The same for a dial whose states the board has.
+    init(loop: UVEventLoop, stream: EncryptedStream, board: StateBoard, attachment: (any Sendable)? = nil) {
+      inner = ConnectionState(loop: loop, stream: stream, board: board)
       guard let publicKey = stream.publicKey, let remotePublicKey = stream.remotePublicKey,
         let handshakeHash = stream.handshakeHash
       else { preconditionFailure("an open stream knows its keys") }

@@ -13,7 +13,7 @@ final class ConnectionState: @unchecked Sendable {
   let writing: MessagePump
   let datagrams = EventQueue<[UInt8], Never>(capacity: Limits.datagrams)
   let pathChanges = EventQueue<Endpoint, Never>(capacity: Limits.pathChanges)
-  let board = StateBoard()
+  let board: StateBoard
   let closing = ClosingFlag<ConnectionError>()
   /// Closes without a reason when the peer has proved its key, with one if the connection closes before.
   let proof = ClosingFlag<ConnectionError>()
@@ -23,8 +23,9 @@ final class ConnectionState: @unchecked Sendable {
 
   /// Takes over the stream's `onAuthenticated`, `onOwnedMessage`, `onDatagram`, `onPathChange`, `onDrain` and `onEnd`;
   /// the owner calls `closed` from `onClose`.
-  init(loop: UVEventLoop, stream: EncryptedStream) {
+  init(loop: UVEventLoop, stream: EncryptedStream, board: StateBoard) {
     self.loop = loop
+    self.board = board
     self.stream = stream
     writing = MessagePump(loop: loop, sink: stream)
     arrivals = Arrivals(loop: loop, inbox: inbox) { stream.pause() }

@@ -19,9 +19,11 @@ extension HyperDHT.Connection {
     public var isRelayed: Bool { if case .relayed = self { true } else { false } }
   }
 
-  /// How far a connection is. It exists from its opening on; what comes before is `connect` under way, or
-  /// `Hyperswarm.Event.attempt`. New cases may be added.
+  /// How far a connection is. New cases may be added.
   public enum State: Hashable, Sendable {
+    /// Of a `Dial`: the peer is looked for, and a path to it. A `Connection` exists from its opening on; what a swarm
+    /// dials is told by `Hyperswarm.Event.attempt`.
+    case connecting
     /// Since its opening it goes this way.
     case open(Path)
     /// It goes on over another path, without loss: an address has changed, or a direct path is in the place of a relay.
@@ -52,7 +54,7 @@ final class StateBoard: Sendable {
   }
 
   private struct Content {
-    var state: State = .closing
+    var state = State.connecting
     var path: HyperDHT.Connection.Path?
     var isClosed = false
     var readers: [Reader] = []
@@ -79,9 +81,9 @@ final class StateBoard: Sendable {
     return queue
   }
 
-  /// The path at the opening.
+  /// The path at the opening; without one the transport is gone already.
   func open(_ path: HyperDHT.Connection.Path?) {
-    guard let path else { return }
+    guard let path else { return closing() }
     content.withLock { $0.path = path }
     change { _ in .open(path) }
   }
@@ -92,7 +94,7 @@ final class StateBoard: Sendable {
     change { state in
       switch state {
       case .open: .open(path)
-      case .moved, .closing, .closed: nil
+      case .connecting, .moved, .closing, .closed: nil
       }
     }
   }
@@ -102,7 +104,7 @@ final class StateBoard: Sendable {
     change { state in
       switch state {
       case .open, .moved: .moved(path)
-      case .closing, .closed: nil
+      case .connecting, .closing, .closed: nil
       }
     }
   }
@@ -110,7 +112,7 @@ final class StateBoard: Sendable {
   func closing() {
     change { state in
       switch state {
-      case .open, .moved: .closing
+      case .connecting, .open, .moved: .closing
       case .closing, .closed: nil
       }
     }

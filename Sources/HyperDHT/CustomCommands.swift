@@ -55,18 +55,21 @@ extension HyperDHT {
   }
 
   /// Asks one node.
-  /// - Parameter retries: transmissions after the first one, each a second later or after what the path needs.
+  /// - Parameters:
+  ///   - retries: transmissions after the first one, each a second later or after what the path needs.
+  ///   - timeToLive: routers that the request may pass, 0 is the system's number: to open a NAT and go no further.
   /// - Returns: the answer, also one with an `error`.
   /// - Throws: `requestTimeout` without an answer; `invalidAddress`; `cancelled` with the task; `nodeDestroyed`;
   ///   `ioSuspended`; `other` when the request does not fit a datagram, or thousands are under way.
   public func request(
-    _ request: Request, to endpoint: Endpoint, retries: Int = 3, isolation: isolated (any Actor)? = #isolation
+    _ request: Request, to endpoint: Endpoint, retries: Int = 3, timeToLive: UInt8 = 0,
+    isolation: isolated (any Actor)? = #isolation
   ) async throws(DHTError) -> Response {
     let node = node
     return try await operation(isolation: isolation) { settle in
       let pending = node.value.rpc.request(
         RequestMessage(command: request.command, target: request.target, token: request.token, value: request.value),
-        to: endpoint, options: HyperRPC.RequestOptions(retries: max(retries, 0))
+        to: endpoint, options: HyperRPC.RequestOptions(retries: max(retries, 0), ttl: timeToLive)
       ) { settle($0.map(Response.init).mapError(DHTError.init)) }
       return { pending.cancel() }
     }
@@ -135,15 +138,21 @@ extension HyperDHT {
 
     /// Answers with success, a token for requests that follow and, if the request has a target, closer nodes. What
     /// does not fit a datagram is dropped and counted.
-    public func reply(_ value: [UInt8]? = nil, token: Bool = true, closerNodes: Bool = true) {
+    /// - Parameter destination: another node than the requester; the token is then made for that one. It does not
+    ///   know of the request: unless it has asked the same, it drops the answer.
+    public func reply(
+      _ value: [UInt8]? = nil, token: Bool = true, closerNodes: Bool = true, to destination: Endpoint? = nil
+    ) {
       let request = request
-      loop.post { request.value.reply(value, token: token, closerNodes: closerNodes) }
+      loop.post { request.value.reply(value, token: token, closerNodes: closerNodes, to: destination) }
     }
 
     /// Answers with an error: those of applications begin at 16.
-    public func fail(_ code: UInt64, token: Bool = false, closerNodes: Bool = true) {
+    public func fail(
+      _ code: UInt64, token: Bool = false, closerNodes: Bool = true, to destination: Endpoint? = nil
+    ) {
       let request = request
-      loop.post { request.value.error(code, token: token, closerNodes: closerNodes) }
+      loop.post { request.value.error(code, token: token, closerNodes: closerNodes, to: destination) }
     }
 
     /// Sends the request on to another node, with another value. That one's answer goes to the requester directly.

@@ -13,6 +13,10 @@ extension HyperDHT.RelayServer: CustomStringConvertible {
   public var description: String { "HyperDHT.RelayServer(\(publicKey.hex))" }
 }
 
+extension HyperDHT.Dial: CustomStringConvertible {
+  public var description: String { "HyperDHT.Dial(\(publicKey.hex), \(state))" }
+}
+
 extension HyperDHT.Connection: CustomStringConvertible {
   public var description: String {
     "HyperDHT.Connection(\(isInitiator ? "to" : "from") \(remotePublicKey.hex), \(state))"
@@ -31,6 +35,7 @@ extension HyperDHT.Connection.Path: CustomStringConvertible {
 extension HyperDHT.Connection.State: CustomStringConvertible {
   public var description: String {
     switch self {
+    case .connecting: "connecting"
     case .open(let path): "open, \(path)"
     case .moved(let path): "moved, \(path)"
     case .closing: "closing"

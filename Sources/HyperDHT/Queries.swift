@@ -66,22 +66,45 @@ extension HyperDHT {
     public var closestNodes: [Endpoint]
   }
 
+  /// Where a look-up begins.
+  public struct StartingPoints: Hashable, Sendable {
+    /// Asked first: the closest nodes of an earlier look-up, for one. With 20 of them the routing table is only a
+    /// fallback.
+    public var nodes: [Endpoint]
+    /// Asks `nodes` and no others.
+    public var onlyNodes: Bool
+
+    public init(nodes: [Endpoint] = [], onlyNodes: Bool = false) {
+      self.nodes = nodes
+      self.onlyNodes = onlyNodes
+    }
+
+    var options: DHTQueryOptions {
+      var options = DHTQueryOptions()
+      options.seeds = nodes
+      options.onlySeeds = onlyNodes
+      return options
+    }
+  }
+
   // MARK: Peers
 
   /// The peers that are announced under the topic, as the nodes' answers come in. Ends when the closest nodes were
   /// asked; letting go of the sequence ends the search. Up to 1024 answers wait to be read.
-  public func lookup(_ topic: Bytes32) -> Events<LookupReply, DHTError> {
+  public func lookup(_ topic: Bytes32, from start: StartingPoints = .init()) -> Events<LookupReply, DHTError> {
     stream {
-      $0.lookup(topic)
+      $0.lookup(topic, options: start.options)
     } map: {
       HyperDHT.LookupReply($0)
     }
   }
 
   /// Which nodes hold an announcement of the server with this public key.
-  public func findPeer(_ publicKey: Bytes32) -> Events<FindPeerReply, DHTError> {
+  public func findPeer(
+    _ publicKey: Bytes32, from start: StartingPoints = .init()
+  ) -> Events<FindPeerReply, DHTError> {
     stream {
-      $0.findPeer(publicKey)
+      $0.findPeer(publicKey, options: start.options)
     } map: {
       FindPeerReply(from: Node($0.from), to: $0.to, peer: PeerRecord($0.peer))
     }
@@ -95,12 +118,13 @@ extension HyperDHT {
   @discardableResult
   public func announce(
     _ topic: Bytes32, keyPair: KeyPair, relayAddresses: [Endpoint] = [], bump: UInt64 = 0,
-    isolation: isolated (any Actor)? = #isolation
+    from start: StartingPoints = .init(), isolation: isolated (any Actor)? = #isolation
   ) async throws(DHTError) -> [Endpoint] {
     let node = node
     return try await operation(isolation: isolation) { settle in
       var options = AnnounceOptions()
       options.bump = bump
+      options.query = start.options
       let query = node.value.announce(topic, keyPair: keyPair, relayAddresses: relayAddresses, options: options)
       query.onFinished = { [unowned query] in settle($0.map { query.closestNodes }) }
       query.start()
@@ -110,22 +134,25 @@ extension HyperDHT {
 
   /// Withdraws an announcement.
   public func unannounce(
-    _ topic: Bytes32, keyPair: KeyPair, isolation: isolated (any Actor)? = #isolation
+    _ topic: Bytes32, keyPair: KeyPair, from start: StartingPoints = .init(),
+    isolation: isolated (any Actor)? = #isolation
   ) async throws(DHTError) {
     let node = node
     try await operation(isolation: isolation) { settle in
-      let query = node.value.lookupAndUnannounce(topic, keyPair: keyPair)
+      let query = node.value.lookupAndUnannounce(topic, keyPair: keyPair, options: start.options)
       query.onFinished = settle
       query.start()
       return { query.destroy() }
     }
   }
 
-  /// Withdraws an announcement, and tells the peers that the look-up for it has found on its way. Ends when the last
-  /// node was told; letting go of the sequence ends both. Up to 1024 answers wait to be read.
-  public func lookupAndUnannounce(_ topic: Bytes32, keyPair: KeyPair) -> Events<LookupReply, DHTError> {
+  /// Withdraws an announcement; the elements are the answers of the look-up that it takes. Ends when the last node was
+  /// told; letting go of the sequence ends both. Up to 1024 answers wait to be read.
+  public func lookupAndUnannounce(
+    _ topic: Bytes32, keyPair: KeyPair, from start: StartingPoints = .init()
+  ) -> Events<LookupReply, DHTError> {
     stream {
-      $0.lookupAndUnannounce(topic, keyPair: keyPair)
+      $0.lookupAndUnannounce(topic, keyPair: keyPair, options: start.options)
     } map: {
       HyperDHT.LookupReply($0)
     }
@@ -169,11 +196,11 @@ extension HyperDHT {
 
   /// Stores a value of at most 1024 bytes under its hash, for about two days.
   public func immutablePut(
-    _ value: [UInt8], isolation: isolated (any Actor)? = #isolation
+    _ value: [UInt8], from start: StartingPoints = .init(), isolation: isolated (any Actor)? = #isolation
   ) async throws(DHTError) -> StoreResult {
     let node = node
     return try await operation(isolation: isolation) { settle in
-      node.value.immutablePut(value) { result in
+      node.value.immutablePut(value, options: start.options) { result in
         settle(
           result.map { StoreResult(key: $0.target, sequence: 0, stored: $0.stored, closestNodes: $0.closestNodes) })
       }
@@ -183,11 +210,11 @@ extension HyperDHT {
 
   /// The value with this hash, `nil` when no node has it.
   public func immutableGet(
-    _ hash: Bytes32, isolation: isolated (any Actor)? = #isolation
+    _ hash: Bytes32, from start: StartingPoints = .init(), isolation: isolated (any Actor)? = #isolation
   ) async throws(DHTError) -> StoredValue? {
     let node = node
     return try await operation(isolation: isolation) { settle in
-      node.value.immutableGet(hash) { result in
+      node.value.immutableGet(hash, options: start.options) { result in
         settle(result.map { $0.map { StoredValue(value: $0.value, sequence: 0, signature: nil, from: Node($0.from)) } })
       }
       return nil
@@ -196,11 +223,13 @@ extension HyperDHT {
 
   /// Stores a signed value of at most 1024 bytes under the key. A higher sequence number replaces a lower one.
   public func mutablePut(
-    _ value: [UInt8], keyPair: KeyPair, sequence: UInt64 = 0, isolation: isolated (any Actor)? = #isolation
+    _ value: [UInt8], keyPair: KeyPair, sequence: UInt64 = 0, from start: StartingPoints = .init(),
+    isolation: isolated (any Actor)? = #isolation
   ) async throws(DHTError) -> StoreResult {
     let node = node
     return try await operation(isolation: isolation) { settle in
-      node.value.mutablePut(keyPair: keyPair, value: value, sequence: sequence) { result in
+      let options = start.options
+      node.value.mutablePut(keyPair: keyPair, value: value, sequence: sequence, options: options) { result in
         settle(
           result.map {
             StoreResult(key: $0.publicKey, sequence: $0.sequence, stored: $0.stored, closestNodes: $0.closestNodes)
@@ -216,7 +245,7 @@ extension HyperDHT {
   ///   - refresh: stores what was found again at the closest nodes, which renews its life.
   public func mutableGet(
     _ publicKey: Bytes32, sequence: UInt64 = 0, latest: Bool = true, refresh: Bool = false,
-    isolation: isolated (any Actor)? = #isolation
+    from start: StartingPoints = .init(), isolation: isolated (any Actor)? = #isolation
   ) async throws(DHTError) -> StoredValue? {
     let node = node
     return try await operation(isolation: isolation) { settle in
@@ -224,6 +253,7 @@ extension HyperDHT {
       options.sequence = sequence
       options.latest = latest
       options.refresh = refresh
+      options.query = start.options
       node.value.mutableGet(publicKey, options: options) { result in
         settle(
           result.map {

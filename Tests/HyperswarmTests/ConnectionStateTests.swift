@@ -1,5 +1,9 @@
+import HyperDHTEngine
 import HyperEncoding
+import HyperEnvironment
+import HyperRPC
 import HyperRuntime
+import HyperUDX
 import XCTest
 
 @testable import HyperDHT
@@ -60,6 +64,127 @@ final class ConnectionStateTests: XCTestCase {
     XCTAssertEqual(late, [.closed(nil)])
     for node in nodes { await node.destroy() }
     await testnet.destroy()
+  }
+
+  func testADialTellsItsStates() async throws {
+    let testnet = try await HyperDHT.Testnet(size: 3)
+    let options = HyperDHT.Options(bootstrap: testnet.bootstrap, port: 0, host: .loopback)
+    let (a, b) = (try await HyperDHT(options), try await HyperDHT(options))
+    let server = try await a.listen()
+    let dial = b.dial(server.publicKey)
+    XCTAssertEqual(dial.publicKey, server.publicKey)
+    let states = dial.states
+    let connection = try await dial.connection()
+    let same = try await dial.connection()
+    XCTAssertTrue(connection === same)
+    let path = try XCTUnwrap(connection.path)
+    XCTAssertEqual(dial.state, .open(path))
+    let accepted = try await server.accept()
+    dial.cancel()
+    _ = try await connection.waitUntilClosed()
+    let seen = await all(states)
+    XCTAssertEqual(seen, [.connecting, .open(path), .closing, .closed(nil)])
+    withExtendedLifetime(accepted) {}
+
+    // Nothing is announced under this key.
+    let failing = b.dial(HyperDHT.keyPair().publicKey)
+    do throws(DHTError) {
+      _ = try await failing.connection()
+      XCTFail("no such server")
+    } catch {
+      XCTAssertEqual(error, .peerNotFound)
+    }
+    let end = await all(failing.states)
+    XCTAssertEqual(end.count, 1)
+    guard case .closed(let reason?)? = end.first else { return XCTFail("\(end)") }
+    XCTAssertEqual(reason.code, "PEER_NOT_FOUND")
+    await a.destroy()
+    await b.destroy()
+    await testnet.destroy()
+  }
+
+  func testADialThatIsGivenUp() async throws {
+    let dht = try await HyperDHT(.init(bootstrap: ["127.0.0.1:9"], port: 0, host: .loopback))
+    let key = HyperDHT.keyPair().publicKey
+    func outcome(_ dial: HyperDHT.Dial) async -> DHTError? {
+      do throws(DHTError) {
+        _ = try await dial.connection()
+        return nil
+      } catch {
+        return error
+      }
+    }
+    let cancelled = dht.dial(key)
+    XCTAssertEqual(cancelled.state, .connecting)
+    cancelled.cancel()
+    let first = await outcome(cancelled)
+    XCTAssertEqual(first, .requestDestroyed)
+
+    let waiting = dht.dial(key)
+    let task = Task { await outcome(waiting) }
+    task.cancel()
+    let second = await task.value
+    XCTAssertEqual(second, .cancelled)
+    XCTAssertEqual(waiting.state, .connecting, "the dial goes on")
+
+    // Letting go of a dial gives it up.
+    let states = dht.dial(key).states
+    let seen = await all(states)
+    XCTAssertEqual(seen.first, .connecting)
+    if case .closed? = seen.last {} else { XCTFail("\(seen)") }
+    await dht.destroy(force: true)
+    let third = await outcome(waiting)
+    XCTAssertEqual(third, .nodeDestroyed)
+    let fourth = await outcome(dht.dial(key))
+    XCTAssertEqual(fourth, .nodeDestroyed)
+  }
+
+  /// A node that takes itself to be behind a NAT, as no other on this host is.
+  private func firewalled(_ testnet: HyperDHT.Testnet, _ loop: UVEventLoop) async throws -> HyperDHT {
+    let bootstrap = testnet.bootstrap.compactMap { BootstrapNode($0) }
+    let made = try await LoopPlace(loop).make { environment throws(DHTError) -> HyperDHT in
+      var options = DHTOptions(bootstrap: bootstrap, host: .loopback, port: 0)
+      options.ephemeral = true
+      options.quickFirewall = false
+      let node = DHTNode(environment: environment, options: options)
+      node.start()
+      return HyperDHT(loop: loop, node: node, environment: environment)
+    }
+    return made.value
+  }
+
+  func testAConnectionOverARelay() async throws {
+    let testnet = try await HyperDHT.Testnet(size: 4)
+    let loop = try UVEventLoop.startThread()
+    let (a, b) = (try await firewalled(testnet, loop), try await firewalled(testnet, loop))
+    let relayNode = try await HyperDHT(.init(bootstrap: testnet.bootstrap, port: 0, host: .loopback))
+    let relay = try await relayNode.serveRelay()
+    var serving = HyperDHT.ServerOptions()
+    serving.allowsHolepunching = false
+    serving.shareLocalAddress = false
+    let server = try await a.listen(options: serving)
+    var options = HyperDHT.ConnectOptions()
+    options.allowsHolepunching = false
+    options.localConnection = false
+    options.relayThrough = .key(relay.publicKey)
+    let connection = try await b.connect(to: server.publicKey, options: options)
+    let next = try await server.accept()
+    let accepted = try XCTUnwrap(next)
+    try await connection.write("over the relay")
+    let message = try await accepted.read()
+    XCTAssertEqual(message, Array("over the relay".utf8))
+    for side in [connection, accepted] {
+      let address = await side.remoteAddress()
+      let remote = try XCTUnwrap(address)
+      XCTAssertEqual(side.path, .relayed(remote))
+      XCTAssertEqual(side.state, .open(.relayed(remote)))
+      XCTAssertTrue(side.description.contains("relayed by \(remote)"), side.description)
+    }
+    let statistics = await a.statistics()
+    XCTAssertEqual([statistics.relayAttempts, statistics.relaySuccesses], [1, 1])
+    for node in [a, b, relayNode] { await node.destroy() }
+    await testnet.destroy()
+    await loop.shutdown()
   }
 
   func testAnAbortNamesItsReason() async throws {

@@ -30,7 +30,7 @@ final class CustomCommandTests: XCTestCase {
     try await b.onRequest(command) { request in
       switch request.value {
       case [1]?: request.reply([2] + (request.target?.bytes ?? []))
-      case [3]?: request.fail(16)
+      case [3]?: request.fail(16, to: request.from.endpoint)
       case [4]?: request.reply(request.token == nil ? [0] : [1])
       default: break
       }
@@ -48,6 +48,8 @@ final class CustomCommandTests: XCTestCase {
     XCTAssertNil(failed.value)
     let proved = try await a.request(.init(command, token: token, value: [4]), to: endpoint)
     XCTAssertEqual(proved.value, [1])
+    let near = try await a.request(.init(command, value: [1]), to: endpoint, timeToLive: 5)
+    XCTAssertEqual(near.value, [2])
     // Not served: error 1.
     let unknown = try await a.request(.init(command + 1), to: endpoint)
     XCTAssertEqual(unknown.error, 1)

@@ -95,6 +95,27 @@ final class NetworkKnowledgeTests: XCTestCase {
     for try await reply in dht.lookupAndUnannounce(topic, keyPair: keys) { named += reply.peers.count }
     XCTAssertGreaterThan(named, 0)
     for try await reply in dht.lookup(topic) { XCTAssertEqual(reply.peers, []) }
+    // One node alone is asked.
+    let nodes = await dht.nodes()
+    let one = HyperDHT.StartingPoints(nodes: [nodes[0]], onlyNodes: true)
+    let put = try await dht.immutablePut([7], from: one)
+    XCTAssertEqual(put.closestNodes, [nodes[0]])
+    let got = try await dht.immutableGet(put.key, from: one)
+    XCTAssertEqual(got?.from.endpoint, nodes[0])
+    let holders = try await dht.announce(topic, keyPair: keys, from: one)
+    XCTAssertEqual(holders, [nodes[0]])
+    var answers = 0
+    for try await reply in dht.lookup(topic, from: one) {
+      answers += 1
+      XCTAssertEqual(reply.peers.map(\.publicKey), [keys.publicKey])
+    }
+    XCTAssertEqual(answers, 1)
+    try await dht.unannounce(topic, keyPair: keys, from: one)
+    for try await reply in dht.findPeer(keys.publicKey, from: one) { XCTFail("\(reply)") }
+    let other = HyperDHT.StartingPoints(nodes: nodes)
+    let all = try await dht.mutablePut([0], keyPair: HyperDHT.keyPair(), from: other)
+    XCTAssertEqual(Set(all.closestNodes), Set(nodes))
+
     _ = try await dht.mutablePut([1], keyPair: keys, sequence: 3)
     let first = try await dht.mutableGet(keys.publicKey, latest: false)
     XCTAssertEqual(first?.value, [1])
