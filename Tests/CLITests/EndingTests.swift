@@ -175,8 +175,8 @@ final class EndingTests: SharedTestnetTestCase {
 
   func testD11_ctrlCLeavesNoFilesOfTheDemo() throws {
     let folder = try makeFolder()
-    for text in ["making a file", "server "] {
-      let demo = try ToolProcess(["demo", "--size", "40"], environment: ["TMPDIR": folder.path])
+    for (text, size) in [("making a file", "4000"), ("server ", "20")] {
+      let demo = try ToolProcess(["demo", "--size", size], environment: ["TMPDIR": folder.path])
       try demo.wait(for: text)
       XCTAssertEqual(try FileManager.default.contentsOfDirectory(atPath: folder.path).count, 1)
       demo.interrupt()
