@@ -109,9 +109,13 @@ public final class HyperDHT: Sendable {
         return nil
       }
       let observer = node.onNetworkState.add { if $0 == .online { settle(.success(true)) } }
-      node.whenBootstrapped { [weak node] in
-        node?.onNetworkState.remove(observer)
-        settle($0.map { node?.rpc.isOnline == true })
+      node.whenBootstrapped { [weak node] result in
+        guard let node else { return settle(result.map { false }) }
+        // The only answer of a small network ends entering it before it counts as one.
+        node.environment.defer { [weak node] in
+          node?.onNetworkState.remove(observer)
+          settle(result.map { node?.rpc.isOnline == true })
+        }
       }
       return nil
     }

@@ -145,16 +145,24 @@ struct Passphrase: Sendable {
     var settings = termios()
     tcgetattr(terminal, &settings)
     var quiet = settings
-    quiet.c_lflag &= ~tcflag_t(ECHO)
-    _ = writeAll(Array("passphrase: ".utf8), to: terminal)
+    // Signals as bytes: an end of the process would leave the terminal without an echo.
+    quiet.c_lflag &= ~tcflag_t(ECHO | ICANON | ISIG)
     tcsetattr(terminal, TCSAFLUSH, &quiet)
+    _ = writeAll(Array("passphrase: ".utf8), to: terminal)
     defer {
       tcsetattr(terminal, TCSAFLUSH, &settings)
       _ = writeAll([0x0a], to: terminal)
     }
     var line: [UInt8] = []
     var byte: UInt8 = 0
-    while read(terminal, &byte, 1) == 1, byte != 0x0a, line.count < 1024 { line.append(byte) }
-    return String(decoding: line, as: UTF8.self).trimmingCharacters(in: .whitespaces)
+    while read(terminal, &byte, 1) == 1, line.count < 1024 {
+      switch byte {
+      case 0x03: throw ExitCode(128 + SIGINT)
+      case 0x04, 0x0a, 0x0d: return String(decoding: line, as: UTF8.self).trimmingCharacters(in: .whitespaces)
+      case 0x08, 0x7f: _ = line.popLast()
+      default: line.append(byte)
+      }
+    }
+    return ""
   }
 }

@@ -46,12 +46,13 @@ struct Demo: Command {
   }
 
   private func show(in folder: URL) async throws {
-    if file == nil { Console.note("generating", "making a file of \(size) MiB", [("mebibytes", .integer(size))]) }
     let source: SourceFile
     if let file {
       source = try SourceFile(hashing: file)
     } else {
-      source = try SourceFile(generating: size << 20, at: folder.appendingPathComponent("sent").path)
+      source = try await telling("making a file of \(size) MiB", [("mebibytes", .integer(size))]) {
+        try SourceFile(generating: size << 20, at: folder.appendingPathComponent("sent").path)
+      }
     }
     Console.event(
       "file", "file      \(source.count) bytes, BLAKE2b \(source.hash.hex)",

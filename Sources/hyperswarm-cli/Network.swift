@@ -38,7 +38,21 @@ func enterNetwork(
     await dht.destroy(force: true)
     throw error
   }
+  if Console.verbosity > 0 { await describe(dht) }
   return dht
+}
+
+private func describe(_ dht: HyperDHT) async {
+  let status = await dht.status()
+  let address = await dht.remoteAddress()
+  Console.detail(
+    1, "network",
+    "entered the network: \(status.nodeCount) nodes known, "
+      + (address.map { "reachable at \($0)" } ?? status.host.map { "seen at \($0)" } ?? "own address not known yet"),
+    [
+      ("nodes", .integer(status.nodeCount)), ("host", status.host.map { .string($0.description) } ?? .null),
+      ("address", address.map { .string($0.description) } ?? .null),
+    ])
 }
 
 /// Fails when no bootstrap node has answered.

@@ -95,6 +95,9 @@ struct Pipe: Sendable {
       input.limitSilence(to: 0)
       throw error
     }
-    if !keepsOpen { input.limitSilence(to: StandardInput.isTerminal || connection.isClosed ? 0 : Pipe.silence) }
+    if !keepsOpen { input.limitSilence(to: StandardInput.isTerminal ? 0 : Pipe.silence) }
+    // The peer listens on. When it is gone nothing that is typed gets anywhere.
+    _ = try? await connection.waitUntilClosed()
+    input.limitSilence(to: 0)
   }
 }

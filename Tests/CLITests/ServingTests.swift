@@ -182,6 +182,45 @@ final class ServingTests: SharedTestnetTestCase {
     XCTAssertFalse(there.errors.contains("warning"), there.errors)
   }
 
+  func testThePassphraseIsAskedForOnATerminal() throws {
+    let program = """
+      import os, pty, sys
+      binary, typed = sys.argv[1:]
+      child, terminal = pty.fork()
+      if child == 0:
+          os.execv(binary, [binary, "beam", "--ask", "-r"])
+      seen = b""
+      try:
+          while b"waiting for the other side" not in seen:
+              part = os.read(terminal, 4096)
+              if not part:
+                  break
+              if b"passphrase: " in seen + part and b"passphrase: " not in seen:
+                  os.write(terminal, typed.encode().decode("unicode_escape").encode() + b"\\n")
+              seen += part
+          os.kill(child, 2)
+          while os.read(terminal, 4096):
+              pass
+      except OSError:
+          pass
+      print(seen.decode(), os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+      """
+    let passphrase = Passphrase().text
+    for (typed, said, status) in [
+      (passphrase, "waiting for the other side", 130), ("x\\x7f" + passphrase, "waiting for the other side", 130),
+      ("nonsense", "52 characters", 1), ("abc\\x03", "passphrase", 130),
+    ] {
+      let process = try ToolProcess(
+        ["python3", "-c", program, ToolProcess.binary.path, typed], environment: try environment(),
+        program: URL(fileURLWithPath: "/usr/bin/env"))
+      let result = try process.finish(seconds: 30)
+      try XCTSkipIf(result.status == 127, "no python3")
+      XCTAssertTrue(result.text.contains(said), result.text + result.errors)
+      XCTAssertTrue(result.text.hasSuffix(" \(status)\n"), result.text)
+      XCTAssertFalse(result.text.contains(typed), "what is typed is not shown")
+    }
+  }
+
   func testAPassphraseIsNotRepeated() throws {
     let secret = "very-secret-but-no-passphrase"
     let argument = try runTool(["beam", secret])

@@ -41,17 +41,18 @@ final class ToolProcess: @unchecked Sendable {
   ///   - standardInput: instead of a pipe that `write` writes to.
   ///   - standardOutput: instead of being collected.
   ///   - redirection: of a shell, behind the command.
+  ///   - program: instead of the tool.
   ///   - environment: besides what the tests have; the tool's own variables come from here only.
   init(
     _ arguments: [String], standardInput: FileHandle? = nil, standardOutput: FileHandle? = nil,
-    redirection: String? = nil, environment: [String: String] = [:]
+    redirection: String? = nil, environment: [String: String] = [:], program: URL = ToolProcess.binary
   ) throws {
     signal(SIGPIPE, SIG_IGN)
     process.environment = ProcessInfo.processInfo.environment.filter { !$0.key.hasPrefix("HYPERSWARM_") }
       .merging(environment) { _, new in new }
-    process.executableURL = redirection == nil ? ToolProcess.binary : URL(fileURLWithPath: "/bin/sh")
+    process.executableURL = redirection == nil ? program : URL(fileURLWithPath: "/bin/sh")
     process.arguments =
-      redirection.map { ["-c", "exec \"$0\" \"$@\" \($0)", ToolProcess.binary.path] + arguments } ?? arguments
+      redirection.map { ["-c", "exec \"$0\" \"$@\" \($0)", program.path] + arguments } ?? arguments
     process.standardInput = standardInput ?? input
     let out = Pipe()
     let err = Pipe()
