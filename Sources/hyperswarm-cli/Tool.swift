@@ -13,7 +13,7 @@ struct Tool: AsyncParsableCommand {
     version: Hyperswarm.version,
     subcommands: [
       Demo.self, TestnetCommand.self, NodeCommand.self, Keygen.self, Listen.self, Connect.self, Send.self, Receive.self,
-      Join.self, Lookup.self, Announce.self, Ping.self, Relay.self,
+      Expose.self, Forward.self, Join.self, Lookup.self, Announce.self, Ping.self, Relay.self,
     ])
 
   static func main() async {
