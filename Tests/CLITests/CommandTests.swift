@@ -44,8 +44,8 @@ final class CommandTests: XCTestCase {
     let help = try runTool(["--help"])
     XCTAssertEqual(help.status, 0)
     for command in [
-      "demo", "testnet", "node", "keygen", "listen", "connect", "send", "receive", "expose", "forward", "join", "lookup",
-      "announce", "ping", "relay",
+      "demo", "testnet", "node", "keygen", "listen", "connect", "send", "receive", "expose", "forward", "join",
+      "lookup", "announce", "ping", "relay",
     ] {
       XCTAssertTrue(help.text.contains("\n  \(command) "), command)
       XCTAssertEqual(try runTool([command, "--help"]).status, 0, command)

@@ -8,8 +8,8 @@ struct Expose: Command {
     abstract: "Let peers reach local services by a key.",
     discussion: """
       Every connection of a peer becomes one to the service; 'forward' is the other side, and so are hypertele and \
-      holesail. A target is a port of 127.0.0.1, host:port, or the path of a socket. Each has a key of its own, made of \
-      the seed; the first one's is the seed's key.
+      holesail. A target is a port of 127.0.0.1, host:port, or the path of a socket. Each has a key of its own, made \
+      of the seed; the first one's is the seed's key.
 
       Peers need the key only, unless --allow names them, or --private gives the seed to those that may connect.
       """)

@@ -10,8 +10,8 @@ struct Forward: Command {
     abstract: "Reach the services that 'expose' publishes, as local ports.",
     discussion: """
       Takes pairs: where to listen (a port of 127.0.0.1, host:port, or the path of a socket; port 0 is any), and what \
-      to reach: a public key, or hs:// and what 'expose --private' or holesail print. Every local connection becomes one \
-      to the peer. --private takes the second as the seed of hypertele's private mode; '-' reads it from standard \
+      to reach: a public key, or hs:// and what 'expose --private' or holesail print. Every local connection becomes \
+      one to the peer. --private takes the second as the seed of hypertele's private mode; '-' reads it from standard \
       input, so that no list of processes shows it.
       """)
 
