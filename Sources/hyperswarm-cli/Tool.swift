@@ -14,7 +14,8 @@ struct Tool: AsyncParsableCommand {
     version: Hyperswarm.version,
     subcommands: [
       Demo.self, TestnetCommand.self, NodeCommand.self, Keygen.self, Listen.self, Connect.self, Beam.self, Send.self,
-      Receive.self, Join.self, Lookup.self, Announce.self, Put.self, Get.self, Ping.self, Doctor.self, Relay.self,
+      Receive.self, Expose.self, Forward.self, Join.self, Lookup.self, Announce.self, Put.self, Get.self, Ping.self,
+      Doctor.self, Relay.self,
     ])
 
   static func main() async {

@@ -44,8 +44,8 @@ final class CommandTests: XCTestCase {
     let help = try runTool(["--help"])
     XCTAssertEqual(help.status, 0)
     for command in [
-      "demo", "testnet", "node", "keygen", "listen", "connect", "beam", "send", "receive", "join", "lookup", "announce",
-      "put", "get", "ping", "doctor", "relay",
+      "demo", "testnet", "node", "keygen", "listen", "connect", "beam", "send", "receive", "expose", "forward", "join",
+      "lookup", "announce", "put", "get", "ping", "doctor", "relay",
     ] {
       XCTAssertTrue(help.text.contains("\n  \(command) "), command)
       XCTAssertEqual(try runTool([command, "--help"]).status, 0, command)

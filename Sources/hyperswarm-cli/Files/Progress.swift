@@ -14,7 +14,6 @@ final class TransferProgress: Sendable {
     var done: UInt64 = 0
     /// What this process has moved.
     var moved: UInt64 = 0
-    var hasBegun = false
   }
 
   private let state = Mutex(Snapshot())
@@ -24,7 +23,6 @@ final class TransferProgress: Sendable {
     state.withLock {
       $0.files = files
       $0.total = bytes
-      $0.hasBegun = true
     }
   }
 
@@ -64,7 +62,7 @@ final class ProgressDisplay: Sendable {
     var samples: [(time: ContinuousClock.Instant, moved: UInt64)] = []
     var shown: UInt64?
     while (try? await Task.sleep(for: ProgressDisplay.interval)) != nil {
-      let snapshots = transfers.withLock { $0.values.map(\.snapshot) }.filter(\.hasBegun)
+      let snapshots = transfers.withLock { $0.values.map(\.snapshot) }.filter { !$0.file.isEmpty }
       let moved = snapshots.reduce(0) { $0 + $1.moved }
       // A transfer has left, and its bytes with it.
       if let last = samples.last, moved < last.moved { samples.removeAll() }

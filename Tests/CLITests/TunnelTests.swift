@@ -1,0 +1,211 @@
+import Foundation
+import HyperCrypto
+import HyperEncoding
+import XCTest
+
+@testable import hyperswarm_cli
+
+/// `expose` and `forward` with real sockets.
+final class TunnelTests: XCTestCase {
+  nonisolated(unsafe) private static var network: LocalTestnet?
+
+  override static func tearDown() {
+    network = nil
+    super.tearDown()
+  }
+
+  private func testnet() throws -> LocalTestnet {
+    if let network = TunnelTests.network { return network }
+    let made = try LocalTestnet()
+    TunnelTests.network = made
+    return made
+  }
+
+  private func run(_ arguments: [String], until text: String) throws -> ToolProcess {
+    let process = try ToolProcess(arguments + ["--bootstrap", try testnet().bootstrap])
+    try process.wait(for: text)
+    try process.wait(for: "\n")
+    return process
+  }
+
+  /// What stands behind `forward PORT` in each line.
+  private func keys(_ process: ToolProcess) -> [String] {
+    process.outputText.split(separator: "\n").compactMap { $0.split(separator: " ").last.map(String.init) }
+  }
+
+  private func port(_ process: ToolProcess) throws -> UInt16 {
+    let address = try XCTUnwrap(process.outputText.split(separator: " ").first)
+    return try XCTUnwrap(UInt16(try XCTUnwrap(address.split(separator: ":").last)))
+  }
+
+  private func end(_ processes: ToolProcess...) throws {
+    for process in processes { process.interrupt() }
+    for process in processes { XCTAssertEqual(try process.finish(seconds: 20).status, 130) }
+  }
+
+  /// Sends, ends its half, and reads to the end.
+  private static func ask(_ address: LocalAddress, _ bytes: [UInt8]) async throws -> [UInt8] {
+    let socket = try await address.connect()
+    async let sent: Void = socket.write(bytes)
+    try await sent
+    socket.end()
+    var answer: [UInt8] = []
+    while let more = try await socket.read() { answer += more }
+    return answer
+  }
+
+  private static func ask(_ port: UInt16, _ bytes: [UInt8]) async throws -> [UInt8] {
+    try await ask(try XCTUnwrap(LocalAddress("\(port)")), bytes)
+  }
+
+  func testTunnel_bytesAndHalvesPass() async throws {
+    let service = try await Service { socket in
+      var bytes: [UInt8] = []
+      while let more = try await socket.read() { bytes += more }
+      // Only when the other half has ended.
+      try await socket.write(bytes.reversed())
+      socket.end()
+    }
+    let expose = try run(["expose", "\(service.port)"], until: "forward PORT")
+    let forward = try run(["forward", "0", try XCTUnwrap(keys(expose).first)], until: "->")
+    let port = try port(forward)
+    let big = (0..<1_000_000).map { UInt8(truncatingIfNeeded: $0 &* 7) }
+    let answer = try await TunnelTests.ask(port, big)
+    XCTAssertTrue(answer == big.reversed())
+    let empty = try await TunnelTests.ask(port, [])
+    XCTAssertEqual(empty, [])
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      for index in 0..<40 {
+        group.addTask {
+          let answer = try await TunnelTests.ask(port, Array("\(index) and more".utf8))
+          XCTAssertEqual(answer, Array("\(index) and more".utf8).reversed())
+        }
+      }
+      try await group.waitForAll()
+    }
+    try end(forward, expose)
+  }
+
+  func testTunnel_whatWasSaidBeforeABreakArrives() async throws {
+    let service = try await Service { socket in
+      _ = try await socket.read()
+      try await socket.write([UInt8](repeating: 5, count: 300_000))
+      await socket.abort(within: 10)
+    }
+    let expose = try run(["expose", "\(service.port)"], until: "forward PORT")
+    let forward = try run(["forward", "0", try XCTUnwrap(keys(expose).first)], until: "->")
+    let socket = try await XCTUnwrap(LocalAddress("\(try port(forward))")).connect()
+    try await socket.write([1])
+    var count = 0
+    do {
+      while let more = try await socket.read() { count += more.count }
+      XCTFail("a break is no end")
+    } catch { XCTAssertTrue(error is SocketFailure, "\(error)") }
+    XCTAssertEqual(count, 300_000)
+    try end(forward, expose)
+  }
+
+  func testTunnel_privateAndAllowed() async throws {
+    let service = try await Service { socket in
+      try await socket.write([7])
+      socket.end()
+    }
+    let seed = String(repeating: "09", count: 32)
+    let closed = try run(["expose", "--private", "--seed", seed, "\(service.port)"], until: "forward PORT")
+    let secret = try XCTUnwrap(keys(closed).first)
+    XCTAssertEqual(secret, "hs://s000brro1nejbrro1nejbrro1nejbrro1nejbrro1nejbrro1nejbrro")
+    let publicKey = KeyPair(seed: Bytes32(repeating: 9)).publicKey.hex
+    let stranger = try run(["forward", "0", publicKey], until: "->")
+    let friend = try run(["forward", "0", secret], until: "->")
+    let seeded = try run(["forward", "--private", "0", seed], until: "->")
+    let byURL = try await TunnelTests.ask(try port(friend), [])
+    let bySeed = try await TunnelTests.ask(try port(seeded), [])
+    XCTAssertEqual(byURL, [7])
+    XCTAssertEqual(bySeed, [7])
+    do {
+      let answer = try await TunnelTests.ask(try port(stranger), [])
+      XCTFail("\(answer)")
+    } catch { XCTAssertTrue(error is SocketFailure, "\(error)") }
+    try stranger.wait(for: "PEER_CONNECTION_FAILED")
+    try end(stranger, friend, seeded, closed)
+  }
+
+  func testTunnel_severalTargetsAndUnixSockets() async throws {
+    let test = try TestFolder()
+    let service = try await Service(path: test.path + "/service") { socket in
+      try await socket.write([1])
+      socket.end()
+    }
+    let other = try await Service { socket in
+      try await socket.write([2])
+      socket.end()
+    }
+    let expose = try run(["expose", test.path + "/service", "127.0.0.1:\(other.port)"], until: "forward PORT")
+    try expose.wait(for: "127.0.0.1:\(other.port)")
+    let found = keys(expose)
+    XCTAssertEqual(found.count, 2)
+    XCTAssertNotEqual(found.first, found.last)
+    let local = test.path + "/local"
+    let forward = try run(["forward", local, found[0], "unix:\(local)2", found[1]], until: "\(local)2 ->")
+    let first = try await TunnelTests.ask(try XCTUnwrap(LocalAddress(local)), [])
+    let second = try await TunnelTests.ask(try XCTUnwrap(LocalAddress(local + "2")), [])
+    XCTAssertEqual(first + second, [1, 2])
+    // Another one in the same place: the first is alive.
+    let taken = try runTool(["forward", local, found[0], "--bootstrap", try testnet().bootstrap])
+    XCTAssertEqual(taken.status, 1)
+    XCTAssertTrue(taken.errors.contains("cannot listen on \(local)"), taken.errors)
+    try end(forward, expose)
+    XCTAssertEqual(test.names().filter { $0.hasPrefix("local") }, [], "sockets are removed")
+    _ = service
+  }
+
+  func testTunnel_aServiceThatIsNotThere() async throws {
+    let expose = try run(["expose", "1"], until: "forward PORT")
+    let forward = try run(["forward", "0", try XCTUnwrap(keys(expose).first)], until: "->")
+    do {
+      let answer = try await TunnelTests.ask(try port(forward), [1])
+      XCTFail("\(answer)")
+    } catch { XCTAssertTrue(error is SocketFailure, "\(error)") }
+    try expose.wait(for: "cannot connect to 127.0.0.1:1: Connection refused")
+    try end(forward, expose)
+  }
+
+  func testTunnel_usage() throws {
+    let key = String(repeating: "ab", count: 32)
+    for arguments in [
+      ["expose"], ["expose", "x"], ["expose", "70000"], ["expose", "host:"],
+      ["expose", "--private", "--allow", key, "1"],
+      ["forward"], ["forward", "8080"], ["forward", "8080", "abcd"], ["forward", "x", key],
+      ["forward", "8080", "hs://x000" + key], ["forward", "1", key, "2"],
+    ] {
+      let result = try runTool(arguments)
+      XCTAssertEqual(result.status, 64, "\(arguments): \(result.errors)")
+    }
+    XCTAssertEqual(LocalAddress("[::1]:80")?.description, "[::1]:80")
+    XCTAssertEqual(LocalAddress("80")?.description, "127.0.0.1:80")
+    XCTAssertNil(LocalAddress("/" + String(repeating: "n", count: 200)))
+  }
+}
+
+/// A local service for the tests.
+private final class Service: Sendable {
+  let port: UInt16
+  private let task: Task<Void, Never>
+
+  init(path: String? = nil, _ body: @escaping @Sendable (Socket) async throws -> Void) async throws {
+    let place = try XCTUnwrap(LocalAddress(path ?? "0"))
+    let (listening, address) = try await place.listen()
+    port = UInt16(address.split(separator: ":").last ?? "") ?? 0
+    task = Task {
+      while !Task.isCancelled {
+        guard await Poller.shared.wait(listening.descriptor, for: Int32(POLLIN), seconds: 1) else { continue }
+        let accepted = accept(listening.descriptor, nil, nil)
+        guard accepted >= 0 else { continue }
+        let socket = Socket(accepted)
+        Task { try await body(socket) }
+      }
+    }
+  }
+
+  deinit { task.cancel() }
+}
