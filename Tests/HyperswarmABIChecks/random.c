@@ -42,7 +42,7 @@ static void maybe_act(void) {
   world.depth--;
 }
 
-// ---- Completions -----------------------------------------------------------------------------------------------------
+// ---- Completions --------------------------------------------------------------------------------------------------
 
 struct ticket {
   int count;
@@ -133,7 +133,7 @@ static int each_record(hyperswarm_t *swarm, const hyperswarm_record_t *record, v
   return draw(4) == 0;
 }
 
-// ---- Connections, servers, swarms ------------------------------------------------------------------------------------
+// ---- Connections, servers, swarms ---------------------------------------------------------------------------------
 
 static void on_message(hyperswarm_connection_t *connection, const uint8_t *data, size_t length, void *user_data) {
   (void) user_data;
@@ -259,7 +259,7 @@ static void make_connection(hyperswarm_t *swarm, const uint8_t *key) {
   judge(hyperswarm_connect(swarm, key, draw(2) == 0 ? &options : NULL, &callbacks, place), ticket);
 }
 
-// ---- Calls -----------------------------------------------------------------------------------------------------------
+// ---- Calls --------------------------------------------------------------------------------------------------------
 
 static void act_on_connection(hyperswarm_connection_t *connection) {
   static uint8_t data[20000];
@@ -287,8 +287,7 @@ static void act_on_connection(hyperswarm_connection_t *connection) {
     // As long as it says, and not a byte longer.
     ticket->memory = malloc(length > 0 ? length : 1);
     memset(ticket->memory, (int) length, length);
-    judge(
-      hyperswarm_connection_write_borrowed(connection, ticket->memory, length, written_done, ticket), ticket);
+    judge(hyperswarm_connection_write_borrowed(connection, ticket->memory, length, written_done, ticket), ticket);
     break;
   case 10:
     ticket = take_ticket();
