@@ -227,7 +227,7 @@ int hyperswarm_connection_statistics(
   void *user_data);
 
 /// How the connection came about: the ways that were tried, hole punching included, a line per step. `callback` once;
-/// `text` is "" where there is nothing to tell, as for accepted connections.
+/// `text` is "" where there is nothing to tell, as after the connection has closed.
 /// @thread loop
 /// @memory `text` is borrowed until `callback` returns.
 /// @errors _operation_; HYPERSWARM_ERR_INVALID_ARGUMENT.

@@ -26,7 +26,9 @@ static void on_value(hyperswarm_t *swarm, int status, const hyperswarm_value_t *
   } else if (value->data == NULL) {
     printf("number %llu is with %u nodes\n", (unsigned long long) value->sequence, value->stored);
   } else {
-    printf("number %llu: %.*s\n", (unsigned long long) value->sequence, (int) value->length, (const char *) value->data);
+    printf("number %llu: ", (unsigned long long) value->sequence);
+    fwrite(value->data, 1, value->length, stdout);
+    printf("\n");
   }
   sem_post(&step);
 }

@@ -36,6 +36,8 @@ package final class PeerInfo {
   /// Milliseconds of the loop's clock; `nil` while no dialled connection is open.
   package internal(set) var connectedTime: UInt64?
   package internal(set) var disconnectedTime: UInt64 = 0
+  /// Until then the firewall's refusal of a dial holds.
+  var refusedUntil: UInt64 = 0
 
   /// Called with each topic the peer is first found under.
   package var onTopic: ((Bytes32) -> Void)?
@@ -122,7 +124,7 @@ package final class PeerInfo {
 
   /// Whether `joinPeer` dials it in the drain step (hyperswarm.md 6.3, step 1).
   func mayDialExplicitly(at now: UInt64) -> Bool {
-    guard attempts < Limits.explicitAttempts else { return false }
+    guard attempts < Limits.explicitAttempts, now >= refusedUntil else { return false }
     return now >= disconnectedTime &+ UInt64(attempts) &* Limits.explicitPause
   }
 }

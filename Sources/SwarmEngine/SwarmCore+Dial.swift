@@ -56,11 +56,19 @@ extension SwarmCore {
         self.banByFirewall(peer)
         self.skip(peer)
       case .refuse, .accept:
-        if verdict == .refuse { self.counters.refusedByFirewall += 1 }
+        if verdict == .refuse { self.remember(refusalOf: peer) }
         self.skip(peer)
       }
       self.drain()
     }
+  }
+
+  /// An explicit peer stays wanted: it must not be asked about again at once, and is once the refusal has aged.
+  private func remember(refusalOf peer: PeerInfo) {
+    counters.refusedByFirewall += 1
+    peer.refusedUntil = environment.nowMilliseconds &+ Limits.refusalMemory
+    guard peer.isExplicit else { return }
+    _ = environment.schedule(after: Limits.refusalMemory) { [weak self] in self?.drain() }
   }
 
   private func skip(_ peer: PeerInfo) {

@@ -44,6 +44,7 @@ static const struct {
   CHECK(check_borrowed_writes),
   CHECK(check_server_functions),
   CHECK(check_trace),
+  CHECK(check_random_calls),
 };
 
 // checks [NAME]: all of them, or one.

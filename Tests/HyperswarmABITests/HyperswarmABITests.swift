@@ -36,4 +36,5 @@ final class HyperswarmABITests: XCTestCase {
   func testBorrowedWritesComeBack() { XCTAssertEqual(check_borrowed_writes(), 0) }
   func testServersCanBeBusySuspendedAndRefreshed() { XCTAssertEqual(check_server_functions(), 0) }
   func testTraces() { XCTAssertEqual(check_trace(), 0) }
+  func testRandomCalls() { XCTAssertEqual(check_random_calls(), 0) }
 }

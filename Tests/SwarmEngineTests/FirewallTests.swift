@@ -71,6 +71,27 @@ final class FirewallTests: XCTestCase {
     XCTAssertEqual(client.bans.map(\.0.publicKey), [server.key])
   }
 
+  func testAnExplicitPeerThatIsRefusedIsAskedAboutAgainLater() throws {
+    let world = FakeWorld()
+    let server = TestSwarm(world)
+    try server.join(topic(1), client: false)
+    world.advance(by: 100)
+    var asked: [UInt64] = []
+    let client = TestSwarm(world) {
+      $0.firewall = { _, verdict in
+        asked.append(server.node.environment.nowMilliseconds)
+        verdict(asked.count < 3 ? .refuse : .accept)
+      }
+    }
+    client.core.joinPeer(server.key)
+    world.advance(by: 1_000)
+    XCTAssertEqual(asked.count, 1, "neither nested nor in a busy loop")
+    world.advance(by: 25_000)
+    XCTAssertEqual(asked.count, 3)
+    XCTAssertEqual(asked[1] - asked[0], Limits.refusalMemory)
+    XCTAssertEqual(client.connections.count, 1)
+  }
+
   func testSW_37_retryingRejectedClientAsksOnce() throws {
     let world = FakeWorld()
     var calls = 0

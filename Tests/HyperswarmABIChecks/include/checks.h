@@ -35,5 +35,6 @@ int check_key_texts(void);
 int check_borrowed_writes(void);
 int check_server_functions(void);
 int check_trace(void);
+int check_random_calls(void);
 
 #endif

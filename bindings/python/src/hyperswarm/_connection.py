@@ -129,7 +129,7 @@ class Connection:
             self._handle, ON_CONNECTION_STATISTICS, number))
 
     async def timeline(self) -> str:
-        """How the connection came about, one line per step; "" for accepted ones."""
+        """How the connection came about, one line per step."""
         return await operate(self._pump, self._swarm, lambda number: library.connection_timeline(
             self._handle, ON_TEXT, number))
 
