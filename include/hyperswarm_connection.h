@@ -359,8 +359,8 @@ int hyperswarm_server_relay_addresses(
   hyperswarm_server_t *server, void (*callback)(hyperswarm_server_t *server, const char *addresses, void *user_data),
   void *user_data);
 
-/// What a server with HYPERSWARM_SERVER_RELAY has done. Counters since it listens; `active_...` and `pending_...` are the
-/// present state. All 0 once it is closed.
+/// What a server with HYPERSWARM_SERVER_RELAY has done. Counters since it listens; `active_...` and `pending_...` are
+/// the present state. All 0 once it is closed.
 typedef struct hyperswarm_relay_statistics {
   size_t size;                 ///< that of the library
   uint64_t active_sessions;    ///< clients

@@ -104,7 +104,7 @@ final class ServingTests: SharedTestnetTestCase {
     XCTAssertEqual(try runTool(["listen", "--many"]).status, 64)
   }
 
-  // MARK: Who is let in
+  // MARK: Admission
 
   func testOnlyAllowedCallersAreLetIn() throws {
     let folder = try makeFolder()

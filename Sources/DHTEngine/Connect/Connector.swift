@@ -31,7 +31,6 @@ final class Connector {
   /// The node that carried the handshake before.
   private var lastRelay: Endpoint?
   private var handshaken: Handshaken?
-
   private lazy var driver = PathRaceDriver(node: node, role: .dialling, owner: self, isRelayOnly: options.relayOnly)
   /// Of all handshakes, for the stream.
   private let logs = Logs()

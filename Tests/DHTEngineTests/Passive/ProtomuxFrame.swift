@@ -5,12 +5,6 @@ struct ProtomuxMessage: Hashable, Sendable {
   var channel: UInt64
   var type: UInt64
   var body: [UInt8]
-
-  init(channel: UInt64, type: UInt64, body: [UInt8]) {
-    self.channel = channel
-    self.type = type
-    self.body = body
-  }
 }
 
 /// One frame of protomux, the content of one secret-stream message (hyperdht.md 10.6).

@@ -1,10 +1,10 @@
-// A small store in the network: values under names, changed only by the holder of a seed, read by all that know the key.
+// A small store in the network: values under names, changed by the holder of a seed, read by all that have the key.
 //
 //   swift run KeyValue put SEED NAME VALUE     prints the key
 //   swift run KeyValue get KEY NAME
 //
-// Each name has a key pair of its own, made from the seed and the name, so that names do not overwrite each other; an index
-// under the owner's key says which key a name has.
+// Each name has a key pair of its own, made from the seed and the name, so that names do not overwrite each other; an
+// index under the owner's key says which key a name has.
 import Foundation
 import Hyperswarm
 

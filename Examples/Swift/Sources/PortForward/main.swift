@@ -100,7 +100,9 @@ func forward(_ port: UInt16, to key: Bytes32, on dht: HyperDHT) async throws {
 signal(SIGPIPE, SIG_IGN)
 let arguments = Array(CommandLine.arguments.dropFirst())
 let bootstrap = ProcessInfo.processInfo.environment["HYPERSWARM_BOOTSTRAP"].map { [$0] }
-guard let port = arguments.dropFirst().first.flatMap(UInt16.init) else { fail("usage: PortForward expose|forward PORT") }
+guard let port = arguments.dropFirst().first.flatMap(UInt16.init) else {
+  fail("usage: PortForward expose|forward PORT")
+}
 let dht = try await HyperDHT(HyperDHT.Options(bootstrap: bootstrap, port: 0))
 do {
   if arguments[0] == "expose" {
