@@ -53,9 +53,13 @@ extension SwarmCore {
       oldBytesWritten: old.stream.rawBytesWritten)
     switch decision {
     case .keepOld:
-      // If the peer has lost the old one, the probe makes it die, and the peer's next dial gets through.
-      old.stream.probe(nil)
-      turnAway(newcomer, .duplicateConnection)
+      if old.state == .open && !old.isInitiator {
+        doubt(old, for: newcomer)
+      } else {
+        // If the peer has lost the old one, the probe makes it die, and the peer's next dial gets through.
+        old.stream.probe(nil)
+        turnAway(newcomer, .duplicateConnection)
+      }
     case .keepNew:
       if isEstablished(old) && !newcomer.stream.isAuthenticated {
         challenge(old, by: newcomer)
@@ -135,16 +139,39 @@ extension SwarmCore {
       guard let self, let newcomer, !newcomer.isClosed else { return }
       self.turnAway(newcomer, .duplicateConnection)
     }
+    probe(old)
+  }
+
+  /// Both connections are the peer's own dials, and it dials once at a time: it may have given the old one up, which has
+  /// not carried anything back yet, for instance over a path that works one way only. The rule's answer stands when the
+  /// old one answers; turning the newcomer away before would leave the peer with neither.
+  private func doubt(_ old: Link, for newcomer: Incoming) {
+    newcomer.yieldsToOld = true
+    challenge(old, by: newcomer)
+  }
+
+  /// The old connection works: what was held only because of a doubt about it goes by the rule.
+  private func confirm(_ old: Link) {
+    let newcomers = old.challengers.filter(\.yieldsToOld)
+    old.challengers.removeAll(where: \.yieldsToOld)
+    for newcomer in newcomers {
+      newcomer.deadline?.cancel()
+      turnAway(newcomer, .duplicateConnection)
+    }
+  }
+
+  private func probe(_ old: Link) {
     switch old.probeState {
     case .sent: return
     case .silent: return concede(old)
     case .none, .answered: break
     }
     old.probeState = .sent
-    old.stream.probe { [weak old] acknowledged in
+    old.stream.probe { [weak self, weak old] acknowledged in
       guard acknowledged, let old, old.probeState == .sent else { return }
       old.probeState = .answered
       old.probeTimer?.cancel()
+      self?.confirm(old)
     }
     old.probeTimer = environment.schedule(after: Limits.probeDeadline) { [weak self, weak old] in
       guard let self, let old, old.state == .open, old.probeState == .sent else { return }
@@ -162,7 +189,7 @@ extension SwarmCore {
 
   private func authenticated(_ newcomer: Incoming) {
     guard newcomer.link == nil, let old = links[newcomer.key],
-      let index = old.challengers.firstIndex(where: { $0 === newcomer })
+      let index = old.challengers.firstIndex(where: { $0 === newcomer }), !newcomer.yieldsToOld
     else { return }
     old.challengers.remove(at: index)
     newcomer.deadline?.cancel()

@@ -166,6 +166,8 @@ package final class SwarmCore<DHT: SwarmDHT> {
     var link: Link?
     var isClosed = false
     var isHeld = false
+    /// Is turned away as soon as the connection it waits beside has answered.
+    var yieldsToOld = false
     var deadline: (any ScheduledAction)?
 
     init(stream: Stream, key: Bytes32) {

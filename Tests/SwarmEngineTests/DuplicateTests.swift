@@ -160,6 +160,66 @@ final class DuplicateTests: XCTestCase {
     return (local, remote, old)
   }
 
+  // MARK: Two dials of the peer
+
+  /// The node with the larger key, and a connection of the other one that has carried nothing yet.
+  private func larger(_ world: FakeWorld) -> (local: TestSwarm, remote: TestSwarm, old: FakeStream) {
+    let seeds = Self.ordered
+    let local = TestSwarm(world, keySeed: seeds.1)
+    let remote = TestSwarm(world, keySeed: seeds.0)
+    let old = arrive(at: local, from: remote)
+    world.advance(by: 10)
+    return (local, remote, old)
+  }
+
+  /// Whatever the keys: the peer has dialled both, so the one that it does not answer on is the one that it gave up.
+  func testSW_49_aSecondDialTakesThePlaceOfAPathThatWorksOneWayOnly() {
+    let world = FakeWorld()
+    let (local, remote, old) = larger(world)
+    old.isCut = true
+    let new = arrive(at: local, from: remote)
+    world.advance(by: Limits.probeDeadline - 100)
+    XCTAssertNil(new.abortReason)
+    XCTAssertNil(old.abortReason)
+    XCTAssertEqual(local.connections.count, 1, "held until it is decided")
+    world.advance(by: 200)
+    XCTAssertEqual(old.abortReason, .duplicateConnection)
+    XCTAssertTrue(local.core.connections.first === new)
+    XCTAssertEqual(local.connections.count, 2)
+  }
+
+  /// The peer gives its first dial up a moment after the second one has arrived: one of the two stays.
+  func testSW_49_thePeerGivesItsFirstDialUp() {
+    let world = FakeWorld()
+    let (local, remote, old) = larger(world)
+    old.isCut = true
+    let new = arrive(at: local, from: remote)
+    world.advance(by: 100)
+    old.fail(SwarmStreamFailure(code: "ECONNRESET", description: ""))
+    world.advance(by: 100)
+    XCTAssertNil(new.abortReason)
+    XCTAssertTrue(local.core.connections.first === new)
+    XCTAssertEqual(local.core.pendingIncoming.count, 0)
+  }
+
+  /// Its first message proves the newcomer and nothing about the old one, which the rule keeps when it answers.
+  func testSW_49_aConnectionThatAnswersStays() {
+    let world = FakeWorld()
+    world.latency = 300
+    let (local, remote, old) = larger(world)
+    let new = arrive(at: local, from: remote, isAuthenticated: false)
+    new.other?.write([7])
+    world.advance(by: 310)
+    XCTAssertTrue(new.isAuthenticated)
+    XCTAssertNil(old.abortReason)
+    XCTAssertNil(new.abortReason)
+    world.advance(by: 400)
+    XCTAssertNil(old.abortReason)
+    XCTAssertEqual(new.abortReason, .duplicateConnection)
+    XCTAssertEqual(local.core.statistics.refusedDuplicates, 1)
+    XCTAssertEqual(local.core.pendingIncoming.count, 0)
+  }
+
   func testSW_15_11_replayDoesNotCutALivingConnection() {
     let world = FakeWorld()
     let (local, remote, old) = established(world)
