@@ -24,7 +24,7 @@ final class ClaimedAddressTests: XCTestCase {
     NoisePayload(firewall: .open, addresses4: [], udx: .init(id: id), secretStream: .init())
   }
 
-  /// The address of a host that knows of nothing, named by who passes the handshake on; and the source of a handshake
+  /// The address of a host that knows of nothing, named by a node that passes the handshake on; and the source of a handshake
   /// that never says anything more.
   func testClaimedAddressesGetThreePackets() throws {
     let net = Net(4)
