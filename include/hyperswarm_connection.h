@@ -267,8 +267,8 @@ void *hyperswarm_server_user_data(hyperswarm_server_t *server);
 /// @errors _handle_; HYPERSWARM_ERR_INVALID_ARGUMENT.
 int hyperswarm_server_public_key(hyperswarm_server_t *server, uint8_t public_key[HYPERSWARM_KEY_SIZE]);
 
-/// What a server with HYPERSWARM_SERVER_RELAY has done. Counters since it listens; `active_...` and `pending_...` are the
-/// present state. All 0 once it is closed.
+/// What a server with HYPERSWARM_SERVER_RELAY has done. Counters since it listens; `active_...` and `pending_...` are
+/// the present state. All 0 once it is closed.
 typedef struct hyperswarm_relay_statistics {
   size_t size;                 ///< that of the library
   uint64_t active_sessions;    ///< clients

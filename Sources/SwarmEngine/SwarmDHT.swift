@@ -69,8 +69,8 @@ package struct SwarmQueryRequest {
     /// `clear`: also removes stale announces of this key on the way.
     case announce(relayAddresses: [Endpoint], clear: Bool)
     case lookupAndUnannounce
-    /// Removes the announcement from the seeds, whatever else they hold. `onFinished` waits for a bounded time; what has
-    /// not been answered by then goes on without the swarm, unless the query is destroyed.
+    /// Removes the announcement from the seeds, whatever else they hold. `onFinished` waits for a bounded time; what
+    /// has not been answered by then goes on without the swarm, unless the query is destroyed.
     case withdraw
   }
   package var topic: Bytes32
