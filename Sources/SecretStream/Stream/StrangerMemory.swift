@@ -6,10 +6,10 @@ import HyperEnvironment
 ///
 /// A stranger that has not proved its key, or has begun a frame, has a place. When all places are taken a newcomer gets
 /// that of another one: first of those that have begun nothing for long, then of the frame that has not got on for the
-/// longest time, last of the oldest that has begun nothing; of the last two, one of the host that has most places, where
-/// that is more than its share, so that a few hosts push out only each other. What a frame takes beyond the place is claimed as it
-/// arrives; small frames have room of their own, which large ones cannot take. A frame that finds no room waits with
-/// its window closed. While any waits, the largest one that has not got on for `Limits.Stranger.stall` ends.
+/// longest time, last of the oldest that has begun nothing. Of the last two, one of the host with most places, where
+/// that is more than its share, so that a few hosts push out only each other. What a frame takes beyond the place is
+/// claimed as it arrives; small frames have room of their own, which large ones cannot take. A frame that finds no room
+/// waits with its window closed. While any waits, the largest one that has not got on for `Limits.Stranger.stall` ends.
 ///
 /// One per node, confined to its loop. Held by its streams, which it does not hold.
 package final class StrangerMemory {
