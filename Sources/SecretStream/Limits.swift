@@ -65,6 +65,9 @@ package enum Limits {
     package static let largeMemory = 24 << 20
     /// Strangers that have not proved their keys or have begun a frame: the rest of the memory.
     package static let places = (memory - smallMemory - largeMemory) / place
+    /// Of these, what a host keeps when all are taken: hosts that share an address dial a few times a second, and prove
+    /// their keys within one.
+    package static let placesPerHost = places / 8
     /// Bytes with the prefix: a first message of 64 KiB, as deployed peers send, with its overhead and room to spare.
     package static let smallFrame = 128 << 10
     /// Bytes that a stranger may have under way at first: the ten packets that every sender sends before the first

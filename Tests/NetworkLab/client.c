@@ -306,6 +306,39 @@ settle (uv_loop_t *loop) {
   }
 }
 
+static volatile int looked_up, records, stale;
+
+static int
+on_record (hyperswarm_t *swarm, const hyperswarm_record_t *record, void *user_data) {
+  (void) user_data;
+  uint8_t own[HYPERSWARM_KEY_SIZE];
+  records++;
+  if (hyperswarm_public_key(swarm, own) == 0 && memcmp(own, record->public_key, sizeof(own)) != 0) stale++;
+  return 0;
+}
+
+static void
+on_looked_up (hyperswarm_t *swarm, int status, void *user_data) {
+  (void) swarm;
+  (void) status;
+  (void) user_data;
+  looked_up++;
+}
+
+// What the nodes hold of each topic beside the member that stays.
+static void
+count_records (uv_loop_t *loop, hyperswarm_t **swarms, int count) {
+  for (int i = 0; i < count; i += SWARMS_PER_TOPIC) {
+    uint8_t topic[HYPERSWARM_KEY_SIZE];
+    char name[32];
+    snprintf(name, sizeof(name), "swarms %d", i / SWARMS_PER_TOPIC);
+    hyperswarm_hash(name, strlen(name), topic);
+    hyperswarm_lookup(swarms[i], topic, on_record, on_looked_up, NULL);
+  }
+  run_until(loop, &looked_up, count / SWARMS_PER_TOPIC, 30);
+  printf("records %d stale %d\n", records, stale);
+}
+
 static hyperswarm_t *
 make_member (const char *bootstrap, int number) {
   hyperswarm_options_t options = {.size = sizeof(options)};
@@ -351,6 +384,7 @@ destroy_swarms (const char *bootstrap, int count) {
   run_until(loop, &destroyed, count - topics, 60);
   printf("told %d resets %d last %.3f cpu %.3f\n", closed - duplicates, reset_count, told, told_cpu);
   printf("destroyed %d last %.3f cpu %.3f\n", destroyed, now() - begin, cpu() - cpu_begin);
+  count_records(loop, swarms, count);
   for (int i = 0; i < count; i += SWARMS_PER_TOPIC) hyperswarm_destroy(swarms[i], 1, on_destroyed, NULL);
   run_until(loop, &destroyed, count, 30);
   printf("handles %zu\n", hyperswarm_handle_count());

@@ -32,7 +32,7 @@ final class StrangerTests: XCTestCase {
     private let sealer: FrameCipher
     private(set) var sent = 0
 
-    init(_ world: World, proves: Bool = false, reads: Bool = true) {
+    init(_ world: World, proves: Bool = false, reads: Bool = true, host: IPv4Address? = nil) {
       self.world = world
       let (ours, theirs) = StreamPair.keys()
       stream = EncryptedStream(environment: world.host, isInitiator: false)
@@ -40,6 +40,7 @@ final class StrangerTests: XCTestCase {
       record.keepsMessages = false
       wire = WireTransport(world.host)
       stream.strangers = world.memory
+      stream.strangerHost = host
       stream.start(transport: wire, keys: theirs)
       world.run()
       let header = [UInt8](repeating: 3, count: Limits.Stream.streamHeader)
@@ -320,6 +321,30 @@ final class StrangerTests: XCTestCase {
     XCTAssertFalse(reader.isGone || newcomers.contains(where: \.isGone))
     XCTAssertEqual([world.memory.counters.idleEvicted, world.memory.counters.framesEvicted], [5, 2])
     XCTAssertLessThanOrEqual(world.memory.peak, Bounds.memory)
+  }
+
+  /// A thousand strangers a second from four hosts take each other's places, whether they begin frames or not: one of
+  /// another host that has begun nothing yet, or a part of a frame, has the time that it needs.
+  func testAFewHostsPushOutOnlyEachOther() {
+    for begins in [false, true] {
+      let world = World()
+      let honest = IPv4Address(9, 9, 9, 9)
+      let silent = Stranger(world, host: honest)
+      let slow = Stranger(world, host: honest)
+      slow.begin(2_000)
+      let crowd = (0..<3 * Bounds.places).map { number in
+        let stranger = Stranger(world, host: IPv4Address(8, 8, 8, UInt8(number % 4)))
+        if begins { stranger.begin(2_000) }
+        return stranger
+      }
+      XCTAssertFalse(silent.isGone || slow.isGone)
+      XCTAssertGreaterThanOrEqual(crowd.count(where: \.isGone), 2 * Bounds.places)
+      XCTAssertLessThanOrEqual(world.memory.peak, Bounds.memory)
+      // Its own share is no more than that: newcomers of its host beyond it lose to each other.
+      let many = (0..<Bounds.places).map { _ in Stranger(world, host: honest) }
+      XCTAssertTrue(silent.isGone)
+      XCTAssertLessThanOrEqual(many.count { !$0.isGone }, Bounds.places / 4)
+    }
   }
 
   /// When everything is begun frames a newcomer takes the place of the one that has been silent for longest.

@@ -301,6 +301,7 @@ final class ServerSession {
     stream.keepAlive = server.options.connectionKeepAlive ?? node.options.connectionKeepAlive
     stream.maximumFrame = node.options.maximumFrame
     stream.strangers = node.strangers
+    stream.strangerHost = raw?.remote?.host
     stream.pathTimeline = { [log = driver.log] in log.timeline.lines }
     // Message 1 may be a replay: there is a client only once it proves to know the handshake (hyperdht.md B-21,
     // hyperdht.md C-1).

@@ -94,6 +94,8 @@ package final class EncryptedStream {
   /// The memory that this stream's peer shares with others until it has sent a message with content; `nil` for one that
   /// we have chosen to connect to. Set before start.
   package var strangers: StrangerMemory?
+  /// Where the stranger's packets come from. Set before `start`.
+  package var strangerHost: IPv4Address?
   /// Largest frame body accepted from the peer, 17...16,777,215 bytes.
   @exclusivity(unchecked) package var maximumFrame = Limits.Stream.maximumBody
 

@@ -1,3 +1,4 @@
+import HyperEncoding
 import HyperEnvironment
 
 /// The memory that strangers share: peers that have dialled us and have not yet sent a message with content. Any number
@@ -5,9 +6,10 @@ import HyperEnvironment
 ///
 /// A stranger that has not proved its key, or has begun a frame, has a place. When all places are taken a newcomer gets
 /// that of another one: first of those that have begun nothing for long, then of the frame that has not got on for the
-/// longest time, last of the oldest that has begun nothing. What a frame takes beyond the place is claimed as it
-/// arrives; small frames have room of their own, which large ones cannot take. A frame that finds no room waits with
-/// its window closed. While any waits, the largest one that has not got on for `Limits.Stranger.stall` ends.
+/// longest time, last of the oldest that has begun nothing. Of the last two, one of the host with most places, where
+/// that is more than its share, so that a few hosts push out only each other. What a frame takes beyond the place is
+/// claimed as it arrives; small frames have room of their own, which large ones cannot take. A frame that finds no room
+/// waits with its window closed. While any waits, the largest one that has not got on for `Limits.Stranger.stall` ends.
 ///
 /// One per node, confined to its loop. Held by its streams, which it does not hold.
 package final class StrangerMemory {
@@ -76,6 +78,7 @@ package final class StrangerMemory {
 
   private let environment: any Environment
   private var places = 0
+  private var placesByHost: [IPv4Address: Int] = [:]
   private var large = 0
   private var small = 0
   private var shares: [UInt64: Share] = [:]
@@ -113,6 +116,7 @@ package final class StrangerMemory {
     }
     share.hasPlace = true
     places += 1
+    if let host = share.stream.strangerHost { placesByHost[host, default: 0] += 1 }
     peak = max(peak, used)
     return true
   }
@@ -121,17 +125,28 @@ package final class StrangerMemory {
     guard share.hasPlace else { return }
     share.hasPlace = false
     places -= 1
+    guard let host = share.stream.strangerHost, let count = placesByHost[host] else { return }
+    placesByHost[host] = count > 1 ? count - 1 : nil
   }
 
   /// The stranger with a place that others lose least by.
   private func cheapest() -> Share? {
+    let heavy = heaviestHost()
     var found: Share?
-    var lowest = (2, UInt64.max, UInt64.max)
+    var lowest = (Int.max, UInt64.max, UInt64.max)
     for share in shares.values where share.hasPlace {
-      let key = (rank(share), share.progress ?? share.idleSince, share.number)
+      let rank = rank(share)
+      let isHeavy = heavy != nil && share.stream.strangerHost == heavy
+      let key = (rank == 0 || isHeavy ? rank : rank + 2, share.progress ?? share.idleSince, share.number)
       if key < lowest { (found, lowest) = (share, key) }
     }
     return found
+  }
+
+  /// The one with most places; `nil` while none has more than its share.
+  private func heaviestHost() -> IPv4Address? {
+    let heaviest = placesByHost.max { ($0.value, $1.key.value) < ($1.value, $0.key.value) }
+    return heaviest.flatMap { $0.value > Limits.Stranger.placesPerHost ? $0.key : nil }
   }
 
   private func rank(_ share: Share) -> Int {

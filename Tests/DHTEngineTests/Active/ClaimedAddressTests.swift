@@ -24,8 +24,8 @@ final class ClaimedAddressTests: XCTestCase {
     NoisePayload(firewall: .open, addresses4: [], udx: .init(id: id), secretStream: .init())
   }
 
-  /// The address of a host that knows of nothing, named by the node that passes the handshake on; and the source of a handshake
-  /// that never says anything more.
+  /// The address of a host that knows of nothing, named by a node that passes the handshake on; and the source of a
+  /// handshake that never says anything more.
   func testClaimedAddressesGetThreePackets() throws {
     let net = Net(4)
     let node = net.makeNode(firewalled: false)
