@@ -234,10 +234,9 @@ final class ProtomuxTests: XCTestCase {
   func testUnreadMessagesHoldUpTheConnection() async throws {
     let (a, b) = pair()
     let here = try a.createChannel(protocol: "x")
-    let out = here.addMessage(.raw)
-    let done = here.addMessage(.raw)
+    let (out, done) = (here.addMessage(.raw), here.addMessage(.raw))
     let there = try b.createChannel(protocol: "x")
-    let slow = there.addMessage(.raw)
+    var slow: Protomux.Message<RawCodec>? = there.addMessage(.raw)
     let count = Locked(0)
     _ = there.addMessage(.raw) { _ in count.withLock { $0 += 1 } }
     try here.open()
@@ -245,16 +244,48 @@ final class ProtomuxTests: XCTestCase {
     try await there.opened()
     let piece = [UInt8](repeating: 7, count: 100_000)
     let pieces = 1 + HyperProtomux.Limits.unreadBytes / (piece.count + HyperProtomux.Limits.messageCost)
-    for _ in 0..<pieces { try await out.send(piece) }
-    try await done.send([])
-    try await Task.sleep(for: .milliseconds(100))
+    func fill() async throws {
+      for _ in 0..<pieces { try await out.send(piece) }
+      try await done.send([])
+      try await Task.sleep(for: .milliseconds(50))
+    }
+    func read(_ number: Int) async throws {
+      var messages = slow?.messages.makeAsyncIterator()
+      for _ in 0..<number { _ = try await messages?.next() }
+    }
+    try await fill()
     XCTAssertEqual(count.withLock { $0 }, 0, "behind what is not read")
-    var messages = slow.messages.makeAsyncIterator()
-    for _ in 0..<pieces / 3 { _ = try await messages.next() }
+    try await read(pieces / 3)
     try await Task.sleep(for: .milliseconds(50))
     XCTAssertEqual(count.withLock { $0 }, 0, "still more than half of it")
-    for _ in pieces / 3..<pieces { _ = try await messages.next() }
+    try await read(pieces - pieces / 3)
     try await eventually("goes on") { count.withLock { $0 } == 1 }
+    try await fill()
+    XCTAssertEqual(count.withLock { $0 }, 1)
+    slow = nil
+    try await eventually("goes on without a reader") { count.withLock { $0 } == 2 }
+    await close(a, b)
+  }
+
+  /// What comes for a channel that has closed meanwhile does not count.
+  func testMessagesOfClosedChannelsCountNoMore() async throws {
+    let (a, b) = pair()
+    var kept: [Protomux.Message<RawCodec>] = []
+    for round in 0..<40 as Range<UInt8> {
+      let (here, there) = (
+        try a.createChannel(protocol: "x", id: [round]), try b.createChannel(protocol: "x", id: [round])
+      )
+      let (out, message) = (here.addMessage(.raw), there.addMessage(.raw))
+      try here.open()
+      try there.open()
+      try await there.opened()
+      for _ in 0..<3 { try out.sendWithoutWaiting([UInt8](repeating: 1, count: 50_000)) }
+      there.close()
+      try await here.closed()
+      // At most what was there before the close is left.
+      for try await _ in message.messages {}
+      kept.append(message)
+    }
     await close(a, b)
   }
 
