@@ -143,6 +143,10 @@ let programs: [Target] = [
     ]),
   .executableTarget(
     name: "hyperswarm-example-simulation", dependencies: ["HyperswarmTesting"], path: "Examples/Simulation"),
+  // A package of its own; here for the tests.
+  .executableTarget(
+    name: "hyperswarm-example-protomux", dependencies: ["Hyperswarm", "HyperProtomuxJSON"],
+    path: "Examples/Protomux/Sources"),
   .executableTarget(
     name: "hyperswarm-benchmark-secret-stream",
     dependencies: [
@@ -186,7 +190,7 @@ let tests: [Target] = [
     name: "ProtomuxTests",
     dependencies: [
       "HyperProtomux", "HyperProtomuxJSON", "HyperProtomuxEngine", "HyperDHT", "HyperEncoding", "HyperRuntime",
-      "HyperswarmTesting", "HyperTestVectors",
+      "HyperswarmTesting", "HyperTestVectors", "hyperswarm-example-protomux",
     ]),
   .testTarget(
     name: "SwarmEngineTests",

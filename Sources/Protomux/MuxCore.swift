@@ -208,6 +208,7 @@ final class MuxCore: @unchecked Sendable {
   func read(_ cost: Int) {
     let goesOn = state.withLock { state in
       state.unread -= cost
+      assert(state.unread >= 0, "each message counts once")
       guard state.isHeldUp, state.unread <= Limits.unreadResume else { return false }
       state.isHeldUp = false
       return true

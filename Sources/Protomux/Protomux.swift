@@ -55,7 +55,8 @@ public final class Protomux: Sendable {
 
   // MARK: Channels
 
-  /// Makes a channel, which the peer hears of when it is opened. Add its message types in between.
+  /// Makes a channel, which the peer hears of when it is opened. Add its message types in between, and open it soon:
+  /// what the peer sends on it meanwhile is held.
   /// - Parameters:
   ///   - name: the protocol, by which the two sides find each other, usually with a version: `chat/1`.
   ///   - id: tells channels of one protocol apart, a key for example. Empty is none.

@@ -40,6 +40,8 @@ package final class ProtomuxEngine {
   private var lastNumber: UInt64 = 0
   /// Of the channels, with their aliases.
   private var liveNames: [ChannelName: Int] = [:]
+  /// Numbers of those that this side has not opened and that belong to no channel of the peer, in order.
+  private var waiting: [ChannelName: [UInt64]] = [:]
   private var highestLocalID: UInt64 = 0
   /// Ids that can be used again, the last one first.
   var freeLocalIDs: [UInt64] = []
@@ -111,12 +113,30 @@ package final class ProtomuxEngine {
     for name in channel.names { liveNames[name, default: 0] += 1 }
     for name in channel.names {
       guard let remoteID = unclaimed.popFirst(of: name) else { continue }
-      remotes[remoteID]?.channel = channel
-      channel.remoteID = remoteID
-      channel.answers = name
-      break
+      claim(channel, remoteID, name)
+      return channel
     }
+    for name in channel.names { waiting[name, default: []].append(channel.number) }
     return channel
+  }
+
+  /// The peer's channel belongs to one that this side is about to open.
+  private func claim(_ channel: MuxChannel, _ remoteID: UInt64, _ name: ChannelName) {
+    remotes[remoteID]?.channel = channel
+    channel.remoteID = remoteID
+    channel.answers = name
+  }
+
+  /// Whether there is a channel of this name that this side is about to open.
+  func claimWaiting(_ remoteID: UInt64, _ name: ChannelName) -> Bool {
+    guard let number = waiting[name]?.first, let channel = channels[number] else { return false }
+    waitsNoMore(channel)
+    claim(channel, remoteID, name)
+    return true
+  }
+
+  private func waitsNoMore(_ channel: MuxChannel) {
+    for name in channel.names { waiting.remove(channel.number, of: name) }
   }
 
   /// Tells the peer. A channel that the peer has opened already is open now: `next` says so.
@@ -131,6 +151,7 @@ package final class ProtomuxEngine {
     guard writer.count <= outbox.maximumBody else { throw .tooLarge(writer.count) }
     if freeLocalIDs.popLast() == nil { highestLocalID = localID }
     channel.localID = localID
+    waitsNoMore(channel)
     if let remote = remotes[channel.remoteID] {
       channel.stage = .open
       work.append(.event(.opened(channel, handshake: remote.handshake)))
@@ -171,6 +192,7 @@ package final class ProtomuxEngine {
       // Otherwise the id is free when the peer has answered.
       if channel.localID > 0 { freeLocalIDs.append(channel.localID) }
     }
+    if channel.stage == .created { waitsNoMore(channel) }
     channel.stage = .closed
     channels[channel.number] = nil
     for name in channel.names {
@@ -211,6 +233,7 @@ package final class ProtomuxEngine {
     for channel in rest { channel.stage = .closed }
     channels = [:]
     liveNames = [:]
+    waiting = [:]
     unanswered = [:]
     unansweredNames = [:]
     remotes = [:]

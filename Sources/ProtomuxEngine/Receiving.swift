@@ -110,12 +110,13 @@ extension ProtomuxEngine {
       remotes[remoteID] = RemoteChannel(name: name, handshake: [], channel: channel)
       return .opened(channel, handshake: handshake)
     }
+    remotes[remoteID] = RemoteChannel(name: name, handshake: handshake)
+    pendingBytes += handshake.count
+    if claimWaiting(remoteID, name) { return nil }
     guard isWanted(name) else {
       reject(remoteID)
       return nil
     }
-    remotes[remoteID] = RemoteChannel(name: name, handshake: handshake)
-    pendingBytes += handshake.count
     unclaimed[name, default: []].append(remoteID)
     offers[name, default: 0] += 1
     offerCount += 1

@@ -140,6 +140,32 @@ final class EngineTests: XCTestCase {
     XCTAssertEqual(try end.open("y").localID, 1)
   }
 
+  func testThePeerOpensWhatThisSideIsAboutToOpen() throws {
+    let end = EngineEnd()
+    let first = try end.create("x", aliases: ["y"], as: "first")
+    let second = try end.engine.create(ChannelName("y"), isUnique: false)
+    second.owner = EngineEnd.Label("second")
+    let closed = try end.create("z")
+    end.engine.close(closed)
+    for (id, name) in [(1, "y"), (2, "y"), (3, "y"), (4, "z")] as [(UInt64, String)] {
+      end.receive(openFrame(id, name, handshake: [UInt8(id)]))
+    }
+    XCTAssertEqual(end.takeOutbox(), [[0, 2, 3], [0, 2, 4]])
+    XCTAssertEqual(end.engine.pendingBytes, 2)
+    end.receive([2, 0, 8])
+    try end.engine.open(second)
+    try end.engine.open(first)
+    end.run()
+    XCTAssertEqual(end.events, ["opened second [2]", "message second 0 [8]", "opened first [1]"])
+    XCTAssertEqual(end.takeOutbox(), [openFrame(1, "y"), openFrame(2, "y")])
+    XCTAssertEqual(end.engine.pendingBytes, 0)
+    let opened = try end.open("w")
+    end.receive(openFrame(3, "w"))
+    XCTAssertEqual(opened.stage, .open)
+    end.receive(openFrame(4, "w"))
+    XCTAssertEqual(end.outbox.last, [0, 2, 4], "one that is open waits for no other")
+  }
+
   func testAliasesAnswerUnderTheNameThatThePeerKnows() throws {
     let end = considering("old")
     XCTAssertEqual(try events(end, openFrame(1, "old")), ["offer old []"])

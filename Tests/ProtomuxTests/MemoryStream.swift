@@ -1,6 +1,7 @@
 import HyperDHT
 import HyperProtomux
 import HyperRuntime
+import XCTest
 
 /// One end of a stream inside the process, with as much room as the test gives it.
 final class MemoryStream: ProtomuxStream {
@@ -71,4 +72,24 @@ final class MemoryStream: ProtomuxStream {
     end()
     inbox.finish()
   }
+}
+
+/// Two ends of one stream.
+func pair() -> (Protomux, Protomux) {
+  let (a, b) = MemoryStream.pair()
+  return (Protomux(over: a), Protomux(over: b))
+}
+
+func eventually(
+  _ what: String, file: StaticString = #filePath, line: UInt = #line, _ condition: () async -> Bool
+) async throws {
+  for _ in 0..<2000 {
+    if await condition() { return }
+    try await Task.sleep(for: .milliseconds(5))
+  }
+  XCTFail("never: \(what)", file: file, line: line)
+}
+
+func first<Value>(_ messages: Protomux.Messages<Value>) async throws -> Value? {
+  try await messages.first { _ in true }
 }
