@@ -16,6 +16,7 @@ extension HyperDHT.Connection {
       }
     }
 
+    /// It goes over a blind relay.
     public var isRelayed: Bool { if case .relayed = self { true } else { false } }
   }
 

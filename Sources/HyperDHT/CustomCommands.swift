@@ -12,6 +12,7 @@ extension HyperDHT {
 
   /// What to ask a node.
   public struct Request: Hashable, Sendable {
+    /// From `firstFreeCommand` on; a number below asks for what the DHT itself does.
     public var command: UInt64
     /// What the answer's closer nodes are close to; `nil` asks for none.
     public var target: Bytes32?
@@ -20,6 +21,7 @@ extension HyperDHT {
     /// An empty value arrives as none. One datagram: about 1,000 bytes are safe.
     public var value: [UInt8]?
 
+    /// A request with no value, target or token but those given.
     public init(_ command: UInt64, target: Bytes32? = nil, token: Bytes32? = nil, value: [UInt8]? = nil) {
       self.command = command
       self.target = target
@@ -30,6 +32,7 @@ extension HyperDHT {
 
   /// An answer of a node.
   public struct Response: Hashable, Sendable {
+    /// The node that has answered.
     public var from: Node
     /// Our address as that node sees it.
     public var to: Endpoint
@@ -39,6 +42,7 @@ extension HyperDHT {
     public var closerNodes: [Endpoint]
     /// 0 is success, 1 an unknown command, 2 an invalid token; from 16 on it is the application's.
     public var error: UInt64
+    /// `nil` for an answer without one, or with an empty one.
     public var value: [UInt8]?
     /// Since the transmission, or since the first one when there were several.
     public var roundTripTime: Duration
@@ -114,11 +118,15 @@ extension HyperDHT {
   /// A request of another node for a command that is served here. May be answered any number of times, from any thread;
   /// an answer after the node is suspended or destroyed is dropped.
   public final class IncomingRequest: Sendable {
+    /// The command that is served.
     public let command: UInt64
+    /// What the requester wants closer nodes to; `nil` for none.
     public let target: Bytes32?
     /// Verified: this address has recently received something from us.
     public let token: Bytes32?
+    /// `nil` for a request without one, or with an empty one.
     public let value: [UInt8]?
+    /// The requester, as its datagram says.
     public let from: Node
     /// Our address as the requester knows it.
     public let to: Endpoint

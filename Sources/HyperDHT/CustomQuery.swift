@@ -23,6 +23,7 @@ extension HyperDHT {
   /// What a query does at the closest nodes (at most 20, those with an id) once they are known. It succeeds when one of
   /// them has taken it.
   public enum Commit: Sendable {
+    /// Nothing: the query only asks.
     case none
     /// Sends the query's own command and value again, with the token of the node's answer.
     case token
@@ -35,8 +36,9 @@ extension HyperDHT {
   public struct QueryResult: Hashable, Sendable {
     /// Answers of the closest nodes, closest first, at most 20.
     public var closest: [Response]
-    /// Nodes that have answered without an error, and those with one or without an answer.
+    /// Nodes that have answered without an error.
     public var successes: Int
+    /// Nodes that have answered with an error, or not at all.
     public var failures: Int
   }
 
@@ -95,6 +97,7 @@ extension HyperDHT {
       ending.close()
     }
 
+    /// A reader of the answers; several share them.
     public func makeAsyncIterator() -> Events<Response, DHTError>.Iterator { Events(queue).makeAsyncIterator() }
 
     /// Waits for the end of the query, the commits included.

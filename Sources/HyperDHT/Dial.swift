@@ -13,6 +13,7 @@ extension HyperDHT {
   /// A connection that is being made. Letting go of it before the connection is taken gives it up; afterwards the
   /// connection is the caller's. May be used from any thread.
   public final class Dial: Sendable {
+    /// Of the peer.
     public let publicKey: Bytes32
     private let loop: UVEventLoop
     private let board = StateBoard()

@@ -26,7 +26,9 @@ extension HyperDHT {
 
   /// A hole that is about to be punched: what both sides know of themselves.
   public struct Holepunch: Hashable, Sendable {
+    /// What the peer says of its own NAT.
     public var remoteNAT: NATKind
+    /// What this node has found out about its own.
     public var localNAT: NATKind
     /// Where the peer may be reached, as it says.
     public var remoteAddresses: [Endpoint]

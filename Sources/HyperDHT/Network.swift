@@ -26,14 +26,17 @@ extension HyperDHT {
 
   /// Averages over the answers of one look-up.
   public struct RoundTripStatistics: Hashable, Sendable {
-    /// Of all nodes that have answered, and of the closest of them.
+    /// Of all nodes that have answered.
     public var roundTripTime = Duration.zero
+    /// Of the closest nodes.
     public var closestRoundTripTime = Duration.zero
     /// Nodes that an answer names.
     public var closerNodes = 0.0
+    /// The same of the closest nodes.
     public var closestCloserNodes = 0.0
-    /// Nodes that have answered without an error, and those with one or without an answer.
+    /// Nodes that have answered without an error.
     public var successes = 0
+    /// Nodes that have answered with an error, or not at all.
     public var failures = 0
 
     public init() {}

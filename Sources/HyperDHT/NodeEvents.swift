@@ -28,7 +28,9 @@ extension HyperDHT {
     case offline
     /// The machine has slept, or the node has been resumed.
     case wakeup
+    /// `suspend` is done: the sockets are closed.
     case suspended
+    /// `resume` is done: the sockets are open again.
     case resumed
     /// The last one: the node is destroyed.
     case closed
@@ -36,7 +38,9 @@ extension HyperDHT {
 
   /// An entry of the routing table has come or gone.
   public enum TableChange: Hashable, Sendable {
+    /// The node answers, or was named by `addNode`.
     case added(Node)
+    /// It did not answer, or made room for another one.
     case removed(Node)
   }
 

@@ -6,26 +6,33 @@ import HyperRuntime
 extension HyperDHT {
   /// Counters of a node since it was made, and what it makes of the network.
   public struct Statistics: Hashable, Sendable {
-    /// Requests of one kind: made, answered for us, served for others.
+    /// Requests of one kind.
     public struct Command: Hashable, Sendable {
+      /// Made by this node; retransmissions do not count.
       public var sent: UInt64 = 0
+      /// Of those, answered.
       public var answered: UInt64 = 0
+      /// Of other nodes, answered by this one.
       public var served: UInt64 = 0
 
+      /// Zeros.
       public init() {}
     }
 
-    /// Holes that were punched, by what stood between the two sides: NATs with one port for all destinations, at least
-    /// one with another port for each, none.
+    /// Holes that were punched between NATs with one port for all destinations.
     public var punchesConsistent: UInt64 = 0
+    /// With at least one NAT that gives every destination another port.
     public var punchesRandom: UInt64 = 0
+    /// With a side that is reachable without.
     public var punchesOpen: UInt64 = 0
 
-    /// Connections of our servers over blind relays: begun, paired, ended unpaired, and relays named by clients that
-    /// were not dialled.
+    /// Connections of our servers over blind relays that were begun.
     public var relayAttempts: UInt64 = 0
+    /// Of those, paired.
     public var relaySuccesses: UInt64 = 0
+    /// Of those, ended unpaired.
     public var relayAborts: UInt64 = 0
+    /// Relays named by clients that were not dialled: too many at a time, or not wanted.
     public var relayRefusals: UInt64 = 0
     /// Connections of both roles that moved from a relay to a direct path.
     public var relayUpgrades: UInt64 = 0
@@ -33,29 +40,42 @@ extension HyperDHT {
     /// Connections that have taken another path after a change of network.
     public var connectionsMoved: UInt64 = 0
 
+    /// Look-ups and queries of now.
     public var queriesActive: UInt64 = 0
+    /// Made so far.
     public var queriesTotal: UInt64 = 0
     /// In flight, queued ones included.
     public var requestsActive: UInt64 = 0
+    /// Made so far.
     public var requestsTotal: UInt64 = 0
+    /// Answers to requests of ours.
     public var responses: UInt64 = 0
     /// Requests without an answer to any transmission.
     public var timeouts: UInt64 = 0
+    /// Transmissions after the first one of a request.
     public var retransmissions: UInt64 = 0
 
+    /// PING.
     public var ping = Command()
+    /// PING_NAT: whether a node is reached from outside.
     public var pingNAT = Command()
+    /// FIND_NODE.
     public var findNode = Command()
+    /// DOWN_HINT: a node that was named does not answer.
     public var downHint = Command()
+    /// DELAYED_PING.
     public var delayedPing = Command()
 
-    /// Health: answers and timeouts of the last five seconds, whether there are enough of them to judge by, and whether
-    /// there were enough lately.
+    /// Answers in the last five seconds.
     public var recentResponses: UInt64 = 0
+    /// Requests that were given up in the last five seconds.
     public var recentTimeouts: UInt64 = 0
+    /// These are too few to judge the network by.
     public var isIdle = true
+    /// The node has not been at it for long enough to judge the network.
     public var isCold = true
 
+    /// Zeros.
     public init() {}
 
     init(_ node: DHTNode) {

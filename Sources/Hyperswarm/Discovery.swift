@@ -7,6 +7,7 @@ extension Hyperswarm {
   /// One interest in a topic, from `join`. The topic is left when its last interest is destroyed; letting go of the
   /// object does not destroy it. May be used from any thread.
   public final class Discovery: Sendable {
+    /// What was joined.
     public let topic: Bytes32
     let loop: UVEventLoop
     let session: LoopBound<DiscoverySession>
@@ -84,9 +85,11 @@ extension Hyperswarm {
   /// A joined topic as a whole, whatever the number of its interests: from `status(of:)`. The values are those of the
   /// call's moment; the functions act on the topic as long as it is joined, and throw `sessionDestroyed` afterwards.
   public struct TopicStatus: Sendable {
+    /// What was asked about.
     public let topic: Bytes32
-    /// Roles of the interests together.
+    /// One of the interests announces us.
     public let isServer: Bool
+    /// One of the interests looks for peers.
     public let isClient: Bool
     /// Peers to keep connected or dialled at most: the largest limit of the interests that look up; `nil` is no limit.
     public let limit: Int?

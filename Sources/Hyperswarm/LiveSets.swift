@@ -11,9 +11,13 @@ extension Hyperswarm {
   public struct Peers: Sequence, Sendable {
     let view: SwarmView
 
+    /// Of this moment.
     public var count: Int { view.state.withLock { $0.peers.count } }
+    /// The swarm knows no peer.
     public var isEmpty: Bool { count == 0 }
+    /// The peer with this key, `nil` if the swarm knows none.
     public subscript(publicKey: Bytes32) -> Peer? { view.peer(publicKey) }
+    /// Over the peers of this moment, in no order.
     public func makeIterator() -> AnyIterator<Peer> {
       AnyIterator(view.state.withLock { $0.peers }.values.makeIterator())
     }
@@ -29,11 +33,13 @@ extension Hyperswarm {
 
     /// Looks at every connection.
     public var count: Int { view.state.withLock { $0.open.values.count { $0.connection != nil } } }
+    /// No connection is open.
     public var isEmpty: Bool { view.state.withLock { $0.open.values.allSatisfy { $0.connection == nil } } }
     /// The connection with this peer: there is one at most.
     public subscript(publicKey: Bytes32) -> HyperDHT.Connection? {
       view.state.withLock { state in state.numbers[publicKey].flatMap { state.open[$0]?.connection } }
     }
+    /// Over the connections of this moment, in the order of their opening. They are kept while it lasts.
     public func makeIterator() -> AnyIterator<HyperDHT.Connection> {
       let open = view.state.withLock { $0.open }
       let ordered = open.sorted { $0.key < $1.key }.compactMap(\.value.connection)

@@ -65,11 +65,16 @@ extension Hyperswarm {
   /// Pauses before a peer is dialled again: after a connection that was lost, or a first failure, the short one, then
   /// the next ones; the longest is for peers named by `joinPeer`. Whole milliseconds, rounded up.
   public struct RetryTimes: Hashable, Sendable {
+    /// After a connection was lost, or a dial has failed once.
     public var short: Duration
+    /// After the next failure, or a first one of a peer that was never reached.
     public var medium: Duration
+    /// After further failures.
     public var long: Duration
+    /// For peers named by `joinPeer`, from the fourth failure on.
     public var longest: Duration
 
+    /// All four, in ascending order as a rule.
     public init(short: Duration, medium: Duration, long: Duration, longest: Duration) {
       self.short = short
       self.medium = medium

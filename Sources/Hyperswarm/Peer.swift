@@ -10,6 +10,7 @@ extension Hyperswarm {
   /// moment. May be used from any thread; holds neither the connection nor the swarm. A peer that the swarm has
   /// forgotten keeps its last values; one that is found again then is a new object.
   public final class Peer: Sendable {
+    /// The peer's identity.
     public let publicKey: Bytes32
     private let loop: UVEventLoop
     private let info: LoopBound<PeerInfo>
@@ -43,6 +44,7 @@ extension Hyperswarm {
     public var isProven: Bool { snapshot.isProven }
     /// The peer is dialled before those that have failed often.
     public var isPrioritized: Bool { snapshot.isPrioritized }
+    /// Never dialled, accepted or retried, by `ban` or the firewall.
     public var isBanned: Bool { snapshot.isBanned }
     /// Named by `joinPeer`.
     public var isExplicit: Bool { snapshot.isExplicit }
@@ -79,19 +81,27 @@ extension Hyperswarm {
 
   /// A peer at one moment.
   public struct PeerStatus: Hashable, Sendable {
+    /// The peer's identity.
     public var publicKey: Bytes32
     /// Nodes that route to the peer.
     public var relayAddresses: [Endpoint]
+    /// Joined topics that the peer was found under.
     public var topics: [Bytes32]
+    /// We have dialled the last connection.
     public var isClient: Bool
+    /// A dial has opened.
     public var isProven: Bool
+    /// Dialled before those that have failed often.
     public var isPrioritized: Bool
+    /// Never dialled, accepted or retried.
     public var isBanned: Bool
     /// Named by `joinPeer`.
     public var isExplicit: Bool
+    /// Dialled again when a connection that we have dialled has ended.
     public var isReconnecting: Bool
-    /// In line to be dialled, or waiting for the next try.
+    /// In line to be dialled.
     public var isQueued: Bool
+    /// Waiting for the next try.
     public var isWaiting: Bool
     /// Ended dials in a row.
     public var attempts: Int

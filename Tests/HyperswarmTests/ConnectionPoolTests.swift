@@ -9,7 +9,7 @@ final class ConnectionPoolTests: XCTestCase {
     try await HyperDHT(.init(bootstrap: testnet.bootstrap, port: 0, host: .loopback))
   }
 
-  func testDialsShareAConnection() async throws {
+  func testDHT_89_dialsShareAConnection() async throws {
     let testnet = try await HyperDHT.Testnet(size: 3)
     let a = try await node(testnet)
     let b = try await node(testnet)
@@ -75,8 +75,34 @@ final class ConnectionPoolTests: XCTestCase {
     await testnet.destroy()
   }
 
-  /// Both sides dial: both end up with the connection that the side with the smaller key has dialled, or the only one.
-  func testASecondConnectionGivesWay() async throws {
+  func testDHT_90_theSecondConnectionOfAPeerReplacesTheFirst() async throws {
+    let testnet = try await HyperDHT.Testnet(size: 3)
+    let a = try await node(testnet)
+    let b = try await node(testnet)
+    let pool = a.pool()
+    var options = HyperDHT.ServerOptions()
+    options.pool = pool
+    let server = try await a.listen(options: options)
+    let one = try await b.connect(to: server.publicKey)
+    let first = try await server.accept()
+    let two = try await b.connect(to: server.publicKey)
+    let second = try await server.accept()
+    let reason = try await first?.waitUntilClosed()
+    XCTAssertEqual(reason?.code, "DUPLICATE_CONNECTION")
+    let seen = try await one.waitUntilClosed()
+    XCTAssertEqual(seen, .reset)
+    XCTAssertTrue(pool[b.defaultKeyPair.publicKey] === second)
+    XCTAssertEqual(pool.count, 1)
+    try await two.write("still here")
+    let message = try await second?.read()
+    XCTAssertEqual(message, Array("still here".utf8))
+    await b.destroy()
+    await a.destroy()
+    await testnet.destroy()
+  }
+
+  /// A second dial past the pool gives way, or makes the first one do so, by the keys.
+  func testDHT_91_poolsOnBothEnds() async throws {
     let testnet = try await HyperDHT.Testnet(size: 3)
     let a = try await node(testnet)
     let b = try await node(testnet)
@@ -89,6 +115,8 @@ final class ConnectionPoolTests: XCTestCase {
     let toB = try await poolA.connect(to: serverB.publicKey)
     let fromA = try await serverB.accept()
     XCTAssertTrue(fromA === poolB[serverA.publicKey])
+    let same = try await poolB.connect(to: serverA.publicKey)
+    XCTAssertTrue(same === fromA, "what has come in needs no dial")
     // A program that dials past the pool: the pool of the other side decides by the keys.
     let past = try await b.connect(to: serverA.publicKey)
     var accepted: HyperDHT.Connection?
