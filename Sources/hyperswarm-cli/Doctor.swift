@@ -7,8 +7,8 @@ struct Doctor: Command {
   static let configuration = CommandConfiguration(
     abstract: "Look at this machine's way into the network, and say what would help.",
     discussion: """
-      Looks at the interfaces, the kernel's limits, the names and answers of the bootstrap nodes and of a sample of the \
-      DHT, and at the NAT between. Works when nothing works, and says what. Exit code 1 when no node answers.
+      Looks at the interfaces, the kernel's limits, the names and answers of the bootstrap nodes and of a sample of \
+      the DHT, and at the NAT between. Works when nothing works, and says what. Exit code 1 when no node answers.
       """)
 
   @OptionGroup var common: CommonOptions

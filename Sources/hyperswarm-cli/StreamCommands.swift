@@ -45,7 +45,7 @@ struct Listen: Command {
     let listener = Listener(
       keyPair: identity.keyPair, options: options, limit: many && exec != nil ? limit : 1, isEndless: many)
     let dht = try await enterNetwork(common, keyPair: listener.keyPair, entirely: true)
-    let (pipe, exec, many) = (pipe, exec, many)
+    let (pipe, exec) = (pipe, exec)
     try await using(dht, until: Interrupt()) {
       try await listener.run(on: dht) { server in
         Console.note(
@@ -55,13 +55,7 @@ struct Listen: Command {
           if let exec {
             try await ChildCommand(command: exec).serve(connection)
           } else {
-            do {
-              try await Pipe(connection, pipe).run()
-            } catch let error as OutputFailure where many {
-              // The next one would fail as well.
-              Console.fail(error)
-              await dht.destroy(force: true)
-            }
+            try await Pipe(connection, pipe).run()
           }
         }
       }

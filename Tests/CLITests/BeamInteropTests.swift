@@ -3,8 +3,8 @@ import XCTest
 
 @testable import hyperswarm_cli
 
-/// `beam` with what hyperbeam does on the other side (Tests/Interop/beam.js), in both roles. Runs where NODE_PATH names a
-/// folder with the package `hyperdht`.
+/// `beam` with what hyperbeam does on the other side (Tests/Interop/beam.js), in both roles. Runs where NODE_PATH names
+/// a folder with the package `hyperdht`.
 final class BeamInteropTests: SharedTestnetTestCase {
   private func program(_ role: String, _ passphrase: String) throws -> ToolProcess {
     let script = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
