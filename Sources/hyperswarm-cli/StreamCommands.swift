@@ -91,8 +91,13 @@ struct Connect: Command {
 func dialling(
   _ key: Bytes32, on dht: HyperDHT, _ options: HyperDHT.ConnectOptions
 ) async throws -> HyperDHT.Connection {
-  try await telling("connecting to \(key.hex): no answer yet", [("publicKey", .string(key.hex))]) {
-    try await dht.connect(to: key, options: options)
+  do {
+    return try await telling("connecting to \(key.hex): no answer yet", [("publicKey", .string(key.hex))]) {
+      try await dht.connect(to: key, options: options)
+    }
+  } catch let error as DHTError {
+    guard case .cannotHolepunch = error, options.relayOnly, options.relayThrough == nil else { throw error }
+    throw Failure("neither --relay nor the peer names a relay, and --relay-only leaves no other way", code: "NO_RELAY")
   }
 }
 
