@@ -34,7 +34,16 @@ enum Console {
   /// One event: the text, or with `--json` one object with the event's name and fields.
   static func event(_ name: String, _ text: String, _ fields: [(String, JSON)] = []) {
     let error = writeAll(Array(line(name, text, fields).utf8), to: 1)
-    if error != 0 { outputError.store(error, ordering: .relaxed) }
+    guard error != 0 else { return }
+    outputError.store(error, ordering: .relaxed)
+    losing.yield()
+  }
+
+  private static let (losses, losing) = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))
+
+  /// Returns when something that was printed has been lost, or the task is cancelled. For one task at a time.
+  static func waitForLoss() async {
+    for await _ in losses { return }
   }
 
   /// Throws when something that was printed has been lost.

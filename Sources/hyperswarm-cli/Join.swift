@@ -38,7 +38,13 @@ struct Join: Command {
       Console.note(
         "joined", "joined \(topic.topic.hex) as \(swarm.keyPair.publicKey.hex)",
         [("topic", .string(topic.topic.hex)), ("publicKey", .string(swarm.keyPair.publicKey.hex))])
-      await interrupt.wait()
+      await withTaskGroup(of: Void.self) { group in
+        group.addTask { _ = await interrupt.wait() }
+        // What the others say is not read any more.
+        group.addTask { await Console.waitForLoss() }
+        await group.next()
+        group.cancelAll()
+      }
     } catch {
       await swarm.destroy(force: true)
       throw error

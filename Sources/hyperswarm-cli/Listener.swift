@@ -18,7 +18,8 @@ struct Listener: Sendable {
   /// Takes connections until the process ends, instead of `limit` in all.
   var isEndless = false
 
-  /// Serves each connection by `body`. What goes wrong with one ends an endless listener no more than its end does.
+  /// Serves each connection by `body`. What goes wrong with one does not end an endless listener, unless it is that
+  /// standard output cannot be written.
   func run(
     on dht: HyperDHT, announced: (HyperDHT.Server) -> Void,
     _ body: @escaping @Sendable (HyperDHT.Connection) async throws -> Void
@@ -38,7 +39,17 @@ struct Listener: Sendable {
     }
     defer { taking.cancel() }
     // The server stays while a connection lasts: the peer may need it to find a way back after a move.
-    if isEndless { await serveAll(callers, server, body) } else { try await serveOne(callers, server, body) }
+    guard isEndless else { return try await serveOne(callers, server, body) }
+    let failure = Mutex<OutputFailure?>(nil)
+    await serveAll(callers, server) { connection in
+      do {
+        try await body(connection)
+      } catch let error as OutputFailure {
+        failure.withLock { $0 = error }
+        continuation.finish()
+      }
+    }
+    if let failure = failure.withLock({ $0 }) { throw failure }
   }
 
   private func serveOne(

@@ -96,6 +96,7 @@ struct Ping: Command {
   ) async throws {
     var times: [Duration] = []
     for number in 0..<count {
+      try Console.check()
       if number > 0 { try await Task.sleep(for: .seconds(interval)) }
       do {
         let (time, answer) = try await Task(executorPreference: dht.loop) { try await request() }.value

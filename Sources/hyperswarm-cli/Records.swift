@@ -61,7 +61,7 @@ struct Put: Command {
             ("seq", mutable ? .integer(Int(clamping: result.sequence)) : .null), ("bytes", .integer(bytes.count)),
             ("nodes", .integer(result.stored)),
           ])
-        Console.detail(1, "nodes", "stored at \(result.stored) nodes, seq \(result.sequence)")
+        if !Console.isJSON { Console.detail(1, "nodes", "stored at \(result.stored) nodes, seq \(result.sequence)") }
       }
     }
   }

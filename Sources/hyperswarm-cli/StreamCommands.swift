@@ -45,7 +45,7 @@ struct Listen: Command {
     let listener = Listener(
       keyPair: identity.keyPair, options: options, limit: many && exec != nil ? limit : 1, isEndless: many)
     let dht = try await enterNetwork(common, keyPair: listener.keyPair, entirely: true)
-    let (pipe, exec, many) = (pipe, exec, many)
+    let (pipe, exec) = (pipe, exec)
     try await using(dht, until: Interrupt()) {
       try await listener.run(on: dht) { server in
         Console.note(
@@ -55,13 +55,7 @@ struct Listen: Command {
           if let exec {
             try await ChildCommand(command: exec).serve(connection)
           } else {
-            do {
-              try await Pipe(connection, pipe).run()
-            } catch let error as OutputFailure where many {
-              // The next one would fail as well.
-              Console.fail(error)
-              await dht.destroy(force: true)
-            }
+            try await Pipe(connection, pipe).run()
           }
         }
       }
@@ -97,8 +91,13 @@ struct Connect: Command {
 func dialling(
   _ key: Bytes32, on dht: HyperDHT, _ options: HyperDHT.ConnectOptions
 ) async throws -> HyperDHT.Connection {
-  try await telling("connecting to \(key.hex): no answer yet", [("publicKey", .string(key.hex))]) {
-    try await dht.connect(to: key, options: options)
+  do {
+    return try await telling("connecting to \(key.hex): no answer yet", [("publicKey", .string(key.hex))]) {
+      try await dht.connect(to: key, options: options)
+    }
+  } catch let error as DHTError {
+    guard case .cannotHolepunch = error, options.relayOnly, options.relayThrough == nil else { throw error }
+    throw Failure("neither --relay nor the peer names a relay, and --relay-only leaves no other way", code: "NO_RELAY")
   }
 }
 

@@ -137,6 +137,21 @@ final class EndingTests: SharedTestnetTestCase {
     try assertEnds(early, with: 0)
   }
 
+  func testAChatThatIsNotReadAnyMoreEnds() throws {
+    let reader = Foundation.Pipe()
+    let member = try ToolProcess(
+      ["join", "a room that is left"], standardOutput: reader.fileHandleForWriting, environment: try environment())
+    try reader.fileHandleForWriting.close()
+    try member.wait(for: "joined ")
+    try reader.fileHandleForReading.close()
+    let other = try ToolProcess(["join", "a room that is left"], environment: try environment())
+    // The test ignores SIGPIPE, and so does its child: the code tells instead of the signal.
+    try assertEnds(member, with: 1, saying: "standard output is closed")
+    try other.wait(for: " left")
+    other.interrupt()
+    try assertEnds(other, with: 0)
+  }
+
   func testD9_aStoppedMemberCostsNoMemory() throws {
     #if os(Linux)
       let member = try ToolProcess(

@@ -189,6 +189,7 @@ final class MannersTests: SharedTestnetTestCase {
       XCTAssertEqual(heard.text, "over the relay")
     }
     let (listener, key) = try listen()
+    try assertEnds(try connect(key, ["--relay-only"]), with: 1, saying: "neither --relay nor the peer names a relay")
     let nowhere = String(repeating: "ab", count: 32)
     try assertEnds(try connect(key, ["--relay-only", "--relay", nowhere]), with: 1, saying: "RELAY")
     let direct = try connect(key, ["-vv"])

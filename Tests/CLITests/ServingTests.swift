@@ -102,9 +102,19 @@ final class ServingTests: SharedTestnetTestCase {
     listener.interrupt()
     try assertEnds(listener, with: 130)
     XCTAssertEqual(try runTool(["listen", "--many"]).status, 64)
+
+    let full = try XCTUnwrap(FileHandle(forWritingAtPath: "/dev/full"))
+    let unable = try ToolProcess(
+      ["listen", "--many", "--recv-only"], standardOutput: full, environment: try environment())
+    try unable.wait(for: "listening as")
+    try unable.wait(for: "\n")
+    let sender = try connect(try XCTUnwrap(unable.announcedKey), ["--send-only"])
+    sender.write("does not fit")
+    try assertEnds(unable, with: 1, saying: "No space left on device")
+    try assertEnds(sender, with: 1, saying: "ECONNRESET")
   }
 
-  // MARK: Admission
+  // MARK: Allowed callers
 
   func testOnlyAllowedCallersAreLetIn() throws {
     let folder = try makeFolder()
