@@ -91,6 +91,7 @@ final class Receiver {
       }
       return destination
     }
+    try Destination.check(settings.output, offered, replacing: settings.replaces)
     guard try await settings.accepts(offered) else { throw TransferError.declined }
     let made = try Destination(at: settings.output, manifest: offered, replacing: settings.replaces)
     manifest = offered
