@@ -88,6 +88,15 @@ final class HostileTransferTests: XCTestCase {
     try await assertRefused(self.offer([file("a", 1 << 44)]) + [.hole((1 << 44) + 1)], "a hole")
   }
 
+  func testHostileSender_thatDoesNotEndIsLeft() async throws {
+    let test = try TestFolder()
+    let script = offer([file("a", 0)]) + [.done(FileDigest().finalize())]
+    let (error, receiver) = try await receive(script, ends: false, in: test)
+    XCTAssertNil(error)
+    XCTAssertTrue(receiver.isComplete)
+    XCTAssertEqual(test.names("out"), ["a"])
+  }
+
   func testHostileSender_aWrongDigestGetsNoName() async throws {
     let test = try TestFolder()
     let entries = [file("a", 2), file("b", 0)]

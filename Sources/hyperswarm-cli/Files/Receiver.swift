@@ -47,11 +47,9 @@ final class Receiver {
       try await greet(channel, code)
       paired()
       try await take(try await offer(from: channel), over: channel)
-      try await channel.send(.complete(failures: UInt64(failures.count)))
-      channel.end()
-      // The sender's end says that it knows; everything is here in any case.
+      // Everything is here, whatever becomes of the sender.
       isComplete = true
-      while (try? await channel.receive()) ?? nil != nil {}
+      await channel.sayLast(.complete(failures: UInt64(failures.count)))
       channel.destroy()
     } catch {
       // What was under way goes on from where it is.
