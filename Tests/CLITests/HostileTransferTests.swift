@@ -108,6 +108,16 @@ final class HostileTransferTests: XCTestCase {
     XCTAssertEqual(test.names("out"), ["b"])
   }
 
+  func testHostileSender_ofManyFailuresSomeAreNamed() async throws {
+    let test = try TestFolder()
+    let entries = (0..<300).map { file(String(format: "%03d", $0), 1) }
+    let script = offer(entries) + entries.map { _ in .unavailable(Array("no".utf8)) }
+    let (error, receiver) = try await receive(script, in: test)
+    XCTAssertNil(error)
+    XCTAssertEqual(receiver.failureCount, 300)
+    XCTAssertEqual(receiver.failures.count, 100)
+  }
+
   func testHostileSender_textsAreHarmless() async throws {
     let test = try TestFolder()
     let script = offer([file("a\u{1b}[2J", 2)]) + [.unavailable(Array("\u{1b}]0;title\u{7}".utf8))]

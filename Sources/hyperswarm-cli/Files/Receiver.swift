@@ -20,6 +20,8 @@ final class Receiver {
   private var missing: [Int] = []
   /// Asked for, the oldest first.
   private var wanted: [Wanted] = []
+  /// Files that could not be had, and what is said of the first ones.
+  private(set) var failureCount = 0
   private(set) var failures: [String] = []
   private(set) var isComplete = false
 
@@ -49,7 +51,7 @@ final class Receiver {
       try await take(try await offer(from: channel), over: channel)
       // Everything is here, whatever becomes of the sender.
       isComplete = true
-      await channel.sayLast(.complete(failures: UInt64(failures.count)))
+      await channel.sayLast(.complete(failures: UInt64(failureCount)))
       channel.destroy()
     } catch {
       // What was under way goes on from where it is.
@@ -171,6 +173,8 @@ final class Receiver {
   }
 
   private func fail(_ index: Int, _ reason: String) {
+    failureCount += 1
+    guard failures.count < FileLimits.shownFailures else { return }
     let text = "\(FileName.printable(entries[index].path)) was not received: \(reason)"
     failures.append(text)
     Console.note("warning", text, [("message", .string(text))])
