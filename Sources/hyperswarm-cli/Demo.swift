@@ -106,9 +106,9 @@ struct Demo: Command {
           ("connectMilliseconds", .number(connectTime.seconds * 1e3)),
         ])
 
-      let sending = Task(executorPreference: server.loop) { try await FileTransfer.send(source, over: atServer) }
+      let sending = Task(executorPreference: server.loop) { try await DemoTransfer.send(source, over: atServer) }
       let received = try await Task(executorPreference: client.loop) {
-        try await FileTransfer.receive(from: atClient, into: target)
+        try await DemoTransfer.receive(from: atClient, into: target)
       }.value
       try await sending.value
       guard received.hash == source.hash, received.count == source.count else {

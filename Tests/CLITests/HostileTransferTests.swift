@@ -88,6 +88,15 @@ final class HostileTransferTests: XCTestCase {
     try await assertRefused(self.offer([file("a", 1 << 44)]) + [.hole((1 << 44) + 1)], "a hole")
   }
 
+  func testHostileSender_thatDoesNotEndIsLeft() async throws {
+    let test = try TestFolder()
+    let script = offer([file("a", 0)]) + [.done(FileDigest().finalize())]
+    let (error, receiver) = try await receive(script, ends: false, in: test)
+    XCTAssertNil(error)
+    XCTAssertTrue(receiver.isComplete)
+    XCTAssertEqual(test.names("out"), ["a"])
+  }
+
   func testHostileSender_aWrongDigestGetsNoName() async throws {
     let test = try TestFolder()
     let entries = [file("a", 2), file("b", 0)]
@@ -97,6 +106,16 @@ final class HostileTransferTests: XCTestCase {
     XCTAssertNil(error)
     XCTAssertEqual(receiver.failures.count, 1)
     XCTAssertEqual(test.names("out"), ["b"])
+  }
+
+  func testHostileSender_ofManyFailuresSomeAreNamed() async throws {
+    let test = try TestFolder()
+    let entries = (0..<300).map { file(String(format: "%03d", $0), 1) }
+    let script = offer(entries) + entries.map { _ in .unavailable(Array("no".utf8)) }
+    let (error, receiver) = try await receive(script, in: test)
+    XCTAssertNil(error)
+    XCTAssertEqual(receiver.failureCount, 300)
+    XCTAssertEqual(receiver.failures.count, 100)
   }
 
   func testHostileSender_textsAreHarmless() async throws {

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import queue
+import socket
 import subprocess
 import sys
 import threading
@@ -142,6 +143,35 @@ class Lab:
         timer.cancel()
         return reply, process.wait()
 
+    # A tunnel adds nothing to the bytes: a JavaScript peer behind `expose`, and behind `forward`.
+    def tunnel(self, bootstrap, js_listens):
+        if not js_listens:
+            service = socket.create_server(("127.0.0.1", 0))
+            threading.Thread(target=self.serve, args=(service,), daemon=True).start()
+            exposed = self.native(
+                "expose", str(service.getsockname()[1]), "--bootstrap", bootstrap, "--seed", SEED["native"])
+            key = exposed.wait_for("exposed")["publicKey"]
+            return self.js("connect", bootstrap, key, str(SIZE)).wait_for("answered")["ok"]
+        self.js("listen", bootstrap, SEED["js"]).wait_for("ready")
+        forward = self.native("forward", "0", KEY["js"], "--bootstrap", bootstrap)
+        port = int(forward.wait_for("forwarding")["address"].split(":")[1])
+        with socket.create_connection(("127.0.0.1", port), DEADLINE) as client:
+            client.sendall(PAYLOAD)
+            client.shutdown(socket.SHUT_WR)
+            return self.read_all(client).decode() == DIGEST
+
+    def serve(self, service):
+        connection, _ = service.accept()
+        with connection:
+            connection.sendall(hashlib.sha256(self.read_all(connection)).hexdigest().encode())
+
+    @staticmethod
+    def read_all(connection):
+        parts = []
+        while part := connection.recv(65_536):
+            parts.append(part)
+        return b"".join(parts)
+
     # Two swarms on a topic: both sides report a connection.
     def by_topic(self, bootstrap, first, second, roles):
         topic = os.urandom(32).hex()
@@ -234,6 +264,10 @@ def main():
                     cases.append((
                         dht, f"swarm {a} {roles[0]}, {b} {roles[1]}",
                         lambda net, a=a, b=b, roles=roles: lab.by_topic(net, a, b, roles)))
+        for listens in (False, True):
+            cases.append((
+                dht, "forward to js" if listens else "connect js to expose",
+                lambda net, listens=listens: lab.tunnel(net, listens)))
         for larger in kinds:
             cases.append((
                 dht, f"both dial at once, larger key {larger}",

@@ -39,11 +39,13 @@ extension TransferChannel {
     case is CancellationError, is ConnectionError: refusal = nil
     default: refusal = .refuse(.failed, [])
     }
-    if let refusal { await farewell(refusal) }
+    if let refusal { await sayLast(refusal) }
     destroy()
   }
 
-  private func farewell(_ message: Message) async {
+  /// Sends the last message, ends, and waits for the peer's end, which says that it knows: for as long as
+  /// `FileLimits.farewell`.
+  func sayLast(_ message: Message) async {
     let deadline = Task {
       try await Task.sleep(for: FileLimits.farewell)
       destroy()

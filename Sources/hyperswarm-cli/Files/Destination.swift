@@ -21,20 +21,43 @@ final class Destination {
   /// The last folder that was opened.
   private var lastFolder: (path: [String], descriptor: Descriptor)?
 
+  /// What is at the place before anything is made.
+  private struct Survey {
+    let output: Descriptor
+    let stagingName: String
+    let staging: Descriptor?
+    let record: Descriptor?
+    var done: Set<Int> = []
+    var folders: Set<Int> = []
+    var recordSize: UInt64 = 0
+
+    init(_ path: String, _ manifest: Manifest, replacing: Bool) throws {
+      let number = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+      guard number >= 0 else { throw FileFailure("open", path, errno) }
+      output = Descriptor(number, name: path)
+      stagingName = FileName.reserved + manifest.identifier.hex.prefix(16)
+      staging = try Destination.openStaging(stagingName, in: output)
+      record = try staging.flatMap { try Destination.openRecord(in: $0, making: false) }
+      if let record {
+        (done, folders, recordSize) = try Destination.read(record, limit: manifest.entries.count)
+      }
+      try Destination.check(manifest, in: output, replacing: replacing, done: &done)
+    }
+  }
+
+  /// Throws when something is in the way.
+  static func check(_ path: String, _ manifest: Manifest, replacing: Bool) throws {
+    _ = try Survey(path, manifest, replacing: replacing)
+  }
+
   /// - Throws: `Failure` when something is in the way; then nothing has been made.
   init(at path: String, manifest: Manifest, replacing: Bool) throws {
     self.manifest = manifest
     replaces = replacing
-    let number = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-    guard number >= 0 else { throw FileFailure("open", path, errno) }
-    output = Descriptor(number, name: path)
-    stagingName = FileName.reserved + manifest.identifier.hex.prefix(16)
-    let existing = try Destination.openStaging(stagingName, in: output)
-    let found = try existing.map { try Destination.openRecord(in: $0, making: false) } ?? nil
-    var read = (done: Set<Int>(), folders: Set<Int>(), size: UInt64(0))
-    if let found { read = try Destination.read(found, limit: manifest.entries.count) }
-    try Destination.check(manifest, in: output, replacing: replacing, done: &read.done)
-    if let existing {
+    let survey = try Survey(path, manifest, replacing: replacing)
+    output = survey.output
+    stagingName = survey.stagingName
+    if let existing = survey.staging {
       staging = existing
     } else {
       guard mkdirat(output.number, stagingName, 0o700) == 0 else { throw FileFailure("make a folder in", path, errno) }
@@ -43,17 +66,16 @@ final class Destination {
       }
       staging = made
     }
-    guard let record = try found ?? Destination.openRecord(in: staging, making: true) else {
+    guard let record = try survey.record ?? Destination.openRecord(in: staging, making: true) else {
       throw FileFailure("make a file in", stagingName, ENOENT)
     }
     guard flock(record.number, LOCK_EX | LOCK_NB) == 0 else {
       throw Failure("the same is being received there already", code: "BUSY")
     }
     self.record = record
-    (done, madeFolders, recordSize) = read
+    (done, madeFolders, recordSize) = (survey.done, survey.folders, survey.recordSize)
   }
 
-  var isResumed: Bool { recordSize > 0 }
   func isDone(_ index: Int) -> Bool { done.contains(index) }
 
   // MARK: Beginning
@@ -168,8 +190,9 @@ final class Destination {
   /// What is there of a file, or a new one.
   func partial(_ index: Int) throws -> Partial {
     let name = "\(index).part"
+    let shown = FileName.printable(manifest.entries[index].path)
     do {
-      let file = try Descriptor.open(name, in: staging, flags: O_RDWR)
+      let file = try Descriptor.open(name, in: staging, flags: O_RDWR, name: shown)
       let status = try file.status()
       if status.isFile, status.st_nlink == 1, UInt64(status.st_size) <= manifest.entries[index].size {
         return try Partial(file, rereading: status)
@@ -178,7 +201,7 @@ final class Destination {
     } catch let error as FileFailure {
       guard error.number == ENOENT else { throw error }
     }
-    return Partial(try Descriptor.open(name, in: staging, flags: O_RDWR | O_CREAT | O_EXCL))
+    return Partial(try Descriptor.open(name, in: staging, flags: O_RDWR | O_CREAT | O_EXCL, name: shown))
   }
 
   /// Whether there is something of the file from before.

@@ -22,6 +22,8 @@ enum FileLimits {
   static let announcing = Duration.seconds(480)
   /// Names that are shown before the question whether to receive.
   static let shownNames = 10
+  /// Files that could not be had, of which each is named; the others are counted.
+  static let shownFailures = 100
   /// Bytes of one read of a file whose beginning is hashed again.
   static let rereading = 1 << 20
 }

@@ -118,15 +118,15 @@ struct ReceiveService: Sendable {
     }
     showing.cancel()
     Console.endProgress()
-    let files = receiver.entries.count { $0.kind == .file } - receiver.failures.count
+    let files = receiver.entries.count { $0.kind == .file } - receiver.failureCount
     Console.event(
       "received", "received \(files) file\(files == 1 ? "" : "s"), \(ByteCount.text(receiver.bytes)), verified",
       [
         ("files", .integer(files)), ("bytes", .integer(Int(receiver.bytes))),
         ("failures", .array(receiver.failures.map { .string($0) })),
       ])
-    guard receiver.failures.isEmpty else {
-      throw Failure("\(receiver.failures.count) files were not received", code: "INCOMPLETE")
+    guard receiver.failureCount == 0 else {
+      throw Failure("\(receiver.failureCount) files were not received", code: "INCOMPLETE")
     }
   }
 

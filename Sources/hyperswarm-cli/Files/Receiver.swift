@@ -20,6 +20,8 @@ final class Receiver {
   private var missing: [Int] = []
   /// Asked for, the oldest first.
   private var wanted: [Wanted] = []
+  /// Files that could not be had, and what is said of the first ones.
+  private(set) var failureCount = 0
   private(set) var failures: [String] = []
   private(set) var isComplete = false
 
@@ -47,11 +49,9 @@ final class Receiver {
       try await greet(channel, code)
       paired()
       try await take(try await offer(from: channel), over: channel)
-      try await channel.send(.complete(failures: UInt64(failures.count)))
-      channel.end()
-      // The sender's end says that it knows; everything is here in any case.
+      // Everything is here, whatever becomes of the sender.
       isComplete = true
-      while (try? await channel.receive()) ?? nil != nil {}
+      await channel.sayLast(.complete(failures: UInt64(failureCount)))
       channel.destroy()
     } catch {
       // What was under way goes on from where it is.
@@ -91,6 +91,7 @@ final class Receiver {
       }
       return destination
     }
+    try Destination.check(settings.output, offered, replacing: settings.replaces)
     guard try await settings.accepts(offered) else { throw TransferError.declined }
     let made = try Destination(at: settings.output, manifest: offered, replacing: settings.replaces)
     manifest = offered
@@ -172,6 +173,8 @@ final class Receiver {
   }
 
   private func fail(_ index: Int, _ reason: String) {
+    failureCount += 1
+    guard failures.count < FileLimits.shownFailures else { return }
     let text = "\(FileName.printable(entries[index].path)) was not received: \(reason)"
     failures.append(text)
     Console.note("warning", text, [("message", .string(text))])

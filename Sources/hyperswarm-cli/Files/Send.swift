@@ -88,6 +88,9 @@ struct SendService: Sendable {
     self.isEndless = isEndless
   }
 
+  private static let codeEnded = Failure(
+    "a wrong code was tried, which has ended this one: send again for another", code: "WRONG_CODE")
+
   private enum Event: Sendable {
     case connection(HyperDHT.Connection)
     case end(of: Bytes32, Result<UInt64, any Error>)
@@ -119,14 +122,16 @@ struct SendService: Sendable {
           if case .success(let count) = result { failures = (failures ?? 0) + count }
           report(peer, result)
         }
-        guard active == 0, !isEndless || gate?.isOver == true else { continue }
+        guard active == 0 else { continue }
+        if isEndless {
+          if gate?.isOver == true { throw SendService.codeEnded }
+          continue
+        }
         if let failures {
           if failures > 0 { throw Failure("a receiver did not get everything", code: "INCOMPLETE") }
           return
         }
-        if let gate, gate.isOver, !gate.hasAdmitted {
-          throw Failure("a wrong code was tried, which has ended this one: send again for another", code: "WRONG_CODE")
-        }
+        if let gate, gate.isOver, !gate.hasAdmitted { throw SendService.codeEnded }
       }
     }
   }

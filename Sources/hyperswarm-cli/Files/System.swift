@@ -15,11 +15,11 @@ final class Descriptor: @unchecked Sendable {
 
   /// Opens a path relative to a folder; the last name is not followed if it is a link.
   static func open(
-    _ path: String, in folder: Descriptor? = nil, flags: Int32, mode: mode_t = 0o600
+    _ path: String, in folder: Descriptor? = nil, flags: Int32, name: String? = nil
   ) throws(FileFailure) -> Descriptor {
-    let number = openat(folder?.number ?? AT_FDCWD, path, flags | O_CLOEXEC | O_NOFOLLOW, mode)
-    guard number >= 0 else { throw FileFailure("open", path, errno) }
-    return Descriptor(number, name: path)
+    let number = openat(folder?.number ?? AT_FDCWD, path, flags | O_CLOEXEC | O_NOFOLLOW, 0o600)
+    guard number >= 0 else { throw FileFailure("open", name ?? path, errno) }
+    return Descriptor(number, name: name ?? path)
   }
 
   func status() throws(FileFailure) -> stat {

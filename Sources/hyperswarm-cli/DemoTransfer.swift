@@ -45,8 +45,9 @@ struct SourceFile: Sendable {
   }
 }
 
-/// The demo's protocol: the size as eight bytes, the file in messages, one message back from the receiver.
-enum FileTransfer {
+/// The demo's protocol, for the rate of the stream alone: the size as eight bytes, the file in messages, one message
+/// back from the receiver.
+enum DemoTransfer {
   static let messageSize = 65_536
 
   struct Received: Sendable {
