@@ -34,6 +34,22 @@ int hyperswarm_announce(
   hyperswarm_t *swarm, const uint8_t topic[HYPERSWARM_KEY_SIZE], const uint8_t *secret_key, hyperswarm_done_cb done,
   void *user_data);
 
+/// What hyperswarm_announce_with takes. Copied, with what it points to.
+typedef struct hyperswarm_announce_options {
+  size_t size;                 ///< sizeof(hyperswarm_announce_options_t)
+  const uint8_t *secret_key;   ///< as for hyperswarm_announce
+  const char *relay_addresses; ///< nodes that route to the key, host:port and commas; NULL: none are named
+} hyperswarm_announce_options_t;
+
+/// hyperswarm_announce with more to say.
+/// @thread loop
+/// @memory `topic` and `options` are copied; the copy of the secret key is wiped after `done`.
+/// @errors _operation_; HYPERSWARM_ERR_INVALID_ARGUMENT; HYPERSWARM_ERR_INVALID_SIZE; HYPERSWARM_ERR_INVALID_ADDRESS.
+/// @status As for hyperswarm_announce.
+int hyperswarm_announce_with(
+  hyperswarm_t *swarm, const uint8_t topic[HYPERSWARM_KEY_SIZE], const hyperswarm_announce_options_t *options,
+  hyperswarm_done_cb done, void *user_data);
+
 /// Withdraws an announcement. `secret_key` as for hyperswarm_announce.
 /// @thread loop
 /// @memory `topic` and `secret_key` are copied; the copy of the secret key is wiped after `done`.

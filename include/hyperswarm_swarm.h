@@ -62,6 +62,8 @@ typedef struct hyperswarm_peer_info {
   uint8_t is_queued;    ///< in line to be dialled
   uint8_t is_waiting;   ///< for the next try
   uint8_t is_connected; ///< now
+  /// Nodes that route to the peer, with commas: for hyperswarm_connect_options_t. "" when none is known.
+  const char *relay_addresses;
 } hyperswarm_peer_info_t;
 
 /// Flags of hyperswarm_options_t.

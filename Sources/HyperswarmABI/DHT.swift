@@ -21,11 +21,36 @@ public func hyperswarm_announce(
     let handle = try find(Handles.swarms, swarm)
     let topic = try key(topic)
     let identity = try require(try keyPair(secretKey) ?? handle.engineKeyPair)
-    try handle.operation(done, userData) { _, node, settle in
-      let query = node.announce(topic, keyPair: identity)
+    try handle.announce(topic, identity, [], done, userData)
+  }
+}
+
+@c @implementation
+public func hyperswarm_announce_with(
+  _ swarm: OpaquePointer?, _ topic: UnsafePointer<UInt8>?, _ options: UnsafePointer<hyperswarm_announce_options_t>?,
+  _ done: hyperswarm_done_cb?, _ userData: UnsafeMutableRawPointer?
+) -> Int32 {
+  checked { () throws(Failure) in
+    let handle = try find(Handles.swarms, swarm)
+    let topic = try key(topic)
+    let given = try sized(options, from: \.relay_addresses, zero: hyperswarm_announce_options_t())
+    let identity = try require(try keyPair(given.secret_key) ?? handle.engineKeyPair)
+    var relays: [Endpoint] = []
+    for address in list(try text(given.relay_addresses) ?? "") { relays.append(try endpoint(address)) }
+    try handle.announce(topic, identity, relays, done, userData)
+  }
+}
+
+extension SwarmHandle {
+  fileprivate func announce(
+    _ topic: Bytes32, _ identity: KeyPair, _ relays: [Endpoint], _ done: hyperswarm_done_cb?,
+    _ userData: UnsafeMutableRawPointer?
+  ) throws(Failure) {
+    try operation(done, userData) { [self] _, node, settle in
+      let query = node.announce(topic, keyPair: identity, relayAddresses: relays)
       query.onFinished = { settle(status($0)) }
       query.start()
-      handle.whenCancelled { query.destroy() }
+      whenCancelled { query.destroy() }
     }
   }
 }

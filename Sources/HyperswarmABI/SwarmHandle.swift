@@ -296,7 +296,10 @@ func withPeerInfo(
       info.is_queued = peer.isQueued ? 1 : 0
       info.is_waiting = peer.isWaiting ? 1 : 0
       info.is_connected = isConnected ? 1 : 0
-      body(&info)
+      peer.relayAddresses.map(\.description).joined(separator: ",").withCString {
+        info.relay_addresses = $0
+        body(&info)
+      }
     }
   }
 }

@@ -1,7 +1,7 @@
 // What a message costs in this interface: how often the heap is asked for memory, for each way to write, both sides
 // together. Counted in the whole process, on one loop, by definitions that come before those of the C library.
 //
-// The bounds are those of an optimised build with some room: one copy or allocation more for a message is found.
+// The bounds are those of an optimised build with some room: an allocation more for each message is found out.
 #include <hyperswarm.h>
 #include <poll.h>
 #include <stdio.h>

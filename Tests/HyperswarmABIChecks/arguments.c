@@ -184,6 +184,8 @@ static void check_bad_handles_later(void *wrong) {
   const int bad = HYPERSWARM_ERR_BAD_HANDLE;
   EXPECT(hyperswarm_join_with(swarm, key, &join, never_done, NULL) == bad);
   EXPECT(hyperswarm_refresh(swarm, key, never_done, NULL) == bad);
+  hyperswarm_announce_options_t announce = {.size = sizeof(announce)};
+  EXPECT(hyperswarm_announce_with(swarm, key, &announce, never_done, NULL) == bad);
   EXPECT(hyperswarm_topics(swarm, never_topic, never_done, NULL) == bad);
   EXPECT(hyperswarm_clear(swarm, never_done, NULL) == bad);
   EXPECT(hyperswarm_peer_reconnect(swarm, key, 1) == bad);

@@ -84,6 +84,7 @@ int check_values(void) {
 
 struct search {
   int records, wanted, stop;
+  char relays[64]; // of the last record
   const uint8_t *key;
   struct outcome outcome;
 };
@@ -92,6 +93,7 @@ static int on_record(hyperswarm_t *swarm, const hyperswarm_record_t *record, voi
   struct search *search = user_data;
   EXPECT(swarm != NULL && record->size == sizeof(*record) && strchr(record->from, ':') != NULL);
   EXPECT(record->relay_addresses != NULL);
+  snprintf(search->relays, sizeof(search->relays), "%s", record->relay_addresses);
   search->records++;
   if (memcmp(record->public_key, search->key, HYPERSWARM_KEY_SIZE) == 0) search->wanted++;
   return search->stop;
@@ -129,6 +131,18 @@ int check_announcements(void) {
   EXPECT(bench_run(&bench, &withdrawn.count, 1) && withdrawn.status == HYPERSWARM_OK);
   EXPECT(hyperswarm_lookup(b, topic, on_record, on_searched, &after) == HYPERSWARM_OK);
   EXPECT(bench_run(&bench, &after.outcome.count, 1) && after.records == 0);
+
+  // With relay addresses.
+  struct search routed = {.key = key};
+  hyperswarm_announce_options_t announce = {.size = sizeof(announce), .secret_key = secret};
+  announce.relay_addresses = "127.0.0.1:4001, nowhere";
+  EXPECT(hyperswarm_announce_with(a, topic, &announce, NULL, NULL) == HYPERSWARM_ERR_INVALID_ADDRESS);
+  announce.relay_addresses = "127.0.0.1:4001, 127.0.0.1:4002";
+  EXPECT(hyperswarm_announce_with(a, topic, &announce, on_status, &announced) == HYPERSWARM_OK);
+  EXPECT(bench_run(&bench, &announced.count, 2) && announced.status == HYPERSWARM_OK);
+  EXPECT(hyperswarm_lookup(b, topic, on_record, on_searched, &routed) == HYPERSWARM_OK);
+  EXPECT(bench_run(&bench, &routed.outcome.count, 1) && routed.wanted > 0);
+  EXPECT(strcmp(routed.relays, "127.0.0.1:4001,127.0.0.1:4002") == 0);
 
   int listening = 0;
   hyperswarm_server_options_t listen = {.size = sizeof(listen)};

@@ -15,7 +15,8 @@ STRUCTS = {
     "join_options": _library.JoinOptions, "topic_info": _library.TopicInfo, "statistics": _library.Statistics,
     "path": _library.Path, "connection_callbacks": _library.ConnectionCallbacks,
     "connect_options": _library.ConnectOptions, "connection_statistics": _library.ConnectionStatistics,
-    "relay_limits": _library.RelayLimits, "server_options": _library.ServerOptions, "record": _library.Record,
+    "relay_limits": _library.RelayLimits,
+    "announce_options": _library.AnnounceOptions, "server_options": _library.ServerOptions, "record": _library.Record,
     "value": _library.Value, "node": _library.Node, "pong": _library.Pong}
 # `from` is a word of Python.
 NAMES = {"from_address": "from"}

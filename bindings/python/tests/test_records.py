@@ -30,9 +30,10 @@ class RecordTests(NetworkCase):
     async def test_announcements(self):
         one, other = await self.swarm(), await self.swarm()
         topic, pair = hyperswarm.topic("announced"), hyperswarm.KeyPair.generate()
-        await soon(one.announce(topic, pair))
+        await soon(one.announce(topic, pair, relay_addresses=["127.0.0.1:4001", "127.0.0.1:4002"]))
         found = [record async for record in other.lookup(topic)]
         self.assertEqual({record.public_key for record in found}, {pair.public_key})
+        self.assertEqual(found[0].relay_addresses, ["127.0.0.1:4001", "127.0.0.1:4002"])
         async for record in other.lookup(topic):
             self.assertTrue(record.from_address)
             break  # ends the search

@@ -83,6 +83,7 @@ class SwarmTests(NetworkCase):
         peer, = await other.peers()
         self.assertEqual(peer.public_key, one.public_key)
         self.assertEqual((peer.topics, peer.state["is_connected"]), ((topic,), 1))
+        self.assertTrue(all(it.startswith("127.0.0.1:") for it in peer.relay_addresses))
         numbers = await other.statistics()
         self.assertEqual((numbers["client_connections"], numbers["is_online"], numbers["topics"]), (1, 1, 2))
         self.assertEqual(numbers["local_address"], f"127.0.0.1:{other.port}")

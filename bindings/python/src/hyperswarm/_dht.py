@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, AsyncIterator, Callable, List, NamedTuple, Optional
+import ctypes
+from typing import Any, AsyncIterator, Callable, Iterable, List, NamedTuple, Optional
 
 from . import _library as c
 from ._errors import HyperswarmError
@@ -66,9 +67,12 @@ class DHT:
         """Nodes that hold an announcement of the key."""
         return self._search(library.find_peer, key32(public_key))
 
-    async def announce(self, topic: bytes, key_pair: Optional[KeyPair] = None) -> None:
+    async def announce(
+        self, topic: bytes, key_pair: Optional[KeyPair] = None, *, relay_addresses: Iterable[str] = ()
+    ) -> None:
         """Announces a key, the swarm's by default, under a topic for about 20 minutes. `join` keeps it fresh."""
-        await self._operate(library.announce, key32(topic), secret(key_pair))
+        options = c.AnnounceOptions(secret_key=secret(key_pair), relay_addresses=",".join(relay_addresses).encode())
+        await self._operate(library.announce_with, key32(topic), ctypes.byref(options))
 
     async def unannounce(self, topic: bytes, key_pair: Optional[KeyPair] = None) -> None:
         await self._operate(library.unannounce, key32(topic), secret(key_pair))
@@ -77,8 +81,7 @@ class DHT:
         records: asyncio.Queue = asyncio.Queue()
 
         def each(record: Any) -> None:
-            public_key, relays, origin = record
-            records.put_nowait(Record(public_key, relays.split(",") if relays else [], origin))
+            records.put_nowait(Record(*record))
 
         async def run() -> None:
             try:

@@ -52,7 +52,8 @@ class PeerInfo(Structure):
     _fields_ = [
         ("size", c_size_t), ("public_key", Bytes), ("topics", Bytes), ("topic_count", c_size_t),
         ("attempts", c_uint32), ("is_client", c_uint8), ("is_proven", c_uint8), ("is_banned", c_uint8),
-        ("is_explicit", c_uint8), ("is_queued", c_uint8), ("is_waiting", c_uint8), ("is_connected", c_uint8)]
+        ("is_explicit", c_uint8), ("is_queued", c_uint8), ("is_waiting", c_uint8), ("is_connected", c_uint8),
+        ("relay_addresses", c_char_p)]
 
 
 class Event(Structure):
@@ -163,6 +164,10 @@ class Record(Structure):
         ("size", c_size_t), ("public_key", Bytes), ("relay_addresses", c_char_p), ("from_address", c_char_p)]
 
 
+class AnnounceOptions(Sized):
+    _fields_ = [("size", c_size_t), ("secret_key", c_char_p), ("relay_addresses", c_char_p)]
+
+
 class Value(Structure):
     _fields_ = [
         ("size", c_size_t), ("key", Bytes), ("data", Bytes), ("length", c_size_t), ("sequence", c_uint64),
@@ -241,7 +246,7 @@ _functions: dict[str, Tuple[Any, Tuple[Any, ...]]] = {
     "ping": (c_int, (c_void_p, c_char_p, OnPong, c_void_p)),
     "find_node": (c_int, (c_void_p, _key, EachNode, *_operation)),
     "add_node": (c_int, (c_void_p, c_char_p)),
-    "announce": (c_int, (c_void_p, _key, c_char_p, *_operation)),
+    "announce_with": (c_int, (c_void_p, _key, POINTER(AnnounceOptions), *_operation)),
     "unannounce": (c_int, (c_void_p, _key, c_char_p, *_operation)),
     "lookup": (c_int, (c_void_p, _key, EachRecord, *_operation)),
     "find_peer": (c_int, (c_void_p, _key, EachRecord, *_operation)),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import itertools
-from typing import Any, Callable, Dict, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from . import _library as c
 from ._errors import HyperswarmError, check
@@ -198,16 +198,22 @@ def _plain(value: Any) -> Any:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
-def _record(record: c.Record) -> Tuple[bytes, str, str]:
-    return c.octets(record.public_key, c.KEY_SIZE), c.text(record.relay_addresses), c.text(record.from_address)
+def addresses(value: Optional[bytes]) -> List[str]:
+    """The parts of a list with commas."""
+    return c.text(value).split(",") if value else []
 
 
-def _peer(peer: c.PeerInfo) -> Tuple[bytes, Tuple[bytes, ...], Dict[str, int]]:
+def _record(record: c.Record) -> Tuple[bytes, List[str], str]:
+    return c.octets(record.public_key, c.KEY_SIZE), addresses(record.relay_addresses), c.text(record.from_address)
+
+
+def _peer(peer: c.PeerInfo) -> Tuple[bytes, Tuple[bytes, ...], Tuple[str, ...], Dict[str, int]]:
     topics = c.octets(peer.topics, peer.topic_count * c.KEY_SIZE)
     return (
         c.octets(peer.public_key, c.KEY_SIZE),
         tuple(topics[at:at + c.KEY_SIZE] for at in range(0, len(topics), c.KEY_SIZE)),
-        {name: getattr(peer, name) for name, *_ in peer._fields_[4:]})
+        tuple(addresses(peer.relay_addresses)),
+        {name: getattr(peer, name) for name, *_ in peer._fields_[4:-1]})
 
 
 def _topic(topic: c.TopicInfo) -> Tuple[bytes, Dict[str, Any]]:

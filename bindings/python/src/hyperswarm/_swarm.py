@@ -60,11 +60,12 @@ class Feed(Generic[Item]):
 
 
 class Peer(NamedTuple):
-    """A known peer. `topics`: joined ones that it was found under. `state`: the other fields of
-    `hyperswarm_peer_info_t` by name."""
+    """A known peer. `topics`: joined ones that it was found under. `relay_addresses`: nodes that route to it. `state`:
+    the other fields of `hyperswarm_peer_info_t` by name."""
 
     public_key: bytes
     topics: Tuple[bytes, ...]
+    relay_addresses: Tuple[str, ...]
     state: Dict[str, int]
 
 
