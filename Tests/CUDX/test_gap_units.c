@@ -90,5 +90,4 @@ TEST(a_gap_knows_the_largest_packet) {
 }
 
 TEST_MAIN(TEST_ENTRY(a_gap_ends_a_stream_to_the_interval), TEST_ENTRY(a_gap_begins_anew),
-  TEST_ENTRY(a_gap_counts_the_header_that_is_there),
-  TEST_ENTRY(a_gap_knows_the_largest_packet))
+  TEST_ENTRY(a_gap_counts_the_header_that_is_there), TEST_ENTRY(a_gap_knows_the_largest_packet))

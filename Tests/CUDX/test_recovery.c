@@ -242,4 +242,5 @@ TEST_MAIN(TEST_ENTRY(rack_waits_for_the_reordering_window), TEST_ENTRY(three_rep
   TEST_ENTRY(only_originals_show_reordering), TEST_ENTRY(a_timeout_leaves_the_latest),
   TEST_ENTRY(tail_loss_probe_timer), TEST_ENTRY(timeouts_back_off),
   TEST_ENTRY(gives_up_sooner_than_thirteen_long_timeouts), TEST_ENTRY(gives_up_after_thirteen_seconds),
-  TEST_ENTRY(spurious_timeout_is_undone), TEST_ENTRY(age_is_no_round_trip), TEST_ENTRY(a_silent_tail_is_lost_with_its_hole))
+  TEST_ENTRY(spurious_timeout_is_undone), TEST_ENTRY(age_is_no_round_trip),
+  TEST_ENTRY(a_silent_tail_is_lost_with_its_hole))

@@ -21,7 +21,7 @@ typedef struct udx_socket_state_s {
   uint32_t controls_count;
   uint32_t stream_count;
   uint32_t number; /* which one of the instance: hashes of it are the same in every run */
-  uint8_t family; /* AF_INET or AF_INET6, 0 before bind */
+  uint8_t family;  /* AF_INET or AF_INET6, 0 before bind */
   uint8_t ttl;
   uint8_t blocked;
   uint8_t local; /* the address that the current datagram was sent to, as the driver counts them */
