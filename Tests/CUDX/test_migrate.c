@@ -227,6 +227,41 @@ TEST(udx_reroute_repeats_what_former_paths_have_lost) {
   pair_free(p);
 }
 
+/* Everything goes the way in use, which is measured anew; what is known of the peer stays, unless it was heard. */
+TEST(udx_reroute_measures_the_path_in_use) {
+  pair_t *p = pair_new(19, NULL);
+  udx_stream_t *s = &p->side[0].stream;
+  udx_stream_state_t *state = udx__stream(s);
+  pair_write(p, 0, 300000);
+  CHECK(pair_run_received(p, 1, 300000, 5 * S));
+  sim_run(p->sim, 100 * MS);
+  CHECK(s->cwnd != UDX_CWND_INITIAL && state->rtt.rto != UDX_RTO_INITIAL && s->mtu != UDX_MTU_BASE);
+  gone_t gone = {.port = 5002};
+  sim_set_tap(p->sim, gone_tap, &gone);
+  pair_write(p, 0, 10000);
+  sim_run(p->sim, 5 * MS);
+  struct sockaddr_in peer = sim_address4(p->side[1].node, 5002);
+  struct sockaddr_in elsewhere = sim_address4(p->side[1].node, 7003);
+  CHECK_EQ(udx_stream_change_remote(s, &p->side[0].socket, 9, (struct sockaddr *) &elsewhere, on_changed), 0);
+  CHECK_EQ(state->paths->remote_id, 2);
+  state->flow.silent_probes = 3;
+  state->relay_to = s;
+  CHECK_EQ(udx_stream_reroute(s), UV_EINVAL);
+  state->relay_to = NULL;
+  CHECK_EQ(udx_stream_reroute(s), 0);
+  CHECK(s->cwnd == UDX_CWND_INITIAL && state->rtt.rto == UDX_RTO_INITIAL && s->mtu == UDX_MTU_BASE);
+  CHECK_EQ(state->paths->remote_id, 9);
+  CHECK_EQ(ntohs(state->paths->address.v4.sin_port), 7003);
+  CHECK_EQ(state->flow.silent_probes, 3);
+  CHECK_EQ(udx_stream_change_remote(s, &p->side[0].socket, 2, (struct sockaddr *) &peer, on_changed), 0);
+  CHECK_EQ(udx_stream_migrate(s, &p->side[0].socket, (struct sockaddr *) &peer), 0);
+  CHECK_EQ(state->paths->remote_id, 2);
+  CHECK_EQ(state->flow.silent_probes, 0);
+  sim_set_tap(p->sim, NULL, NULL);
+  finish(p, 310000, 0, 5 * S);
+  pair_free(p);
+}
+
 /* Round-trip times of the old path say nothing about the new one: the first timeout there is that of a new stream. */
 TEST(udx_migrate_times_the_new_path_anew) {
   pair_t *p = pair_new(9, NULL);
@@ -317,5 +352,6 @@ TEST(udx_migrate_refuses_what_makes_no_sense) {
 TEST_MAIN(TEST_ENTRY(udx_migrate_repeats_what_was_lost_at_once), TEST_ENTRY(udx_migrate_leaves_all_former_paths),
   TEST_ENTRY(udx_migrate_measures_the_new_path_alone), TEST_ENTRY(udx_migrate_restarts_the_time_to_give_up),
   TEST_ENTRY(udx_reroute_lets_the_time_to_give_up_run), TEST_ENTRY(udx_reroute_repeats_what_former_paths_have_lost),
-  TEST_ENTRY(udx_migrate_times_the_new_path_anew), TEST_ENTRY(udx_retransmit_is_at_once),
-  TEST_ENTRY(udx_retransmit_is_a_timeout_like_others), TEST_ENTRY(udx_migrate_refuses_what_makes_no_sense))
+  TEST_ENTRY(udx_reroute_measures_the_path_in_use), TEST_ENTRY(udx_migrate_times_the_new_path_anew),
+  TEST_ENTRY(udx_retransmit_is_at_once), TEST_ENTRY(udx_retransmit_is_a_timeout_like_others),
+  TEST_ENTRY(udx_migrate_refuses_what_makes_no_sense))

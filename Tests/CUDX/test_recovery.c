@@ -156,6 +156,24 @@ TEST(gives_up_after_thirteen_seconds) {
   }
 }
 
+/* A peer that was heard after the last repetition, not with it, has the grace of one that has returned. */
+TEST(a_peer_that_was_heard_has_its_grace) {
+  for (uint64_t heard = 0; heard <= 1; heard++) {
+    for (uint64_t early = 0; early <= 1; early++) {
+      unit_t unit = unit_new();
+      uint64_t begin = unit_send(&unit, 1);
+      udx__packet_at(unit.stream, 0)->timeouts = UDX_TIMEOUTS_MAX;
+      unit_sent_at(&unit, 0, begin + 10 * UDX_SECOND);
+      unit.state->flow.heard_at = begin + 10 * UDX_SECOND + heard;
+      uint64_t at = begin + UDX_GIVE_UP_FACTOR * (uint64_t) UDX_SECOND - UDX_MS + heard * UDX_RETURN_GRACE - early;
+      udx__instance(unit.udx)->now = at;
+      CHECK_EQ(udx__recovery_timeout(unit.stream, at), early);
+      CHECK_EQ(unit.pair->side[0].closed, !early);
+      unit_free(&unit);
+    }
+  }
+}
+
 /* A long timeout repeats more rarely, and ends the stream after 15 s, or after four timeouts if that is longer. */
 TEST(gives_up_sooner_than_thirteen_long_timeouts) {
   static const struct {
@@ -242,5 +260,5 @@ TEST_MAIN(TEST_ENTRY(rack_waits_for_the_reordering_window), TEST_ENTRY(three_rep
   TEST_ENTRY(only_originals_show_reordering), TEST_ENTRY(a_timeout_leaves_the_latest),
   TEST_ENTRY(tail_loss_probe_timer), TEST_ENTRY(timeouts_back_off),
   TEST_ENTRY(gives_up_sooner_than_thirteen_long_timeouts), TEST_ENTRY(gives_up_after_thirteen_seconds),
-  TEST_ENTRY(spurious_timeout_is_undone), TEST_ENTRY(age_is_no_round_trip),
-  TEST_ENTRY(a_silent_tail_is_lost_with_its_hole))
+  TEST_ENTRY(a_peer_that_was_heard_has_its_grace), TEST_ENTRY(spurious_timeout_is_undone),
+  TEST_ENTRY(age_is_no_round_trip), TEST_ENTRY(a_silent_tail_is_lost_with_its_hole))

@@ -157,7 +157,9 @@ final class RelayPath {
     }
   }
 
-  /// The connection with the relay has moved, and the relay lets our stream follow (hyperdht-extensions.md 4).
+  /// The connection with the relay has moved, and the relay lets our stream follow (hyperdht-extensions.md 4). The
+  /// relay was heard there, not the peer; but the way that is gone may have been the reason for the silence: the time
+  /// to give up starts anew, once for each change of our own network.
   private func pathChanged() {
     guard isRelayed, let raw, let path = pairing?.path else { return }
     try? raw.migrate(socket: path.socket, to: path.remote)
