@@ -146,7 +146,7 @@ typedef struct hyperswarm_options {
 /// HYPERSWARM_ERR_LOOP_FAILED: no thread, or no descriptors.
 int hyperswarm_create(const hyperswarm_options_t *options, hyperswarm_t **swarm);
 
-/// Withdraws the announcements (up to 5 seconds; not with `force`), closes all servers and connections, whose callbacks
+/// Withdraws the announcements (up to a second; not with `force`), closes all servers and connections, whose callbacks
 /// all come, then frees everything. `done` is the last callback: after it a caller's loop may be closed, and an own
 /// thread is about to end.
 /// @thread loop
