@@ -5,15 +5,9 @@ struct ProtomuxMessage: Hashable, Sendable {
   var channel: UInt64
   var type: UInt64
   var body: [UInt8]
-
-  init(channel: UInt64, type: UInt64, body: [UInt8]) {
-    self.channel = channel
-    self.type = type
-    self.body = body
-  }
 }
 
-/// One frame of protomux, the content of one secret-stream message (hyperdht.md 10.6).
+/// One frame of protomux as a whole (hyperdht.md 10.6), apart from the engine that is tested with it.
 enum ProtomuxFrame: Hashable, Sendable {
   /// One message, or several of one or more channels.
   case messages([ProtomuxMessage])
