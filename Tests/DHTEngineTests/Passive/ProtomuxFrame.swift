@@ -7,7 +7,7 @@ struct ProtomuxMessage: Hashable, Sendable {
   var body: [UInt8]
 }
 
-/// One frame of protomux, the content of one secret-stream message (hyperdht.md 10.6).
+/// One frame of protomux as a whole (hyperdht.md 10.6), apart from the engine that is tested with it.
 enum ProtomuxFrame: Hashable, Sendable {
   /// One message, or several of one or more channels.
   case messages([ProtomuxMessage])
