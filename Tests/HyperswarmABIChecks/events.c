@@ -8,6 +8,7 @@ struct member {
   hyperswarm_t *swarm;
   struct peer peer;
   int connections, kinds[KINDS], lines, warnings, last_status;
+  int64_t next_retry; // of the last dial that has closed
   int questions, answer, answers_now;
   hyperswarm_verdict_t *verdict;
   uint8_t asked[HYPERSWARM_KEY_SIZE];
@@ -24,6 +25,7 @@ static void on_event(hyperswarm_t *swarm, const hyperswarm_event_t *event, void 
   if (event->kind == HYPERSWARM_EVENT_DIAL_FAILED) EXPECT(event->status < 0 && event->text[0] != 0);
   member->kinds[event->kind]++;
   member->last_status = event->status;
+  if (event->kind == HYPERSWARM_EVENT_DIAL_CLOSED) member->next_retry = event->next_retry;
 }
 
 static void on_log(hyperswarm_t *swarm, int level, const char *text, void *user_data) {
@@ -105,10 +107,14 @@ int check_events(void) {
   bench_turns(&bench, 10);
   EXPECT(client.connections == 101);
 
+  // Known, and not dialled again.
+  uint8_t key[HYPERSWARM_KEY_SIZE];
+  EXPECT(hyperswarm_public_key(server.swarm, key) == HYPERSWARM_OK);
+  EXPECT(hyperswarm_peer_reconnect(client.swarm, key, 0) == HYPERSWARM_OK);
   int lines = client.lines;
   EXPECT(hyperswarm_connection_destroy(server.peer.connection) == HYPERSWARM_OK);
   EXPECT(bench_run(&bench, &client.kinds[HYPERSWARM_EVENT_DIAL_CLOSED], 1));
-  EXPECT(client.last_status < 0 || client.kinds[HYPERSWARM_EVENT_UPDATE] > 0);
+  EXPECT(client.next_retry == -1);
   EXPECT(client.lines > lines && client.warnings >= 1 && client.peer.closed == 1);
   bench_destroy(&bench, client.swarm);
   bench_destroy(&bench, server.swarm);
