@@ -142,9 +142,9 @@ extension SwarmCore {
     probe(old)
   }
 
-  /// Both connections are the peer's own dials, and it dials once at a time: it may have given the old one up, which has
-  /// not carried anything back yet, for instance over a path that works one way only. The rule's answer stands when the
-  /// old one answers; turning the newcomer away before would leave the peer with neither.
+  /// Both connections are the peer's own dials, and it dials once at a time: it may have given the old one up, which
+  /// has not carried anything back yet, for instance over a path that works one way only. The rule's answer stands when
+  /// the old one answers; turning the newcomer away before would leave the peer with neither.
   private func doubt(_ old: Link, for newcomer: Incoming) {
     newcomer.yieldsToOld = true
     challenge(old, by: newcomer)
