@@ -27,7 +27,7 @@ extension HyperDHT {
 
   /// Accepts connections under a public key, and announces it. Returns when the first nodes hold the announcement.
   ///
-  /// - Parameter keyPair: the identity to listen as; the node's by default. One server per key pair.
+  /// - `keyPair`: the identity to listen as; the node's by default. One server per key pair.
   public func listen(
     keyPair: KeyPair? = nil, options: ServerOptions = ServerOptions(), isolation: isolated (any Actor)? = #isolation
   ) async throws(DHTError) -> Server {
@@ -44,6 +44,7 @@ extension HyperDHT {
 
   /// Listens for connections. Letting go of it closes it, as `close` does; connections stay.
   public final class Server: Sendable {
+    /// The key that clients dial.
     public let publicKey: Bytes32
     let loop: UVEventLoop
     let engine: LoopBound<DHTServer>
@@ -95,8 +96,11 @@ extension HyperDHT {
     /// Where peers without a NAT between would find us: `host` and `port` as the network sees them, `nil` and 0 where
     /// it does not, or sees different ones.
     public struct Address: Hashable, Sendable {
+      /// The key that the server listens under.
       public var publicKey: Bytes32
+      /// The public host, if the network agrees on one.
       public var host: IPv4Address?
+      /// The public port; 0 while it is not known.
       public var port: UInt16
     }
 

@@ -90,6 +90,7 @@ extension HyperDHT {
     /// Each message goes to one reader. Leaving the loop loses nothing: a later loop goes on with the next message.
     public var inbound: Inbound { Inbound(connection: self) }
 
+    /// The received messages of a connection as an async sequence.
     public struct Inbound: AsyncSequence, Sendable {
       public typealias Element = [UInt8]
       public typealias Failure = ConnectionError
@@ -209,6 +210,7 @@ extension HyperDHT {
       state.loop.post { state.destroy() }
     }
 
+    /// Whether the connection has closed, regularly or not.
     public var isClosed: Bool { inner.closing.isClosed }
 
     /// Waits until the connection is closed.
@@ -274,6 +276,7 @@ extension HyperDHT {
       return await onLoop(state.loop, isolation: isolation) { state.stream.pathTimeline?() ?? [] } ?? []
     }
 
+    /// The connection's counters at this moment; all zero once its loop has ended.
     public func statistics(isolation: isolated (any Actor)? = #isolation) async -> Statistics {
       let state = inner
       return await onLoop(state.loop, isolation: isolation) { Statistics(state.stream) } ?? Statistics()
@@ -287,23 +290,36 @@ extension HyperDHT {
       public var mtu: UInt16 = 0
       /// Packets.
       public var congestionWindow: UInt32 = 0
+      /// Sent and neither acknowledged nor taken for lost, bytes.
       public var bytesInFlight = 0
       /// On the wire, with headers and retransmissions.
       public var bytesSent: UInt64 = 0
+      /// On the wire, with headers.
       public var bytesReceived: UInt64 = 0
+      /// Packets of the stream that were sent, retransmissions included.
       public var packetsSent: UInt64 = 0
+      /// Packets of the stream that have arrived.
       public var packetsReceived: UInt64 = 0
+      /// Packets that were sent again.
       public var retransmissions: UInt64 = 0
+      /// Retransmission timeouts.
       public var timeouts: UInt64 = 0
+      /// Losses found by acknowledgements of later packets (RFC 8985).
       public var fastRecoveries: UInt64 = 0
       /// Payload.
       public var messagesSent: UInt64 = 0
+      /// Messages that have arrived.
       public var messagesReceived: UInt64 = 0
+      /// Payload of the messages that were written, bytes.
       public var messageBytesSent: UInt64 = 0
+      /// Payload of the messages that have arrived, bytes.
       public var messageBytesReceived: UInt64 = 0
+      /// Datagrams beside the stream that were sent.
       public var datagramsSent: UInt64 = 0
+      /// Datagrams beside the stream that have arrived and decrypted.
       public var datagramsReceived: UInt64 = 0
 
+      /// All zero.
       public init() {}
 
       init(_ stream: EncryptedStream) {

@@ -27,6 +27,7 @@ public enum ConnectionError: Error, Hashable, Sendable, CustomStringConvertible 
   /// Anything else, with the engine's stable code.
   case failed(code: String, description: String)
 
+  /// The stable name of the reason, the same in all languages.
   public var code: String {
     switch self {
     case .reset: "ECONNRESET"

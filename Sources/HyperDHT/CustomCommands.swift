@@ -59,9 +59,8 @@ extension HyperDHT {
   }
 
   /// Asks one node.
-  /// - Parameters:
-  ///   - retries: transmissions after the first one, each a second later or after what the path needs.
-  ///   - timeToLive: routers that the request may pass, 0 is the system's number: to open a NAT and go no further.
+  /// - `retries`: transmissions after the first one, each a second later or after what the path needs.
+  /// - `timeToLive`: routers that the request may pass, 0 is the system's number: to open a NAT and go no further.
   /// - Returns: the answer, also one with an `error`.
   /// - Throws: `requestTimeout` without an answer; `invalidAddress`; `cancelled` with the task; `nodeDestroyed`;
   ///   `ioSuspended`; `other` when the request does not fit a datagram, or thousands are under way.
@@ -146,7 +145,7 @@ extension HyperDHT {
 
     /// Answers with success, a token for requests that follow and, if the request has a target, closer nodes. What
     /// does not fit a datagram is dropped and counted.
-    /// - Parameter destination: another node than the requester; the token is then made for that one. It does not
+    /// - `destination`: another node than the requester; the token is then made for that one. It does not
     ///   know of the request: unless it has asked the same, it drops the answer.
     public func reply(
       _ value: [UInt8]? = nil, token: Bool = true, closerNodes: Bool = true, to destination: Endpoint? = nil

@@ -17,6 +17,7 @@ extension HyperDHT {
     /// What to do at the closest nodes once they are known.
     public var commit = Commit.none
 
+    /// The usual query.
     public init() {}
   }
 

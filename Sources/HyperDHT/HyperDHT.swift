@@ -18,6 +18,7 @@ import HyperUDX
 /// May be used from any thread. The node lives on one event loop: its own thread unless `Options.loop` names one.
 /// Letting go of the last reference destroys the node; `destroy` does it and waits.
 public final class HyperDHT: Sendable {
+  /// The loop that the node lives on; tasks that prefer it spare the hops between threads.
   public let loop: UVEventLoop
   /// Identity of connections and servers that are given none.
   public let defaultKeyPair: KeyPair
@@ -205,17 +206,23 @@ public final class HyperDHT: Sendable {
     loop.post { node.value.rpc.addNode(endpoint) }
   }
 
+  /// What a node knows about itself and the network at one moment.
   public struct Status: Hashable, Sendable {
+    /// Entering the network has ended, with or without an answer.
     public var isBootstrapped = false
     /// A node of the network has answered lately.
     public var isOnline = false
     /// The network does not answer. Neither this nor `isOnline` holds between the start and the first answer.
     public var isOffline = false
+    /// Many requests are lost: the node sends less at a time.
     public var isDegraded = false
+    /// The node is suspended.
     public var isSuspended = false
+    /// The node is destroyed.
     public var isDestroyed = false
     /// Not a permanent member of the routing tables of others.
     public var isEphemeral = true
+    /// Packets that nothing has asked for do not come in, as far as is known.
     public var isFirewalled = true
     /// Of a permanent node: the hash of its public address.
     public var id: Bytes32?
@@ -223,17 +230,28 @@ public final class HyperDHT: Sendable {
     public var isRandomized = false
     /// Public host and port as others see them, as far as they agree.
     public var host: IPv4Address?
+    /// The public port; 0 while others do not agree on one.
     public var port: UInt16 = 0
+    /// Nodes in the routing table.
     public var nodeCount = 0
+    /// Servers that listen.
     public var servers = 0
+    /// Streams of connections and attempts.
     public var streams = 0
+    /// Requests without an answer so far.
     public var activeRequests: UInt64 = 0
+    /// Queries under way.
     public var activeQueries: UInt64 = 0
+    /// Attempts to connect.
     public var connectsStarted: UInt64 = 0
+    /// Attempts to connect that have opened a connection.
     public var connectsOpened: UInt64 = 0
+    /// Attempts to connect that have failed.
     public var connectsFailed: UInt64 = 0
+    /// First messages of clients that have reached servers of the node.
     public var handshakesReceived: UInt64 = 0
 
+    /// The state of a node that has not begun.
     public init() {}
 
     init(_ node: DHTNode) {

@@ -39,6 +39,7 @@ extension HyperDHT {
     /// Nodes that have answered with an error, or not at all.
     public var failures = 0
 
+    /// All zero.
     public init() {}
   }
 

@@ -16,6 +16,7 @@ extension HyperDHT {
     /// Port for incoming traffic; 0 is any. If it is taken, making the node fails, unless `anyPort`: then the next four
     /// are tried, then any.
     public var port: UInt16 = DHTOptions.defaultPort
+    /// Whether another port will do when `port` is taken.
     public var anyPort = true
     /// Address to bind to.
     public var host: IPv4Address = .any
@@ -43,6 +44,7 @@ extension HyperDHT {
     /// packet: for analysis, not for production.
     public var qlogPath: String?
 
+    /// A node that begins as an ephemeral member of the network.
     public init(bootstrap: [String]? = nil, port: UInt16 = 49_737, host: IPv4Address = .any, keyPair: KeyPair? = nil) {
       self.bootstrap = bootstrap
       self.port = port
@@ -88,12 +90,14 @@ extension HyperDHT {
     /// Overall time in milliseconds, 0 is none.
     public var deadline: UInt64 = 0
 
+    /// The usual way to connect.
     public init() {}
   }
 
   /// Which blind relay to use: the public key of a `RelayServer`, one's own or another's. It sees addresses and
   /// volumes, not content.
   public enum RelayChoice: Sendable {
+    /// The relay with this public key.
     case key(Bytes32)
     /// One is drawn per connection.
     case oneOf([Bytes32])
@@ -107,10 +111,11 @@ extension HyperDHT {
     public var publicKey: Bytes32
     /// Where the handshake came from, as the node between us says where there is one.
     public var address: Endpoint
-    /// What the peer says of itself in its handshake: its NAT, its addresses on its own network (at most 16), and the
-    /// relay that it wants to come over.
+    /// What the peer says of its NAT in its handshake.
     public var nat = NATKind.unknown
+    /// The addresses on its own network that the peer names, at most 16.
     public var localAddresses: [Endpoint] = []
+    /// The key of the relay that the peer wants to come over.
     public var relayThrough: Bytes32?
   }
 
@@ -141,6 +146,7 @@ extension HyperDHT {
     /// Where the connections belong, of a node on the same loop: `connections` then has those that the pool keeps.
     public var pool: ConnectionPool?
 
+    /// A server that admits every peer.
     public init() {}
   }
 }

@@ -7,6 +7,7 @@ import HyperUDX
 extension HyperDHT {
   /// A private network of permanent nodes inside this process, on 127.0.0.1: for tests, demonstrations and development.
   public final class Testnet: Sendable {
+    /// The loop that the nodes live on.
     public let loop: UVEventLoop
     /// For the options of nodes that should join.
     public let bootstrap: [String]
@@ -16,8 +17,7 @@ extension HyperDHT {
     private let destruction = Destruction()
 
     /// Starts the nodes and waits until they know each other.
-    /// - Parameters:
-    ///   - port: of the first node, 0 for any; the others take any.
+    /// - `port`: of the first node, 0 for any; the others take any.
     public convenience init(
       size: Int = 5, host: IPv4Address = .loopback, port: UInt16 = 0, loop: UVEventLoop? = nil
     ) async throws(DHTError) {

@@ -7,7 +7,9 @@ import HyperRuntime
 extension HyperDHT {
   /// A node and, if it is a permanent one, its id.
   public struct Node: Hashable, Sendable {
+    /// The node's id in the table's space of keys; `nil` for ephemeral nodes.
     public var id: Bytes32?
+    /// The node's address.
     public var endpoint: Endpoint
 
     init(_ address: NodeAddress) {
@@ -18,6 +20,7 @@ extension HyperDHT {
 
   /// An announced peer.
   public struct PeerRecord: Hashable, Sendable {
+    /// The peer's key.
     public var publicKey: Bytes32
     /// Nodes that route to the peer.
     public var relayAddresses: [Endpoint]
@@ -25,9 +28,11 @@ extension HyperDHT {
 
   /// One node's answer to a lookup.
   public struct LookupReply: Hashable, Sendable {
+    /// The node that answered.
     public var from: Node
     /// Our address as that node sees it.
     public var to: Endpoint
+    /// What the node has under the topic, 20 at most.
     public var peers: [PeerRecord]
     /// Milliseconds since 1970 at which an announcer asked the peers that look the topic up to look again; 0 is never.
     public var bump: UInt64
@@ -35,12 +40,17 @@ extension HyperDHT {
 
   /// One node's answer to a search for a server.
   public struct FindPeerReply: Hashable, Sendable {
+    /// The node that answered.
     public var from: Node
+    /// Our address as that node sees it.
     public var to: Endpoint
+    /// The server, and nodes that route to it.
     public var peer: PeerRecord
   }
 
+  /// A node's answer to a ping.
   public struct Pong: Hashable, Sendable {
+    /// The node that answered.
     public var from: Node
     /// Our address as that node sees it.
     public var to: Endpoint
@@ -50,19 +60,25 @@ extension HyperDHT {
 
   /// A stored value.
   public struct StoredValue: Hashable, Sendable {
+    /// The bytes.
     public var value: [UInt8]
     /// 0 for immutable values.
     public var sequence: UInt64
+    /// The owner's signature of a mutable value, which has been checked.
     public var signature: Bytes64?
+    /// The node that answered.
     public var from: Node
   }
 
+  /// What has come of storing a value.
   public struct StoreResult: Hashable, Sendable {
     /// What to ask for: the hash of an immutable value, the public key of a mutable one.
     public var key: Bytes32
+    /// The sequence number of a mutable value, 0 for an immutable one.
     public var sequence: UInt64
     /// Nodes that confirmed the store, at least one.
     public var stored: Int
+    /// The nodes that were asked to store.
     public var closestNodes: [Endpoint]
   }
 
@@ -74,6 +90,7 @@ extension HyperDHT {
     /// Asks `nodes` and no others.
     public var onlyNodes: Bool
 
+    /// Where a query begins.
     public init(nodes: [Endpoint] = [], onlyNodes: Bool = false) {
       self.nodes = nodes
       self.onlyNodes = onlyNodes
@@ -112,7 +129,7 @@ extension HyperDHT {
 
   /// Announces the key under the topic. Nodes keep the announcement for about 20 minutes: `Hyperswarm.join` keeps it
   /// fresh.
-  /// - Parameter bump: milliseconds since 1970, for `LookupReply.bump`: asks the peers that look the topic up to look
+  /// - `bump`: milliseconds since 1970, for `LookupReply.bump`: asks the peers that look the topic up to look
   ///   again. 0 does not.
   /// - Returns: the nodes closest to the topic.
   @discardableResult
@@ -161,7 +178,7 @@ extension HyperDHT {
   // MARK: Nodes
 
   /// Asks a node for a sign of life.
-  /// - Parameter size: bytes of padding: whether packets of that size get there.
+  /// - `size`: bytes of padding: whether packets of that size get there.
   public func ping(
     _ endpoint: Endpoint, size: Int = 0, isolation: isolated (any Actor)? = #isolation
   ) async throws(DHTError) -> Pong {
@@ -240,9 +257,8 @@ extension HyperDHT {
   }
 
   /// The value of the key with the highest sequence number of at least `sequence`, `nil` when no node has one.
-  /// - Parameters:
-  ///   - latest: `false` takes the first value that is found: sooner, and perhaps not the newest.
-  ///   - refresh: stores what was found again at the closest nodes, which renews its life.
+  /// - `latest`: `false` takes the first value that is found: sooner, and perhaps not the newest.
+  /// - `refresh`: stores what was found again at the closest nodes, which renews its life.
   public func mutableGet(
     _ publicKey: Bytes32, sequence: UInt64 = 0, latest: Bool = true, refresh: Bool = false,
     from start: StartingPoints = .init(), isolation: isolated (any Actor)? = #isolation

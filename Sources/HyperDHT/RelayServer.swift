@@ -8,9 +8,8 @@ extension HyperDHT {
   ///
   /// Peers that name the key in `relayThrough` meet here when there is no direct path between them. Best on a node with
   /// a public address and bandwidth to spare.
-  /// - Parameters:
-  ///   - keyPair: the identity of the relay; the node's by default. One server per key pair.
-  ///   - firewall: decides which peers may use the relay; every peer by default.
+  /// - `keyPair`: the identity of the relay; the node's by default. One server per key pair.
+  /// - `firewall`: decides which peers may use the relay; every peer by default.
   public func serveRelay(
     keyPair: KeyPair? = nil, firewall: (@Sendable (IncomingPeer) async -> Bool)? = nil,
     limits: RelayServer.Limits = .init(), isolation: isolated (any Actor)? = #isolation
@@ -31,6 +30,7 @@ extension HyperDHT {
   /// A blind relay: forwards the packets of peers that have no direct path, without being able to read them. Letting go
   /// of it closes it, as `close` does.
   public final class RelayServer: Sendable {
+    /// The key that peers name to come over this relay.
     public let publicKey: Bytes32
     let loop: UVEventLoop
     let engine: LoopBound<RelayService>
@@ -52,33 +52,46 @@ extension HyperDHT {
     public struct Limits: Hashable, Sendable {
       /// Clients at a time, and with one key.
       public var sessions = HyperDHTEngine.Limits.Relay.sessions
+      /// Clients with one key at a time.
       public var sessionsPerKey = HyperDHTEngine.Limits.Relay.sessionsPerKey
       /// Relayed connections at a time, and of one client.
       public var links = HyperDHTEngine.Limits.Relay.links
+      /// Relayed connections of one client at a time.
       public var linksPerSession = HyperDHTEngine.Limits.Relay.linksPerSession
       /// Requests whose other side has not come, for at most 30 seconds each, and of one client.
       public var pendingTokens = HyperDHTEngine.Limits.Relay.pendingTokens
+      /// Requests of one client whose other side has not come.
       public var pendingTokensPerSession = HyperDHTEngine.Limits.Relay.pendingTokensPerSession
       /// Clients at a time with one IP address, and their requests whose other side has not come.
       public var sessionsPerHost = HyperDHTEngine.Limits.Relay.sessionsPerHost
+      /// Requests of one IP address whose other side has not come.
       public var pendingTokensPerHost = HyperDHTEngine.Limits.Relay.pendingTokensPerHost
       /// Bytes a second of one relayed connection, both directions together, and of all. Packets above are dropped.
       public var linkBytesPerSecond = HyperDHTEngine.Limits.Relay.linkBytesPerSecond
+      /// Bytes a second of all relayed connections together.
       public var bytesPerSecond = HyperDHTEngine.Limits.Relay.bytesPerSecond
       /// Bytes of one relayed connection in all; 0 for no bound.
       public var linkBytes: UInt64 = 0
 
+      /// The limits of a relay that is given none.
       public init() {}
     }
 
     /// Counters since the start; `active...` and `pending...` are the present state.
     public struct Statistics: Hashable, Sendable {
+      /// Clients now.
       public var activeSessions = 0
+      /// Relayed connections now.
       public var activeLinks = 0
+      /// Requests whose other side has not come yet.
       public var pendingTokens = 0
+      /// Clients that were admitted.
       public var sessionsAccepted: UInt64 = 0
+      /// Clients above a limit.
       public var sessionsRefused: UInt64 = 0
+      /// Requests whose other side has come.
       public var pairingsMatched: UInt64 = 0
+      /// Requests that their client has taken back.
       public var pairingsCancelled: UInt64 = 0
       /// The other side did not come in time.
       public var pairingsExpired: UInt64 = 0
@@ -86,15 +99,18 @@ extension HyperDHT {
       public var pairingsRefused: UInt64 = 0
       /// Clients and requests that have made room for others.
       public var sessionsEvicted: UInt64 = 0
+      /// Requests that have made room for others.
       public var pairingsEvicted: UInt64 = 0
       /// Above a limit on bytes.
       public var packetsDropped: UInt64 = 0
       /// Received to be forwarded, with the transport's headers.
       public var bytesRelayed: UInt64 = 0
 
+      /// All zero.
       public init() {}
     }
 
+    /// The relay's counters at this moment; all zero once it is closed.
     public func statistics(isolation: isolated (any Actor)? = #isolation) async -> Statistics {
       let engine = engine
       return await onLoop(loop, isolation: isolation) { Statistics(engine.value.relay) } ?? Statistics()

@@ -42,7 +42,7 @@ extension Hyperswarm {
     }
 
     /// Waits until the topic is announced and looked up.
-    /// - Parameter limit: `nil` is no limit; `timedOut` is thrown after it, and the round goes on.
+    /// - `limit`: `nil` is no limit; `timedOut` is thrown after it, and the round goes on.
     /// - Returns: `false` when that failed, or the swarm is suspended.
     @discardableResult
     public func flushed(
@@ -113,7 +113,7 @@ extension Hyperswarm {
     }
 
     /// Waits until the topic is announced and looked up.
-    /// - Parameter limit: `nil` is no limit; `timedOut` is thrown after it, and the round goes on.
+    /// - `limit`: `nil` is no limit; `timedOut` is thrown after it, and the round goes on.
     /// - Returns: `false` when that failed, or the swarm is suspended.
     @discardableResult
     public func flushed(

@@ -24,6 +24,7 @@ import HyperswarmEngine
 /// May be used from any thread. The swarm lives on one event loop: its own thread unless the options name another.
 /// Letting go of the last reference destroys the swarm; `destroy` does it and waits.
 public final class Hyperswarm: Sendable {
+  /// The loop that the swarm lives on; tasks that prefer it spare the hops between threads.
   public let loop: UVEventLoop
   /// The swarm's identity: peers see its public key.
   public let keyPair: KeyPair
@@ -96,7 +97,7 @@ public final class Hyperswarm: Sendable {
 
   /// Announces us under the topic (`server`) and looks for peers under it and dials them (`client`). Returns at once;
   /// `flushed` of the result waits for the first round. A call that throws for its cancellation has joined nothing.
-  /// - Parameter limit: peers of this topic to keep connected or dialled at most; `nil` is no limit.
+  /// - `limit`: peers of this topic to keep connected or dialled at most; `nil` is no limit.
   @discardableResult
   public func join(
     _ topic: Bytes32, server: Bool = true, client: Bool = true, limit: Int? = nil,
@@ -176,7 +177,7 @@ public final class Hyperswarm: Sendable {
   }
 
   /// Waits until the topics are announced and looked up and every peer known by then was dialled once.
-  /// - Parameter timeout: milliseconds, `nil` is none.
+  /// - `timeout`: milliseconds, `nil` is none.
   /// - Returns: `false` when a topic could not be announced or looked up because the network does not answer (that is
   ///   repeated by itself), when the swarm is suspended, or when it was suspended or destroyed meanwhile.
   @discardableResult
@@ -259,6 +260,7 @@ public final class Hyperswarm: Sendable {
 
   // MARK: Numbers
 
+  /// The swarm's counters at this moment; all zero once its loop has ended.
   public func statistics(isolation: isolated (any Actor)? = #isolation) async -> Statistics {
     await read(isolation: isolation) { Statistics($0.statistics) } ?? Statistics()
   }

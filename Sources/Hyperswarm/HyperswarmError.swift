@@ -3,13 +3,17 @@ import HyperswarmEngine
 
 /// Why a call on a swarm failed. `code` is stable across releases and languages.
 public enum HyperswarmError: Error, Hashable, Sendable, CustomStringConvertible {
+  /// The swarm is destroyed.
   case destroyed
   /// The discovery was destroyed, or its topic left.
   case sessionDestroyed
   /// Neither server nor client.
   case noRoles
+  /// More topics are joined than the swarm holds.
   case tooManyTopics
+  /// More calls of `flush` wait than the swarm holds.
   case tooManyFlushes
+  /// Not done within the given time.
   case timedOut
   /// The task that waited was cancelled.
   case cancelled
@@ -17,8 +21,10 @@ public enum HyperswarmError: Error, Hashable, Sendable, CustomStringConvertible 
   case listen(code: String, description: String)
   /// The sockets could not be opened again: the swarm stays suspended and resumes by itself as soon as it can.
   case resume(code: String, description: String)
+  /// The node could not be made, or a call of it has failed.
   case dht(DHTError)
 
+  /// The stable name of the reason, the same in all languages.
   public var code: String {
     switch self {
     case .destroyed: "SWARM_DESTROYED"

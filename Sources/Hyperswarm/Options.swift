@@ -22,6 +22,7 @@ extension Hyperswarm {
     public var maxPeers = 64
     /// Dials at a time.
     public var maxParallel = 3
+    /// Connections that this side has dialled.
     public var maxClientConnections = Int.max
     /// Incoming connections. At this limit an idle one (no message for 30 s) of the host that has most of them gives
     /// way to a newcomer; without one the newcomer is refused in its handshake. Explicit peers are exempt.
@@ -45,6 +46,7 @@ extension Hyperswarm {
     /// How long a handshake that has ended is remembered, so that a copy of it is not answered again.
     public var handshakeMemory = Duration.milliseconds(Int64(HyperswarmEngine.Limits.handshakeClearWait))
 
+    /// A swarm with a node of its own, unless one is given.
     public init(bootstrap: [String]? = nil, keyPair: KeyPair? = nil, dht: HyperDHT? = nil, loop: UVEventLoop? = nil) {
       dhtOptions.bootstrap = bootstrap
       dhtOptions.loop = loop
@@ -85,12 +87,15 @@ extension Hyperswarm {
 
   /// A peer that wants to connect, or is about to be dialled.
   public struct Candidate: Hashable, Sendable {
+    /// The peer's key; proved only on the connection.
     public var publicKey: Bytes32
     /// `nil` before a dial.
     public var address: Endpoint?
   }
 
+  /// The firewall's answer.
   public enum Verdict: Hashable, Sendable {
+    /// The peer may connect, or is dialled.
     case accept
     /// Not now; the peer may come again.
     case refuse

@@ -8,6 +8,7 @@ extension Hyperswarm {
   public enum Event: Hashable, Sendable {
     /// Numbers have changed: see `statistics`. Not repeated while one waits to be read.
     case update
+    /// A dial has begun, opened, failed or ended.
     case attempt(Attempt)
     /// The firewall has banned a peer.
     case banned(publicKey: Bytes32, reason: String)
@@ -19,8 +20,11 @@ extension Hyperswarm {
 
   /// What became of a dial.
   public struct Attempt: Hashable, Sendable {
+    /// How far a dial is.
     public enum Stage: Hashable, Sendable {
+      /// The dial has begun.
       case started
+      /// The connection is open.
       case opened
       /// The dial ended before it opened.
       case failed(code: String, description: String)
@@ -29,7 +33,9 @@ extension Hyperswarm {
       /// Banned, refused by the firewall, or connected meanwhile.
       case skipped
     }
+    /// The peer that is dialled.
     public var publicKey: Bytes32
+    /// How far the dial is.
     public var stage: Stage
     /// Milliseconds until the next try; `nil` when none is planned.
     public var nextRetry: UInt64?
@@ -54,24 +60,38 @@ extension Hyperswarm {
 
   /// Counters and live numbers.
   public struct Statistics: Hashable, Sendable {
+    /// Connections of both roles that have opened.
     public var connectionsOpened: UInt64 = 0
+    /// Connections of both roles that have closed.
     public var connectionsClosed: UInt64 = 0
+    /// Dials that have begun.
     public var dialsAttempted: UInt64 = 0
     /// Now.
     public var clientConnections = 0
+    /// Incoming connections now.
     public var serverConnections = 0
+    /// Dials under way now.
     public var dialling = 0
+    /// Peers in line to be dialled now.
     public var queued = 0
+    /// Peers that wait for their next dial now.
     public var waiting = 0
+    /// Peers that the swarm knows now.
     public var knownPeers = 0
+    /// Topics that are joined now.
     public var topics = 0
     /// On the wire, closed connections included.
     public var bytesSent: UInt64 = 0
+    /// On the wire, closed connections included.
     public var bytesReceived: UInt64 = 0
+    /// Packets of connections, closed ones included.
     public var packetsSent: UInt64 = 0
+    /// Packets of connections, closed ones included.
     public var packetsReceived: UInt64 = 0
+    /// Packets that were sent again, on closed connections too.
     public var retransmissions: UInt64 = 0
 
+    /// All zero.
     public init() {}
 
     init(_ engine: SwarmStatistics) {

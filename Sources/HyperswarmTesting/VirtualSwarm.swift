@@ -39,7 +39,7 @@ public final class VirtualSwarm {
 
   /// Announces the swarm under a topic (`server`), looks for peers under it and dials them (`client`), now and every
   /// ten minutes. Joining again changes the roles.
-  /// - Parameter ready: once, later: whether the first announcement and look-up have succeeded.
+  /// - `ready`: once, later: whether the first announcement and look-up have succeeded.
   public func join(
     _ topic: Bytes32, server: Bool = true, client: Bool = true, ready: ((Bool) -> Void)? = nil
   ) throws(VirtualSwarmError) {

@@ -35,10 +35,9 @@ public final class VirtualTestnet {
   }
 
   /// A swarm on `host` that enters the DHT here. It finds and is found with the next `join`.
-  /// - Parameters:
-  ///   - keyPair: the identity; `nil` draws one from the host's random source.
-  ///   - maxPeers: connections that the swarm dials for, at least 1. It accepts more.
-  ///   - relays: public keys of `makeRelay`, for hosts between which no hole can be punched.
+  /// - `keyPair`: the identity; `nil` draws one from the host's random source.
+  /// - `maxPeers`: connections that the swarm dials for, at least 1. It accepts more.
+  /// - `relays`: public keys of `makeRelay`, for hosts between which no hole can be punched.
   public func makeSwarm(
     on host: VirtualHost, keyPair: KeyPair? = nil, maxPeers: Int = 64, relays: [Bytes32] = []
   ) -> VirtualSwarm {

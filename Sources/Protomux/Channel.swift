@@ -48,7 +48,7 @@ extension Protomux {
     }
 
     /// Adds a type of message with a handler for what is received.
-    /// - Parameter onMessage: called for each message, one after the other for all channels of the connection, in the
+    /// - `onMessage`: called for each message, one after the other for all channels of the connection, in the
     ///   task that reads it: it must not block. It may send, and close channels.
     public func addMessage<Codec: MessageCodec>(
       _ codec: Codec, onMessage: @escaping @Sendable (Codec.Value) -> Void
