@@ -44,19 +44,20 @@ extension HyperDHT {
     case removed(Node)
   }
 
-  /// What happens to the node from now on; ends when it is destroyed. Each reader has its own copy. Up to 256 events
-  /// wait to be read, further ones are dropped; up to 64 readers at a time, the oldest gives way.
+  /// What happens to the node from now on; ends when it is destroyed. The first reader also has what happened before it
+  /// came, the first 256 events. Each reader has its own copy. Up to 256 events wait to be read, further ones are
+  /// dropped; up to 64 readers at a time, the oldest gives way.
   public func events() -> Events<Event, Never> { observers.reader(on: loop) }
 
-  /// Entries of the routing table that come and go, from now on; bounds and end as of `events`. Many while the node
-  /// enters the network.
+  /// Entries of the routing table that come and go, from now on; first reader, bounds and end as of `events`. Many while
+  /// the node enters the network.
   public func tableChanges() -> Events<TableChange, Never> { tableObservers.reader(on: loop) }
 }
 
 /// Joins the callbacks of a node with the readers of its events, on the loop.
 struct NodeObservers {
-  let events = EventObservers<HyperDHT.Event>()
-  let table = EventObservers<HyperDHT.TableChange>()
+  let events = EventObservers<HyperDHT.Event>(keepsEarly: true)
+  let table = EventObservers<HyperDHT.TableChange>(keepsEarly: true)
 
   init(_ node: DHTNode) {
     // The node's lists hold the observers, and the observers hold nothing of the node.

@@ -8,10 +8,14 @@ package final class EventObservers<Event: Sendable> {
 
   private var readers: [Reader] = []
   private var isFinished = false
+  /// What happened before the first reader came, for that reader; `nil` once there was one. At most
+  /// `Limits.pendingEvents`, the first ones.
+  private var early: [Event]?
   /// Takes these observers off what they observe, which may outlive them.
   package var endObservation: (() -> Void)?
 
-  package init() {}
+  /// - `keepsEarly`: the first reader also has what happened before it came.
+  package init(keepsEarly: Bool = false) { early = keepsEarly ? [] : nil }
 
   /// Adds a reader, at the cost of the oldest one when there are `Limits.eventReaders` already.
   package func add(_ queue: EventQueue<Event, Never>) {
@@ -19,14 +23,18 @@ package final class EventObservers<Event: Sendable> {
     readers.removeAll { $0.queue == nil }
     if readers.count >= Limits.eventReaders { readers.removeFirst().queue?.finish() }
     readers.append(Reader(queue: queue))
+    for event in early ?? [] { queue.push(event) }
+    early = nil
   }
 
   package func push(_ event: Event) {
+    if let count = early?.count, count < Limits.pendingEvents { early?.append(event) }
     for reader in readers { reader.queue?.push(event) }
   }
 
   package func finish() {
     isFinished = true
+    early = nil
     endObservation?()
     endObservation = nil
     for reader in readers { reader.queue?.finish() }
@@ -37,6 +45,7 @@ package final class EventObservers<Event: Sendable> {
 extension EventObservers where Event: Equatable {
   /// The same event is not repeated to a reader whose newest unread one it is.
   package func pushOnce(_ event: Event) {
+    if let count = early?.count, count < Limits.pendingEvents, early?.last != event { early?.append(event) }
     for reader in readers where reader.queue?.last != event { reader.queue?.push(event) }
   }
 }
