@@ -49,8 +49,8 @@ extension HyperDHT {
   /// dropped; up to 64 readers at a time, the oldest gives way.
   public func events() -> Events<Event, Never> { observers.reader(on: loop) }
 
-  /// Entries of the routing table that come and go, from now on; first reader, bounds and end as of `events`. Many while
-  /// the node enters the network.
+  /// Entries of the routing table that come and go, from now on; first reader, bounds and end as of `events`. Many
+  /// while the node enters the network.
   public func tableChanges() -> Events<TableChange, Never> { tableObservers.reader(on: loop) }
 }
 
