@@ -18,7 +18,6 @@ final class Connector {
   private let options: ConnectOptions
   let stream: EncryptedStream
   private var raw: any TransportStream
-
   private var search: CandidateSearch?
   private let session: RequestSession
   /// The moment of the caller's deadline.
@@ -447,8 +446,9 @@ extension Connector {
       }
       raw = fresh
       handshaken = nil
-      message = []
-      tried = []
+      // The server's former session may wait at the relay for the former token.
+      ticket?.token = node.environment.random32()
+      (message, tried) = ([], [])
       earlyEnd = false
       restsOnJudgement = false
       local = nil

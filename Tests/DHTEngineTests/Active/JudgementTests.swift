@@ -77,6 +77,28 @@ final class JudgementTests: XCTestCase {
   }
 
   /// The server's header comes in the turn in which a second handshake is decided on, before that one has a transport.
+  /// The server's session of the first handshake waits at the relay when the second handshake comes there: the two are
+  /// not paired with each other.
+  func testASecondHandshakeHasATokenOfItsOwn() {
+    for seed in 1...5 as ClosedRange<UInt64> {
+      let world = RelayWorld(seed: seed)
+      let node = deceived(world.net, 9, .addressAndPortDependent)
+      let (server, _) = world.net.listen(on: node)
+      // The client's second request reaches the relay before that of the server's second session.
+      world.net.network.latency = { packet in
+        packet.source.host == IPv4Address(5, 5, 5, 9) && packet.destination.host == world.relayHost ? 80_000 : 10_000
+      }
+      var options = ConnectOptions()
+      options.relayThrough = .keys([world.relayKey])
+      let peer = world.net.connect(world.clientNode, to: server, options: options)
+      world.net.assertEcho(peer, "seed \(seed)", within: 6_000)
+      XCTAssertNil(peer.closeError, "seed \(seed)")
+      XCTAssertGreaterThan(
+        peer.stream.pathTimeline?().count { $0.contains("attempt started") } ?? 0, 1, "seed \(seed): shook hands again")
+      world.net.destroy()
+    }
+  }
+
   func testTheHeaderThatComesWithTheDecision() throws {
     let net = Net(seed: 400)
     let (server, accepted) = net.listen(on: net.makeNode(firewalled: false))
