@@ -163,9 +163,14 @@
         // The cable is pulled: the addresses stay, the way is none.
         try namespace.ip("route add default via 10.9.0.2")
         XCTAssertEqual(routes(), before)
+        // The kernel takes its time to tell the other end of a link, at most a second.
         try namespace.ip("link set v1 down")
+        let down = ContinuousClock.now + .seconds(3)
+        while routes()[0] != nil, ContinuousClock.now < down { sched_yield() }
         XCTAssertNil(routes()[0])
         try namespace.ip("link set v1 up")
+        let up = ContinuousClock.now + .seconds(3)
+        while routes() != before, ContinuousClock.now < up { sched_yield() }
         XCTAssertEqual(routes(), before)
       }
     }
