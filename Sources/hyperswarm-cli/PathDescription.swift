@@ -7,7 +7,7 @@ struct PathDescription: Sendable {
   let address: Endpoint?
 
   init(_ connection: HyperDHT.Connection) async {
-    isRelayed = await connection.isRelayed()
+    isRelayed = connection.path?.isRelayed ?? false
     address = await connection.remoteAddress()
   }
 
