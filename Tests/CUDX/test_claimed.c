@@ -114,6 +114,21 @@ TEST(first_packet_of_a_claimed_remote_lifts_the_limit) {
   pair_free(p);
 }
 
+/* Ways are odd: the peer answers to another socket than the one that sends to it. */
+TEST(claimed_remote_may_speak_to_another_socket) {
+  pair_t *p = pair_new(5, NULL);
+  udx_socket_t socket;
+  open_socket(p->side[0].node, &socket, AF_INET, 4000);
+  struct sockaddr_in peer = sim_address4(p->side[1].node, 5002);
+  CHECK(udx_stream_change_remote(&p->side[0].stream, &socket, 2, (struct sockaddr *) &peer, NULL) >= 0);
+  CHECK_EQ(udx_stream_limit_unheard(&p->side[0].stream), 0);
+  pair_write(p, 1, 20);
+  pair_write(p, 0, 300000);
+  finish(p, 300000, 20, 2 * S);
+  close_sockets(p, &socket, 1);
+  pair_free(p);
+}
+
 TEST(limit_needs_a_remote) {
   pair_t *p = pair_new(4, NULL);
   udx_stream_t stream;
@@ -126,4 +141,4 @@ TEST(limit_needs_a_remote) {
 
 TEST_MAIN(TEST_ENTRY(claimed_remote_gets_three_packets), TEST_ENTRY(claimed_remote_is_told_within_the_three),
   TEST_ENTRY(claimed_remote_that_speaks_is_served), TEST_ENTRY(first_packet_of_a_claimed_remote_lifts_the_limit),
-  TEST_ENTRY(limit_needs_a_remote))
+  TEST_ENTRY(claimed_remote_may_speak_to_another_socket), TEST_ENTRY(limit_needs_a_remote))

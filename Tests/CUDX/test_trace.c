@@ -151,6 +151,19 @@ TEST(a_blocked_socket_sends_nothing) {
   pair_free(p);
 }
 
+/* A keep-alive that repeats END belongs to no packet in flight; idle streams have no room for any. */
+TEST(keepalives_after_the_end_show) {
+  pair_t *p = traced_pair(6, NULL);
+  pair_write(p, 0, 100);
+  pair_end(p, 0);
+  CHECK_EQ(udx_stream_set_keepalive(&p->side[0].stream, 1000), 0);
+  sim_run(p->sim, 60000000);
+  CHECK(seen[0].packets_sent >= 20);
+  CHECK_EQ(seen[0].packets_sent, p->side[0].node->udx.packets_tx);
+  CHECK_EQ(seen[0].retransmissions + seen[0].probes, 0);
+  pair_free(p);
+}
+
 static int
 refuse (udx_stream_t *stream, udx_socket_t *socket, const struct sockaddr *from) {
   (void) stream;
@@ -404,5 +417,5 @@ TEST(qlog_files) {
 
 TEST_MAIN(TEST_ENTRY(a_lossy_transfer_reports_every_lost_packet), TEST_ENTRY(random_weather_agrees_with_the_counters),
   TEST_ENTRY(a_silent_peer_shows_its_timeouts), TEST_ENTRY(a_blocked_socket_sends_nothing),
-  TEST_ENTRY(the_firewall_shows), TEST_ENTRY(qlog_has_every_event_and_parses),
+  TEST_ENTRY(keepalives_after_the_end_show), TEST_ENTRY(the_firewall_shows), TEST_ENTRY(qlog_has_every_event_and_parses),
   TEST_ENTRY(qlog_that_cannot_be_written_does_not_disturb), TEST_ENTRY(qlog_files))

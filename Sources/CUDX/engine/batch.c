@@ -90,6 +90,7 @@ batch_trace (udx_socket_t *socket, const struct udx_batch_s *batch, uint32_t tak
   for (uint32_t i = 0; i < taken; i++) {
     const udx_batch_owner_t *owner = &batch->owners[i];
     udx_stream_t *stream = NULL;
+    const udx_packet_t *packet = NULL;
     if (owner->kind == UDX_OWNER_SEND) {
       udx_send_state_t *send = owner->object;
       if (send->kind == UDX_SEND_SOCKET) {
@@ -99,9 +100,10 @@ batch_trace (udx_socket_t *socket, const struct udx_batch_s *batch, uint32_t tak
       stream = udx__send_stream(send)->stream;
     } else if (owner->kind == UDX_OWNER_PACKET || owner->kind == UDX_OWNER_ACK || owner->kind == UDX_OWNER_HEARTBEAT) {
       stream = owner->object;
+      if (owner->kind == UDX_OWNER_PACKET) packet = udx__packet_at(stream, owner->seq);
     }
     udx_trace_trigger_t trigger = owner->kind == UDX_OWNER_NONE ? UDX_TRACE_RELAYED : UDX_TRACE_NO_TRIGGER;
-    udx__trace_packet_sent(socket, stream, &batch->datagrams[i], trigger);
+    udx__trace_packet_sent(socket, stream, packet, &batch->datagrams[i], trigger);
   }
 }
 

@@ -186,7 +186,9 @@ receive_packet (udx_stream_t *stream, udx_socket_t *socket, udx_header_t *header
   stream->packets_rx++;
   stream->bytes_rx += length;
   udx__stream(stream)->flow.heard_at = udx__instance(stream->udx)->now;
-  if (UDX_UNLIKELY(udx__stream(stream)->validation.claimed) && is_remote(stream, socket, from))
+  /* over whichever of our sockets: what has to speak is the address */
+  if (UDX_UNLIKELY(udx__stream(stream)->validation.claimed) &&
+      udx__address_equal(&udx__stream(stream)->remote.any, from))
     udx__path_validation_heard(stream);
 
   if (UDX_UNLIKELY(udx__stream(stream)->relay_to != NULL)) {

@@ -81,8 +81,8 @@ packet_fill (udx_trace_event_t *event, const udx_header_t *header, const uint8_t
 }
 
 void
-udx__trace_packet_sent (
-  udx_socket_t *socket, udx_stream_t *stream, const udx_datagram_t *datagram, udx_trace_trigger_t trigger) {
+udx__trace_packet_sent (udx_socket_t *socket, udx_stream_t *stream, const udx_packet_t *packet,
+  const udx_datagram_t *datagram, udx_trace_trigger_t trigger) {
   udx_header_t header;
   const uint8_t *head = (const uint8_t *) datagram->bufs[0].base;
   if (!udx__header_decode(head, datagram->bufs[0].len, &header)) return;
@@ -93,8 +93,8 @@ udx__trace_packet_sent (
   packet_fill(&event, &header, sack, datagram->length);
   event.as.packet.address = datagram->to;
   event.as.packet.trigger = trigger;
-  if (trigger == UDX_TRACE_NO_TRIGGER && stream != NULL && header.type & (UDX_HEADER_DATA | UDX_HEADER_END)) {
-    const udx_packet_t *packet = udx__packet_at(stream, header.seq);
+  if (packet != NULL) {
+    UDX_ASSERT(trigger == UDX_TRACE_NO_TRIGGER);
     if (packet->transmits > 1) event.as.packet.trigger = UDX_TRACE_RETRANSMISSION;
     else if (packet->is_probe) event.as.packet.trigger = UDX_TRACE_MTU_PROBE;
   }

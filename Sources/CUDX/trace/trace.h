@@ -29,10 +29,10 @@ udx__trace_batch_sent (
 UDX_COLD void
 udx__trace_batch_received (udx_socket_t *socket, const udx_received_t *batch, unsigned int count);
 
-/* A datagram of the batch. stream may be NULL; data packets say by their record whether they are sent again. */
+/* A datagram of the batch. stream may be NULL, and so may packet: a keep-alive that repeats END has no record. */
 UDX_COLD void
-udx__trace_packet_sent (
-  udx_socket_t *socket, udx_stream_t *stream, const udx_datagram_t *datagram, udx_trace_trigger_t trigger);
+udx__trace_packet_sent (udx_socket_t *socket, udx_stream_t *stream, const udx_packet_t *packet,
+  const udx_datagram_t *datagram, udx_trace_trigger_t trigger);
 
 UDX_COLD void
 udx__trace_datagram_sent (udx_socket_t *socket, const udx_datagram_t *datagram);
