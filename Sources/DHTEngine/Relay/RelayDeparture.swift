@@ -57,6 +57,8 @@ final class RelayDeparture {
   /// Of the change of path under way, if any.
   private var changeNumber = 0
   private var isChangeAcknowledged = true
+  /// What was sent before the change goes over the path in use, too.
+  private var isRerouted = false
   private var nudges = 0
 
   // Silence, as the tick sees it.
@@ -160,7 +162,7 @@ final class RelayDeparture {
   /// What the path in use has not carried goes there, too.
   private func flee(to route: SocketRoute) {
     guard go(over: route) else { return forget(route) }
-    if !isChangeAcknowledged { raw.reroute() }
+    if !isChangeAcknowledged { reroute() }
   }
 
   private func forget(_ route: SocketRoute) {
@@ -183,6 +185,7 @@ final class RelayDeparture {
       return false
     }
     current = route
+    isRerouted = false
     packetsBefore = packets
     otherPacketsAtTick = otherPackets
     wasWaiting = false
@@ -198,6 +201,11 @@ final class RelayDeparture {
     isChangeAcknowledged = true
     nudges = 0
     if state != .relayed { nudge() }
+  }
+
+  private func reroute() {
+    isRerouted = true
+    raw.reroute()
   }
 
   private func nudge() {
@@ -217,7 +225,7 @@ final class RelayDeparture {
     guard !isRelayLost, let relay = relay(), let id = relay.relayedID, change(to: relay, id: id, .relayed) else {
       return
     }
-    raw.reroute()
+    reroute()
     if let left {
       candidates = [Candidate(path: .direct, route: left, isTried: true)]
       migration?.isRelayed = true
@@ -297,10 +305,13 @@ final class RelayDeparture {
     let isUnanswered = state == .relayed ? packets == packetsAtTick : !raw.isPathValidated
     silentTicks = isWaiting && wasWaiting && isUnanswered ? silentTicks + 1 : 0
     if packets == packetsBefore, otherPackets != otherPacketsAtTick { elsewhereTicks += 1 }
+    let wasWaitingBefore = isWaiting && wasWaiting
     wasWaiting = isWaiting
     packetsAtTick = packets
     otherPacketsAtTick = otherPackets
     let isSilent = silentTicks >= Limits.Relay.silentTicks
+    // The peer receives here, and a path that lives has brought the acknowledgement of what was sent over it before.
+    if state == .direct, !isChangeAcknowledged, !isRerouted, wasWaitingBefore { reroute() }
     switch state {
     case .trying, .direct:
       if hasHeard { break }
@@ -323,7 +334,7 @@ final class RelayDeparture {
     isRelayLost = true
     while state == .relayed, let refuge, !go(over: refuge) { forget(refuge) }
     guard state != .relayed else { return false }
-    if !isChangeAcknowledged { raw.reroute() }
+    if !isChangeAcknowledged { reroute() }
     return true
   }
 
@@ -338,6 +349,6 @@ final class RelayDeparture {
     guard state != .relayed else { return }
     stream?.checkSources()
     raw.followsPeer = migration == nil
-    if !isChangeAcknowledged { raw.reroute() }
+    if !isChangeAcknowledged { reroute() }
   }
 }

@@ -246,4 +246,22 @@ final class RelayDepartureTests: XCTestCase {
     raw.destroy()
     world.destroy()
   }
+
+  /// The relay falls silent with a message on its way, and then a direct path is proved: the message comes over that one.
+  func testAMessageOnItsWayOverADeadRelay() {
+    let (world, client) = makeWorld(8600, migration: true)
+    world.net.network.shouldDrop = { $0.source.host.isPrivate && $0.destination.host.isPrivate }
+    let peer = connect(client, world)
+    let relayHost = world.relayHost
+    let accepted = world.accepted.peers[0]
+    world.net.network.shouldDrop = { $0.source.host == relayHost || $0.destination.host == relayHost }
+    accepted.stream.write([1])
+    world.net.wait { client.statistics.migrations.moved > 0 || !world.isRelayed(peer) }
+    world.net.network.advance(by: 1_500)
+    XCTAssertEqual(peer.received.last, [1])
+    world.net.network.advance(by: 30_000)
+    XCTAssertFalse(peer.isClosed)
+    XCTAssertFalse(accepted.isClosed)
+    world.destroy()
+  }
 }
