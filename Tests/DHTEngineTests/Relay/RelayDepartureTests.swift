@@ -247,7 +247,7 @@ final class RelayDepartureTests: XCTestCase {
     world.destroy()
   }
 
-  /// The relay falls silent with a message on its way, and then a direct path is proved: the message comes over that one.
+  /// The relay falls silent with a message on its way, and then a direct path is proved: the message comes over that.
   func testAMessageOnItsWayOverADeadRelay() {
     let (world, client) = makeWorld(8600, migration: true)
     world.net.network.shouldDrop = { $0.source.host.isPrivate && $0.destination.host.isPrivate }
