@@ -3,6 +3,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "engine/limits.h"
+#include "engine/wire.h"
 #include "sim/pair.h"
 #include "test.h"
 #include "trace_seen.h"
@@ -183,6 +185,31 @@ TEST(the_firewall_shows) {
   sim_run(p->sim, 500000);
   CHECK(seen[1].firewalled > 0);
   CHECK_EQ(seen[1].firewalled, seen[1].count[UDX_TRACE_PACKET_RECEIVED]);
+  pair_free(p);
+}
+
+/* A stream has no socket of its own before it is connected; packets may come all the same. */
+TEST(drops_of_an_unconnected_stream_show) {
+  memset(seen, 0, sizeof(seen));
+  pair_t *p = pair_new_unconnected(7, NULL);
+  udx_set_trace(&p->side[1].node->udx, on_event, &seen[1]);
+  pair_bind(p);
+  udx_stream_t *stream = &p->side[1].stream;
+  CHECK_EQ(udx_stream_set_reorder_max(stream, 8 << 10), 0);
+  struct sockaddr_in from = sim_address4(p->side[0].node, 5001), to = sim_address4(p->side[1].node, 5002);
+  static const uint32_t seqs[] = {1, 1, 3, 5, 7, 9, 11, 13, 15, 17};
+  for (size_t i = 0; i < sizeof(seqs) / sizeof(*seqs); i++) {
+    udx_header_t header = {.type = UDX_HEADER_DATA, .id = 2, .window = UDX_WINDOW_DEFAULT, .seq = seqs[i], .ack = 1};
+    uint8_t bytes[UDX_HEADER_SIZE + 1000] = {0};
+    udx__header_encode(bytes, &header);
+    sim_inject(p->sim, (struct sockaddr *) &from, (struct sockaddr *) &to, bytes, sizeof(bytes), i);
+  }
+  sim_run(p->sim, 500000);
+  CHECK_EQ(seen[1].count[UDX_TRACE_PACKET_RECEIVED], sizeof(seqs) / sizeof(*seqs));
+  CHECK_EQ(seen[1].duplicates, 1);
+  CHECK_EQ(seen[1].bad_acks, sizeof(seqs) / sizeof(*seqs));
+  CHECK(seen[1].without_room > 0);
+  CHECK(stream->socket == NULL);
   pair_free(p);
 }
 
@@ -418,5 +445,5 @@ TEST(qlog_files) {
 TEST_MAIN(TEST_ENTRY(a_lossy_transfer_reports_every_lost_packet), TEST_ENTRY(random_weather_agrees_with_the_counters),
   TEST_ENTRY(a_silent_peer_shows_its_timeouts), TEST_ENTRY(a_blocked_socket_sends_nothing),
   TEST_ENTRY(keepalives_after_the_end_show), TEST_ENTRY(the_firewall_shows),
-  TEST_ENTRY(qlog_has_every_event_and_parses), TEST_ENTRY(qlog_that_cannot_be_written_does_not_disturb),
-  TEST_ENTRY(qlog_files))
+  TEST_ENTRY(drops_of_an_unconnected_stream_show), TEST_ENTRY(qlog_has_every_event_and_parses),
+  TEST_ENTRY(qlog_that_cannot_be_written_does_not_disturb), TEST_ENTRY(qlog_files))

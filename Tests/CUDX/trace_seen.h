@@ -14,7 +14,7 @@ typedef struct seen_s {
   uint64_t retransmissions, probes, messages;
   uint64_t rto_expired, tlp_expired, pacing_expired;
   uint64_t datagrams_in_batches_sent, datagrams_in_batches_received;
-  uint64_t duplicates, firewalled;
+  uint64_t duplicates, firewalled, without_room, bad_acks;
   uint64_t last_time;
   uint32_t states; /* bits */
   uint16_t mtu;
@@ -74,8 +74,11 @@ on_event (udx_t *udx, const udx_trace_event_t *event, void *data) {
     seen->bytes_received += event->as.datagram.length;
     break;
   case UDX_TRACE_PACKET_DROPPED:
+    CHECK(event->socket != NULL);
     seen->duplicates += event->as.dropped.trigger == UDX_TRACE_DUPLICATE;
     seen->firewalled += event->as.dropped.trigger == UDX_TRACE_FIREWALL;
+    seen->without_room += event->as.dropped.trigger == UDX_TRACE_NO_ROOM;
+    seen->bad_acks += event->as.dropped.trigger == UDX_TRACE_BAD_ACK;
     break;
   case UDX_TRACE_PACKET_LOST:
     CHECK(event->as.lost.seq < SEQS);

@@ -93,7 +93,7 @@ unit_ack (unit_t *unit, uint64_t now, uint32_t ack, uint32_t from, uint32_t to) 
   udx__put_u32(range, from);
   udx__put_u32(range + 4, to);
   udx__instance(unit->udx)->now = now;
-  CHECK_EQ(udx__ack_process(unit->stream, &header, range, from == to ? 0 : sizeof(range)), 1);
+  CHECK_EQ(udx__ack_process(unit->stream, unit->stream->socket, &header, range, from == to ? 0 : sizeof(range)), 1);
 }
 
 #endif

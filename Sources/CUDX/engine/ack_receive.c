@@ -72,12 +72,13 @@ range_sacked (void *ctx, uint32_t start, uint32_t end) {
 }
 
 int
-udx__ack_process (udx_stream_t *stream, const udx_header_t *header, const uint8_t *sack, size_t sack_length) {
+udx__ack_process (
+  udx_stream_t *stream, udx_socket_t *socket, const udx_header_t *header, const uint8_t *sack, size_t sack_length) {
   UDX_DEBUG_ASSERT(sack != NULL || sack_length == 0);
   udx_flight_t *flight = &udx__stream(stream)->flight;
   if (udx__seq_before(flight->nxt, header->ack)) {
     stream->udx->packets_invalid++;
-    UDX_TRACE(stream->udx, dropped(stream, stream->socket, header, UDX_HEADER_SIZE, UDX_TRACE_BAD_ACK));
+    UDX_TRACE(stream->udx, dropped(stream, socket, header, UDX_HEADER_SIZE, UDX_TRACE_BAD_ACK));
     return 1;
   }
   udx__flow_update(stream, header);

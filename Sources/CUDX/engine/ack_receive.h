@@ -4,8 +4,9 @@
 
 #include "wire.h"
 
-/* 0 if the stream closed meanwhile. */
+/* The packet came to `socket`. 0 if the stream closed meanwhile. */
 int
-udx__ack_process (udx_stream_t *stream, const udx_header_t *header, const uint8_t *sack, size_t sack_length);
+udx__ack_process (
+  udx_stream_t *stream, udx_socket_t *socket, const udx_header_t *header, const uint8_t *sack, size_t sack_length);
 
 #endif

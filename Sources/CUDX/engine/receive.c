@@ -52,7 +52,8 @@ udx__receive_deliver (udx_stream_t *stream) {
 
 /* A DATA or END packet that is not old. 0 if the stream died. */
 static int
-receive_data (udx_stream_t *stream, const udx_header_t *header, const uint8_t *payload, size_t length) {
+receive_data (
+  udx_stream_t *stream, udx_socket_t *socket, const udx_header_t *header, const uint8_t *payload, size_t length) {
   UDX_ASSERT(header->type & (UDX_HEADER_DATA | UDX_HEADER_END));
   UDX_ASSERT(udx__seq_diff(header->seq, udx__stream(stream)->ack.next) >= 0);
   udx_ack_state_t *ack = &udx__stream(stream)->ack;
@@ -75,11 +76,11 @@ receive_data (udx_stream_t *stream, const udx_header_t *header, const uint8_t *p
   if (kept < 0) {
     udx__flow_gap_clear(&udx__stream(stream)->flow);
     stream->udx->packets_invalid++;
-    UDX_TRACE(stream->udx, dropped(stream, stream->socket, header, length, UDX_TRACE_NO_ROOM));
+    UDX_TRACE(stream->udx, dropped(stream, socket, header, length, UDX_TRACE_NO_ROOM));
     return 1;
   }
   if (kept == 0) {
-    UDX_TRACE(stream->udx, dropped(stream, stream->socket, header, length, UDX_TRACE_DUPLICATE));
+    UDX_TRACE(stream->udx, dropped(stream, socket, header, length, UDX_TRACE_DUPLICATE));
     return 1;
   }
   if (header->type & UDX_HEADER_END) {
@@ -149,7 +150,7 @@ receive_body (udx_stream_t *stream, udx_socket_t *socket, const udx_header_t *he
     }
     if (UDX_UNLIKELY(distance > 0) && !udx__flow_gap(stream, length)) return 0;
     if (header->type & (UDX_HEADER_DATA | UDX_HEADER_END)) {
-      if (!receive_data(stream, header, payload, payload_length)) return 0;
+      if (!receive_data(stream, socket, header, payload, payload_length)) return 0;
     }
     if (header->type & UDX_HEADER_DESTROY) {
       udx__stream_close(stream, UV_ECONNRESET);
@@ -224,7 +225,7 @@ receive_packet (udx_stream_t *stream, udx_socket_t *socket, udx_header_t *header
   }
   if (UDX_UNLIKELY(udx__stream(stream)->validation.pending))
     udx__stream(stream)->validation.other_source = !udx__address_equal(&udx__stream(stream)->remote.any, from);
-  if (!udx__ack_process(stream, header, sack, sack_length)) return;
+  if (!udx__ack_process(stream, socket, header, sack, sack_length)) return;
   if (header->type & (UDX_HEADER_DATA | UDX_HEADER_END)) {
     if (udx__stream(stream)->ack.pending < UINT16_MAX) udx__stream(stream)->ack.pending++;
     udx__owe_ack(stream);
