@@ -144,7 +144,7 @@ TEST(packets_that_the_window_allows) {
   unit_free(&unit);
 }
 
-/* A closed window is probed: at once by an idle write and one RTO later, then every two; the fourth time with data. */
+/* A closed window is probed: at once by an idle write and one RTO later, then every two, to the microsecond. */
 TEST(zero_window_probes) {
   unit_t unit = unit_new();
   unit.state->flow.peer_window = 0;
@@ -154,21 +154,84 @@ TEST(zero_window_probes) {
   CHECK_EQ(unit.state->flight.nxt, 0);
   CHECK_EQ(unit.state->flow.probe_at, now);
   uint64_t wait = 1;
-  for (uint32_t i = 1; i <= UDX_ZWP_DATA_AFTER; i++) {
+  for (uint32_t i = 1; i <= 5; i++) {
     udx__flow_timeout(unit.stream, now - 1);
     CHECK_EQ(unit.stream->zwp_count, i - 1);
     udx__flow_timeout(unit.stream, now);
     CHECK_EQ(unit.stream->zwp_count, i);
-    CHECK_EQ(unit.state->ack.heartbeat, 1);
+    /* the first one without an answer was a HEARTBEAT, which old peers do not answer */
+    CHECK_EQ(unit.state->ack.heartbeat, i <= UDX_ZWP_HEARTBEATS ? 1 : 2);
     CHECK_EQ(unit.state->flight.nxt, 0);
     CHECK_EQ(unit.state->flow.probe_at, now + wait * UDX_RTO_INITIAL);
+    CHECK_EQ(unit.state->flow.silent_since, unit.state->flow.probe_at - (2 * i - 1) * UDX_RTO_INITIAL);
     now = unit.state->flow.probe_at;
     wait = 2;
   }
-  udx__flow_timeout(unit.stream, now);
-  CHECK_EQ(unit.state->flight.nxt, 1);
-  CHECK_EQ(unit.state->flow.probes_unanswered, 1);
   unit_free(&unit);
+}
+
+/* On paths with long timeouts the probes are as frequent as the default keepalive, the first one included. */
+TEST(zero_window_probes_of_long_timeouts) {
+  unit_t unit = unit_new();
+  unit.state->flow.peer_window = 0;
+  unit_write(&unit, 5000);
+  unit.state->rtt.rto = 8 * UDX_SECOND;
+  uint64_t now = udx__instance(unit.udx)->now;
+  udx__flow_rearm(unit.stream, 0, now);
+  for (uint64_t i = 1; i <= 3; i++) {
+    CHECK_EQ(unit.state->flow.probe_at, now + UDX_ZWP_SPACING_MAX);
+    now = unit.state->flow.probe_at;
+    CHECK_EQ(udx__flow_timeout(unit.stream, now), 1);
+  }
+  unit_free(&unit);
+}
+
+/* The stream gives up when the peer has been silent for the time and for the number of probes, less a tick of grace. */
+TEST(probes_without_answer_end_the_stream) {
+  static const struct {
+    uint32_t probes;
+    uint64_t early;
+    int alive;
+  } cases[] = {{UDX_TIMEOUTS_MAX, 0, 0}, {UDX_TIMEOUTS_MAX, 1, 1}, {UDX_TIMEOUTS_MAX - 1, 0, 1}};
+  for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+    for (int ended = 0; ended <= 1; ended++) {
+      unit_t unit = unit_new();
+      uint64_t now = udx__instance(unit.udx)->now + 20 * UDX_SECOND;
+      udx__instance(unit.udx)->now = now;
+      udx_flow_t *flow = &unit.state->flow;
+      flow->silent_probes = (uint8_t) cases[i].probes;
+      flow->silent_since = now - UDX_GIVE_UP_FACTOR * UDX_SECOND + UDX_MS + cases[i].early;
+      if (ended) {
+        unit.stream->status |= UDX_STREAM_ENDING | UDX_STREAM_ENDED;
+        flow->keepalive = 1000;
+        flow->keepalive_at = now;
+      } else {
+        flow->peer_window = 0;
+        unit_write(&unit, 5000);
+        flow->probe_at = now;
+      }
+      CHECK_EQ(udx__flow_timeout(unit.stream, now), cases[i].alive);
+      CHECK_EQ(unit.pair->side[0].closed, !cases[i].alive);
+      if (!cases[i].alive) CHECK_EQ(unit.pair->side[0].close_status, UV_ETIMEDOUT);
+      else CHECK_EQ(flow->silent_probes, cases[i].probes + 1);
+      unit_free(&unit);
+    }
+  }
+}
+
+/* What was heard when the first probe left is no answer to it; what comes later is one. */
+TEST(an_answer_comes_after_the_probe) {
+  for (uint64_t later = 0; later <= 1; later++) {
+    unit_t unit = unit_new();
+    uint64_t now = udx__instance(unit.udx)->now;
+    udx_flow_t *flow = &unit.state->flow;
+    flow->silent_probes = 1;
+    flow->silent_since = now;
+    flow->heard_at = now + later;
+    udx__flow_heard(unit.stream, now + 1);
+    CHECK_EQ(flow->silent_probes, !later);
+    unit_free(&unit);
+  }
 }
 
 TEST(keepalive_rearms) {
@@ -189,4 +252,6 @@ TEST(keepalive_rearms) {
 TEST_MAIN(TEST_ENTRY(offered_window), TEST_ENTRY(paused_reader_closes_the_offered_window),
   TEST_ENTRY(memory_of_its_own), TEST_ENTRY(packets_beyond_the_memory), TEST_ENTRY(window_announcements),
   TEST_ENTRY(peer_window_of_the_newest_packet), TEST_ENTRY(packets_that_the_window_allows),
-  TEST_ENTRY(zero_window_probes), TEST_ENTRY(keepalive_rearms))
+  TEST_ENTRY(zero_window_probes), TEST_ENTRY(zero_window_probes_of_long_timeouts),
+  TEST_ENTRY(probes_without_answer_end_the_stream), TEST_ENTRY(an_answer_comes_after_the_probe),
+  TEST_ENTRY(keepalive_rearms))

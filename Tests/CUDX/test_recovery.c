@@ -174,6 +174,28 @@ TEST(a_peer_that_was_heard_has_its_grace) {
   }
 }
 
+/* A peer that has answered the last repetition, and keeps its window closed, is alive: the time starts anew. */
+TEST(a_peer_without_room_is_alive) {
+  for (uint64_t heard = 0; heard <= 1; heard++) {
+    unit_t unit = unit_new();
+    uint64_t begin = unit_send(&unit, 1), repeated = begin + 12 * UDX_SECOND;
+    udx__packet_at(unit.stream, 0)->timeouts = UDX_TIMEOUTS_MAX;
+    unit_sent_at(&unit, 0, repeated);
+    unit.state->flow.peer_window = 0;
+    unit.state->flow.heard_at = repeated + heard;
+    for (uint64_t at = begin + 14 * UDX_SECOND; at < repeated + heard + 12 * UDX_SECOND; at += 5 * UDX_SECOND) {
+      udx__instance(unit.udx)->now = at;
+      CHECK_EQ(udx__recovery_timeout(unit.stream, at), heard);
+      if (!heard) break;
+      CHECK_EQ(unit.state->recovery.stalled_since, repeated + heard);
+      unit_sent_at(&unit, 0, repeated + 1);
+      unit.state->recovery.rto_at = at + 5 * UDX_SECOND;
+    }
+    CHECK_EQ(unit.pair->side[0].closed, !heard);
+    unit_free(&unit);
+  }
+}
+
 /* A long timeout repeats more rarely, and ends the stream after 15 s, or after four timeouts if that is longer. */
 TEST(gives_up_sooner_than_thirteen_long_timeouts) {
   static const struct {
@@ -260,5 +282,6 @@ TEST_MAIN(TEST_ENTRY(rack_waits_for_the_reordering_window), TEST_ENTRY(three_rep
   TEST_ENTRY(only_originals_show_reordering), TEST_ENTRY(a_timeout_leaves_the_latest),
   TEST_ENTRY(tail_loss_probe_timer), TEST_ENTRY(timeouts_back_off),
   TEST_ENTRY(gives_up_sooner_than_thirteen_long_timeouts), TEST_ENTRY(gives_up_after_thirteen_seconds),
-  TEST_ENTRY(a_peer_that_was_heard_has_its_grace), TEST_ENTRY(spurious_timeout_is_undone),
-  TEST_ENTRY(age_is_no_round_trip), TEST_ENTRY(a_silent_tail_is_lost_with_its_hole))
+  TEST_ENTRY(a_peer_that_was_heard_has_its_grace), TEST_ENTRY(a_peer_without_room_is_alive),
+  TEST_ENTRY(spurious_timeout_is_undone), TEST_ENTRY(age_is_no_round_trip),
+  TEST_ENTRY(a_silent_tail_is_lost_with_its_hole))

@@ -17,6 +17,7 @@
 #include "address.h"
 #include "instance.h"
 #include "recovery.h"
+#include "reorder.h"
 #include "stream.h"
 #include "time_wait.h"
 #include "timer.h"
@@ -40,6 +41,7 @@ flow_window (udx_stream_t *stream) {
   /* what waits for a paused reader: its bytes, or its share of the memory if the packets are small */
   if (udx__stream(stream)->ack.paused) {
     const udx_reorder_t *reorder = &udx__stream(stream)->reorder;
+    if (!udx__reorder_has_room(stream, UDX_REORDER_BLOCK)) return 0; /* the peer must not wait for what is dropped */
     uint64_t share = reorder->limit == 0
                        ? reorder->memory / UDX_REORDER_WINDOWS
                        : (uint64_t) reorder->memory * flow->window_max / ((uint64_t) reorder->limit << 10);
@@ -91,7 +93,6 @@ udx__flow_update (udx_stream_t *stream, const udx_header_t *header) {
   flow->wl_ack = header->ack;
   if (header->window > flow->peer_window) udx__mark_ready(stream);
   flow->peer_window = stream->send_rwnd = header->window;
-  flow->probes_unanswered = 0;
   if (header->window > 0) flow->probe_at = UDX_NEVER;
 }
 
@@ -124,7 +125,7 @@ udx__flow_rearm (udx_stream_t *stream, int idle_write, uint64_t now) {
   }
   if (flow->peer_window == 0 && udx__queue_has_unsent(stream)) {
     if (flow->probe_at == UDX_NEVER) {
-      flow->probe_at = now + (idle_write ? 0 : udx__stream(stream)->rtt.rto);
+      flow->probe_at = now + (idle_write ? 0 : udx__min_u64(udx__stream(stream)->rtt.rto, UDX_ZWP_SPACING_MAX));
       flow->probe_soon = idle_write != 0;
       udx__timer_at_most(stream, flow->probe_at);
     }
@@ -153,35 +154,73 @@ udx__flow_heard (udx_stream_t *stream, uint64_t now) {
   if (flow->keepalive > 0) keepalive_start(stream, now + (uint64_t) flow->keepalive * UDX_MS);
 }
 
-/* The keepalive of a stream whose END is acknowledged. 0 if the stream gave up. */
+/* The peer is given up if it has answered none of the probes until then. */
+static uint64_t
+give_up_at (const udx_stream_t *stream) {
+  UDX_ASSERT(udx__stream(stream)->flow.silent_since > 0);
+  return udx__stream(stream)->flow.silent_since + udx__give_up_after(stream);
+}
+
+/* The time of the next probe: after `wait`, or when the peer is given up. */
+static uint64_t
+before_give_up (const udx_stream_t *stream, uint64_t now, uint64_t wait) {
+  UDX_ASSERT(wait > 0);
+  uint64_t end = give_up_at(stream);
+  return end > now ? udx__min_u64(now + wait, end) : now + wait;
+}
+
+/* 0 if the stream gave up: the peer has answered none of the probes. */
 static int
-end_probe (udx_stream_t *stream, uint64_t now) {
+silent_probe (udx_stream_t *stream, uint64_t now) {
   udx_flow_t *flow = &udx__stream(stream)->flow;
-  UDX_ASSERT(flow->keepalive > 0 && udx__flight_span(stream) == 0);
-  /* all that the peer had to say waits here for the reader; the peer itself has closed and may be gone */
-  const udx_ack_state_t *ack = &udx__stream(stream)->ack;
-  if ((stream->status & UDX_STREAM_ENDING_REMOTE) && udx__seq_before(ack->end_seq, ack->next)) return 1;
-  uint64_t unit = udx__max_u64(udx__stream(stream)->rtt.rto, UDX_SECOND);
-  if (flow->silent_probes == 0) {
-    uint64_t due = flow->heard_at + (uint64_t) flow->keepalive * UDX_MS;
-    if (due > now) {
-      keepalive_start(stream, due);
-      return 1;
-    }
-    flow->silent_since = now;
-  }
-  uint64_t give_up_at = flow->silent_since + udx__give_up_after(stream);
+  UDX_ASSERT(udx__flight_span(stream) == 0);
+  if (flow->silent_probes == 0) flow->silent_since = now;
   /* a process that was stopped has waited long, but asked less often */
-  if (flow->silent_probes >= udx__timeouts_until_give_up(stream) && now + UDX_MS >= give_up_at) {
-    udx__time_wait_add(stream, 1);
+  if (flow->silent_probes >= udx__timeouts_until_give_up(stream) && now + UDX_MS >= give_up_at(stream)) {
+    if (stream->status & UDX_STREAM_ENDED) udx__time_wait_add(stream, 1);
+    else udx__stream_reset(stream);
     udx__stream_close(stream, UV_ETIMEDOUT);
     return 0;
   }
   if (flow->silent_probes > 0) udx__stream_switch_source(stream);
   if (flow->silent_probes < UINT8_MAX) flow->silent_probes++;
   udx__owe_heartbeat(stream);
-  uint64_t at = now + 2 * unit; /* spaced as retransmissions are */
-  keepalive_start(stream, give_up_at > now ? udx__min_u64(at, give_up_at) : at);
+  return 1;
+}
+
+/* The keepalive of a stream whose END is acknowledged. 0 if the stream gave up. */
+static int
+end_probe (udx_stream_t *stream, uint64_t now) {
+  udx_flow_t *flow = &udx__stream(stream)->flow;
+  UDX_ASSERT(flow->keepalive > 0);
+  /* all that the peer had to say waits here for the reader; the peer itself has closed and may be gone */
+  const udx_ack_state_t *ack = &udx__stream(stream)->ack;
+  if ((stream->status & UDX_STREAM_ENDING_REMOTE) && udx__seq_before(ack->end_seq, ack->next)) return 1;
+  uint64_t due = flow->heard_at + (uint64_t) flow->keepalive * UDX_MS;
+  if (flow->silent_probes == 0 && due > now) {
+    keepalive_start(stream, due);
+    return 1;
+  }
+  if (!silent_probe(stream, now)) return 0;
+  /* spaced as retransmissions are */
+  keepalive_start(stream, before_give_up(stream, now, 2 * udx__max_u64(udx__stream(stream)->rtt.rto, UDX_SECOND)));
+  return 1;
+}
+
+/* The peer's window is closed, and nothing is on the way: asks whether it still is. 0 if the stream gave up. */
+static int
+window_probe (udx_stream_t *stream, uint64_t now) {
+  udx_flow_t *flow = &udx__stream(stream)->flow;
+  UDX_ASSERT(flow->probe_at <= now);
+  flow->probe_at = UDX_NEVER;
+  if (flow->peer_window > 0 || udx__flight_span(stream) > 0 || !udx__queue_has_unsent(stream)) return 1;
+  stream->zwp_count++;
+  if (!silent_probe(stream, now)) return 0;
+  if (flow->silent_probes > UDX_ZWP_HEARTBEATS) udx__stream(stream)->ack.heartbeat = 2;
+  uint64_t wait = (flow->probe_soon ? 1 : 2) * (uint64_t) udx__stream(stream)->rtt.rto;
+  flow->probe_soon = 0;
+  flow->probe_at = before_give_up(stream, now, udx__min_u64(wait, UDX_ZWP_SPACING_MAX));
+  udx__timer_at_most(stream, flow->probe_at);
   return 1;
 }
 
@@ -206,23 +245,7 @@ udx__flow_timeout (udx_stream_t *stream, uint64_t now) {
   UDX_ASSERT(udx__stream(stream)->flow.poll_backoff <= UDX_REOPEN_POLL_DOUBLINGS);
   UDX_ASSERT(stream->socket != NULL || udx__stream(stream)->flow.probe_at == UDX_NEVER);
   udx_flow_t *flow = &udx__stream(stream)->flow;
-  if (flow->probe_at <= now) {
-    flow->probe_at = UDX_NEVER;
-    if (flow->peer_window == 0 && udx__flight_span(stream) == 0 && udx__queue_has_unsent(stream)) {
-      stream->zwp_count++;
-      if (flow->probes_unanswered < UINT8_MAX) flow->probes_unanswered++;
-      if (flow->probes_unanswered > UDX_ZWP_DATA_AFTER) {
-        /* peers before 1.20.1 do not know heartbeats */
-        flow->probes_unanswered = 1;
-        (void) udx__transmit_probe(stream, 1);
-      } else {
-        udx__owe_heartbeat(stream);
-      }
-      flow->probe_at = now + (flow->probe_soon ? 1 : 2) * (uint64_t) udx__stream(stream)->rtt.rto;
-      flow->probe_soon = 0;
-      udx__timer_at_most(stream, flow->probe_at);
-    }
-  }
+  if (flow->probe_at <= now && !window_probe(stream, now)) return 0;
   if (flow->gap_probe_at <= now) gap_probe(stream, now);
   if (flow->keepalive_at <= now && !keepalive_fire(stream, now)) return 0;
   if (flow->reopen_at <= now) {

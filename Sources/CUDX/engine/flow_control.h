@@ -11,12 +11,11 @@ typedef struct udx_flow_s {
   uint32_t window_max; /* what we offer at most */
   uint32_t advertised; /* what the last packet said */
   uint32_t keepalive;  /* ms, 0 = off */
-  uint8_t probes_unanswered;
-  uint8_t probe_soon; /* the probe of an idle write: the next one follows after one RTO, not two */
+  uint8_t probe_soon;  /* the probe of an idle write: the next one follows after one RTO, not two */
   uint8_t poll_backoff;
-  uint8_t silent_probes; /* END packets sent again since the peer was heard last */
+  uint8_t silent_probes; /* of a closed window, or END packets sent again, since the peer was heard last */
   uint64_t heard_at;     /* the last packet of the peer */
-  uint64_t silent_since; /* the first of those END packets */
+  uint64_t silent_since; /* the first of those probes */
   uint64_t probe_at;     /* zero-window probe */
   uint64_t keepalive_at;
   uint64_t reopen_at; /* poll of a window that we closed */
@@ -53,7 +52,7 @@ udx__flow_rearm (udx_stream_t *stream, int idle_write, uint64_t now);
 int
 udx__flow_timeout (udx_stream_t *stream, uint64_t now);
 
-/* The peer was heard while END packets waited for an answer. */
+/* The peer was heard while probes waited for an answer. */
 void
 udx__flow_heard (udx_stream_t *stream, uint64_t now);
 

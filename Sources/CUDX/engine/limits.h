@@ -227,8 +227,10 @@
 #define UDX_WINDOW_DEFAULT 4194304u
 /* bytes: less is offered as 0, old peers stall otherwise */
 #define UDX_WINDOW_SMALLEST 1500u
-/* unanswered heartbeats before a data packet probes the window (udx.md 11.3) */
-#define UDX_ZWP_DATA_AFTER 3
+/* unanswered heartbeats before a packet that every version answers probes the window (udx.md 11.3) */
+#define UDX_ZWP_HEARTBEATS 1
+/* us: longest interval of such probes, the default keepalive: a dead peer is noticed as by that */
+#define UDX_ZWP_SPACING_MAX (5 * UDX_SECOND)
 /* us: first look whether a closed window opened */
 #define UDX_REOPEN_POLL_MIN (5 * UDX_MS)
 /* us: longest interval of such looks */

@@ -324,7 +324,7 @@ tlp_fire (udx_stream_t *stream, uint64_t now) {
   if (udx__amplification_limited(stream)) return; /* the probe would exceed the limit; the timeout repairs */
 
   uint32_t before = udx__stream(stream)->flight.nxt;
-  if (!udx__transmit_probe(stream, 0)) return;
+  if (!udx__transmit_probe(stream)) return;
   UDX_TRACE(stream->udx, timer(stream, UDX_TRACE_TLP, UDX_TRACE_EXPIRED, now));
   recovery->tlp_pending = 1;
   recovery->tlp_sampled = 0;
@@ -359,8 +359,12 @@ rto_fire (udx_stream_t *stream, uint64_t now) {
   UDX_ASSERT(oldest->state != UDX_PACKET_FREE);
   if (oldest->timeouts >= udx__timeouts_until_give_up(stream)) {
     uint64_t give_up_after = udx__give_up_after(stream);
-    /* the peer is back after an outage: the next repetitions get through, or its packets come through alone */
-    if (udx__stream(stream)->flow.heard_at > oldest->sent_at) give_up_after += UDX_RETURN_GRACE;
+    if (udx__stream(stream)->flow.heard_at > oldest->sent_at) {
+      /* it has no room for what it sees again and again, and says so (RFC 9293, section 3.8.6.1) */
+      if (udx__stream(stream)->flow.peer_window == 0) recovery->stalled_since = udx__stream(stream)->flow.heard_at;
+      /* it is back after an outage: the next repetitions get through, or its packets come through alone */
+      else give_up_after += UDX_RETURN_GRACE;
+    }
     /* one timer tick of grace */
     if (now - recovery->stalled_since + UDX_MS >= give_up_after) {
       give_up(stream, oldest);

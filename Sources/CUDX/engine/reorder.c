@@ -32,18 +32,25 @@ run_holds (const udx_reorder_run_t *run, uint32_t seq) {
   return udx__seq_diff(seq, run->start) >= 0 && udx__seq_before(seq, run->end);
 }
 
+int
+udx__reorder_has_room (const udx_stream_t *stream, uint32_t block) {
+  const udx_reorder_t *reorder = &udx__stream(stream)->reorder;
+  uint64_t limit = (uint64_t) reorder->limit << 10;
+  if (limit == 0)
+    limit = udx__max_u64(UDX_REORDER_WINDOWS * (uint64_t) udx__stream(stream)->flow.window_max, UDX_REORDER_BYTES_MIN);
+  UDX_ASSERT(block == UDX_REORDER_BLOCK || block == UDX_REORDER_BLOCK_LARGE);
+  return reorder->memory + block <= limit &&
+         udx__instance(stream->udx)->reorder_memory + block <= UDX_REORDER_TOTAL_MAX;
+}
+
 static udx_reorder_node_t *
 node_new (udx_stream_t *stream, uint8_t type, const uint8_t *data, size_t length) {
   UDX_ASSERT(length <= UDX_DATAGRAM_MAX);
   udx_reorder_t *reorder = &udx__stream(stream)->reorder;
   udx_t *udx = stream->udx;
-  uint64_t limit = (uint64_t) reorder->limit << 10;
-  if (limit == 0)
-    limit = udx__max_u64(UDX_REORDER_WINDOWS * (uint64_t) udx__stream(stream)->flow.window_max, UDX_REORDER_BYTES_MIN);
   int large = length > UDX_REORDER_SMALL;
   uint32_t block = large ? UDX_REORDER_BLOCK_LARGE : UDX_REORDER_BLOCK;
-  if (reorder->memory + block > limit || udx__instance(udx)->reorder_memory + block > UDX_REORDER_TOTAL_MAX)
-    return NULL;
+  if (!udx__reorder_has_room(stream, block)) return NULL;
   udx_reorder_node_t *node = udx__pool_get(large ? &udx__instance(udx)->buffers_large : &udx__instance(udx)->buffers);
   if (node == NULL) return NULL;
   reorder->memory += block;

@@ -36,6 +36,10 @@ struct udx_reorder_node_s {
 #define UDX_REORDER_BLOCK (sizeof(udx_reorder_node_t) + UDX_REORDER_SMALL)
 #define UDX_REORDER_BLOCK_LARGE (sizeof(udx_reorder_node_t) + UDX_DATAGRAM_MAX)
 
+/* Whether a packet of that block may be kept. */
+int
+udx__reorder_has_room (const udx_stream_t *stream, uint32_t block);
+
 /* Keeps a copy. 1 = kept, 0 = already there, negative = no room. */
 int
 udx__reorder_insert (udx_stream_t *stream, uint32_t seq, uint8_t type, const uint8_t *data, size_t length);

@@ -212,15 +212,14 @@ transmit_stream (udx_stream_t *stream) {
 }
 
 int
-udx__transmit_probe (udx_stream_t *stream, int new_data_only) {
-  UDX_ASSERT(!(stream->status & UDX_STREAM_CLOSED));
-  if (stream->socket == NULL || udx__unheard_limited(stream)) return 0;
+udx__transmit_probe (udx_stream_t *stream) {
+  UDX_ASSERT(stream->socket != NULL && udx__flight_span(stream) > 0);
+  if (udx__unheard_limited(stream)) return 0;
   uint32_t window = udx__flow_advertise(stream);
-  if (udx__queue_has_unsent(stream)) {
+  if (udx__queue_has_unsent(stream) && udx__stream(stream)->flow.peer_window > 0) {
     udx__mark_dirty(stream->socket);
     return packet_new(stream, window, 0);
   }
-  if (new_data_only || udx__flight_span(stream) == 0) return 0;
   uint32_t seq = udx__stream(stream)->flight.nxt - 1;
   udx_packet_t *packet = udx__packet_at(stream, seq);
   if (packet->state != UDX_PACKET_FLYING) return 0;

@@ -25,8 +25,8 @@ udx__transmit_all (udx_t *udx);
 void
 udx__transmit_socket (udx_socket_t *socket);
 
-/* One tail-loss probe or window probe, past all limits. 0 if there was nothing to send. */
+/* One tail-loss probe, past all limits but a closed window. 0 if there was nothing to send. */
 int
-udx__transmit_probe (udx_stream_t *stream, int new_data_only);
+udx__transmit_probe (udx_stream_t *stream);
 
 #endif
