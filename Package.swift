@@ -118,8 +118,8 @@ let faces: [Target] = [
     name: "HyperswarmABI",
     dependencies: [
       "HyperEncoding", "HyperCrypto", "HyperEnvironment", "HyperSecretStream", "HyperRPC", "HyperDHTEngine",
-      "HyperswarmEngine", "HyperRuntime", "HyperUDX", "HyperDHT", "Hyperswarm", "CHyperswarm", "CHyperUV",
-      "CHyperLoop",
+      "HyperswarmEngine", "HyperProtomuxEngine", "HyperRuntime", "HyperUDX", "HyperDHT", "Hyperswarm", "CHyperswarm",
+      "CHyperUV", "CHyperLoop",
     ]),
   // Whole stacks on a virtual network in virtual time.
   .target(
