@@ -190,7 +190,7 @@ let tests: [Target] = [
     name: "ProtomuxTests",
     dependencies: [
       "HyperProtomux", "HyperProtomuxJSON", "HyperProtomuxEngine", "HyperDHT", "HyperEncoding", "HyperRuntime",
-      "HyperswarmTesting", "HyperTestVectors", "hyperswarm-example-protomux",
+      "HyperswarmTesting", "HyperTestVectors", "CHyperswarmChecks", "hyperswarm-example-protomux",
     ]),
   .testTarget(
     name: "SwarmEngineTests",

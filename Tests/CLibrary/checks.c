@@ -44,6 +44,10 @@ static const struct {
   CHECK(check_borrowed_writes),
   CHECK(check_server_functions),
   CHECK(check_trace),
+  CHECK(check_channels),
+  CHECK(check_channel_errors),
+  CHECK(check_channel_violations),
+  CHECK(check_commands),
   CHECK(check_random_calls),
 };
 

@@ -36,5 +36,9 @@ final class HyperswarmABITests: XCTestCase {
   func testBorrowedWritesComeBack() { XCTAssertEqual(check_borrowed_writes(), 0) }
   func testServersCanBeBusySuspendedAndRefreshed() { XCTAssertEqual(check_server_functions(), 0) }
   func testTraces() { XCTAssertEqual(check_trace(), 0) }
+  func testChannelsAndAConversationOverThem() { XCTAssertEqual(check_channels(), 0) }
+  func testChannelsThatAreRefusedFullOrBroken() { XCTAssertEqual(check_channel_errors(), 0) }
+  func testPeersThatBreakTheProtocolOfChannels() { XCTAssertEqual(check_channel_violations(), 0) }
+  func testRequestsAndQueriesOfOnesOwn() { XCTAssertEqual(check_commands(), 0) }
   func testRandomCalls() { XCTAssertEqual(check_random_calls(), 0) }
 }
