@@ -36,6 +36,7 @@ static const struct {
   CHECK(check_polled_loop),
   CHECK(check_polled_threads),
   CHECK(check_events),
+  CHECK(check_node_events),
   CHECK(check_late_verdicts),
   CHECK(check_cancel),
   CHECK(check_nodes),

@@ -28,6 +28,7 @@ final class HyperswarmABITests: XCTestCase {
   func testPolledLoopsAreToldApart() { XCTAssertEqual(check_polled_loop(), 0) }
   func testPolledLoopsOnSeveralThreads() { XCTAssertEqual(check_polled_threads(), 0) }
   func testEventsAndLog() { XCTAssertEqual(check_events(), 0) }
+  func testEventsOfTheNode() { XCTAssertEqual(check_node_events(), 0) }
   func testFirewallsMayAnswerLater() { XCTAssertEqual(check_late_verdicts(), 0) }
   func testOperationsCanBeCancelled() { XCTAssertEqual(check_cancel(), 0) }
   func testNodesOfTheNetwork() { XCTAssertEqual(check_nodes(), 0) }

@@ -27,6 +27,7 @@ int check_older_programs(void);
 int check_polled_loop(void);
 int check_polled_threads(void);
 int check_events(void);
+int check_node_events(void);
 int check_late_verdicts(void);
 int check_cancel(void);
 int check_nodes(void);

@@ -1,7 +1,7 @@
 // One side of the conversation over channels, for a JavaScript peer: Tests/Interop/protomux.js is the other one.
 //
-//   channels ask HOST:PORT KEY      KEY in hexadecimal digits
-//   channels answer HOST:PORT SEED
+//   conversation ask HOST:PORT KEY      KEY in hexadecimal digits
+//   conversation answer HOST:PORT SEED
 #include "checks.h"
 #include "hyperswarm.h"
 
