@@ -160,6 +160,11 @@ let programs: [Target] = [
   .executableTarget(
     name: "hyperswarm-benchmark-stack", dependencies: ["Hyperswarm", "HyperDHT", "HyperEncoding"],
     path: "Benchmarks/Stack"),
+  .executableTarget(
+    name: "hyperswarm-benchmark-interfaces",
+    dependencies: [
+      "HyperDHT", "HyperEncoding", "HyperRuntime", "HyperswarmABI", "CHyperswarm", "CHyperAllocations",
+    ], path: "Benchmarks/Interfaces", exclude: ["run"]),
 ]
 
 let tests: [Target] = [
