@@ -173,8 +173,7 @@ int hyperswarm_incoming_reply(hyperswarm_incoming_t *incoming, const hyperswarm_
 /// @thread loop
 /// @memory `value` and `address` are copied; the handle is invalid from now on, unless there was an error.
 /// @errors As of hyperswarm_incoming_reply.
-int hyperswarm_incoming_relay(
-  hyperswarm_incoming_t *incoming, const void *value, size_t length, const char *address);
+int hyperswarm_incoming_relay(hyperswarm_incoming_t *incoming, const void *value, size_t length, const char *address);
 
 /// Leaves the request without an answer.
 /// @thread loop

@@ -171,8 +171,7 @@ int hyperswarm_channel_create(
 /// @memory None.
 /// @errors _call_; HYPERSWARM_ERR_CLOSED; HYPERSWARM_ERR_INVALID_ARGUMENT: HYPERSWARM_MAX_MESSAGE_TYPES are there.
 /// Otherwise the result is the number of the type.
-int hyperswarm_channel_add_message(
-  hyperswarm_channel_t *channel, hyperswarm_message_cb on_message, void *user_data);
+int hyperswarm_channel_add_message(hyperswarm_channel_t *channel, hyperswarm_message_cb on_message, void *user_data);
 
 /// Tells the peer, with a handshake (NULL and 0: an empty one). Messages can be sent from now on: the peer holds them
 /// until it has opened the channel.

@@ -160,7 +160,7 @@ struct QueryEnd {
 
 // MARK: As C has them
 
-extension Optional<Bytes32> {
+extension Bytes32? {
   /// NULL for `nil`.
   func withPointer(_ body: (UnsafePointer<UInt8>?) -> Void) {
     guard let self else { return body(nil) }
@@ -168,7 +168,7 @@ extension Optional<Bytes32> {
   }
 }
 
-extension Optional<[UInt8]> {
+extension [UInt8]? {
   /// NULL for `nil`.
   fileprivate func withPointer(_ body: (UnsafePointer<UInt8>?, Int) -> Void) {
     guard let self else { return body(nil, 0) }

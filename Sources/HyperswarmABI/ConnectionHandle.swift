@@ -293,7 +293,8 @@ final class ConnectionHandle: @unchecked Sendable {
     updateFlow(stream)
   }
 
-  /// One frame of the channels. The bounds are those of the mux: it is never refused, and lost only with the connection.
+  /// One frame of the channels. The bounds are those of the mux: it is never refused, and is lost only with the
+  /// connection.
   /// - Returns: bytes in the queue.
   func send(frame: [UInt8]) -> Int {
     if swarm.home.loop.isOnLoop, let stream, pump.passThrough({ stream.write(frame) || stream.isDestroying }) {

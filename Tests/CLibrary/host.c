@@ -257,7 +257,9 @@ int main(int argc, char **argv) {
   start_tcp();
   start_swarm();
   uint64_t end = uv_hrtime() + 120000000000ull;
-  while ((count_opened() < host.wanted || host.accepted < host.wanted) && uv_hrtime() < end) uv_run(&host.loop, UV_RUN_ONCE);
+  while ((count_opened() < host.wanted || host.accepted < host.wanted) && uv_hrtime() < end) {
+    uv_run(&host.loop, UV_RUN_ONCE);
+  }
   printf("%d connections of %d, %d failed\n", count_opened(), host.wanted, failed);
   uv_timer_init(&host.loop, &host.timer);
   host.due = uv_hrtime() + 1000000;

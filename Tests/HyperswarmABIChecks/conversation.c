@@ -167,8 +167,7 @@ static void on_mux_close(hyperswarm_mux_t *mux, int status, void *user_data) {
 }
 
 void answer_on(hyperswarm_connection_t *connection, struct answering *answering) {
-  hyperswarm_mux_options_t options = {
-    .size = sizeof(options), .on_close = on_mux_close, .user_data = answering};
+  hyperswarm_mux_options_t options = {.size = sizeof(options), .on_close = on_mux_close, .user_data = answering};
   EXPECT(hyperswarm_mux_create(connection, &options, &answering->mux) == HYPERSWARM_OK);
   EXPECT(hyperswarm_mux_pair(answering->mux, "echo", NULL, 0, offer_echo, answering) == HYPERSWARM_OK);
   EXPECT(hyperswarm_mux_pair(answering->mux, "many", NULL, 0, offer_many, answering) == HYPERSWARM_OK);

@@ -1,4 +1,4 @@
-// What two peers say to each other over channels; Tests/Interop/protomux.js and the tests of HyperProtomux say the same.
+// What two peers say to each other over channels; Tests/Interop/protomux.js and ProtomuxConversation say the same.
 #ifndef CONVERSATION_H
 #define CONVERSATION_H
 

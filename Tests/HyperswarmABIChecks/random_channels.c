@@ -115,8 +115,7 @@ void act_on_channel(void) {
     break;
   case 3: judge(hyperswarm_mux_cork(hyperswarm_channel_mux(channel)), NULL); break;
   case 4: judge(hyperswarm_mux_uncork(hyperswarm_channel_mux(channel)), NULL); break;
-  default:
-    judge(hyperswarm_channel_send(channel, draw(4), data, draw(4) == 0 ? draw(sizeof(data)) : draw(100)), NULL);
+  default: judge(hyperswarm_channel_send(channel, draw(4), data, draw(4) == 0 ? draw(sizeof(data)) : draw(100)), NULL);
   }
 }
 
@@ -140,8 +139,7 @@ static void answer(hyperswarm_incoming_t *incoming) {
 }
 
 static void on_request(
-  hyperswarm_t *swarm, hyperswarm_incoming_t *incoming, const hyperswarm_incoming_request_t *request,
-  void *user_data) {
+  hyperswarm_t *swarm, hyperswarm_incoming_t *incoming, const hyperswarm_incoming_request_t *request, void *user_data) {
   (void) user_data;
   EXPECT(swarm != NULL && request->command >= HYPERSWARM_FIRST_FREE_COMMAND && request->address != NULL);
   world.requests++;
@@ -175,7 +173,8 @@ static void on_result(hyperswarm_t *swarm, int status, const hyperswarm_query_re
 static void ask(hyperswarm_t *swarm, const uint8_t *key, uint64_t command, const char *address) {
   static const uint8_t value[900];
   struct ticket *ticket = take_ticket();
-  hyperswarm_request_options_t request = {.size = sizeof(request), .command = command, .retries = (int32_t) draw(3) - 1};
+  hyperswarm_request_options_t request = {.size = sizeof(request), .command = command};
+  request.retries = (int32_t) draw(3) - 1;
   request.target = draw(2) == 0 ? key : NULL;
   request.token = draw(4) == 0 ? key : NULL;
   request.value = value;
