@@ -118,8 +118,8 @@ let faces: [Target] = [
     name: "HyperswarmABI",
     dependencies: [
       "HyperEncoding", "HyperCrypto", "HyperEnvironment", "HyperSecretStream", "HyperRPC", "HyperDHTEngine",
-      "HyperswarmEngine", "HyperRuntime", "HyperUDX", "HyperDHT", "Hyperswarm", "CHyperswarm", "CHyperUV",
-      "CHyperLoop",
+      "HyperswarmEngine", "HyperProtomuxEngine", "HyperRuntime", "HyperUDX", "HyperDHT", "Hyperswarm", "CHyperswarm",
+      "CHyperUV", "CHyperLoop",
     ]),
   // Whole stacks on a virtual network in virtual time.
   .target(
@@ -160,6 +160,11 @@ let programs: [Target] = [
   .executableTarget(
     name: "hyperswarm-benchmark-stack", dependencies: ["Hyperswarm", "HyperDHT", "HyperEncoding"],
     path: "Benchmarks/Stack"),
+  .executableTarget(
+    name: "hyperswarm-benchmark-interfaces",
+    dependencies: [
+      "HyperDHT", "HyperEncoding", "HyperRuntime", "HyperswarmABI", "CHyperswarm", "CHyperAllocations",
+    ], path: "Benchmarks/Interfaces", exclude: ["run"]),
 ]
 
 let tests: [Target] = [
@@ -190,7 +195,7 @@ let tests: [Target] = [
     name: "ProtomuxTests",
     dependencies: [
       "HyperProtomux", "HyperProtomuxJSON", "HyperProtomuxEngine", "HyperDHT", "HyperEncoding", "HyperRuntime",
-      "HyperswarmTesting", "HyperTestVectors", "hyperswarm-example-protomux",
+      "HyperswarmTesting", "HyperTestVectors", "CHyperswarmChecks", "hyperswarm-example-protomux",
     ]),
   .testTarget(
     name: "SwarmEngineTests",

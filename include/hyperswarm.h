@@ -57,9 +57,11 @@ extern "C" {
 /// @defgroup loops Loops of other kinds
 /// @defgroup swarm Swarms and topics
 /// @defgroup connections Connections
+/// @defgroup protomux Channels of messages on a connection
 /// @defgroup servers Servers
 /// @defgroup dht Look-ups, announcements, values
 /// @defgroup node The node: events, operations, addresses, numbers
+/// @defgroup commands Requests of one's own to nodes of the network
 /// @defgroup testnet A private network for tests and development
 
 /// @addtogroup basics
@@ -189,7 +191,9 @@ size_t hyperswarm_handle_count(void);
 #include "hyperswarm_loop.h"
 #include "hyperswarm_swarm.h"
 #include "hyperswarm_connection.h"
+#include "hyperswarm_protomux.h"
 #include "hyperswarm_dht.h"
 #include "hyperswarm_node.h"
+#include "hyperswarm_commands.h"
 
 #endif

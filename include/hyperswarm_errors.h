@@ -88,7 +88,14 @@ enum {
   HYPERSWARM_ERR_TRANSPORT_ERROR = -314,
   HYPERSWARM_ERR_PACKETS_TOO_LARGE = -315, // the path's MTU is too small for the peer's packets
   HYPERSWARM_ERR_MESSAGE_TIMEOUT = -316,   // the first message of the peer did not arrive in time
-  HYPERSWARM_ERR_EVICTED = -317            // the peer had not said anything, and others needed the memory
+  HYPERSWARM_ERR_EVICTED = -317,           // the peer had not said anything, and others needed the memory
+
+  // Channels.
+  HYPERSWARM_ERR_PROTOCOL = -401,           // the peer does not speak the protocol of channels
+  HYPERSWARM_ERR_CHANNEL_REJECTED = -402,   // the peer has no such protocol, or not with this id
+  HYPERSWARM_ERR_CHANNEL_NOT_OPENED = -403, // this side has not opened it
+  HYPERSWARM_ERR_DUPLICATE_CHANNEL = -404,  // there is one with this protocol and id
+  HYPERSWARM_ERR_TOO_MANY_CHANNELS = -405
 };
 
 #endif

@@ -35,6 +35,8 @@ final class ConnectionHandle: @unchecked Sendable {
     var reason = ""
     var changes = Changes()
     var changesArePosted = false
+    /// What takes the messages in place of the program.
+    var mux: MuxHandle?
   }
   let shared = Locked(Shared())
 
@@ -44,6 +46,9 @@ final class ConnectionHandle: @unchecked Sendable {
   /// Borrowed messages that the stream has taken inside the call that wrote them: their memory goes back later.
   private var releases: [() -> Void] = []
   private var callbacks = hyperswarm_connection_callbacks_t()
+  private var isPaused = false
+  /// The mux takes no more for now.
+  private var isHeld = false
   /// What `closed` was told.
   private var closeStatus: Int32?
 
@@ -72,10 +77,16 @@ final class ConnectionHandle: @unchecked Sendable {
     swarm.connections[ObjectIdentifier(self)] = self
     pump.attach(stream)
     pump.onRoom = { [self] in
-      if !stream.isDestroying { callbacks.on_drain?(pointer, callbacks.user_data) }
+      guard !stream.isDestroying else { return }
+      guard let mux else { return callbacks.on_drain?(pointer, callbacks.user_data) ?? () }
+      // Later: the mux may be inside a call that has sent something.
+      swarm.home.loop.defer { mux.drained() }
     }
     stream.onDrain = { [self] in pump.drained() }
-    stream.onEnd = { [self] in callbacks.on_end?(pointer, callbacks.user_data) }
+    stream.onEnd = { [self] in
+      mux?.peerEnded()
+      callbacks.on_end?(pointer, callbacks.user_data)
+    }
     stream.onPathChange = { [self] in pathChanged(stream, $0) }
     stream.onClose = { [self] in closed(status($0), $0?.description ?? "") }
     stream.onAuthenticated = { [self] in
@@ -91,6 +102,7 @@ final class ConnectionHandle: @unchecked Sendable {
       }
     }
     apply()
+    if let mux, mux.state.withLock({ $0.isStarted }) { read(for: mux) }
   }
 
   private func opened(_ stream: EncryptedStream) {
@@ -120,9 +132,17 @@ final class ConnectionHandle: @unchecked Sendable {
 
   /// Last act. Once: of the stream, or in place of a stream that was never made.
   func closed(_ status: Int32, _ reason: String) {
+    let mux = mux
+    var (status, reason) = (status, reason)
+    // The mux has destroyed it.
+    if status == HYPERSWARM_OK, let violation = mux?.violation {
+      status = violation
+      reason = "\(ErrorCodes.entry(violation).text)"
+    }
+    let text = reason
     shared.withLock { shared in
       shared.isClosing = true
-      shared.reason = reason
+      shared.reason = text
       shared.changes.callbacks.map { callbacks = $0 }
       shared.changes = Changes()
     }
@@ -131,6 +151,8 @@ final class ConnectionHandle: @unchecked Sendable {
     release()
     // Writes fail before `on_close`, after which the program may free what their callbacks use.
     pump.close()
+    (mux ?? self.mux)?.connectionClosed(status)
+    shared.withLock { $0.mux = nil }
     callbacks.on_close?(pointer, status, callbacks.user_data)
     callbacks = hyperswarm_connection_callbacks_t()
     stream = nil
@@ -206,26 +228,80 @@ final class ConnectionHandle: @unchecked Sendable {
     if let given = changes.callbacks { set(given, stream) }
     if let milliseconds = changes.keepAlive { stream.keepAlive = UInt64(milliseconds) }
     if let milliseconds = changes.timeout { stream.timeout = UInt64(milliseconds) }
-    switch changes.isPaused {
-    case true: stream.pause()
-    case false: stream.resume()
-    case nil: break
+    if let isPaused = changes.isPaused {
+      self.isPaused = isPaused
+      updateFlow(stream)
+      if !isPaused { mux?.pumpSoon() }
     }
     if changes.destroys { stream.destroy() }
   }
 
   private func set(_ given: hyperswarm_connection_callbacks_t, _ stream: EncryptedStream) {
     callbacks = given
+    if mux != nil { return setDatagrams(given, stream) }
     stream.onMessage = given.on_message.map { onMessage in
       { [self] bytes in
         onMessage(pointer, Empty.address(of: bytes), bytes.count, callbacks.user_data)
       }
     }
+    setDatagrams(given, stream)
+  }
+
+  private func setDatagrams(_ given: hyperswarm_connection_callbacks_t, _ stream: EncryptedStream) {
     stream.onDatagram = given.on_datagram.map { onDatagram in
       { [self] bytes in
         onDatagram(pointer, Empty.address(of: bytes), bytes.count, callbacks.user_data)
       }
     }
+  }
+
+  private func updateFlow(_ stream: EncryptedStream) {
+    if isPaused || isHeld { stream.pause() } else { stream.resume() }
+  }
+
+  // MARK: Channels
+
+  private var mux: MuxHandle? { shared.withLock { $0.mux } }
+
+  /// The program, and the state of the stream, let messages through.
+  var takesMessages: Bool { !isPaused && stream?.isDestroying == false }
+
+  /// The mux takes the messages once it has started.
+  func adopt(_ mux: MuxHandle) throws(Failure) {
+    let code = shared.withLock { shared -> Int in
+      if shared.isClosing { return HYPERSWARM_ERR_CLOSED }
+      if shared.mux != nil { return HYPERSWARM_ERR_INVALID_ARGUMENT }
+      shared.mux = mux
+      return HYPERSWARM_OK
+    }
+    if code != HYPERSWARM_OK { throw Failure(code) }
+    _ = swarm.home.run { [self] in
+      if !mux.isGone { stream?.onMessage = nil }
+    }
+  }
+
+  func read(for mux: MuxHandle) {
+    guard !mux.isGone else { return }
+    stream?.onMessage = nil
+    // Held by the stream, which drops it when it closes.
+    stream?.onOwnedMessage = { mux.take($0) }
+  }
+
+  func hold(_ isHeld: Bool) {
+    guard self.isHeld != isHeld, let stream else { return }
+    self.isHeld = isHeld
+    updateFlow(stream)
+  }
+
+  /// One frame of the channels. The bounds are those of the mux: it is never refused, and is lost only with the
+  /// connection.
+  /// - Returns: bytes in the queue.
+  func send(frame: [UInt8]) -> Int {
+    if swarm.home.loop.isOnLoop, let stream, pump.passThrough({ stream.write(frame) || stream.isDestroying }) {
+      return 0
+    }
+    guard case .taken(let queued) = pump.add(.message(frame), isBounded: false) else { return 0 }
+    return queued
   }
 
   // MARK: Sending
@@ -315,7 +391,7 @@ final class ConnectionHandle: @unchecked Sendable {
 }
 
 /// Where no bytes are: C may hand the address on to functions that do not take NULL.
-private enum Empty {
+enum Empty {
   nonisolated(unsafe) static let byte = UnsafePointer(
     { () -> UnsafeMutablePointer<UInt8> in
       let byte = UnsafeMutablePointer<UInt8>.allocate(capacity: 1)

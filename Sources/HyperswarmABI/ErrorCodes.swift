@@ -121,6 +121,14 @@ enum ErrorCodes {
     Entry(HYPERSWARM_ERR_MESSAGE_TIMEOUT, "MESSAGE_TIMEOUT", "the peer's first message took too long"),
     Entry(
       HYPERSWARM_ERR_EVICTED, "EVICTED", "the peer had not said anything yet, and others needed the memory"),
+
+    Entry(HYPERSWARM_ERR_PROTOCOL, "PROTOCOL_ERROR", "the peer does not speak the protocol of channels"),
+    Entry(HYPERSWARM_ERR_CHANNEL_REJECTED, "CHANNEL_REJECTED", "the peer does not want the channel"),
+    Entry(HYPERSWARM_ERR_CHANNEL_NOT_OPENED, "CHANNEL_NOT_OPENED", "this side has not opened the channel"),
+    Entry(
+      HYPERSWARM_ERR_DUPLICATE_CHANNEL, "DUPLICATE_CHANNEL", "there is a channel with this protocol and id"),
+    Entry(
+      HYPERSWARM_ERR_TOO_MANY_CHANNELS, "TOO_MANY_CHANNELS", "the connection has as many channels as it may have"),
   ]
 
   private static let byNumber = Dictionary(uniqueKeysWithValues: all.map { ($0.number, $0) })

@@ -6,6 +6,10 @@ enum Handles {
   static let swarms = HandleTable<SwarmHandle>()
   static let connections = HandleTable<ConnectionHandle>()
   static let servers = HandleTable<ServerHandle>()
+  static let muxes = HandleTable<MuxHandle>()
+  static let channels = HandleTable<ChannelHandle>()
+  static let incoming = HandleTable<IncomingHandle>()
+  static let commits = HandleTable<CommitHandle>()
   static let testnets = HandleTable<TestnetHandle>()
   static let verdicts = HandleTable<VerdictHandle>()
   /// Completions that are still to come, of all swarms.
@@ -26,6 +30,10 @@ enum Handles {
     swarms.lock()
     connections.lock()
     servers.lock()
+    muxes.lock()
+    channels.lock()
+    incoming.lock()
+    commits.lock()
     testnets.lock()
     verdicts.lock()
     operations.lock()
@@ -37,6 +45,10 @@ enum Handles {
     swarms.unlock()
     connections.unlock()
     servers.unlock()
+    muxes.unlock()
+    channels.unlock()
+    incoming.unlock()
+    commits.unlock()
     testnets.unlock()
     verdicts.unlock()
     operations.unlock()
@@ -45,8 +57,8 @@ enum Handles {
   }
 
   static var count: Int {
-    swarms.count + connections.count + servers.count + testnets.count + verdicts.count
-      + operations.withLock { $0 }
+    swarms.count + connections.count + servers.count + muxes.count + channels.count + incoming.count + commits.count
+      + testnets.count + verdicts.count + operations.withLock { $0 }
   }
 }
 

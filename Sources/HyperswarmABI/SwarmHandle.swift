@@ -36,6 +36,8 @@ final class SwarmHandle: @unchecked Sendable {
   var servers: [ObjectIdentifier: ServerHandle] = [:]
   /// Questions of `on_firewall` that are open.
   var verdicts: [ObjectIdentifier: VerdictHandle] = [:]
+  /// Requests of other nodes that have no answer yet.
+  var incoming: [ObjectIdentifier: IncomingHandle] = [:]
   private(set) var events: EventReport?
   /// How to give up what is under way, by the number of the operation.
   private var running: [UInt64: () -> Void] = [:]
@@ -154,6 +156,7 @@ final class SwarmHandle: @unchecked Sendable {
     let isPosted = home.run { [self] in
       guard let engine, let node, let environment else { return done() }
       for verdict in verdicts.values { verdict.answer(Int32(HYPERSWARM_REFUSE)) }
+      for request in incoming.values { request.finish { _ in } }
       engine.destroy(force: force) { [self] in
         engine.onConnection = nil
         node.destroy(force: force) { [self] in

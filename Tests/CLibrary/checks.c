@@ -36,6 +36,7 @@ static const struct {
   CHECK(check_polled_loop),
   CHECK(check_polled_threads),
   CHECK(check_events),
+  CHECK(check_node_events),
   CHECK(check_late_verdicts),
   CHECK(check_cancel),
   CHECK(check_nodes),
@@ -44,6 +45,10 @@ static const struct {
   CHECK(check_borrowed_writes),
   CHECK(check_server_functions),
   CHECK(check_trace),
+  CHECK(check_channels),
+  CHECK(check_channel_errors),
+  CHECK(check_channel_violations),
+  CHECK(check_commands),
   CHECK(check_random_calls),
 };
 

@@ -19,9 +19,10 @@ int check_errors(void) {
   EXPECT(HYPERSWARM_ERR_TRANSPORT_ERROR == -314);
   EXPECT(HYPERSWARM_ERR_PACKETS_TOO_LARGE == -315 && HYPERSWARM_ERR_NETWORK_CHANGED == -110);
   EXPECT(HYPERSWARM_ERR_MESSAGE_TIMEOUT == -316 && HYPERSWARM_ERR_EVICTED == -317);
+  EXPECT(HYPERSWARM_ERR_PROTOCOL == -401 && HYPERSWARM_ERR_TOO_MANY_CHANNELS == -405);
   int named = 0;
-  for (int error = 0; error >= -400; error--) named += strcmp(hyperswarm_error_name(error), "ERROR") != 0;
-  EXPECT(named == 76); // and ERROR itself
+  for (int error = 0; error >= -500; error--) named += strcmp(hyperswarm_error_name(error), "ERROR") != 0;
+  EXPECT(named == 81); // and ERROR itself
   return failures;
 }
 

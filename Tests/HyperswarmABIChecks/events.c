@@ -178,3 +178,57 @@ int check_late_verdicts(void) {
   bench_destroy(&bench, client.swarm);
   return bench_end(&bench);
 }
+
+static int refuse(hyperswarm_t *swarm, const uint8_t *public_key, const char *address, void *user_data) {
+  struct member *member = user_data;
+  EXPECT(swarm == member->swarm && public_key != NULL && address == NULL);
+  member->questions++;
+  return HYPERSWARM_REFUSE;
+}
+
+static void create(struct member *member, hyperswarm_options_t options) {
+  options.on_event = on_event;
+  options.on_log = on_log;
+  options.log_level = HYPERSWARM_LOG_DEBUG;
+  options.user_data = member;
+  EXPECT(hyperswarm_create(&options, &member->swarm) == HYPERSWARM_OK);
+}
+
+// Dials that do not come to anything, a network that does not answer, a node that begins to serve it. What needs a
+// public network is in NodeEventTests.
+int check_node_events(void) {
+  struct bench bench;
+  if (!bench_start(&bench, 4)) return failures + 1;
+  static struct member failing, refusing, lost, serving;
+  struct member *const members[] = {&failing, &refusing, &lost, &serving};
+  const uint8_t key[HYPERSWARM_KEY_SIZE] = {77};
+  for (int index = 0; index < 4; index++) {
+    memset(members[index], 0, sizeof(struct member));
+    members[index]->bench = &bench;
+  }
+  create(&failing, bench_options(&bench));
+  EXPECT(hyperswarm_peer_join(failing.swarm, key) == HYPERSWARM_OK);
+  EXPECT(bench_run(&bench, &failing.kinds[HYPERSWARM_EVENT_DIAL_FAILED], 1));
+  EXPECT(failing.kinds[HYPERSWARM_EVENT_DIAL_STARTED] >= 1 && strstr(failing.log, ": failed, PEER_") != NULL);
+
+  hyperswarm_options_t options = bench_options(&bench);
+  options.firewall = refuse;
+  create(&refusing, options);
+  EXPECT(hyperswarm_peer_join(refusing.swarm, key) == HYPERSWARM_OK);
+  EXPECT(bench_run(&bench, &refusing.kinds[HYPERSWARM_EVENT_DIAL_SKIPPED], 1) && refusing.questions >= 1);
+
+  // Nothing listens on the discard port.
+  options = bench_options(&bench);
+  options.bootstrap = "127.0.0.1:9";
+  create(&lost, options);
+  EXPECT(bench_run(&bench, &lost.kinds[HYPERSWARM_EVENT_SILENT], 1) && lost.kinds[HYPERSWARM_EVENT_ONLINE] == 0);
+  EXPECT(strstr(lost.log, "network: no node answers\n") != NULL);
+
+  options = bench_options(&bench);
+  options.flags = HYPERSWARM_NODE_PERMANENT | HYPERSWARM_NODE_REACHABLE;
+  create(&serving, options);
+  EXPECT(bench_run(&bench, &serving.kinds[HYPERSWARM_EVENT_PERSISTENT], 1));
+  EXPECT(strstr(serving.log, "node: serves the network\n") != NULL);
+  for (int index = 0; index < 4; index++) bench_destroy(&bench, members[index]->swarm);
+  return bench_end(&bench);
+}

@@ -3,30 +3,12 @@
 // nothing crashes, and nothing is left at the end.
 //
 // HYPERSWARM_RANDOM_SECONDS (2) and HYPERSWARM_RANDOM_SEED (of the clock) for longer runs, and to see one again.
-#include "harness.h"
+#include "random.h"
 
-#define SWARMS 3
-#define CONNECTIONS 24
-#define SERVERS 4
-#define VERDICTS 4
-#define OPERATIONS 16
-#define TOPICS 3
-#define DEPTH 3 // of calls inside callbacks of calls inside callbacks
-
-// The last handles of each kind; most of them do not live any more.
-static struct {
-  struct bench bench;
-  hyperswarm_t *swarms[SWARMS];
-  hyperswarm_connection_t *connections[CONNECTIONS];
-  hyperswarm_server_t *servers[SERVERS];
-  hyperswarm_verdict_t *verdicts[VERDICTS];
-  uint64_t operations[OPERATIONS], state, calls, accepted, messages;
-  uint8_t keys[SWARMS + SERVERS][HYPERSWARM_KEY_SIZE];
-  int tickets, destroying, depth, is_ending;
-} world;
+struct world world;
 
 // xorshift64*
-static uint32_t draw(uint32_t below) {
+uint32_t draw(uint32_t below) {
   world.state ^= world.state >> 12;
   world.state ^= world.state << 25;
   world.state ^= world.state >> 27;
@@ -35,7 +17,7 @@ static uint32_t draw(uint32_t below) {
 
 static void act(void);
 
-static void maybe_act(void) {
+void maybe_act(void) {
   if (world.is_ending || world.depth >= DEPTH || draw(4) != 0) return;
   world.depth++;
   act();
@@ -44,17 +26,12 @@ static void maybe_act(void) {
 
 // ---- Completions --------------------------------------------------------------------------------------------------
 
-struct ticket {
-  int count;
-  uint8_t *memory; // lent to the library
-};
-
-static struct ticket *take_ticket(void) {
+struct ticket *take_ticket(void) {
   world.tickets++;
   return calloc(1, sizeof(struct ticket));
 }
 
-static void give_back(void *user_data) {
+void give_back(void *user_data) {
   struct ticket *ticket = user_data;
   EXPECT(ticket->count == 0);
   ticket->count++;
@@ -64,8 +41,7 @@ static void give_back(void *user_data) {
   maybe_act();
 }
 
-// The outcome of a call: an error has no completion.
-static void judge(int64_t result, struct ticket *ticket) {
+void judge(int64_t result, struct ticket *ticket) {
   world.calls++;
   if (result >= 0) {
     world.accepted++;
@@ -161,22 +137,32 @@ static hyperswarm_connection_callbacks_t callbacks_of(struct ticket *ticket) {
   return callbacks;
 }
 
-static void adopt(hyperswarm_connection_t *connection) {
-  world.connections[draw(CONNECTIONS)] = connection;
+// Connections with every other server have channels, on both sides.
+static void remember(hyperswarm_connection_t *connection, const uint8_t *key) {
+  uint32_t place = draw(CONNECTIONS);
+  world.connections[place] = connection;
+  world.has_channels[place] = key != NULL && key[0] % 2 == 0;
+  if (world.has_channels[place]) put_channels_on(connection);
+}
+
+static void adopt(hyperswarm_connection_t *connection, const uint8_t *key) {
   struct ticket *ticket = take_ticket();
   hyperswarm_connection_callbacks_t callbacks = callbacks_of(ticket);
   judge(hyperswarm_connection_set_callbacks(connection, &callbacks), ticket);
+  remember(connection, key);
   maybe_act();
 }
 static void swarm_connection(
   hyperswarm_t *swarm, hyperswarm_connection_t *connection, const hyperswarm_peer_info_t *peer, void *user_data) {
   (void) user_data;
   EXPECT(swarm != NULL && peer != NULL);
-  adopt(connection);
+  adopt(connection, NULL);
 }
 static void server_connection(hyperswarm_server_t *server, hyperswarm_connection_t *connection, void *user_data) {
+  uint8_t key[HYPERSWARM_KEY_SIZE] = {1};
   EXPECT(server != NULL && user_data != NULL);
-  adopt(connection);
+  hyperswarm_server_public_key(server, key);
+  adopt(connection, key);
 }
 static void server_listening(hyperswarm_server_t *server, int status, void *user_data) {
   EXPECT(server != NULL && status <= 0 && user_data != NULL);
@@ -255,17 +241,21 @@ static void make_connection(hyperswarm_t *swarm, const uint8_t *key) {
   struct ticket *ticket = take_ticket();
   hyperswarm_connection_callbacks_t callbacks = callbacks_of(ticket);
   hyperswarm_connect_options_t options = {.size = sizeof(options), .deadline = draw(3) == 0 ? 1 + draw(500) : 0};
-  hyperswarm_connection_t **place = &world.connections[draw(CONNECTIONS)];
-  judge(hyperswarm_connect(swarm, key, draw(2) == 0 ? &options : NULL, &callbacks, place), ticket);
+  hyperswarm_connection_t *connection = NULL;
+  judge(hyperswarm_connect(swarm, key, draw(2) == 0 ? &options : NULL, &callbacks, &connection), ticket);
+  remember(connection, key);
 }
 
 // ---- Calls --------------------------------------------------------------------------------------------------------
 
-static void act_on_connection(hyperswarm_connection_t *connection) {
+static void act_on_connection(uint32_t place) {
+  hyperswarm_connection_t *connection = world.connections[place];
   static uint8_t data[20000];
   size_t length = draw(4) == 0 ? draw(sizeof(data)) : draw(200);
   struct ticket *ticket;
-  switch (draw(14)) {
+  // Messages beside the channels break their protocol: seldom.
+  uint32_t choice = draw(world.has_channels[place] && draw(200) != 0 ? 8 : 14);
+  switch (choice) {
   case 0: judge(hyperswarm_connection_pause(connection), NULL); break;
   case 1: judge(hyperswarm_connection_resume(connection), NULL); break;
   case 2:
@@ -360,7 +350,7 @@ static void act(void) {
   const uint8_t topic[HYPERSWARM_KEY_SIZE] = {(uint8_t) draw(TOPICS)};
   hyperswarm_t *swarm = world.swarms[draw(SWARMS)];
   const uint8_t *key = world.keys[draw(SWARMS + SERVERS)];
-  switch (draw(16)) {
+  switch (draw(21)) {
   case 0: make_swarm(); break;
   case 1: make_connection(swarm, key); break;
   case 2: act_on_server(swarm); break;
@@ -375,7 +365,12 @@ static void act(void) {
     if (draw(8) == 0) judge(hyperswarm_peer_ban(swarm, key, (int) draw(2)), NULL);
     if (draw(4) == 0) judge(hyperswarm_peer_reconnect(swarm, key, (int) draw(2)), NULL);
     break;
-  default: act_on_connection(world.connections[draw(CONNECTIONS)]); break;
+  case 9: act_on_mux(); break;
+  case 10:
+  case 11: act_on_channel(); break;
+  case 12:
+  case 13: act_on_request(swarm, key); break;
+  default: act_on_connection(draw(CONNECTIONS)); break;
   }
 }
 
@@ -418,7 +413,8 @@ int check_random_calls(void) {
   uv_close((uv_handle_t *) &ticks, NULL);
   EXPECT(world.destroying == 0 && world.tickets == 0);
   printf(
-    "abi: %llu random calls, %llu accepted, %llu messages\n", (unsigned long long) world.calls,
-    (unsigned long long) world.accepted, (unsigned long long) world.messages);
+    "abi: %llu random calls, %llu accepted, %llu messages, %llu on channels, %llu requests\n",
+    (unsigned long long) world.calls, (unsigned long long) world.accepted, (unsigned long long) world.messages,
+    (unsigned long long) world.channel_messages, (unsigned long long) world.requests);
   return bench_end(&world.bench);
 }

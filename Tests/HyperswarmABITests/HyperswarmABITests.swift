@@ -28,6 +28,7 @@ final class HyperswarmABITests: XCTestCase {
   func testPolledLoopsAreToldApart() { XCTAssertEqual(check_polled_loop(), 0) }
   func testPolledLoopsOnSeveralThreads() { XCTAssertEqual(check_polled_threads(), 0) }
   func testEventsAndLog() { XCTAssertEqual(check_events(), 0) }
+  func testEventsOfTheNode() { XCTAssertEqual(check_node_events(), 0) }
   func testFirewallsMayAnswerLater() { XCTAssertEqual(check_late_verdicts(), 0) }
   func testOperationsCanBeCancelled() { XCTAssertEqual(check_cancel(), 0) }
   func testNodesOfTheNetwork() { XCTAssertEqual(check_nodes(), 0) }
@@ -36,5 +37,9 @@ final class HyperswarmABITests: XCTestCase {
   func testBorrowedWritesComeBack() { XCTAssertEqual(check_borrowed_writes(), 0) }
   func testServersCanBeBusySuspendedAndRefreshed() { XCTAssertEqual(check_server_functions(), 0) }
   func testTraces() { XCTAssertEqual(check_trace(), 0) }
+  func testChannelsAndAConversationOverThem() { XCTAssertEqual(check_channels(), 0) }
+  func testChannelsThatAreRefusedFullOrBroken() { XCTAssertEqual(check_channel_errors(), 0) }
+  func testPeersThatBreakTheProtocolOfChannels() { XCTAssertEqual(check_channel_violations(), 0) }
+  func testRequestsAndQueriesOfOnesOwn() { XCTAssertEqual(check_commands(), 0) }
   func testRandomCalls() { XCTAssertEqual(check_random_calls(), 0) }
 }

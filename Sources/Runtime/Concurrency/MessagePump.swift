@@ -131,7 +131,8 @@ package final class MessagePump: @unchecked Sendable {
   // MARK: Any thread
 
   /// Queues an item, and a flush right behind it if one is given. A refused flush is not called.
-  package func add(_ item: Item, flush: ((Bool) -> Void)? = nil) -> Admission {
+  /// - Parameter isBounded: `false`: the caller has bounds of its own, and must not lose the item to the limit.
+  package func add(_ item: Item, isBounded: Bool = true, flush: ((Bool) -> Void)? = nil) -> Admission {
     let cost = item.cost
     let (admission, mustAnnounce) = state.withLock { state -> (Admission, Bool) in
       guard !state.isClosed else { return (.closed, false) }
@@ -144,7 +145,7 @@ package final class MessagePump: @unchecked Sendable {
           return (.taken(queued: state.bytes), false)
         }
       }
-      if cost > 0, state.bytes >= bounds.limit {
+      if cost > 0, state.bytes >= bounds.limit, isBounded {
         state.owesRoom = true
         return (.full, false)
       }

@@ -27,6 +27,7 @@ int check_older_programs(void);
 int check_polled_loop(void);
 int check_polled_threads(void);
 int check_events(void);
+int check_node_events(void);
 int check_late_verdicts(void);
 int check_cancel(void);
 int check_nodes(void);
@@ -35,6 +36,16 @@ int check_key_texts(void);
 int check_borrowed_writes(void);
 int check_server_functions(void);
 int check_trace(void);
+int check_channels(void);
+int check_channel_errors(void);
+int check_channel_violations(void);
+int check_commands(void);
 int check_random_calls(void);
+
+// One side of a conversation over channels with a peer of another kind: the one that asks a server of this key, and the
+// one that answers under the key pair of a seed. `listens` is called when it can be dialled.
+int protomux_ask(const char *bootstrap, const unsigned char *key);
+int protomux_answer(
+  const char *bootstrap, const unsigned char *seed, void (*listens)(void *user_data), void *user_data);
 
 #endif
