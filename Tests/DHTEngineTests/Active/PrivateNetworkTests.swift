@@ -23,8 +23,11 @@ final class PrivateNetworkTests: XCTestCase {
     XCTAssertEqual(node.rpc.remoteAddress, Endpoint(host: host.address, port: port))
 
     var ways: Set<[Endpoint]> = []
+    // What the stream sends at once would overtake the answer, and show where the stream is: it is lost.
     net.network.shouldDrop = { packet in
-      if packet.isStream { ways.insert([packet.source, packet.destination]) }
+      guard packet.isStream else { return false }
+      if ways.isEmpty, packet.source.host == host.address { return true }
+      ways.insert([packet.source, packet.destination])
       return false
     }
     let peer = net.connect(client, to: server)
