@@ -51,12 +51,21 @@ final class UDXStreamTests: XCTestCase {
     b.pauseReading()
     var acknowledgedWhilePaused = 0
     var writtenWhilePaused = 0
-    _ = pair.loop.schedule(after: 700) {
+    // Until the writer stands still: all that was sent is acknowledged, and no more is sent.
+    var looks = 0
+    func look() {
+      let isStill = writer.acknowledged == acknowledgedWhilePaused && a.statistics.bytesInFlight == 0
+      looks = isStill && writer.acknowledged > 0 ? looks + 1 : 0
       acknowledgedWhilePaused = writer.acknowledged
+      guard looks == 20 else {
+        _ = pair.loop.schedule(after: 10) { look() }
+        return
+      }
       writtenWhilePaused = total - writer.remaining
       XCTAssertEqual(digest.count, 0)
       b.resumeReading()
     }
+    look()
     b.onClose = { _ in pair.finish() }
     writer.pump()
     pair.run()

@@ -256,10 +256,10 @@ final class ServerSession {
     let relays = !request.isDirect && doubts.contains(.clients) && mayRelay()
     if request.isDirect || (remotePayload.firewall == .open && !relays) {
       node.statistics.punches.open += 1
-      finish(HandshakeReply(noise: noise))
-      guard let socket = request.isDirect ? request.socket : node.rpc.socket else { return die() }
-      let route = SocketRoute(socket: socket, remote: clientAddress)
-      return driver.send(.handshaken(direct: route, contestants: []))
+      let socket = request.isDirect ? request.socket : node.rpc.socket  // The client may send to where it is from.
+      finish(HandshakeReply(noise: noise, socket: socket))
+      guard let socket else { return die() }
+      return driver.send(.handshaken(direct: SocketRoute(socket: socket, remote: clientAddress), contestants: []))
     }
     let mayPunch = ownAddress == nil && server.options.allowsHolepunching
     var contestants = mayRelay() ? [RaceContestant(.relay)] : []

@@ -14,10 +14,13 @@ final class Net {
   let hosts: [VirtualHost]
   let testnet: Testnet
 
-  /// Started and bootstrapped.
-  init(_ size: Int = 8, seed: UInt64 = 1, file: StaticString = #filePath, line: UInt = #line) {
+  /// Started and bootstrapped. `addresses`: of the hosts; `nil` for public ones.
+  init(
+    _ size: Int = 8, seed: UInt64 = 1, addresses: (Int) -> IPv4Address? = { _ in nil },
+    file: StaticString = #filePath, line: UInt = #line
+  ) {
     network = VirtualNetwork(seed: seed)
-    hosts = (0..<size).map { [network] _ in network.makeHost() }
+    hosts = (0..<size).map { [network] in network.makeHost(addresses($0)) }
     testnet = Testnet(environments: hosts, size: size, host: nil)
     var result: Result<Void, DHTError>?
     testnet.start { result = $0 }
