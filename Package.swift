@@ -238,6 +238,11 @@ let tests: [Target] = [
   .target(
     name: "CHyperswarmChecks", dependencies: ["HyperswarmABI", "CHyperUV"], path: "Tests/HyperswarmABIChecks",
     cSettings: [.headerSearchPath("../../include"), .define("_GNU_SOURCE")]),
+  // The same as a program, which is built in no time under a sanitizer: `hyperswarm-c-checks [NAME]`.
+  .executableTarget(
+    name: "hyperswarm-c-checks", dependencies: ["CHyperswarmChecks"], path: "Tests/CLibrary",
+    exclude: ["abi", "debian", "installed", "parent", "quiet", "javascript", "pair", "run", "valgrind.supp"],
+    sources: ["checks.c"]),
   .testTarget(
     name: "HyperswarmABITests",
     dependencies: [

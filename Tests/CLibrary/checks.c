@@ -48,6 +48,7 @@ static const struct {
   CHECK(check_channels),
   CHECK(check_channel_errors),
   CHECK(check_channel_violations),
+  CHECK(check_channel_threads),
   CHECK(check_commands),
   CHECK(check_random_calls),
 };

@@ -17,7 +17,7 @@
 
 #define PEERS 4
 #define SAMPLES 200000
-#define DIALS 16 // of a peer at a time
+#define DIALS 4 // of a peer at a time
 
 struct samples {
   double milliseconds[SAMPLES];
@@ -155,11 +155,19 @@ static void peer_open(hyperswarm_connection_t *connection, void *user_data) {
   pthread_mutex_unlock(&lock);
   dial(user_data);
 }
+// One that broke is a failure; one that did not come about is dialled again.
 static void peer_close(hyperswarm_connection_t *connection, int status, void *user_data) {
-  (void) connection, (void) user_data;
+  int was_open = 0;
   pthread_mutex_lock(&lock);
-  failed += status != HYPERSWARM_OK && !is_over;
+  for (int index = 0; index < opened && !was_open; index++) {
+    if (connections[index] != connection) continue;
+    connections[index] = connections[--opened];
+    was_open = 1;
+  }
+  failed += was_open && status != HYPERSWARM_OK && !is_over;
+  dialled -= !was_open;
   pthread_mutex_unlock(&lock);
+  if (!was_open && !is_over) dial(user_data);
 }
 static void peer_message(hyperswarm_connection_t *connection, const uint8_t *data, size_t length, void *user_data) {
   (void) connection, (void) data, (void) length, (void) user_data;
@@ -256,7 +264,7 @@ int main(int argc, char **argv) {
   uv_loop_init(&host.loop);
   start_tcp();
   start_swarm();
-  uint64_t end = uv_hrtime() + 120000000000ull;
+  uint64_t end = uv_hrtime() + 150000000000ull;
   while ((count_opened() < host.wanted || host.accepted < host.wanted) && uv_hrtime() < end) {
     uv_run(&host.loop, UV_RUN_ONCE);
   }

@@ -195,7 +195,7 @@ static void create(struct member *member, hyperswarm_options_t options) {
 }
 
 // Dials that do not come to anything, a network that does not answer, a node that begins to serve it. What needs a
-// public network is in NodeEventTests.
+// public network is in NodeReportTests.
 int check_node_events(void) {
   struct bench bench;
   if (!bench_start(&bench, 4)) return failures + 1;

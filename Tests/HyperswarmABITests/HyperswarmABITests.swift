@@ -40,6 +40,7 @@ final class HyperswarmABITests: XCTestCase {
   func testChannelsAndAConversationOverThem() { XCTAssertEqual(check_channels(), 0) }
   func testChannelsThatAreRefusedFullOrBroken() { XCTAssertEqual(check_channel_errors(), 0) }
   func testPeersThatBreakTheProtocolOfChannels() { XCTAssertEqual(check_channel_violations(), 0) }
+  func testThreadsSendOnChannels() { XCTAssertEqual(check_channel_threads(), 0) }
   func testRequestsAndQueriesOfOnesOwn() { XCTAssertEqual(check_commands(), 0) }
   func testRandomCalls() { XCTAssertEqual(check_random_calls(), 0) }
 }

@@ -39,6 +39,7 @@ int check_trace(void);
 int check_channels(void);
 int check_channel_errors(void);
 int check_channel_violations(void);
+int check_channel_threads(void);
 int check_commands(void);
 int check_random_calls(void);
 

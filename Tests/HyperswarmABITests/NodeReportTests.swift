@@ -7,7 +7,7 @@ import XCTest
 
 /// Events of the node that need a public network, or one that changes: when they come is tested at the node, here it is
 /// what a C program sees of them.
-final class NodeEventTests: XCTestCase {
+final class NodeReportTests: XCTestCase {
   private final class Seen {
     let isEvent = DispatchSemaphore(value: 0)
     var events: [String] = []
