@@ -96,6 +96,12 @@ let faces: [Target] = [
     dependencies: ["HyperEncoding", "HyperCrypto", "HyperEnvironment", "HyperRuntime", "CHyperUDX", "CHyperUV"],
     path: "Sources/UDX"),
   .target(
+    name: "HyperNoise",
+    dependencies: [
+      "HyperEncoding", "HyperCrypto", "HyperEnvironment", "HyperSecretStream", "HyperRuntime", "HyperUDX", "CHyperUV",
+    ],
+    path: "Sources/Noise"),
+  .target(
     name: "HyperDHT",
     dependencies: [
       "HyperEncoding", "HyperCollections", "HyperCrypto", "HyperEnvironment", "HyperSecretStream", "HyperRPC",
@@ -192,6 +198,8 @@ let tests: [Target] = [
       "HyperEnvironment", "HyperRuntime", "HyperUDX", "HyperswarmTesting", "HyperTestVectors",
     ]),
   .testTarget(
+    name: "NoiseTests", dependencies: ["HyperNoise", "HyperEncoding", "HyperCrypto", "HyperRuntime", "HyperUDX"]),
+  .testTarget(
     name: "ProtomuxTests",
     dependencies: [
       "HyperProtomux", "HyperProtomuxJSON", "HyperProtomuxEngine", "HyperDHT", "HyperEncoding", "HyperRuntime",
@@ -263,6 +271,7 @@ let package = Package(
   products: [
     .library(name: "Hyperswarm", targets: ["Hyperswarm"]),
     .library(name: "HyperDHT", targets: ["HyperDHT"]),
+    .library(name: "HyperNoise", targets: ["HyperNoise"]),
     .library(name: "HyperProtomux", targets: ["HyperProtomux"]),
     // Messages of Codable types, with Foundation.
     .library(name: "HyperProtomuxJSON", targets: ["HyperProtomuxJSON"]),

@@ -26,7 +26,7 @@ C_FOLDERS = ("Sources/", "Tests/", "Benchmarks/", "include/", "Examples/")
 PURE = ("HyperEncoding", "HyperCrypto", "HyperEnvironment", "HyperCollections", "HyperSecretStream", "HyperRPC",
         "HyperDHTEngine", "HyperswarmEngine", "HyperProtomuxEngine")
 IMPURE = ("HyperRuntime", "HyperUDX", "CHyperUDX", "CHyperUV", "HyperDHT", "Hyperswarm", "HyperProtomux",
-          "HyperswarmABI")
+          "HyperNoise", "HyperswarmABI")
 # Calls of libuv and of the system; the same names as members are callbacks of the engine's own.
 IMPURE_CALL = re.compile(r"(?<![.>\w])(uv_(?!buf_init\b|buf_t\b)\w+|socket|sendmsg|recvmsg|clock_gettime)\s*\(")
 # Modules that come with the toolchain or the system.

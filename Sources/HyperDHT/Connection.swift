@@ -190,6 +190,12 @@ extension HyperDHT {
       return await onLoop(state.loop, isolation: isolation) { state.stream.sendDatagram(bytes) } ?? false
     }
 
+    /// As `sendDatagram`, without waiting to hear whether it was sent.
+    public func trySendDatagram(_ bytes: [UInt8]) {
+      let state = inner
+      state.loop.post { _ = state.stream.sendDatagram(bytes) }
+    }
+
     // MARK: Closing
 
     /// Ends the writing half after everything written so far. Reading goes on.

@@ -17,11 +17,13 @@ enum Limits {
   static let receiveWindow = 4 << 20
   /// Datagrams not yet read, per port or connection; further ones are dropped.
   static let datagrams = HyperRuntime.Limits.datagrams
+  /// Changes of the interfaces not yet read; further ones are dropped.
+  static let interfaceChanges = 16
 
   /// What the constants must be to each other. Called by every instance that is made.
   static func check() {
     precondition(pooledPayload <= datagram, "a pooled block is for the common case")
     precondition(randomPool % pooledRandom == 0, "no number is longer than the pool")
-    precondition(pooledBlocks > 0 && datagrams > 0, "each queue holds something")
+    precondition(pooledBlocks > 0 && datagrams > 0 && interfaceChanges > 0, "each queue holds something")
   }
 }

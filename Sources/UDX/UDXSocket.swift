@@ -21,6 +21,8 @@ public final class UDXSocket: DatagramSocket {
   public var onMessage: ((UnsafeRawBufferPointer, Endpoint) -> Void)?
   /// The system took the port away, as some do when a network goes, and the socket has one again: `localEndpoint`.
   public var onRebind: (() -> Void)?
+  /// The first stream uses this socket; none did before.
+  public var onBusy: (() -> Void)?
   /// The last stream that used this socket is gone.
   public var onIdle: (() -> Void)?
   /// The bound address, `nil` before `bind` and after the close.
@@ -34,6 +36,8 @@ public final class UDXSocket: DatagramSocket {
 
   let environment: UDXInstance
   package private(set) var handle: UnsafeMutablePointer<udx_socket_t>?
+  /// What was counted when the socket closed.
+  var finalStatistics = UDXSocketStatistics()
   private var isClosing = false
   private var isHandleClosing = false
   private var closeCallbacks: [() -> Void] = []
@@ -47,6 +51,12 @@ public final class UDXSocket: DatagramSocket {
 
   /// Binds and begins to receive; port 0 is any. Once only. Fails at once when the port is taken.
   public func bind(host: IPv4Address, port: UInt16) throws(TransportError) {
+    try bind(host: host, port: port, reusesAddress: false)
+  }
+
+  /// The same. With `reusesAddress` other sockets of the host that said so may have the port, too: each gets the
+  /// datagrams of the groups that it has joined, one of them the others.
+  public func bind(host: IPv4Address, port: UInt16, reusesAddress: Bool) throws(TransportError) {
     guard handle == nil, !isClosing else { throw .invalid }
     let socket = UnsafeMutablePointer<udx_socket_t>.allocate(capacity: 1)
     socket.initialize(to: udx_socket_t())
@@ -59,7 +69,8 @@ public final class UDXSocket: DatagramSocket {
     handle = socket
     // Held until the close callback.
     socket.pointee.data = Unmanaged.passRetained(self).toOpaque()
-    result = Endpoint(host: host, port: port).withSocketAddress { udx_socket_bind(socket, $0, 0) }
+    let flags = reusesAddress ? UInt32(UV_UDP_REUSEADDR.rawValue) : 0
+    result = Endpoint(host: host, port: port).withSocketAddress { udx_socket_bind(socket, $0, flags) }
     if result == 0 {
       result = udx_socket_recv_start(socket) { UDXSocket.received($0, $1, $2, $3) }
     }
@@ -89,16 +100,6 @@ public final class UDXSocket: DatagramSocket {
     if handle == nil { try bind(host: .any, port: 0) }
     guard let handle, !isHandleClosing else { throw .invalid }
     return handle
-  }
-
-  /// Sizes of the kernel's buffers in bytes as it reports them, `nil` before `bind`.
-  public var kernelBuffers: (send: Int32, receive: Int32)? {
-    guard let handle else { return nil }
-    var send: Int32 = 0
-    var receive: Int32 = 0
-    guard udx_socket_get_send_buffer_size(handle, &send) == 0, udx_socket_get_recv_buffer_size(handle, &receive) == 0
-    else { return nil }
-    return (send, receive)
   }
 
   // MARK: Datagrams
@@ -158,7 +159,10 @@ public final class UDXSocket: DatagramSocket {
 
   // MARK: Streams
 
-  func streamJoined() { streamCount += 1 }
+  func streamJoined() {
+    streamCount += 1
+    if streamCount == 1 { onBusy?() }
+  }
 
   func streamLeft() {
     streamCount -= 1
@@ -199,6 +203,7 @@ public final class UDXSocket: DatagramSocket {
     let this = Unmanaged<UDXSocket>.fromOpaque(context).takeRetainedValue()
     // Teardown of the instance closes sockets, too. A socket that failed to bind has let go of its handle before.
     if this.handle == socket {
+      this.finalStatistics = this.statistics
       this.handle = nil
       this.finish()
     }
@@ -213,6 +218,7 @@ public final class UDXSocket: DatagramSocket {
     localEndpoint = nil
     onMessage = nil
     onRebind = nil
+    onBusy = nil
     onIdle = nil
     reportClosed()
   }

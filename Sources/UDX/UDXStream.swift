@@ -52,7 +52,7 @@ public final class UDXStream: TransportStream {
 
   let environment: UDXInstance
   /// `nil` when the C stream could not be made, and after it is gone.
-  private var handle: UnsafeMutablePointer<udx_stream_t>?
+  private(set) var handle: UnsafeMutablePointer<udx_stream_t>?
   private var udxSocket: UDXSocket?
   private var sockets: [UDXSocket] = []  // all that the stream used: finalize tells them
   private var isPaused = false

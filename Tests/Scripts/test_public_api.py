@@ -7,7 +7,7 @@ import sys
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 # Section and folder in Sources.
 FACES = {"Hyperswarm": "Hyperswarm", "HyperDHT": "HyperDHT", "HyperProtomux": "Protomux",
-         "HyperProtomuxJSON": "ProtomuxJSON", "HyperUDX": "UDX"}
+         "HyperProtomuxJSON": "ProtomuxJSON", "HyperNoise": "Noise", "HyperUDX": "UDX"}
 TYPE = re.compile(r"\s*(?:(public|package|private|fileprivate|internal)\s+)?(?:final\s+|indirect\s+)?"
                   r"(class|struct|enum|protocol|extension|actor|typealias)\s+([\w.]+)")
 # Parts of a sequence that its documentation stands for.

@@ -19,7 +19,7 @@ public final class UDXConnection: Sendable {
 
   deinit {
     let state = state
-    state.loop.post { state.stream.destroy() }
+    state.loop.post { state.abandon() }
   }
 
   // MARK: Reading
@@ -164,6 +164,15 @@ public final class UDXConnection: Sendable {
     return await onLoop(state.loop, isolation: isolation) { body(state.stream) }
   }
 
+  /// Gives the stream to a layer above, on the loop; `nil` when it has closed or is given away already. This object
+  /// keeps the port, and so has to stay as long as the stream.
+  package func handOver() -> (stream: UDXStream, head: [UInt8], ended: Bool)? {
+    state.handOver().map { (state.stream, $0.head, $0.ended) }
+  }
+
+  /// The loop of the stream.
+  package var loop: UVEventLoop { state.loop }
+
   /// Counters; also after the close.
   public func statistics(isolation: isolated (any Actor)? = #isolation) async -> TransportStatistics {
     await withStream(isolation: isolation) { $0.statistics } ?? TransportStatistics()
@@ -200,6 +209,8 @@ final class UDXConnectionState: @unchecked Sendable {
 
   private let writer: AcknowledgedWriter
   private let arrivals: Arrivals
+  private var hasEnded = false
+  private var isHandedOver = false
   private var borrower: ((UnsafeRawBufferPointer) -> Void)?
   /// Each waits for the next bytes; while there is none, and there was one, the stream is paused.
   private var nextReaders: [BorrowingReader] = []
@@ -214,11 +225,30 @@ final class UDXConnectionState: @unchecked Sendable {
     stream.onMessage = { [self] in _ = messages.push(Array($0)) }
     stream.onDrain = { [self] in writing.drained() }
     stream.onEnd = { [self] in
+      hasEnded = true
       arrivals.deliver()
       inbox.finish(.success(()))
       endReaders(.success(()))
     }
     stream.onClose = { [self] in closed($0) }
+  }
+
+  // MARK: Another owner
+
+  /// The handle is gone.
+  func abandon() { if !isHandedOver { stream.destroy() } }
+
+  /// Gives the stream away, on the loop: its callbacks are the taker's from now on. The calls of this connection end as
+  /// after its close.
+  /// - Returns: what has arrived and has not been read, and whether the peer has ended its half.
+  func handOver() -> (head: [UInt8], ended: Bool)? {
+    guard !isHandedOver, !closing.isClosed else { return nil }
+    isHandedOver = true
+    arrivals.deliver()
+    let head = inbox.takeAll().flatMap { $0 }
+    let ended = hasEnded
+    closed(nil)
+    return (head, ended)
   }
 
   private func closed(_ error: TransportStreamError?) {

@@ -55,15 +55,16 @@ public final class UDXTransport: Sendable {
     loop.post { environment.value.close { if ownsLoop { loop.beginShutdown(nil) } } }
   }
 
-  /// Opens a UDP socket; port 0 is any.
+  /// Opens a UDP socket; port 0 is any. With `reusesAddress` other sockets that said so may have the port, too.
   public func bind(
-    host: IPv4Address = .any, port: UInt16 = 0, isolation: isolated (any Actor)? = #isolation
+    host: IPv4Address = .any, port: UInt16 = 0, reusesAddress: Bool = false,
+    isolation: isolated (any Actor)? = #isolation
   ) async throws(UDXError) -> UDXPort {
     let transport = self
     let result = await onLoop(loop, isolation: isolation) { () -> Result<UDXPort, UDXError> in
       let socket = UDXSocket(environment: transport.environment.value.instance)
       do throws(TransportError) {
-        try socket.bind(host: host, port: port)
+        try socket.bind(host: host, port: port, reusesAddress: reusesAddress)
         return .success(UDXPort(transport: transport, socket: socket))
       } catch {
         return .failure(error)
@@ -150,13 +151,16 @@ public final class UDXPort: Sendable {
   }
 
   /// A stream with the peer's stream `remoteID` at `remote`. Nothing is sent before the first write.
+  /// - Throws: when `localID` is in use, `remote` has no port, or the settings are refused.
   public func connect(
-    localID: UInt32, remoteID: UInt32, to remote: Endpoint, isolation: isolated (any Actor)? = #isolation
+    localID: UInt32, remoteID: UInt32, to remote: Endpoint, options: UDXStreamOptions = UDXStreamOptions(),
+    isolation: isolated (any Actor)? = #isolation
   ) async throws(UDXError) -> UDXConnection {
     let port = self
     let result = await onLoop(transport.loop, isolation: isolation) { () -> Result<UDXConnection, UDXError> in
       let stream = UDXStream(environment: port.transport.environment.value.instance, localID: localID)
       do throws(TransportError) {
+        try stream.apply(options)
         try stream.connect(socket: port.socket.value, remoteID: remoteID, to: remote)
         return .success(UDXConnection(port: port, stream: stream))
       } catch {
@@ -166,6 +170,31 @@ public final class UDXPort: Sendable {
     }
     guard let result else { throw .closed }
     return try result.get()
+  }
+
+  /// Runs `body` on the loop with the socket itself: for buffers, hops, multicast, counters. Do not close it, and do
+  /// not set `onMessage`, which is in use.
+  /// - Returns: what `body` returns.
+  /// - Throws: what `body` throws, `ECANCELED` when the loop has ended.
+  public func withSocket<R: Sendable>(
+    isolation: isolated (any Actor)? = #isolation, _ body: @escaping @Sendable (UDXSocket) throws(UDXError) -> R
+  ) async throws(UDXError) -> R {
+    let socket = socket
+    let result = await onLoop(transport.loop, isolation: isolation) { () -> Result<R, UDXError> in
+      do throws(UDXError) {
+        return .success(try body(socket.value))
+      } catch {
+        return .failure(error)
+      }
+    }
+    guard let result else { throw .closed }
+    return try result.get()
+  }
+
+  /// The socket's counters, streams and datagrams together; all zero once the loop has ended.
+  public func statistics(isolation: isolated (any Actor)? = #isolation) async -> UDXSocketStatistics {
+    let socket = socket
+    return await onLoop(transport.loop, isolation: isolation) { socket.value.statistics } ?? UDXSocketStatistics()
   }
 
   /// Closes the socket once its streams are gone, and waits for it.

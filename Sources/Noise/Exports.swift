@@ -1,0 +1,8 @@
+// The types of the layers below that appear in the public interface, and nothing else of them: docs/public-api.md has
+// the reason of each.
+@_exported import struct HyperCrypto.KeyPair
+@_exported import struct HyperEncoding.Bytes32
+@_exported import struct HyperEncoding.Bytes64
+@_exported import struct HyperRuntime.EventLoopError
+@_exported import class HyperRuntime.UVEventLoop
+@_exported import class HyperUDX.UDXConnection

@@ -1,0 +1,127 @@
+import HyperRuntime
+import HyperSecretStream
+
+extension SecretStream {
+  // MARK: Messages
+
+  /// Sends one message. While more than 1 MiB waits to be sent, suspends first until it is down to half of that; the
+  /// bound holds for all writers of the stream together. A return says that the message is under way, not that it has
+  /// arrived: see `flush`. A call that throws for its cancellation has sent nothing.
+  ///
+  /// An empty message is sent, but is what the protocol keeps streams alive with: a peer whose own keep-alive is on
+  /// drops it.
+  public func write(
+    _ message: [UInt8], isolation: isolated (any Actor)? = #isolation
+  ) async throws(SecretStreamError) {
+    guard message.count <= SecretStream.maximumMessageSize else { throw .messageTooLarge(message.count) }
+    do throws(CallFailure) {
+      try await state.writing.write(message, isolation: isolation)
+    } catch {
+      throw state.closing.error(error)
+    }
+  }
+
+  /// Sends the text in UTF-8 as one message.
+  public func write(_ text: String, isolation: isolated (any Actor)? = #isolation) async throws(SecretStreamError) {
+    try await write(Array(text.utf8), isolation: isolation)
+  }
+
+  /// Sends one message without waiting for room: for callers that bound their own output.
+  /// - Returns: whether the caller should slow down (more than 1 MiB waits to be sent).
+  @discardableResult
+  public func writeWithoutWaiting(_ message: [UInt8]) throws(SecretStreamError) -> Bool {
+    guard message.count <= SecretStream.maximumMessageSize else { throw .messageTooLarge(message.count) }
+    do throws(CallFailure) {
+      return try state.writing.put(message)
+    } catch {
+      throw state.closing.error(error)
+    }
+  }
+
+  /// Waits until there is room, as `write` does: after `writeWithoutWaiting` has said to slow down.
+  public func drained(isolation: isolated (any Actor)? = #isolation) async throws(SecretStreamError) {
+    do throws(CallFailure) {
+      try await state.writing.waitForRoom(isolation: isolation)
+    } catch {
+      throw state.closing.error(error)
+    }
+  }
+
+  /// Waits until the transport has everything that was written before; over UDX, until the peer has acknowledged it.
+  public func flush(isolation: isolated (any Actor)? = #isolation) async throws(SecretStreamError) {
+    do throws(CallFailure) {
+      if try await state.writing.flush(isolation: isolation) { return }
+    } catch {
+      throw state.closing.error(error)
+    }
+    throw state.closing.error(.closed)
+  }
+
+  // MARK: Datagrams
+
+  /// Sends one datagram, unordered and unreliable. An observer of the handshake can compute its key: no place for
+  /// secrets.
+  /// - Returns: `false`, with nothing sent, when the transport is not UDX, before the handshake is done, above the
+  ///   path's limit (about 1,100 bytes), or when the stream is closing.
+  @discardableResult
+  public func sendDatagram(_ bytes: [UInt8], isolation: isolated (any Actor)? = #isolation) async -> Bool {
+    let state = state
+    return await onLoop(state.loop, isolation: isolation) { state.stream.sendDatagram(bytes) } ?? false
+  }
+
+  /// As `sendDatagram`, without waiting to hear whether it was sent.
+  public func trySendDatagram(_ bytes: [UInt8]) {
+    let state = state
+    state.loop.post { _ = state.stream.sendDatagram(bytes) }
+  }
+
+  /// The next datagram; `nil` when the stream is closed or the task cancelled. Up to 256 wait to be read, further ones
+  /// are dropped.
+  public func nextDatagram(isolation: isolated (any Actor)? = #isolation) async -> [UInt8]? {
+    await state.datagrams.next(isolation: isolation)
+  }
+
+  // MARK: Settings and numbers
+
+  /// Without anything sent for so long an empty message goes out; zero is off. Rounded up to milliseconds.
+  public func setKeepAlive(_ interval: Duration) {
+    let (state, milliseconds) = (state, interval.wholeMilliseconds)
+    state.loop.post { state.stream.keepAlive = milliseconds }
+  }
+
+  /// Without anything received for so long the stream fails with `timedOut`; zero is off. Rounded up to milliseconds.
+  public func setTimeout(_ limit: Duration) {
+    let (state, milliseconds) = (state, limit.wholeMilliseconds)
+    state.loop.post { state.stream.timeout = milliseconds }
+  }
+
+  /// What the options, or `setKeepAlive`, have set; zero is off, as after `end`.
+  public func keepAlive(isolation: isolated (any Actor)? = #isolation) async -> Duration {
+    let state = state
+    let milliseconds = await onLoop(state.loop, isolation: isolation) { state.stream.keepAlive }
+    return .milliseconds(Int64(clamping: milliseconds ?? 0))
+  }
+
+  /// What the options, or `setTimeout`, have set; zero is off.
+  public func timeout(isolation: isolated (any Actor)? = #isolation) async -> Duration {
+    let state = state
+    let milliseconds = await onLoop(state.loop, isolation: isolation) { state.stream.timeout }
+    return .milliseconds(Int64(clamping: milliseconds ?? 0))
+  }
+
+  /// Sends one empty message now, if the handshake is done and `end` has not been called.
+  public func sendKeepAlive() {
+    let state = state
+    state.loop.post { state.stream.sendKeepAliveIfOpen() }
+  }
+
+  /// The stream's counters at this moment; all zero once its loop has ended.
+  public func statistics(isolation: isolated (any Actor)? = #isolation) async -> Statistics {
+    let state = state
+    return await onLoop(state.loop, isolation: isolation) { Statistics(state.stream) } ?? Statistics()
+  }
+}
+
+extension EncryptedStream {
+  fileprivate func sendKeepAliveIfOpen() { if isOpen { sendKeepAlive() } }
+}

@@ -1,0 +1,96 @@
+import HyperEncoding
+import HyperEnvironment
+import HyperRuntime
+
+extension UDXTransport {
+  /// Counters of all sockets and streams of the transport together; all zero once its loop has ended.
+  public func statistics(isolation: isolated (any Actor)? = #isolation) async -> UDXStatistics {
+    let environment = environment
+    return await onLoop(loop, isolation: isolation) { environment.value.instance.statistics } ?? UDXStatistics()
+  }
+
+  /// The IPv4 addresses of a host name, or of a dotted address, in the order of the system's resolver; empty when there
+  /// is none. Up to 16 look-ups run at a time, further ones find nothing.
+  public func lookup(_ host: String, isolation: isolated (any Actor)? = #isolation) async -> [IPv4Address] {
+    let environment = environment
+    let loop = loop
+    return await withUnsafeContinuation(isolation: isolation) {
+      (continuation: UnsafeContinuation<[IPv4Address], Never>) in
+      let isPosted = loop.post { environment.value.resolve(host) { continuation.resume(returning: $0) } }
+      if !isPosted { continuation.resume(returning: []) }
+    }
+  }
+
+  /// An IPv4 address of this host.
+  public struct Interface: Hashable, Sendable {
+    /// The system's name of the interface, such as `eth0`.
+    public var name: String
+    /// One of its addresses.
+    public var address: IPv4Address
+    /// Loopback and the like.
+    public var isInternal: Bool
+
+    init(_ interface: InterfaceAddress) {
+      name = interface.name
+      address = interface.address
+      isInternal = interface.isInternal
+    }
+  }
+
+  /// The IPv4 addresses of this host's interfaces at this moment.
+  public static var interfaces: [Interface] { UVEventLoop.interfaces().map(Interface.init) }
+
+  /// The addresses of this host whenever they, or its routes, change. Each change goes to one reader; up to 16 wait,
+  /// further ones are dropped. The transport watches as long as the sequence or an iterator of it lives, and until its
+  /// loop ends.
+  /// - Parameter interval: how often to ask systems that do not tell.
+  public func interfaceChanges(
+    every interval: Duration = .seconds(5), isolation: isolated (any Actor)? = #isolation
+  ) async -> InterfaceChanges {
+    let queue = EventQueue<[Interface], Never>(capacity: Limits.interfaceChanges)
+    let (loop, environment, milliseconds) = (loop, environment, interval.wholeMilliseconds)
+    let watching = await onLoop(loop, isolation: isolation) { [weak queue] in
+      let watch = environment.value.watchInterfaces(every: milliseconds) { addresses in
+        queue?.push(addresses.map(Interface.init))
+      }
+      let hook = loop.addShutdownHook { closed in
+        watch.cancel()
+        queue?.finish()
+        closed()
+      }
+      return LoopBound((watch, hook))
+    }
+    if let watching {
+      queue.whenReleased {
+        loop.post {
+          watching.value.0.cancel()
+          loop.removeShutdownHook(watching.value.1)
+        }
+      }
+    } else {
+      queue.finish()
+    }
+    return InterfaceChanges(queue: queue)
+  }
+
+  /// The addresses of this host, one element a change.
+  public struct InterfaceChanges: AsyncSequence, Sendable {
+    public typealias Element = [Interface]
+    public typealias Failure = Never
+    let queue: EventQueue<[Interface], Never>
+
+    /// Another reader of the same changes.
+    public func makeAsyncIterator() -> Iterator { Iterator(queue: queue) }
+
+    /// Takes the changes one by one.
+    public struct Iterator: AsyncIteratorProtocol {
+      let queue: EventQueue<[Interface], Never>
+
+      public mutating func next(isolation actor: isolated (any Actor)?) async -> [Interface]? {
+        await queue.next(isolation: actor)
+      }
+
+      public mutating func next() async -> [Interface]? { await queue.next(isolation: nil) }
+    }
+  }
+}

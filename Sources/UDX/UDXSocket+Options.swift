@@ -1,0 +1,115 @@
+import CHyperUDX
+import CHyperUV
+import HyperEncoding
+import HyperEnvironment
+
+/// Counters of a socket, streams and datagrams together; also after its close.
+public struct UDXSocketStatistics: Hashable, Sendable {
+  /// UDP payloads that were sent, bytes.
+  public var bytesSent: UInt64 = 0
+  /// UDP payloads that have arrived, bytes.
+  public var bytesReceived: UInt64 = 0
+  /// UDP packets that were sent.
+  public var packetsSent: UInt64 = 0
+  /// UDP packets that have arrived.
+  public var packetsReceived: UInt64 = 0
+  /// Packets that the system had no room for; `nil` where it does not tell.
+  public var packetsDroppedByKernel: UInt64?
+
+  /// All zero.
+  public init() {}
+}
+
+extension UDXSocket {
+  /// The socket's counters; all zero before `bind`.
+  public var statistics: UDXSocketStatistics {
+    guard let counters = handle?.pointee else { return finalStatistics }
+    var result = UDXSocketStatistics()
+    result.bytesSent = counters.bytes_tx
+    result.bytesReceived = counters.bytes_rx
+    result.packetsSent = counters.packets_tx
+    result.packetsReceived = counters.packets_rx
+    result.packetsDroppedByKernel = UInt64(exactly: counters.packets_dropped_by_kernel)
+    return result
+  }
+
+  // MARK: Buffers and hops
+
+  /// Sizes of the kernel's buffers in bytes as it reports them, `nil` before `bind`.
+  public var kernelBuffers: (send: Int32, receive: Int32)? {
+    guard let handle else { return nil }
+    var send: Int32 = 0
+    var receive: Int32 = 0
+    guard udx_socket_get_send_buffer_size(handle, &send) == 0, udx_socket_get_recv_buffer_size(handle, &receive) == 0
+    else { return nil }
+    return (send, receive)
+  }
+
+  /// Asks the system for buffers of so many bytes; `nil` leaves one as it is. It may give others: `kernelBuffers`.
+  /// Linux gives twice as much, for its own needs, and no more than twice `net.core.wmem_max` and `net.core.rmem_max`.
+  /// Binds to any port if need be.
+  public func setKernelBuffers(send: Int32? = nil, receive: Int32? = nil) throws(TransportError) {
+    let handle = try boundHandle()
+    if let send { try check(udx_socket_set_send_buffer_size(handle, send)) }
+    if let receive { try check(udx_socket_set_recv_buffer_size(handle, receive)) }
+  }
+
+  /// Routers that a packet passes at most, where `send` does not say; `nil` before `bind`.
+  public var timeToLive: Int? {
+    var hops: Int32 = 0
+    guard let handle, udx_socket_get_ttl(handle, &hops) == 0 else { return nil }
+    return Int(hops)
+  }
+
+  /// Sets `timeToLive`, 1 to 255, for datagrams and streams. Binds to any port if need be.
+  public func setTimeToLive(_ hops: UInt8) throws(TransportError) {
+    try check(udx_socket_set_ttl(try boundHandle(), Int32(hops)))
+  }
+
+  // MARK: Multicast
+
+  /// Receives what is sent to a group from now on.
+  /// - Parameters:
+  ///   - group: 224.0.0.0 to 239.255.255.255.
+  ///   - interface: the address of the interface on which; `nil` is the system's choice.
+  ///   - source: takes what this host sends, and nothing else.
+  public func join(
+    group: IPv4Address, interface: IPv4Address? = nil, source: IPv4Address? = nil
+  ) throws(TransportError) {
+    try setMembership(UV_JOIN_GROUP, group, interface, source)
+  }
+
+  /// Ends a `join` with the same arguments.
+  public func leave(
+    group: IPv4Address, interface: IPv4Address? = nil, source: IPv4Address? = nil
+  ) throws(TransportError) {
+    try setMembership(UV_LEAVE_GROUP, group, interface, source)
+  }
+
+  /// Whether what is sent to a group comes to this host, too; on at first.
+  public func setMulticastLoop(_ isOn: Bool) throws(TransportError) {
+    try check(udx_socket_set_multicast_loop(try boundHandle(), isOn ? 1 : 0))
+  }
+
+  /// The interface, by its address, from which what is sent to groups leaves.
+  public func setMulticastInterface(_ interface: IPv4Address) throws(TransportError) {
+    try check(udx_socket_set_multicast_interface(try boundHandle(), interface.description))
+  }
+
+  private func setMembership(
+    _ membership: uv_membership, _ group: IPv4Address, _ interface: IPv4Address?, _ source: IPv4Address?
+  ) throws(TransportError) {
+    let handle = try boundHandle()
+    if let source {
+      try check(
+        udx_socket_set_source_membership(
+          handle, group.description, interface?.description, source.description, membership))
+    } else {
+      try check(udx_socket_set_membership(handle, group.description, interface?.description, membership))
+    }
+  }
+
+  private func check(_ result: Int32) throws(TransportError) {
+    if result < 0 { throw TransportError(uv: result) }
+  }
+}

@@ -1,0 +1,80 @@
+import CHyperUDX
+import CHyperUV
+import HyperEnvironment
+
+/// How a stream decides how fast it may send.
+public enum UDXCongestionControl: Hashable, Sendable {
+  /// By the rate and the round-trip time that the path shows, as the deployed transport does.
+  case bbr
+  /// By losses (RFC 9438).
+  case cubic
+}
+
+/// Settings of a stream that both sides, or the path, ask for.
+public struct UDXStreamOptions: Hashable, Sendable {
+  /// How fast it sends.
+  public var congestionControl: UDXCongestionControl = .bbr
+  /// Bytes that the peer may send ahead of the reader.
+  public var receiveWindow: UInt32?
+  /// The number of this side's first packet; the peer's `firstExpected`.
+  public var firstSequence: UInt32 = 0
+  /// The number of the peer's first packet.
+  public var firstExpected: UInt32 = 0
+
+  /// The settings of a stream that is given none.
+  public init() {}
+}
+
+extension UDXStream {
+  /// Applies the settings, before `connect` and the first write.
+  public func apply(_ options: UDXStreamOptions) throws(TransportError) {
+    if options.congestionControl != .bbr { try setCongestionControl(options.congestionControl) }
+    if let window = options.receiveWindow { try setReceiveWindow(window) }
+    guard let handle else { throw .invalid }
+    if options.firstSequence != 0 { try check(udx_stream_set_seq(handle, options.firstSequence)) }
+    if options.firstExpected != 0 { try check(udx_stream_set_ack(handle, options.firstExpected)) }
+  }
+
+  /// Chooses the controller, which begins with what it takes a new path for. Fails while something that was sent is not
+  /// acknowledged.
+  public func setCongestionControl(_ control: UDXCongestionControl) throws(TransportError) {
+    guard let handle else { throw .invalid }
+    try check(udx_stream_set_congestion(handle, control == .cubic ? UDX_CONGESTION_CUBIC : UDX_CONGESTION_BBR))
+  }
+
+  /// Bytes that the peer may send ahead of the reader; `nil` when the stream is gone.
+  public var receiveWindow: UInt32? { number { udx_stream_get_rwnd_max($0, $1) } }
+
+  /// Sets `receiveWindow`. What the peer was told before it may still send.
+  public func setReceiveWindow(_ bytes: UInt32) throws(TransportError) {
+    guard let handle else { throw .invalid }
+    try check(udx_stream_set_rwnd_max(handle, bytes))
+  }
+
+  /// Bytes that the peer's last packet offered to take; `nil` when the stream is gone.
+  public var sendWindow: UInt32? { handle?.pointee.send_rwnd }
+
+  /// The number of the next packet; `nil` when the stream is gone.
+  public var sequence: UInt32? { number { udx_stream_get_seq($0, $1) } }
+
+  /// The number of the peer's packet that is expected next; `nil` when the stream is gone.
+  public var expectedSequence: UInt32? { number { udx_stream_get_ack($0, $1) } }
+
+  /// Bytes a second that the path has carried lately, as BBR estimates; `nil` when the stream is gone.
+  public var bandwidth: UInt64? { number { udx_stream_get_bw($0, $1) } }
+
+  /// The shortest round trip of the path lately, milliseconds; `nil` when the stream is gone.
+  public var minimumRoundTripTime: UInt32? { number { udx_stream_get_min_rtt($0, $1) } }
+
+  private func number<T: FixedWidthInteger>(
+    _ ask: (UnsafeMutablePointer<udx_stream_t>, UnsafeMutablePointer<T>) -> Int32
+  ) -> T? {
+    guard let handle else { return nil }
+    var value: T = 0
+    return ask(handle, &value) == 0 ? value : nil
+  }
+
+  private func check(_ result: Int32) throws(TransportError) {
+    if result < 0 { throw TransportError(uv: result) }
+  }
+}

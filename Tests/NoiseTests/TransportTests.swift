@@ -1,0 +1,145 @@
+import HyperCrypto
+import HyperNoise
+import HyperRuntime
+import HyperUDX
+import XCTest
+
+/// Secret streams over descriptors, UDX, and transports of a program's own.
+final class TransportTests: XCTestCase {
+  /// Bulk both ways, then regular ends.
+  private func converse(_ a: SecretStream, _ b: SecretStream) async throws {
+    let echo = Task {
+      for try await message in b.inbound { try await b.write(message) }
+      b.end()
+    }
+    let writing = Task {
+      for index in 0..<100 { try await a.write([UInt8](repeating: UInt8(index), count: index * 1000)) }
+      a.end()
+    }
+    var count = 0
+    for try await message in a.inbound {
+      XCTAssertEqual(message, [UInt8](repeating: UInt8(count), count: count * 1000))
+      count += 1
+    }
+    XCTAssertEqual(count, 100)
+    try await writing.value
+    try await echo.value
+    let reasons = [try await a.waitUntilClosed(), try await b.waitUntilClosed()]
+    XCTAssertEqual(reasons, [nil, nil])
+  }
+
+  func testSockets() async throws {
+    let (a, b) = try System.socketPair()
+    try await converse(
+      try SecretStream(isInitiator: true, reading: a), try SecretStream(isInitiator: false, reading: b))
+    XCTAssertFalse(System.isOpen(a) || System.isOpen(b), "the descriptors are the stream's")
+  }
+
+  func testPipes() async throws {
+    let (there, back) = (try System.pipe(), try System.pipe())
+    try await converse(
+      try SecretStream(isInitiator: true, reading: back.reading, writing: there.writing),
+      try SecretStream(isInitiator: false, reading: there.reading, writing: back.writing))
+    for descriptor in [there.reading, there.writing, back.reading, back.writing] {
+      XCTAssertFalse(System.isOpen(descriptor))
+    }
+  }
+
+  func testAPeerThatGoesIsAnError() async throws {
+    for isPipe in [false, true] {
+      let (there, back) = (try System.pipe(), try System.pipe())
+      let (s, t) = try System.socketPair()
+      let (a, b) =
+        isPipe
+        ? (
+          try SecretStream(isInitiator: true, reading: back.reading, writing: there.writing),
+          try SecretStream(isInitiator: false, reading: there.reading, writing: back.writing)
+        ) : (try SecretStream(isInitiator: true, reading: s), try SecretStream(isInitiator: false, reading: t))
+      try await a.opened()
+      try await b.opened()
+      b.destroy()
+      _ = try await b.waitUntilClosed()
+      // The reader sees an end, as over TCP; the writer an error, and no signal.
+      let end = try? await a.read()
+      XCTAssertNil(end ?? nil)
+      let failed = await failure { () async throws(SecretStreamError) in
+        while true { try await a.write([UInt8](repeating: 0, count: 10_000)) }
+      }
+      XCTAssertEqual(failed, .reset)
+    }
+  }
+
+  func testADescriptorThatIsNoStream() async throws {
+    let stream = try SecretStream(isInitiator: true, reading: open("/dev/null", O_RDWR))
+    let failed = await failure { () async throws(SecretStreamError) in try await stream.opened() }
+    XCTAssertEqual(failed?.code, "TRANSPORT_ERROR")
+    XCTAssertThrowsError(try SecretStream(isInitiator: true, reading: -1)) {
+      XCTAssertEqual(($0 as? SecretStreamError)?.code, "TRANSPORT_ERROR")
+    }
+  }
+
+  func testUDXWithDatagrams() async throws {
+    let transport = try await UDXTransport()
+    let (p, q) = (try await transport.bind(host: .loopback), try await transport.bind(host: .loopback))
+    let first = try await p.connect(localID: 1, remoteID: 2, to: q.address)
+    let second = try await q.connect(localID: 2, remoteID: 1, to: p.address)
+    let a = try SecretStream(isInitiator: true, over: first)
+    let b = try SecretStream(isInitiator: false, over: second)
+    try await a.opened()
+    try await b.opened()
+    XCTAssertTrue(first.isClosed, "used up")
+    let isSent = await a.sendDatagram([1, 2, 3])
+    XCTAssertTrue(isSent)
+    let datagram = await b.nextDatagram()
+    XCTAssertEqual(datagram, [1, 2, 3])
+    b.trySendDatagram([4])
+    let answer = await a.nextDatagram()
+    XCTAssertEqual(answer, [4])
+    let statistics = await a.statistics()
+    XCTAssertEqual(statistics.datagramsSent, 1)
+    XCTAssertEqual(statistics.datagramsReceived, 1)
+    try await converse(a, b)
+    await transport.close()
+  }
+
+  /// What an application does with a channel of swift-nio.
+  private final class Broken: SecretStreamTransport {
+    struct Failure: Error, CustomStringConvertible {
+      let description = "the line is cut"
+    }
+    let isDestroyed = Locked(0)
+
+    func read() async throws -> [UInt8]? {
+      try await Task.sleep(for: .milliseconds(10))
+      throw Failure()
+    }
+    func write(_ bytes: [UInt8]) async throws {}
+    func end() async throws {}
+    func destroy() { isDestroyed.withLock { $0 += 1 } }
+  }
+
+  func testAnErrorOfTheTransportIsTheStreams() async throws {
+    let transport = Broken()
+    let stream = try SecretStream(isInitiator: true, over: transport)
+    let failed = await failure { () async throws(SecretStreamError) in try await stream.opened() }
+    XCTAssertEqual(failed, .transport("the line is cut"))
+    XCTAssertEqual(failed?.description, "TRANSPORT_ERROR: the line is cut")
+    XCTAssertEqual(transport.isDestroyed.withLock { $0 }, 1)
+    let noDatagram = await stream.sendDatagram([1])
+    XCTAssertFalse(noDatagram)
+  }
+
+  func testForeignBytesFailTheHandshake() async throws {
+    let (a, stranger) = MemoryTransport.pair()
+    let stream = try SecretStream(isInitiator: false, over: a)
+    try await stranger.write(Array("GET / HTTP/1.1\r\n\r\n".utf8))
+    let failed = await failure { () async throws(SecretStreamError) in try await stream.opened() }
+    XCTAssertEqual(failed?.code, "HANDSHAKE_FAILED")
+    // An end before the handshake is done.
+    let (b, other) = MemoryTransport.pair()
+    let second = try SecretStream(isInitiator: false, over: b)
+    other.end()
+    let early = await failure { () async throws(SecretStreamError) in try await second.opened() }
+    XCTAssertEqual(early, .endedDuringHandshake)
+  }
+}
