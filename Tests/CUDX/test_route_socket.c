@@ -86,6 +86,11 @@ on_change (void *data, int seen) {
 }
 
 static void
+on_idle (uv_idle_t *idle) {
+  (void) idle;
+}
+
+static void
 say_short (int type, int flags, size_t length) {
   struct rt_msghdr message = {.rtm_msglen = sizeof(message), .rtm_version = RTM_VERSION};
   message.rtm_type = (unsigned char) type;
@@ -101,6 +106,10 @@ say (int type, int flags) {
 TEST(messages_of_a_routing_socket) {
   uv_loop_t loop;
   CHECK_EQ(uv_loop_init(&loop), 0);
+  /* the watch does not keep the loop alive */
+  uv_idle_t idle;
+  CHECK_EQ(uv_idle_init(&loop, &idle), 0);
+  CHECK_EQ(uv_idle_start(&idle, on_idle), 0);
   hyper_watch_t *watch;
   CHECK_EQ(darwin_watch_start(&loop, &watch, on_change, &calls), 0);
   CHECK_EQ(asked_type, SOCK_RAW);
@@ -140,6 +149,7 @@ TEST(messages_of_a_routing_socket) {
 
   say(RTM_NEWADDR, 0);
   darwin_watch_stop(watch);
+  uv_close((uv_handle_t *) &idle, NULL);
   uv_run(&loop, UV_RUN_DEFAULT);
   CHECK_EQ(calls, 3);
   CHECK_EQ(uv_loop_close(&loop), 0);
