@@ -31,6 +31,29 @@ let hasLibCrypto: Bool = {
   return folders.contains { access("\($0)/libcrypto.pc", R_OK) == 0 }
 }()
 
+/// Whether the package manager has fetched this package for another one, which has no use for the command-line tool.
+/// While it chooses versions it reads the manifest out of the repository, whose folder is "/" then.
+let isFetched: Bool = {
+  let folder = Context.packageDirectory
+  return folder == "/" || folder.contains("/checkouts/") && access("\(folder)/../../repositories", R_OK) == 0
+}()
+
+/// What needs a package of another origin: left out by the CMake build of the C library, which then needs no network.
+let isForLibrary = Context.environment["HYPERSWARM_LIBRARY_ONLY"] == "1"
+
+/// What nodes and swarms have for programs that log, measure, trace and run services: each behind the trait of the same
+/// name.
+let operations: [Target.Dependency] =
+  isForLibrary
+  ? []
+  : [
+    .product(name: "Logging", package: "swift-log", condition: .when(traits: ["Logging"])),
+    .product(name: "Metrics", package: "swift-metrics", condition: .when(traits: ["Metrics"])),
+    .product(
+      name: "ServiceLifecycle", package: "swift-service-lifecycle", condition: .when(traits: ["ServiceLifecycle"])),
+    .product(name: "Tracing", package: "swift-distributed-tracing", condition: .when(traits: ["Tracing"])),
+  ]
+
 /// The engines and the ground they stand on: no libuv, no sockets, no clock.
 let engines: [Target] = [
   .target(name: "HyperEncoding", path: "Sources/Encoding"),
@@ -107,13 +130,13 @@ let faces: [Target] = [
       "HyperEncoding", "HyperCollections", "HyperCrypto", "HyperEnvironment", "HyperSecretStream", "HyperRPC",
       "HyperDHTEngine",
       "HyperRuntime", "HyperUDX",
-    ]),
+    ] + operations),
   .target(
     name: "Hyperswarm",
     dependencies: [
       "HyperEncoding", "HyperCrypto", "HyperEnvironment", "HyperSecretStream", "HyperDHTEngine", "HyperswarmEngine",
       "HyperRuntime", "HyperUDX", "HyperDHT",
-    ]),
+    ] + operations),
   .target(
     name: "HyperProtomux",
     dependencies: ["HyperEncoding", "HyperEnvironment", "HyperProtomuxEngine", "HyperRuntime", "HyperDHT"],
@@ -145,7 +168,8 @@ let programs: [Target] = [
     name: "hyperswarm-cli",
     dependencies: [
       "HyperEncoding", "HyperCrypto", "HyperDHT", "Hyperswarm", "HyperFileTransfer",
-      .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      .product(
+        name: "ArgumentParser", package: "swift-argument-parser", condition: .when(traits: ["CommandLineTool"])),
     ]),
   .executableTarget(
     name: "hyperswarm-example-simulation", dependencies: ["HyperswarmTesting"], path: "Examples/Simulation"),
@@ -259,15 +283,22 @@ let tests: [Target] = [
     ]),
 ]
 
-/// What needs a package of another origin: left out by the CMake build of the C library, which then needs no network.
-let isForLibrary = Context.environment["HYPERSWARM_LIBRARY_ONLY"] == "1"
 let tools: [Product] = isForLibrary ? [] : [.executable(name: "hyperswarm", targets: ["hyperswarm-cli"])]
+/// Fetched only with the trait that needs it.
 let packages: [Package.Dependency] =
-  isForLibrary ? [] : [.package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2")]
+  isForLibrary
+  ? []
+  : [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+    .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
+    .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+    .package(url: "https://github.com/apple/swift-distributed-tracing", from: "1.7.3"),
+  ]
 
 let package = Package(
   name: "hyperswarm",
-  platforms: [.macOS(.v15)],
+  platforms: [.macOS(.v15), .iOS(.v18)],
   products: [
     .library(name: "Hyperswarm", targets: ["Hyperswarm"]),
     .library(name: "HyperDHT", targets: ["HyperDHT"]),
@@ -282,10 +313,15 @@ let package = Package(
     .library(name: "hyperswarm-c-static", type: .static, targets: ["HyperswarmABI"]),
   ] + tools,
   traits: [
-    .default(enabledTraits: hasLibCrypto ? ["LibCrypto"] : []),
+    .default(enabledTraits: Set((hasLibCrypto ? ["LibCrypto"] : []) + (isFetched ? [] : ["CommandLineTool"]))),
     .trait(
       name: "LibCrypto",
       description: "Frames are encrypted by libcrypto (OpenSSL 3) where it is faster than libsodium"),
+    .trait(name: "CommandLineTool", description: "The executable product hyperswarm, with swift-argument-parser"),
+    .trait(name: "Logging", description: "A Logger in the options of nodes and swarms, with swift-log"),
+    .trait(name: "Metrics", description: "Gauges of nodes and swarms for swift-metrics"),
+    .trait(name: "ServiceLifecycle", description: "Nodes and swarms are services of swift-service-lifecycle"),
+    .trait(name: "Tracing", description: "Calls and dials are spans of swift-distributed-tracing"),
   ],
   dependencies: packages,
   targets: engines + runtime + faces + (isForLibrary ? [] : programs + tests),

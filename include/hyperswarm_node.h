@@ -69,8 +69,8 @@ int hyperswarm_find_node(
 /// @errors _operation_; HYPERSWARM_ERR_INVALID_ARGUMENT; HYPERSWARM_ERR_INVALID_ADDRESS.
 int hyperswarm_add_node(hyperswarm_t *swarm, const char *address);
 
-/// The counters as text for Prometheus, under the names that dashboards of the deployed stack use. `callback` once; ""
-/// when the swarm is destroyed before.
+/// The counters of the swarm, its node and the transport as text for Prometheus, under the names that dashboards of the
+/// deployed stack use where it has the same (docs/metrics.md). `callback` once; "" when the swarm is destroyed before.
 /// @thread loop
 /// @memory `text` is borrowed until `callback` returns.
 /// @errors _operation_; HYPERSWARM_ERR_INVALID_ARGUMENT.

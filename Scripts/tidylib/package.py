@@ -8,6 +8,13 @@ class Target:
         self.kind, self.name, self.path, self.dependencies = kind, name, path, dependencies
 
 
+def dependency_names(text):
+    """The names in a list of dependencies, without packages and conditions."""
+    text = re.sub(r"//[^\n]*", "", text)
+    text = re.sub(r'package:\s*"[^"]*"|traits:\s*\[[^\]]*\]', "", text)
+    return re.findall(r'"([^"]+)"', text)
+
+
 def targets(text):
     """The targets of a package manifest by name."""
     plain, _ = split(text, True)
@@ -38,9 +45,11 @@ def targets(text):
                 depth += {"[": 1, "]": -1}.get(shape[stop], 0)
                 if depth == 0:
                     break
-            inner = re.sub(r'package:\s*"[^"]*"', "", body[list_start.end():stop])
-            inner = re.sub(r"//[^\n]*", "", inner)
-            names = re.findall(r'"([^"]+)"', inner)
+            names = dependency_names(body[list_start.end():stop])
+            # `+ name`: a list that several targets share.
+            more = re.match(r"\]\s*\+\s*(\w+)", body[stop:])
+            shared = more and re.search(r"let %s: \[Target\.Dependency\] =(.*?)\n\n" % more.group(1), text, re.S)
+            names += dependency_names(shared.group(1)) if shared else []
         place = path.group(1) if path else f"{folder}/{name.group(1)}"
         found[name.group(1)] = Target(hit.group(1), name.group(1), place, names)
     return found

@@ -2,15 +2,23 @@
 #include "hyper_loop.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#ifdef __linux__
+#if defined(__linux__)
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
+#define HAS_SOURCE 1
+#elif defined(__APPLE__)
+#include <net/route.h>
+#define HAS_SOURCE 1
+#else
+#define HAS_SOURCE 0
 #endif
 
 static int
@@ -175,7 +183,7 @@ struct hyper_watch_s {
   void *data;
 };
 
-#ifdef __linux__
+#if defined(__linux__)
 
 /* What one message says. */
 static int
@@ -223,15 +231,6 @@ drain (int fd) {
   }
 }
 
-static void
-readable (uv_poll_t *poll, int status, int events) {
-  hyper_watch_t *watch = poll->data;
-  (void) status;
-  (void) events;
-  int seen = drain(watch->fd);
-  if (seen != 0 && watch->changed != NULL) watch->changed(watch->data, seen);
-}
-
 static int
 open_source (void) {
   int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
@@ -244,6 +243,70 @@ open_source (void) {
   int err = -errno;
   close(fd);
   return err;
+}
+
+#elif defined(__APPLE__)
+
+/* What one message says. All kinds have version and type at the same place. */
+static int
+meaning_of (const struct rt_msghdr *message, size_t length) {
+  if (length < offsetof(struct rt_msghdr, rtm_type) + sizeof(message->rtm_type)) return 0;
+  if (message->rtm_version != RTM_VERSION) return 0;
+  switch (message->rtm_type) {
+  case RTM_NEWADDR:
+  case RTM_DELADDR:
+  case RTM_IFINFO:
+    return HYPER_WATCH_ADDRESSES;
+  case RTM_ADD:
+  case RTM_DELETE:
+  case RTM_CHANGE:
+    /* Neighbours come and go as routes, too. */
+    if (length < sizeof(*message) || (message->rtm_flags & (RTF_LLINFO | RTF_WASCLONED))) return 0;
+    return HYPER_WATCH_ROUTE;
+  default:
+    return 0;
+  }
+}
+
+/* Reads all that waits: one message a call. */
+static int
+drain (int fd) {
+  union {
+    struct rt_msghdr header;
+    char bytes[2048];
+  } buffer;
+  int seen = 0;
+  for (;;) {
+    ssize_t length = recv(fd, &buffer, sizeof(buffer), MSG_DONTWAIT);
+    if (length < 0 && errno == EINTR) continue;
+    /* Messages were lost: anything may have changed. */
+    if (length < 0 && errno == ENOBUFS) seen |= HYPER_WATCH_ADDRESSES | HYPER_WATCH_ROUTE;
+    if (length < 0 && errno == ENOBUFS) continue;
+    if (length <= 0) return seen;
+    seen |= meaning_of(&buffer.header, (size_t) length);
+  }
+}
+
+static int
+open_source (void) {
+  int fd = socket(PF_ROUTE, SOCK_RAW, AF_UNSPEC);
+  if (fd < 0) return -errno;
+  (void) fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+  (void) fcntl(fd, F_SETFD, FD_CLOEXEC);
+  return fd;
+}
+
+#endif
+
+#if HAS_SOURCE
+
+static void
+readable (uv_poll_t *poll, int status, int events) {
+  hyper_watch_t *watch = poll->data;
+  (void) status;
+  (void) events;
+  int seen = drain(watch->fd);
+  if (seen != 0 && watch->changed != NULL) watch->changed(watch->data, seen);
 }
 
 int

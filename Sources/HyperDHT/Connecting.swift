@@ -12,7 +12,7 @@ extension HyperDHT {
   ) async throws(DHTError) -> Connection {
     let node = node
     let loop = loop
-    return try await operation(isolation: isolation) { settle in
+    return try await operation(TracedCall("hyperdht.connect", publicKey), isolation: isolation) { settle in
       let stream = node.value.connect(to: publicKey, options: .init(options))
       stream.onOpen = {
         let connection = Connection(loop: loop, stream: stream)
@@ -34,7 +34,9 @@ extension HyperDHT {
     let node = node
     let loop = loop
     if let pool = options.pool, pool.loop !== loop { throw .other("the pool lives on another event loop") }
-    return try await operation(isolation: isolation) { settle in
+    return try await operation(
+      TracedCall("hyperdht.listen", (keyPair ?? defaultKeyPair).publicKey), isolation: isolation
+    ) { settle in
       let engine = node.value.makeServer(options: .init(options, loop: loop))
       let server = Server(loop: loop, engine: engine, keyPair: keyPair ?? node.value.defaultKeyPair, pool: options.pool)
       engine.listen(keyPair: keyPair) { settle($0.map { server }) }

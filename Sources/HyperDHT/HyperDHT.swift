@@ -41,6 +41,9 @@ public final class HyperDHT: Sendable {
     loop = place.loop
     ownsLoop = place.isOwned
     let qlogPath = options.qlogPath
+    #if Logging
+      let log = options.logger.map(NodeLog.init)
+    #endif
     do throws(DHTError) {
       typealias Made = (DHTNode, UVEnvironment, NodeObservers)
       let made: LoopBound<Made> = try await place.make { environment throws(DHTError) in
@@ -53,6 +56,9 @@ public final class HyperDHT: Sendable {
         }
         let node = DHTNode(environment: environment, options: settings.value)
         let observers = NodeObservers(node)
+        #if Logging
+          if let log { observers.events.listeners.append(log.record) }
+        #endif
         node.start()
         do throws(TransportError) {
           try node.rpc.bind()
@@ -144,12 +150,22 @@ public final class HyperDHT: Sendable {
   /// Closes everything the node has made, and waits for it. Unless `force`, servers withdraw their announcements first.
   /// A second call waits for the first one, and with `force` cuts it short.
   public func destroy(force: Bool = false, isolation: isolated (any Actor)? = #isolation) async {
+    beginDestruction(force: force)
+    await ended(isolation: isolation)
+  }
+
+  /// What `destroy` does before it waits.
+  func beginDestruction(force: Bool) {
     if destruction.claim() {
       tearDown(force: force)
     } else if force {
       let node = node
       loop.post { node.value.destroy(force: true) }
     }
+  }
+
+  /// Waits until the node is destroyed, whether or not the task is cancelled.
+  func ended(isolation: isolated (any Actor)? = #isolation) async {
     await destruction.wait(isolation: isolation)
     if ownsLoop { await loop.shutdown() }
   }
@@ -293,12 +309,26 @@ public final class HyperDHT: Sendable {
 
   // MARK: Calls
 
+  /// - `call`: a span of its own in traces, with the trait `Tracing`; `nil` has none.
   func operation<T: Sendable>(
-    isolation: isolated (any Actor)?,
+    _ call: TracedCall? = nil, isolation: isolated (any Actor)?,
     _ start: @escaping @Sendable (_ settle: @escaping (Result<T, DHTError>) -> Void) -> (() -> Void)?
   ) async throws(DHTError) -> T {
-    try await awaitOperation(
-      on: loop, cancelled: DHTError.cancelled, gone: .nodeDestroyed, isolation: isolation, start)
+    #if Tracing
+      let span = call?.begin()
+      do throws(DHTError) {
+        let value = try await awaitOperation(
+          on: loop, cancelled: DHTError.cancelled, gone: .nodeDestroyed, isolation: isolation, start)
+        span?.end()
+        return value
+      } catch {
+        span?.end(error, code: error.code)
+        throw error
+      }
+    #else
+      return try await awaitOperation(
+        on: loop, cancelled: DHTError.cancelled, gone: .nodeDestroyed, isolation: isolation, start)
+    #endif
   }
 
   func read<T: Sendable>(

@@ -23,6 +23,8 @@ enum Limits {
   static let queryResults = 1024
   /// Milliseconds that a connection that was let go of without `close` may go on sending what was written.
   static let abandonedGrace: UInt64 = 10_000
+  /// Milliseconds between two copies of the gauges to swift-metrics, at least: each asks the loop.
+  static let metricsInterval: UInt64 = 100
   /// Bytes of one message: what the framing can express less the encryption's overhead.
   static let message = HyperSecretStream.Limits.Stream.maximumMessage
 
@@ -30,6 +32,7 @@ enum Limits {
   static func check() {
     precondition(stateChanges > 0 && stateReaders > 0, "the newest state has room")
     precondition(requestHandlers > 0, "a command is served")
+    precondition(metricsInterval > 0, "copies of the gauges leave time for others")
     precondition(eventReaders > 0 && pendingEvents > 1, "an update does not push out every other event")
     precondition(datagrams > 0 && pendingConnections > 0 && queryResults > 0, "each queue holds something")
     precondition(message > HyperRuntime.Limits.writeWindow, "a message above the window is taken, the next one waits")

@@ -1,5 +1,6 @@
 import HyperDHTEngine
 import HyperEncoding
+import HyperEnvironment
 import HyperRPC
 import HyperRuntime
 
@@ -115,29 +116,15 @@ extension HyperDHT {
     await read(isolation: isolation) { Statistics($0) } ?? Statistics()
   }
 
-  /// The counters as text for Prometheus, under the names that dashboards of the deployed stack use.
+  /// The counters of the node, of its two sockets and of the transport, as text for Prometheus: all gauges, under the
+  /// names that dashboards of the deployed stack use where it has the same. "" when the loop has ended. What they
+  /// mean: `docs/metrics.md`. A swarm's `metrics` has these, too.
   public func metrics(isolation: isolated (any Actor)? = #isolation) async -> String {
-    let values = await read(isolation: isolation) { node in (Statistics(node), Status(node)) }
-    guard let (statistics, status) = values else { return "" }
-    var gauges: [(String, UInt64)] = [
-      ("dht_consistent_punches", statistics.punchesConsistent), ("dht_random_punches", statistics.punchesRandom),
-      ("dht_open_punches", statistics.punchesOpen), ("dht_relay_attempts", statistics.relayAttempts),
-      ("dht_relay_successes", statistics.relaySuccesses), ("dht_relay_aborts", statistics.relayAborts),
-      ("dht_active_queries", statistics.queriesActive), ("dht_total_queries", statistics.queriesTotal),
-      ("dht_active_requests", statistics.requestsActive), ("dht_total_requests", statistics.requestsTotal),
-    ]
-    let commands = [
-      ("ping", statistics.ping), ("ping_nat", statistics.pingNAT), ("find_node", statistics.findNode),
-      ("down_hint", statistics.downHint),
-    ]
-    for (name, command) in commands {
-      gauges.append(("dht_\(name)_received", command.answered))
-      gauges.append(("dht_\(name)_transmitted", command.sent))
-    }
-    gauges.append(("dht_streams", UInt64(status.streams)))
-    gauges.append(("dht_nr_nodes", UInt64(status.nodeCount)))
-    gauges.append(("dht_is_firewalled", status.isFirewalled ? 1 : 0))
-    return gauges.map { "# TYPE \($0.0) gauge\n\($0.0) \($0.1)\n" }.joined()
+    await metricValues(isolation: isolation).prometheusText
+  }
+
+  func metricValues(isolation: isolated (any Actor)?) async -> [Metric] {
+    await read(isolation: isolation) { $0.metrics } ?? []
   }
 }
 

@@ -7,6 +7,8 @@ package final class EventObservers<Event: Sendable> {
   }
 
   private var readers: [Reader] = []
+  /// Called on the loop for every event, before the readers have it; not for those of `pushOnce`, nor after the end.
+  package var listeners: [(Event) -> Void] = []
   private var isFinished = false
   /// What happened before the first reader came, for that reader; `nil` once there was one. At most
   /// `Limits.pendingEvents`, the first ones.
@@ -28,6 +30,7 @@ package final class EventObservers<Event: Sendable> {
   }
 
   package func push(_ event: Event) {
+    for listener in listeners { listener(event) }
     if let count = early?.count, count < Limits.pendingEvents { early?.append(event) }
     for reader in readers { reader.queue?.push(event) }
   }
@@ -37,6 +40,7 @@ package final class EventObservers<Event: Sendable> {
     early = nil
     endObservation?()
     endObservation = nil
+    listeners = []
     for reader in readers { reader.queue?.finish() }
     readers = []
   }

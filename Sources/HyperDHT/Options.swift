@@ -5,6 +5,10 @@ import HyperRPC
 import HyperRuntime
 import HyperSecretStream
 
+#if Logging
+  import Logging
+#endif
+
 extension HyperDHT {
   /// How to make a node.
   public struct Options: Sendable {
@@ -43,6 +47,10 @@ extension HyperDHT {
     /// Path of a file for a trace of the transport (qlog, JSON text sequences); created or emptied. About 250 bytes per
     /// packet: for analysis, not for production.
     public var qlogPath: String?
+    #if Logging
+      /// Gets lines about the node, with metadata under the keys of `LogKey`. `nil` is silent. Trait `Logging`.
+      public var logger: Logger?
+    #endif
 
     /// A node that begins as an ephemeral member of the network.
     public init(bootstrap: [String]? = nil, port: UInt16 = 49_737, host: IPv4Address = .any, keyPair: KeyPair? = nil) {

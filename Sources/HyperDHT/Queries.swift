@@ -138,7 +138,7 @@ extension HyperDHT {
     from start: StartingPoints = .init(), isolation: isolated (any Actor)? = #isolation
   ) async throws(DHTError) -> [Endpoint] {
     let node = node
-    return try await operation(isolation: isolation) { settle in
+    return try await operation(TracedCall("hyperdht.announce", topic), isolation: isolation) { settle in
       var options = AnnounceOptions()
       options.bump = bump
       options.query = start.options
@@ -155,7 +155,7 @@ extension HyperDHT {
     isolation: isolated (any Actor)? = #isolation
   ) async throws(DHTError) {
     let node = node
-    try await operation(isolation: isolation) { settle in
+    try await operation(TracedCall("hyperdht.unannounce", topic), isolation: isolation) { settle in
       let query = node.value.lookupAndUnannounce(topic, keyPair: keyPair, options: start.options)
       query.onFinished = settle
       query.start()
@@ -183,7 +183,7 @@ extension HyperDHT {
     _ endpoint: Endpoint, size: Int = 0, isolation: isolated (any Actor)? = #isolation
   ) async throws(DHTError) -> Pong {
     let node = node
-    return try await operation(isolation: isolation) { settle in
+    return try await operation(TracedCall("hyperdht.ping"), isolation: isolation) { settle in
       let session = node.value.rpc.makeSession()
       node.value.rpc.ping(endpoint, size: max(size, 0), options: HyperRPC.RequestOptions(session: session)) { result in
         settle(
@@ -199,7 +199,7 @@ extension HyperDHT {
     _ target: Bytes32, isolation: isolated (any Actor)? = #isolation
   ) async throws(DHTError) -> [Node] {
     let node = node
-    return try await operation(isolation: isolation) { settle in
+    return try await operation(TracedCall("hyperdht.find_node", target), isolation: isolation) { settle in
       let query = node.value.rpc.findNode(target: target)
       query.onFinished = { [unowned query] result in
         settle(query.outcome(result).map { query.closestReplies.map { Node($0.from) } })
@@ -216,7 +216,7 @@ extension HyperDHT {
     _ value: [UInt8], from start: StartingPoints = .init(), isolation: isolated (any Actor)? = #isolation
   ) async throws(DHTError) -> StoreResult {
     let node = node
-    return try await operation(isolation: isolation) { settle in
+    return try await operation(TracedCall("hyperdht.immutable_put"), isolation: isolation) { settle in
       node.value.immutablePut(value, options: start.options) { result in
         settle(
           result.map { StoreResult(key: $0.target, sequence: 0, stored: $0.stored, closestNodes: $0.closestNodes) })
@@ -230,7 +230,7 @@ extension HyperDHT {
     _ hash: Bytes32, from start: StartingPoints = .init(), isolation: isolated (any Actor)? = #isolation
   ) async throws(DHTError) -> StoredValue? {
     let node = node
-    return try await operation(isolation: isolation) { settle in
+    return try await operation(TracedCall("hyperdht.immutable_get", hash), isolation: isolation) { settle in
       node.value.immutableGet(hash, options: start.options) { result in
         settle(result.map { $0.map { StoredValue(value: $0.value, sequence: 0, signature: nil, from: Node($0.from)) } })
       }
@@ -244,7 +244,7 @@ extension HyperDHT {
     isolation: isolated (any Actor)? = #isolation
   ) async throws(DHTError) -> StoreResult {
     let node = node
-    return try await operation(isolation: isolation) { settle in
+    return try await operation(TracedCall("hyperdht.mutable_put", keyPair.publicKey), isolation: isolation) { settle in
       let options = start.options
       node.value.mutablePut(keyPair: keyPair, value: value, sequence: sequence, options: options) { result in
         settle(
@@ -264,7 +264,7 @@ extension HyperDHT {
     from start: StartingPoints = .init(), isolation: isolated (any Actor)? = #isolation
   ) async throws(DHTError) -> StoredValue? {
     let node = node
-    return try await operation(isolation: isolation) { settle in
+    return try await operation(TracedCall("hyperdht.mutable_get", publicKey), isolation: isolation) { settle in
       var options = MutableGetOptions()
       options.sequence = sequence
       options.latest = latest

@@ -2,6 +2,7 @@ import HyperCrypto
 import HyperDHT
 import HyperDHTEngine
 import HyperEncoding
+import HyperEnvironment
 import HyperRuntime
 import HyperswarmEngine
 
@@ -64,12 +65,21 @@ public final class Hyperswarm: Sendable {
     let loop = loop
     let node = dht.node
     let environment = dht.environment
+    #if Logging
+      let log = options.logger.map(SwarmLog.init)
+    #endif
     let made = await onLoop(loop, isolation: isolation) { () -> LoopBound<(SwarmEngine, EventObservers<Event>)> in
       let engine = SwarmEngine(
         environment: environment.value, dht: node.value,
         options: SwarmOptions(options, keyPair: keyPair, loop: loop))
       let observers = EventObservers<Event>()
       Hyperswarm.observe(engine, loop: loop, view: view, observers: observers, connections: queue)
+      #if Logging
+        if let log { log.observe(engine, observers) }
+      #endif
+      #if Tracing
+        observers.listeners.append(DialSpans().record)
+      #endif
       observers.endObservation = node.value.onNetworkState.observe { [weak observers] in
         observers?.push(.network(isOnline: $0 == .online))
       }
@@ -223,12 +233,22 @@ public final class Hyperswarm: Sendable {
   /// Withdraws the announcements (not with `force`), closes all connections and, unless it was given to the swarm, the
   /// DHT node, and waits for it. A second call waits for the first one, and with `force` cuts it short.
   public func destroy(force: Bool = false, isolation: isolated (any Actor)? = #isolation) async {
+    beginDestruction(force: force)
+    await ended(isolation: isolation)
+  }
+
+  /// What `destroy` does before it waits.
+  func beginDestruction(force: Bool) {
     if destruction.claim() {
       tearDown(force: force)
     } else if force {
       let engine = engine
       loop.post { engine.value.destroy(force: true) }
     }
+  }
+
+  /// Waits until the swarm and what it owns are destroyed, whether or not the task is cancelled.
+  func ended(isolation: isolated (any Actor)? = #isolation) async {
     await destruction.wait(isolation: isolation)
     if ownsDHT { await dht.destroy(force: true) }
   }
@@ -265,9 +285,19 @@ public final class Hyperswarm: Sendable {
     await read(isolation: isolation) { Statistics($0.statistics) } ?? Statistics()
   }
 
-  /// The counters as text for Prometheus, under the names that dashboards of the deployed stack use.
+  /// The counters of the swarm, of its node and of the transport, as text for Prometheus: all gauges, under the names
+  /// that dashboards of the deployed stack use where it has the same. "" when the loop has ended. The names:
+  /// `docs/metrics.md`.
+  ///
+  /// Of several swarms on one node each has the node's counters in its text: an endpoint that shows them all takes them
+  /// apart by a label.
   public func metrics(isolation: isolated (any Actor)? = #isolation) async -> String {
-    await read(isolation: isolation) { $0.statistics.metricsText } ?? ""
+    await metricValues(isolation: isolation).prometheusText
+  }
+
+  func metricValues(isolation: isolated (any Actor)?) async -> [Metric] {
+    let node = dht.node
+    return await read(isolation: isolation) { $0.metrics(with: node.value) } ?? []
   }
 
   // MARK: Calls

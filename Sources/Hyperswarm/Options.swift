@@ -4,6 +4,10 @@ import HyperEncoding
 import HyperRuntime
 import HyperswarmEngine
 
+#if Logging
+  import Logging
+#endif
+
 extension Hyperswarm {
   /// How to make a swarm.
   public struct Options: Sendable {
@@ -45,6 +49,15 @@ extension Hyperswarm {
     public var retryJitter = Duration.milliseconds(Int64(HyperswarmEngine.Limits.jitter))
     /// How long a handshake that has ended is remembered, so that a copy of it is not answered again.
     public var handshakeMemory = Duration.milliseconds(Int64(HyperswarmEngine.Limits.handshakeClearWait))
+
+    #if Logging
+      /// Gets lines about the swarm and, if it has one of its own, its node, with metadata under the keys of
+      /// `HyperDHT.LogKey`. `nil` is silent. With the trait `Logging`.
+      public var logger: Logger? {
+        get { dhtOptions.logger }
+        set { dhtOptions.logger = newValue }
+      }
+    #endif
 
     /// A swarm with a node of its own, unless one is given.
     public init(bootstrap: [String]? = nil, keyPair: KeyPair? = nil, dht: HyperDHT? = nil, loop: UVEventLoop? = nil) {

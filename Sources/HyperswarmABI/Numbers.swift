@@ -7,6 +7,7 @@ import HyperEncoding
 import HyperEnvironment
 import HyperRPC
 import HyperRuntime
+import Hyperswarm
 import HyperswarmEngine
 
 @c @implementation
@@ -109,6 +110,6 @@ public func hyperswarm_metrics(
     let callback = try require(callback)
     try handle.operation(
       failed: { _ in "" }, report: { text in text.withCString { callback(handle.pointer, $0, userData) } }
-    ) { engine, _, settle in settle(engine.statistics.metricsText) }
+    ) { engine, node, settle in settle(engine.metrics(with: node).prometheusText) }
   }
 }

@@ -1,3 +1,5 @@
+import HyperEnvironment
+
 /// Counters and live numbers of a swarm (hyperswarm.md 13).
 package struct SwarmStatistics: Hashable, Sendable {
   package struct Role: Hashable, Sendable {
@@ -48,18 +50,10 @@ package struct SwarmStatistics: Hashable, Sendable {
   package init() {}
 }
 
-/// One exported gauge.
-package struct SwarmMetric: Hashable, Sendable {
-  package var name: String
-  package var value: Double
-}
-
 extension SwarmStatistics {
   /// Under the names that dashboards of the deployed stack use.
-  package var metrics: [SwarmMetric] {
-    func metric(_ name: String, _ value: UInt64) -> SwarmMetric {
-      SwarmMetric(name: "hyperswarm_" + name, value: Double(value))
-    }
+  package var metrics: [Metric] {
+    func metric(_ name: String, _ value: UInt64) -> Metric { Metric("hyperswarm_" + name, value) }
     return [
       metric("nr_peers", UInt64(known)),
       metric("client_connections_opened", client.opened),
@@ -74,22 +68,31 @@ extension SwarmStatistics {
       metric("total_retransmits_over_swarm_streams", retransmissions),
       metric("total_fast_recoveries_over_swarm_streams", fastRecoveries),
       metric("total_rto_count_over_swarm_streams", timeouts),
-      SwarmMetric(name: "hyperswarm_avg_congestion_window", value: averageCongestionWindow),
-      SwarmMetric(name: "hyperswarm_avg_mtu", value: averageMTU),
+      Metric("hyperswarm_avg_congestion_window", averageCongestionWindow),
+      Metric("hyperswarm_avg_mtu", averageMTU),
     ]
   }
 
-  /// Prometheus text exposition: a TYPE line and a value line per gauge.
-  package var metricsText: String {
-    metrics.map { "# TYPE \($0.name) gauge\n\($0.name) \(Self.number($0.value))\n" }.joined()
+  /// Those that the deployed stack does not have.
+  package var ownMetrics: [Metric] {
+    [
+      Metric("hyperswarm_client_connections", liveClients),
+      Metric("hyperswarm_server_connections", liveServers),
+      Metric("hyperswarm_connecting", connecting),
+      Metric("hyperswarm_queued_peers", queued),
+      Metric("hyperswarm_waiting_peers", waiting),
+      Metric("hyperswarm_topics", topics),
+      Metric("hyperswarm_banned_peers", bannedPeers),
+      Metric("hyperswarm_refused_by_limit", refusedByLimit),
+      Metric("hyperswarm_refused_by_firewall", refusedByFirewall),
+      Metric("hyperswarm_evicted_by_limit", evictedByLimit),
+      Metric("hyperswarm_replaced_connections", replacedConnections),
+      Metric("hyperswarm_dropped_sightings", droppedSightings),
+    ]
   }
 
   /// One JSON object, names to numbers.
   package var metricsJSON: String {
-    "{" + metrics.map { "\"\($0.name)\":\(Self.number($0.value))" }.joined(separator: ",") + "}"
-  }
-
-  private static func number(_ value: Double) -> String {
-    value == value.rounded() && value.magnitude < 9_007_199_254_740_992 ? String(Int64(value)) : String(value)
+    "{" + metrics.map { "\"\($0.name)\":\($0.number)" }.joined(separator: ",") + "}"
   }
 }

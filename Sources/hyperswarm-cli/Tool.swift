@@ -2,6 +2,10 @@ import ArgumentParser
 import Foundation
 import Hyperswarm
 
+#if !CommandLineTool
+  #error("the command-line tool needs the trait CommandLineTool, which is on by default: name it among --traits")
+#endif
+
 @main
 struct Tool: AsyncParsableCommand {
   static let configuration = CommandConfiguration(

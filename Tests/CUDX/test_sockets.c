@@ -231,6 +231,63 @@ TEST(long_datagrams_are_dropped) {
 #endif
 }
 
+/* ---- hop limits ---- */
+
+#ifdef __linux__
+
+typedef unsigned int (*send_cb)(udx_udp_t *udp, const udx_datagram_t *datagrams, unsigned int count);
+
+/* The hop limit that the next datagram was sent with. */
+static int
+peer_hop_limit (int fd) {
+  char byte, control[128];
+  struct iovec iov = {.iov_base = &byte, .iov_len = 1};
+  struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
+  CHECK_EQ(recvmsg(fd, &msg, MSG_DONTWAIT), 1);
+  struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg);
+  CHECK(cmsg != NULL && cmsg->cmsg_level == IPPROTO_IP && cmsg->cmsg_type == IP_TTL);
+  int value;
+  memcpy(&value, CMSG_DATA(cmsg), sizeof(value));
+  return value;
+}
+
+static void
+hop_limits (send_cb send_all) {
+  udx_t udx;
+  udx_udp_t udp;
+  memset(&udx, 0, sizeof(udx));
+  memset(&udp, 0, sizeof(udp));
+  struct sockaddr_in address = loopback(0), to;
+  CHECK_EQ(udx__udp_bind(&udp, (struct sockaddr *) &address, 0), 0);
+  udp.counters = &udx;
+  int of_socket = 40, on = 1;
+  CHECK_EQ(udx__udp_option(&udp, UDX_OPTION_TTL, true, &of_socket), 0);
+  int peer = peer_open(&to);
+  CHECK_EQ(setsockopt(peer, IPPROTO_IP, IP_RECVTTL, &on, sizeof(on)), 0);
+  static const uint8_t limits[] = {3, 0, 7, 0};
+  uv_buf_t buf = uv_buf_init("x", 1);
+  udx_datagram_t datagrams[4];
+  memset(datagrams, 0, sizeof(datagrams));
+  for (int i = 0; i < 4; i++) {
+    datagrams[i] = (udx_datagram_t){.to = (struct sockaddr *) &to, .bufs = &buf, .bufs_len = 1, .length = 1};
+    datagrams[i].ttl = limits[i];
+  }
+  CHECK_EQ(send_all(&udp, datagrams, 4), 4);
+  for (int i = 0; i < 4; i++) CHECK_EQ(peer_hop_limit(peer), limits[i] != 0 ? limits[i] : of_socket);
+  close(peer);
+  udx__udp_close(&udp);
+}
+
+#endif
+
+/* Of one datagram; the next one leaves with that of the socket again. Systems tell a receiver in different ways. */
+TEST(hop_limits_are_of_single_datagrams) {
+#ifdef __linux__
+  hop_limits(udx__udp_send);
+  hop_limits(posix_send);
+#endif
+}
+
 /* ---- a loop that was blocked ---- */
 
 static void
@@ -306,4 +363,4 @@ TEST(sent_between_turns_makes_a_turn_due) {
 
 TEST_MAIN(TEST_ENTRY(pending_error_does_not_stop_receiving), TEST_ENTRY(pending_error_costs_no_datagram),
   TEST_ENTRY(long_datagrams_are_dropped), TEST_ENTRY(blocked_loop_reads_before_it_judges),
-  TEST_ENTRY(sent_between_turns_makes_a_turn_due))
+  TEST_ENTRY(sent_between_turns_makes_a_turn_due), TEST_ENTRY(hop_limits_are_of_single_datagrams))

@@ -4,7 +4,7 @@
 struct seen {
   int count, status, nodes, topics;
   uint64_t round_trip_time;
-  char text[4096], address[64], local[64];
+  char text[16384], address[64], local[64];
   hyperswarm_topic_info_t topic;
 };
 
@@ -160,6 +160,7 @@ int check_nodes(void) {
   EXPECT(hyperswarm_metrics(swarm, on_text, &seen) == HYPERSWARM_OK);
   EXPECT(bench_run(&bench, &seen.count, 2));
   EXPECT(seen.nodes >= 4 && strcmp(seen.local, local) == 0 && strstr(seen.text, "hyperswarm_") != NULL);
+  EXPECT(strstr(seen.text, "\ndht_nr_nodes ") != NULL && strstr(seen.text, "\nudx_total_bytes_received ") != NULL);
   bench_destroy(&bench, swarm);
   return bench_end(&bench);
 }

@@ -190,7 +190,8 @@ final class LifecycleTests: XCTestCase {
     XCTAssertEqual(values["hyperswarm_total_rto_count_over_swarm_streams"], 3)
     XCTAssertEqual(values["hyperswarm_avg_congestion_window"], 15)
     XCTAssertEqual(values["hyperswarm_avg_mtu"], 1_200)
-    XCTAssertTrue(statistics.metricsText.contains("# TYPE hyperswarm_nr_peers gauge\nhyperswarm_nr_peers 2\n"))
+    let text = statistics.metrics.prometheusText
+    XCTAssertTrue(text.contains("# TYPE hyperswarm_nr_peers gauge\nhyperswarm_nr_peers 2\n"))
     XCTAssertTrue(statistics.metricsJSON.hasPrefix("{\"hyperswarm_nr_peers\":2,"))
     XCTAssertTrue(statistics.metricsJSON.hasSuffix("\"hyperswarm_avg_mtu\":1200}"))
   }

@@ -38,8 +38,8 @@ typedef struct hyper_watch_s hyper_watch_t;
 typedef void (*hyper_watch_cb)(void *data, int seen);
 
 /*
- * Listens to what the kernel tells of interfaces and routes (rtnetlink). `changed` runs on the loop, once for all that
- * is waiting. The watch does not keep the loop alive. UV_ENOTSUP where there is no such source.
+ * Listens to what the kernel tells of interfaces and routes: rtnetlink, on Darwin a routing socket. `changed` runs on
+ * the loop, once for all that is waiting. The watch does not keep the loop alive. UV_ENOTSUP where there is no source.
  */
 int
 hyper_watch_start (uv_loop_t *loop, hyper_watch_t **watch, hyper_watch_cb changed, void *data);

@@ -17,6 +17,22 @@ udx__udp_probe (udx_udp_t *udp) {
   udp->overflow = false;
 }
 
+/*
+ * Gives the socket another hop limit for destinations of this family. Returns the one before, 0 when the system does
+ * not tell. Not a message beside the datagram: some systems take no hop limit there, and say nothing of it.
+ */
+static int
+hop_limit_change (const udx_udp_t *udp, const struct sockaddr *to, int value) {
+  const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *) (const void *) to;
+  bool is_v6 = to->sa_family == AF_INET6 && !IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr);
+  int level = is_v6 ? IPPROTO_IPV6 : IPPROTO_IP;
+  int name = is_v6 ? IPV6_UNICAST_HOPS : IP_TTL;
+  int before;
+  socklen_t length = sizeof(before);
+  if (getsockopt(udp->fd, level, name, &before, &length)) return 0;
+  return setsockopt(udp->fd, level, name, &value, sizeof(value)) ? 0 : before;
+}
+
 unsigned int
 udx__udp_send (udx_udp_t *udp, const udx_datagram_t *datagrams, unsigned int count) {
   udp->no_memory = false;
@@ -28,23 +44,7 @@ udx__udp_send (udx_udp_t *udp, const udx_datagram_t *datagrams, unsigned int cou
     msg.msg_namelen = datagram->to->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
     msg.msg_iov = (struct iovec *) (uintptr_t) datagram->bufs;
     msg.msg_iovlen = (int) datagram->bufs_len;
-    union {
-      char bytes[CMSG_SPACE(sizeof(int))];
-      struct cmsghdr align;
-    } control;
-    if (datagram->ttl > 0) {
-      const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *) (const void *) datagram->to;
-      bool is_v6 = datagram->to->sa_family == AF_INET6 && !IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr);
-      memset(&control, 0, sizeof(control));
-      msg.msg_control = control.bytes;
-      msg.msg_controllen = CMSG_SPACE(sizeof(int));
-      struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg);
-      cmsg->cmsg_level = is_v6 ? IPPROTO_IPV6 : IPPROTO_IP;
-      cmsg->cmsg_type = is_v6 ? IPV6_HOPLIMIT : IP_TTL;
-      cmsg->cmsg_len = CMSG_LEN(sizeof(int));
-      int ttl = datagram->ttl;
-      memcpy(CMSG_DATA(cmsg), &ttl, sizeof(int));
-    }
+    int before = datagram->ttl > 0 ? hop_limit_change(udp, datagram->to, datagram->ttl) : 0;
     if (datagram->fragment) udx__udp_set_fragment(udp, true);
     ssize_t sent;
     int repeats = 0;
@@ -52,6 +52,7 @@ udx__udp_send (udx_udp_t *udp, const udx_datagram_t *datagrams, unsigned int cou
     while (sent < 0 && (errno == EINTR || (udx__udp_error_is_old(udp, errno) && repeats++ == 0)));
     int err = errno;
     if (datagram->fragment) udx__udp_set_fragment(udp, false);
+    if (before != 0) (void) hop_limit_change(udp, datagram->to, before);
     udp->no_memory = sent < 0 && (err == ENOBUFS || err == ENOMEM);
     if (udp->no_memory || (sent < 0 && (err == EAGAIN || err == EWOULDBLOCK))) return i;
   }

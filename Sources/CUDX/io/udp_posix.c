@@ -2,8 +2,12 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
+#ifdef __APPLE__
+#define __APPLE_USE_RFC_3542 /* IPV6_DONTFRAG */
+#endif
 
 #include <errno.h>
+#include <fcntl.h>
 #include <net/if.h>
 #include <netinet/ip.h>
 #include <stdlib.h>
@@ -38,6 +42,10 @@ udx__udp_bind (udx_udp_t *udp, const struct sockaddr *addr, unsigned int flags) 
 #endif
   int fd = socket(family, type, 0);
   if (fd < 0) return -errno;
+#if !defined(SOCK_NONBLOCK) || !defined(SOCK_CLOEXEC)
+  (void) fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+  (void) fcntl(fd, F_SETFD, FD_CLOEXEC);
+#endif
   int err = 0;
   if (family == AF_INET6) err = option_set(fd, IPPROTO_IPV6, IPV6_V6ONLY, (flags & UV_UDP_IPV6ONLY) != 0);
   if (!err && (flags & UV_UDP_REUSEADDR)) err = option_set(fd, SOL_SOCKET, SO_REUSEADDR, 1);

@@ -1,7 +1,8 @@
 import Foundation
 import XCTest
 
-/// The code in the articles of the documentation is code that the build compiles: `Tests/Readme/Articles`.
+/// The code in the articles of the documentation is code that the build compiles: `Tests/Readme/Articles`. What needs
+/// traits is built by `Tests/Scripts/test_consumer`: `Tests/Consumer/Sources/Operations`.
 final class ArticleTests: XCTestCase {
   private let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
     .deletingLastPathComponent().deletingLastPathComponent()
@@ -14,7 +15,8 @@ final class ArticleTests: XCTestCase {
   /// What stands between "// snippet: NAME" and "// end", without the indentation of a function's body.
   private func snippets() throws -> [String: String] {
     var found: [String: String] = [:]
-    for file in files("Tests/Readme/Articles", "swift") {
+    let folders = ["Tests/Readme/Articles", "Tests/Consumer/Sources/Operations"]
+    for file in folders.flatMap({ files($0, "swift") }) {
       var name: String?
       let text = try String(contentsOf: file, encoding: .utf8)
       for line in text.split(separator: "\n", omittingEmptySubsequences: false) {
@@ -36,7 +38,7 @@ final class ArticleTests: XCTestCase {
     for file in files("Sources", "md") {
       let parts = try String(contentsOf: file, encoding: .utf8).components(separatedBy: "```swift\n").dropFirst()
       for block in parts.compactMap({ $0.components(separatedBy: "```").first }) where !block.contains("swift-tools") {
-        XCTAssertTrue(known.contains(block), "\(file.lastPathComponent): not in Tests/Readme/Articles:\n\(block)")
+        XCTAssertTrue(known.contains(block), "\(file.lastPathComponent): no test compiles this:\n\(block)")
         used.insert(block)
       }
     }

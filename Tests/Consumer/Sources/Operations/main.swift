@@ -1,0 +1,117 @@
+import Hyperswarm
+import InMemoryLogging
+import InMemoryTracing
+import Logging
+import Metrics
+import MetricsTestKit
+import ServiceLifecycle
+import Tracing
+
+// What the traits add, on a network of loopback: "ok NAME" or "FAILED NAME" for each check.
+
+nonisolated(unsafe) var failures = 0
+
+func check(_ name: String, _ holds: Bool) {
+  print(holds ? "ok operations \(name)" : "FAILED operations \(name)")
+  if !holds { failures += 1 }
+}
+
+/// Whether something comes true within ten seconds.
+func eventually(_ holds: () async -> Bool) async -> Bool {
+  for _ in 0..<1000 {
+    if await holds() { return true }
+    try? await Task.sleep(for: .milliseconds(10))
+  }
+  return false
+}
+
+let lines = InMemoryLogHandler()
+var logger = Logger(label: "swarm", factory: { _ in lines })
+logger.logLevel = .trace
+let tracer = InMemoryTracer()
+InstrumentationSystem.bootstrap(tracer)
+let gauges = TestMetrics()
+
+let testnet = try await HyperDHT.Testnet(size: 3)
+var options = Hyperswarm.Options(bootstrap: testnet.bootstrap)
+check("a logger is not there by itself", options.logger == nil)
+options.logger = logger
+let server = try await Hyperswarm(options)
+let client = try await Hyperswarm(Hyperswarm.Options(bootstrap: testnet.bootstrap))
+
+// A group runs the swarm, and what copies its gauges.
+let reporter = server.metricsReporter(every: .milliseconds(100), to: gauges, dimensions: [("swarm", "server")])
+let group = ServiceGroup(services: [server, reporter], logger: Logger(label: "group", factory: { _ in lines }))
+let running = Task { try await group.run() }
+
+let topic = Hyperswarm.topic("operations")
+_ = try await server.join(topic, client: false).flushed()
+try await client.join(topic, server: false)
+let key = client.keyPair.publicKey
+check("peers meet", await eventually { !server.openConnections.isEmpty && !client.openConnections.isEmpty })
+
+// MARK: Logging
+
+func line(_ text: String, _ key: String? = nil, _ value: String = "") -> InMemoryLogHandler.Entry? {
+  lines.entries.first { entry in
+    guard entry.message.description.hasPrefix(text) else { return false }
+    guard let key else { return true }
+    return entry.metadata[key] == .string(value)
+  }
+}
+let opened = line("connection: open", HyperDHT.LogKey.peer, key.hex)
+check("a connection is logged with its peer", opened != nil)
+check("and with its role", opened?.metadata[HyperDHT.LogKey.role] == .string("server"))
+check("the node is logged", await eventually { line("node: entering the network has ended") != nil })
+check("levels are what they should be", lines.entries.allSatisfy { $0.level < .warning } && opened?.level == .debug)
+
+// MARK: Metrics
+
+func gauge(_ name: String) -> Double? { try? gauges.expectGauge(name, [("swarm", "server")]).lastValue }
+check("gauges of the swarm", await eventually { gauge("hyperswarm_server_connections") == 1 })
+check("gauges of the node", gauge("dht_nr_nodes") ?? 0 > 0)
+check("gauges of the transport", gauge("udx_total_packets_received") ?? 0 > 0)
+let text = await server.metrics()
+let names = text.split(separator: "\n").filter { !$0.hasPrefix("#") }.compactMap { $0.split(separator: " ").first }
+check("the names are those of the text", names.count > 60 && names.allSatisfy { gauge(String($0)) != nil })
+
+// MARK: Tracing
+
+func span(_ name: String, _ target: Bytes32) -> FinishedInMemorySpan? {
+  tracer.finishedSpans.first {
+    $0.operationName == name && $0.attributes.get("hyper.target")?.toSpanAttribute() == .string(target.hex)
+  }
+}
+check("a dial of a swarm is a span", span("hyperswarm.dial", server.keyPair.publicKey) != nil)
+let listener = try await client.dht.listen(keyPair: HyperDHT.keyPair())
+check("listening is a span", span("hyperdht.listen", listener.publicKey) != nil)
+let other = try await withSpan("a request") { _ in try await server.dht.connect(to: listener.publicKey) }
+let connect = span("hyperdht.connect", listener.publicKey)
+let request = tracer.finishedSpans.first { $0.operationName == "a request" }
+check("connecting is a span of the task's", connect?.parentSpanID == request?.spanID && request != nil)
+check("that has not failed", connect?.status == nil)
+other.destroy()
+await listener.close()
+let missing = HyperDHT.hash([1, 2, 3])
+let failed = await Task { try await server.dht.connect(to: missing) }.result
+let failure = span("hyperdht.connect", missing)
+check("a call that fails is a span with a code", failure?.status?.code == .error && failure?.errors.count == 1)
+check("of the error", failure?.attributes.get("hyper.code")?.toSpanAttribute() == .string("PEER_NOT_FOUND"))
+if case .success = failed { check("no peer has that key", false) }
+
+// MARK: ServiceLifecycle
+
+await group.triggerGracefulShutdown()
+let ended = await running.result
+if case .failure(let error) = ended { print(error) }
+check("a graceful shutdown ends the group", (try? ended.get()) != nil)
+check("the swarm is destroyed by it", server.isDestroyed && line("node: destroyed") != nil)
+check("its connections were closed", line("connection: closed", HyperDHT.LogKey.peer, key.hex) != nil)
+let node = try await HyperDHT(HyperDHT.Options(bootstrap: testnet.bootstrap, port: 0))
+let service = Task { await node.run() }
+service.cancel()
+await service.value
+check("cancellation destroys a node", await node.status().isDestroyed)
+await client.destroy()
+await testnet.destroy()
+if failures > 0 { fatalError("\(failures) failed") }
