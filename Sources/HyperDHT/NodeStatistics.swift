@@ -119,16 +119,23 @@ extension HyperDHT {
   public func metrics(isolation: isolated (any Actor)? = #isolation) async -> String {
     let values = await read(isolation: isolation) { node in (Statistics(node), Status(node)) }
     guard let (statistics, status) = values else { return "" }
+    return statistics.gauges(status).map { "# TYPE \($0.0) gauge\n\($0.0) \($0.1)\n" }.joined()
+  }
+}
+
+extension HyperDHT.Statistics {
+  /// Under the names that dashboards of the deployed stack use.
+  package func gauges(_ status: HyperDHT.Status) -> [(String, UInt64)] {
     var gauges: [(String, UInt64)] = [
-      ("dht_consistent_punches", statistics.punchesConsistent), ("dht_random_punches", statistics.punchesRandom),
-      ("dht_open_punches", statistics.punchesOpen), ("dht_relay_attempts", statistics.relayAttempts),
-      ("dht_relay_successes", statistics.relaySuccesses), ("dht_relay_aborts", statistics.relayAborts),
-      ("dht_active_queries", statistics.queriesActive), ("dht_total_queries", statistics.queriesTotal),
-      ("dht_active_requests", statistics.requestsActive), ("dht_total_requests", statistics.requestsTotal),
+      ("dht_consistent_punches", punchesConsistent), ("dht_random_punches", punchesRandom),
+      ("dht_open_punches", punchesOpen), ("dht_relay_attempts", relayAttempts),
+      ("dht_relay_successes", relaySuccesses), ("dht_relay_aborts", relayAborts),
+      ("dht_active_queries", queriesActive), ("dht_total_queries", queriesTotal),
+      ("dht_active_requests", requestsActive), ("dht_total_requests", requestsTotal),
     ]
     let commands = [
-      ("ping", statistics.ping), ("ping_nat", statistics.pingNAT), ("find_node", statistics.findNode),
-      ("down_hint", statistics.downHint),
+      ("ping", ping), ("ping_nat", pingNAT), ("find_node", findNode),
+      ("down_hint", downHint),
     ]
     for (name, command) in commands {
       gauges.append(("dht_\(name)_received", command.answered))
@@ -137,7 +144,7 @@ extension HyperDHT {
     gauges.append(("dht_streams", UInt64(status.streams)))
     gauges.append(("dht_nr_nodes", UInt64(status.nodeCount)))
     gauges.append(("dht_is_firewalled", status.isFirewalled ? 1 : 0))
-    return gauges.map { "# TYPE \($0.0) gauge\n\($0.0) \($0.1)\n" }.joined()
+    return gauges
   }
 }
 
