@@ -1,5 +1,6 @@
 import HyperDHTEngine
 import HyperEncoding
+import HyperEnvironment
 import HyperRPC
 import HyperRuntime
 
@@ -115,36 +116,15 @@ extension HyperDHT {
     await read(isolation: isolation) { Statistics($0) } ?? Statistics()
   }
 
-  /// The counters as text for Prometheus, under the names that dashboards of the deployed stack use.
+  /// The counters of the node, of its two sockets and of the transport, as text for Prometheus: all gauges, under the
+  /// names that dashboards of the deployed stack use where it has the same. "" when the loop has ended. What they
+  /// mean: `docs/metrics.md`. A swarm's `metrics` has these, too.
   public func metrics(isolation: isolated (any Actor)? = #isolation) async -> String {
-    let values = await read(isolation: isolation) { node in (Statistics(node), Status(node)) }
-    guard let (statistics, status) = values else { return "" }
-    return statistics.gauges(status).map { "# TYPE \($0.0) gauge\n\($0.0) \($0.1)\n" }.joined()
+    await metricValues(isolation: isolation).prometheusText
   }
-}
 
-extension HyperDHT.Statistics {
-  /// Under the names that dashboards of the deployed stack use.
-  package func gauges(_ status: HyperDHT.Status) -> [(String, UInt64)] {
-    var gauges: [(String, UInt64)] = [
-      ("dht_consistent_punches", punchesConsistent), ("dht_random_punches", punchesRandom),
-      ("dht_open_punches", punchesOpen), ("dht_relay_attempts", relayAttempts),
-      ("dht_relay_successes", relaySuccesses), ("dht_relay_aborts", relayAborts),
-      ("dht_active_queries", queriesActive), ("dht_total_queries", queriesTotal),
-      ("dht_active_requests", requestsActive), ("dht_total_requests", requestsTotal),
-    ]
-    let commands = [
-      ("ping", ping), ("ping_nat", pingNAT), ("find_node", findNode),
-      ("down_hint", downHint),
-    ]
-    for (name, command) in commands {
-      gauges.append(("dht_\(name)_received", command.answered))
-      gauges.append(("dht_\(name)_transmitted", command.sent))
-    }
-    gauges.append(("dht_streams", UInt64(status.streams)))
-    gauges.append(("dht_nr_nodes", UInt64(status.nodeCount)))
-    gauges.append(("dht_is_firewalled", status.isFirewalled ? 1 : 0))
-    return gauges
+  func metricValues(isolation: isolated (any Actor)?) async -> [Metric] {
+    await read(isolation: isolation) { $0.metrics } ?? []
   }
 }
 

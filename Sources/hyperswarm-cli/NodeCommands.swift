@@ -31,11 +31,12 @@ struct TestnetCommand: Command {
     let interrupt = Interrupt()
     metrics?.serve { [weak testnet] in
       guard let testnet else { return "" }
-      return MetricsText.joined([MetricsText.process("testnet"), await MetricsText.testnet(testnet)])
+      return MetricsText.process("testnet") + (await MetricsText.testnet(testnet))
     }
     Console.event(
       "testnet", "\(size) nodes, bootstrap \(addresses.joined(separator: ","))",
       [("size", .integer(size)), ("bootstrap", .array(addresses.map { .string($0) }))])
+    try Console.check()
     await interrupt.wait()
     await testnet.destroy()
   }
@@ -86,7 +87,7 @@ struct NodeCommand: Command {
     let dht = try await opening(options.port, on: options.host) { try await HyperDHT(options) }
     metrics?.serve { [weak dht] in
       guard let dht else { return "" }
-      return MetricsText.joined([MetricsText.process("node"), await MetricsText.node(dht)])
+      return MetricsText.process("node") + (await MetricsText.node(dht))
     }
     try await using(dht) {
       if first { try await dht.bootstrapped() } else { try await requireNetwork(dht, common) }
@@ -99,6 +100,7 @@ struct NodeCommand: Command {
           ("address", local.map { .string($0.description) } ?? .null), ("nodes", .integer(status.nodeCount)),
           ("ephemeral", .bool(status.isEphemeral)), ("firewalled", .bool(status.isFirewalled)),
         ])
+      try Console.check()
       await interrupt.wait()
     }
   }

@@ -41,12 +41,13 @@ struct Relay: Command {
         keyPair: keyPair, firewall: allowed.map(AccessOptions.firewall), limits: limits)
       metrics?.serve { [weak dht, weak relay] in
         guard let dht, let relay else { return "" }
-        let texts = [MetricsText.process("relay"), MetricsText.relay(await relay.statistics())]
-        return MetricsText.joined(texts + [await MetricsText.node(dht)])
+        let counts = MetricsText.relay(await relay.statistics())
+        return MetricsText.process("relay") + counts + (await MetricsText.node(dht))
       }
       let interrupt = Interrupt()
       Console.event(
         "listening", "relaying as \(relay.publicKey.hex)", [("publicKey", .string(relay.publicKey.hex))])
+      try Console.check()
       await interrupt.wait()
       let statistics = await relay.statistics()
       Console.event(

@@ -100,8 +100,16 @@ struct Bench: Command {
     let interrupt = Interrupt()
     do {
       try await using(dht, until: interrupt) {
-        try await server.run { key in
-          Console.event("listening", "bench serves as \(key.hex)", [("publicKey", .string(key.hex))])
+        try await withThrowingTaskGroup(of: Void.self) { group in
+          group.addTask {
+            try await server.run { key in
+              Console.event("listening", "bench serves as \(key.hex)", [("publicKey", .string(key.hex))])
+            }
+          }
+          // What is measured is not read any more.
+          group.addTask { await Console.waitForLoss() }
+          try await group.next()
+          group.cancelAll()
         }
       }
     } catch is ExitCode {

@@ -86,15 +86,15 @@ struct StatusScreen {
         name,
         [
           view.bytes("udx_total_bytes_\(direction)"), view.count("udx_total_packets_\(direction)", "packets"),
-          direction == "transmitted" ? view.count("udx_retransmissions_total", "sent again") : nil,
-          direction == "received" ? view.count("udx_packets_dropped", "dropped by the kernel") : nil,
+          direction == "transmitted" ? view.count("udx_retransmits", "sent again") : nil,
+          direction == "received" ? view.count("udx_packets_dropped_total", "dropped by the kernel") : nil,
         ])
     }
     add(
       "network",
       [
         view.level("hyperswarm_testnet_nodes", "nodes here"),
-        view.flag("dht_is_online", "online", "offline"),
+        view["hyperswarm_testnet_nodes"] == nil ? view.flag("dht_is_online", "online", "offline") : nil,
         view["hyperswarm_testnet_nodes"] == nil
           ? view.flag("dht_is_firewalled", "not reachable for all", "reachable for all") : nil,
         view.level("dht_nr_nodes", "nodes known"), view.level("dht_streams", "streams"),
@@ -103,15 +103,15 @@ struct StatusScreen {
       "requests",
       [
         view.level("dht_active_requests", "under way"), view.count("dht_total_requests", "made"),
-        view.count("dht_responses_total", "answered"), view.count("dht_request_timeouts_total", "timed out"),
+        view.count("dht_total_responses", "answered"), view.count("dht_total_timeouts", "timed out"),
       ])
     add(
       "connects",
       [
-        view.count("dht_connects_started_total", "begun"), view.count("dht_connects_opened_total", "opened"),
-        view.count("dht_connects_failed_total", "failed"),
-        view.count("dht_handshakes_received_total", "handshakes received"),
-        view.count("dht_connections_moved_total", "moved"),
+        view.count("dht_connects_started", "begun"), view.count("dht_connects_opened", "opened"),
+        view.count("dht_connects_failed", "failed"),
+        view.count("dht_handshakes_received", "handshakes received"),
+        view.count("dht_connections_moved", "moved"),
       ])
     add(
       "punches",
