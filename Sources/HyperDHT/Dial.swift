@@ -25,6 +25,8 @@ extension HyperDHT {
     private final class Attempt {
       /// `nil` once it is open or closed.
       var stream: EncryptedStream?
+      /// Of the steps so far; holds nothing else of the attempt.
+      var timeline: (() -> [String])?
     }
 
     private struct Outcome {
@@ -41,6 +43,7 @@ extension HyperDHT {
       let isPosted = loop.post {
         let stream = node.value.connect(to: publicKey, options: .init(options))
         attempt.value.stream = stream
+        attempt.value.timeline = stream.pathTimeline
         // The stream goes on with the connection, and must not keep it.
         stream.onOpen = { [unowned stream] in
           stream.onOpen = nil
@@ -93,6 +96,12 @@ extension HyperDHT {
         return .success(connection)
       }
       return try outcome.get()
+    }
+
+    /// How far it is, one line per step; also when it has failed.
+    package func pathTimeline(isolation: isolated (any Actor)? = #isolation) async -> [String] {
+      let attempt = attempt
+      return await onLoop(loop, isolation: isolation) { attempt.value.timeline?() ?? [] } ?? []
     }
 
     /// Gives the dial up, or aborts the connection that it has made.

@@ -12,7 +12,7 @@ extension HyperDHT {
     /// For the options of nodes that should join.
     public let bootstrap: [String]
 
-    private let engine: LoopBound<(HyperDHTEngine.Testnet, [UVEnvironment])>
+    let engine: LoopBound<(HyperDHTEngine.Testnet, [UVEnvironment])>
     private let ownsLoop: Bool
     private let destruction = Destruction()
 

@@ -15,6 +15,7 @@ struct Join: Command {
   var clientOnly = false
   @Flag(help: "Do not look the topic up: only wait for others.")
   var serverOnly = false
+  @OptionGroup var trace: TraceOptions
   @Argument(help: "Any text, or 64 hexadecimal digits.")
   var topic: TopicArgument
 
@@ -29,9 +30,12 @@ struct Join: Command {
     let swarm = try await Hyperswarm(options)
     do {
       try await requireNetwork(swarm.dht, common)
+      let trace = trace.start()
+      let following = trace.map { trace in Task { await trace.follow(swarm) } }
+      defer { following?.cancel() }
       let discovery = try await swarm.join(topic.topic, server: !clientOnly, client: !serverOnly)
       let room = Room()
-      let work = Task { await run(swarm, room) }
+      let work = Task { await run(swarm, room, trace) }
       defer { work.cancel() }
       guard try await discovery.flushed() else { throw Failure("the topic could not be announced", code: "ANNOUNCE") }
       let interrupt = Interrupt()
@@ -52,7 +56,7 @@ struct Join: Command {
     await swarm.destroy()
   }
 
-  private func run(_ swarm: Hyperswarm, _ room: Room) async {
+  private func run(_ swarm: Hyperswarm, _ room: Room, _ trace: Trace?) async {
     await withDiscardingTaskGroup { group in
       group.addTask {
         for await line in InputLines(input: StandardInput()) {
@@ -63,6 +67,7 @@ struct Join: Command {
       }
       for await connection in swarm.connections {
         room.add(connection)
+        if let trace { group.addTask { await trace.follow(connection) } }
         group.addTask {
           await chat(with: connection)
           room.remove(connection)

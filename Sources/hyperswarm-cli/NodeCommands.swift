@@ -12,6 +12,7 @@ struct TestnetCommand: Command {
   var port: UInt16 = 49_736
   @Option(help: "Address to bind to.")
   var host = HostArgument(.loopback)
+  @OptionGroup var metrics: MetricsOptions
   @Flag(help: "Print one JSON object per line.")
   var json = false
 
@@ -21,14 +22,21 @@ struct TestnetCommand: Command {
 
   func execute() async throws {
     Console.isJSON = json
+    let metrics = try await metrics.open()
+    defer { metrics?.close() }
     let testnet = try await opening(port, on: host.host) {
       try await HyperDHT.Testnet(size: size, host: host.host, port: port)
     }
     let addresses = testnet.bootstrap
     let interrupt = Interrupt()
+    metrics?.serve { [weak testnet] in
+      guard let testnet else { return "" }
+      return MetricsText.process("testnet") + (await MetricsText.testnet(testnet))
+    }
     Console.event(
       "testnet", "\(size) nodes, bootstrap \(addresses.joined(separator: ","))",
       [("size", .integer(size)), ("bootstrap", .array(addresses.map { .string($0) }))])
+    try Console.check()
     await interrupt.wait()
     await testnet.destroy()
   }
@@ -51,6 +59,7 @@ struct NodeCommand: Command {
   var permanent = false
   @Flag(help: "Be the first node of a new network.")
   var first = false
+  @OptionGroup var metrics: MetricsOptions
 
   func validate() throws {
     if first, host == nil || host?.host == .any { throw ValidationError("--first needs a concrete --host") }
@@ -58,6 +67,8 @@ struct NodeCommand: Command {
   }
 
   func execute() async throws {
+    let metrics = try await metrics.open()
+    defer { metrics?.close() }
     var options: HyperDHT.Options
     if first, let host = host?.host {
       options = .bootstrapper(host: host, port: port ?? 49_737)
@@ -74,6 +85,10 @@ struct NodeCommand: Command {
       }
     }
     let dht = try await opening(options.port, on: options.host) { try await HyperDHT(options) }
+    metrics?.serve { [weak dht] in
+      guard let dht else { return "" }
+      return MetricsText.process("node") + (await MetricsText.node(dht))
+    }
     try await using(dht) {
       if first { try await dht.bootstrapped() } else { try await requireNetwork(dht, common) }
       let local = await dht.localAddress()
@@ -85,6 +100,7 @@ struct NodeCommand: Command {
           ("address", local.map { .string($0.description) } ?? .null), ("nodes", .integer(status.nodeCount)),
           ("ephemeral", .bool(status.isEphemeral)), ("firewalled", .bool(status.isFirewalled)),
         ])
+      try Console.check()
       await interrupt.wait()
     }
   }

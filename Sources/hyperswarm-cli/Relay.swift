@@ -17,6 +17,7 @@ struct Relay: Command {
   @OptionGroup var access: AccessOptions
   @Option(help: "Relayed connections at a time.")
   var links: Int?
+  @OptionGroup var metrics: MetricsOptions
 
   func validate() throws {
     if let links, links < 1 { throw ValidationError("--links is 1 or more") }
@@ -25,6 +26,8 @@ struct Relay: Command {
   func execute() async throws {
     let keyPair = identity.keyPair
     let allowed = try access.keys()
+    let metrics = try await metrics.open()
+    defer { metrics?.close() }
     var options = HyperDHT.Options(
       bootstrap: common.bootstrap?.nodes, host: bindAddress(for: common.bootstrap), keyPair: keyPair)
     options.anyPort = port.map { $0 == 0 } ?? true
@@ -36,9 +39,15 @@ struct Relay: Command {
       if let links { limits.links = links }
       let relay = try await dht.serveRelay(
         keyPair: keyPair, firewall: allowed.map(AccessOptions.firewall), limits: limits)
+      metrics?.serve { [weak dht, weak relay] in
+        guard let dht, let relay else { return "" }
+        let counts = MetricsText.relay(await relay.statistics())
+        return MetricsText.process("relay") + counts + (await MetricsText.node(dht))
+      }
       let interrupt = Interrupt()
       Console.event(
         "listening", "relaying as \(relay.publicKey.hex)", [("publicKey", .string(relay.publicKey.hex))])
+      try Console.check()
       await interrupt.wait()
       let statistics = await relay.statistics()
       Console.event(

@@ -74,14 +74,15 @@ struct Connect: Command {
   @OptionGroup var identity: IdentityOptions
   @OptionGroup var relay: RelayOptions
   @OptionGroup var pipe: PipeOptions
+  @OptionGroup var trace: TraceOptions
   @Argument(help: "Public key: 64 hexadecimal digits or 52 z-base-32 characters.")
   var key: KeyArgument
 
   func execute() async throws {
     let dht = try await enterNetwork(common, keyPair: identity.keyPair)
-    let (key, pipe, options) = (key.key, pipe, relay.connecting)
+    let (key, pipe, options, trace) = (key.key, pipe, relay.connecting, trace.start())
     try await using(dht, until: Interrupt()) {
-      let connection = try await dialling(key, on: dht, options)
+      let connection = try await dialling(key, on: dht, options, trace)
       try await introducing(connection) { try await Pipe(connection, pipe).run() }
     }
   }
@@ -89,11 +90,12 @@ struct Connect: Command {
 
 /// Connects, and says so when it takes long.
 func dialling(
-  _ key: Bytes32, on dht: HyperDHT, _ options: HyperDHT.ConnectOptions
+  _ key: Bytes32, on dht: HyperDHT, _ options: HyperDHT.ConnectOptions, _ trace: Trace? = nil
 ) async throws -> HyperDHT.Connection {
   do {
     return try await telling("connecting to \(key.hex): no answer yet", [("publicKey", .string(key.hex))]) {
-      try await dht.connect(to: key, options: options)
+      if let trace { return try await trace.connect(to: key, on: dht, options) }
+      return try await dht.connect(to: key, options: options)
     }
   } catch let error as DHTError {
     guard case .cannotHolepunch = error, options.relayOnly, options.relayThrough == nil else { throw error }

@@ -19,7 +19,8 @@ struct Tool: AsyncParsableCommand {
     subcommands: [
       Demo.self, TestnetCommand.self, NodeCommand.self, Keygen.self, Listen.self, Connect.self, Beam.self, Send.self,
       Receive.self, Expose.self, Forward.self, Join.self, Lookup.self, Announce.self, Put.self, Get.self, Ping.self,
-      Doctor.self, Relay.self,
+      Bench.self,
+      Doctor.self, StatusCommand.self, Relay.self,
     ])
 
   static func main() async {

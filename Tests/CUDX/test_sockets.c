@@ -355,6 +355,11 @@ TEST(sent_between_turns_makes_a_turn_due) {
   uint8_t bytes[64];
   CHECK_EQ(peer_receive(peer, bytes, sizeof(bytes)), 5);
   CHECK(req.data == NULL);
+  /* it counts, on the socket and in all */
+  CHECK_EQ(host.socket.packets_tx, 1);
+  CHECK_EQ(host.socket.bytes_tx, 5);
+  CHECK_EQ(host.udx.packets_tx, 1);
+  CHECK_EQ(host.udx.bytes_tx, 5);
   host_run(&host, 2);
   CHECK(uv_backend_timeout(&host.loop) != 0);
   close(peer);

@@ -65,8 +65,17 @@ batch_return (udx_t *udx, udx_socket_t *socket, const udx_batch_owner_t *owner) 
   }
 }
 
+/* Of what no stream has sent: datagrams of the application, and packets that are relayed. */
 static void
-batch_taken (udx_t *udx, udx_socket_t *socket, const udx_batch_owner_t *owner) {
+count_datagram (udx_t *udx, udx_socket_t *socket, uint32_t length) {
+  socket->packets_tx++;
+  udx->packets_tx++;
+  socket->bytes_tx += length;
+  udx->bytes_tx += length;
+}
+
+static void
+batch_taken (udx_t *udx, udx_socket_t *socket, const udx_batch_owner_t *owner, uint32_t length) {
   if (owner->kind == UDX_OWNER_CONTROL) {
     UDX_ASSERT(udx__socket(socket)->controls_count > 0);
     udx__socket(socket)->controls_count--;
@@ -77,10 +86,15 @@ batch_taken (udx_t *udx, udx_socket_t *socket, const udx_batch_owner_t *owner) {
       udx_stream_t *stream = udx__send_stream(send)->stream;
       UDX_ASSERT(udx__stream(stream)->queue.messages > 0);
       udx__stream(stream)->queue.messages--;
+      udx__count_sent(stream, length);
+    } else {
+      count_datagram(udx, socket, length);
     }
     UDX_ASSERT(udx__socket(socket)->sends_count > 0);
     udx__socket(socket)->sends_count--;
     udx__list_append(&udx__instance(udx)->send_done, &send->link);
+  } else if (owner->kind == UDX_OWNER_NONE) {
+    count_datagram(udx, socket, length);
   }
 }
 
@@ -129,7 +143,7 @@ udx__batch_flush (udx_t *udx) {
   }
   if (UDX_UNLIKELY(udx__instance(udx)->on_trace != NULL))
     batch_trace(socket, batch, taken, count, (uint32_t) (udx->gso_datagrams - udx->gso_batches - joined));
-  for (uint32_t i = 0; i < taken; i++) batch_taken(udx, socket, &batch->owners[i]);
+  for (uint32_t i = 0; i < taken; i++) batch_taken(udx, socket, &batch->owners[i], batch->datagrams[i].length);
   for (uint32_t i = count; i-- > taken;) batch_return(udx, socket, &batch->owners[i]);
 }
 

@@ -76,7 +76,7 @@ final class Connector {
   func start() {
     node.statistics.connects.started += 1
     stream.onDestroying = { [weak self] in self?.cancel() }
-    stream.pathTimeline = { [logs] in logs.all.flatMap(\.timeline.lines) }
+    stream.pathTimeline = { [logs] in PathTimeline.lines(of: logs.all.map(\.timeline)) }
     if options.deadline > 0 { deadline = now + options.deadline }
     beginAttempt()
     // A later turn, so that the caller can set the stream's callbacks first.

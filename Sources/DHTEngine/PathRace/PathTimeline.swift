@@ -50,8 +50,15 @@ struct PathTimeline {
   }
 
   /// One line per entry, times counted from the first.
-  var lines: [String] {
-    guard let start = entries.first?.time else { return [] }
+  var lines: [String] { lines(since: entries.first?.time ?? 0) }
+
+  /// Of attempts one after the other; times are counted from the beginning of the first one.
+  static func lines(of timelines: [PathTimeline]) -> [String] {
+    guard let start = timelines.first?.entries.first?.time else { return [] }
+    return timelines.flatMap { $0.lines(since: start) }
+  }
+
+  private func lines(since start: UInt64) -> [String] {
     var lines = entries.map { $0.line(since: start) }
     if omitted > 0 { lines.insert("  ... \(omitted) more", at: lines.count - 1) }
     return lines

@@ -1,0 +1,24 @@
+import HyperEnvironment
+import HyperRuntime
+
+extension HyperDHT.Testnet {
+  /// The gauges of all nodes together, as text for Prometheus, and how many nodes there are; "" when the loop has ended.
+  package func metrics(isolation: isolated (any Actor)? = #isolation) async -> String {
+    let engine = engine
+    let sums = await onLoop(loop, isolation: isolation) {
+      let nodes = engine.value.0.nodes
+      var sums = [Metric("hyperswarm_testnet_nodes", nodes.count)]
+      var places: [String: Int] = [:]
+      for metric in nodes.flatMap(\.metrics) {
+        if let place = places[metric.name] {
+          sums[place].value += metric.value
+        } else {
+          places[metric.name] = sums.count
+          sums.append(metric)
+        }
+      }
+      return sums
+    }
+    return sums?.prometheusText ?? ""
+  }
+}
