@@ -368,8 +368,8 @@ TEST(socket_that_is_gone) {
 }
 
 TEST_MAIN(TEST_ENTRY(peer_that_moves_is_followed), TEST_ENTRY(peer_that_moves_is_left),
-  TEST_ENTRY(peer_that_moves_within_a_message),
-  TEST_ENTRY(repeated_packets_are_acknowledged), TEST_ENTRY(peer_of_two_addresses),
-  TEST_ENTRY(change_of_remote_from_a_new_socket), TEST_ENTRY(former_remote_is_a_path), TEST_ENTRY(paths_are_bounded),
-  TEST_ENTRY(late_packets_lead_nowhere), TEST_ENTRY(message_that_proves), TEST_ENTRY(reader_that_pauses),
-  TEST_ENTRY(packets_that_overtake_the_handshake), TEST_ENTRY(socket_that_is_gone))
+  TEST_ENTRY(peer_that_moves_within_a_message), TEST_ENTRY(repeated_packets_are_acknowledged),
+  TEST_ENTRY(peer_of_two_addresses), TEST_ENTRY(change_of_remote_from_a_new_socket),
+  TEST_ENTRY(former_remote_is_a_path), TEST_ENTRY(paths_are_bounded), TEST_ENTRY(late_packets_lead_nowhere),
+  TEST_ENTRY(message_that_proves), TEST_ENTRY(reader_that_pauses), TEST_ENTRY(packets_that_overtake_the_handshake),
+  TEST_ENTRY(socket_that_is_gone))
