@@ -45,6 +45,40 @@ final class LifecycleTruthTests: XCTestCase {
     await testnet.destroy()
   }
 
+  /// The last handle of a connection goes on the loop, before that has come to what another thread has asked for.
+  func testAHandleThatGoesDoesNotOvertakeDestroy() async throws {
+    let testnet = try await HyperDHT.Testnet(size: 3)
+    let loop = try UVEventLoop.startThread()
+    let node = try await HyperDHT(nodeOptions(testnet.bootstrap, loop: loop))
+    let other = try await HyperDHT(nodeOptions(testnet.bootstrap, loop: nil))
+    let server = try await node.listen()
+    let peer = try await other.connect(to: server.publicKey)
+    let kept = Locked<HyperDHT.Connection?>(nil)
+    func accept() async throws {
+      let connection = try await server.accept()
+      peer.end()
+      let end = try await connection?.read()
+      XCTAssertNil(end)
+      kept.withLock { $0 = connection }
+    }
+    try await accept()
+    _ = await onLoop(loop) {
+      let isAsked = DispatchSemaphore(value: 0)
+      Thread.detachNewThread {
+        kept.withLock { $0?.destroy() }
+        isAsked.signal()
+      }
+      isAsked.wait()
+      kept.withLock { $0 = nil }
+    }
+    let reason = try await peer.waitUntilClosed()
+    XCTAssertEqual(reason, .reset)
+    await other.destroy()
+    await node.destroy()
+    await loop.shutdown()
+    await testnet.destroy()
+  }
+
   func testFlushedTellsTheTruthWhileSuspendedAndAfterLeave() async throws {
     let testnet = try await HyperDHT.Testnet(size: 3)
     let swarm = try await Hyperswarm(options(testnet))
