@@ -211,10 +211,7 @@ extension HyperDHT {
     }
 
     /// Aborts: unsent messages are dropped, the peer sees a reset.
-    public func destroy() {
-      let state = inner
-      state.loop.post { state.destroy() }
-    }
+    public func destroy() { inner.destroySoon() }
 
     /// Whether the connection has closed, regularly or not.
     public var isClosed: Bool { inner.closing.isClosed }

@@ -20,6 +20,8 @@ final class ConnectionState: @unchecked Sendable {
 
   private let arrivals: Arrivals
   private var isAbandoned = false
+  /// Known before the loop comes to it: a handle that goes on the loop overtakes what other threads have posted.
+  private let isDestructionDue = Locked(false)
 
   /// Takes over the stream's `onAuthenticated`, `onOwnedMessage`, `onDatagram`, `onPathChange`, `onDrain` and `onEnd`;
   /// the owner calls `closed` from `onClose`.
@@ -67,6 +69,12 @@ final class ConnectionState: @unchecked Sendable {
     stream.destroy()
   }
 
+  /// From any thread.
+  func destroySoon() {
+    isDestructionDue.withLock { $0 = true }
+    loop.post { self.destroy() }
+  }
+
   /// Last act of the stream.
   func closed(_ error: EncryptedStreamError?) {
     arrivals.deliver()
@@ -96,6 +104,7 @@ final class ConnectionState: @unchecked Sendable {
   /// The handle is gone: what was written is still sent, what arrives is dropped.
   func abandon() {
     guard !stream.isDestroying else { return }
+    if isDestructionDue.withLock({ $0 }) { return destroy() }
     isAbandoned = true
     arrivals.drop()
     inbox.abandon()

@@ -11,7 +11,7 @@
 
 static uint64_t frame_size = 1000;
 static int frames_asked, messages_asked, owner_is_deaf;
-static int strays, follows;
+static int strays, follows, ends;
 
 static ssize_t
 on_source (udx_stream_t *stream, int is_message, const uv_buf_t bufs[], unsigned int count) {
@@ -37,12 +37,13 @@ static void
 on_stray (udx_stream_t *stream, udx_socket_t *socket, const struct sockaddr *from) {
   strays++;
   if (follows) CHECK_EQ(udx_stream_migrate(stream, socket, from), 0);
+  if (ends) (void) udx_stream_destroy(stream);
 }
 
 static inline void
 check_sources (pair_t *p) {
   frame_size = 1000;
-  frames_asked = messages_asked = strays = owner_is_deaf = 0;
+  frames_asked = messages_asked = strays = owner_is_deaf = ends = 0;
   follows = 1;
   for (int i = 0; i < 2; i++) CHECK_EQ(udx_stream_check_sources(&p->side[i].stream, on_source, on_stray), 0);
 }

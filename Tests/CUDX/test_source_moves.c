@@ -74,6 +74,30 @@ TEST(peer_that_moves_is_followed) {
   }
 }
 
+/* A timeout tells the owner where the peer is, and the owner ends the stream there and then. */
+TEST(peer_that_moves_is_left) {
+  for (int mode = 0; mode < 2; mode++) {
+    pair_t *p = nat_pair(1, 20 * MS);
+    follows = mode;
+    ends = 1;
+    pair_write(p, 1, 1000);
+    CHECK(pair_run_received(p, 0, 1000, 1 * S));
+    sim_run(p->sim, 5 * S);
+    move();
+    pair_write(p, 0, 1000);
+    pair_write(p, 1, 1000);
+    sim_run(p->sim, 30 * MS);
+    CHECK_EQ(p->side[0].received, 2000);
+    sim_link(p->side[1].node, p->side[0].node)->down = true; /* no packet tells */
+    CHECK_EQ(strays, 0);
+    sim_run(p->sim, 3 * S);
+    CHECK_EQ(strays, 1);
+    CHECK_EQ(p->side[0].closed, 1);
+    CHECK_EQ(p->side[0].finalized, 1);
+    pair_free(p);
+  }
+}
+
 /* A move within a message of 64 KiB: its rest is held, and shows whose it is. */
 TEST(peer_that_moves_within_a_message) {
   pair_t *p = nat_pair(1, 20 * MS);
@@ -343,8 +367,9 @@ TEST(socket_that_is_gone) {
   pair_free(p);
 }
 
-TEST_MAIN(TEST_ENTRY(peer_that_moves_is_followed), TEST_ENTRY(peer_that_moves_within_a_message),
-  TEST_ENTRY(repeated_packets_are_acknowledged), TEST_ENTRY(peer_of_two_addresses),
-  TEST_ENTRY(change_of_remote_from_a_new_socket), TEST_ENTRY(former_remote_is_a_path), TEST_ENTRY(paths_are_bounded),
-  TEST_ENTRY(late_packets_lead_nowhere), TEST_ENTRY(message_that_proves), TEST_ENTRY(reader_that_pauses),
-  TEST_ENTRY(packets_that_overtake_the_handshake), TEST_ENTRY(socket_that_is_gone))
+TEST_MAIN(TEST_ENTRY(peer_that_moves_is_followed), TEST_ENTRY(peer_that_moves_is_left),
+  TEST_ENTRY(peer_that_moves_within_a_message), TEST_ENTRY(repeated_packets_are_acknowledged),
+  TEST_ENTRY(peer_of_two_addresses), TEST_ENTRY(change_of_remote_from_a_new_socket),
+  TEST_ENTRY(former_remote_is_a_path), TEST_ENTRY(paths_are_bounded), TEST_ENTRY(late_packets_lead_nowhere),
+  TEST_ENTRY(message_that_proves), TEST_ENTRY(reader_that_pauses), TEST_ENTRY(packets_that_overtake_the_handshake),
+  TEST_ENTRY(socket_that_is_gone))

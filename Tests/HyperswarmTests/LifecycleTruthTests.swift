@@ -1,8 +1,9 @@
 import HyperDHT
 import HyperDHTEngine
 import HyperRuntime
-import Hyperswarm
 import XCTest
+
+@testable import Hyperswarm
 
 /// What the Swift faces say about cancellation, suspension and the end, over real sockets on 127.0.0.1.
 final class LifecycleTruthTests: XCTestCase {
@@ -42,6 +43,40 @@ final class LifecycleTruthTests: XCTestCase {
     let topics = await swarm.topics()
     XCTAssertEqual(Set(topics), kept)
     await swarm.destroy(force: true)
+    await testnet.destroy()
+  }
+
+  /// The last handle of a connection goes on the loop, before that has come to what another thread has asked for.
+  func testAHandleThatGoesDoesNotOvertakeDestroy() async throws {
+    let testnet = try await HyperDHT.Testnet(size: 3)
+    let loop = try UVEventLoop.startThread()
+    let node = try await HyperDHT(nodeOptions(testnet.bootstrap, loop: loop))
+    let other = try await HyperDHT(nodeOptions(testnet.bootstrap, loop: nil))
+    let server = try await node.listen()
+    let peer = try await other.connect(to: server.publicKey)
+    let kept = Locked<HyperDHT.Connection?>(nil)
+    func accept() async throws {
+      let connection = try await server.accept()
+      peer.end()
+      let end = try await connection?.read()
+      XCTAssertNil(end)
+      kept.withLock { $0 = connection }
+    }
+    try await accept()
+    _ = await onLoop(loop) {
+      let isAsked = DispatchSemaphore(value: 0)
+      Thread.detachNewThread {
+        kept.withLock { $0?.destroy() }
+        isAsked.signal()
+      }
+      isAsked.wait()
+      kept.withLock { $0 = nil }
+    }
+    let reason = try await peer.waitUntilClosed()
+    XCTAssertEqual(reason, .reset)
+    await other.destroy()
+    await node.destroy()
+    await loop.shutdown()
     await testnet.destroy()
   }
 
@@ -139,18 +174,14 @@ final class LifecycleTruthTests: XCTestCase {
     let swarm = try await Hyperswarm(borrowing)
     let discovery = try await swarm.join(Hyperswarm.topic("destroyed twice"))
     _ = try await discovery.flushed()
-    // The connections' sequence ends with the last step of the destruction.
-    let ended = Locked(false)
+    // The last step of the destruction lets go of this, and ends the connections' sequence.
+    let engine = swarm.engine
     let connections = swarm.connections
-    let reader = Task {
-      for await _ in connections {}
-      ended.withLock { $0 = true }
-    }
+    let reader = Task { for await _ in connections {} }
     await assertBothWait("swarm") {
       await swarm.destroy()
     } _: {
-      for _ in 0..<1000 where !ended.withLock({ $0 }) { await Task.yield() }
-      return ended.withLock { $0 }
+      await onLoop(loop) { engine.value.onConnection == nil } ?? false
     }
     await reader.value
     await assertBothWait("node") {

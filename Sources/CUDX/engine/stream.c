@@ -311,8 +311,10 @@ udx__stream_timeout (udx_stream_t *stream, uint64_t now) {
     UDX_TRACE(stream->udx, timer(stream, UDX_TRACE_PACING, UDX_TRACE_EXPIRED, now));
     udx__mark_ready(stream);
   }
-  if (UDX_UNLIKELY(udx__stream(stream)->sources != NULL) && udx__stream(stream)->recovery.rto_at <= now)
+  if (UDX_UNLIKELY(udx__stream(stream)->sources != NULL) && udx__stream(stream)->recovery.rto_at <= now) {
     udx__sources_timeout(stream);
+    if (udx__stream_dead(stream)) return; /* its owner has ended it instead of following the peer */
+  }
   udx__path_validation_timeout(stream, now);
   if (!udx__flow_timeout(stream, now)) return;
   if (!udx__recovery_timeout(stream, now)) return;
