@@ -3,6 +3,7 @@
 #include "engine/receive.h"
 #include "engine/rtt.h"
 #include "engine/transmit.h"
+#include "engine/transmit_control.h"
 #include "io/udp.h"
 #include "unit.h"
 
@@ -132,6 +133,42 @@ TEST(hop_limits) {
   unit_free(&unit);
 }
 
+/* Control packets wait while the socket takes nothing, up to a bound; the resets of streams find room beyond it. */
+TEST(waiting_control_packets) {
+  unit_t unit = unit_new();
+  sim_node_block(unit.pair->side[0].node, true);
+  udx__mark_dirty(unit.socket);
+  udx__socket(unit.socket)->blocked = 1;
+  uint8_t header[UDX_HEADER_SIZE] = {0};
+  const udx_address_t *to = &unit.state->remote;
+  for (int i = 0; i < UDX_CONTROLS_MAX; i++) CHECK_EQ(udx__transmit_control(unit.socket, to, 0, header), 0);
+  CHECK_EQ(udx__transmit_control(unit.socket, to, 0, header), UV_ENOBUFS);
+  CHECK_EQ(udx__socket(unit.socket)->controls_count, UDX_CONTROLS_MAX);
+  CHECK_EQ(udx__transmit_reset(unit.stream, header), 0);
+  CHECK_EQ(udx__socket(unit.socket)->controls_count, UDX_CONTROLS_MAX + 1);
+  sim_node_block(unit.pair->side[0].node, false);
+  sim_run(unit.pair->sim, 10 * UDX_MS);
+  CHECK_EQ(udx__socket(unit.socket)->controls_count, 0);
+  unit_free(&unit);
+}
+
+/* The window that a recovery goes back to is that of before, but not the four packets of a probe for the least RTT. */
+TEST(window_before_a_recovery) {
+  static const uint8_t states[] = {UDX_BBR_STATE_PROBE_BW, UDX_BBR_STATE_PROBE_RTT};
+  for (int i = 0; i < 2; i++) {
+    unit_t unit = unit_new();
+    unit.stream->bbr.state = states[i];
+    unit.state->bbr.previous_recovery = UDX_RECOVERY_OPEN;
+    unit.state->bbr.prior_cwnd = 100;
+    unit.stream->cwnd = UDX_CWND_MIN;
+    unit.state->recovery.state = UDX_RECOVERY_FAST;
+    unit.state->congestion->recovery(unit.stream, udx__instance(unit.udx)->now);
+    CHECK_EQ(unit.state->bbr.prior_cwnd, i == 0 ? UDX_CWND_MIN : 100);
+    unit.state->recovery.state = UDX_RECOVERY_OPEN;
+    unit_free(&unit);
+  }
+}
+
 /* Whole milliseconds are rounded up, so that 0 keeps meaning that there was no sample. */
 TEST(round_trips_in_milliseconds) {
   static const uint32_t cases[][2] = {{1, 1}, {999, 1}, {1000, 1}, {1001, 2}, {5000, 5}, {5001, 6}};
@@ -215,5 +252,6 @@ TEST(an_instance_without_users_is_idle) {
 }
 
 TEST_MAIN(TEST_ENTRY(old_acknowledgements_of_another_address), TEST_ENTRY(refused_packets_are_counted),
-  TEST_ENTRY(debts_move_to_the_new_socket), TEST_ENTRY(hop_limits), TEST_ENTRY(round_trips_in_milliseconds),
-  TEST_ENTRY(numbers_of_local_addresses), TEST_ENTRY(an_instance_without_users_is_idle))
+  TEST_ENTRY(debts_move_to_the_new_socket), TEST_ENTRY(hop_limits), TEST_ENTRY(waiting_control_packets),
+  TEST_ENTRY(window_before_a_recovery), TEST_ENTRY(round_trips_in_milliseconds), TEST_ENTRY(numbers_of_local_addresses),
+  TEST_ENTRY(an_instance_without_users_is_idle))
