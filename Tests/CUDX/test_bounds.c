@@ -82,6 +82,14 @@ TEST(refused_packets_are_counted) {
     CHECK_EQ(unit.state->ack.next, !refuses);
   }
   CHECK_EQ(asked, 2);
+  /* over the stream's own socket it is asked only where that was wished for */
+  static const uint8_t guards[] = {0, (uint8_t) ~UDX_GUARD_FIREWALL, UDX_GUARD_FIREWALL};
+  for (int i = 0; i < 3; i++) {
+    unit.state->guards = guards[i];
+    unit_receive(&unit, unit.socket, 0, &from);
+    CHECK_EQ(asked, i == 2 ? 3 : 2);
+  }
+  unit.state->guards = 0;
   CHECK_EQ(udx_socket_close(&other), 0);
   unit_free(&unit);
 }
@@ -150,6 +158,20 @@ TEST(waiting_control_packets) {
   sim_run(unit.pair->sim, 10 * UDX_MS);
   CHECK_EQ(udx__socket(unit.socket)->controls_count, 0);
   unit_free(&unit);
+}
+
+/* A reset that finds the queue full sends it first, if the socket takes anything. */
+TEST(a_full_queue_leaves_before_a_reset) {
+  for (uint32_t free = 0; free <= 1; free++) {
+    unit_t unit = unit_new();
+    uint8_t header[UDX_HEADER_SIZE] = {0};
+    uint32_t before = UDX_CONTROLS_MAX - free;
+    for (uint32_t i = 0; i < before; i++)
+      CHECK_EQ(udx__transmit_control(unit.socket, &unit.state->remote, 0, header), 0);
+    CHECK_EQ(udx__transmit_reset(unit.stream, header), 0);
+    CHECK_EQ(udx__socket(unit.socket)->controls_count, free ? UDX_CONTROLS_MAX : 1);
+    unit_free(&unit);
+  }
 }
 
 /* The window that a recovery goes back to is that of before, but not the four packets of a probe for the least RTT. */
@@ -253,5 +275,6 @@ TEST(an_instance_without_users_is_idle) {
 
 TEST_MAIN(TEST_ENTRY(old_acknowledgements_of_another_address), TEST_ENTRY(refused_packets_are_counted),
   TEST_ENTRY(debts_move_to_the_new_socket), TEST_ENTRY(hop_limits), TEST_ENTRY(waiting_control_packets),
-  TEST_ENTRY(window_before_a_recovery), TEST_ENTRY(round_trips_in_milliseconds), TEST_ENTRY(numbers_of_local_addresses),
+  TEST_ENTRY(a_full_queue_leaves_before_a_reset), TEST_ENTRY(window_before_a_recovery),
+  TEST_ENTRY(round_trips_in_milliseconds), TEST_ENTRY(numbers_of_local_addresses),
   TEST_ENTRY(an_instance_without_users_is_idle))
