@@ -121,7 +121,7 @@ TEST(tail_loss_probe_timer) {
   unit_free(&unit);
 }
 
-/* A probe repeats the tail where nothing new may leave; one that finds no room, or a tail that waits, does not count. */
+/* A probe repeats the tail where nothing new may leave. Without room, or if the tail waits anyway, there is none. */
 TEST(tail_loss_probe_repeats) {
   enum { NEW, CLOSED, BLOCKED, LOST, CASES };
   for (int i = 0; i < CASES; i++) {
