@@ -174,6 +174,18 @@ TEST(a_full_queue_leaves_before_a_reset) {
   }
 }
 
+/* The count of a packet's timeouts is a byte, and stays at its end however often a stream is rerouted. */
+TEST(timeouts_are_counted_to_the_end) {
+  unit_t unit = unit_new();
+  (void) unit_send(&unit, 1);
+  udx__packet_at(unit.stream, 0)->timeouts = UINT8_MAX - 1;
+  for (int i = 0; i < 3; i++) {
+    CHECK_EQ(udx_stream_reroute(unit.stream), 0);
+    CHECK_EQ(udx__packet_at(unit.stream, 0)->timeouts, UINT8_MAX);
+  }
+  unit_free(&unit);
+}
+
 /* The window that a recovery goes back to is that of before, but not the four packets of a probe for the least RTT. */
 TEST(window_before_a_recovery) {
   static const uint8_t states[] = {UDX_BBR_STATE_PROBE_BW, UDX_BBR_STATE_PROBE_RTT};
@@ -275,6 +287,6 @@ TEST(an_instance_without_users_is_idle) {
 
 TEST_MAIN(TEST_ENTRY(old_acknowledgements_of_another_address), TEST_ENTRY(refused_packets_are_counted),
   TEST_ENTRY(debts_move_to_the_new_socket), TEST_ENTRY(hop_limits), TEST_ENTRY(waiting_control_packets),
-  TEST_ENTRY(a_full_queue_leaves_before_a_reset), TEST_ENTRY(window_before_a_recovery),
-  TEST_ENTRY(round_trips_in_milliseconds), TEST_ENTRY(numbers_of_local_addresses),
+  TEST_ENTRY(a_full_queue_leaves_before_a_reset), TEST_ENTRY(timeouts_are_counted_to_the_end),
+  TEST_ENTRY(window_before_a_recovery), TEST_ENTRY(round_trips_in_milliseconds), TEST_ENTRY(numbers_of_local_addresses),
   TEST_ENTRY(an_instance_without_users_is_idle))

@@ -244,7 +244,9 @@ TEST(keepalive_rearms) {
   udx__flow_timeout(unit.stream, at);
   CHECK_EQ(unit.state->ack.heartbeat, 1);
   CHECK_EQ(unit.state->flow.keepalive_at, at + 7 * UDX_MS);
+  unit.state->flow.silent_probes = 3;
   CHECK_EQ(udx_stream_set_keepalive(unit.stream, 0), 0);
+  CHECK_EQ(unit.state->flow.silent_probes, 0); /* the time to give up starts anew */
   CHECK_EQ(unit.state->flow.keepalive_at, UDX_NEVER);
   unit_free(&unit);
 }
