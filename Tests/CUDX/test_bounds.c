@@ -2,6 +2,7 @@
 #include "engine/address.h"
 #include "engine/receive.h"
 #include "engine/rtt.h"
+#include "engine/time_wait.h"
 #include "engine/transmit.h"
 #include "engine/transmit_control.h"
 #include "io/udp.h"
@@ -174,10 +175,26 @@ TEST(a_full_queue_leaves_before_a_reset) {
   }
 }
 
+/* A closed stream answers for 15 s, to the microsecond. */
+TEST(closed_streams_answer_until_they_expire) {
+  for (uint64_t late = 0; late <= 1; late++) {
+    unit_t unit = unit_new();
+    unit.state->ack.next = 1;
+    udx__time_wait_add(unit.stream, 0);
+    udx__instance(unit.udx)->now += UDX_TIME_WAIT - 1 + late;
+    udx_header_t header = {.type = UDX_HEADER_DATA, .id = 1, .seq = 0};
+    CHECK_EQ(udx__time_wait_answer(unit.socket, &header, &unit.state->remote.any), !late);
+    unit.state->ack.next = 0;
+    unit_free(&unit);
+  }
+}
+
 /* The count of a packet's timeouts is a byte, and stays at its end however often a stream is rerouted. */
 TEST(timeouts_are_counted_to_the_end) {
   unit_t unit = unit_new();
+  CHECK_EQ(udx_stream_reroute(unit.stream), 0); /* nothing is under way that could time out */
   (void) unit_send(&unit, 1);
+  CHECK_EQ(udx__packet_at(unit.stream, 0)->timeouts, 0);
   udx__packet_at(unit.stream, 0)->timeouts = UINT8_MAX - 1;
   for (int i = 0; i < 3; i++) {
     CHECK_EQ(udx_stream_reroute(unit.stream), 0);
@@ -287,6 +304,7 @@ TEST(an_instance_without_users_is_idle) {
 
 TEST_MAIN(TEST_ENTRY(old_acknowledgements_of_another_address), TEST_ENTRY(refused_packets_are_counted),
   TEST_ENTRY(debts_move_to_the_new_socket), TEST_ENTRY(hop_limits), TEST_ENTRY(waiting_control_packets),
-  TEST_ENTRY(a_full_queue_leaves_before_a_reset), TEST_ENTRY(timeouts_are_counted_to_the_end),
-  TEST_ENTRY(window_before_a_recovery), TEST_ENTRY(round_trips_in_milliseconds), TEST_ENTRY(numbers_of_local_addresses),
+  TEST_ENTRY(a_full_queue_leaves_before_a_reset), TEST_ENTRY(closed_streams_answer_until_they_expire),
+  TEST_ENTRY(timeouts_are_counted_to_the_end), TEST_ENTRY(window_before_a_recovery),
+  TEST_ENTRY(round_trips_in_milliseconds), TEST_ENTRY(numbers_of_local_addresses),
   TEST_ENTRY(an_instance_without_users_is_idle))
