@@ -87,6 +87,25 @@ TEST(packets_beyond_the_memory) {
   }
 }
 
+/* Room is counted to the byte, in the stream and in the instance; without it a paused reader's window is closed. */
+TEST(room_for_one_more_packet) {
+  for (int i = 0; i < 4; i++) {
+    unit_t unit = unit_new();
+    CHECK_EQ(udx_stream_set_rwnd_max(unit.stream, 16384), 0);
+    CHECK_EQ(udx_stream_set_reorder_max(unit.stream, 32768), 0);
+    unit.state->ack.paused = 1;
+    uint32_t over = i % 2;
+    if (i < 2) unit.state->reorder.memory = 32768 - UDX_REORDER_BLOCK + over;
+    else udx__instance(unit.udx)->reorder_memory = UDX_REORDER_TOTAL_MAX - UDX_REORDER_BLOCK + over;
+    CHECK_EQ(udx__reorder_has_room(unit.stream, UDX_REORDER_BLOCK), !over);
+    if (i >= 2) CHECK_EQ(udx__flow_advertise(unit.stream), over ? 0 : 16384);
+    unit.state->ack.paused = 0;
+    unit.state->reorder.memory = 0;
+    udx__instance(unit.udx)->reorder_memory = 0;
+    unit_free(&unit);
+  }
+}
+
 /* An acknowledgement announces a window that opened, or that doubled to at least half of all. */
 TEST(window_announcements) {
   static const struct {
@@ -289,9 +308,9 @@ TEST(keepalive_rearms) {
 }
 
 TEST_MAIN(TEST_ENTRY(offered_window), TEST_ENTRY(paused_reader_closes_the_offered_window),
-  TEST_ENTRY(memory_of_its_own), TEST_ENTRY(packets_beyond_the_memory), TEST_ENTRY(window_announcements),
-  TEST_ENTRY(peer_window_of_the_newest_packet), TEST_ENTRY(packets_that_the_window_allows),
-  TEST_ENTRY(zero_window_probes), TEST_ENTRY(zero_window_probes_of_long_timeouts),
-  TEST_ENTRY(probes_without_answer_end_the_stream), TEST_ENTRY(an_answer_comes_after_the_probe),
-  TEST_ENTRY(needless_zero_window_probes), TEST_ENTRY(end_probe_is_due_after_the_peer_was_heard),
-  TEST_ENTRY(keepalive_rearms))
+  TEST_ENTRY(memory_of_its_own), TEST_ENTRY(packets_beyond_the_memory), TEST_ENTRY(room_for_one_more_packet),
+  TEST_ENTRY(window_announcements), TEST_ENTRY(peer_window_of_the_newest_packet),
+  TEST_ENTRY(packets_that_the_window_allows), TEST_ENTRY(zero_window_probes),
+  TEST_ENTRY(zero_window_probes_of_long_timeouts), TEST_ENTRY(probes_without_answer_end_the_stream),
+  TEST_ENTRY(an_answer_comes_after_the_probe), TEST_ENTRY(needless_zero_window_probes),
+  TEST_ENTRY(end_probe_is_due_after_the_peer_was_heard), TEST_ENTRY(keepalive_rearms))
