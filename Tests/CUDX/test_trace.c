@@ -417,5 +417,6 @@ TEST(qlog_files) {
 
 TEST_MAIN(TEST_ENTRY(a_lossy_transfer_reports_every_lost_packet), TEST_ENTRY(random_weather_agrees_with_the_counters),
   TEST_ENTRY(a_silent_peer_shows_its_timeouts), TEST_ENTRY(a_blocked_socket_sends_nothing),
-  TEST_ENTRY(keepalives_after_the_end_show), TEST_ENTRY(the_firewall_shows), TEST_ENTRY(qlog_has_every_event_and_parses),
-  TEST_ENTRY(qlog_that_cannot_be_written_does_not_disturb), TEST_ENTRY(qlog_files))
+  TEST_ENTRY(keepalives_after_the_end_show), TEST_ENTRY(the_firewall_shows),
+  TEST_ENTRY(qlog_has_every_event_and_parses), TEST_ENTRY(qlog_that_cannot_be_written_does_not_disturb),
+  TEST_ENTRY(qlog_files))
