@@ -1,6 +1,7 @@
 /* Bounds and counters that no transfer reaches, each at both sides of its edge. */
 #include "engine/address.h"
 #include "engine/receive.h"
+#include "engine/relay.h"
 #include "engine/rtt.h"
 #include "engine/time_wait.h"
 #include "engine/transmit.h"
@@ -175,6 +176,35 @@ TEST(a_full_queue_leaves_before_a_reset) {
   }
 }
 
+/* What a relay may pass on grows with time, to the burst and not beyond. */
+TEST(relay_quota_fills_to_its_burst) {
+  static const struct {
+    uint32_t ms, level;
+  } steps[] = {{0, 980}, {0, 960}, {10, 950}, {20, 950}, {900, 980}, {100000, 980}};
+  unit_t unit = unit_new();
+  udx_stream_t partner;
+  CHECK_EQ(udx_stream_init(unit.udx, &partner, 77, NULL, NULL), 0);
+  CHECK_EQ(udx_stream_relay_to(unit.stream, &partner), 0);
+  udx_relay_quota_t quota;
+  udx_relay_quota_init(unit.udx, &quota, 1000, 1000);
+  CHECK_EQ(udx_stream_add_relay_quota(unit.stream, &quota), 0);
+  udx_header_t header = {.type = UDX_HEADER_DATA};
+  uint8_t data[UDX_HEADER_SIZE] = {0};
+  quota.filled_at = udx__instance(unit.udx)->now;
+  for (size_t i = 0; i < sizeof(steps) / sizeof(*steps); i++) {
+    udx__instance(unit.udx)->now += steps[i].ms * UDX_MS;
+    CHECK_EQ(udx__relay_forward(unit.stream, &header, data, sizeof(data)), 1);
+    CHECK_EQ(quota.level, steps[i].level);
+  }
+  quota.level = sizeof(data) - 1;
+  CHECK_EQ(udx__relay_forward(unit.stream, &header, data, sizeof(data)), 1);
+  CHECK_EQ(quota.packets_dropped, 1);
+  (void) udx_stream_destroy(unit.stream);
+  (void) udx_stream_destroy(&partner);
+  sim_run(unit.pair->sim, 10);
+  unit_free(&unit);
+}
+
 /* A closed stream answers for 15 s, to the microsecond. */
 TEST(closed_streams_answer_until_they_expire) {
   for (uint64_t late = 0; late <= 1; late++) {
@@ -304,7 +334,7 @@ TEST(an_instance_without_users_is_idle) {
 
 TEST_MAIN(TEST_ENTRY(old_acknowledgements_of_another_address), TEST_ENTRY(refused_packets_are_counted),
   TEST_ENTRY(debts_move_to_the_new_socket), TEST_ENTRY(hop_limits), TEST_ENTRY(waiting_control_packets),
-  TEST_ENTRY(a_full_queue_leaves_before_a_reset), TEST_ENTRY(closed_streams_answer_until_they_expire),
-  TEST_ENTRY(timeouts_are_counted_to_the_end), TEST_ENTRY(window_before_a_recovery),
-  TEST_ENTRY(round_trips_in_milliseconds), TEST_ENTRY(numbers_of_local_addresses),
+  TEST_ENTRY(a_full_queue_leaves_before_a_reset), TEST_ENTRY(relay_quota_fills_to_its_burst),
+  TEST_ENTRY(closed_streams_answer_until_they_expire), TEST_ENTRY(timeouts_are_counted_to_the_end),
+  TEST_ENTRY(window_before_a_recovery), TEST_ENTRY(round_trips_in_milliseconds), TEST_ENTRY(numbers_of_local_addresses),
   TEST_ENTRY(an_instance_without_users_is_idle))
