@@ -363,6 +363,8 @@ udx_stream_set_seq (udx_stream_t *stream, uint32_t seq);
  * whose silence ends nothing, for old peers do not answer it. Once our END is acknowledged it is the END again, which
  * every peer acknowledges: one that is silent is given up, ETIMEDOUT, 13 s (where timeouts are longer than a second up
  * to 15 s, or four of them) after the first that had no answer. A peer's own keepalive plays no part.
+ * A stream that waits for a closed window of the peer has probes of its own, on or off: two timeouts apart, 5 s at
+ * most. Every peer answers them, and one that is silent is given up after the same time.
  */
 UDX_EXTERN int
 udx_stream_set_keepalive (udx_stream_t *stream, uint32_t keepalive_timeout_ms);

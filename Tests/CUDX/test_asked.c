@@ -45,4 +45,20 @@ TEST(sockets_are_told_apart) {
   unit_free(&unit);
 }
 
-TEST_MAIN(TEST_ENTRY(what_is_forgotten_is_the_same_in_every_run), TEST_ENTRY(sockets_are_told_apart))
+/* For ten seconds, whatever the second in which it was heard; then the system chooses. */
+TEST(what_was_asked_is_forgotten) {
+  for (uint64_t begin = 1; begin <= 0x1000000; begin += 0xfffffb) {
+    unit_t unit = unit_new();
+    udx_address_t address;
+    udx__instance(unit.udx)->now = begin * UDX_SECOND;
+    udx__asked_note(unit.socket, host_at(&address, 1), 3);
+    for (uint64_t seconds = 0; seconds <= UDX_ASKED_SECONDS + 1; seconds++) {
+      udx__instance(unit.udx)->now = (begin + seconds) * UDX_SECOND;
+      CHECK_EQ(udx__asked_local(unit.socket, host_at(&address, 1)), seconds <= UDX_ASKED_SECONDS ? 3 : 0);
+    }
+    unit_free(&unit);
+  }
+}
+
+TEST_MAIN(TEST_ENTRY(what_is_forgotten_is_the_same_in_every_run), TEST_ENTRY(sockets_are_told_apart),
+  TEST_ENTRY(what_was_asked_is_forgotten))

@@ -87,6 +87,25 @@ TEST(packets_beyond_the_memory) {
   }
 }
 
+/* Room is counted to the byte, in the stream and in the instance; without it a paused reader's window is closed. */
+TEST(room_for_one_more_packet) {
+  for (int i = 0; i < 4; i++) {
+    unit_t unit = unit_new();
+    CHECK_EQ(udx_stream_set_rwnd_max(unit.stream, 16384), 0);
+    CHECK_EQ(udx_stream_set_reorder_max(unit.stream, 32768), 0);
+    unit.state->ack.paused = 1;
+    uint32_t over = i % 2;
+    if (i < 2) unit.state->reorder.memory = 32768 - UDX_REORDER_BLOCK + over;
+    else udx__instance(unit.udx)->reorder_memory = UDX_REORDER_TOTAL_MAX - UDX_REORDER_BLOCK + over;
+    CHECK_EQ(udx__reorder_has_room(unit.stream, UDX_REORDER_BLOCK), !over);
+    if (i >= 2) CHECK_EQ(udx__flow_advertise(unit.stream), over ? 0 : 16384);
+    unit.state->ack.paused = 0;
+    unit.state->reorder.memory = 0;
+    udx__instance(unit.udx)->reorder_memory = 0;
+    unit_free(&unit);
+  }
+}
+
 /* An acknowledgement announces a window that opened, or that doubled to at least half of all. */
 TEST(window_announcements) {
   static const struct {
@@ -228,10 +247,47 @@ TEST(an_answer_comes_after_the_probe) {
     flow->silent_probes = 1;
     flow->silent_since = now;
     flow->heard_at = now + later;
+    flow->keepalive = 5;
     udx__flow_heard(unit.stream, now + 1);
     CHECK_EQ(flow->silent_probes, !later);
+    CHECK_EQ(flow->keepalive_at, later ? now + 1 + 5 * UDX_MS : UDX_NEVER);
     unit_free(&unit);
   }
+}
+
+/* With packets under way, an open window, or nothing to send there is nothing to ask for. */
+TEST(needless_zero_window_probes) {
+  for (int i = 0; i < 3; i++) {
+    unit_t unit = unit_new();
+    if (i == 0) (void) unit_send(&unit, 1);
+    unit.state->flow.peer_window = i == 1 ? 1 : 0;
+    if (i < 2) unit_write(&unit, 5000);
+    unit.state->flow.probe_at = udx__instance(unit.udx)->now;
+    CHECK_EQ(udx__flow_timeout(unit.stream, udx__instance(unit.udx)->now), 1);
+    CHECK_EQ(unit.stream->zwp_count, 0);
+    CHECK_EQ(unit.state->flow.silent_probes, 0);
+    CHECK_EQ(unit.state->flow.probe_at, UDX_NEVER);
+    unit_free(&unit);
+  }
+}
+
+/* After our END the probe is due one interval after the last packet of the peer, not of ours. */
+TEST(end_probe_is_due_after_the_peer_was_heard) {
+  unit_t unit = unit_new();
+  uint64_t now = udx__instance(unit.udx)->now;
+  unit.stream->status |= UDX_STREAM_ENDING | UDX_STREAM_ENDED;
+  unit.state->flow.keepalive = 1000;
+  unit.state->flow.keepalive_at = now;
+  unit.state->flow.heard_at = now - 400 * UDX_MS;
+  CHECK_EQ(udx__flow_timeout(unit.stream, now), 1);
+  CHECK_EQ(unit.state->flow.keepalive_at, now + 600 * UDX_MS);
+  CHECK_EQ(unit.state->flow.silent_probes, 0);
+  udx__instance(unit.udx)->now = now + 600 * UDX_MS;
+  CHECK_EQ(udx__flow_timeout(unit.stream, now + 600 * UDX_MS), 1);
+  CHECK_EQ(unit.state->flow.silent_probes, 1);
+  CHECK_EQ(unit.state->flow.silent_since, now + 600 * UDX_MS);
+  CHECK_EQ(unit.state->flow.keepalive_at, now + 600 * UDX_MS + 2 * UDX_SECOND);
+  unit_free(&unit);
 }
 
 TEST(keepalive_rearms) {
@@ -244,14 +300,17 @@ TEST(keepalive_rearms) {
   udx__flow_timeout(unit.stream, at);
   CHECK_EQ(unit.state->ack.heartbeat, 1);
   CHECK_EQ(unit.state->flow.keepalive_at, at + 7 * UDX_MS);
+  unit.state->flow.silent_probes = 3;
   CHECK_EQ(udx_stream_set_keepalive(unit.stream, 0), 0);
+  CHECK_EQ(unit.state->flow.silent_probes, 0); /* the time to give up starts anew */
   CHECK_EQ(unit.state->flow.keepalive_at, UDX_NEVER);
   unit_free(&unit);
 }
 
 TEST_MAIN(TEST_ENTRY(offered_window), TEST_ENTRY(paused_reader_closes_the_offered_window),
-  TEST_ENTRY(memory_of_its_own), TEST_ENTRY(packets_beyond_the_memory), TEST_ENTRY(window_announcements),
-  TEST_ENTRY(peer_window_of_the_newest_packet), TEST_ENTRY(packets_that_the_window_allows),
-  TEST_ENTRY(zero_window_probes), TEST_ENTRY(zero_window_probes_of_long_timeouts),
-  TEST_ENTRY(probes_without_answer_end_the_stream), TEST_ENTRY(an_answer_comes_after_the_probe),
-  TEST_ENTRY(keepalive_rearms))
+  TEST_ENTRY(memory_of_its_own), TEST_ENTRY(packets_beyond_the_memory), TEST_ENTRY(room_for_one_more_packet),
+  TEST_ENTRY(window_announcements), TEST_ENTRY(peer_window_of_the_newest_packet),
+  TEST_ENTRY(packets_that_the_window_allows), TEST_ENTRY(zero_window_probes),
+  TEST_ENTRY(zero_window_probes_of_long_timeouts), TEST_ENTRY(probes_without_answer_end_the_stream),
+  TEST_ENTRY(an_answer_comes_after_the_probe), TEST_ENTRY(needless_zero_window_probes),
+  TEST_ENTRY(end_probe_is_due_after_the_peer_was_heard), TEST_ENTRY(keepalive_rearms))

@@ -121,6 +121,33 @@ TEST(tail_loss_probe_timer) {
   unit_free(&unit);
 }
 
+/* A probe repeats the tail where nothing new may leave. Without room, or if the tail waits anyway, there is none. */
+TEST(tail_loss_probe_repeats) {
+  enum { NEW, CLOSED, BLOCKED, LOST, CASES };
+  for (int i = 0; i < CASES; i++) {
+    unit_t unit = unit_new();
+    uint64_t begin = unit_send(&unit, 2), at = begin + 100 * MS, rto_at = unit.state->recovery.rto_at;
+    unit.stream->cwnd = 2; /* what is written waits */
+    if (i == NEW || i == CLOSED) unit_write(&unit, 5000);
+    unit_flush(&unit);
+    if (i == CLOSED) unit.state->flow.peer_window = 0;
+    udx__socket(unit.socket)->blocked = i == BLOCKED;
+    if (i == LOST) {
+      udx__flight_remove(unit.stream, 1);
+      udx__lost_insert(unit.stream, 1);
+    }
+    udx__instance(unit.udx)->now = unit.state->recovery.tlp_at = at;
+    CHECK_EQ(udx__recovery_timeout(unit.stream, at), 1);
+    int sent = i == NEW || i == CLOSED;
+    CHECK_EQ(unit.state->flight.nxt, i == NEW ? 3 : 2);
+    CHECK_EQ(udx__packet_at(unit.stream, 1)->transmits, i == CLOSED ? 2 : 1);
+    CHECK_EQ(unit.state->recovery.tlp_pending, sent);
+    CHECK_EQ(unit.state->recovery.rto_at, sent ? at + UDX_RTO_INITIAL : rto_at);
+    udx__socket(unit.socket)->blocked = 0;
+    unit_free(&unit);
+  }
+}
+
 /* 1 s, then 2 s for ever: the back-off reaches max(2 s, 2 rto) and stays. */
 TEST(timeouts_back_off) {
   unit_t unit = unit_new();
@@ -280,7 +307,7 @@ TEST(a_silent_tail_is_lost_with_its_hole) {
 TEST_MAIN(TEST_ENTRY(rack_waits_for_the_reordering_window), TEST_ENTRY(three_reported_packets_need_no_window),
   TEST_ENTRY(rack_orders_a_batch_by_seq), TEST_ENTRY(lost_probes_start_no_recovery), TEST_ENTRY(needless_repairs),
   TEST_ENTRY(only_originals_show_reordering), TEST_ENTRY(a_timeout_leaves_the_latest),
-  TEST_ENTRY(tail_loss_probe_timer), TEST_ENTRY(timeouts_back_off),
+  TEST_ENTRY(tail_loss_probe_timer), TEST_ENTRY(tail_loss_probe_repeats), TEST_ENTRY(timeouts_back_off),
   TEST_ENTRY(gives_up_sooner_than_thirteen_long_timeouts), TEST_ENTRY(gives_up_after_thirteen_seconds),
   TEST_ENTRY(a_peer_that_was_heard_has_its_grace), TEST_ENTRY(a_peer_without_room_is_alive),
   TEST_ENTRY(spurious_timeout_is_undone), TEST_ENTRY(age_is_no_round_trip),

@@ -3,7 +3,9 @@
  *
  * Silence after a HEARTBEAT proves nothing: peers before 1.20.1 do not answer it. A stream that ended its half has
  * nothing else to send, so its keepalive is the END packet again: every version acknowledges a duplicate, and a peer
- * that does not is given up as one that does not acknowledge data (udx.md 3.7).
+ * that does not is given up as one that does not acknowledge data (udx.md 3.7). A closed window is probed with a
+ * HEARTBEAT, and if that has no answer with the last packet again, without its payload: silence of a peer with a closed
+ * window means the same.
  *
  * Peers of other implementations send packets of 1,200 bytes and more that must not be fragmented, and never smaller
  * ones for the same data. On a path that carries less their acknowledgements arrive and their data never does: a stream

@@ -37,20 +37,18 @@ path_refit (udx_path_t *path, int family, const udx_address_t *remote, uint32_t 
   }
 }
 
-/* Messages leave through the old socket if they can; what is to be sent later leaves through the new one. */
+/* Messages leave through the old socket if they can, what is owed through the new one. The caller marks it ready. */
 static void
 socket_change (udx_stream_t *stream, udx_socket_t *socket) {
   UDX_ASSERT(stream->socket != NULL && stream->socket != socket && stream->udx == socket->udx);
   if (udx__stream(stream)->queue.messages > 0) udx__transmit_socket(stream->socket);
   if (udx__stream(stream)->queue.messages > 0) udx__sends_cancel_stream(stream->socket, stream);
   udx__socket(stream->socket)->stream_count--;
-  int ready = !udx__list_empty(&udx__stream(stream)->ready);
   int owing = !udx__list_empty(&udx__stream(stream)->owing);
   udx__list_remove(&udx__stream(stream)->ready);
   udx__list_remove(&udx__stream(stream)->owing);
   stream->socket = socket;
   udx__socket(socket)->stream_count++;
-  if (ready) udx__mark_ready(stream);
   if (owing && udx__stream(stream)->ack.owed) udx__owe_ack(stream);
   if (owing && udx__stream(stream)->ack.heartbeat) udx__owe_heartbeat(stream);
 }

@@ -184,7 +184,7 @@ udx__queue_credit (udx_stream_t *stream, const udx_packet_t *packet, int unorder
   int is_end = (packet->type & UDX_HEADER_END) != 0;
   udx__stream(stream)->queue.unacked -= packet->length;
 
-  while (req != NULL && (left > 0 || is_end || udx__write(req)->size == 0)) {
+  while (req != NULL) {
     udx_stream_write_t *next = udx__write(req)->next;
     /* bytes of this write in this packet */
     size_t bytes = 0;
