@@ -150,7 +150,8 @@ int check_channel_threads(void) {
   EXPECT(hyperswarm_server_listen(swarms[0], &listening, &server) == HYPERSWARM_OK && await(&threads.listening, 1));
   EXPECT(hyperswarm_server_public_key(server, key) == HYPERSWARM_OK);
   talk(swarms[1], key);
-  for (int index = 0; index < 2; index++) EXPECT(hyperswarm_destroy(swarms[index], 1, thread_gone, NULL) == HYPERSWARM_OK);
+  for (int index = 0; index < 2; index++)
+    EXPECT(hyperswarm_destroy(swarms[index], 1, thread_gone, NULL) == HYPERSWARM_OK);
   EXPECT(hyperswarm_testnet_destroy(testnet, thread_gone, NULL) == HYPERSWARM_OK && await(&threads.gone, 3));
   EXPECT(hyperswarm_handle_count() == 0);
   // The thread that signalled may still be inside.

@@ -137,11 +137,11 @@ static hyperswarm_connection_callbacks_t callbacks_of(struct ticket *ticket) {
   return callbacks;
 }
 
-// Connections with every other server have channels, on both sides.
+// Connections with two of three servers have channels, on both sides.
 static void remember(hyperswarm_connection_t *connection, const uint8_t *key) {
   uint32_t place = draw(CONNECTIONS);
   world.connections[place] = connection;
-  world.has_channels[place] = key != NULL && key[0] % 2 == 0;
+  world.has_channels[place] = key != NULL && key[0] % 3 != 0;
   if (world.has_channels[place]) put_channels_on(connection);
 }
 
@@ -365,7 +365,9 @@ static void act(void) {
     if (draw(8) == 0) judge(hyperswarm_peer_ban(swarm, key, (int) draw(2)), NULL);
     if (draw(4) == 0) judge(hyperswarm_peer_reconnect(swarm, key, (int) draw(2)), NULL);
     break;
-  case 9: act_on_mux(); break;
+  case 9:
+    if (!act_on_mux()) make_connection(swarm, world.keys[SWARMS + draw(SERVERS)]);
+    break;
   case 10:
   case 11: act_on_channel(); break;
   case 12:

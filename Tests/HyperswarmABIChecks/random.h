@@ -47,7 +47,7 @@ void give_back(void *user_data);
 void judge(int64_t result, struct ticket *ticket);
 
 void put_channels_on(hyperswarm_connection_t *connection);
-void act_on_mux(void);
+int act_on_mux(void); // whether there was one
 void act_on_channel(void);
 void act_on_request(hyperswarm_t *swarm, const uint8_t *key);
 

@@ -9,15 +9,17 @@ static const char *draw_protocol(void) { return protocols[draw(3)]; }
 
 static void on_message(
   hyperswarm_channel_t *channel, uint32_t type, const uint8_t *data, size_t length, void *user_data) {
-  (void) user_data, (void) type;
+  (void) user_data;
   EXPECT(channel != NULL && data != NULL);
   volatile uint8_t sum = 0;
   for (size_t index = 0; index < length; index += 97) sum ^= data[index];
   world.channel_messages++;
+  if (!world.is_ending && draw(3) != 0) judge(hyperswarm_channel_send(channel, type, data, length), NULL);
   maybe_act();
 }
 static void on_open(hyperswarm_channel_t *channel, const uint8_t *handshake, size_t length, void *user_data) {
   EXPECT(channel != NULL && handshake != NULL && length < 64 && user_data != NULL);
+  for (size_t count = draw(6); count > 0; count--) judge(hyperswarm_channel_send(channel, draw(4), "open", 4), NULL);
   maybe_act();
 }
 static void on_channel_close(hyperswarm_channel_t *channel, int status, void *user_data) {
@@ -80,8 +82,9 @@ static hyperswarm_mux_t *draw_mux(void) {
   return mux;
 }
 
-void act_on_mux(void) {
+int act_on_mux(void) {
   hyperswarm_mux_t *mux = draw_mux();
+  int is_live = hyperswarm_mux_user_data(mux) != NULL;
   uint8_t id[2] = {(uint8_t) draw(4), 0};
   switch (draw(10)) {
   case 0: judge(hyperswarm_mux_start(mux), NULL); break;
@@ -99,6 +102,7 @@ void act_on_mux(void) {
     break;
   default: make_channel(mux, id, draw(3)); break;
   }
+  return is_live;
 }
 
 void act_on_channel(void) {
