@@ -116,7 +116,10 @@ let faces: [Target] = [
     ]),
   .target(
     name: "HyperProtomux",
-    dependencies: ["HyperEncoding", "HyperEnvironment", "HyperProtomuxEngine", "HyperRuntime", "HyperDHT"],
+    dependencies: [
+      "HyperEncoding", "HyperEnvironment", "HyperDHTEngine", "HyperProtomuxEngine", "HyperRuntime", "HyperUDX",
+      "HyperDHT",
+    ],
     path: "Sources/Protomux"),
   .target(name: "HyperProtomuxJSON", dependencies: ["HyperProtomux"], path: "Sources/ProtomuxJSON"),
   .systemLibrary(name: "CHyperswarm", path: "Sources/CHyperswarm"),
@@ -197,7 +200,8 @@ let tests: [Target] = [
   .testTarget(
     name: "ProtomuxTests",
     dependencies: [
-      "HyperProtomux", "HyperProtomuxJSON", "HyperProtomuxEngine", "HyperDHT", "HyperEncoding", "HyperRuntime",
+      "HyperProtomux", "HyperProtomuxJSON", "HyperProtomuxEngine", "HyperDHT", "HyperEncoding", "HyperNoise",
+      "HyperRuntime",
       "HyperswarmTesting", "HyperTestVectors", "hyperswarm-example-protomux",
     ]),
   .testTarget(
