@@ -139,7 +139,10 @@ let faces: [Target] = [
     ] + operations),
   .target(
     name: "HyperProtomux",
-    dependencies: ["HyperEncoding", "HyperEnvironment", "HyperProtomuxEngine", "HyperRuntime", "HyperDHT"],
+    dependencies: [
+      "HyperEncoding", "HyperEnvironment", "HyperDHTEngine", "HyperProtomuxEngine", "HyperRuntime", "HyperUDX",
+      "HyperDHT",
+    ],
     path: "Sources/Protomux"),
   .target(name: "HyperProtomuxJSON", dependencies: ["HyperProtomux"], path: "Sources/ProtomuxJSON"),
   .systemLibrary(name: "CHyperswarm", path: "Sources/CHyperswarm"),
@@ -226,8 +229,8 @@ let tests: [Target] = [
   .testTarget(
     name: "ProtomuxTests",
     dependencies: [
-      "HyperProtomux", "HyperProtomuxJSON", "HyperProtomuxEngine", "HyperDHT", "HyperEncoding", "HyperRuntime",
-      "HyperswarmTesting", "HyperTestVectors", "CHyperswarmChecks", "hyperswarm-example-protomux",
+      "HyperProtomux", "HyperProtomuxJSON", "HyperProtomuxEngine", "HyperDHT", "HyperEncoding", "HyperNoise",
+      "HyperRuntime", "HyperswarmTesting", "HyperTestVectors", "CHyperswarmChecks", "hyperswarm-example-protomux",
     ]),
   .testTarget(
     name: "SwarmEngineTests",

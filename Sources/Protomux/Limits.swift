@@ -14,4 +14,11 @@ enum Limits {
   static let channels = HyperProtomuxEngine.Limits.channels
   /// Bytes of rejections that may wait behind a connection without room.
   static let replyBytes = HyperProtomuxEngine.Limits.replyBytes
+  /// Milliseconds from the pairing at a blind relay to the first heartbeat: at once.
+  static let firstHeartbeat: UInt64 = 1
+  /// Milliseconds between two heartbeats, before the peer is heard: little against the second after which a lost first
+  /// packet is sent again.
+  static let heartbeat: UInt64 = 50
+  /// Heartbeats at most: 15 seconds, the time of a pairing.
+  static let heartbeats = 300
 }

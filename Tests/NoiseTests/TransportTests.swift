@@ -102,6 +102,33 @@ final class TransportTests: XCTestCase {
     await transport.close()
   }
 
+  /// The other side begins before this one has a stream.
+  func testBytesThatCameBeforeTheStream() async throws {
+    let transport = try await UDXTransport()
+    let (p, q) = (try await transport.bind(host: .loopback), try await transport.bind(host: .loopback))
+    let first = try await p.connect(localID: 1, remoteID: 2, to: q.address)
+    let second = try await q.connect(localID: 2, remoteID: 1, to: p.address)
+    let a = try SecretStream(isInitiator: true, over: first)
+    try await a.write("early")
+    while await second.statistics().bytesReceived == 0 { try await Task.sleep(for: .milliseconds(1)) }
+    try await Task.sleep(for: .milliseconds(20))
+    let b = try SecretStream(isInitiator: false, over: second)
+    let early = try await b.read()
+    XCTAssertEqual(text(early), "early")
+    try await converse(a, b)
+    await transport.close()
+    // The same bytes, read by the program.
+    let (c, d) = MemoryTransport.pair()
+    let initiator = try SecretStream(isInitiator: true, over: c)
+    var options = SecretStream.Options()
+    let head = try await d.read()
+    options.head = try XCTUnwrap(head)
+    let responder = try SecretStream(isInitiator: false, over: d, options)
+    try await responder.opened()
+    try await initiator.opened()
+    for stream in [initiator, responder] { stream.destroy() }
+  }
+
   /// What an application does with a channel of swift-nio.
   private final class Broken: SecretStreamTransport {
     struct Failure: Error, CustomStringConvertible {

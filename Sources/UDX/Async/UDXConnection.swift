@@ -8,13 +8,15 @@ import HyperRuntime
 public final class UDXConnection: Sendable {
   /// The stream's id on this side: what the peer puts into its packets.
   public let localID: UInt32
-  let port: UDXPort
+  /// What the stream needs to live: its port, or the connection that it shares a path with.
+  private let owner: any Sendable
   let state: UDXConnectionState
 
-  init(port: UDXPort, stream: UDXStream) {
-    self.port = port
+  /// On the loop, for a stream that is connected.
+  package init(loop: UVEventLoop, owner: any Sendable, stream: UDXStream) {
+    self.owner = owner
     localID = stream.localID
-    state = UDXConnectionState(loop: port.transport.loop, stream: stream)
+    state = UDXConnectionState(loop: loop, stream: stream)
   }
 
   deinit {
@@ -165,7 +167,7 @@ public final class UDXConnection: Sendable {
   }
 
   /// Gives the stream to a layer above, on the loop; `nil` when it has closed or is given away already. This object
-  /// keeps the port, and so has to stay as long as the stream.
+  /// keeps the stream's owner, and so has to stay as long as the stream.
   package func handOver() -> (stream: UDXStream, head: [UInt8], ended: Bool)? {
     state.handOver().map { (state.stream, $0.head, $0.ended) }
   }

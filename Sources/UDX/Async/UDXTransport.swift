@@ -162,7 +162,7 @@ public final class UDXPort: Sendable {
       do throws(TransportError) {
         try stream.apply(options)
         try stream.connect(socket: port.socket.value, remoteID: remoteID, to: remote)
-        return .success(UDXConnection(port: port, stream: stream))
+        return .success(UDXConnection(loop: port.transport.loop, owner: port, stream: stream))
       } catch {
         stream.destroy()
         return .failure(error)
