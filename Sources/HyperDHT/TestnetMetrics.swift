@@ -2,7 +2,8 @@ import HyperEnvironment
 import HyperRuntime
 
 extension HyperDHT.Testnet {
-  /// The gauges of all nodes together, as text for Prometheus, and how many nodes there are; "" when the loop has ended.
+  /// The gauges of all nodes together, as text for Prometheus, and how many nodes there are; "" when the loop has
+  /// ended.
   package func metrics(isolation: isolated (any Actor)? = #isolation) async -> String {
     let engine = engine
     let sums = await onLoop(loop, isolation: isolation) {

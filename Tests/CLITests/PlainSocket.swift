@@ -11,7 +11,7 @@ final class PlainSocket: @unchecked Sendable {
 
   private init(_ descriptor: Int32) { self.descriptor = descriptor }
 
-  private static func make() throws -> PlainSocket {
+  private static func make() throws -> Int32 {
     #if canImport(Darwin)
       let descriptor = socket(AF_INET, SOCK_STREAM, 0)
     #else
@@ -21,7 +21,7 @@ final class PlainSocket: @unchecked Sendable {
     _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC)
     var limit = timeval(tv_sec: 10, tv_usec: 0)
     setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
-    return PlainSocket(descriptor)
+    return descriptor
   }
 
   private static func withAddress<R>(
@@ -38,15 +38,14 @@ final class PlainSocket: @unchecked Sendable {
   }
 
   convenience init(connectedTo port: UInt16) throws {
-    let made = try PlainSocket.make()
-    self.init(dup(made.descriptor))
+    self.init(try PlainSocket.make())
     let status = PlainSocket.withAddress(port) { connect(descriptor, $0, $1.pointee) }
     guard status == 0 else { throw Failed(number: errno) }
   }
 
   /// Answers each connection with the bytes, whatever it asks, until this object goes.
   static func answering(_ bytes: [UInt8]) throws -> PlainSocket {
-    let server = try make()
+    let server = PlainSocket(try make())
     let status = withAddress(0) { bind(server.descriptor, $0, $1.pointee) }
     guard status == 0, listen(server.descriptor, 5) == 0 else { throw Failed(number: errno) }
     server.port = withAddress(0) { address, size in
