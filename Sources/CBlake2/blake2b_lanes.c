@@ -38,6 +38,15 @@ hyper_blake2b_has_lanes (void) {
   return __builtin_cpu_supports("avx2") != 0;
 }
 
+int
+hyper_blake2b_prefers_lanes (void) {
+#ifdef __OPTIMIZE__
+  return hyper_blake2b_has_lanes();
+#else
+  return 0;
+#endif
+}
+
 void
 hyper_blake2b_init (hyper_blake2b_t *state) {
   for (int i = 0; i < 8; i++) {
@@ -160,6 +169,11 @@ hyper_blake2b_digest (const hyper_blake2b_t *state, int lane, uint8_t digest[HYP
 
 int
 hyper_blake2b_has_lanes (void) {
+  return 0;
+}
+
+int
+hyper_blake2b_prefers_lanes (void) {
   return 0;
 }
 

@@ -12,12 +12,14 @@ package final class FileDigest {
     for _ in 0..<Limits.leaf / zeros.count { zeros.withUnsafeBytes { hasher.update($0) } }
     return hasher.finalize()
   }()
-  private static let hasLanes = hyper_blake2b_has_lanes() != 0
+  package static let hasLanes = hyper_blake2b_has_lanes() != 0
+  private static let prefersLanes = hyper_blake2b_prefers_lanes() != 0
   private static let lanes = Int(HYPER_BLAKE2B_LANES)
   private static let piecesOfLeaf = Limits.leaf / Limits.data
   /// Bytes that are hashed at once.
   package static let batch = lanes * Limits.leaf
 
+  private let usesLanes: Bool
   private let root = Blake2bHasher()
   private var leaf = Blake2bHasher()
   private var leafCount = 0
@@ -26,7 +28,11 @@ package final class FileDigest {
   /// Bytes so far.
   package private(set) var count: UInt64 = 0
 
-  package init() { Limits.check() }
+  /// - Parameter usesLanes: `nil` where they are faster.
+  package init(usesLanes: Bool? = nil) {
+    Limits.check()
+    self.usesLanes = usesLanes ?? FileDigest.prefersLanes
+  }
 
   package func update(_ bytes: UnsafeRawBufferPointer) {
     settle()
@@ -36,7 +42,7 @@ package final class FileDigest {
 
   /// The same for content that may be kept for a while.
   package func update(_ piece: ArraySlice<UInt8>) {
-    guard FileDigest.hasLanes, piece.count == Limits.data, leafCount == 0 else {
+    guard usesLanes, piece.count == Limits.data, leafCount == 0 else {
       return piece.withUnsafeBytes { update($0) }
     }
     count += UInt64(piece.count)

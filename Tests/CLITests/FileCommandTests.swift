@@ -87,7 +87,7 @@ final class FileCommandTests: XCTestCase {
     _ = try test.folder("in")
     // Large enough that it is not complete before the signal, whatever else the machine does.
     let block = (0..<1_000_003).map { UInt8(truncatingIfNeeded: $0 &* 7) }
-    let big = (0..<40).flatMap { _ in block }
+    let big = (0..<30).flatMap { _ in block }
     let (sender, code) = try send([try test.file("in/big", big)])
     let output = try test.folder("out")
     func part() -> Int {

@@ -34,7 +34,7 @@ final class DigestTests: XCTestCase {
   }
 
   private func digest(_ content: [UInt8], first: Int = 0, piece: Int = Limits.data) -> Bytes32 {
-    let digest = FileDigest()
+    let digest = FileDigest(usesLanes: FileDigest.hasLanes)
     content[..<first].withUnsafeBytes { digest.update($0) }
     var position = first
     while position < content.count {
@@ -51,6 +51,9 @@ final class DigestTests: XCTestCase {
     for count in [0, 1, Limits.data, Limits.leaf, FileDigest.batch - 1, FileDigest.batch, all.count] {
       let part = Array(all[..<count])
       XCTAssertEqual(digest(part), expected(part), "\(count) bytes")
+      let plain = FileDigest(usesLanes: false)
+      plain.update(part[...])
+      XCTAssertEqual(plain.finalize(), expected(part), "\(count) bytes")
     }
     // From a place that is no multiple of a leaf, or of a message.
     XCTAssertEqual(digest(all, first: Limits.data), expected(all))
@@ -62,7 +65,7 @@ final class DigestTests: XCTestCase {
   func testDigest_holesBetweenMessages() {
     let data = content(FileDigest.batch)
     let zeros = 2 * Limits.leaf + 3
-    let digest = FileDigest()
+    let digest = FileDigest(usesLanes: FileDigest.hasLanes)
     for start in stride(from: 0, to: data.count, by: Limits.data) {
       digest.update(data[start..<start + Limits.data])
       if start == 5 * Limits.data { digest.update(zeros: UInt64(zeros)) }

@@ -24,6 +24,10 @@ typedef struct hyper_blake2b_s {
 int
 hyper_blake2b_has_lanes (void);
 
+/* Whether lanes are faster, too: not in a build without optimisation, where each operation goes through memory. */
+int
+hyper_blake2b_prefers_lanes (void);
+
 /* All below only where `hyper_blake2b_has_lanes`. */
 void
 hyper_blake2b_init (hyper_blake2b_t *state);
