@@ -165,12 +165,14 @@ let faces: [Target] = [
 let programs: [Target] = [
   // The protocol of `send` and `receive`: no files, no sockets.
   .target(
-    name: "HyperFileTransfer", dependencies: ["HyperEncoding", "HyperCrypto", "CHyperSodium"],
+    name: "HyperFileTransfer", dependencies: ["HyperEncoding", "HyperCrypto", "CHyperBlake2", "CHyperSodium"],
     path: "Sources/FileTransfer"),
+  // BLAKE2b of several inputs at once.
+  .target(name: "CHyperBlake2", path: "Sources/CBlake2"),
   .executableTarget(
     name: "hyperswarm-cli",
     dependencies: [
-      "HyperEncoding", "HyperCrypto", "HyperDHT", "Hyperswarm", "HyperFileTransfer",
+      "HyperEncoding", "HyperCrypto", "HyperDHT", "Hyperswarm", "HyperProtomux", "HyperFileTransfer",
       .product(
         name: "ArgumentParser", package: "swift-argument-parser", condition: .when(traits: ["CommandLineTool"])),
     ]),

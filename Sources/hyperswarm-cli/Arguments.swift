@@ -16,6 +16,13 @@ struct CommonOptions: ParsableArguments {
     transform: BootstrapList.init(parsing:))
   var bootstrap: BootstrapList?
 
+  // Read before the arguments are parsed.
+  @Option(
+    help: ArgumentHelp(
+      "File with defaults of options; by default that of \(Configuration.variable), or hyperswarm/config in "
+        + "$XDG_CONFIG_HOME or ~/.config.", valueName: "path"))
+  var config: String?
+
   @Flag(help: "Print one JSON object per line.")
   var json = false
 
@@ -28,6 +35,7 @@ struct CommonOptions: ParsableArguments {
   }
 
   mutating func validate() throws {
+    if config?.isEmpty == true { throw ValidationError("--config has no value") }
     Console.isJSON = json
     Console.verbosity = verbose
     if bootstrap == nil, let text = environment(CommonOptions.bootstrapVariable) {

@@ -114,10 +114,12 @@ enum Console {
 
   /// In colour where the descriptor is a terminal that has colours, and NO_COLOR does not forbid them.
   static func painted(_ text: String, _ colour: Colour, for descriptor: Int32 = 2) -> String {
-    isColourful && isatty(descriptor) == 1 ? "\u{1b}[\(colour.rawValue)m\(text)\u{1b}[0m" : text
+    isColourful(descriptor) ? "\u{1b}[\(colour.rawValue)m\(text)\u{1b}[0m" : text
   }
 
-  private static let isColourful =
+  static func isColourful(_ descriptor: Int32) -> Bool { hasColours && isatty(descriptor) == 1 }
+
+  private static let hasColours =
     environment("NO_COLOR") == nil && environment("TERM").map { $0 != "dumb" } ?? false
 
   /// Replaces the current line of a terminal; elsewhere a line of its own.

@@ -30,7 +30,7 @@ struct Tool: AsyncParsableCommand {
     let subcommand = configuration.subcommands.first { $0._commandName == arguments.first } as? any Command.Type
     Console.outputIsData = subcommand?.outputIsData ?? false
     do {
-      var command = try parseAsRoot()
+      var command = try parse(Array(CommandLine.arguments.dropFirst()))
       if var command = command as? any AsyncParsableCommand {
         try await command.run()
       } else {
@@ -41,7 +41,37 @@ struct Tool: AsyncParsableCommand {
     }
   }
 
+  /// The arguments, with what the configuration file adds to them.
+  private static func parse(_ words: [String]) throws -> any ParsableCommand {
+    let options = Array(words.prefix { $0 != "--" })
+    let isCommand = configuration.subcommands.contains { $0._commandName == options.first }
+    guard isCommand, !options.contains("--help"), !options.contains("-h"),
+      let file = try Configuration.load(options)
+    else { return try parseAsRoot(words) }
+    Configuration.current = file
+    let additions = file.additions(to: options)
+    func parse(with added: [String]) throws -> any ParsableCommand {
+      try parseAsRoot(words.prefix(1) + added + words.dropFirst())
+    }
+    do {
+      return try parse(with: additions.flatMap(\.words))
+    } catch {
+      // What is wrong without the file is not the file's.
+      _ = try parse(with: [])
+      for addition in additions {
+        do { _ = try parse(with: addition.words) } catch {
+          throw Configuration.Flaw(file.path, addition.item.line, message(for: error))
+        }
+      }
+      throw error
+    }
+  }
+
   private static func end(_ error: any Error) -> Never {
+    if let flaw = error as? Configuration.Flaw {
+      Console.usage("\(flaw)", "Error: \(flaw)")
+      Foundation.exit(ExitCode.validationFailure.rawValue)
+    }
     let code = exitCode(for: error)
     let text = fullMessage(for: error)
     switch code {

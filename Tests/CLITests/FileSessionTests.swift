@@ -8,7 +8,8 @@ import XCTest
 /// Both sides of a transfer over a channel in memory, on real files.
 final class FileSessionTests: XCTestCase {
   private func receiver(_ folder: String, replaces: Bool = false) -> Receiver {
-    Receiver(Receiver.Settings(output: folder, replaces: replaces), progress: TransferProgress())
+    let storing = Destination.Options(replaces: replaces)
+    return Receiver(Receiver.Settings(output: folder, storing: storing), progress: TransferProgress())
   }
 
   /// What the sender and the receiver end with.

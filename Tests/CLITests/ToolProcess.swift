@@ -49,6 +49,8 @@ final class ToolProcess: @unchecked Sendable {
   ) throws {
     signal(SIGPIPE, SIG_IGN)
     process.environment = ProcessInfo.processInfo.environment.filter { !$0.key.hasPrefix("HYPERSWARM_") }
+      // No file of the person that runs the tests.
+      .merging(["HYPERSWARM_CONFIG": "/dev/null"]) { _, new in new }
       .merging(environment) { _, new in new }
     process.executableURL = redirection == nil ? program : URL(fileURLWithPath: "/bin/sh")
     process.arguments =

@@ -6,58 +6,7 @@ import XCTest
 @testable import hyperswarm_cli
 
 /// `expose` and `forward` with real sockets.
-final class TunnelTests: XCTestCase {
-  nonisolated(unsafe) private static var network: LocalTestnet?
-
-  override static func tearDown() {
-    network = nil
-    super.tearDown()
-  }
-
-  private func testnet() throws -> LocalTestnet {
-    if let network = TunnelTests.network { return network }
-    let made = try LocalTestnet()
-    TunnelTests.network = made
-    return made
-  }
-
-  private func run(_ arguments: [String], until text: String) throws -> ToolProcess {
-    let process = try ToolProcess(arguments + ["--bootstrap", try testnet().bootstrap])
-    try process.wait(for: text)
-    try process.wait(for: "\n")
-    return process
-  }
-
-  /// What stands behind `forward PORT` in each line.
-  private func keys(_ process: ToolProcess) -> [String] {
-    process.outputText.split(separator: "\n").compactMap { $0.split(separator: " ").last.map(String.init) }
-  }
-
-  private func port(_ process: ToolProcess) throws -> UInt16 {
-    let address = try XCTUnwrap(process.outputText.split(separator: " ").first)
-    return try XCTUnwrap(UInt16(try XCTUnwrap(address.split(separator: ":").last)))
-  }
-
-  private func end(_ processes: ToolProcess...) throws {
-    for process in processes { process.interrupt() }
-    for process in processes { XCTAssertEqual(try process.finish(seconds: 20).status, 130) }
-  }
-
-  /// Sends, ends its half, and reads to the end.
-  private static func ask(_ address: LocalAddress, _ bytes: [UInt8]) async throws -> [UInt8] {
-    let socket = try await address.connect()
-    async let sent: Void = socket.write(bytes)
-    try await sent
-    socket.end()
-    var answer: [UInt8] = []
-    while let more = try await socket.read() { answer += more }
-    return answer
-  }
-
-  private static func ask(_ port: UInt16, _ bytes: [UInt8]) async throws -> [UInt8] {
-    try await ask(try XCTUnwrap(LocalAddress("\(port)")), bytes)
-  }
-
+final class TunnelTests: TunnelTestCase {
   func testTunnel_bytesAndHalvesPass() async throws {
     let service = try await Service { socket in
       var bytes: [UInt8] = []
@@ -70,14 +19,14 @@ final class TunnelTests: XCTestCase {
     let forward = try run(["forward", "0", try XCTUnwrap(keys(expose).first)], until: "->")
     let port = try port(forward)
     let big = (0..<1_000_000).map { UInt8(truncatingIfNeeded: $0 &* 7) }
-    let answer = try await TunnelTests.ask(port, big)
+    let answer = try await TunnelTestCase.ask(port, big)
     XCTAssertTrue(answer == big.reversed())
-    let empty = try await TunnelTests.ask(port, [])
+    let empty = try await TunnelTestCase.ask(port, [])
     XCTAssertEqual(empty, [])
     try await withThrowingTaskGroup(of: Void.self) { group in
       for index in 0..<40 {
         group.addTask {
-          let answer = try await TunnelTests.ask(port, Array("\(index) and more".utf8))
+          let answer = try await TunnelTestCase.ask(port, Array("\(index) and more".utf8))
           XCTAssertEqual(answer, Array("\(index) and more".utf8).reversed())
         }
       }
@@ -118,12 +67,12 @@ final class TunnelTests: XCTestCase {
     let stranger = try run(["forward", "0", publicKey], until: "->")
     let friend = try run(["forward", "0", secret], until: "->")
     let seeded = try run(["forward", "--private", "0", seed], until: "->")
-    let byURL = try await TunnelTests.ask(try port(friend), [])
-    let bySeed = try await TunnelTests.ask(try port(seeded), [])
+    let byURL = try await TunnelTestCase.ask(try port(friend), [])
+    let bySeed = try await TunnelTestCase.ask(try port(seeded), [])
     XCTAssertEqual(byURL, [7])
     XCTAssertEqual(bySeed, [7])
     do {
-      let answer = try await TunnelTests.ask(try port(stranger), [])
+      let answer = try await TunnelTestCase.ask(try port(stranger), [])
       XCTFail("\(answer)")
     } catch { XCTAssertTrue(error is SocketFailure, "\(error)") }
     try stranger.wait(for: "PEER_CONNECTION_FAILED")
@@ -147,11 +96,11 @@ final class TunnelTests: XCTestCase {
     XCTAssertNotEqual(found.first, found.last)
     let local = test.path + "/local"
     let forward = try run(["forward", local, found[0], "unix:\(local)2", found[1]], until: "\(local)2 ->")
-    let first = try await TunnelTests.ask(try XCTUnwrap(LocalAddress(local)), [])
-    let second = try await TunnelTests.ask(try XCTUnwrap(LocalAddress(local + "2")), [])
+    let first = try await TunnelTestCase.ask(try XCTUnwrap(LocalAddress(local)), [])
+    let second = try await TunnelTestCase.ask(try XCTUnwrap(LocalAddress(local + "2")), [])
     XCTAssertEqual(first + second, [1, 2])
     // Another one in the same place: the first is alive.
-    let taken = try runTool(["forward", local, found[0], "--bootstrap", try testnet().bootstrap])
+    let taken = try runTool(["forward", local, found[0], "--bootstrap", try bootstrap()])
     XCTAssertEqual(taken.status, 1)
     XCTAssertTrue(taken.errors.contains("cannot listen on \(local)"), taken.errors)
     try end(forward, expose)
@@ -163,7 +112,7 @@ final class TunnelTests: XCTestCase {
     let expose = try run(["expose", "1"], until: "forward PORT")
     let forward = try run(["forward", "0", try XCTUnwrap(keys(expose).first)], until: "->")
     do {
-      let answer = try await TunnelTests.ask(try port(forward), [1])
+      let answer = try await TunnelTestCase.ask(try port(forward), [1])
       XCTFail("\(answer)")
     } catch { XCTAssertTrue(error is SocketFailure, "\(error)") }
     try expose.wait(for: "cannot connect to 127.0.0.1:1: Connection refused")
@@ -185,27 +134,4 @@ final class TunnelTests: XCTestCase {
     XCTAssertEqual(LocalAddress("80")?.description, "127.0.0.1:80")
     XCTAssertNil(LocalAddress("/" + String(repeating: "n", count: 200)))
   }
-}
-
-/// A local service for the tests.
-private final class Service: Sendable {
-  let port: UInt16
-  private let task: Task<Void, Never>
-
-  init(path: String? = nil, _ body: @escaping @Sendable (Socket) async throws -> Void) async throws {
-    let place = try XCTUnwrap(LocalAddress(path ?? "0"))
-    let (listening, address) = try await place.listen()
-    port = UInt16(address.split(separator: ":").last ?? "") ?? 0
-    task = Task {
-      while !Task.isCancelled {
-        guard await Poller.shared.wait(listening.descriptor, for: Int32(POLLIN), seconds: 1) else { continue }
-        let accepted = accept(listening.descriptor, nil, nil)
-        guard accepted >= 0 else { continue }
-        let socket = Socket(accepted)
-        Task { try await body(socket) }
-      }
-    }
-  }
-
-  deinit { task.cancel() }
 }

@@ -8,8 +8,15 @@ import HyperFileTransfer
 ///
 /// Confined to the task of the transfer.
 final class Destination {
+  struct Options: Sendable {
+    /// Replaces files that are there.
+    var replaces = false
+    /// Files are on the disk before they get their names, and the names before the end.
+    var synchronizes = true
+  }
+
   private let manifest: Manifest
-  private let replaces: Bool
+  private let options: Options
   private let output: Descriptor
   private let stagingName: String
   private let staging: Descriptor
@@ -20,6 +27,10 @@ final class Destination {
   private var madeFolders: Set<Int> = []
   /// The last folder that was opened.
   private var lastFolder: (path: [String], descriptor: Descriptor)?
+  /// A folder with names that are not on the disk yet.
+  private var renamed: Descriptor?
+  /// Verified small files that have no names yet.
+  private var unnamed: [(partial: Partial, index: Int)] = []
 
   /// What is at the place before anything is made.
   private struct Survey {
@@ -51,10 +62,10 @@ final class Destination {
   }
 
   /// - Throws: `Failure` when something is in the way; then nothing has been made.
-  init(at path: String, manifest: Manifest, replacing: Bool) throws {
+  init(at path: String, manifest: Manifest, _ options: Options) throws {
     self.manifest = manifest
-    replaces = replacing
-    let survey = try Survey(path, manifest, replacing: replacing)
+    self.options = options
+    let survey = try Survey(path, manifest, replacing: options.replaces)
     output = survey.output
     stagingName = survey.stagingName
     if let existing = survey.staging {
@@ -73,6 +84,10 @@ final class Destination {
       throw Failure("the same is being received there already", code: "BUSY")
     }
     self.record = record
+    if options.synchronizes {
+      try staging.synchronize()
+      try output.synchronize()
+    }
     (done, madeFolders, recordSize) = (survey.done, survey.folders, survey.recordSize)
   }
 
@@ -195,13 +210,15 @@ final class Destination {
       let file = try Descriptor.open(name, in: staging, flags: O_RDWR, name: shown)
       let status = try file.status()
       if status.isFile, status.st_nlink == 1, UInt64(status.st_size) <= manifest.entries[index].size {
-        return try Partial(file, rereading: status)
+        return try Partial(
+          file, total: manifest.entries[index].size, writesBack: options.synchronizes, rereading: status)
       }
       unlinkat(staging.number, name, 0)
     } catch let error as FileFailure {
       guard error.number == ENOENT else { throw error }
     }
-    return Partial(try Descriptor.open(name, in: staging, flags: O_RDWR | O_CREAT | O_EXCL, name: shown))
+    let file = try Descriptor.open(name, in: staging, flags: O_RDWR | O_CREAT | O_EXCL, name: shown)
+    return Partial(file, total: manifest.entries[index].size, writesBack: options.synchronizes)
   }
 
   /// Whether there is something of the file from before.
@@ -209,17 +226,45 @@ final class Destination {
 
   func discard(_ index: Int) { unlinkat(staging.number, "\(index).part", 0) }
 
-  /// Gives a verified file its name.
+  /// Gives a verified file its name, now or with others a little later.
   func place(_ partial: Partial, _ index: Int) throws {
+    guard options.synchronizes else {
+      try partial.settle(manifest.entries[index])
+      try note("f", index)
+      return try name(index)
+    }
+    unnamed.append((partial, index))
+    if partial.count <= FileLimits.smallFile, unnamed.count < FileLimits.named {
+      partial.beginWriting()
+    } else {
+      try placeUnnamed()
+    }
+  }
+
+  /// Gives the files that wait for it their names, when all of them are on the disk, and the record of them.
+  private func placeUnnamed() throws {
+    guard !unnamed.isEmpty else { return }
+    for (partial, index) in unnamed {
+      try partial.settle(manifest.entries[index])
+      try partial.synchronize()
+    }
+    for (_, index) in unnamed { try note("f", index) }
+    try record.synchronize()
+    while let index = unnamed.first?.index {
+      unnamed.removeFirst()
+      try name(index)
+    }
+  }
+
+  private func name(_ index: Int) throws {
     let entry = manifest.entries[index]
     let path = Destination.components(entry)
     let text = path.joined(separator: "/")
     let folder = try self.folder(Array(path.dropLast()), lastIndex: index)
     let name = path[path.count - 1]
-    try partial.settle(entry, name: text)
-    try note("f", index)
+    try markRenamed(folder)
     let temporary = "\(index).part"
-    if !replaces {
+    if !options.replaces {
       if linkat(staging.number, temporary, folder.number, name, 0) == 0 {
         unlinkat(staging.number, temporary, 0)
         done.insert(index)
@@ -234,6 +279,14 @@ final class Destination {
     }
     guard renameat(staging.number, temporary, folder.number, name) == 0 else { throw FileFailure("name", text, errno) }
     done.insert(index)
+  }
+
+  /// The names in a folder go to the disk when the next ones are in another.
+  private func markRenamed(_ folder: Descriptor?) throws {
+    guard options.synchronizes, renamed !== folder else { return }
+    let last = renamed
+    renamed = folder
+    try last?.synchronize()
   }
 
   private func note(_ letter: Character, _ index: Int) throws {
@@ -253,6 +306,7 @@ final class Destination {
           madeFolders.insert(index)
           try note("d", index)
         }
+        if options.synchronizes { try folder.synchronize() }
       } else if errno != EEXIST {
         throw FileFailure("make", path[...depth].joined(separator: "/"), errno)
       }
@@ -277,6 +331,8 @@ final class Destination {
 
   /// Makes the empty folders, sets the permissions and times of folders, and removes what was only for the way.
   func finish() throws {
+    try placeUnnamed()
+    try markRenamed(nil)
     for (index, entry) in manifest.entries.enumerated() where entry.kind == .folder {
       _ = try folder(Destination.components(entry), lastIndex: index)
     }
@@ -285,7 +341,8 @@ final class Destination {
     for index in madeFolders.sorted(by: >) {
       let entry = manifest.entries[index]
       let folder = try self.folder(Destination.components(entry), lastIndex: index)
-      try Destination.settle(folder, entry, name: Destination.components(entry).joined(separator: "/"))
+      try Destination.settle(folder, entry)
+      if options.synchronizes { try folder.synchronize() }
       lastFolder = nil
     }
     removeStaging()
@@ -299,6 +356,8 @@ final class Destination {
 
   /// Removes what was made when there is nothing to go on from. Returns the name of what is left behind.
   func leave() -> String? {
+    try? placeUnnamed()
+    try? markRenamed(nil)
     guard done.isEmpty, stagedNames() == ["record"] else { return stagingName }
     removeStaging()
     return nil
@@ -318,27 +377,39 @@ final class Destination {
     return names
   }
 
-  fileprivate static func settle(_ file: Descriptor, _ entry: FileEntry, name: String) throws {
+  fileprivate static func settle(_ file: Descriptor, _ entry: FileEntry) throws {
     guard fchmod(file.number, mode_t(entry.permissions)) == 0 else {
-      throw FileFailure("set the permissions of", name, errno)
+      throw FileFailure("set the permissions of", file.name, errno)
     }
     let time = timespec(tv_sec: Int(entry.seconds), tv_nsec: Int(entry.nanoseconds))
     let times = [time, time]
-    guard futimens(file.number, times) == 0 else { throw FileFailure("set the time of", name, errno) }
+    guard futimens(file.number, times) == 0 else { throw FileFailure("set the time of", file.name, errno) }
   }
 }
 
 /// A file on its way, and its digest so far.
 final class Partial {
   private let file: Descriptor
-  private let digest = FileDigest()
+  private let digest: BackgroundDigest
+  private let writesBack: Bool
+  /// Up to where it is being written to the disk.
+  private var begun: UInt64 = 0
   var count: UInt64 { digest.count }
 
-  fileprivate init(_ file: Descriptor) { self.file = file }
+  /// - Parameters:
+  ///   - total: what it will have.
+  ///   - writesBack: whether it begins to go to the disk while it comes.
+  fileprivate init(_ file: Descriptor, total: UInt64, writesBack: Bool) {
+    self.file = file
+    self.writesBack = writesBack
+    digest = BackgroundDigest(for: total)
+  }
 
   /// Goes on behind what is there.
-  fileprivate init(_ file: Descriptor, rereading status: stat) throws {
-    self.file = file
+  fileprivate convenience init(
+    _ file: Descriptor, total: UInt64, writesBack: Bool, rereading status: stat
+  ) throws {
+    self.init(file, total: total, writesBack: writesBack)
     let size = UInt64(status.st_size)
     while digest.count < size {
       switch file.piece(at: digest.count, end: size, isSparse: status.isSparse) {
@@ -355,10 +426,9 @@ final class Partial {
   }
 
   func write(_ bytes: ArraySlice<UInt8>) throws {
-    try bytes.withUnsafeBytes {
-      try file.write($0, at: count)
-      digest.update($0)
-    }
+    try bytes.withUnsafeBytes { try file.write($0, at: count) }
+    digest.update(bytes)
+    if writesBack, count - begun >= FileLimits.writeBack { beginWriting() }
   }
 
   func hole(_ length: UInt64) throws {
@@ -369,7 +439,12 @@ final class Partial {
   /// Ends the digest: nothing may be written afterwards.
   func finish() -> Bytes32 { digest.finalize() }
 
-  fileprivate func settle(_ entry: FileEntry, name: String) throws {
-    try Destination.settle(file, entry, name: name)
+  fileprivate func settle(_ entry: FileEntry) throws { try Destination.settle(file, entry) }
+  fileprivate func synchronize() throws { try file.synchronize() }
+
+  /// What has not begun to go to the disk.
+  fileprivate func beginWriting() {
+    file.beginWriting(at: begun, count: count - begun)
+    begun = count
   }
 }

@@ -24,6 +24,12 @@ enum FileLimits {
   static let shownNames = 10
   /// Files that could not be had, of which each is named; the others are counted.
   static let shownFailures = 100
+  /// Bytes after which a file on its way begins to be written to the disk.
+  static let writeBack: UInt64 = 8 << 20
+  /// Small files that go to the disk, and get their names, together: a journal is written once for all of them.
+  static let named = 64
+  /// Bytes of such a file at most.
+  static let smallFile: UInt64 = 1 << 20
   /// Bytes of one read of a file whose beginning is hashed again.
   static let rereading = 1 << 20
 }

@@ -8,9 +8,9 @@ struct Receive: Command {
   static let configuration = CommandConfiguration(
     abstract: "Receive what 'send' offers.",
     discussion: """
-      On a terminal the command asks first. Files get their names when they are complete and verified, and replace \
-      nothing without --force. A lost connection is made again; after an interruption the same command goes on where \
-      it was, with a new code, too.
+      On a terminal the command asks first. Files get their names when they are complete, verified and on the disk, \
+      and replace nothing without --force. A lost connection is made again; after an interruption the same command \
+      goes on where it was, with a new code, too.
       """)
 
   @OptionGroup var common: CommonOptions
@@ -22,6 +22,8 @@ struct Receive: Command {
   var yes = false
   @Flag(help: "Replace files that are there.")
   var force = false
+  @Flag(help: "Do not wait until what is received is on the disk.")
+  var noSync = false
   @Argument(help: ArgumentHelp("The code, or a public key.", valueName: "code|key"))
   var source: [String]
 
@@ -49,11 +51,10 @@ struct Receive: Command {
     }
     let dht = try await enterNetwork(
       common, keyPair: identity.keyPair, maximumMessageSize: HyperFileTransfer.Limits.message)
-    var options = HyperDHT.ConnectOptions()
-    options.relayThrough = relay.choice
-    options.allowsHolepunching = !relay.noPunch
+    let options = relay.connecting
     let ask = !yes && StandardInput.isTerminal && !Console.isJSON
-    let settings = Receiver.Settings(output: output, replaces: force) { try await Receive.accepts($0, asking: ask) }
+    let storing = Destination.Options(replaces: force, synchronizes: !noSync)
+    let settings = Receiver.Settings(output: output, storing: storing) { try await Receive.accepts($0, asking: ask) }
     let service = ReceiveService(dht: dht, options: options, settings: settings)
     let (ends, end) = AsyncStream<Void>.makeStream()
     do {

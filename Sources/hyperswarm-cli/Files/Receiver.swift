@@ -6,7 +6,7 @@ import HyperFileTransfer
 final class Receiver {
   struct Settings: Sendable {
     var output = "."
-    var replaces = false
+    var storing = Destination.Options()
     /// Says whether the offer is wanted.
     var accepts: @Sendable (Manifest) async throws -> Bool = { _ in true }
   }
@@ -91,9 +91,9 @@ final class Receiver {
       }
       return destination
     }
-    try Destination.check(settings.output, offered, replacing: settings.replaces)
+    try Destination.check(settings.output, offered, replacing: settings.storing.replaces)
     guard try await settings.accepts(offered) else { throw TransferError.declined }
-    let made = try Destination(at: settings.output, manifest: offered, replacing: settings.replaces)
+    let made = try Destination(at: settings.output, manifest: offered, settings.storing)
     manifest = offered
     destination = made
     var sum: UInt64 = 0

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Foundation
 import HyperDHT
 import HyperEncoding
 import HyperFileTransfer
@@ -23,6 +24,8 @@ struct Send: Command {
   var allow: [KeyArgument] = []
   @Flag(help: "Serve receivers until Ctrl-C.")
   var many = false
+  @Flag(inversion: .prefixedNo, help: "Show code or key as a QR code, too; without either, on a terminal only.")
+  var qr: Bool?
   @Argument(help: "Files and folders.")
   var paths: [String]
 
@@ -39,10 +42,7 @@ struct Send: Command {
     let dht = try await enterNetwork(
       common, keyPair: keyPair, entirely: true, maximumMessageSize: HyperFileTransfer.Limits.message)
     let service = SendService(dht: dht, tree: tree, gate: key ? nil : CodeGate(.random()), isEndless: many)
-    var options = HyperDHT.ServerOptions()
-    options.relayThrough = relay.choice
-    options.allowsHolepunching = !relay.noPunch
-    options.shareLocalAddress = !relay.noPunch
+    var options = relay.listening
     if !allow.isEmpty {
       let allowed = Set(allow.map(\.key))
       options.firewall = { allowed.contains($0.publicKey) }
@@ -63,13 +63,22 @@ struct Send: Command {
       "\(files) file\(files == 1 ? "" : "s")", folders > 0 ? "\(folders) folder\(folders == 1 ? "" : "s")" : nil,
       ByteCount.text(tree.bytes),
     ].compactMap { $0 }
+    let source = code?.text ?? publicKey.hex
     Console.event(
       "offer",
-      "\(what.joined(separator: ", ")). On the other machine:\n    hyperswarm receive \(code?.text ?? publicKey.hex)",
+      "\(what.joined(separator: ", ")). On the other machine:\n    hyperswarm receive \(source)" + picture(of: source),
       [
         ("files", .integer(files)), ("folders", .integer(folders)), ("bytes", .integer(Int(tree.bytes))),
         ("code", code.map { .string($0.text) } ?? .null), ("publicKey", .string(publicKey.hex)),
       ])
+  }
+}
+
+extension Send {
+  /// Readers take capitals, too, which need less room.
+  private func picture(of text: String) -> String {
+    guard qr ?? (isatty(1) == 1), let code = QRCode(text.uppercased()) else { return "" }
+    return "\n\n" + code.lines(inColour: Console.isColourful(1)).joined(separator: "\n")
   }
 }
 

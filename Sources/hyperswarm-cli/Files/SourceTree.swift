@@ -109,13 +109,14 @@ final class SourceReader {
   private let file: Descriptor
   private let entry: FileEntry
   private let isSparse: Bool
-  private let digest = FileDigest()
+  private let digest: BackgroundDigest
   private var piece = Descriptor.Piece.data(0)
   var position: UInt64 { digest.count }
 
   init(_ file: Descriptor, _ entry: FileEntry) throws {
     self.file = file
     self.entry = entry
+    digest = BackgroundDigest(for: entry.size)
     isSparse = try file.status().isSparse
   }
 
@@ -150,15 +151,18 @@ final class SourceReader {
       digest.update(zeros: count)
       return Message.hole(count).encoded
     case .data(let end):
-      let count = Int(min(end - position, UInt64(HyperFileTransfer.Limits.data)))
-      return try [UInt8](unsafeUninitializedCapacity: count + 1) { buffer, initialized in
+      // Up to a multiple of the size: messages from there on are hashed several at once.
+      let size = UInt64(HyperFileTransfer.Limits.data)
+      let count = Int(min(end - position, size - position % size))
+      let message = try [UInt8](unsafeUninitializedCapacity: count + 1) { buffer, initialized in
         buffer[0] = Message.dataType
         let content = UnsafeMutableRawBufferPointer(rebasing: UnsafeMutableRawBufferPointer(buffer)[1...count])
         let read = try file.read(into: content, at: position)
         guard read > 0 else { throw Failure("\(file.name) is shorter than it was", code: "FILE") }
-        digest.update(UnsafeRawBufferPointer(rebasing: content[..<read]))
         initialized = read + 1
       }
+      digest.update(message[1...])
+      return message
     }
   }
 

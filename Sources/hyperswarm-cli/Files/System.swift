@@ -55,6 +55,28 @@ final class Descriptor: @unchecked Sendable {
     guard ftruncate(number, off_t(size)) == 0 else { throw FileFailure("resize", name, errno) }
   }
 
+  /// Returns when everything written, or named in a folder, survives a loss of power.
+  func synchronize() throws(FileFailure) {
+    #if canImport(Darwin)
+      // Beyond the cache of the drive, where it can.
+      if fcntl(number, F_FULLFSYNC) == 0 { return }
+    #endif
+    while fsync(number) != 0 {
+      if errno == EINTR { continue }
+      // A file system that keeps nothing has nothing to wait for.
+      guard errno == EINVAL || errno == ENOTSUP else { throw FileFailure("write to the disk", name, errno) }
+      return
+    }
+  }
+
+  /// Begins to write what is there to the disk, so that `synchronize` has less to wait for.
+  func beginWriting(at offset: UInt64, count: UInt64) {
+    #if os(Linux)
+      // Linux writes what it is told not to be needed.
+      _ = posix_fadvise(number, off_t(offset), off_t(count), POSIX_FADV_DONTNEED)
+    #endif
+  }
+
   /// The next piece of a file from `offset` on, up to `end`.
   func piece(at offset: UInt64, end: UInt64, isSparse: Bool) -> Piece {
     guard isSparse else { return .data(end) }

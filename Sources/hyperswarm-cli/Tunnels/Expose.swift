@@ -11,7 +11,8 @@ struct Expose: Command {
       holesail. A target is a port of 127.0.0.1, host:port, or the path of a socket. Each has a key of its own, made \
       of the seed; the first one's is the seed's key.
 
-      Peers need the key only, unless --allow names them, or --private gives the seed to those that may connect.
+      Peers need the key only, unless --allow names them, or --private gives the seed to those that may connect. \
+      Without targets those of the configuration file are taken.
       """)
 
   @OptionGroup var common: CommonOptions
@@ -21,14 +22,24 @@ struct Expose: Command {
   var allow: [KeyArgument] = []
   @Flag(help: "Let in only those that have the printed seed; the network does not learn it.")
   var `private` = false
+  @Flag(help: "Let peers that ask for it ('forward --mux') carry many connections over one; others notice nothing.")
+  var mux = false
+  @Flag(help: "The services are reached over UDP, by 'forward --udp'.")
+  var udp = false
   @Argument(help: ArgumentHelp("Services of this machine.", valueName: "target"))
-  var targets: [String]
+  var targets: [String] = []
 
-  func validate() throws {
+  mutating func validate() throws {
+    if targets.isEmpty { targets = Configuration.current?.targets(of: "expose") ?? [] }
+    if targets.isEmpty { throw ValidationError("what is to be exposed?") }
+    if udp, mux { throw ValidationError("--udp and --mux exclude each other") }
     if self.private, !allow.isEmpty { throw ValidationError("--private and --allow exclude each other") }
     if targets.count > TunnelLimits.targets { throw ValidationError("at most \(TunnelLimits.targets) targets") }
     for target in targets where LocalAddress(target) == nil {
       throw ValidationError("'\(target)' is no port, host:port or path of a socket")
+    }
+    if udp, let path = targets.first(where: { LocalAddress($0)?.isPath == true }) {
+      throw ValidationError("'\(path)' is a path; --udp takes ports")
     }
   }
 
@@ -47,13 +58,10 @@ struct Expose: Command {
     }
     let services = zip(targets.compactMap(LocalAddress.init), Expose.seeds(seed, targets.count)).map { ($0, $1) }
     let dht = try await enterNetwork(common, keyPair: keyPair, entirely: true)
-    var options = HyperDHT.ServerOptions()
-    options.relayThrough = relay.choice
-    options.allowsHolepunching = !relay.noPunch
-    options.shareLocalAddress = !relay.noPunch
+    let options = relay.listening
     let allowed = Set(allow.map(\.key))
     let isPrivate = self.private
-    try await using(dht, until: Interrupt()) { [options] in
+    try await using(dht, until: Interrupt()) {
       let counter = ConnectionCounter()
       try await withThrowingDiscardingTaskGroup { group in
         for (target, seed) in services {
@@ -62,20 +70,35 @@ struct Expose: Command {
           let admitted = isPrivate ? [pair.publicKey] : allowed
           if !admitted.isEmpty { options.firewall = { admitted.contains($0.publicKey) } }
           let server = try await dht.listen(keyPair: pair, options: options)
+          let service = try await service(at: target)
           let secret = isPrivate ? "hs://s000\(KeyText.zBase32(seed))" : nil
+          let flag = udp ? "--udp " : mux ? "--mux " : ""
           Console.event(
-            "exposed", "\(target): hyperswarm forward PORT \(secret ?? pair.publicKey.hex)",
+            "exposed", "\(target): hyperswarm forward \(flag)PORT \(secret ?? pair.publicKey.hex)",
             [
               ("target", .string("\(target)")), ("publicKey", .string(pair.publicKey.hex)),
               ("private", secret.map { .string($0) } ?? .null),
             ])
-          group.addTask { await Expose.serve(server, target, counter) }
+          group.addTask { await Expose.serve(server, service, counter) }
         }
       }
     }
   }
 
-  private static func serve(_ server: HyperDHT.Server, _ target: LocalAddress, _ counter: ConnectionCounter) async {
+  /// How the connections to one target are served.
+  private enum Service: Sendable {
+    case streams(LocalAddress, isMux: Bool)
+    case packets(SocketBytes)
+  }
+
+  private func service(at target: LocalAddress) async throws -> Service {
+    guard udp else { return .streams(target, isMux: mux) }
+    do { return .packets(try await target.packetAddress()) } catch {
+      throw Failure("cannot reach \(target): \(error)", code: "ADDRESS")
+    }
+  }
+
+  private static func serve(_ server: HyperDHT.Server, _ service: Service, _ counter: ConnectionCounter) async {
     await withDiscardingTaskGroup { group in
       for await connection in server.connections {
         guard counter.enter() else {
@@ -84,18 +107,45 @@ struct Expose: Command {
         }
         group.addTask {
           defer { counter.leave() }
-          let key = connection.remotePublicKey.hex
-          do {
-            let socket = try await target.connect()
-            await TunnelPipe.join(socket, connection)
-          } catch {
-            connection.destroy()
-            Console.note(
-              "failed", "\(key.prefix(8)): cannot connect to \(target): \(error)",
-              [("publicKey", .string(key)), ("target", .string("\(target)")), ("message", .string("\(error)"))])
+          let peer = connection.remotePublicKey
+          switch service {
+          case .packets(let target): await PacketService.serve(connection, target, counter)
+          case .streams(let target, isMux: false): await join(PlainStream(connection), peer, target)
+          case .streams(let target, isMux: true): await serveMux(connection, target, counter)
           }
         }
       }
+    }
+  }
+
+  private static func serveMux(
+    _ connection: HyperDHT.Connection, _ target: LocalAddress, _ counter: ConnectionCounter
+  ) async {
+    let key = connection.remotePublicKey
+    switch await TunnelOffer.channels.beginning(of: connection, within: TunnelLimits.beginning) {
+    case .asked:
+      await MuxLink.serve(connection) { channel in
+        guard counter.enter() else { return channel.destroy() }
+        defer { counter.leave() }
+        await join(channel, key, target)
+      }
+    case .message(let first): await join(PlainStream(connection), key, target, first: first ?? [])
+    case .silent: await join(PlainStream(connection), key, target)
+    case .failed: connection.destroy()
+    }
+  }
+
+  private static func join(
+    _ stream: any TunnelStream, _ peer: Bytes32, _ target: LocalAddress, first: [UInt8] = []
+  ) async {
+    do {
+      let socket = try await target.connect()
+      await TunnelPipe.join(socket, stream, first: first)
+    } catch {
+      stream.destroy()
+      Console.note(
+        "failed", "\(peer.hex.prefix(8)): cannot connect to \(target): \(error)",
+        [("publicKey", .string(peer.hex)), ("target", .string("\(target)")), ("message", .string("\(error)"))])
     }
   }
 }

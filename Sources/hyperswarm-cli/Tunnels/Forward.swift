@@ -12,7 +12,7 @@ struct Forward: Command {
       Takes pairs: where to listen (a port of 127.0.0.1, host:port, or the path of a socket; port 0 is any), and what \
       to reach: a public key, or hs:// and what 'expose --private' or holesail print. Every local connection becomes \
       one to the peer. --private takes the second as the seed of hypertele's private mode; '-' reads it from standard \
-      input, so that no list of processes shows it.
+      input, so that no list of processes shows it. Without pairs those of the configuration file are taken.
       """)
 
   @OptionGroup var common: CommonOptions
@@ -20,8 +20,12 @@ struct Forward: Command {
   @OptionGroup var relay: RelayOptions
   @Flag(help: "The keys are seeds, which both sides have.")
   var `private` = false
+  @Flag(help: "Carry all connections to a peer over one, where the peer does ('expose --mux').")
+  var mux = false
+  @Flag(help: "Listen for UDP packets, for services of 'expose --udp'.")
+  var udp = false
   @Argument(help: ArgumentHelp("Pairs of a local place and a key.", valueName: "local key"))
-  var pairs: [String]
+  var pairs: [String] = []
 
   /// What a key stands for.
   struct Remote: Sendable {
@@ -44,13 +48,16 @@ struct Forward: Command {
     }
   }
 
-  func validate() throws {
+  mutating func validate() throws {
+    if pairs.isEmpty { pairs = Configuration.current?.targets(of: "forward") ?? [] }
+    if udp, mux { throw ValidationError("--udp and --mux exclude each other") }
     guard !pairs.isEmpty, pairs.count.isMultiple(of: 2) else { throw ValidationError("pairs of a place and a key") }
     if pairs.count / 2 > TunnelLimits.targets { throw ValidationError("at most \(TunnelLimits.targets) pairs") }
     for index in stride(from: 0, to: pairs.count, by: 2) {
-      guard LocalAddress(pairs[index]) != nil else {
+      guard let place = LocalAddress(pairs[index]) else {
         throw ValidationError("'\(pairs[index])' is no port, host:port or path of a socket")
       }
+      if udp, place.isPath { throw ValidationError("'\(pairs[index])' is a path; --udp takes ports") }
       let key = pairs[index + 1]
       guard key == "-" || Remote(key, isPrivate: self.private) != nil else {
         // It may be a secret: it is not repeated.
@@ -69,32 +76,51 @@ struct Forward: Command {
       }
       services.append((place, remote))
     }
-    var sockets: [(socket: Socket, address: String, remote: Remote)] = []
+    let doors = try await open(services)
+    defer { for (place, _) in services { if case .path(let path) = place.place { unlink(path) } } }
+    let dht = try await enterNetwork(common, keyPair: identity.keyPair)
+    var options = relay.connecting
+    options.deadline = TunnelLimits.dial
+    let forwarder = Forwarder(dht: dht, options: options)
+    try await using(dht, until: Interrupt()) {
+      await withDiscardingTaskGroup { group in
+        for door in doors {
+          Console.event(
+            "forwarding", "\(door.address) -> \(door.remote.publicKey.hex)",
+            [("address", .string(door.address)), ("publicKey", .string(door.remote.publicKey.hex))])
+          group.addTask { await forwarder.serve(door) }
+        }
+      }
+    }
+  }
+
+  /// Where local connections or packets come in.
+  struct Door: Sendable {
+    enum Kind: Sendable {
+      case streams(Socket, isMux: Bool)
+      case packets(PacketSocket)
+    }
+    let kind: Kind
+    let address: String
+    let remote: Remote
+  }
+
+  private func open(_ services: [(LocalAddress, Remote)]) async throws -> [Door] {
+    var doors: [Door] = []
     for (place, remote) in services {
       do {
-        let (socket, address) = try await place.listen()
-        sockets.append((socket, address, remote))
+        if udp {
+          let (socket, address) = try await place.bindPackets()
+          doors.append(Door(kind: .packets(socket), address: address, remote: remote))
+        } else {
+          let (socket, address) = try await place.listen()
+          doors.append(Door(kind: .streams(socket, isMux: mux), address: address, remote: remote))
+        }
       } catch {
         throw Failure("cannot listen on \(place): \(error)", code: "LISTEN")
       }
     }
-    defer { for (place, _) in services { if case .path(let path) = place.place { unlink(path) } } }
-    let dht = try await enterNetwork(common, keyPair: identity.keyPair)
-    var options = HyperDHT.ConnectOptions()
-    options.relayThrough = relay.choice
-    options.allowsHolepunching = !relay.noPunch
-    options.deadline = TunnelLimits.dial
-    let forwarder = Forwarder(dht: dht, options: options)
-    try await using(dht, until: Interrupt()) { [sockets] in
-      await withDiscardingTaskGroup { group in
-        for (socket, address, remote) in sockets {
-          Console.event(
-            "forwarding", "\(address) -> \(remote.publicKey.hex)",
-            [("address", .string(address)), ("publicKey", .string(remote.publicKey.hex))])
-          group.addTask { await forwarder.serve(socket, address, remote) }
-        }
-      }
-    }
+    return doors
   }
 }
 
@@ -110,46 +136,72 @@ struct Forwarder: Sendable {
     self.options = options
   }
 
-  func serve(_ listening: Socket, _ address: String, _ remote: Forward.Remote) async {
-    await withDiscardingTaskGroup { group in
-      while !Task.isCancelled {
-        guard await Poller.shared.wait(listening.descriptor, for: Int32(POLLIN), seconds: 1) else { continue }
-        guard counter.enter() else {
-          // The system's queue holds them until there is room.
-          try? await Task.sleep(for: .milliseconds(20))
-          continue
-        }
-        let accepted = accept(listening.descriptor, nil, nil)
-        guard accepted >= 0 else {
-          counter.leave()
-          // No descriptors, say: others end.
-          if errno != EAGAIN, errno != ECONNABORTED { try? await Task.sleep(for: .milliseconds(100)) }
-          continue
-        }
-        let socket = Socket(accepted)
-        group.addTask {
-          defer { counter.leave() }
-          await carry(socket, address, remote)
+  func serve(_ door: Forward.Door) async {
+    switch door.kind {
+    case .packets(let socket):
+      await PacketForward(socket, door.address) { try await dial(door.remote) }.run()
+    case .streams(let listening, let isMux):
+      let link = isMux ? MuxLink { try await dial(door.remote) } : nil
+      await withDiscardingTaskGroup { group in
+        while !Task.isCancelled {
+          guard let socket = await accepted(by: listening) else { continue }
+          group.addTask {
+            defer { counter.leave() }
+            await carry(socket, door, link)
+          }
         }
       }
     }
   }
 
-  private func carry(_ socket: Socket, _ address: String, _ remote: Forward.Remote) async {
+  /// A connection, which counts from here on; `nil` for none yet.
+  private func accepted(by listening: Socket) async -> Socket? {
+    guard await Poller.shared.wait(listening.descriptor, for: Int32(POLLIN), seconds: 1) else { return nil }
+    guard counter.enter() else {
+      // The system's queue holds them until there is room.
+      try? await Task.sleep(for: .milliseconds(20))
+      return nil
+    }
+    let descriptor = accept(listening.descriptor, nil, nil)
+    if descriptor >= 0 { return Socket(descriptor) }
+    counter.leave()
+    // No descriptors, say: others end.
+    if errno != EAGAIN, errno != ECONNABORTED { try? await Task.sleep(for: .milliseconds(100)) }
+    return nil
+  }
+
+  private func dial(_ remote: Forward.Remote) async throws(DHTError) -> HyperDHT.Connection {
     var options = options
     options.keyPair = remote.keyPair
     await dials.enter()
-    do {
+    do throws(DHTError) {
       let connection = try await dht.connect(to: remote.publicKey, options: options)
       await dials.leave()
-      await TunnelPipe.join(socket, connection)
+      return connection
     } catch {
       await dials.leave()
-      await socket.abort(within: 0)
-      Console.note(
-        "failed", "\(address): \(error)",
-        [("address", .string(address)), ("code", .string(error.code)), ("message", .string("\(error)"))])
+      throw error
     }
+  }
+
+  private func carry(_ socket: Socket, _ door: Forward.Door, _ link: MuxLink?) async {
+    do {
+      switch try await link?.way() ?? .own {
+      case .channel(let channel): await TunnelPipe.join(socket, channel)
+      case .asked(let connection): await TunnelPipe.join(socket, PlainStream(connection))
+      case .own: await TunnelPipe.join(socket, PlainStream(try await dial(door.remote)))
+      }
+    } catch {
+      await socket.abort(within: 0)
+      Forwarder.report(error, door.address)
+    }
+  }
+
+  static func report(_ error: any Error, _ address: String) {
+    let code = (error as? DHTError)?.code ?? (error as? Failure)?.code ?? "ERROR"
+    Console.note(
+      "failed", "\(address): \(error)",
+      [("address", .string(address)), ("code", .string(code)), ("message", .string("\(error)"))])
   }
 }
 

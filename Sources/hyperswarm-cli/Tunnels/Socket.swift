@@ -123,6 +123,8 @@ struct LocalAddress: Hashable, Sendable, CustomStringConvertible {
     if case .path(let path) = place, path.isEmpty || path.utf8.count > 103 { return nil }
   }
 
+  var isPath: Bool { if case .path = place { true } else { false } }
+
   var description: String {
     switch place {
     case .port(let host, let port): host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
@@ -211,6 +213,21 @@ struct LocalAddress: Hashable, Sendable, CustomStringConvertible {
     let descriptor = socket(family, Socket.stream, 0)
     guard descriptor >= 0 else { throw SocketFailure(number: errno) }
     return Socket(descriptor)
+  }
+
+  /// A socket for packets here, and where it is.
+  func bindPackets() async throws -> (socket: PacketSocket, address: String) {
+    let socket = try PacketSocket(boundTo: try await packetAddress())
+    guard case .port(let host, _) = place else { return (socket, description) }
+    return (socket, LocalAddress("\(host):\(socket.localAddress.port)")?.description ?? description)
+  }
+
+  /// For packets, which paths do not take.
+  func packetAddress() async throws -> SocketBytes {
+    guard case .port(let host, let port) = place, let first = try await LocalAddress.resolve(host, port).first else {
+      throw SocketFailure(number: EADDRNOTAVAIL)
+    }
+    return SocketBytes(first)
   }
 
   // MARK: Addresses

@@ -1,42 +1,71 @@
 import Foundation
 import HyperDHT
 
-/// A connection of this machine and an encrypted one, joined byte for byte. Each half ends when the other side's has
-/// ended; a broken one breaks the other, after what it has delivered.
+/// What a connection of this machine is carried over: an encrypted connection of its own, or a channel of one.
+protocol TunnelStream: Sendable {
+  /// What has come next; `nil` when the peer has ended its half.
+  func read() async throws -> [UInt8]?
+  func write(_ bytes: [UInt8]) async throws
+  /// Ends the writing half after what has been written.
+  func end()
+  /// Returns when the peer has what has been written, or it need not be waited for.
+  func settle() async
+  func destroy()
+  func untilClosed() async
+}
+
+/// An encrypted connection of its own.
+struct PlainStream: TunnelStream {
+  let connection: HyperDHT.Connection
+
+  init(_ connection: HyperDHT.Connection) { self.connection = connection }
+
+  func read() async throws -> [UInt8]? { try await connection.read() }
+  func write(_ bytes: [UInt8]) async throws { try await connection.write(bytes) }
+  func end() { connection.end() }
+  func settle() async { _ = try? await connection.flush() }
+  func destroy() { connection.destroy() }
+  func untilClosed() async { _ = try? await connection.waitUntilClosed() }
+}
+
+/// A connection of this machine and a stream to the peer, joined byte for byte. Each half ends when the other side's
+/// has ended; a broken one breaks the other, after what it has delivered.
 enum TunnelPipe {
-  static func join(_ socket: Socket, _ connection: HyperDHT.Connection) async {
+  /// - Parameter first: of the stream, read already.
+  static func join(_ socket: Socket, _ stream: any TunnelStream, first: [UInt8] = []) async {
     await withDiscardingTaskGroup { group in
-      group.addTask { await carryOut(socket, connection) }
-      group.addTask { await carryIn(connection, socket) }
+      group.addTask { await carryOut(socket, stream) }
+      group.addTask { await carryIn(first, stream, socket) }
     }
-    _ = try? await connection.waitUntilClosed()
+    await stream.untilClosed()
   }
 
-  private static func carryOut(_ socket: Socket, _ connection: HyperDHT.Connection) async {
+  private static func carryOut(_ socket: Socket, _ stream: any TunnelStream) async {
     do {
-      while let bytes = try await socket.read() { try await connection.write(bytes) }
-      connection.end()
+      while let bytes = try await socket.read() { try await stream.write(bytes) }
+      stream.end()
     } catch is SocketFailure {
       // What was read before has still to get there.
       let deadline = Task {
         try await Task.sleep(for: .seconds(TunnelLimits.lastWords))
-        connection.destroy()
+        stream.destroy()
       }
-      _ = try? await connection.flush()
+      await stream.settle()
       deadline.cancel()
-      connection.destroy()
+      stream.destroy()
     } catch {
       // The other direction knows of a broken connection, and says so.
     }
   }
 
-  private static func carryIn(_ connection: HyperDHT.Connection, _ socket: Socket) async {
+  private static func carryIn(_ first: [UInt8], _ stream: any TunnelStream, _ socket: Socket) async {
     do {
-      while let bytes = try await connection.read() { try await socket.write(bytes) }
+      if !first.isEmpty { try await socket.write(first) }
+      while let bytes = try await stream.read() { try await socket.write(bytes) }
       socket.end()
     } catch is SocketFailure {
       socket.shutDown()
-      connection.destroy()
+      stream.destroy()
     } catch {
       await socket.abort(within: TunnelLimits.lastWords)
     }
