@@ -24,7 +24,7 @@ struct InterfaceBenchmark {
   /// The main thread waits: valgrind does not survive one that ends before the others.
   static func main() {
     let isDone = DispatchSemaphore(value: 0)
-    Task {
+    Task.detached {
       do { try await run() } catch { print("failed: \(error)") }
       isDone.signal()
     }
