@@ -1,4 +1,5 @@
 import CHyperAllocations
+import Dispatch
 import HyperDHT
 import HyperEncoding
 import HyperRuntime
@@ -20,7 +21,17 @@ struct InterfaceBenchmark {
   /// Messages under way at a time.
   static let batch = 64
 
-  static func main() async throws {
+  /// The main thread waits: valgrind does not survive one that ends before the others.
+  static func main() {
+    let isDone = DispatchSemaphore(value: 0)
+    Task.detached {
+      do { try await run() } catch { print("failed: \(error)") }
+      isDone.signal()
+    }
+    isDone.wait()
+  }
+
+  private static func run() async throws {
     var arguments = CommandLine.arguments.dropFirst()
     let workload = arguments.popFirst() ?? "all"
     let messages = arguments.popFirst().flatMap { Int($0) } ?? 100_000
