@@ -4,7 +4,7 @@ import PackageDescription
 let package = Package(
   name: "todo",
   platforms: [.macOS(.v15)],
-  dependencies: [.package(name: "hyperswarm", path: "../..")],
+  dependencies: [.package(name: "hyperswarm", path: "../..", traits: [])],
   targets: [
     .executableTarget(
       name: "todo",

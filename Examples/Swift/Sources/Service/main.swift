@@ -55,16 +55,18 @@ struct Web: Service {
         }
       }
     logger.info("http: port \(server.channel.localAddress?.port ?? 0)")
-    try await cancelWhenGracefulShutdown {
-      try await server.executeThenClose { clients in
-        try await withThrowingDiscardingTaskGroup { group in
-          for try await client in clients {
-            // A client that breaks off is no error of the server.
-            group.addTask { try? await serve(client) }
+    do {
+      try await cancelWhenGracefulShutdown {
+        try await server.executeThenClose { clients in
+          try await withThrowingDiscardingTaskGroup { group in
+            for try await client in clients {
+              // A client that breaks off is no error of the server.
+              group.addTask { try? await serve(client) }
+            }
           }
         }
       }
-    }
+    } catch is CancellationError {}  // How a shutdown ends the wait for clients.
   }
 
   /// One request of a client; then the connection is closed.
@@ -100,7 +102,7 @@ guard arguments.count == 3, let port = Int(arguments[2]) else {
   print("usage: Service TOPIC PORT")
   exit(64)
 }
-var logger = Logger(label: "service", factory: StreamLogHandler.standardOutput)
+var logger = Logger(label: "service")
 logger.logLevel = .debug
 
 var options = Hyperswarm.Options(bootstrap: ProcessInfo.processInfo.environment["HYPERSWARM_BOOTSTRAP"].map { [$0] })
