@@ -35,10 +35,14 @@ public final class MemoryTransport: SecretStreamTransport {
     return (MemoryTransport(reading: back, writing: there), MemoryTransport(reading: there, writing: back))
   }
 
+  /// What the other end has written.
   public func read() async throws -> [UInt8]? { try await reading.read() }
+  /// Hands bytes to the other end, and waits while it has 64 KiB that it has not read.
   public func write(_ bytes: [UInt8]) async throws { try await writing.write(bytes) }
+  /// Ends this end's half.
   public func end() { writing.finish(.success(())) }
 
+  /// Aborts: the other end's `read` fails with `reset`, unless this half has ended.
   public func destroy() {
     // A half that has ended keeps its end.
     writing.finish(.failure(.reset))

@@ -62,7 +62,8 @@ public final class BlindRelayClient: Sendable {
   /// Asks the relay for a stream to the peer that names the same token in the other role, and waits for it.
   /// - Parameters:
   ///   - isInitiator: one of the two peers is.
-  ///   - token: 32 bytes that both know and nothing else does.
+  ///   - token: 32 bytes that both know and nothing else does, for one pairing: a relay that has not heard yet that one
+  ///     was taken back pairs it all the same.
   ///   - timeLimit: how long to wait for the peer.
   /// - Throws: `alreadyPairing`; `refused`; `timedOut`; `unpaired`; `cancelled`; `channel` or `connection` when the
   ///   relay is gone or does not speak the protocol.
