@@ -158,8 +158,9 @@ let programs: [Target] = [
     dependencies: ["HyperRPC", "HyperEncoding", "HyperEnvironment", "HyperRuntime", "HyperUDX"],
     path: "Benchmarks/RPC/Sources"),
   .executableTarget(
-    name: "hyperswarm-benchmark-stack", dependencies: ["Hyperswarm", "HyperDHT", "HyperEncoding"],
+    name: "hyperswarm-benchmark-stack", dependencies: ["Hyperswarm", "HyperDHT", "HyperEncoding", "CHyperCounters"],
     path: "Benchmarks/Stack"),
+  .target(name: "CHyperCounters", path: "Benchmarks/Counters", cSettings: [.define("_GNU_SOURCE")]),
 ]
 
 let tests: [Target] = [
