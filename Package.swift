@@ -193,13 +193,14 @@ let programs: [Target] = [
     dependencies: ["HyperRPC", "HyperEncoding", "HyperEnvironment", "HyperRuntime", "HyperUDX"],
     path: "Benchmarks/RPC/Sources"),
   .executableTarget(
-    name: "hyperswarm-benchmark-stack", dependencies: ["Hyperswarm", "HyperDHT", "HyperEncoding"],
+    name: "hyperswarm-benchmark-stack", dependencies: ["Hyperswarm", "HyperDHT", "HyperEncoding", "CHyperCounters"],
     path: "Benchmarks/Stack"),
   .executableTarget(
     name: "hyperswarm-benchmark-interfaces",
     dependencies: [
       "HyperDHT", "HyperEncoding", "HyperRuntime", "HyperswarmABI", "CHyperswarm", "CHyperAllocations",
     ], path: "Benchmarks/Interfaces", exclude: ["run"]),
+  .target(name: "CHyperCounters", path: "Benchmarks/Counters", cSettings: [.define("_GNU_SOURCE")]),
 ]
 
 let tests: [Target] = [

@@ -5,6 +5,7 @@ import HyperSecretStream
 /// An environment without network: deferred actions run when the benchmark ends a turn, timers never.
 final class BenchmarkLoop: Environment {
   private var pending: [() -> Void] = []
+  private(set) lazy var sharedTicks = SharedTicks(self)
   var now: UInt64 = 0
   var wallClock: UInt64 = 0
 

@@ -22,7 +22,14 @@ struct StackBenchmark {
     let workload = arguments.popFirst() ?? "all"
     let first = arguments.popFirst().flatMap { Int($0) }
     let second = arguments.popFirst().flatMap { Int($0) }
+    let words = Array(CommandLine.arguments.dropFirst(2))
     switch workload {
+    case "testnet": try await Idle.testnet()
+    case "idle-server" where words.count == 3:
+      try await Idle.server(bootstrap: words[0], connections: Int(words[1]) ?? 0, seconds: Int(words[2]) ?? 1)
+    case "idle-client" where words.count == 4:
+      try await Idle.client(
+        bootstrap: words[0], connections: Int(words[1]) ?? 0, seconds: Int(words[2]) ?? 1, key: words[3])
     case "bulk": try await bulk(mebibytes: first ?? 512, messageSize: second ?? 64 << 10)
     case "ping": try await ping(count: first ?? 10_000)
     case "connect": try await connect(count: first ?? 3000)

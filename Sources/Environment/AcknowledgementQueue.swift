@@ -18,21 +18,26 @@ package final class AcknowledgementQueue {
     }
   }
 
-  /// Each ends at a flush; the last one is open.
-  private var groups = [Group()]
+  /// Each ends at a flush.
+  private var ended: [Group] = []
+  /// Of the writes since the last flush.
+  private var open = Group()
 
   package init() {}
 
-  deinit { for group in groups { group.end() } }
+  deinit {
+    for group in ended { group.end() }
+    open.end()
+  }
 
   /// Everything written is acknowledged.
-  package var isEmpty: Bool { groups.count == 1 && groups[0].outstanding == 0 }
+  package var isEmpty: Bool { ended.isEmpty && open.outstanding == 0 }
 
   /// Counts one write.
   /// - Returns: what the transport calls once for it, with `true` when the peer has all of it. Writes that end with
   ///   `false` stay open until `close`.
   package func write() -> (Bool) -> Void {
-    let group = groups[groups.count &- 1]
+    let group = open
     group.outstanding &+= 1
     if let acknowledge = group.acknowledge { return acknowledge }
     let acknowledge: (Bool) -> Void = { arrived in
@@ -49,22 +54,25 @@ package final class AcknowledgementQueue {
   /// - Returns: `false`, and `done` is not taken, when nothing is outstanding.
   package func flush(_ done: @escaping (Bool) -> Void) -> Bool {
     if isEmpty { return false }
-    groups[groups.count &- 1].flushes.append(done)
-    groups.append(Group())
+    open.flushes.append(done)
+    ended.append(open)
+    open = Group()
     return true
   }
 
   /// The stream has closed: nothing more will be acknowledged. The flushes that wait fail.
   package func close() {
-    let waiting = groups.flatMap(\.flushes)
-    for group in groups { group.end() }
-    groups = [Group()]
+    let waiting = ended.flatMap(\.flushes)
+    for group in ended { group.end() }
+    ended = []
+    open.end()
+    open = Group()
     for done in waiting { done(false) }
   }
 
   private func settle() {
-    while groups.count > 1, let first = groups.first, first.outstanding == 0 {
-      groups.removeFirst()
+    while let first = ended.first, first.outstanding == 0 {
+      ended.removeFirst()
       first.end()
       for done in first.flushes { done(true) }
     }

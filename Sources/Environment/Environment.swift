@@ -19,6 +19,9 @@ package protocol Environment: AnyObject {
   /// Runs `action` once after `milliseconds`, unless cancelled. Never runs it inside this call.
   func schedule(after milliseconds: UInt64, _ action: @escaping () -> Void) -> any ScheduledAction
 
+  /// For deadlines that may come a little early, and that many have.
+  var sharedTicks: SharedTicks { get }
+
   /// Runs `action` in the next turn of the loop, before timers.
   func `defer`(_ action: @escaping () -> Void)
 

@@ -17,37 +17,36 @@ extension HyperDHT {
     public static let maximumMessageSize = Limits.message
 
     /// Ed25519 key of this side.
-    public let publicKey: Bytes32
+    public var publicKey: Bytes32 { identity.publicKey }
     /// Ed25519 key of the peer. The side that dialled knows from the handshake that the peer holds it. The side that
     /// was dialled has a connection as soon as the first packet arrives, so that a server can speak first; whether its
     /// peer holds the key, and is not a replay of an old attempt, is certain from `isPeerProven` on.
-    public let remotePublicKey: Bytes32
+    public var remotePublicKey: Bytes32 { identity.remotePublicKey }
     /// The same for both sides and for no other connection; not a secret. Protocols above may bind themselves to it.
-    public let handshakeHash: Bytes64
+    public var handshakeHash: Bytes64 { identity.handshakeHash }
     /// Whether this side dialled.
     public let isInitiator: Bool
 
     /// The loop that the connection lives on; tasks that prefer it spare the hops between threads.
     public var loop: UVEventLoop { inner.loop }
 
+    private let identity: SessionIdentity
     let inner: ConnectionState
     /// What a layer above keeps with the connection.
-    package let attachment: (any Sendable)?
+    package let attachment: (any AnyObject & Sendable)?
 
     /// On the loop, for a stream that is open.
-    package convenience init(loop: UVEventLoop, stream: EncryptedStream, attachment: (any Sendable)? = nil) {
+    package convenience init(
+      loop: UVEventLoop, stream: EncryptedStream, attachment: (any AnyObject & Sendable)? = nil
+    ) {
       self.init(loop: loop, stream: stream, board: StateBoard(), attachment: attachment)
     }
 
     /// The same for a dial whose states the board has.
-    init(loop: UVEventLoop, stream: EncryptedStream, board: StateBoard, attachment: (any Sendable)? = nil) {
+    init(loop: UVEventLoop, stream: EncryptedStream, board: StateBoard, attachment: (any AnyObject & Sendable)? = nil) {
       inner = ConnectionState(loop: loop, stream: stream, board: board)
-      guard let publicKey = stream.publicKey, let remotePublicKey = stream.remotePublicKey,
-        let handshakeHash = stream.handshakeHash
-      else { preconditionFailure("an open stream knows its keys") }
-      self.publicKey = publicKey
-      self.remotePublicKey = remotePublicKey
-      self.handshakeHash = handshakeHash
+      guard let identity = stream.identity else { preconditionFailure("an open stream knows its keys") }
+      self.identity = identity
       isInitiator = stream.isInitiator
       self.attachment = attachment
     }
@@ -67,7 +66,7 @@ extension HyperDHT {
     /// The peer has proved on this very connection that it holds `remotePublicKey`: a message of it has been decrypted,
     /// possibly an empty one. Peers of this implementation prove it with their first packet, others with their first
     /// message or after their keepalive interval (5 seconds). Nothing that is read comes from anyone else.
-    public var isPeerProven: Bool { inner.proof.isClosed && inner.proof.reason == nil }
+    public var isPeerProven: Bool { inner.board.isProven }
 
     /// Waits until `isPeerProven`. A peer that never sends anything never gets there: give it a time limit, and do not
     /// wait on both sides of a connection.
@@ -76,7 +75,7 @@ extension HyperDHT {
       let state = inner
       var failure: ConnectionError?
       do throws(CallFailure) {
-        failure = try await state.proof.wait(isolation: isolation)
+        failure = try await state.board.proof.wait(isolation: isolation)
       } catch {
         throw state.closing.error(error)
       }
@@ -124,7 +123,7 @@ extension HyperDHT {
     }
 
     /// Received datagrams, unordered and unreliable. Up to 256 wait for the reader, further ones are dropped.
-    public var datagrams: Events<[UInt8], Never> { Events(inner.datagrams) }
+    public var datagrams: Events<[UInt8], Never> { Events(inner.board.datagrams) }
 
     // MARK: Writing
 
@@ -271,7 +270,7 @@ extension HyperDHT {
     /// The connection has moved to another path, because an address of either side has changed or a direct path is in
     /// the place of a relay: where the peer's packets go since then. Nothing is lost by it, and nothing needs to be
     /// done. Up to 16 wait for the reader, further ones are dropped: `remoteAddress` has the latest.
-    public var pathChanges: Events<Endpoint, Never> { Events(inner.pathChanges) }
+    public var pathChanges: Events<Endpoint, Never> { Events(inner.board.pathChanges) }
 
     /// How the connection came about, one line per step.
     package func pathTimeline(isolation: isolated (any Actor)? = #isolation) async -> [String] {

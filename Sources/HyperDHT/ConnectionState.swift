@@ -11,14 +11,11 @@ final class ConnectionState: @unchecked Sendable {
   let stream: EncryptedStream
   let inbox = Inbox()
   let writing: MessagePump
-  let datagrams = EventQueue<[UInt8], Never>(capacity: Limits.datagrams)
-  let pathChanges = EventQueue<Endpoint, Never>(capacity: Limits.pathChanges)
   let board: StateBoard
   let closing = ClosingFlag<ConnectionError>()
-  /// Closes without a reason when the peer has proved its key, with one if the connection closes before.
-  let proof = ClosingFlag<ConnectionError>()
 
   private let arrivals: Arrivals
+  private lazy var datagrams = board.datagrams
   private var isAbandoned = false
   /// Known before the loop comes to it: a handle that goes on the loop overtakes what other threads have posted.
   private let isDestructionDue = Locked(false)
@@ -31,12 +28,12 @@ final class ConnectionState: @unchecked Sendable {
     self.stream = stream
     writing = MessagePump(loop: loop, sink: stream)
     arrivals = Arrivals(loop: loop, inbox: inbox) { stream.pause() }
-    if stream.isAuthenticated { proof.close() }
-    stream.onAuthenticated = { [self] in proof.close() }
+    if stream.isAuthenticated { board.proved() }
+    stream.onAuthenticated = { board.proved() }
     stream.onOwnedMessage = { [self] in received($0) }
     stream.onDatagram = { [self] bytes in datagrams.push(Array(bytes)) }
     stream.onPathChange = { [self] remote in
-      pathChanges.push(remote)
+      board.pathChanges.push(remote)
       board.moved(to: path(to: remote))
     }
     board.open(stream.transport?.remote.map(path))
@@ -83,10 +80,6 @@ final class ConnectionState: @unchecked Sendable {
     // Writing fails first: a reader that learns of the end may write at once.
     writing.close()
     inbox.finish(reason == nil ? .success(()) : .failure(.closed))
-    datagrams.finish()
-    pathChanges.finish()
-    proof.record(reason ?? .closed)
-    proof.close()
     board.closed(reason)
     closing.close()
   }

@@ -47,6 +47,7 @@ extension HyperDHT.Connection {
 }
 
 /// The state of a connection and the readers of its changes: written on the loop, except for `closing`, read anywhere.
+/// With the queues that few connections need, which are made by their first use.
 final class StateBoard: Sendable {
   typealias State = HyperDHT.Connection.State
 
@@ -59,12 +60,54 @@ final class StateBoard: Sendable {
     var path: HyperDHT.Connection.Path?
     var isClosed = false
     var readers: [Reader] = []
+    var datagrams: EventQueue<[UInt8], Never>?
+    var pathChanges: EventQueue<Endpoint, Never>?
+    var isProven = false
+    var proof: ClosingFlag<ConnectionError>?
   }
 
   private let content = Locked(Content())
 
   var current: State { content.withLock { $0.state } }
   var path: HyperDHT.Connection.Path? { content.withLock { $0.path } }
+
+  var datagrams: EventQueue<[UInt8], Never> { queue(\.datagrams, Limits.datagrams) }
+  var pathChanges: EventQueue<Endpoint, Never> { queue(\.pathChanges, Limits.pathChanges) }
+
+  /// The peer has proved its key, and did so before the connection closed.
+  var isProven: Bool { content.withLock { $0.isProven } }
+
+  /// Closes without a reason when the peer has proved its key, with one if the connection closes before.
+  var proof: ClosingFlag<ConnectionError> {
+    content.withLock { content in
+      if let proof = content.proof { return proof }
+      let proof = ClosingFlag<ConnectionError>()
+      content.proof = proof
+      if case .closed(let error) = content.state, !content.isProven { proof.record(error ?? .closed) }
+      if content.isProven || content.isClosed { proof.close() }
+      return proof
+    }
+  }
+
+  func proved() {
+    let proof = content.withLock { content -> ClosingFlag<ConnectionError>? in
+      content.isProven = !content.isClosed
+      return content.proof
+    }
+    proof?.close()
+  }
+
+  private func queue<Element>(
+    _ place: WritableKeyPath<Content, EventQueue<Element, Never>?>, _ capacity: Int
+  ) -> EventQueue<Element, Never> {
+    content.withLock { content in
+      if let queue = content[keyPath: place] { return queue }
+      let queue = EventQueue<Element, Never>(capacity: capacity)
+      content[keyPath: place] = queue
+      if content.isClosed { queue.finish() }
+      return queue
+    }
+  }
 
   func reader() -> EventQueue<State, Never> {
     let queue = EventQueue<State, Never>(capacity: Limits.stateChanges)
@@ -120,12 +163,17 @@ final class StateBoard: Sendable {
   }
 
   func closed(_ error: ConnectionError?) {
-    let readers = content.withLock { content in
+    let (readers, datagrams, pathChanges, proof) = content.withLock { content in
       content.state = .closed(error)
       content.isClosed = true
       defer { content.readers = [] }
-      return content.readers
+      return (content.readers, content.datagrams, content.pathChanges, content.proof)
     }
+    datagrams?.finish()
+    pathChanges?.finish()
+    // Nothing after a proof.
+    proof?.record(error ?? .closed)
+    proof?.close()
     for reader in readers {
       guard let queue = reader.queue else { continue }
       push(.closed(error), to: queue)

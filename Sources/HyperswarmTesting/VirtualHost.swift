@@ -22,6 +22,7 @@ public final class VirtualHost: Environment {
   public var isDown = false
   /// Added to the wall clock and the uptime, in milliseconds: raise it to simulate sleep.
   package var wallClockOffset: UInt64 = 0
+  package private(set) lazy var sharedTicks = SharedTicks(self)
   /// Added to the wall clock alone, in milliseconds: the clock is set.
   package var clockStep: UInt64 = 0
   /// This host's random source, seeded from the network's.

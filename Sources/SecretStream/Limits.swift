@@ -49,6 +49,8 @@ package enum Limits {
 
     /// Milliseconds from `start` to the peer's verified stream header.
     package static let handshakeTimeout: UInt64 = 30_000
+    /// Milliseconds of a keepalive interval from which on its end may come early (`SharedTicks.slack`): by 15 %.
+    package static let sharedKeepAlive: UInt64 = 5_000
     /// Milliseconds by which a timer of a loop that runs may be late; one that is later says that the loop was blocked.
     package static let punctualTimer: UInt64 = 100
     /// Milliseconds for the sockets of a loop that was blocked: each turn reads a share of what waits in them.

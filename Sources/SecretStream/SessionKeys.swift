@@ -1,17 +1,32 @@
 import HyperCrypto
 import HyperEncoding
 
+/// The two ends of a connection, as the handshake has proved them: nothing of it is secret. One object for all that
+/// keep it.
+package final class SessionIdentity: Sendable {
+  /// Channel binding, equal on both sides. Never derive secrets from it.
+  package let handshakeHash: Bytes64
+  package let publicKey: Bytes32
+  package let remotePublicKey: Bytes32
+
+  init(handshakeHash: Bytes64, publicKey: Bytes32, remotePublicKey: Bytes32) {
+    self.handshakeHash = handshakeHash
+    self.publicKey = publicKey
+    self.remotePublicKey = remotePublicKey
+  }
+}
+
 /// What a finished handshake leaves (secret-stream.md 6).
 ///
 /// The two stream keys are secret and wiped with the last copy. Everything derived from `handshakeHash` is **not**
 /// secret: an observer of the handshake messages that knows the responder's public key can compute it, including the
 /// datagram keys (secret-stream.md 19).
 package struct SessionKeys: Sendable {
-  /// Channel binding, equal on both sides. Never derive secrets from it.
-  package let handshakeHash: Bytes64
+  package let identity: SessionIdentity
   package let isInitiator: Bool
-  package let publicKey: Bytes32
-  package let remotePublicKey: Bytes32
+  package var handshakeHash: Bytes64 { identity.handshakeHash }
+  package var publicKey: Bytes32 { identity.publicKey }
+  package var remotePublicKey: Bytes32 { identity.remotePublicKey }
   private let secret: WipedMemory  // initiator to responder, then back
 
   /// Keys of a handshake that was run elsewhere.
@@ -29,10 +44,9 @@ package struct SessionKeys: Sendable {
 
   init(split: WipedMemory, handshakeHash: Bytes64, isInitiator: Bool, publicKey: Bytes32, remotePublicKey: Bytes32) {
     secret = split
-    self.handshakeHash = handshakeHash
     self.isInitiator = isInitiator
-    self.publicKey = publicKey
-    self.remotePublicKey = remotePublicKey
+    identity = SessionIdentity(
+      handshakeHash: handshakeHash, publicKey: publicKey, remotePublicKey: remotePublicKey)
   }
 
   /// For sending on the ordered stream.

@@ -54,7 +54,7 @@ public final class UDXStream: TransportStream {
   /// `nil` when the C stream could not be made, and after it is gone.
   private(set) var handle: UnsafeMutablePointer<udx_stream_t>?
   private var udxSocket: UDXSocket?
-  private var sockets: [UDXSocket] = []  // all that the stream used: finalize tells them
+  private var formerSockets: [UDXSocket] = []  // all that the stream used before: finalize tells them, too
   private var isPaused = false
   private var isReading = false
   private var isReadingCheckDue = false
@@ -66,7 +66,7 @@ public final class UDXStream: TransportStream {
   private var remoteChanges: [() -> Void] = []
   /// Outlive the C stream.
   private var meters: [UDXRelayMeter] = []
-  private var finalStatistics: TransportStatistics?
+  private var finalStatistics: (() -> TransportStatistics)?
 
   /// `localID` must be unique in the instance; with an id in use, or after `close` of the instance, the stream is born
   /// dead: `connect` fails.
@@ -169,8 +169,9 @@ public final class UDXStream: TransportStream {
   }
 
   private func attach(_ socket: UDXSocket) {
+    if let old = udxSocket, old !== socket { formerSockets.append(old) }
+    formerSockets.removeAll { $0 === socket }
     udxSocket = socket
-    if !sockets.contains(where: { $0 === socket }) { sockets.append(socket) }
     socket.streamJoined()
   }
 
@@ -341,7 +342,7 @@ public final class UDXStream: TransportStream {
 
   /// Kept after the close.
   public var statistics: TransportStatistics {
-    guard let handle else { return finalStatistics ?? TransportStatistics() }
+    guard let handle else { return finalStatistics?() ?? TransportStatistics() }
     var result = TransportStatistics()
     result.roundTripTime = handle.pointee.srtt
     result.mtu = handle.pointee.mtu
@@ -467,7 +468,8 @@ public final class UDXStream: TransportStream {
   private static func finalized(_ stream: UnsafeMutablePointer<udx_stream_t>?) {
     guard let stream, let context = stream.pointee.data else { return }
     let this = Unmanaged<UDXStream>.fromOpaque(context).takeRetainedValue()
-    this.finalStatistics = this.statistics
+    let last = this.statistics
+    this.finalStatistics = { last }
     this.handle = nil
     stream.deallocate()
     this.finish()
@@ -489,9 +491,10 @@ public final class UDXStream: TransportStream {
     onClose = nil
     remoteChanges = []
     udxSocket?.streamLeft()
-    let used = sockets
-    sockets = []
-    for socket in used { socket.streamFinalized() }
+    udxSocket?.streamFinalized()
+    let former = formerSockets
+    formerSockets = []
+    for socket in former { socket.streamFinalized() }
     callback?(closeError)
   }
 }

@@ -19,6 +19,7 @@ import HyperRuntime
 package final class UVEnvironment: Environment {
   package let loop: UVEventLoop
   package let instance: UDXInstance
+  package private(set) lazy var sharedTicks = SharedTicks(self)
   private var drawn = RandomPool()
 
   package init(loop: UVEventLoop) throws(TransportError) {

@@ -269,6 +269,7 @@ private final class StalledLoop: Environment {
 
   private(set) var now: UInt64 = 1_000_000
   private var timers: [Timer] = []
+  private(set) lazy var sharedTicks = SharedTicks(self)
   private var deferred: [() -> Void] = []
   private var random = SeededRandom(seed: 1)
   var wallClock: UInt64 { now / 1_000 }

@@ -35,6 +35,7 @@ final class SinkSocket: DatagramSocket {
 
 final class SinkEnvironment: Environment {
   private var state: UInt64 = 1
+  private(set) lazy var sharedTicks = SharedTicks(self)
   let now: UInt64 = 1_000_000_000
   let wallClock: UInt64 = 1_000_000
   private final class Never: ScheduledAction { func cancel() {} }

@@ -28,14 +28,14 @@ final class StreamMigration {
   }
 
   /// A MOVE that may still be answered.
-  private struct Sent {
+  fileprivate struct Sent {
     var counter: UInt64
     var nonce: UInt64
     var route: Route
   }
 
   /// An address that is asked to show that it receives.
-  private struct Pending {
+  fileprivate struct Pending {
     var counter: UInt64
     var moveNonce: UInt64
     var nonce: UInt64
@@ -77,6 +77,25 @@ final class StreamMigration {
     }
   }
 
+  /// What both sides have said to each other of moves: few streams ever do.
+  final class Dealings {
+    let sendKey: Bytes32
+    let receiveKey: Bytes32
+    fileprivate var counter: UInt64 = 0
+    fileprivate var sent: [Sent] = []
+    fileprivate var highestCounter: UInt64 = 0
+    fileprivate var pending: Pending?
+    fileprivate var answers: TokenBucket
+    fileprivate var movedAt: UInt64?
+
+    init(_ keys: SessionKeys, now: UInt64) {
+      sendKey = keys.migrationSendKey
+      receiveKey = keys.migrationReceiveKey
+      answers = TokenBucket(
+        Rate(burst: Limits.Migration.answerBurst, perSecond: Limits.Migration.answersPerSecond), now: now)
+    }
+  }
+
   let raw: any TransportStream
   let remotePublicKey: Bytes32
   let remoteID: UInt32
@@ -95,15 +114,8 @@ final class StreamMigration {
   private unowned let node: DHTNode
   private weak var stream: EncryptedStream?
   private let isInitiator: Bool
-  let sendKey: Bytes32
-  let receiveKey: Bytes32
-  private var counter: UInt64 = 0
-  private var sent: [Sent] = []
-  private var highestCounter: UInt64 = 0
-  private var pending: Pending?
   private var attempt: Attempt?
-  private var answers: TokenBucket
-  private var movedAt: UInt64?
+  private var existingDealings: Dealings?
 
   // Silence, as the last look saw it.
   private var receivedAtLook: UInt64 = 0
@@ -119,28 +131,29 @@ final class StreamMigration {
     isRelayed = peer.isRelayed
     isInitiator = peer.keys.isInitiator
     remotePublicKey = peer.keys.remotePublicKey
-    sendKey = peer.keys.migrationSendKey
-    receiveKey = peer.keys.migrationReceiveKey
-    answers = TokenBucket(
-      Rate(burst: Limits.Migration.answerBurst, perSecond: Limits.Migration.answersPerSecond),
-      now: node.environment.nowMilliseconds)
     stream.isMoving = { [weak self] in self?.isMoving ?? false }
   }
 
   private var environment: any Environment { node.environment }
+  /// `nil` when the stream has closed.
+  var dealings: Dealings? {
+    if existingDealings == nil, let keys = stream?.sessionKeys {
+      existingDealings = Dealings(keys, now: environment.nowMilliseconds)
+    }
+    return existingDealings
+  }
   private var isUsable: Bool { isReachable && !isRelayed }
   private var isReachable: Bool { !raw.isClosed && raw.remote != nil }
 
   /// A move is under way that may still succeed, or has just done so.
   var isMoving: Bool {
     if let attempt, !attempt.isHopeless, attempt.reason != .directPath { return true }
-    return movedAt.map { environment.nowMilliseconds - $0 < Limits.Migration.settling } ?? false
+    return existingDealings?.movedAt.map { environment.nowMilliseconds - $0 < Limits.Migration.settling } ?? false
   }
 
   func close() {
     endAttempt()
-    sent = []
-    pending = nil
+    existingDealings = nil
     onTaken = nil
     onRelaySilent = nil
     onProven = nil
@@ -208,11 +221,12 @@ final class StreamMigration {
   }
 
   private func sendMove(over route: Route) {
-    counter += 1
-    let move = Sent(counter: counter, nonce: randomNonce(), route: route)
-    sent.append(move)
-    if sent.count > Limits.Migration.unansweredMoves { sent.removeFirst() }
-    send(.move, counter: counter, moveNonce: move.nonce, over: route)
+    guard let dealings else { return }
+    dealings.counter += 1
+    let move = Sent(counter: dealings.counter, nonce: randomNonce(), route: route)
+    dealings.sent.append(move)
+    if dealings.sent.count > Limits.Migration.unansweredMoves { dealings.sent.removeFirst() }
+    send(.move, counter: move.counter, moveNonce: move.nonce, over: route)
     node.statistics.migrations.movesSent += 1
   }
 
@@ -221,9 +235,10 @@ final class StreamMigration {
   private func send(
     _ kind: MigrationMessage.Kind, counter: UInt64, moveNonce: UInt64, challengeNonce: UInt64 = 0, over route: Route
   ) {
+    guard let dealings else { return }
     let message = MigrationMessage(
       kind: kind, streamID: remoteID, counter: counter, moveNonce: moveNonce, challengeNonce: challengeNonce)
-    route.socket.send(message.sealed(sendKey), to: route.remote)
+    route.socket.send(message.sealed(dealings.sendKey), to: route.remote)
   }
 
   /// The peer receives at the far end of this route: the nonce that went there has come back. The peer takes the route
@@ -246,7 +261,7 @@ final class StreamMigration {
 
   private func changed(to remote: Endpoint) {
     node.statistics.migrations.moved += 1
-    movedAt = environment.nowMilliseconds
+    dealings?.movedAt = environment.nowMilliseconds
     stream?.pathChanged(to: remote)
   }
 
@@ -301,42 +316,42 @@ final class StreamMigration {
 
   /// From the node; the source's budget is charged already.
   func receive(_ bytes: UnsafeRawBufferPointer, from source: Endpoint, on socket: any DatagramSocket) {
-    guard isReachable, let message = MigrationMessage(bytes, key: receiveKey) else {
+    guard isReachable, let dealings, let message = MigrationMessage(bytes, key: dealings.receiveKey) else {
       node.statistics.migrations.refused += 1
       return
     }
     let route = Route(socket: socket, remote: source)
     switch message.kind {
-    case .move: receiveMove(message, route)
-    case .challenge: receiveChallenge(message)
-    case .response: receiveResponse(message, route)
-    case .moved: receiveMoved(message)
+    case .move: receiveMove(message, route, dealings)
+    case .challenge: receiveChallenge(message, dealings)
+    case .response: receiveResponse(message, route, dealings)
+    case .moved: receiveMoved(message, dealings)
     }
   }
 
   private func isInUse(_ route: Route) -> Bool { raw.socket === route.socket && raw.remote == route.remote }
 
-  private func receiveMove(_ move: MigrationMessage, _ route: Route) {
+  private func receiveMove(_ move: MigrationMessage, _ route: Route, _ dealings: Dealings) {
     let now = environment.nowMilliseconds
-    guard move.counter > highestCounter, move.challengeNonce == 0, answers.take(now: now) else {
+    guard move.counter > dealings.highestCounter, move.challengeNonce == 0, dealings.answers.take(now: now) else {
       node.statistics.migrations.refused += 1
       return
     }
-    highestCounter = move.counter
+    dealings.highestCounter = move.counter
     if isInUse(route) {
       // Nothing has changed for us: the address is the one that we send to.
-      pending = nil
+      dealings.pending = nil
       restartIfSilent()
       return send(.moved, counter: move.counter, moveNonce: move.moveNonce, over: route)
     }
     let nonce = max(randomNonce(), 1)
-    pending = Pending(
+    dealings.pending = Pending(
       counter: move.counter, moveNonce: move.moveNonce, nonce: nonce, route: route, since: now)
     send(.challenge, counter: move.counter, moveNonce: move.moveNonce, challengeNonce: nonce, over: route)
   }
 
-  private func receiveChallenge(_ challenge: MigrationMessage) {
-    guard let move = sent.first(where: { $0.counter == challenge.counter && $0.nonce == challenge.moveNonce }),
+  private func receiveChallenge(_ challenge: MigrationMessage, _ dealings: Dealings) {
+    guard let move = dealings.sent.first(where: { $0.counter == challenge.counter && $0.nonce == challenge.moveNonce }),
       attempt != nil
     else {
       node.statistics.migrations.refused += 1
@@ -349,8 +364,8 @@ final class StreamMigration {
     adopt(move.route)
   }
 
-  private func receiveResponse(_ response: MigrationMessage, _ route: Route) {
-    guard let pending, response.counter == pending.counter, response.moveNonce == pending.moveNonce,
+  private func receiveResponse(_ response: MigrationMessage, _ route: Route, _ dealings: Dealings) {
+    guard let pending = dealings.pending, response.counter == pending.counter, response.moveNonce == pending.moveNonce,
       response.challengeNonce == pending.nonce, route.remote == pending.route.remote,
       route.socket === pending.route.socket,
       environment.nowMilliseconds - pending.since <= Limits.Migration.challengeLifetime
@@ -358,7 +373,7 @@ final class StreamMigration {
       node.statistics.migrations.refused += 1
       return
     }
-    self.pending = nil
+    dealings.pending = nil
     guard take(route) else { return }
     send(
       .moved, counter: response.counter, moveNonce: response.moveNonce, challengeNonce: response.challengeNonce,
@@ -370,8 +385,9 @@ final class StreamMigration {
     report?(route)
   }
 
-  private func receiveMoved(_ moved: MigrationMessage) {
-    guard let move = sent.first(where: { $0.counter == moved.counter && $0.nonce == moved.moveNonce }), let attempt
+  private func receiveMoved(_ moved: MigrationMessage, _ dealings: Dealings) {
+    guard let move = dealings.sent.first(where: { $0.counter == moved.counter && $0.nonce == moved.moveNonce }),
+      let attempt
     else { return }
     if attempt.isAdopted || !isInUse(move.route) {
       adopt(move.route)
@@ -379,7 +395,7 @@ final class StreamMigration {
       restartIfSilent()
     }
     endAttempt()
-    sent = []
+    dealings.sent = []
   }
 
   /// The path in use works: what was lost on it meanwhile need not wait for its timeout.

@@ -43,9 +43,9 @@ enum RaceEnd: Hashable {
   /// The stream stays on the relay, or has closed on it.
   case stayed
   /// No path carries a stream, and none will.
-  case failed(DHTError)
+  indirect case failed(DHTError)
   /// A relayed stream is given up for this reason.
-  case lost(DHTError)
+  indirect case lost(DHTError)
   /// The owner ended the race.
   case cancelled
 }

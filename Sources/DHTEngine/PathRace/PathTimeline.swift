@@ -17,15 +17,15 @@ struct PathTimeline {
     case packet(Endpoint)
     case opened(RacePath, Endpoint)
     case attached
-    case attachFailed(DHTError)
-    case failed(RacePath?, DHTError)
+    indirect case attachFailed(DHTError)
+    indirect case failed(RacePath?, DHTError)
     case unproven(Endpoint)
     case peerPunches
     case timer(RaceTimer)
     case moved
     case moveRefused
     case relayLeft
-    case gaveUp(DHTError)
+    indirect case gaveUp(DHTError)
     case cancelled
   }
 
@@ -47,6 +47,8 @@ struct PathTimeline {
       omitted += 1
     }
     entries.append(entry)
+    // Little follows, and it stays as long as the connection: no room to grow.
+    if case .over = entry.state { entries = entries.withUnsafeBufferPointer { Array($0) } }
   }
 
   /// One line per entry, times counted from the first.

@@ -6,18 +6,18 @@ package final class EventQueue<Element: Sendable, Failure: Error>: Sendable {
     var end: Result<Void, Failure>?
     var waiters = Waiters<Result<Element?, Failure>>()
     var dropped: UInt64 = 0
+    var onRelease: (@Sendable () -> Void)?
   }
 
   private let capacity: Int
   private let state = Locked(State())
-  private let onRelease = Locked<(@Sendable () -> Void)?>(nil)
 
   package init(capacity: Int) { self.capacity = capacity }
 
-  deinit { onRelease.withLock { $0 }?() }
+  deinit { state.withLock { $0.onRelease }?() }
 
   /// Runs when the last reference to the queue goes.
-  package func whenReleased(_ body: @escaping @Sendable () -> Void) { onRelease.withLock { $0 = body } }
+  package func whenReleased(_ body: @escaping @Sendable () -> Void) { state.withLock { $0.onRelease = body } }
 
   /// The newest element that waits.
   package var last: Element? { state.withLock { $0.elements.last } }

@@ -10,15 +10,17 @@ import HyperEnvironment
 ///
 /// "Open" means that the keys exist, not that the peer is there: a server of HyperDHT knows its peer only from
 /// `onAuthenticated` on (secret-stream.md 12.1), because the handshake may be a replay.
-package final class EncryptedStream {
+package final class EncryptedStream: TickMember {
   // MARK: Identity
 
   package let isInitiator: Bool
   /// The given keys until the handshake is done, then those it has proved.
-  package internal(set) var publicKey: Bytes32?
-  package internal(set) var remotePublicKey: Bytes32?
+  package var publicKey: Bytes32? { identity?.publicKey ?? given?.value.own }
+  package var remotePublicKey: Bytes32? { identity?.remotePublicKey ?? given?.value.remote }
   /// Channel binding; not a secret. `nil` until the keys exist.
-  package internal(set) var handshakeHash: Bytes64?
+  package var handshakeHash: Bytes64? { identity?.handshakeHash }
+  /// From the handshake on, and after the close.
+  package internal(set) var identity: SessionIdentity?
   /// Beneath, once started; `nil` over any other byte transport.
   package internal(set) var transport: (any TransportStream)?
   /// Free for the layer above.
@@ -70,7 +72,8 @@ package final class EncryptedStream {
   /// Milliseconds without a frame sent after which an empty message goes out, unless something sent before waits for
   /// its acknowledgement; 0 is off. While on, received empty messages are swallowed, and a peer that has vanished is
   /// noticed: so long after the last sign of life, and the transport's give-up time (13 s) later. `end` sets it to 0,
-  /// and the transport goes on in the same interval.
+  /// and the transport goes on in the same interval. From 5 seconds on the message may leave up to `SharedTicks.slack`
+  /// earlier, together with those of other streams.
   package var keepAlive: UInt64 = 0 {
     didSet { keepAliveChanged() }
   }
@@ -106,6 +109,12 @@ package final class EncryptedStream {
     static func < (a: Phase, b: Phase) -> Bool { a.rawValue < b.rawValue }
   }
 
+  /// What few streams have, or have for long: in memory of its own.
+  final class Box<Value> {
+    @exclusivity(unchecked) var value: Value
+    init(_ value: Value) { self.value = value }
+  }
+
   struct Observer {
     var open: (() -> Void)?
     var authenticated: (() -> Void)?
@@ -113,12 +122,18 @@ package final class EncryptedStream {
   }
 
   let environment: any Environment
-  let expectedRemoteKey: Bytes32?
+  /// The keys that are known beforehand, until the handshake is done.
+  var given: Box<(own: Bytes32?, remote: Bytes32?)>?
   @exclusivity(unchecked) var phase = Phase.created
   @exclusivity(unchecked) var byteTransport: (any ByteTransport)?
   @exclusivity(unchecked) var statisticsStorage = EncryptedStreamStatistics()
   var keys: SessionKeys?
-  var handshake: NoiseHandshake?
+  /// Only of a stream that shakes hands on its transport, until that is done.
+  var handshake: NoiseHandshake? {
+    get { handshakeBox?.value }
+    set { handshakeBox = newValue.map { Box($0) } }
+  }
+  private var handshakeBox: Box<NoiseHandshake>?
   var wasOpened = false
   @exclusivity(unchecked) package internal(set) var isAuthenticated = false
   /// Why the stream is closing or closed; `nil` for a regular end and a plain `destroy`.
@@ -151,6 +166,8 @@ package final class EncryptedStream {
   @exclusivity(unchecked) var scratchCapacity = 0
   @exclusivity(unchecked) var isProcessing = false
   @exclusivity(unchecked) var lastReceived: UInt64 = 0
+  /// Bytes of messages that had been read when the keepalive interval ended last.
+  var readAtKeepAlive: UInt64 = 0
   @exclusivity(unchecked) var readingIsScheduled = false
   @exclusivity(unchecked) package internal(set) var isPaused = false
   @exclusivity(unchecked) package internal(set) var isHeld = false
@@ -180,12 +197,14 @@ package final class EncryptedStream {
 
   // Observers, timers and datagrams.
   var observers: [Observer] = []
+  /// For intervals of 5 seconds and more, `tickPlace` instead.
   var keepAliveTimer: (any ScheduledAction)?
+  package var tickPlace = TickPlace()
   var timeoutTimer: (any ScheduledAction)?
   var handshakeTimer: (any ScheduledAction)?
   /// `timeout` has run out, and what waits in the sockets is read before the peer is judged.
   var isReadingBeforeTimeout = false
-  var datagrams: DatagramCipher?
+  var datagrams: Box<DatagramCipher>?
 
   /// Keys that are known beforehand are visible at once; a handshake that proves another remote key than
   /// `remotePublicKey` fails.
@@ -195,12 +214,13 @@ package final class EncryptedStream {
     Sodium.initialize()
     self.environment = environment
     self.isInitiator = isInitiator
-    self.publicKey = publicKey
-    self.remotePublicKey = remotePublicKey
-    expectedRemoteKey = remotePublicKey
+    if publicKey != nil || remotePublicKey != nil { given = Box((publicKey, remotePublicKey)) }
   }
 
-  deinit { scratch?.deallocate() }
+  deinit {
+    scratch?.deallocate()
+    if tickPlace.isWaiting { environment.sharedTicks.cancel(self) }
+  }
 
   /// The keys exist and the stream is not closing.
   package var isOpen: Bool { wasOpened && phase < .destroying }
@@ -222,6 +242,9 @@ package final class EncryptedStream {
     statisticsStorage.pathChanges &+= 1
     onPathChange?(remote)
   }
+
+  /// `nil` before the handshake is done, and from the close on.
+  package var sessionKeys: SessionKeys? { keys }
 
   var isLive: Bool { phase < .destroying }
   var hasReader: Bool { onMessage != nil || onOwnedMessage != nil }

@@ -8,7 +8,7 @@ extension EncryptedStream {
   package func sendDatagram(_ bytes: [UInt8]) -> Bool {
     guard isLive, let transport, keys != nil, bytes.count <= maximumDatagram else { return false }
     prepareDatagrams()
-    guard let sealed = datagrams?.seal(bytes) else {
+    guard let sealed = datagrams?.value.seal(bytes) else {
       fail(.datagramNonceExhausted)
       return false
     }
@@ -35,7 +35,7 @@ extension EncryptedStream {
     }
     prepareDatagrams()
     withUnsafeTemporaryAllocation(byteCount: bytes.count, alignment: 16) { target in
-      guard let base = target.baseAddress, let received = datagrams?.open(bytes, to: base) else { return }
+      guard let base = target.baseAddress, let received = datagrams?.value.open(bytes, to: base) else { return }
       switch received {
       case .message(let count):
         statisticsStorage.datagramsReceived &+= 1
@@ -51,6 +51,6 @@ extension EncryptedStream {
     guard datagrams == nil, let keys else { return }
     var start: UInt64 = 0
     withUnsafeMutableBytes(of: &start) { environment.randomBytes($0) }
-    datagrams = DatagramCipher(keys: keys, start: UInt64(littleEndian: start))
+    datagrams = Box(DatagramCipher(keys: keys, start: UInt64(littleEndian: start)))
   }
 }

@@ -173,8 +173,8 @@ extension EncryptedStream {
     awaitsFirst = isStranger
     guard !isAuthenticated else { return }
     isAuthenticated = true
-    for observer in observers { observer.authenticated?() }
-    onAuthenticated?()
+    for index in observers.indices { take(&observers[index].authenticated)?() }
+    take(&onAuthenticated)?()
   }
 
   private func keepOrDeliver(_ message: [UInt8]) {

@@ -37,13 +37,13 @@ extension EncryptedStream {
   ) throws(NoiseError) {
     guard pattern == .ik || pattern == .xx else { throw .preSharedKeyMismatch }
     var handshake = try NoiseHandshake(
-      pattern: pattern, isInitiator: isInitiator, keyPair: keyPair, remotePublicKey: expectedRemoteKey,
+      pattern: pattern, isInitiator: isInitiator, keyPair: keyPair, remotePublicKey: given?.value.remote,
       ephemeral: ephemeral ?? KeyPair(seed: environment.random32()))
     var first: [UInt8]?
     if isInitiator { first = try handshake.send() }
     guard attach(transport) else { return }
     phase = .handshaking
-    publicKey = keyPair.publicKey
+    given = Box((keyPair.publicKey, given?.value.remote))
     self.handshake = handshake
     keep(head: head, ended: ended)
     if let first {
@@ -85,7 +85,7 @@ extension EncryptedStream {
     guard var next = handshake else { return fail(.handshakeFailed(.outOfTurn)) }
     do throws(NoiseError) {
       _ = try next.receive(body)
-      if let expectedRemoteKey, let proved = next.remotePublicKey, proved != expectedRemoteKey {
+      if let expected = given?.value.remote, let proved = next.remotePublicKey, proved != expected {
         return fail(.remoteKeyMismatch)
       }
       if !next.isComplete { appendClear(try next.send()) }
@@ -111,10 +111,9 @@ extension EncryptedStream {
   /// The keys exist: sends the header and everything that waited for it, in one go with a last handshake message.
   private func install(_ keys: SessionKeys, confirms: Bool, opening: StreamOpening? = nil) {
     self.keys = keys
-    publicKey = keys.publicKey
-    remotePublicKey = keys.remotePublicKey
-    handshakeHash = keys.handshakeHash
-    onHandshake?()
+    identity = keys.identity
+    given = nil
+    take(&onHandshake)?()
     guard isLive else { return }
     phase = .keyed
     if checksSources { checkSources() }
@@ -149,13 +148,19 @@ extension EncryptedStream {
     handshakeTimer = nil
     emitOpen()
     guard isLive else { return }
-    onRemoteHeader?()
+    take(&onRemoteHeader)?()
   }
 
   func emitOpen() {
     guard isLive, sealer != nil, !wasOpened else { return }
     wasOpened = true
-    for observer in observers { observer.open?() }
-    onOpen?()
+    for index in observers.indices { take(&observers[index].open)?() }
+    take(&onOpen)?()
+  }
+
+  /// What is called once does not stay.
+  func take(_ callback: inout (() -> Void)?) -> (() -> Void)? {
+    defer { callback = nil }
+    return callback
   }
 }

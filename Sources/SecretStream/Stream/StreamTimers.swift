@@ -14,8 +14,7 @@ extension EncryptedStream {
   }
 
   func cancelTimers() {
-    keepAliveTimer?.cancel()
-    keepAliveTimer = nil
+    cancelKeepAlive()
     timeoutTimer?.cancel()
     timeoutTimer = nil
     handshakeTimer?.cancel()
@@ -37,8 +36,7 @@ extension EncryptedStream {
   }
 
   func keepAliveChanged() {
-    keepAliveTimer?.cancel()
-    keepAliveTimer = nil
+    cancelKeepAlive()
     if isEnding {
       keepAliveAfterEnd = keepAlive
       if transportIsEnded, isLive { byteTransport?.keepAliveAfterEnd(keepAlive) }
@@ -47,22 +45,40 @@ extension EncryptedStream {
     armKeepAlive(after: keepAlive)
   }
 
-  private func armKeepAlive(after milliseconds: UInt64) {
-    keepAliveTimer = environment.schedule(after: milliseconds) { [weak self] in self?.keepAliveExpired() }
+  private func cancelKeepAlive() {
+    environment.sharedTicks.cancel(self)
+    keepAliveTimer?.cancel()
+    keepAliveTimer = nil
   }
+
+  /// Long intervals may end a little early, and share their wake-ups with those of other streams.
+  private var keepAliveSlack: UInt64 { keepAlive >= Limits.Stream.sharedKeepAlive ? SharedTicks.slack : 0 }
+
+  private func armKeepAlive(after milliseconds: UInt64) {
+    if milliseconds > keepAliveSlack, keepAliveSlack > 0 {
+      environment.sharedTicks.schedule(self, within: milliseconds)
+    } else {
+      keepAliveTimer = environment.schedule(after: milliseconds) { [weak self] in self?.keepAliveExpired() }
+    }
+  }
+
+  package func ticked() { keepAliveExpired() }
 
   private func keepAliveExpired() {
     keepAliveTimer = nil
     guard isLive, keepAlive > 0 else { return }
     let left = remaining(of: keepAlive, since: lastSent)
-    guard left == 0 else { return armKeepAlive(after: left) }
+    guard left <= keepAliveSlack else { return armKeepAlive(after: left) }
     if isBlocked || !acknowledgements.isEmpty {
       // What waits for the peer's acknowledgement proves more than another empty message could.
       statisticsStorage.keepAlivesSkipped &+= 1
     } else {
       sendKeepAlive()
     }
-    if remaining(of: keepAlive, since: lastReceived) == 0, reader.bufferedCount == 0 { releaseIdleBuffers() }
+    // The peer's own keepalives come as regularly, and need no buffers that last.
+    let read = statisticsStorage.messageBytesRead
+    if read == readAtKeepAlive, reader.bufferedCount == 0 { releaseIdleBuffers() }
+    readAtKeepAlive = read
     guard isLive, keepAlive > 0 else { return }
     armKeepAlive(after: keepAlive)
   }

@@ -16,6 +16,7 @@ final class ReplayEnvironment: Environment {
   var sockets: [ReplaySocket] = []
   var streams: [ReplayStream] = []
   private var nextPort: UInt16 = 20_000
+  private(set) lazy var sharedTicks = SharedTicks(self)
 
   init(clock: VirtualHost) { self.clock = clock }
 

@@ -47,7 +47,7 @@ final class StrangerTests: XCTestCase {
     }
 
     func answers(_ kind: MigrationMessage.Kind? = nil) throws -> [MigrationMessage] {
-      let key = try victim.sendKey
+      let key = try victim.keys.sendKey
       let all = heard.compactMap { entry in entry.bytes.withUnsafeBytes { MigrationMessage($0, key: key) } }
       return all.filter { kind == nil || $0.kind == kind }
     }
@@ -74,9 +74,10 @@ final class StrangerTests: XCTestCase {
 
   func testKnowingTheStreamIsNotEnough() throws {
     let scene = try Scene(1)
-    let key = try scene.victim.receiveKey
+    let key = try scene.victim.keys.receiveKey
     try refused(scene, try scene.message(.move, 1).sealed(Bytes32(repeating: 9)), "another key")
-    try refused(scene, try scene.message(.move, 1).sealed(try scene.victim.sendKey), "the key of the other direction")
+    let other = try scene.victim.keys.sendKey
+    try refused(scene, try scene.message(.move, 1).sealed(other), "the key of the other direction")
     var wrong = try scene.message(.move, 1)
     wrong.streamID &+= 1
     try refused(scene, wrong.sealed(key), "another stream")
@@ -93,7 +94,7 @@ final class StrangerTests: XCTestCase {
   /// Messages of the true peer, sent again from elsewhere.
   func testReplaysAreRefused() throws {
     let scene = try Scene(2)
-    let key = try scene.victim.receiveKey
+    let key = try scene.victim.keys.receiveKey
     try scene.send(try scene.message(.move, 7).sealed(key))
     XCTAssertEqual(try scene.answers(.challenge).count, 1, "an address that is asked to show itself")
     for counter in [7, 6, 0] as [UInt64] {
@@ -107,7 +108,7 @@ final class StrangerTests: XCTestCase {
   /// which it lacks the key.
   func testAddressesAreValidated() throws {
     let scene = try Scene(3)
-    let key = try scene.victim.receiveKey
+    let key = try scene.victim.keys.receiveKey
     let before = try scene.path
     try scene.send(try scene.message(.move, 1, nonce: 40).sealed(key))
     let challenge = try XCTUnwrap(try scene.answers(.challenge).first)
@@ -147,7 +148,7 @@ final class StrangerTests: XCTestCase {
 
   func testAChallengeExpires() throws {
     let scene = try Scene(4)
-    let key = try scene.victim.receiveKey
+    let key = try scene.victim.keys.receiveKey
     try scene.send(try scene.message(.move, 1).sealed(key))
     let challenge = try XCTUnwrap(try scene.answers(.challenge).first)
     scene.world.net.network.advance(by: Limits.Migration.challengeLifetime)
@@ -160,7 +161,7 @@ final class StrangerTests: XCTestCase {
   /// it is no more than once, and bounded by rates.
   func testAmplification() throws {
     let scene = try Scene(5)
-    let key = try scene.victim.receiveKey
+    let key = try scene.victim.keys.receiveKey
     var sent = 0
     for round in 0..<300 as Range<UInt64> {
       let bytes = try scene.message(.move, 1 + round).sealed(key)
@@ -183,7 +184,7 @@ final class StrangerTests: XCTestCase {
     let forged = try scene.message(.move, 1).sealed(Bytes32())
     for _ in 0..<2_000 { scene.socket.send(forged, to: try scene.target) }
     scene.world.net.network.conditions.jitter = .zero
-    try refused(scene, try scene.message(.move, 1).sealed(scene.victim.receiveKey), "over the rate of its source")
+    try refused(scene, try scene.message(.move, 1).sealed(scene.victim.keys.receiveKey), "over the rate of its source")
     scene.world.move(scene.world.client, .open)
     scene.world.net.network.advance(by: 1_000)
     XCTAssertEqual(scene.world.serverEnd.pathChanges.count, 1, "the true peer is heard")
@@ -194,6 +195,7 @@ final class StrangerTests: XCTestCase {
   func testFuzz() throws {
     let scene = try Scene(7)
     let victim = try scene.victim
+    let key = try victim.keys.receiveKey
     let socket = try XCTUnwrap(try scene.raw.socket)
     let before = try scene.path
     var random = SeededRandom(seed: 99)
@@ -203,7 +205,7 @@ final class StrangerTests: XCTestCase {
         MigrationMessage.Kind.allCases[Int(random.next() % 4)], random.next() % 64, nonce: random.next() % 4,
         challenge: random.next() % 4)
       if random.next() % 8 == 0 { message.counter = random.next() }
-      var bytes = message.sealed(random.next() % 4 == 0 ? Bytes32() : victim.receiveKey)
+      var bytes = message.sealed(random.next() % 4 == 0 ? Bytes32() : key)
       if random.next() % 2 == 0 { bytes[Int(random.next() % 64)] ^= UInt8(random.next() % 256) }
       if random.next() % 4 == 0 { bytes.removeLast(Int(random.next() % 65)) }
       bytes.withUnsafeBytes { victim.receive($0, from: source, on: socket) }
@@ -219,4 +221,8 @@ final class StrangerTests: XCTestCase {
     scene.world.net.network.advance(by: 10_000)
     scene.finish()
   }
+}
+
+extension StreamMigration {
+  fileprivate var keys: Dealings { get throws { try XCTUnwrap(dealings) } }
 }

@@ -1,0 +1,207 @@
+"""What is measured: a group is a set of rows that one program gives."""
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+LIMIT = 600  # seconds that one run may take
+
+
+class Group:
+    def __init__(self, product, once, needs=()):
+        self.product, self.once, self.needs = product, once, needs
+
+    def missing(self):
+        for reason, is_there in self.needs:
+            if not is_there():
+                return reason
+        return None
+
+    def run(self, result, quick):
+        try:
+            self.once(result, program(result, self.product), quick)
+        except (subprocess.SubprocessError, OSError, ValueError, RuntimeError) as error:
+            result.skip(self.product or "udx", f"failed: {error}")
+
+
+def command(*words, cwd=None, **options):
+    done = subprocess.run(words, cwd=cwd, check=True, stdout=subprocess.PIPE, text=True, timeout=LIMIT, **options)
+    return done.stdout
+
+
+def build(group, result):
+    """The product, once per checkout; another commit may not have it."""
+    if not group.product or group.product in result.built:
+        return True
+    words = ["swift", "build", "-c", "release", "--product", group.product]
+    if subprocess.run(words, cwd=result.path, stdout=sys.stderr).returncode:
+        result.skip(group.product, "does not build there")
+        return False
+    result.built.add(group.product)
+    return True
+
+
+def program(result, product):
+    if not product:
+        return ""
+    if not result.binaries:
+        result.binaries = command("swift", "build", "-c", "release", "--show-bin-path", cwd=result.path).strip()
+    return os.path.join(result.binaries, product)
+
+
+ITEM = re.compile(r"^(?:(p\d+) )?([\d.]+) (.+)$")
+PER_SECOND = re.compile(r"^([\d.]+)/s$")
+
+
+def lines_to_rows(result, text):
+    """`name: p50 1.2 us, 300/s, 0.1 CPU ms each`, a row for each figure."""
+    for line in text.splitlines():
+        name, colon, rest = line.partition(": ")
+        if not colon:
+            continue
+        for item in rest.split(", "):
+            if rate := PER_SECOND.match(item):
+                result.add(f"{name}, rate", "/s", float(rate.group(1)), higher=True)
+            elif match := ITEM.match(item):
+                label, value, unit = match.groups()
+                title = f"{name}, {label}" if label else f"{name}, {'CPU' if 'CPU' in unit else 'throughput'}"
+                result.add(title, unit, float(value), higher=unit == "MB/s")
+
+
+def stack(*words, quick):
+    def once(result, path, is_quick):
+        lines_to_rows(result, command(path, *(quick if is_quick else words)))
+    return once
+
+
+def small(result, path, quick):
+    for size in (64, 256, 1024):
+        lines_to_rows(result, command(path, "bulk", "4" if quick else "32", str(size)))
+
+
+# ---- idle connections: three processes ----
+
+def idle(result, path, quick):
+    count, settle, seconds = (200, 12, 5) if quick else (5000, 20, 10)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    processes = [subprocess.Popen([path, "testnet"], **pipes)]
+    try:
+        bootstrap = answer(processes[0])
+        words = [bootstrap, str(count), str(seconds)]
+        processes.append(subprocess.Popen([path, "idle-server", *words], **pipes))
+        key = answer(processes[1])
+        processes.append(subprocess.Popen([path, "idle-client", *words, key], **pipes))
+        ends = processes[1:]
+        for end in ends:
+            answer(end)
+        time.sleep(settle)
+        for end in ends:
+            end.stdin.write("measure\n")
+            end.stdin.flush()
+        for end in ends:
+            take_idle(result, count, answer(end))
+    finally:
+        for process in reversed(processes):
+            process.stdin.close()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def answer(process):
+    line = process.stdout.readline().strip()
+    if not line:
+        raise RuntimeError("a process of the idle workload has ended")
+    return line
+
+
+def take_idle(result, count, line):
+    figures = dict(re.findall(r'"([^"]+)": (-?[\d.]+)', line))
+    side = re.search(r'"side": "(\w+)"', line).group(1)
+    if figures["alive"] != figures["connections"]:
+        result.skip("idle", f"{side}: only {figures['alive']} of {figures['connections']} connections are left")
+    for name in ("heap bytes each", "resident bytes each", "timer wake-ups/s", "arrival wake-ups/s", "CPU ms/s"):
+        if float(figures[name]) >= 0:
+            title, unit = (name[:-11], "bytes") if "bytes" in name else (name[:-2], "/s")
+            result.add(f"{count} idle connections, {side}, {title}", unit, float(figures[name]), higher=False)
+
+
+# ---- the others ----
+
+def dht(result, path, quick):
+    for line in command(path, "2000" if quick else "20000").splitlines():
+        if match := re.match(r"(\w+): (\d+) ns per answer", line):
+            result.add(f"answer to {match.group(1)}, without sockets", "ns", float(match.group(2)), higher=False)
+
+
+def cipher(result, path, quick):
+    header = []
+    for line in command(path, "4" if quick else "32").splitlines():
+        cells = [cell.strip() for cell in line.split("|")] if "|" in line else re.split(r"\s{2,}", line.strip())
+        cells = [cell for cell in cells if cell]
+        if not header and len(cells) > 2:
+            header = cells
+            continue
+        if len(cells) != len(header) or not re.match(r"^\d", cells[0]):
+            continue
+        for name, cell in zip(header[1:], cells[1:]):
+            if re.fullmatch(r"[\d.]+", cell):
+                result.add(f"cipher, messages of {cells[0]}, {name}", "", float(cell), higher=True)
+
+
+def size(result, path, quick):
+    del quick
+    copy = path + ".stripped"
+    shutil.copyfile(path, copy)
+    subprocess.run(["strip", copy], check=True)
+    result.add("stack benchmark, stripped", "bytes", os.path.getsize(copy), higher=False)
+    os.remove(copy)
+
+
+def udx(result, path, quick):
+    del path
+    source = os.path.join(result.path, "Benchmarks", "udx")
+    folder = os.path.join(result.path, "build", "bench")
+    command("cmake", "-S", source, "-B", folder, stderr=sys.stderr)
+    command("cmake", "--build", folder, "-j", "2", stderr=sys.stderr)
+    words = [os.path.join(source, "run"), folder, "--repeat", "1"] + (["--quick"] if quick else [])
+    work = ""
+    for line in command(*words, stderr=sys.stderr).splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if len(cells) < 4 or cells[0] in ("work", "---"):
+            continue
+        work = cells[0] or work
+        value = re.match(r"([\d.]+)", cells[3])
+        if value:
+            result.add(f"udx: {work}, {cells[1]}", "", float(value.group(1)), higher="MB/s" in cells[1])
+
+
+def has(tool):
+    return f"{tool} is not installed", lambda: shutil.which(tool) is not None
+
+
+IS_LINUX = ("needs Linux", lambda: sys.platform.startswith("linux"))
+IS_ROOT = ("needs root, for network namespaces", lambda: os.geteuid() == 0)
+STACK = "hyperswarm-benchmark-stack"
+
+GROUPS = {
+    "bulk": Group(STACK, stack("bulk", "512", "65536", quick=("bulk", "32", "65536"))),
+    "small": Group(STACK, small),
+    "ping": Group(STACK, stack("ping", "10000", quick=("ping", "500"))),
+    "connect": Group(STACK, stack("connect", "1000", quick=("connect", "50"))),
+    "idle": Group(STACK, idle, [IS_LINUX]),
+    "dht": Group("hyperswarm-benchmark-rpc", dht),
+    "cipher": Group("hyperswarm-benchmark-secret-stream", cipher),
+    "size": Group(STACK, size, [has("strip")]),
+    "udx": Group("", udx, [IS_LINUX, IS_ROOT, has("cmake"), has("ip")]),
+}
+
+# What `Benchmarks/udx/CMakeLists.txt` and `Benchmarks/RPC/run` can measure and this command does not.
+ELSEWHERE = [
+    ("libudx beside ours", "Benchmarks/udx with -DUDX_REFERENCE_INCLUDE and -DUDX_REFERENCE_LIB"),
+    ("a DHT node over sockets beside a bare echo", "Benchmarks/RPC/run"),
+    ("the JavaScript stack, the C++ port, QUIC, WireGuard", "not part of this repository"),
+]
