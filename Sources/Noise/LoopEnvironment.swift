@@ -14,6 +14,7 @@ import HyperRuntime
 /// Time and random numbers for a stream over a transport of the program's own. A secret stream asks for nothing else.
 final class LoopEnvironment: Environment {
   private let loop: UVEventLoop
+  private(set) lazy var sharedTicks = SharedTicks(self)
 
   init(loop: UVEventLoop) { self.loop = loop }
 
