@@ -194,7 +194,7 @@ let programs: [Target] = [
     path: "Benchmarks/RPC/Sources"),
   .executableTarget(
     name: "hyperswarm-benchmark-stack", dependencies: ["Hyperswarm", "HyperDHT", "HyperEncoding", "CHyperCounters"],
-    path: "Benchmarks/Stack"),
+    path: "Benchmarks/Stack", exclude: ["RESULTS.md"]),
   .executableTarget(
     name: "hyperswarm-benchmark-interfaces",
     dependencies: [

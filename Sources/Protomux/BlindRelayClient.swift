@@ -83,7 +83,9 @@ public final class BlindRelayClient: Sendable {
       _ = try pairs.sendWithoutWaiting(RelayPairMessage(isInitiator: isInitiator, token: token, id: UInt64(raw.id)))
     } catch {
       state.end(key)
-      throw .channel(error)
+      // The channel's end says more than the failure to send.
+      let reason = error == .closed ? try? await channel.closed(isolation: isolation) : nil
+      throw .channel((reason ?? nil) ?? error)
     }
     let timer = Task {
       try await Task.sleep(for: timeLimit)
