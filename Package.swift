@@ -270,7 +270,9 @@ let tests: [Target] = [
     name: "hyperswarm-readme-c", dependencies: ["HyperswarmABI"], path: "Tests/Readme/CExample",
     cSettings: [.headerSearchPath("../../../include")]),
   .target(
-    name: "HyperswarmArticles", dependencies: ["Hyperswarm", "HyperswarmTesting"], path: "Tests/Readme/Articles"),
+    name: "HyperswarmArticles",
+    dependencies: ["Hyperswarm", "HyperDHT", "HyperNoise", "HyperProtomux", "HyperUDX", "HyperswarmTesting"],
+    path: "Tests/Readme/Articles"),
   .testTarget(name: "ReadmeTests", path: "Tests/Readme/ReadmeTests"),
   // The C interface, used from C.
   .target(

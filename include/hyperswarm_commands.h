@@ -136,10 +136,10 @@ typedef void (*hyperswarm_incoming_cb)(
   hyperswarm_t *swarm, hyperswarm_incoming_t *incoming, const hyperswarm_incoming_request_t *request, void *user_data);
 
 /// Serves a command, in place of an earlier callback for it; with NULL no longer. At most HYPERSWARM_MAX_INCOMING
-/// requests for it wait for an answer at a time.
+/// requests for it wait for an answer at a time. HYPERSWARM_FIRST_FREE_COMMAND is the first one that can be served.
 /// @thread loop
 /// @memory None.
-/// @errors _operation_; HYPERSWARM_ERR_INVALID_ARGUMENT: a command below HYPERSWARM_FIRST_FREE_COMMAND.
+/// @errors _operation_; HYPERSWARM_ERR_INVALID_ARGUMENT: a command of the network itself.
 int hyperswarm_serve(hyperswarm_t *swarm, uint64_t command, hyperswarm_incoming_cb on_request, void *user_data);
 
 /// Flags of hyperswarm_reply_t.

@@ -167,9 +167,10 @@ int hyperswarm_channel_create(
 
 /// Gives a type of message a handler of its own. Types are numbered in the order in which they are added, from 0 on, on
 /// both sides in the same order. `on_message` NULL leaves out a number. To be called before hyperswarm_channel_open.
+/// A channel has HYPERSWARM_MAX_MESSAGE_TYPES at most.
 /// @thread loop
 /// @memory None.
-/// @errors _call_; HYPERSWARM_ERR_CLOSED; HYPERSWARM_ERR_INVALID_ARGUMENT: HYPERSWARM_MAX_MESSAGE_TYPES are there.
+/// @errors _call_; HYPERSWARM_ERR_CLOSED; HYPERSWARM_ERR_INVALID_ARGUMENT: there are no more numbers.
 /// Otherwise the result is the number of the type.
 int hyperswarm_channel_add_message(hyperswarm_channel_t *channel, hyperswarm_message_cb on_message, void *user_data);
 
@@ -182,11 +183,11 @@ int hyperswarm_channel_add_message(hyperswarm_channel_t *channel, hyperswarm_mes
 int hyperswarm_channel_open(hyperswarm_channel_t *channel, const void *handshake, size_t length);
 
 /// Sends one message. Returns how many bytes are in the connection's write queue (0: all of it is with the transport;
-/// what is corked does not count), or an error.
+/// what is corked does not count), or an error. HYPERSWARM_MAX_MESSAGE less 38 bytes fit into a message.
 /// @thread loop
 /// @memory `data` is copied.
 /// @errors _call_; HYPERSWARM_ERR_INVALID_ARGUMENT; HYPERSWARM_ERR_CLOSED; HYPERSWARM_ERR_CHANNEL_NOT_OPENED: this
-/// side has not opened it; HYPERSWARM_ERR_MESSAGE_TOO_LARGE: HYPERSWARM_MAX_MESSAGE less 38 bytes fit;
+/// side has not opened it; HYPERSWARM_ERR_MESSAGE_TOO_LARGE;
 /// HYPERSWARM_ERR_QUEUE_FULL: wait for `on_drain` of the mux.
 int64_t hyperswarm_channel_send(hyperswarm_channel_t *channel, uint32_t type, const void *data, size_t length);
 
