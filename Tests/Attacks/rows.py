@@ -49,6 +49,19 @@ def run_attack(entry, tool, enter):
     return Row(entry.name, entry.bound, measured, verdict)
 
 
+def run_steadily(entry, tool, enter, again):
+    """The row of an attack; one that did not hold runs `again` times more, and holds, named, if it holds each time."""
+    first = run_attack(entry, tool, enter)
+    if not again or first.verdict in ("held", "skipped"):
+        return first
+    for _ in range(again):
+        row = run_attack(entry, tool, enter)
+        if row.verdict != "held":
+            return first
+    print(f"UNSTEADY {entry.name}: {first.measured}, then held {again} times", flush=True)
+    return row._replace(measured=f"{row.measured} (first: {first.measured})")
+
+
 def programs():
     """Names of the C programs of this folder (Tests/CUDX/CMakeLists.txt builds them)."""
     return sorted("attack_" + name[:-2] for name in os.listdir(HERE) if name.endswith(".c"))
