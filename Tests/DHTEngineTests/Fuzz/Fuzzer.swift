@@ -6,11 +6,11 @@ import XCTest
 
 /// Feeds bytes of strangers to a decoder or a host: the corpus in `Tests/Fuzz/swift` first, then mutations of it.
 ///
-/// With every test run each target gets a few hundred mutations. `HYPERSWARM_FUZZ_SECONDS=3600` sets the time for each
-/// of them instead, and `HYPERSWARM_FUZZ_KEEP=1` puts what led somewhere new into the corpus. A target says where an
-/// input led; it fails by itself, by a trap, or by taking longer than ``slowest``.
+/// With every test run each target gets a few hundred mutations. `HYPERSWARM_FUZZ_SECONDS=3600` sets the processor time
+/// for each of them instead, and `HYPERSWARM_FUZZ_KEEP=1` puts what led somewhere new into the corpus. A target says
+/// where an input led; it fails by itself, by a trap, or by taking longer than ``slowest``.
 struct Fuzzer {
-  /// Seconds that one input may take: a thousand times what most take, on a machine that is busy.
+  /// Seconds of processor time that one input may take: a thousand times what most take.
   static let slowest = 2.0
   /// Integers of the wire at the edges of their encodings.
   private static let edges: [[UInt8]] = [
@@ -26,6 +26,9 @@ struct Fuzzer {
   let seeds: [[UInt8]]
   /// Where an input led, as a small number of kinds.
   let run: ([UInt8]) throws -> [Int]
+
+  /// Seconds that this process has computed: a machine with other work does not count.
+  private static var processorTime: Double { Double(clock()) / Double(CLOCKS_PER_SEC) }
 
   private var folder: URL {
     URL(fileURLWithPath: #filePath).deletingLastPathComponent()
@@ -51,25 +54,25 @@ struct Fuzzer {
       pool.append(input)
       if keeps, isNew { try keep(input) }
     }
-    let started = Date()
-    var random = SeededRandom(seed: seconds == nil ? 1 : UInt64(started.timeIntervalSince1970))
+    let started = Self.processorTime
+    var random = SeededRandom(seed: seconds == nil ? 1 : UInt64(Date().timeIntervalSince1970))
     var count = 0
-    while seconds.map({ Date().timeIntervalSince(started) < $0 }) ?? (count < mutations) {
+    while seconds.map({ Self.processorTime - started < $0 }) ?? (count < mutations) {
       count += 1
       let input = mutate(pool, &random)
       guard seen.insert(try runTimed(input, file, line)).inserted else { continue }
       pool.append(input)
       if keeps { try keep(input) }
     }
-    let time = Date().timeIntervalSince(started)
+    let time = Self.processorTime - started
     print("fuzz \(name): corpus of \(recorded.count), \(count) mutations in \(Int(time)) s, \(seen.count) kinds of end")
     return "\(recorded.count + count) inputs, \(seen.count) kinds of end"
   }
 
   private func runTimed(_ input: [UInt8], _ file: StaticString, _ line: UInt) throws -> [Int] {
-    let started = Date()
+    let started = Self.processorTime
     let kind = try run(input)
-    let time = Date().timeIntervalSince(started)
+    let time = Self.processorTime - started
     XCTAssertLessThan(time, Fuzzer.slowest, "\(name): \(Hex.encode(input))", file: file, line: line)
     return kind
   }
