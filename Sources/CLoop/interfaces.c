@@ -209,26 +209,15 @@ meaning_of (const struct nlmsghdr *message) {
   }
 }
 
-/* Reads all that waits. */
+typedef struct nlmsghdr message_header_t;
+
+/* What the messages of one datagram say. */
 static int
-drain (int fd) {
-  union {
-    struct nlmsghdr header;
-    char bytes[8192];
-  } buffer;
+meaning_of_all (const struct nlmsghdr *message, size_t length) {
   int seen = 0;
-  for (;;) {
-    ssize_t length = recv(fd, &buffer, sizeof(buffer), MSG_DONTWAIT);
-    if (length < 0 && errno == EINTR) continue;
-    /* Messages were lost: anything may have changed. */
-    if (length < 0 && errno == ENOBUFS) seen |= HYPER_WATCH_ADDRESSES | HYPER_WATCH_ROUTE;
-    if (length < 0 && errno == ENOBUFS) continue;
-    if (length <= 0) return seen;
-    unsigned left = (unsigned) length;
-    for (struct nlmsghdr *message = &buffer.header; NLMSG_OK(message, left); message = NLMSG_NEXT(message, left)) {
-      seen |= meaning_of(message);
-    }
-  }
+  unsigned left = (unsigned) length;
+  for (; NLMSG_OK(message, left); message = NLMSG_NEXT(message, left)) seen |= meaning_of(message);
+  return seen;
 }
 
 static int
@@ -247,9 +236,11 @@ open_source (void) {
 
 #elif defined(__APPLE__)
 
-/* What one message says. All kinds have version and type at the same place. */
+typedef struct rt_msghdr message_header_t;
+
+/* What a datagram, one message, says. All kinds have version and type at the same place. */
 static int
-meaning_of (const struct rt_msghdr *message, size_t length) {
+meaning_of_all (const struct rt_msghdr *message, size_t length) {
   if (length < offsetof(struct rt_msghdr, rtm_type) + sizeof(message->rtm_type)) return 0;
   if (message->rtm_version != RTM_VERSION) return 0;
   switch (message->rtm_type) {
@@ -268,25 +259,6 @@ meaning_of (const struct rt_msghdr *message, size_t length) {
   }
 }
 
-/* Reads all that waits: one message a call. */
-static int
-drain (int fd) {
-  union {
-    struct rt_msghdr header;
-    char bytes[2048];
-  } buffer;
-  int seen = 0;
-  for (;;) {
-    ssize_t length = recv(fd, &buffer, sizeof(buffer), MSG_DONTWAIT);
-    if (length < 0 && errno == EINTR) continue;
-    /* Messages were lost: anything may have changed. */
-    if (length < 0 && errno == ENOBUFS) seen |= HYPER_WATCH_ADDRESSES | HYPER_WATCH_ROUTE;
-    if (length < 0 && errno == ENOBUFS) continue;
-    if (length <= 0) return seen;
-    seen |= meaning_of(&buffer.header, (size_t) length);
-  }
-}
-
 static int
 open_source (void) {
   int fd = socket(PF_ROUTE, SOCK_RAW, AF_UNSPEC);
@@ -299,6 +271,27 @@ open_source (void) {
 #endif
 
 #if HAS_SOURCE
+
+/* Reads all that waits. */
+static int
+drain (int fd) {
+  union {
+    message_header_t header;
+    char bytes[8192];
+  } buffer;
+  int seen = 0;
+  for (;;) {
+    ssize_t length = recv(fd, &buffer, sizeof(buffer), MSG_DONTWAIT);
+    if (length < 0 && errno == EINTR) continue;
+    if (length < 0 && errno == ENOBUFS) {
+      /* Messages were lost: anything may have changed. */
+      seen |= HYPER_WATCH_ADDRESSES | HYPER_WATCH_ROUTE;
+      continue;
+    }
+    if (length <= 0) return seen;
+    seen |= meaning_of_all(&buffer.header, (size_t) length);
+  }
+}
 
 static void
 readable (uv_poll_t *poll, int status, int events) {
