@@ -23,6 +23,24 @@ final class HostileInputTests: XCTestCase {
     XCTAssertEqual(attributes[.posixPermissions] as? Int, 0o600)
   }
 
+  func testBytesOfATunnelCostTheirMemoryHoweverTheyAreCut() {
+    var received = ReceivedBytes()
+    let window = TunnelLimits.largestWindow
+    for index in 0..<window { received.append([UInt8(truncatingIfNeeded: index)]) }
+    XCTAssertLessThanOrEqual(received.count, window / TunnelLimits.piece + 1)
+    var bytes: [UInt8] = []
+    while let piece = received.next() { bytes += piece }
+    XCTAssertTrue(received.isEmpty)
+    XCTAssertTrue(bytes == (0..<window).map { UInt8(truncatingIfNeeded: $0) })
+    // Large pieces are not copied together.
+    received.append([UInt8](repeating: 1, count: TunnelLimits.piece))
+    received.append([2])
+    received.append([3])
+    XCTAssertEqual(received.next()?.count, TunnelLimits.piece)
+    XCTAssertEqual(received.next(), [2, 3])
+    XCTAssertNil(received.next())
+  }
+
   func testTextOfPeersDoesNotSteerTheTerminal() {
     XCTAssertEqual(Join.printable("plain, ümlaut, 🐚"), "plain, ümlaut, 🐚")
     XCTAssertEqual(

@@ -11,8 +11,7 @@ final class TunnelChannel: TunnelStream {
 
   private struct State {
     /// Received, and not read yet.
-    var received: [[UInt8]] = []
-    var receivedHead = 0
+    var received = ReceivedBytes()
     var peerHasEnded = false
     /// Bytes that the peer may still send.
     var peerMaySend = TunnelLimits.window
@@ -89,13 +88,13 @@ final class TunnelChannel: TunnelStream {
 
   private func received(_ bytes: [UInt8]) {
     let isAllowed = state.withLock { state in
-      guard bytes.count <= state.peerMaySend, !state.peerHasEnded else { return false }
+      guard !bytes.isEmpty, bytes.count <= state.peerMaySend, !state.peerHasEnded else { return false }
       state.peerMaySend -= bytes.count
       state.received.append(bytes)
       state.wakeReader()
       return true
     }
-    // A peer that does not keep to its window is none of ours.
+    // A peer that does not keep to the protocol is none of ours.
     if !isAllowed { mux.destroy() }
   }
 
@@ -133,13 +132,7 @@ final class TunnelChannel: TunnelStream {
   func read() async throws -> [UInt8]? {
     while true {
       let found: (bytes: [UInt8]?, isEnd: Bool, isBroken: Bool) = state.withLock { state in
-        if state.receivedHead < state.received.count {
-          let bytes = state.received[state.receivedHead]
-          state.received[state.receivedHead] = []
-          state.receivedHead += 1
-          if state.receivedHead == state.received.count { (state.received, state.receivedHead) = ([], 0) }
-          return (bytes, false, false)
-        }
+        if let bytes = state.received.next() { return (bytes, false, false) }
         return (nil, state.peerHasEnded, state.isClosed)
       }
       if let bytes = found.bytes {

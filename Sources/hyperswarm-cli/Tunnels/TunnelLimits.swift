@@ -23,6 +23,8 @@ enum TunnelLimits {
   /// Bytes under way in one direction of a channel, at first, and what that grows to while they are taken quickly.
   static let window = 65_536
   static let largestWindow = 1 << 20
+  /// Bytes up to which pieces that wait are put together: few enough to copy, and large beside what a piece costs.
+  static let piece = 16_384
   /// Bytes by which all windows of a process grow beyond the first: what stalled services may hold in memory.
   static let windows = 64 << 20
   /// Senders of UDP at a time, on either side; each is a socket to the service.
