@@ -135,8 +135,8 @@ extension TransportStreamError {
 
 /// Counters of one stream. Bytes are UDP payloads, with headers and retransmissions.
 public struct TransportStatistics: Hashable, Sendable {
-  /// Smoothed, milliseconds.
-  public var roundTripTime: UInt32 = 0
+  /// Smoothed (RFC 6298), in whole milliseconds.
+  public var roundTripTime = Duration.zero
   /// IP packet size that the path carries, bytes.
   public var mtu: UInt16 = 0
   /// Packets.

@@ -168,7 +168,7 @@ extension ServerOptions {
     if let question = options.holepunch { holepunch = holepunchHook(isAllowed: true, question) }
     relayKeepAlive = options.relayKeepAlive.wholeMilliseconds
     handshakeClearWait = options.handshakeMemory.wholeMilliseconds
-    connectionKeepAlive = options.connectionKeepAlive
+    connectionKeepAlive = options.connectionKeepAlive?.wholeMilliseconds
     relayThrough = options.relayThrough.map(RelayChoice.init)
     acceptsRelay = options.acceptsRelay
     guard let firewall = options.firewall else { return }

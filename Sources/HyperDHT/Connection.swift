@@ -229,36 +229,31 @@ extension HyperDHT {
 
     // MARK: Settings and numbers
 
-    /// Milliseconds without anything sent after which an empty message goes out; 0 is off.
-    public func setKeepAlive(_ milliseconds: UInt64) {
-      let state = inner
+    /// Without anything sent for so long an empty message goes out; zero is off. Rounded up to milliseconds.
+    public func setKeepAlive(_ interval: Duration) {
+      let (state, milliseconds) = (inner, interval.wholeMilliseconds)
       state.loop.post { state.stream.keepAlive = milliseconds }
     }
 
-    /// Milliseconds without anything received after which the connection fails with `timedOut`; 0 is off.
-    public func setTimeout(_ milliseconds: UInt64) {
-      let state = inner
+    /// Without anything received for so long the connection fails with `timedOut`; zero is off. Rounded up to
+    /// milliseconds.
+    public func setTimeout(_ limit: Duration) {
+      let (state, milliseconds) = (inner, limit.wholeMilliseconds)
       state.loop.post { state.stream.timeout = milliseconds }
     }
-
-    /// As `setKeepAlive` in milliseconds, rounded up to them.
-    public func setKeepAlive(_ interval: Duration) { setKeepAlive(interval.wholeMilliseconds) }
-
-    /// As `setTimeout` in milliseconds, rounded up to them.
-    public func setTimeout(_ limit: Duration) { setTimeout(limit.wholeMilliseconds) }
 
     /// What `setKeepAlive` has set, or the node; zero is off, as after `end`.
     public func keepAlive(isolation: isolated (any Actor)? = #isolation) async -> Duration {
       let state = inner
       let milliseconds = await onLoop(state.loop, isolation: isolation) { state.stream.keepAlive }
-      return .milliseconds(Int64(clamping: milliseconds ?? 0))
+      return Duration(milliseconds: milliseconds ?? 0)
     }
 
     /// What `setTimeout` has set; zero is off.
     public func timeout(isolation: isolated (any Actor)? = #isolation) async -> Duration {
       let state = inner
       let milliseconds = await onLoop(state.loop, isolation: isolation) { state.stream.timeout }
-      return .milliseconds(Int64(clamping: milliseconds ?? 0))
+      return Duration(milliseconds: milliseconds ?? 0)
     }
 
     /// Where the peer's packets go at the moment; `nil` when closed.
@@ -286,8 +281,8 @@ extension HyperDHT {
 
     /// Counters of one connection.
     public struct Statistics: Hashable, Sendable {
-      /// Smoothed, milliseconds.
-      public var roundTripTime: UInt32 = 0
+      /// Smoothed (RFC 6298), in whole milliseconds.
+      public var roundTripTime = Duration.zero
       /// IP packet size that the path carries, bytes.
       public var mtu: UInt16 = 0
       /// Packets.

@@ -54,7 +54,7 @@ extension HyperDHT {
       closerNodes = response.closerNodes
       error = response.error
       value = response.value
-      roundTripTime = .milliseconds(Int64(clamping: response.roundTripTime))
+      roundTripTime = Duration(milliseconds: response.roundTripTime)
     }
   }
 

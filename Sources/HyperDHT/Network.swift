@@ -77,7 +77,8 @@ extension HyperDHT {
         switch result {
         case .success(let reply) where reply.error != 0: settle(.failure(.remote(reply.error)))
         case .success(let reply):
-          settle(.success(Pong(from: Node(reply.from), to: reply.to, roundTripTime: reply.roundTripTime)))
+          let time = Duration(milliseconds: reply.roundTripTime)
+          settle(.success(Pong(from: Node(reply.from), to: reply.to, roundTripTime: time)))
         case .failure(let error): settle(.failure(DHTError(error)))
         }
       }

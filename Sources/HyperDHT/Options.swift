@@ -26,8 +26,8 @@ extension HyperDHT {
     public var host: IPv4Address = .any
     /// Identity of connections and servers that are given none; `nil` draws a fresh one.
     public var keyPair: KeyPair?
-    /// Milliseconds without a write after which a connection sends an empty message; 0 is off.
-    public var connectionKeepAlive: UInt64 = 5000
+    /// How long a connection writes nothing before it sends an empty message; zero is off. Rounded up to milliseconds.
+    public var connectionKeepAlive = Duration(milliseconds: HyperDHTEngine.Limits.connectionKeepAlive)
     /// Bytes of one message that peers may send at most; a larger one ends the connection, with the code
     /// `FRAME_TOO_LARGE`, as soon as its length arrives. A message takes memory as it arrives: peers that have said
     /// nothing yet share 64 MiB, every other one may take this much. What this side writes is not bounded by it.
@@ -38,8 +38,8 @@ extension HyperDHT {
     public var isFirewalled = true
     /// The node's public address where there is no node to ask: the first node of a network.
     public var knownAddress: Endpoint?
-    /// Milliseconds between hole punches that need many sockets.
-    public var randomPunchInterval: UInt64 = 20_000
+    /// Time between hole punches that need many sockets. Rounded up to milliseconds.
+    public var randomPunchInterval = Duration(milliseconds: HyperDHTEngine.Limits.Punch.randomPunchInterval)
     /// Whether the first such interval begins with the node, and with each `resume`, instead of the first punch.
     public var defersRandomPunches = false
     /// The loop to live on; `nil` is a thread of its own.
@@ -92,11 +92,11 @@ extension HyperDHT {
     /// Use the relay that the server names in its answer: its choice wins over `relayThrough`.
     public var usesServerRelay = true
     /// How long nothing is sent to a relay before an empty message is; zero is off.
-    public var relayKeepAlive = Duration.milliseconds(Int64(HyperDHTEngine.Limits.Relay.keepAlive))
+    public var relayKeepAlive = Duration(milliseconds: HyperDHTEngine.Limits.Relay.keepAlive)
     /// Over a relay, which the server or `relayThrough` names, or not at all.
     package var relayOnly = false
-    /// Overall time in milliseconds, 0 is none.
-    public var deadline: UInt64 = 0
+    /// Time for the whole dial, after which it fails with `timedOut`; `nil` is none. Rounded up to milliseconds.
+    public var deadline: Duration?
 
     /// The usual way to connect.
     public init() {}
@@ -143,14 +143,14 @@ extension HyperDHT {
     /// Whether to use the relay with this key, named by a client; asked on the loop. `nil` takes any, 32 at a time.
     public var acceptsRelay: (@Sendable (Bytes32) -> Bool)?
     /// How long nothing is sent to a relay before an empty message is; zero is off.
-    public var relayKeepAlive = Duration.milliseconds(Int64(HyperDHTEngine.Limits.Relay.keepAlive))
+    public var relayKeepAlive = Duration(milliseconds: HyperDHTEngine.Limits.Relay.keepAlive)
     /// How long a handshake that has ended is remembered, so that a copy of it is not answered again; the firewall's
     /// answer has to come within it.
-    public var handshakeMemory = Duration.milliseconds(Int64(HyperDHTEngine.Limits.Server.handshakeClearWait))
+    public var handshakeMemory = Duration(milliseconds: HyperDHTEngine.Limits.Server.handshakeClearWait)
     /// Clients come over a relay, which they or `relayThrough` name, or not at all.
     package var relayOnly = false
-    /// Milliseconds; `nil` is the node's value.
-    public var connectionKeepAlive: UInt64?
+    /// As `Options.connectionKeepAlive`, for the connections of this server; `nil` is the node's value.
+    public var connectionKeepAlive: Duration?
     /// Where the connections belong, of a node on the same loop: `connections` then has those that the pool keeps.
     public var pool: ConnectionPool?
 
@@ -174,12 +174,12 @@ extension DHTOptions {
     result.nodes = options.nodes
     result.anyPort = options.anyPort
     result.keyPair = options.keyPair
-    result.connectionKeepAlive = options.connectionKeepAlive
+    result.connectionKeepAlive = options.connectionKeepAlive.wholeMilliseconds
     result.maximumMessage = min(max(options.maximumMessageSize, 0), HyperDHT.Connection.maximumMessageSize)
     result.ephemeral = options.isEphemeral
     result.firewalled = options.isFirewalled
     result.knownAddress = options.knownAddress
-    result.randomPunchInterval = options.randomPunchInterval
+    result.randomPunchInterval = options.randomPunchInterval.wholeMilliseconds
     result.deferRandomPunch = options.defersRandomPunches
     return result
   }
@@ -201,7 +201,7 @@ extension ConnectOptions {
     relayKeepAlive = options.relayKeepAlive.wholeMilliseconds
     relayOnly = options.relayOnly
     relayThrough = options.relayThrough.map(RelayChoice.init)
-    deadline = options.deadline
+    deadline = options.deadline?.wholeMilliseconds ?? 0
   }
 }
 

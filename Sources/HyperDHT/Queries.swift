@@ -54,8 +54,8 @@ extension HyperDHT {
     public var from: Node
     /// Our address as that node sees it.
     public var to: Endpoint
-    /// Milliseconds.
-    public var roundTripTime: UInt64
+    /// From the first transmission, in whole milliseconds.
+    public var roundTripTime: Duration
   }
 
   /// A stored value.
@@ -187,7 +187,7 @@ extension HyperDHT {
       let session = node.value.rpc.makeSession()
       node.value.rpc.ping(endpoint, size: max(size, 0), options: HyperRPC.RequestOptions(session: session)) { result in
         settle(
-          result.map { Pong(from: Node($0.from), to: $0.to, roundTripTime: $0.roundTripTime) }
+          result.map { Pong(from: Node($0.from), to: $0.to, roundTripTime: Duration(milliseconds: $0.roundTripTime)) }
             .mapError(DHTError.init))
       }
       return { session.destroy() }

@@ -187,16 +187,19 @@ public final class Hyperswarm: Sendable {
   }
 
   /// Waits until the topics are announced and looked up and every peer known by then was dialled once.
-  /// - `timeout`: milliseconds, `nil` is none.
   /// - Returns: `false` when a topic could not be announced or looked up because the network does not answer (that is
   ///   repeated by itself), when the swarm is suspended, or when it was suspended or destroyed meanwhile.
   @discardableResult
-  public func flush(
-    timeout: UInt64? = nil, isolation: isolated (any Actor)? = #isolation
+  public func flush(isolation: isolated (any Actor)? = #isolation) async throws(HyperswarmError) -> Bool {
+    try await flush(milliseconds: nil, isolation: isolation)
+  }
+
+  private func flush(
+    milliseconds: UInt64?, isolation: isolated (any Actor)?
   ) async throws(HyperswarmError) -> Bool {
     let engine = engine
     return try await operation(isolation: isolation) { settle in
-      let pending = engine.value.flush(timeout: timeout) { settle($0.mapError(HyperswarmError.init)) }
+      let pending = engine.value.flush(timeout: milliseconds) { settle($0.mapError(HyperswarmError.init)) }
       return { pending?.cancel() }
     }
   }
@@ -207,7 +210,7 @@ public final class Hyperswarm: Sendable {
   public func flush(
     within limit: Duration, isolation: isolated (any Actor)? = #isolation
   ) async throws(HyperswarmError) -> Bool {
-    try await flush(timeout: limit.wholeMilliseconds, isolation: isolation)
+    try await flush(milliseconds: limit.wholeMilliseconds, isolation: isolation)
   }
 
   /// Withdraws the announcements, closes all connections and stops all traffic, until `resume`. Topics and explicit

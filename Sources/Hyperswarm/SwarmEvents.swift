@@ -37,12 +37,12 @@ extension Hyperswarm {
     public var publicKey: Bytes32
     /// How far the dial is.
     public var stage: Stage
-    /// Milliseconds until the next try; `nil` when none is planned.
-    public var nextRetry: UInt64?
+    /// Time until the next try; `nil` when none is planned.
+    public var nextRetry: Duration?
 
     init(_ attempt: PeerAttempt) {
       publicKey = attempt.peer.publicKey
-      nextRetry = attempt.nextRetry
+      nextRetry = attempt.nextRetry.map { Duration(milliseconds: $0) }
       switch attempt.stage {
       case .started: stage = .started
       case .opened: stage = .opened

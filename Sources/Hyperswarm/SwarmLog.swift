@@ -42,7 +42,7 @@
     private func record(_ attempt: Hyperswarm.Attempt) {
       var metadata: Logger.Metadata {
         var metadata: Logger.Metadata = [HyperDHT.LogKey.peer: "\(attempt.publicKey.hex)"]
-        if let retry = attempt.nextRetry { metadata[HyperDHT.LogKey.retry] = "\(retry)" }
+        if let retry = attempt.nextRetry { metadata[HyperDHT.LogKey.retry] = "\(retry.wholeMilliseconds)" }
         return metadata
       }
       switch attempt.stage {

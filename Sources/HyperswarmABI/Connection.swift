@@ -29,7 +29,7 @@ public func hyperswarm_connect(
       let given = try sized(
         options, from: \.flags, zero: hyperswarm_connect_options_t())
       if let identity = try keyPair(given.secret_key) { connect.keyPair = identity }
-      connect.deadline = UInt64(given.deadline)
+      connect.deadline = given.deadline == 0 ? nil : Duration(milliseconds: given.deadline)
       let flags = Int(given.flags)
       guard flags & ~Int(HYPERSWARM_CONNECT_NO_HOLEPUNCH) == 0 else { throw Failure(HYPERSWARM_ERR_INVALID_ARGUMENT) }
       connect.allowsHolepunching = flags == 0

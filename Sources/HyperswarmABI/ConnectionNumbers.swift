@@ -42,7 +42,7 @@ extension ConnectionHandle {
     statistics.path_changes = stream.statistics.pathChanges
     guard let transport = stream.transport else { return callback(pointer, &statistics, userData) }
     let numbers = transport.statistics
-    statistics.round_trip_time = numbers.roundTripTime
+    statistics.round_trip_time = UInt32(clamping: numbers.roundTripTime.wholeMilliseconds)
     statistics.mtu = UInt32(numbers.mtu)
     statistics.congestion_window = numbers.congestionWindow
     statistics.bytes_in_flight = UInt64(max(numbers.bytesInFlight, 0))

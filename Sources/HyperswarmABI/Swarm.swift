@@ -73,7 +73,7 @@ extension LoopBound where Value == DHTOptions {
     options.isFirewalled = flags & Int(HYPERSWARM_NODE_REACHABLE) == 0
     options.anyPort = flags & Int(HYPERSWARM_NODE_EXACT_PORT) == 0
     if given.max_message_size > 0 { options.maximumMessageSize = given.max_message_size }
-    if given.keep_alive != 0 { options.connectionKeepAlive = UInt64(max(given.keep_alive, 0)) }
+    if given.keep_alive != 0 { options.connectionKeepAlive = Duration(milliseconds: max(given.keep_alive, 0)) }
     do throws(DHTError) {
       try self.init(options)
     } catch {

@@ -1,4 +1,7 @@
 extension Duration {
+  /// What an engine counts in milliseconds.
+  package init(milliseconds: some BinaryInteger) { self = .milliseconds(Int64(clamping: milliseconds)) }
+
   /// Rounded up, as the loop counts; 0 for negative ones, saturating.
   package var wholeMilliseconds: UInt64 {
     let (seconds, attoseconds) = components

@@ -72,8 +72,11 @@ extension UDXStream {
   /// Bytes a second that the path has carried lately, as BBR estimates; `nil` when the stream is gone.
   public var bandwidth: UInt64? { number { udx_stream_get_bw($0, $1) } }
 
-  /// The shortest round trip of the path lately, milliseconds; `nil` when the stream is gone.
-  public var minimumRoundTripTime: UInt32? { number { udx_stream_get_min_rtt($0, $1) } }
+  /// The shortest round trip of the path lately, in whole milliseconds; `nil` when the stream is gone.
+  public var minimumRoundTripTime: Duration? {
+    let milliseconds: UInt32? = number { udx_stream_get_min_rtt($0, $1) }
+    return milliseconds.map { .milliseconds(Int64($0)) }
+  }
 
   private func number<T: FixedWidthInteger>(
     _ ask: (UnsafeMutablePointer<udx_stream_t>, UnsafeMutablePointer<T>) -> Int32

@@ -344,7 +344,7 @@ public final class UDXStream: TransportStream {
   public var statistics: TransportStatistics {
     guard let handle else { return finalStatistics?() ?? TransportStatistics() }
     var result = TransportStatistics()
-    result.roundTripTime = handle.pointee.srtt
+    result.roundTripTime = .milliseconds(Int64(handle.pointee.srtt))
     result.mtu = handle.pointee.mtu
     result.congestionWindow = handle.pointee.cwnd
     result.bytesInFlight = handle.pointee.inflight

@@ -87,7 +87,7 @@ struct Trace: Sendable {
   }
 
   private func tell(_ attempt: Hyperswarm.Attempt) {
-    let retry = attempt.nextRetry.map { ", next try in \($0) ms" } ?? ""
+    let retry = attempt.nextRetry.map { ", next try in \($0.wholeMilliseconds) ms" } ?? ""
     switch attempt.stage {
     case .started: tell(attempt.publicKey, "dial started")
     case .opened: tell(attempt.publicKey, "dial opened")

@@ -71,7 +71,6 @@ final class DestructionTests: XCTestCase {
     { swarm, _ in try await swarm.leave(Hyperswarm.topic("a")) },
     { swarm, _ in try await swarm.clear() },
     { swarm, _ in try await swarm.flush() },
-    { swarm, _ in try await swarm.flush(timeout: 60_000) },
     { swarm, _ in try await swarm.flush(within: .seconds(60)) },
     { swarm, _ in try await swarm.listen() },
     { swarm, _ in try await swarm.suspend() },

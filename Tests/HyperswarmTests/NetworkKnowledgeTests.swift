@@ -38,7 +38,7 @@ final class NetworkKnowledgeTests: XCTestCase {
     let pong = try await dht.ping(nodes[0], size: 900)
     XCTAssertEqual(pong.from.endpoint, nodes[0])
     let late = try await dht.delayedPing(nodes[0], delay: .milliseconds(30))
-    XCTAssertGreaterThanOrEqual(late.roundTripTime, 29)
+    XCTAssertGreaterThanOrEqual(late.roundTripTime, .milliseconds(29))
     do throws(DHTError) {
       _ = try await dht.delayedPing(nodes[0], delay: .seconds(11))
       XCTFail("above the limit")

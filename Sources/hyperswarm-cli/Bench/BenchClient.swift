@@ -156,7 +156,8 @@ struct BenchClient: Sendable {
       [
         ("direction", .string(name)), ("bytes", .integer(bytes)), ("seconds", .number(time.seconds)),
         ("bytesPerSecond", .number(rate)), ("retransmissions", .integer(Int(clamping: numbers.retransmissions))),
-        ("mtu", .integer(Int(numbers.mtu))), ("roundTripMilliseconds", .integer(Int(numbers.roundTripTime))),
+        ("mtu", .integer(Int(numbers.mtu))),
+        ("roundTripMilliseconds", .integer(Int(clamping: numbers.roundTripTime.wholeMilliseconds))),
       ] + path.fields)
   }
 

@@ -1,7 +1,7 @@
 /// Bounds of `send` and `receive` beside those of their protocol.
 enum FileLimits {
-  /// Milliseconds without anything from the peer after which a connection counts as lost: several keepalives.
-  static let silence: UInt64 = 20_000
+  /// Time without anything from the peer after which a connection counts as lost: several keepalives.
+  static let silence = Duration.seconds(20)
   /// For a peer to take why this side gives up.
   static let farewell = Duration.seconds(3)
   /// For a receiver to say what it wants, its code included: then strangers make room for others.
@@ -15,7 +15,7 @@ enum FileLimits {
   /// How long a sender is looked for under a code.
   static let search = Duration.seconds(30)
   /// For one candidate under a code: several may be there, the dead ones included.
-  static let candidate: UInt64 = 15_000
+  static let candidate = Duration.seconds(15)
   /// Candidates that a code is tried with: each gets one guess at it.
   static let guesses = 3
   /// Announcements last 20 minutes.

@@ -4,8 +4,8 @@ enum TunnelLimits {
   static let connections = 1024
   /// Connections that are being made to a peer at a time: each sends handshakes through nodes of the network.
   static let dials = 64
-  /// Milliseconds for one of these.
-  static let dial: UInt64 = 30_000
+  /// For one of these.
+  static let dial = Duration.seconds(30)
   /// Bytes of one read of a local connection.
   static let chunk = 65_536
   /// For what was written before one side broke off to reach the other.

@@ -23,7 +23,7 @@ public func client(_ dht: HyperDHT, text: String) async throws {
   // snippet: client
   let publicKey = try KeyText.parse(text)
   var options = HyperDHT.ConnectOptions()
-  options.deadline = 15_000
+  options.deadline = .seconds(15)
   let connection = try await dht.connect(to: publicKey, options: options)
   try await connection.write("ping")
   if let answer = try await connection.read() { print(String(decoding: answer, as: UTF8.self)) }

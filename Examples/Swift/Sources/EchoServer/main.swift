@@ -34,7 +34,7 @@ func serve(_ seed: String, allowed: Set<Bytes32>, on dht: HyperDHT) async throws
 func call(_ key: String, seed: String, text: String, on dht: HyperDHT) async throws {
   var options = HyperDHT.ConnectOptions()
   options.keyPair = keyPair(seed)
-  options.deadline = 10_000
+  options.deadline = .seconds(10)
   let connection = try await dht.connect(to: KeyText.parse(key), options: options)
   try await connection.write(text)
   connection.end()
