@@ -1,4 +1,4 @@
-// swift-tools-version: 6.1
+// swift-tools-version: 6.2
 import PackageDescription
 
 // The rooms and what each may use: docs/ARCHITECTURE.md. A target lists exactly what it imports, so this file is the

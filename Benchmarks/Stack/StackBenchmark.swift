@@ -138,7 +138,7 @@ struct StackBenchmark {
     try await a.join(topic, server: false)
     var fromA = a.connections.makeAsyncIterator()
     var fromB = b.connections.makeAsyncIterator()
-    if let connectionA = await fromA.next(isolation: nil), let connectionB = await fromB.next(isolation: nil) {
+    if let connectionA = await fromA.next(), let connectionB = await fromB.next() {
       try await body(connectionA, connectionB)
     }
     await a.destroy()

@@ -7,12 +7,12 @@ extension HyperDHT {
   /// Connects to the peer that listens with this public key.
   ///
   /// Cancelling the task gives the attempt up.
-  public func connect(
-    to publicKey: Bytes32, options: ConnectOptions = ConnectOptions(), isolation: isolated (any Actor)? = #isolation
+  public nonisolated(nonsending) func connect(
+    to publicKey: Bytes32, options: ConnectOptions = ConnectOptions()
   ) async throws(DHTError) -> Connection {
     let node = node
     let loop = loop
-    return try await operation(TracedCall("hyperdht.connect", publicKey), isolation: isolation) { settle in
+    return try await operation(TracedCall("hyperdht.connect", publicKey)) { settle in
       let stream = node.value.connect(to: publicKey, options: .init(options))
       stream.onOpen = {
         let connection = Connection(loop: loop, stream: stream)
@@ -28,14 +28,14 @@ extension HyperDHT {
   /// Accepts connections under a public key, and announces it. Returns when the first nodes hold the announcement.
   ///
   /// - `keyPair`: the identity to listen as; the node's by default. One server per key pair.
-  public func listen(
-    keyPair: KeyPair? = nil, options: ServerOptions = ServerOptions(), isolation: isolated (any Actor)? = #isolation
+  public nonisolated(nonsending) func listen(
+    keyPair: KeyPair? = nil, options: ServerOptions = ServerOptions()
   ) async throws(DHTError) -> Server {
     let node = node
     let loop = loop
     if let pool = options.pool, pool.loop !== loop { throw .other("the pool lives on another event loop") }
     return try await operation(
-      TracedCall("hyperdht.listen", (keyPair ?? defaultKeyPair).publicKey), isolation: isolation
+      TracedCall("hyperdht.listen", (keyPair ?? defaultKeyPair).publicKey)
     ) { settle in
       let engine = node.value.makeServer(options: .init(options, loop: loop))
       let server = Server(loop: loop, engine: engine, keyPair: keyPair ?? node.value.defaultKeyPair, pool: options.pool)
@@ -86,8 +86,8 @@ extension HyperDHT {
     /// The next connection, in the order of arrival.
     /// - Returns: `nil` when the server is closed.
     /// - Throws: `cancelled` with the task; no connection is lost by it.
-    public func accept(isolation: isolated (any Actor)? = #isolation) async throws(DHTError) -> Connection? {
-      if let connection = await queue.next(isolation: isolation) { return connection }
+    public nonisolated(nonsending) func accept() async throws(DHTError) -> Connection? {
+      if let connection = await queue.next() { return connection }
       if Task.isCancelled { throw .cancelled }
       return nil
     }
@@ -107,18 +107,18 @@ extension HyperDHT {
     }
 
     /// As of now; `nil` when the loop has ended.
-    public func address(isolation: isolated (any Actor)? = #isolation) async -> Address? {
+    public nonisolated(nonsending) func address() async -> Address? {
       let engine = engine
-      return await onLoop(loop, isolation: isolation) {
+      return await onLoop(loop) {
         engine.value.address.map { Address(publicKey: $0.publicKey, host: $0.host, port: $0.port) }
       } ?? nil
     }
 
     /// Withdraws the announcement and accepts nothing until `resume`. Connections stay.
-    public func suspend(isolation: isolated (any Actor)? = #isolation) async {
+    public nonisolated(nonsending) func suspend() async {
       let engine = engine
       let loop = loop
-      await withUnsafeContinuation(isolation: isolation) { (continuation: UnsafeContinuation<Void, Never>) in
+      await withUnsafeContinuation { (continuation: UnsafeContinuation<Void, Never>) in
         if !loop.post({ engine.value.suspend { continuation.resume() } }) { continuation.resume() }
       }
     }
@@ -130,9 +130,9 @@ extension HyperDHT {
     }
 
     /// Nodes that route to this server: others may give them to `connect`.
-    public func relayAddresses(isolation: isolated (any Actor)? = #isolation) async -> [Endpoint] {
+    public nonisolated(nonsending) func relayAddresses() async -> [Endpoint] {
       let engine = engine
-      return await onLoop(loop, isolation: isolation) { engine.value.relayAddresses } ?? []
+      return await onLoop(loop) { engine.value.relayAddresses } ?? []
     }
 
     /// Announces again soon: for callers that know of a change of network.
@@ -143,16 +143,16 @@ extension HyperDHT {
 
     /// While `true`, peers that the firewall lets in are refused in the answer to their handshake, so that they fail at
     /// once, with `serverError`, instead of waiting. Connections stay, and what was accepted before still arrives.
-    public func setBusy(_ isBusy: Bool, isolation: isolated (any Actor)? = #isolation) async {
+    public nonisolated(nonsending) func setBusy(_ isBusy: Bool) async {
       let engine = engine
-      await onLoop(loop, isolation: isolation) { engine.value.isBusy = isBusy }
+      await onLoop(loop) { engine.value.isBusy = isBusy }
     }
 
     /// Stops accepting and withdraws the announcement. Connections stay.
-    public func close(isolation: isolated (any Actor)? = #isolation) async {
+    public nonisolated(nonsending) func close() async {
       let engine = engine
       let loop = loop
-      await withUnsafeContinuation(isolation: isolation) { (continuation: UnsafeContinuation<Void, Never>) in
+      await withUnsafeContinuation { (continuation: UnsafeContinuation<Void, Never>) in
         if !loop.post({ engine.value.close { continuation.resume() } }) { continuation.resume() }
       }
     }

@@ -71,11 +71,11 @@ extension HyperDHT {
     /// Waits until `isPeerProven`. A peer that never sends anything never gets there: give it a time limit, and do not
     /// wait on both sides of a connection.
     /// - Throws: why the connection closed before, `closed` for a regular end; `cancelled`.
-    public func waitUntilPeerProven(isolation: isolated (any Actor)? = #isolation) async throws(ConnectionError) {
+    public nonisolated(nonsending) func waitUntilPeerProven() async throws(ConnectionError) {
       let state = inner
       var failure: ConnectionError?
       do throws(CallFailure) {
-        failure = try await state.board.proof.wait(isolation: isolation)
+        failure = try await state.board.proof.wait()
       } catch {
         throw state.closing.error(error)
       }
@@ -103,20 +103,20 @@ extension HyperDHT {
         public mutating func next(
           isolation actor: isolated (any Actor)?
         ) async throws(ConnectionError) -> [UInt8]? {
-          try await connection.read(isolation: actor)
+          try await connection.read()
         }
 
         public mutating func next() async throws(ConnectionError) -> [UInt8]? {
-          try await connection.read(isolation: nil)
+          try await connection.read()
         }
       }
     }
 
     /// The next message, `nil` after the peer has ended its half.
-    public func read(isolation: isolated (any Actor)? = #isolation) async throws(ConnectionError) -> [UInt8]? {
+    public nonisolated(nonsending) func read() async throws(ConnectionError) -> [UInt8]? {
       let state = inner
       do throws(CallFailure) {
-        return try await state.inbox.next(isolation: isolation) { state.loop.post { state.resumeReading() } }
+        return try await state.inbox.next { state.loop.post { state.resumeReading() } }
       } catch {
         throw state.closing.error(error)
       }
@@ -133,20 +133,18 @@ extension HyperDHT {
     ///
     /// An empty message is sent, and acknowledged, but is what the protocol keeps connections alive with: a peer whose
     /// own keepalive is on, as it is by default, drops it.
-    public func write(
-      _ message: [UInt8], isolation: isolated (any Actor)? = #isolation
-    ) async throws(ConnectionError) {
+    public nonisolated(nonsending) func write(_ message: [UInt8]) async throws(ConnectionError) {
       guard message.count <= Connection.maximumMessageSize else { throw .messageTooLarge(message.count) }
       do throws(CallFailure) {
-        try await inner.writing.write(message, isolation: isolation)
+        try await inner.writing.write(message)
       } catch {
         throw inner.closing.error(error)
       }
     }
 
     /// Sends the text in UTF-8 as one message.
-    public func write(_ text: String, isolation: isolated (any Actor)? = #isolation) async throws(ConnectionError) {
-      try await write(Array(text.utf8), isolation: isolation)
+    public nonisolated(nonsending) func write(_ text: String) async throws(ConnectionError) {
+      try await write(Array(text.utf8))
     }
 
     /// Sends one message without waiting for room: for callers that bound their own output.
@@ -162,18 +160,18 @@ extension HyperDHT {
     }
 
     /// Waits until there is room, as `write` does: after `writeWithoutWaiting` has said to slow down.
-    public func drained(isolation: isolated (any Actor)? = #isolation) async throws(ConnectionError) {
+    public nonisolated(nonsending) func drained() async throws(ConnectionError) {
       do throws(CallFailure) {
-        try await inner.writing.waitForRoom(isolation: isolation)
+        try await inner.writing.waitForRoom()
       } catch {
         throw inner.closing.error(error)
       }
     }
 
     /// Waits until the peer has acknowledged everything that was written before.
-    public func flush(isolation: isolated (any Actor)? = #isolation) async throws(ConnectionError) {
+    public nonisolated(nonsending) func flush() async throws(ConnectionError) {
       do throws(CallFailure) {
-        if try await inner.writing.flush(isolation: isolation) { return }
+        if try await inner.writing.flush() { return }
       } catch {
         throw inner.closing.error(error)
       }
@@ -184,9 +182,9 @@ extension HyperDHT {
     /// - Returns: `false`, with nothing sent, when it is above the path's limit (about 1,100 bytes) or the connection
     ///   is closing.
     @discardableResult
-    public func sendDatagram(_ bytes: [UInt8], isolation: isolated (any Actor)? = #isolation) async -> Bool {
+    public nonisolated(nonsending) func sendDatagram(_ bytes: [UInt8]) async -> Bool {
       let state = inner
-      return await onLoop(state.loop, isolation: isolation) { state.stream.sendDatagram(bytes) } ?? false
+      return await onLoop(state.loop) { state.stream.sendDatagram(bytes) } ?? false
     }
 
     /// As `sendDatagram`, without waiting to hear whether it was sent.
@@ -203,10 +201,10 @@ extension HyperDHT {
     }
 
     /// Ends the writing half, drops what still arrives, and waits until the peer has ended its half, too.
-    public func close(isolation: isolated (any Actor)? = #isolation) async {
+    public nonisolated(nonsending) func close() async {
       let state = inner
       state.loop.post { state.abandon() }
-      _ = try? await state.closing.wait(isolation: isolation)
+      _ = try? await state.closing.wait()
     }
 
     /// Aborts: unsent messages are dropped, the peer sees a reset.
@@ -217,11 +215,9 @@ extension HyperDHT {
 
     /// Waits until the connection is closed.
     /// - Returns: why, `nil` for a regular end or a local `destroy`.
-    public func waitUntilClosed(
-      isolation: isolated (any Actor)? = #isolation
-    ) async throws(ConnectionError) -> ConnectionError? {
+    public nonisolated(nonsending) func waitUntilClosed() async throws(ConnectionError) -> ConnectionError? {
       do throws(CallFailure) {
-        return try await inner.closing.wait(isolation: isolation)
+        return try await inner.closing.wait()
       } catch {
         throw inner.closing.error(error)
       }
@@ -243,23 +239,23 @@ extension HyperDHT {
     }
 
     /// What `setKeepAlive` has set, or the node; zero is off, as after `end`.
-    public func keepAlive(isolation: isolated (any Actor)? = #isolation) async -> Duration {
+    public nonisolated(nonsending) func keepAlive() async -> Duration {
       let state = inner
-      let milliseconds = await onLoop(state.loop, isolation: isolation) { state.stream.keepAlive }
+      let milliseconds = await onLoop(state.loop) { state.stream.keepAlive }
       return Duration(milliseconds: milliseconds ?? 0)
     }
 
     /// What `setTimeout` has set; zero is off.
-    public func timeout(isolation: isolated (any Actor)? = #isolation) async -> Duration {
+    public nonisolated(nonsending) func timeout() async -> Duration {
       let state = inner
-      let milliseconds = await onLoop(state.loop, isolation: isolation) { state.stream.timeout }
+      let milliseconds = await onLoop(state.loop) { state.stream.timeout }
       return Duration(milliseconds: milliseconds ?? 0)
     }
 
     /// Where the peer's packets go at the moment; `nil` when closed.
-    public func remoteAddress(isolation: isolated (any Actor)? = #isolation) async -> Endpoint? {
+    public nonisolated(nonsending) func remoteAddress() async -> Endpoint? {
       let state = inner
-      return await onLoop(state.loop, isolation: isolation) { state.stream.transport?.remote } ?? nil
+      return await onLoop(state.loop) { state.stream.transport?.remote } ?? nil
     }
 
     /// The connection has moved to another path, because an address of either side has changed or a direct path is in
@@ -268,15 +264,15 @@ extension HyperDHT {
     public var pathChanges: Events<Endpoint, Never> { Events(inner.board.pathChanges) }
 
     /// How the connection came about, one line per step.
-    package func pathTimeline(isolation: isolated (any Actor)? = #isolation) async -> [String] {
+    package nonisolated(nonsending) func pathTimeline() async -> [String] {
       let state = inner
-      return await onLoop(state.loop, isolation: isolation) { state.stream.pathTimeline?() ?? [] } ?? []
+      return await onLoop(state.loop) { state.stream.pathTimeline?() ?? [] } ?? []
     }
 
     /// The connection's counters at this moment; all zero once its loop has ended.
-    public func statistics(isolation: isolated (any Actor)? = #isolation) async -> Statistics {
+    public nonisolated(nonsending) func statistics() async -> Statistics {
       let state = inner
-      return await onLoop(state.loop, isolation: isolation) { Statistics(state.stream) } ?? Statistics()
+      return await onLoop(state.loop) { Statistics(state.stream) } ?? Statistics()
     }
 
     /// Counters of one connection.

@@ -35,12 +35,12 @@ extension HyperDHT {
     /// The open connection with this peer, or the one that a dial under way makes, or that of a new dial, for which
     /// `options` count. Cancelling the task gives a dial up that no other caller waits for.
     /// - Throws: as `HyperDHT.connect`.
-    public func connect(
-      to publicKey: Bytes32, options: ConnectOptions = ConnectOptions(), isolation: isolated (any Actor)? = #isolation
+    public nonisolated(nonsending) func connect(
+      to publicKey: Bytes32, options: ConnectOptions = ConnectOptions()
     ) async throws(DHTError) -> Connection {
       let core = core
       return try await awaitOperation(
-        on: loop, cancelled: DHTError.cancelled, gone: .nodeDestroyed, isolation: isolation
+        on: loop, cancelled: DHTError.cancelled, gone: .nodeDestroyed
       ) { settle in core.value.connect(to: publicKey, options: options, settle) }
     }
   }

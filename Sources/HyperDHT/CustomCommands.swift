@@ -64,12 +64,11 @@ extension HyperDHT {
   /// - Returns: the answer, also one with an `error`.
   /// - Throws: `requestTimeout` without an answer; `invalidAddress`; `cancelled` with the task; `nodeDestroyed`;
   ///   `ioSuspended`; `other` when the request does not fit a datagram, or thousands are under way.
-  public func request(
-    _ request: Request, to endpoint: Endpoint, retries: Int = 3, timeToLive: UInt8 = 0,
-    isolation: isolated (any Actor)? = #isolation
+  public nonisolated(nonsending) func request(
+    _ request: Request, to endpoint: Endpoint, retries: Int = 3, timeToLive: UInt8 = 0
   ) async throws(DHTError) -> Response {
     let node = node
-    return try await operation(isolation: isolation) { settle in
+    return try await operation { settle in
       let pending = node.value.rpc.request(
         RequestMessage(command: request.command, target: request.target, token: request.token, value: request.value),
         to: endpoint, options: HyperRPC.RequestOptions(retries: max(retries, 0), ttl: timeToLive)
@@ -87,14 +86,14 @@ extension HyperDHT {
   ///
   /// Requests can be forged: one whose `token` is not `nil` comes from where it says.
   /// - Throws: `other` for a command below `firstFreeCommand`, `nodeDestroyed`.
-  public func onRequest(
-    _ command: UInt64, isolation: isolated (any Actor)? = #isolation,
+  public nonisolated(nonsending) func onRequest(
+    _ command: UInt64,
     _ handler: (@Sendable (IncomingRequest) async -> Void)?
   ) async throws(DHTError) {
     guard command >= HyperDHT.firstFreeCommand else { throw .other("command \(command) belongs to the DHT") }
     let node = node
     let loop = loop
-    let isServed = await onLoop(loop, isolation: isolation) { () -> Bool in
+    let isServed = await onLoop(loop) { () -> Bool in
       guard !node.value.isDestroyed else { return false }
       node.value.commands[command] = nil
       guard let handler else { return true }

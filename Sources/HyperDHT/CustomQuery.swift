@@ -104,10 +104,10 @@ extension HyperDHT {
     /// Waits for the end of the query, the commits included.
     /// - Throws: `networkUnreachable` when no node has answered; `tooFewNodes` when there was none to commit to; the
     ///   last commit's error when all have failed; `cancelled` with the task, and the query goes on.
-    public func finished(isolation: isolated (any Actor)? = #isolation) async throws(DHTError) -> QueryResult {
+    public nonisolated(nonsending) func finished() async throws(DHTError) -> QueryResult {
       let failure: DHTError?
       do throws(CallFailure) {
-        failure = try await ending.wait(isolation: isolation)
+        failure = try await ending.wait()
       } catch {
         throw .cancelled
       }

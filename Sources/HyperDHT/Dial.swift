@@ -82,9 +82,9 @@ extension HyperDHT {
     /// Waits for the connection. Every caller gets the same one, as long as the program has it.
     /// - Throws: as `connect`; `cancelled` with the task, and the dial goes on; `requestDestroyed` when the connection
     ///   was taken and let go of, or the dial was cancelled.
-    public func connection(isolation: isolated (any Actor)? = #isolation) async throws(DHTError) -> Connection {
+    public nonisolated(nonsending) func connection() async throws(DHTError) -> Connection {
       do throws(CallFailure) {
-        _ = try await settled.wait(isolation: isolation)
+        _ = try await settled.wait()
       } catch {
         throw .cancelled
       }
@@ -99,9 +99,9 @@ extension HyperDHT {
     }
 
     /// How far it is, one line per step; also when it has failed.
-    package func pathTimeline(isolation: isolated (any Actor)? = #isolation) async -> [String] {
+    package nonisolated(nonsending) func pathTimeline() async -> [String] {
       let attempt = attempt
-      return await onLoop(loop, isolation: isolation) { attempt.value.timeline?() ?? [] } ?? []
+      return await onLoop(loop) { attempt.value.timeline?() ?? [] } ?? []
     }
 
     /// Gives the dial up, or aborts the connection that it has made.

@@ -16,10 +16,10 @@ extension HyperDHT {
       let queue: EventQueue<Element, Failure>
 
       public mutating func next(isolation actor: isolated (any Actor)?) async throws(Failure) -> Element? {
-        try await queue.next(isolation: actor)
+        try await queue.next()
       }
 
-      public mutating func next() async throws(Failure) -> Element? { try await queue.next(isolation: nil) }
+      public mutating func next() async throws(Failure) -> Element? { try await queue.next() }
     }
   }
 }

@@ -31,11 +31,7 @@ public final class HyperDHT: Sendable {
   private let destruction = Destruction()
 
   /// Opens the sockets and starts to enter the network; `bootstrapped()` waits until that has succeeded.
-  public convenience init(_ options: Options = Options()) async throws(DHTError) {
-    try await self.init(options, isolation: nil)
-  }
-
-  private init(_ options: Options, isolation: isolated (any Actor)?) async throws(DHTError) {
+  public nonisolated(nonsending) init(_ options: Options = Options()) async throws(DHTError) {
     let settings = try LoopBound<DHTOptions>(options)
     let place = try LoopPlace(options.loop)
     loop = place.loop
@@ -97,9 +93,9 @@ public final class HyperDHT: Sendable {
 
   /// Waits until the node has entered the network. With no bootstrap node reachable it still succeeds, with an empty
   /// routing table: see `nodeCount`.
-  public func bootstrapped(isolation: isolated (any Actor)? = #isolation) async throws(DHTError) {
+  public nonisolated(nonsending) func bootstrapped() async throws(DHTError) {
     let node = node
-    try await operation(isolation: isolation) { settle in
+    try await operation { settle in
       node.value.whenBootstrapped(settle)
       return nil
     }
@@ -107,9 +103,9 @@ public final class HyperDHT: Sendable {
 
   /// Waits until a node has answered, which is earlier than `bootstrapped`; `false` when entering the network has
   /// ended without.
-  package func reached(isolation: isolated (any Actor)? = #isolation) async throws(DHTError) -> Bool {
+  package nonisolated(nonsending) func reached() async throws(DHTError) -> Bool {
     let node = node
-    return try await operation(isolation: isolation) { settle in
+    return try await operation { settle in
       let node = node.value
       if node.rpc.isOnline {
         settle(.success(true))
@@ -129,9 +125,9 @@ public final class HyperDHT: Sendable {
   }
 
   /// Stops all traffic: servers are withdrawn, connections drop. For devices that go to sleep.
-  public func suspend(isolation: isolated (any Actor)? = #isolation) async throws(DHTError) {
+  public nonisolated(nonsending) func suspend() async throws(DHTError) {
     let node = node
-    try await operation(isolation: isolation) { settle in
+    try await operation { settle in
       node.value.suspend { settle(.success(())) }
       return nil
     }
@@ -139,9 +135,9 @@ public final class HyperDHT: Sendable {
 
   /// Opens the sockets again and announces the servers. Throws when they cannot be opened; the node stays suspended
   /// then and resumes by itself as soon as it can, unless `suspend` is called again.
-  public func resume(isolation: isolated (any Actor)? = #isolation) async throws(DHTError) {
+  public nonisolated(nonsending) func resume() async throws(DHTError) {
     let node = node
-    try await operation(isolation: isolation) { settle in
+    try await operation { settle in
       node.value.resume(settle)
       return nil
     }
@@ -149,9 +145,9 @@ public final class HyperDHT: Sendable {
 
   /// Closes everything the node has made, and waits for it. Unless `force`, servers withdraw their announcements first.
   /// A second call waits for the first one, and with `force` cuts it short.
-  public func destroy(force: Bool = false, isolation: isolated (any Actor)? = #isolation) async {
+  public nonisolated(nonsending) func destroy(force: Bool = false) async {
     beginDestruction(force: force)
-    await ended(isolation: isolation)
+    await ended()
   }
 
   /// What `destroy` does before it waits.
@@ -165,8 +161,8 @@ public final class HyperDHT: Sendable {
   }
 
   /// Waits until the node is destroyed, whether or not the task is cancelled.
-  func ended(isolation: isolated (any Actor)? = #isolation) async {
-    await destruction.wait(isolation: isolation)
+  nonisolated(nonsending) func ended() async {
+    await destruction.wait()
     if ownsLoop { await loop.shutdown() }
   }
 
@@ -190,13 +186,13 @@ public final class HyperDHT: Sendable {
   // MARK: Numbers
 
   /// Nodes in the routing table.
-  public func nodeCount(isolation: isolated (any Actor)? = #isolation) async -> Int {
-    await read(isolation: isolation) { $0.rpc.nodeCount } ?? 0
+  public nonisolated(nonsending) func nodeCount() async -> Int {
+    await read { $0.rpc.nodeCount } ?? 0
   }
 
   /// What the node knows about itself and the network.
-  public func status(isolation: isolated (any Actor)? = #isolation) async -> Status {
-    if let status = await read(isolation: isolation, { Status($0) }) { return status }
+  public nonisolated(nonsending) func status() async -> Status {
+    if let status = await read({ Status($0) }) { return status }
     // The loop ends with the node that owns it.
     var status = Status()
     status.isDestroyed = true
@@ -204,13 +200,13 @@ public final class HyperDHT: Sendable {
   }
 
   /// Our public address as the network sees it, if it sees one.
-  public func remoteAddress(isolation: isolated (any Actor)? = #isolation) async -> Endpoint? {
-    await read(isolation: isolation) { $0.rpc.remoteAddress } ?? nil
+  public nonisolated(nonsending) func remoteAddress() async -> Endpoint? {
+    await read { $0.rpc.remoteAddress } ?? nil
   }
 
   /// Where other programs on this host reach the node.
-  public func localAddress(isolation: isolated (any Actor)? = #isolation) async -> Endpoint? {
-    await read(isolation: isolation) { node in
+  public nonisolated(nonsending) func localAddress() async -> Endpoint? {
+    await read { node in
       guard let bound = node.rpc.serverSocket?.localEndpoint else { return nil }
       return bound.host == .any ? Endpoint(host: .loopback, port: bound.port) : bound
     } ?? nil
@@ -310,15 +306,15 @@ public final class HyperDHT: Sendable {
   // MARK: Calls
 
   /// - `call`: a span of its own in traces, with the trait `Tracing`; `nil` has none.
-  func operation<T: Sendable>(
-    _ call: TracedCall? = nil, isolation: isolated (any Actor)?,
+  nonisolated(nonsending) func operation<T: Sendable>(
+    _ call: TracedCall? = nil,
     _ start: @escaping @Sendable (_ settle: @escaping (Result<T, DHTError>) -> Void) -> (() -> Void)?
   ) async throws(DHTError) -> T {
     #if Tracing
       let span = call?.begin()
       do throws(DHTError) {
         let value = try await awaitOperation(
-          on: loop, cancelled: DHTError.cancelled, gone: .nodeDestroyed, isolation: isolation, start)
+          on: loop, cancelled: DHTError.cancelled, gone: .nodeDestroyed, start)
         span?.end()
         return value
       } catch {
@@ -327,14 +323,12 @@ public final class HyperDHT: Sendable {
       }
     #else
       return try await awaitOperation(
-        on: loop, cancelled: DHTError.cancelled, gone: .nodeDestroyed, isolation: isolation, start)
+        on: loop, cancelled: DHTError.cancelled, gone: .nodeDestroyed, start)
     #endif
   }
 
-  func read<T: Sendable>(
-    isolation: isolated (any Actor)?, _ body: @escaping @Sendable (DHTNode) -> T
-  ) async -> T? {
+  nonisolated(nonsending) func read<T: Sendable>(_ body: @escaping @Sendable (DHTNode) -> T) async -> T? {
     let node = node
-    return await onLoop(loop, isolation: isolation) { body(node.value) }
+    return await onLoop(loop) { body(node.value) }
   }
 }

@@ -24,12 +24,11 @@ package struct LoopPlace: Sendable {
   }
 
   /// Makes an environment and, with it, something on the loop.
-  package func make<T>(
-    isolation: isolated (any Actor)? = #isolation,
+  package nonisolated(nonsending) func make<T>(
     _ body: @escaping @Sendable (UVEnvironment) throws(DHTError) -> T
   ) async throws(DHTError) -> LoopBound<T> {
     let loop = loop
-    let result = await onLoop(loop, isolation: isolation) { () -> LoopBound<Result<T, DHTError>> in
+    let result = await onLoop(loop) { () -> LoopBound<Result<T, DHTError>> in
       let environment: UVEnvironment
       do throws(TransportError) {
         environment = try UVEnvironment(loop: loop)

@@ -64,7 +64,7 @@
       dimensions: [(String, String)] = []
     ) -> MetricsReporter {
       MetricsReporter(every: interval, to: factory, dimensions: dimensions) { [weak self] in
-        await self?.metricValues(isolation: nil) ?? []
+        await self?.metricValues() ?? []
       }
     }
   }

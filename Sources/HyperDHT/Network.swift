@@ -7,15 +7,13 @@ import HyperRuntime
 extension HyperDHT {
   /// The nodes of the routing table, the one heard latest first. Kept by a program and given to `Options.nodes`, they
   /// let a later start do without the bootstrap nodes.
-  public func nodes(limit: Int = .max, isolation: isolated (any Actor)? = #isolation) async -> [Endpoint] {
-    await read(isolation: isolation) { $0.rpc.recentNodes(limit: max(limit, 0)) } ?? []
+  public nonisolated(nonsending) func nodes(limit: Int = .max) async -> [Endpoint] {
+    await read { $0.rpc.recentNodes(limit: max(limit, 0)) } ?? []
   }
 
   /// The nodes of the routing table that are closest to `target`, closest first, without asking any. `findNode` asks.
-  public func closestNodes(
-    to target: Bytes32, limit: Int = 20, isolation: isolated (any Actor)? = #isolation
-  ) async -> [Node] {
-    await read(isolation: isolation) { $0.rpc.closestNodes(to: target, limit: max(limit, 0)).map(Node.init) } ?? []
+  public nonisolated(nonsending) func closestNodes(to target: Bytes32, limit: Int = 20) async -> [Node] {
+    await read { $0.rpc.closestNodes(to: target, limit: max(limit, 0)).map(Node.init) } ?? []
   }
 
   /// Looks for nodes now, in the background; a node does so by itself every few minutes.
@@ -45,18 +43,16 @@ extension HyperDHT {
 
   /// Runs a look-up towards the node heard latest and says how long its answers took.
   /// - Throws: `networkUnreachable` when no node has answered; `cancelled` with the task; `nodeDestroyed`.
-  public func roundTripStatistics(
-    isolation: isolated (any Actor)? = #isolation
-  ) async throws(DHTError) -> RoundTripStatistics {
-    let latest = await read(isolation: isolation) { node in
+  public nonisolated(nonsending) func roundTripStatistics() async throws(DHTError) -> RoundTripStatistics {
+    let latest = await read { node in
       node.rpc.recentNodes(limit: 1).first.map(NodeAddress.id) ?? node.rpc.tableID
     }
     guard let latest else { throw .nodeDestroyed }
     let query = findNodes(latest)
     var all: [Response] = []
     var iterator = query.makeAsyncIterator()
-    while let reply = try await iterator.next(isolation: isolation) { all.append(reply) }
-    let result = try await query.finished(isolation: isolation)
+    while let reply = try await iterator.next(isolation: #isolation) { all.append(reply) }
+    let result = try await query.finished()
     var statistics = RoundTripStatistics()
     (statistics.roundTripTime, statistics.closerNodes) = averages(all)
     (statistics.closestRoundTripTime, statistics.closestCloserNodes) = averages(result.closest)
@@ -67,12 +63,12 @@ extension HyperDHT {
 
   /// Asks a node for an answer that comes only after `delay`: whether a NAT keeps a mapping open that long.
   /// - Throws: `other` for more than 10 seconds; `remote(1)` of a node that is too old for it; as `request`.
-  public func delayedPing(
-    _ endpoint: Endpoint, delay: Duration, isolation: isolated (any Actor)? = #isolation
+  public nonisolated(nonsending) func delayedPing(
+    _ endpoint: Endpoint, delay: Duration
   ) async throws(DHTError) -> Pong {
     let node = node
     let milliseconds = delay.wholeMilliseconds
-    return try await operation(isolation: isolation) { settle in
+    return try await operation { settle in
       let pending = node.value.rpc.delayedPing(endpoint, after: milliseconds) { result in
         switch result {
         case .success(let reply) where reply.error != 0: settle(.failure(.remote(reply.error)))
@@ -88,11 +84,11 @@ extension HyperDHT {
 
   /// Which of these addresses of this machine can receive packets at all, in their order. Each host is tested once, by
   /// a packet to itself, for at most half a second, and remembered.
-  public func validateLocalAddresses(
-    _ endpoints: [Endpoint], isolation: isolated (any Actor)? = #isolation
+  public nonisolated(nonsending) func validateLocalAddresses(
+    _ endpoints: [Endpoint]
   ) async throws(DHTError) -> [Endpoint] {
     let node = node
-    return try await operation(isolation: isolation) { settle in
+    return try await operation { settle in
       node.value.validateLocalAddresses(endpoints) { settle(.success($0)) }
       return nil
     }

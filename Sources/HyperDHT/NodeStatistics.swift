@@ -112,19 +112,19 @@ extension HyperDHT {
   }
 
   /// As of now; zeros when the node's loop has ended.
-  public func statistics(isolation: isolated (any Actor)? = #isolation) async -> Statistics {
-    await read(isolation: isolation) { Statistics($0) } ?? Statistics()
+  public nonisolated(nonsending) func statistics() async -> Statistics {
+    await read { Statistics($0) } ?? Statistics()
   }
 
   /// The counters of the node, of its two sockets and of the transport, as text for Prometheus: all gauges, under the
   /// names that dashboards of the deployed stack use where it has the same. "" when the loop has ended. What they
   /// mean: `docs/metrics.md`. A swarm's `metrics` has these, too.
-  public func metrics(isolation: isolated (any Actor)? = #isolation) async -> String {
-    await metricValues(isolation: isolation).prometheusText
+  public nonisolated(nonsending) func metrics() async -> String {
+    await metricValues().prometheusText
   }
 
-  func metricValues(isolation: isolated (any Actor)?) async -> [Metric] {
-    await read(isolation: isolation) { $0.metrics } ?? []
+  nonisolated(nonsending) func metricValues() async -> [Metric] {
+    await read { $0.metrics } ?? []
   }
 }
 

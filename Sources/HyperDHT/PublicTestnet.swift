@@ -21,11 +21,11 @@ extension HyperDHT {
     public convenience init(
       size: Int = 5, host: IPv4Address = .loopback, port: UInt16 = 0, loop: UVEventLoop? = nil
     ) async throws(DHTError) {
-      try await self.init(size: size, host: host, port: port, place: try LoopPlace(loop), isolation: nil)
+      try await self.init(size: size, host: host, port: port, place: try LoopPlace(loop))
     }
 
-    private init(
-      size: Int, host: IPv4Address, port: UInt16, place: LoopPlace, isolation: isolated (any Actor)?
+    private nonisolated(nonsending) init(
+      size: Int, host: IPv4Address, port: UInt16, place: LoopPlace
     ) async throws(DHTError) {
       loop = place.loop
       ownsLoop = place.isOwned
@@ -42,7 +42,7 @@ extension HyperDHT {
         }
         engine = LoopBound(made.value)
         bootstrap = try await awaitOperation(
-          on: loop, cancelled: DHTError.cancelled, gone: .nodeDestroyed, isolation: isolation
+          on: loop, cancelled: DHTError.cancelled, gone: .nodeDestroyed
         ) { settle in
           made.value.0.start { settle($0.map { made.value.0.bootstrap.map(\.description) }) }
           return nil
@@ -56,9 +56,9 @@ extension HyperDHT {
     deinit { if destruction.claim() { tearDown() } }
 
     /// Destroys all nodes and waits for it. A second call waits for the first one.
-    public func destroy(isolation: isolated (any Actor)? = #isolation) async {
+    public nonisolated(nonsending) func destroy() async {
       if destruction.claim() { tearDown() }
-      await destruction.wait(isolation: isolation)
+      await destruction.wait()
       if ownsLoop { await loop.shutdown() }
     }
 

@@ -133,12 +133,12 @@ extension HyperDHT {
   ///   again. 0 does not.
   /// - Returns: the nodes closest to the topic.
   @discardableResult
-  public func announce(
+  public nonisolated(nonsending) func announce(
     _ topic: Bytes32, keyPair: KeyPair, relayAddresses: [Endpoint] = [], bump: UInt64 = 0,
-    from start: StartingPoints = .init(), isolation: isolated (any Actor)? = #isolation
+    from start: StartingPoints = .init()
   ) async throws(DHTError) -> [Endpoint] {
     let node = node
-    return try await operation(TracedCall("hyperdht.announce", topic), isolation: isolation) { settle in
+    return try await operation(TracedCall("hyperdht.announce", topic)) { settle in
       var options = AnnounceOptions()
       options.bump = bump
       options.query = start.options
@@ -150,12 +150,11 @@ extension HyperDHT {
   }
 
   /// Withdraws an announcement.
-  public func unannounce(
-    _ topic: Bytes32, keyPair: KeyPair, from start: StartingPoints = .init(),
-    isolation: isolated (any Actor)? = #isolation
+  public nonisolated(nonsending) func unannounce(
+    _ topic: Bytes32, keyPair: KeyPair, from start: StartingPoints = .init()
   ) async throws(DHTError) {
     let node = node
-    try await operation(TracedCall("hyperdht.unannounce", topic), isolation: isolation) { settle in
+    try await operation(TracedCall("hyperdht.unannounce", topic)) { settle in
       let query = node.value.lookupAndUnannounce(topic, keyPair: keyPair, options: start.options)
       query.onFinished = settle
       query.start()
@@ -179,11 +178,9 @@ extension HyperDHT {
 
   /// Asks a node for a sign of life.
   /// - `size`: bytes of padding: whether packets of that size get there.
-  public func ping(
-    _ endpoint: Endpoint, size: Int = 0, isolation: isolated (any Actor)? = #isolation
-  ) async throws(DHTError) -> Pong {
+  public nonisolated(nonsending) func ping(_ endpoint: Endpoint, size: Int = 0) async throws(DHTError) -> Pong {
     let node = node
-    return try await operation(TracedCall("hyperdht.ping"), isolation: isolation) { settle in
+    return try await operation(TracedCall("hyperdht.ping")) { settle in
       let session = node.value.rpc.makeSession()
       node.value.rpc.ping(endpoint, size: max(size, 0), options: HyperRPC.RequestOptions(session: session)) { result in
         settle(
@@ -195,11 +192,9 @@ extension HyperDHT {
   }
 
   /// The nodes closest to the target, closest first.
-  public func findNode(
-    _ target: Bytes32, isolation: isolated (any Actor)? = #isolation
-  ) async throws(DHTError) -> [Node] {
+  public nonisolated(nonsending) func findNode(_ target: Bytes32) async throws(DHTError) -> [Node] {
     let node = node
-    return try await operation(TracedCall("hyperdht.find_node", target), isolation: isolation) { settle in
+    return try await operation(TracedCall("hyperdht.find_node", target)) { settle in
       let query = node.value.rpc.findNode(target: target)
       query.onFinished = { [unowned query] result in
         settle(query.outcome(result).map { query.closestReplies.map { Node($0.from) } })
@@ -212,11 +207,11 @@ extension HyperDHT {
   // MARK: Values
 
   /// Stores a value of at most 1024 bytes under its hash, for about two days.
-  public func immutablePut(
-    _ value: [UInt8], from start: StartingPoints = .init(), isolation: isolated (any Actor)? = #isolation
+  public nonisolated(nonsending) func immutablePut(
+    _ value: [UInt8], from start: StartingPoints = .init()
   ) async throws(DHTError) -> StoreResult {
     let node = node
-    return try await operation(TracedCall("hyperdht.immutable_put"), isolation: isolation) { settle in
+    return try await operation(TracedCall("hyperdht.immutable_put")) { settle in
       node.value.immutablePut(value, options: start.options) { result in
         settle(
           result.map { StoreResult(key: $0.target, sequence: 0, stored: $0.stored, closestNodes: $0.closestNodes) })
@@ -226,11 +221,11 @@ extension HyperDHT {
   }
 
   /// The value with this hash, `nil` when no node has it.
-  public func immutableGet(
-    _ hash: Bytes32, from start: StartingPoints = .init(), isolation: isolated (any Actor)? = #isolation
+  public nonisolated(nonsending) func immutableGet(
+    _ hash: Bytes32, from start: StartingPoints = .init()
   ) async throws(DHTError) -> StoredValue? {
     let node = node
-    return try await operation(TracedCall("hyperdht.immutable_get", hash), isolation: isolation) { settle in
+    return try await operation(TracedCall("hyperdht.immutable_get", hash)) { settle in
       node.value.immutableGet(hash, options: start.options) { result in
         settle(result.map { $0.map { StoredValue(value: $0.value, sequence: 0, signature: nil, from: Node($0.from)) } })
       }
@@ -239,12 +234,11 @@ extension HyperDHT {
   }
 
   /// Stores a signed value of at most 1024 bytes under the key. A higher sequence number replaces a lower one.
-  public func mutablePut(
-    _ value: [UInt8], keyPair: KeyPair, sequence: UInt64 = 0, from start: StartingPoints = .init(),
-    isolation: isolated (any Actor)? = #isolation
+  public nonisolated(nonsending) func mutablePut(
+    _ value: [UInt8], keyPair: KeyPair, sequence: UInt64 = 0, from start: StartingPoints = .init()
   ) async throws(DHTError) -> StoreResult {
     let node = node
-    return try await operation(TracedCall("hyperdht.mutable_put", keyPair.publicKey), isolation: isolation) { settle in
+    return try await operation(TracedCall("hyperdht.mutable_put", keyPair.publicKey)) { settle in
       let options = start.options
       node.value.mutablePut(keyPair: keyPair, value: value, sequence: sequence, options: options) { result in
         settle(
@@ -259,12 +253,12 @@ extension HyperDHT {
   /// The value of the key with the highest sequence number of at least `sequence`, `nil` when no node has one.
   /// - `latest`: `false` takes the first value that is found: sooner, and perhaps not the newest.
   /// - `refresh`: stores what was found again at the closest nodes, which renews its life.
-  public func mutableGet(
+  public nonisolated(nonsending) func mutableGet(
     _ publicKey: Bytes32, sequence: UInt64 = 0, latest: Bool = true, refresh: Bool = false,
-    from start: StartingPoints = .init(), isolation: isolated (any Actor)? = #isolation
+    from start: StartingPoints = .init()
   ) async throws(DHTError) -> StoredValue? {
     let node = node
-    return try await operation(TracedCall("hyperdht.mutable_get", publicKey), isolation: isolation) { settle in
+    return try await operation(TracedCall("hyperdht.mutable_get", publicKey)) { settle in
       var options = MutableGetOptions()
       options.sequence = sequence
       options.latest = latest

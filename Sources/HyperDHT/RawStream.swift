@@ -6,11 +6,9 @@ extension HyperDHT.Connection {
   /// Makes an unencrypted stream beside the connection, on the same path: for a protocol that has the two peers, or a
   /// relay in between, agree on the ids of both ends by messages.
   /// - Throws: `closed`.
-  public func makeRawStream(
-    isolation: isolated (any Actor)? = #isolation
-  ) async throws(ConnectionError) -> HyperDHT.RawStream {
+  public nonisolated(nonsending) func makeRawStream() async throws(ConnectionError) -> HyperDHT.RawStream {
     let connection = self
-    let made = await onLoop(loop, isolation: isolation) { () -> HyperDHT.RawStream? in
+    let made = await onLoop(loop) { () -> HyperDHT.RawStream? in
       guard let own = connection.inner.stream.transport as? UDXStream, let stream = own.makeSibling() else {
         return nil
       }
@@ -50,16 +48,14 @@ extension HyperDHT {
     /// there to another port is taken as well, but a later move of the connection does not move what goes there. It
     /// keeps the connection open.
     /// - Throws: `closed` when the connection has closed, or for a second call.
-    public func connect(
-      remoteID: UInt32, isolation: isolated (any Actor)? = #isolation
-    ) async throws(ConnectionError) -> UDXConnection {
+    public nonisolated(nonsending) func connect(remoteID: UInt32) async throws(ConnectionError) -> UDXConnection {
       let isFirst = isConnected.withLock { isConnected in
         defer { isConnected = true }
         return !isConnected
       }
       guard isFirst else { throw .closed }
       let (connection, stream) = (connection, stream)
-      let result = await onLoop(connection.loop, isolation: isolation) { () -> Result<UDXConnection, ConnectionError> in
+      let result = await onLoop(connection.loop) { () -> Result<UDXConnection, ConnectionError> in
         guard let transport = connection.inner.stream.transport, let socket = transport.socket as? UDXSocket,
           let remote = transport.remote, !connection.isClosed
         else {

@@ -10,13 +10,13 @@ extension HyperDHT {
   /// a public address and bandwidth to spare.
   /// - `keyPair`: the identity of the relay; the node's by default. One server per key pair.
   /// - `firewall`: decides which peers may use the relay; every peer by default.
-  public func serveRelay(
+  public nonisolated(nonsending) func serveRelay(
     keyPair: KeyPair? = nil, firewall: (@Sendable (IncomingPeer) async -> Bool)? = nil,
-    limits: RelayServer.Limits = .init(), isolation: isolated (any Actor)? = #isolation
+    limits: RelayServer.Limits = .init()
   ) async throws(DHTError) -> RelayServer {
     let node = node
     let loop = loop
-    return try await operation(isolation: isolation) { settle in
+    return try await operation { settle in
       var options = ServerOptions()
       options.firewall = firewall
       let engine = RelayService(
@@ -111,22 +111,22 @@ extension HyperDHT {
     }
 
     /// The relay's counters at this moment; all zero once it is closed.
-    public func statistics(isolation: isolated (any Actor)? = #isolation) async -> Statistics {
+    public nonisolated(nonsending) func statistics() async -> Statistics {
       let engine = engine
-      return await onLoop(loop, isolation: isolation) { Statistics(engine.value.relay) } ?? Statistics()
+      return await onLoop(loop) { Statistics(engine.value.relay) } ?? Statistics()
     }
 
     /// Nodes that route to the relay.
-    public func relayAddresses(isolation: isolated (any Actor)? = #isolation) async -> [Endpoint] {
+    public nonisolated(nonsending) func relayAddresses() async -> [Endpoint] {
       let engine = engine
-      return await onLoop(loop, isolation: isolation) { engine.value.server.relayAddresses } ?? []
+      return await onLoop(loop) { engine.value.server.relayAddresses } ?? []
     }
 
     /// Withdraws the announcement and ends what is relayed.
-    public func close(isolation: isolated (any Actor)? = #isolation) async {
+    public nonisolated(nonsending) func close() async {
       let engine = engine
       let loop = loop
-      await withUnsafeContinuation(isolation: isolation) { (continuation: UnsafeContinuation<Void, Never>) in
+      await withUnsafeContinuation { (continuation: UnsafeContinuation<Void, Never>) in
         if !loop.post({ engine.value.close { continuation.resume() } }) { continuation.resume() }
       }
     }

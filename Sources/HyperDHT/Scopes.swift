@@ -3,17 +3,17 @@ import HyperRuntime
 /// A node for the time of a scope: destroyed at its end, also when `body` throws or its task is cancelled. Servers
 /// withdraw their announcements first, for five seconds at most.
 /// - Throws: what `body` throws, or `DHTError` when the node cannot be made.
-public func withHyperDHT<Result>(
-  _ options: HyperDHT.Options = .init(), isolation: isolated (any Actor)? = #isolation,
-  _ body: (HyperDHT) async throws -> Result
+public nonisolated(nonsending) func withHyperDHT<Result>(
+  _ options: HyperDHT.Options = .init(),
+  _ body: nonisolated(nonsending) (HyperDHT) async throws -> Result
 ) async throws -> Result {
   let dht = try await HyperDHT(options)
   do {
     let result = try await body(dht)
-    await dht.destroy(isolation: isolation)
+    await dht.destroy()
     return result
   } catch {
-    await dht.destroy(isolation: isolation)
+    await dht.destroy()
     throw error
   }
 }
@@ -24,15 +24,13 @@ extension HyperDHT.Connection {
     let connection: HyperDHT.Connection
 
     /// See `Connection.write`.
-    public func write(
-      _ message: [UInt8], isolation: isolated (any Actor)? = #isolation
-    ) async throws(ConnectionError) {
-      try await connection.write(message, isolation: isolation)
+    public nonisolated(nonsending) func write(_ message: [UInt8]) async throws(ConnectionError) {
+      try await connection.write(message)
     }
 
     /// See `Connection.write`.
-    public func write(_ text: String, isolation: isolated (any Actor)? = #isolation) async throws(ConnectionError) {
-      try await connection.write(text, isolation: isolation)
+    public nonisolated(nonsending) func write(_ text: String) async throws(ConnectionError) {
+      try await connection.write(text)
     }
 
     /// See `Connection.writeWithoutWaiting`.
@@ -42,8 +40,8 @@ extension HyperDHT.Connection {
     }
 
     /// See `Connection.flush`.
-    public func flush(isolation: isolated (any Actor)? = #isolation) async throws(ConnectionError) {
-      try await connection.flush(isolation: isolation)
+    public nonisolated(nonsending) func flush() async throws(ConnectionError) {
+      try await connection.flush()
     }
 
     /// Ends the writing half before the scope does. Reading goes on.
@@ -56,12 +54,12 @@ extension HyperDHT.Connection {
   /// call waits until the peer has ended its half, for ten seconds at most. When `body` throws, or its task is
   /// cancelled by then, the connection is aborted: the peer sees a reset.
   /// - Throws: what `body` throws.
-  public func run<Result>(
-    isolation: isolated (any Actor)? = #isolation, _ body: (Inbound, Outbound) async throws -> Result
+  public nonisolated(nonsending) func run<Result>(
+    _ body: nonisolated(nonsending) (Inbound, Outbound) async throws -> Result
   ) async throws -> Result {
     do {
       let result = try await body(inbound, Outbound(connection: self))
-      if Task.isCancelled { destroy() } else { await close(isolation: isolation) }
+      if Task.isCancelled { destroy() } else { await close() }
       return result
     } catch {
       destroy()

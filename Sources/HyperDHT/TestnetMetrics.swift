@@ -4,9 +4,9 @@ import HyperRuntime
 extension HyperDHT.Testnet {
   /// The gauges of all nodes together, as text for Prometheus, and how many nodes there are; "" when the loop has
   /// ended.
-  package func metrics(isolation: isolated (any Actor)? = #isolation) async -> String {
+  package nonisolated(nonsending) func metrics() async -> String {
     let engine = engine
-    let sums = await onLoop(loop, isolation: isolation) {
+    let sums = await onLoop(loop) {
       let nodes = engine.value.0.nodes
       var sums = [Metric("hyperswarm_testnet_nodes", nodes.count)]
       var places: [String: Int] = [:]

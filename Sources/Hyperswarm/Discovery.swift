@@ -31,9 +31,9 @@ extension Hyperswarm {
     }
 
     /// As of now; `nil` when the loop has ended.
-    public func roles(isolation: isolated (any Actor)? = #isolation) async -> Roles? {
+    public nonisolated(nonsending) func roles() async -> Roles? {
       let session = session
-      return await onLoop(loop, isolation: isolation) {
+      return await onLoop(loop) {
         let session = session.value
         return Roles(
           isServer: session.isServer, isClient: session.isClient, limit: session.options.limit,
@@ -45,38 +45,36 @@ extension Hyperswarm {
     /// - `limit`: `nil` is no limit; `timedOut` is thrown after it, and the round goes on.
     /// - Returns: `false` when that failed, or the swarm is suspended.
     @discardableResult
-    public func flushed(
-      within limit: Duration? = nil, isolation: isolated (any Actor)? = #isolation
-    ) async throws(HyperswarmError) -> Bool {
+    public nonisolated(nonsending) func flushed(within limit: Duration? = nil) async throws(HyperswarmError) -> Bool {
       let session = session
-      return try await round(on: loop, within: limit, isolation: isolation) { session.value.flushed($0) }
+      return try await round(on: loop, within: limit) { session.value.flushed($0) }
     }
 
     /// Announces and looks up now.
     /// - Returns: `false` when that failed.
     @discardableResult
-    public func refresh(isolation: isolated (any Actor)? = #isolation) async throws(HyperswarmError) -> Bool {
+    public nonisolated(nonsending) func refresh() async throws(HyperswarmError) -> Bool {
       let session = session
-      return try await round(on: loop, isolation: isolation) { session.value.refresh(nil, $0) }
+      return try await round(on: loop) { session.value.refresh(nil, $0) }
     }
 
     /// Announces and looks up now, with other roles or another limit.
     /// - Returns: `false` when that failed.
     @discardableResult
-    public func refresh(
-      server: Bool, client: Bool, limit: Int? = nil, isolation: isolated (any Actor)? = #isolation
+    public nonisolated(nonsending) func refresh(
+      server: Bool, client: Bool, limit: Int? = nil
     ) async throws(HyperswarmError) -> Bool {
       let session = session
-      return try await round(on: loop, isolation: isolation) {
+      return try await round(on: loop) {
         session.value.refresh(JoinOptions(server: server, client: client, limit: limit), $0)
       }
     }
 
     /// Ends this interest and waits until what follows from it is done.
-    public func destroy(isolation: isolated (any Actor)? = #isolation) async {
+    public nonisolated(nonsending) func destroy() async {
       let session = session
       let loop = loop
-      await withUnsafeContinuation(isolation: isolation) { (continuation: UnsafeContinuation<Void, Never>) in
+      await withUnsafeContinuation { (continuation: UnsafeContinuation<Void, Never>) in
         if !loop.post({ session.value.destroy { continuation.resume() } }) { continuation.resume() }
       }
     }
@@ -116,41 +114,37 @@ extension Hyperswarm {
     /// - `limit`: `nil` is no limit; `timedOut` is thrown after it, and the round goes on.
     /// - Returns: `false` when that failed, or the swarm is suspended.
     @discardableResult
-    public func flushed(
-      within limit: Duration? = nil, isolation: isolated (any Actor)? = #isolation
-    ) async throws(HyperswarmError) -> Bool {
+    public nonisolated(nonsending) func flushed(within limit: Duration? = nil) async throws(HyperswarmError) -> Bool {
       let discovery = discovery
-      return try await round(on: loop, within: limit, isolation: isolation) { discovery.value.flushed($0) }
+      return try await round(on: loop, within: limit) { discovery.value.flushed($0) }
     }
 
     /// Announces and looks up now.
     /// - Returns: `false` when that failed.
     @discardableResult
-    public func refresh(isolation: isolated (any Actor)? = #isolation) async throws(HyperswarmError) -> Bool {
+    public nonisolated(nonsending) func refresh() async throws(HyperswarmError) -> Bool {
       let discovery = discovery
-      return try await round(on: loop, isolation: isolation) { discovery.value.refresh($0) }
+      return try await round(on: loop) { discovery.value.refresh($0) }
     }
   }
 
   /// The topic as it stands, and how to wait for its announcement; `nil` when it is not joined, or the swarm is
   /// destroyed. What was joined before the call counts.
-  public func status(
-    of topic: Bytes32, isolation: isolated (any Actor)? = #isolation
-  ) async -> TopicStatus? {
+  public nonisolated(nonsending) func status(of topic: Bytes32) async -> TopicStatus? {
     let loop = loop
-    return await read(isolation: isolation) { engine in
+    return await read { engine in
       engine.status(topic).map { TopicStatus(loop: loop, discovery: $0) }
     } ?? nil
   }
 }
 
 /// A round of announcing and looking up, awaited; throws `timedOut` when it takes longer than `limit`.
-private func round(
-  on loop: UVEventLoop, within limit: Duration? = nil, isolation: isolated (any Actor)?,
+private nonisolated(nonsending) func round(
+  on loop: UVEventLoop, within limit: Duration? = nil,
   _ start: @escaping @Sendable (@escaping (Result<Bool, SwarmError>) -> Void) -> Void
 ) async throws(HyperswarmError) -> Bool {
   try await awaitOperation(
-    on: loop, cancelled: HyperswarmError.cancelled, gone: .destroyed, isolation: isolation
+    on: loop, cancelled: HyperswarmError.cancelled, gone: .destroyed
   ) { settle in
     let timer = limit.map { limit in
       loop.schedule(after: limit.wholeMilliseconds) { settle(.failure(.timedOut)) }

@@ -41,17 +41,17 @@ public final class Hyperswarm: Sendable {
   private let destruction = Destruction()
 
   /// Opens the sockets and starts to enter the network. Does not wait for it: `join` and `listen` do what they have to.
-  public convenience init(_ options: Options = Options()) async throws(HyperswarmError) {
+  public nonisolated(nonsending) convenience init(_ options: Options = Options()) async throws(HyperswarmError) {
     do throws(DHTError) {
       let dht: HyperDHT
       if let given = options.dht { dht = given } else { dht = try await HyperDHT(options.dhtOptions) }
-      try await self.init(options, dht: dht, isolation: nil)
+      try await self.init(options, dht: dht)
     } catch {
       throw .dht(error)
     }
   }
 
-  private init(_ options: Options, dht: HyperDHT, isolation: isolated (any Actor)?) async throws(DHTError) {
+  private nonisolated(nonsending) init(_ options: Options, dht: HyperDHT) async throws(DHTError) {
     Limits.check()
     self.dht = dht
     loop = dht.loop
@@ -68,7 +68,7 @@ public final class Hyperswarm: Sendable {
     #if Logging
       let log = options.logger.map(SwarmLog.init)
     #endif
-    let made = await onLoop(loop, isolation: isolation) { () -> LoopBound<(SwarmEngine, EventObservers<Event>)> in
+    let made = await onLoop(loop) { () -> LoopBound<(SwarmEngine, EventObservers<Event>)> in
       let engine = SwarmEngine(
         environment: environment.value, dht: node.value,
         options: SwarmOptions(options, keyPair: keyPair, loop: loop))
@@ -109,15 +109,14 @@ public final class Hyperswarm: Sendable {
   /// `flushed` of the result waits for the first round. A call that throws for its cancellation has joined nothing.
   /// - `limit`: peers of this topic to keep connected or dialled at most; `nil` is no limit.
   @discardableResult
-  public func join(
-    _ topic: Bytes32, server: Bool = true, client: Bool = true, limit: Int? = nil,
-    isolation: isolated (any Actor)? = #isolation
+  public nonisolated(nonsending) func join(
+    _ topic: Bytes32, server: Bool = true, client: Bool = true, limit: Int? = nil
   ) async throws(HyperswarmError) -> Discovery {
     guard server || client else { throw .noRoles }
     let engine = engine
     let loop = loop
     let undo: @Sendable (Discovery) -> Void = { $0.session.value.destroy() }
-    return try await operation(isolation: isolation, undelivered: undo) { settle in
+    return try await operation(undelivered: undo) { settle in
       do throws(SwarmError) {
         let session = try engine.value.join(
           topic: topic, options: JoinOptions(server: server, client: client, limit: limit))
@@ -130,26 +129,26 @@ public final class Hyperswarm: Sendable {
   }
 
   /// Leaves the topic for all that have joined it, and waits until it is no longer announced. Connections stay.
-  public func leave(_ topic: Bytes32, isolation: isolated (any Actor)? = #isolation) async throws(HyperswarmError) {
+  public nonisolated(nonsending) func leave(_ topic: Bytes32) async throws(HyperswarmError) {
     let engine = engine
-    try await operation(isolation: isolation) { settle in
+    try await operation { settle in
       engine.value.leave(topic) { settle(.success(())) }
       return nil
     }
   }
 
   /// Leaves all topics. Connections and explicit peers stay.
-  public func clear(isolation: isolated (any Actor)? = #isolation) async throws(HyperswarmError) {
+  public nonisolated(nonsending) func clear() async throws(HyperswarmError) {
     let engine = engine
-    try await operation(isolation: isolation) { settle in
+    try await operation { settle in
       engine.value.clear { settle(.success(())) }
       return nil
     }
   }
 
   /// Topics in the order of joining.
-  public func topics(isolation: isolated (any Actor)? = #isolation) async -> [Bytes32] {
-    await read(isolation: isolation) { $0.topics.map(\.topic) } ?? []
+  public nonisolated(nonsending) func topics() async -> [Bytes32] {
+    await read { $0.topics.map(\.topic) } ?? []
   }
 
   // MARK: Peers
@@ -178,9 +177,9 @@ public final class Hyperswarm: Sendable {
   public var isDestroyed: Bool { destruction.isClaimed }
 
   /// Starts to accept connections under our key. `join` as a server does so by itself.
-  public func listen(isolation: isolated (any Actor)? = #isolation) async throws(HyperswarmError) {
+  public nonisolated(nonsending) func listen() async throws(HyperswarmError) {
     let engine = engine
-    try await operation(isolation: isolation) { settle in
+    try await operation { settle in
       engine.value.listen { settle($0.mapError(HyperswarmError.init)) }
       return nil
     }
@@ -190,15 +189,13 @@ public final class Hyperswarm: Sendable {
   /// - Returns: `false` when a topic could not be announced or looked up because the network does not answer (that is
   ///   repeated by itself), when the swarm is suspended, or when it was suspended or destroyed meanwhile.
   @discardableResult
-  public func flush(isolation: isolated (any Actor)? = #isolation) async throws(HyperswarmError) -> Bool {
-    try await flush(milliseconds: nil, isolation: isolation)
+  public nonisolated(nonsending) func flush() async throws(HyperswarmError) -> Bool {
+    try await flush(milliseconds: nil)
   }
 
-  private func flush(
-    milliseconds: UInt64?, isolation: isolated (any Actor)?
-  ) async throws(HyperswarmError) -> Bool {
+  private nonisolated(nonsending) func flush(milliseconds: UInt64?) async throws(HyperswarmError) -> Bool {
     let engine = engine
-    return try await operation(isolation: isolation) { settle in
+    return try await operation { settle in
       let pending = engine.value.flush(timeout: milliseconds) { settle($0.mapError(HyperswarmError.init)) }
       return { pending?.cancel() }
     }
@@ -207,17 +204,15 @@ public final class Hyperswarm: Sendable {
   /// The same with a limit, rounded up to milliseconds.
   /// - Throws: `timedOut` after it.
   @discardableResult
-  public func flush(
-    within limit: Duration, isolation: isolated (any Actor)? = #isolation
-  ) async throws(HyperswarmError) -> Bool {
-    try await flush(milliseconds: limit.wholeMilliseconds, isolation: isolation)
+  public nonisolated(nonsending) func flush(within limit: Duration) async throws(HyperswarmError) -> Bool {
+    try await flush(milliseconds: limit.wholeMilliseconds)
   }
 
   /// Withdraws the announcements, closes all connections and stops all traffic, until `resume`. Topics and explicit
   /// peers stay.
-  public func suspend(isolation: isolated (any Actor)? = #isolation) async throws(HyperswarmError) {
+  public nonisolated(nonsending) func suspend() async throws(HyperswarmError) {
     let engine = engine
-    try await operation(isolation: isolation) { settle in
+    try await operation { settle in
       engine.value.suspend { settle(.success(())) }
       return nil
     }
@@ -225,9 +220,9 @@ public final class Hyperswarm: Sendable {
 
   /// Opens the sockets again and goes on with topics and explicit peers. Throws when they cannot be opened; the swarm
   /// stays suspended then and resumes by itself as soon as it can, unless `suspend` is called again.
-  public func resume(isolation: isolated (any Actor)? = #isolation) async throws(HyperswarmError) {
+  public nonisolated(nonsending) func resume() async throws(HyperswarmError) {
     let engine = engine
-    try await operation(isolation: isolation) { settle in
+    try await operation { settle in
       engine.value.resume { settle($0.mapError(HyperswarmError.init)) }
       return nil
     }
@@ -235,9 +230,9 @@ public final class Hyperswarm: Sendable {
 
   /// Withdraws the announcements (not with `force`), closes all connections and, unless it was given to the swarm, the
   /// DHT node, and waits for it. A second call waits for the first one, and with `force` cuts it short.
-  public func destroy(force: Bool = false, isolation: isolated (any Actor)? = #isolation) async {
+  public nonisolated(nonsending) func destroy(force: Bool = false) async {
     beginDestruction(force: force)
-    await ended(isolation: isolation)
+    await ended()
   }
 
   /// What `destroy` does before it waits.
@@ -251,8 +246,8 @@ public final class Hyperswarm: Sendable {
   }
 
   /// Waits until the swarm and what it owns are destroyed, whether or not the task is cancelled.
-  func ended(isolation: isolated (any Actor)? = #isolation) async {
-    await destruction.wait(isolation: isolation)
+  nonisolated(nonsending) func ended() async {
+    await destruction.wait()
     if ownsDHT { await dht.destroy(force: true) }
   }
 
@@ -284,8 +279,8 @@ public final class Hyperswarm: Sendable {
   // MARK: Numbers
 
   /// The swarm's counters at this moment; all zero once its loop has ended.
-  public func statistics(isolation: isolated (any Actor)? = #isolation) async -> Statistics {
-    await read(isolation: isolation) { Statistics($0.statistics) } ?? Statistics()
+  public nonisolated(nonsending) func statistics() async -> Statistics {
+    await read { Statistics($0.statistics) } ?? Statistics()
   }
 
   /// The counters of the swarm, of its node and of the transport, as text for Prometheus: all gauges, under the names
@@ -294,31 +289,29 @@ public final class Hyperswarm: Sendable {
   ///
   /// Of several swarms on one node each has the node's counters in its text: an endpoint that shows them all takes them
   /// apart by a label.
-  public func metrics(isolation: isolated (any Actor)? = #isolation) async -> String {
-    await metricValues(isolation: isolation).prometheusText
+  public nonisolated(nonsending) func metrics() async -> String {
+    await metricValues().prometheusText
   }
 
-  func metricValues(isolation: isolated (any Actor)?) async -> [Metric] {
+  nonisolated(nonsending) func metricValues() async -> [Metric] {
     let node = dht.node
-    return await read(isolation: isolation) { $0.metrics(with: node.value) } ?? []
+    return await read { $0.metrics(with: node.value) } ?? []
   }
 
   // MARK: Calls
 
-  func operation<T: Sendable>(
-    isolation: isolated (any Actor)?, undelivered: (@Sendable (T) -> Void)? = nil,
+  nonisolated(nonsending) func operation<T: Sendable>(
+    undelivered: (@Sendable (T) -> Void)? = nil,
     _ start: @escaping @Sendable (_ settle: @escaping (Result<T, HyperswarmError>) -> Void) -> (() -> Void)?
   ) async throws(HyperswarmError) -> T {
     try await awaitOperation(
-      on: loop, cancelled: HyperswarmError.cancelled, gone: .destroyed, isolation: isolation, undelivered: undelivered,
+      on: loop, cancelled: HyperswarmError.cancelled, gone: .destroyed, undelivered: undelivered,
       start)
   }
 
-  func read<T: Sendable>(
-    isolation: isolated (any Actor)?, _ body: @escaping @Sendable (SwarmEngine) -> T
-  ) async -> T? {
+  nonisolated(nonsending) func read<T: Sendable>(_ body: @escaping @Sendable (SwarmEngine) -> T) async -> T? {
     let engine = engine
-    return await onLoop(loop, isolation: isolation) { body(engine.value) }
+    return await onLoop(loop) { body(engine.value) }
   }
 }
 

@@ -59,9 +59,9 @@ extension Hyperswarm {
 
     /// As of the loop's turn in which the call arrives there: after what was asked of the peer before, `ban` for one.
     /// `nil` when the loop has ended.
-    public func status(isolation: isolated (any Actor)? = #isolation) async -> PeerStatus? {
+    public nonisolated(nonsending) func status() async -> PeerStatus? {
       let info = info
-      return await onLoop(loop, isolation: isolation) { PeerStatus(info.value) }
+      return await onLoop(loop) { PeerStatus(info.value) }
     }
 
     /// Never dials, accepts or retries the peer, or lifts that again. The connection stays. Takes effect in the loop's

@@ -11,17 +11,17 @@ import HyperRuntime
 /// }
 /// ```
 /// - Throws: what `body` throws, or `HyperswarmError` when the swarm cannot be made.
-public func withHyperswarm<Result>(
-  _ options: Hyperswarm.Options = .init(), isolation: isolated (any Actor)? = #isolation,
-  _ body: (Hyperswarm) async throws -> Result
+public nonisolated(nonsending) func withHyperswarm<Result>(
+  _ options: Hyperswarm.Options = .init(),
+  _ body: nonisolated(nonsending) (Hyperswarm) async throws -> Result
 ) async throws -> Result {
   let swarm = try await Hyperswarm(options)
   do {
     let result = try await body(swarm)
-    await swarm.destroy(isolation: isolation)
+    await swarm.destroy()
     return result
   } catch {
-    await swarm.destroy(isolation: isolation)
+    await swarm.destroy()
     throw error
   }
 }
@@ -30,10 +30,8 @@ extension Hyperswarm {
   /// The next new connection of either role: the next element of `connections`.
   /// - Returns: `nil` when the swarm is destroyed.
   /// - Throws: `cancelled` with the task; no connection is lost by it.
-  public func accept(
-    isolation: isolated (any Actor)? = #isolation
-  ) async throws(HyperswarmError) -> HyperDHT.Connection? {
-    if let connection = await queue.next(isolation: isolation) { return connection }
+  public nonisolated(nonsending) func accept() async throws(HyperswarmError) -> HyperDHT.Connection? {
+    if let connection = await queue.next() { return connection }
     if Task.isCancelled { throw .cancelled }
     return nil
   }

@@ -86,13 +86,13 @@ extension Hyperswarm {
 extension Hyperswarm {
   /// Between `suspend` and `resume`, as of the loop's turn in which the question arrives there.
   public var isSuspended: Bool {
-    get async { await read(isolation: nil) { $0.isSuspended } ?? false }
+    get async { await read { $0.isSuspended } ?? false }
   }
 
   /// Connections are accepted under our key: after `listen`, or a first `join` as a server. As of the loop's turn in
   /// which the question arrives there.
   public var isListening: Bool {
-    get async { await read(isolation: nil) { $0.isListening && !$0.isDestroyed } ?? false }
+    get async { await read { $0.isListening && !$0.isDestroyed } ?? false }
   }
 
   /// Peers named by `joinPeer`, in no order.

@@ -16,7 +16,7 @@ import HyperswarmEngine
       dimensions: [(String, String)] = []
     ) -> MetricsReporter {
       MetricsReporter(every: interval, to: factory, dimensions: dimensions) { [weak self] in
-        await self?.metricValues(isolation: nil) ?? []
+        await self?.metricValues() ?? []
       }
     }
   }

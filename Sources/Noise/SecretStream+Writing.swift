@@ -10,20 +10,18 @@ extension SecretStream {
   ///
   /// An empty message is sent, but is what the protocol keeps streams alive with: a peer whose own keep-alive is on
   /// drops it.
-  public func write(
-    _ message: [UInt8], isolation: isolated (any Actor)? = #isolation
-  ) async throws(SecretStreamError) {
+  public nonisolated(nonsending) func write(_ message: [UInt8]) async throws(SecretStreamError) {
     guard message.count <= SecretStream.maximumMessageSize else { throw .messageTooLarge(message.count) }
     do throws(CallFailure) {
-      try await state.writing.write(message, isolation: isolation)
+      try await state.writing.write(message)
     } catch {
       throw state.closing.error(error)
     }
   }
 
   /// Sends the text in UTF-8 as one message.
-  public func write(_ text: String, isolation: isolated (any Actor)? = #isolation) async throws(SecretStreamError) {
-    try await write(Array(text.utf8), isolation: isolation)
+  public nonisolated(nonsending) func write(_ text: String) async throws(SecretStreamError) {
+    try await write(Array(text.utf8))
   }
 
   /// Sends one message without waiting for room: for callers that bound their own output.
@@ -39,18 +37,18 @@ extension SecretStream {
   }
 
   /// Waits until there is room, as `write` does: after `writeWithoutWaiting` has said to slow down.
-  public func drained(isolation: isolated (any Actor)? = #isolation) async throws(SecretStreamError) {
+  public nonisolated(nonsending) func drained() async throws(SecretStreamError) {
     do throws(CallFailure) {
-      try await state.writing.waitForRoom(isolation: isolation)
+      try await state.writing.waitForRoom()
     } catch {
       throw state.closing.error(error)
     }
   }
 
   /// Waits until the transport has everything that was written before; over UDX, until the peer has acknowledged it.
-  public func flush(isolation: isolated (any Actor)? = #isolation) async throws(SecretStreamError) {
+  public nonisolated(nonsending) func flush() async throws(SecretStreamError) {
     do throws(CallFailure) {
-      if try await state.writing.flush(isolation: isolation) { return }
+      if try await state.writing.flush() { return }
     } catch {
       throw state.closing.error(error)
     }
@@ -64,9 +62,9 @@ extension SecretStream {
   /// - Returns: `false`, with nothing sent, when the transport is not UDX, before the handshake is done, above the
   ///   path's limit (about 1,100 bytes), or when the stream is closing.
   @discardableResult
-  public func sendDatagram(_ bytes: [UInt8], isolation: isolated (any Actor)? = #isolation) async -> Bool {
+  public nonisolated(nonsending) func sendDatagram(_ bytes: [UInt8]) async -> Bool {
     let state = state
-    return await onLoop(state.loop, isolation: isolation) { state.stream.sendDatagram(bytes) } ?? false
+    return await onLoop(state.loop) { state.stream.sendDatagram(bytes) } ?? false
   }
 
   /// As `sendDatagram`, without waiting to hear whether it was sent.
@@ -77,8 +75,8 @@ extension SecretStream {
 
   /// The next datagram; `nil` when the stream is closed or the task cancelled. Up to 256 wait to be read, further ones
   /// are dropped.
-  public func nextDatagram(isolation: isolated (any Actor)? = #isolation) async -> [UInt8]? {
-    await state.datagrams.next(isolation: isolation)
+  public nonisolated(nonsending) func nextDatagram() async -> [UInt8]? {
+    await state.datagrams.next()
   }
 
   // MARK: Settings and numbers
@@ -96,16 +94,16 @@ extension SecretStream {
   }
 
   /// What the options, or `setKeepAlive`, have set; zero is off, as after `end`.
-  public func keepAlive(isolation: isolated (any Actor)? = #isolation) async -> Duration {
+  public nonisolated(nonsending) func keepAlive() async -> Duration {
     let state = state
-    let milliseconds = await onLoop(state.loop, isolation: isolation) { state.stream.keepAlive }
+    let milliseconds = await onLoop(state.loop) { state.stream.keepAlive }
     return .milliseconds(Int64(clamping: milliseconds ?? 0))
   }
 
   /// What the options, or `setTimeout`, have set; zero is off.
-  public func timeout(isolation: isolated (any Actor)? = #isolation) async -> Duration {
+  public nonisolated(nonsending) func timeout() async -> Duration {
     let state = state
-    let milliseconds = await onLoop(state.loop, isolation: isolation) { state.stream.timeout }
+    let milliseconds = await onLoop(state.loop) { state.stream.timeout }
     return .milliseconds(Int64(clamping: milliseconds ?? 0))
   }
 
@@ -116,9 +114,9 @@ extension SecretStream {
   }
 
   /// The stream's counters at this moment; all zero once its loop has ended.
-  public func statistics(isolation: isolated (any Actor)? = #isolation) async -> Statistics {
+  public nonisolated(nonsending) func statistics() async -> Statistics {
     let state = state
-    return await onLoop(state.loop, isolation: isolation) { Statistics(state.stream) } ?? Statistics()
+    return await onLoop(state.loop) { Statistics(state.stream) } ?? Statistics()
   }
 }
 

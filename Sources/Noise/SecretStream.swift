@@ -159,8 +159,8 @@ public final class SecretStream: Sendable, CustomStringConvertible {
 
   /// Waits until the handshake is done.
   /// - Throws: why it failed; `cancelled`.
-  public func opened(isolation: isolated (any Actor)? = #isolation) async throws(SecretStreamError) {
-    try await state.opening.waitForSuccess(or: state.closing, isolation: isolation)
+  public nonisolated(nonsending) func opened() async throws(SecretStreamError) {
+    try await state.opening.waitForSuccess(or: state.closing)
   }
 
   /// The peer has proved on this very stream that it holds `remotePublicKey`: with the handshake, except on the
@@ -170,8 +170,8 @@ public final class SecretStream: Sendable, CustomStringConvertible {
 
   /// Waits until `isPeerProven`. A peer that never sends anything may never get there: give it a time limit.
   /// - Throws: why the stream closed before, `closed` for a regular end; `cancelled`.
-  public func waitUntilPeerProven(isolation: isolated (any Actor)? = #isolation) async throws(SecretStreamError) {
-    try await state.proof.waitForSuccess(or: state.closing, isolation: isolation)
+  public nonisolated(nonsending) func waitUntilPeerProven() async throws(SecretStreamError) {
+    try await state.proof.waitForSuccess(or: state.closing)
   }
 
   // MARK: Reading
@@ -197,20 +197,20 @@ public final class SecretStream: Sendable, CustomStringConvertible {
       public mutating func next(
         isolation actor: isolated (any Actor)?
       ) async throws(SecretStreamError) -> [UInt8]? {
-        try await stream.read(isolation: actor)
+        try await stream.read()
       }
 
       public mutating func next() async throws(SecretStreamError) -> [UInt8]? {
-        try await stream.read(isolation: nil)
+        try await stream.read()
       }
     }
   }
 
   /// The next message, `nil` after the peer has ended its half.
-  public func read(isolation: isolated (any Actor)? = #isolation) async throws(SecretStreamError) -> [UInt8]? {
+  public nonisolated(nonsending) func read() async throws(SecretStreamError) -> [UInt8]? {
     let state = state
     do throws(CallFailure) {
-      return try await state.inbox.next(isolation: isolation) { state.loop.post { state.stream.resume() } }
+      return try await state.inbox.next { state.loop.post { state.stream.resume() } }
     } catch {
       throw state.closing.error(error)
     }
@@ -223,10 +223,10 @@ public final class SecretStream: Sendable, CustomStringConvertible {
 
   /// Ends the writing half, drops what still arrives, and waits until the peer has ended its half, too: for ten seconds
   /// at most, then the stream is aborted.
-  public func close(isolation: isolated (any Actor)? = #isolation) async {
+  public nonisolated(nonsending) func close() async {
     let state = state
     state.loop.post { state.abandon() }
-    _ = try? await state.closing.wait(isolation: isolation)
+    _ = try? await state.closing.wait()
   }
 
   /// Aborts: unsent messages are dropped, the transport is destroyed.
@@ -240,11 +240,9 @@ public final class SecretStream: Sendable, CustomStringConvertible {
 
   /// Waits until the stream is closed.
   /// - Returns: why, `nil` for a regular end or a local `destroy`.
-  public func waitUntilClosed(
-    isolation: isolated (any Actor)? = #isolation
-  ) async throws(SecretStreamError) -> SecretStreamError? {
+  public nonisolated(nonsending) func waitUntilClosed() async throws(SecretStreamError) -> SecretStreamError? {
     do throws(CallFailure) {
-      return try await state.closing.wait(isolation: isolation)
+      return try await state.closing.wait()
     } catch {
       throw state.closing.error(error)
     }

@@ -118,12 +118,12 @@ extension ClosingFlag<SecretStreamError> {
   }
 
   /// Waits until it closes, and fails with its reason.
-  func waitForSuccess(
-    or closing: ClosingFlag<SecretStreamError>, isolation: isolated (any Actor)?
+  nonisolated(nonsending) func waitForSuccess(
+    or closing: ClosingFlag<SecretStreamError>
   ) async throws(SecretStreamError) {
     var failure: SecretStreamError?
     do throws(CallFailure) {
-      failure = try await wait(isolation: isolation)
+      failure = try await wait()
     } catch {
       throw closing.error(error)
     }

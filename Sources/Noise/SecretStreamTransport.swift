@@ -57,7 +57,7 @@ private final class MemoryPipe: Sendable {
   private let state = Locked((bytes: 0, isEnded: false))
 
   func read() async throws -> [UInt8]? {
-    guard let bytes = try await chunks.next(isolation: nil) else { return nil }
+    guard let bytes = try await chunks.next() else { return nil }
     let hasRoom = state.withLock { state in
       state.bytes -= bytes.count
       return state.bytes < Limits.memoryPipe
@@ -73,7 +73,7 @@ private final class MemoryPipe: Sendable {
     }
     guard !isEnded, chunks.push(bytes) else { throw SecretStreamError.reset }
     while state.withLock({ $0.bytes >= Limits.memoryPipe && !$0.isEnded }) {
-      guard await room.next(isolation: nil) != nil else { return }
+      guard await room.next() != nil else { return }
     }
   }
 

@@ -67,13 +67,12 @@ public final class BlindRelayClient: Sendable {
   ///   - timeLimit: how long to wait for the peer.
   /// - Throws: `alreadyPairing`; `refused`; `timedOut`; `unpaired`; `cancelled`; `channel` or `connection` when the
   ///   relay is gone or does not speak the protocol.
-  public func pair(
-    isInitiator: Bool, token: Bytes32, timeLimit: Duration = .seconds(15),
-    isolation: isolated (any Actor)? = #isolation
+  public nonisolated(nonsending) func pair(
+    isInitiator: Bool, token: Bytes32, timeLimit: Duration = .seconds(15)
   ) async throws(BlindRelayError) -> UDXConnection {
     let raw: HyperDHT.RawStream
     do throws(ConnectionError) {
-      raw = try await connection.makeRawStream(isolation: isolation)
+      raw = try await connection.makeRawStream()
     } catch {
       throw .connection(error)
     }
@@ -84,7 +83,7 @@ public final class BlindRelayClient: Sendable {
     } catch {
       state.end(key)
       // The channel's end says more than the failure to send.
-      let reason = error == .closed ? try? await channel.closed(isolation: isolation) : nil
+      let reason = error == .closed ? try? await channel.closed() : nil
       throw .channel((reason ?? nil) ?? error)
     }
     let timer = Task {
@@ -93,9 +92,9 @@ public final class BlindRelayClient: Sendable {
     }
     defer { timer.cancel() }
     do throws(BlindRelayError) {
-      guard let id = try await answer.next(isolation: isolation) else { throw .cancelled }
+      guard let id = try await answer.next() else { throw .cancelled }
       state.end(key)
-      return try await connect(raw, id, isolation)
+      return try await connect(raw, id)
     } catch {
       state.end(key)
       if error == .timedOut || error == .cancelled { withdraw(token) }
@@ -103,12 +102,12 @@ public final class BlindRelayClient: Sendable {
     }
   }
 
-  private func connect(
-    _ raw: HyperDHT.RawStream, _ id: UInt32, _ isolation: isolated (any Actor)?
+  private nonisolated(nonsending) func connect(
+    _ raw: HyperDHT.RawStream, _ id: UInt32
   ) async throws(BlindRelayError) -> UDXConnection {
     let connected: UDXConnection
     do throws(ConnectionError) {
-      connected = try await raw.connect(remoteID: id, isolation: isolation)
+      connected = try await raw.connect(remoteID: id)
     } catch {
       throw .connection(error)
     }

@@ -84,18 +84,18 @@ extension Protomux {
     /// - Returns: the bytes of the peer's handshake.
     /// - Throws: `rejected`; `closed`, or why the connection failed; `cancelled`.
     @discardableResult
-    public func opened(isolation: isolated (any Actor)? = #isolation) async throws(ProtomuxError) -> [UInt8] {
+    public nonisolated(nonsending) func opened() async throws(ProtomuxError) -> [UInt8] {
       core.start()
-      if let reason = try await opening.waited(isolation: isolation) { throw reason }
+      if let reason = try await opening.waited() { throw reason }
       return state.withLock { $0.handshake }
     }
 
     /// Waits until the peer has opened the channel, too.
     /// - Returns: the peer's handshake. One that cannot be decoded destroys the connection.
-    public func opened<Codec: MessageCodec>(
-      _ codec: Codec, isolation: isolated (any Actor)? = #isolation
+    public nonisolated(nonsending) func opened<Codec: MessageCodec>(
+      _ codec: Codec
     ) async throws(ProtomuxError) -> Codec.Value {
-      let bytes = try await opened(isolation: isolation)
+      let bytes = try await opened()
       do {
         return try codec.decode(bytes)
       } catch {
@@ -117,11 +117,9 @@ extension Protomux {
     /// Waits until it is closed.
     /// - Returns: why: `rejected`, or what has happened to the connection; `nil` if either side closed it.
     @discardableResult
-    public func closed(
-      isolation: isolated (any Actor)? = #isolation
-    ) async throws(ProtomuxError) -> ProtomuxError? {
+    public nonisolated(nonsending) func closed() async throws(ProtomuxError) -> ProtomuxError? {
       core.start()
-      return try await closing.waited(isolation: isolation)
+      return try await closing.waited()
     }
 
     // MARK: From the core
@@ -159,9 +157,9 @@ extension Protomux {
 }
 
 extension ClosingFlag<ProtomuxError> {
-  func waited(isolation: isolated (any Actor)?) async throws(ProtomuxError) -> ProtomuxError? {
+  nonisolated(nonsending) func waited() async throws(ProtomuxError) -> ProtomuxError? {
     do throws(CallFailure) {
-      return try await wait(isolation: isolation)
+      return try await wait()
     } catch {
       throw error == .cancelled ? .cancelled : .closed
     }

@@ -14,11 +14,9 @@ extension Protomux {
     /// Sends one value, after waiting for room on the connection if there is none. A return says that the message is
     /// under way, not that it has arrived.
     /// - Throws: `notOpened` before `open`, `closed`, `messageTooLarge`, `encodingFailed`, `cancelled`.
-    public func send(
-      _ value: Codec.Value, isolation: isolated (any Actor)? = #isolation
-    ) async throws(ProtomuxError) {
+    public nonisolated(nonsending) func send(_ value: Codec.Value) async throws(ProtomuxError) {
       let body = try codec.encoded(value)
-      try await channel.core.drained(isolation: isolation)
+      try await channel.core.drained()
       _ = try channel.core.send(channel, UInt64(type), body)
     }
 
@@ -51,11 +49,11 @@ extension Protomux {
 
       /// The next message; `nil` when the channel is closed, or the task cancelled.
       public mutating func next(isolation actor: isolated (any Actor)?) async throws(ProtomuxError) -> Value? {
-        try await queue?.next(isolation: actor)
+        try await queue?.next()
       }
 
       /// The next message; `nil` when the channel is closed, or the task cancelled.
-      public mutating func next() async throws(ProtomuxError) -> Value? { try await queue?.next(isolation: nil) }
+      public mutating func next() async throws(ProtomuxError) -> Value? { try await queue?.next() }
     }
   }
 }
@@ -84,9 +82,9 @@ final class MessageQueue<Value: Sendable>: Sendable {
 
   func finish(_ end: Result<Void, ProtomuxError>) { queue.finish(end) }
 
-  func next(isolation: isolated (any Actor)?) async throws(ProtomuxError) -> Value? {
+  nonisolated(nonsending) func next() async throws(ProtomuxError) -> Value? {
     core.start()
-    guard let entry = try await queue.next(isolation: isolation) else { return nil }
+    guard let entry = try await queue.next() else { return nil }
     took(entry.cost)
     return entry.value
   }

@@ -162,7 +162,7 @@ final class MuxCore: @unchecked Sendable {
 
   var isDrained: Bool { state.withLock { $0.output.hasRoom } }
 
-  func drained(isolation: isolated (any Actor)?) async throws(ProtomuxError) {
+  nonisolated(nonsending) func drained() async throws(ProtomuxError) {
     start()
     guard !isDrained else { return }
     do throws(ConnectionError) {
@@ -288,7 +288,7 @@ final class MuxCore: @unchecked Sendable {
       state.isReaderWaiting = !state.engine.isIdle
       return state.engine.isIdle
     }
-    if !isTaken { _ = await frameTaken.next(isolation: nil) }
+    if !isTaken { _ = await frameTaken.next() }
   }
 
   // MARK: The end

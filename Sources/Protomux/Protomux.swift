@@ -109,8 +109,8 @@ public final class Protomux: Sendable {
   public var isDrained: Bool { core.isDrained }
 
   /// Waits until `isDrained`.
-  public func drained(isolation: isolated (any Actor)? = #isolation) async throws(ProtomuxError) {
-    try await core.drained(isolation: isolation)
+  public nonisolated(nonsending) func drained() async throws(ProtomuxError) {
+    try await core.drained()
   }
 
   // MARK: Closing
@@ -127,8 +127,8 @@ public final class Protomux: Sendable {
   /// Waits until the connection has ended.
   /// - Returns: why, `nil` for a regular end or a local `destroy`.
   @discardableResult
-  public func closed(isolation: isolated (any Actor)? = #isolation) async throws(ProtomuxError) -> ProtomuxError? {
+  public nonisolated(nonsending) func closed() async throws(ProtomuxError) -> ProtomuxError? {
     core.start()
-    return try await core.closing.waited(isolation: isolation)
+    return try await core.closing.waited()
   }
 }

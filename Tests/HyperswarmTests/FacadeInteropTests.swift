@@ -45,7 +45,7 @@ final class FacadeInteropTests: XCTestCase {
 
     /// The next object with this event; those before it are dropped.
     func next(_ event: String) async throws -> [String: Any] {
-      while let line = await lines.next(isolation: nil) {
+      while let line = await lines.next() {
         let object = try JSONSerialization.jsonObject(with: Data(line)) as? [String: Any] ?? [:]
         if object["event"] as? String == event { return object }
         if object["event"] as? String == "failed" { throw Failure(text: "\(object)") }

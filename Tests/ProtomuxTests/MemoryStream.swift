@@ -48,7 +48,7 @@ final class MemoryStream: ProtomuxStream {
 
   func fail(_ error: ConnectionError) { inbox.finish(.failure(error)) }
 
-  func read() async throws(ConnectionError) -> [UInt8]? { try await inbox.next(isolation: nil) }
+  func read() async throws(ConnectionError) -> [UInt8]? { try await inbox.next() }
 
   func writeWithoutWaiting(_ message: [UInt8]) throws(ConnectionError) -> Bool {
     let (other, mustWait) = state.withLock { state in
@@ -61,7 +61,7 @@ final class MemoryStream: ProtomuxStream {
 
   func drained() async throws(ConnectionError) {
     while !hasRoom {
-      guard await room.next(isolation: nil) != nil else { throw .cancelled }
+      guard await room.next() != nil else { throw .cancelled }
     }
   }
 

@@ -11,7 +11,7 @@ final class ArrivalsTests: XCTestCase {
     let loop = try UVEventLoop.startThread()
     let inbox = Inbox()
     let pauses = Locked(0)
-    await onLoop(loop, isolation: nil) {
+    await onLoop(loop) {
       body(Arrivals(loop: loop, inbox: inbox) { pauses.withLock { $0 += 1 } }, inbox)
     }
     // A deferred delivery comes before the end of the loop.

@@ -19,14 +19,14 @@ final class BoxTests: XCTestCase {
     XCTAssertFalse(inbox.push([chunk], bytes: chunk.count + Limits.messageCost))
     pushed += 1
     for _ in 0..<pushed {
-      let message = try await inbox.next(isolation: nil) { resumed.withLock { $0 += 1 } }
+      let message = try await inbox.next { resumed.withLock { $0 += 1 } }
       XCTAssertEqual(message, chunk)
     }
     XCTAssertEqual(resumed.withLock { $0 }, 1)
     inbox.finish(.failure(.closed))
     inbox.finish(.success(()))
     do throws(CallFailure) {
-      _ = try await inbox.next(isolation: nil) {}
+      _ = try await inbox.next {}
       XCTFail("the first end counts")
     } catch {
       XCTAssertEqual(error, .closed)
@@ -35,7 +35,7 @@ final class BoxTests: XCTestCase {
 
   func testInboxWakesOneReaderPerMessage() async throws {
     let inbox = Inbox()
-    let readers = (0..<3).map { _ in Task { try await inbox.next(isolation: nil) {} } }
+    let readers = (0..<3).map { _ in Task { try await inbox.next {} } }
     while inbox.waiting < 3 { await Task.yield() }
     XCTAssertFalse(inbox.push([[1], [2]], bytes: 2 + 2 * Limits.messageCost))
     XCTAssertEqual(inbox.waiting, 1)
@@ -52,7 +52,7 @@ final class BoxTests: XCTestCase {
     let finished = Locked(0)
     let callers = (0..<3).map { _ in
       Task {
-        await destruction.wait(isolation: nil)
+        await destruction.wait()
         finished.withLock { $0 += 1 }
       }
     }
@@ -61,7 +61,7 @@ final class BoxTests: XCTestCase {
     XCTAssertEqual(finished.withLock { $0 }, 0)
     destruction.finish()
     for caller in callers { await caller.value }
-    await destruction.wait(isolation: nil)
+    await destruction.wait()
   }
 
   /// A success that the cancelled caller does not get is undone.
@@ -71,7 +71,7 @@ final class BoxTests: XCTestCase {
     let settle = Locked<LoopBound<(Result<Int, CallFailure>) -> Void>?>(nil)
     let call = Task {
       try await awaitOperation(
-        on: loop, cancelled: CallFailure.cancelled, gone: .closed, isolation: nil,
+        on: loop, cancelled: CallFailure.cancelled, gone: .closed,
         undelivered: { number in undone.withLock { $0.append(number) } }
       ) { (done: @escaping (Result<Int, CallFailure>) -> Void) in
         settle.withLock { $0 = LoopBound(done) }
@@ -84,7 +84,7 @@ final class BoxTests: XCTestCase {
       _ = try await call.value
       XCTFail("cancelled")
     } catch {}
-    _ = await onLoop(loop, isolation: nil) { settle.withLock { $0 }?.value(.success(7)) }
+    _ = await onLoop(loop) { settle.withLock { $0 }?.value(.success(7)) }
     XCTAssertEqual(undone.withLock { $0 }, [7])
     await loop.shutdown()
   }
@@ -99,7 +99,7 @@ final class BoxTests: XCTestCase {
         next += 1
       }
       for _ in 0..<(round % 31) where expected < next {
-        let message = try await inbox.next(isolation: nil) {}
+        let message = try await inbox.next {}
         XCTAssertEqual(message, withUnsafeBytes(of: expected) { Array($0) })
         expected += 1
       }
@@ -112,10 +112,10 @@ final class BoxTests: XCTestCase {
     for number in 0..<150 { XCTAssertEqual(queue.push(number), number < 100) }
     XCTAssertEqual(queue.droppedCount, 50)
     for number in 0..<100 {
-      let element = await queue.next(isolation: nil)
+      let element = await queue.next()
       XCTAssertEqual(element, number)
     }
-    let readers = (0..<3).map { _ in Task { await queue.next(isolation: nil) } }
+    let readers = (0..<3).map { _ in Task { await queue.next() } }
     readers[1].cancel()
     let cancelled = await readers[1].value
     XCTAssertNil(cancelled)

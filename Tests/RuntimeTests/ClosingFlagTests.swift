@@ -13,7 +13,7 @@ final class ClosingFlagTests: XCTestCase {
     XCTAssertNil(flag.reason)
     let calls = Locked(0)
     flag.whenClosed { calls.withLock { $0 += 1 } }
-    let waiter = Task { try? await flag.wait(isolation: nil) }
+    let waiter = Task { try? await flag.wait() }
     flag.record(.first)
     XCTAssertEqual(flag.reason, .first)
     XCTAssertFalse(flag.isClosed)
@@ -31,7 +31,7 @@ final class ClosingFlagTests: XCTestCase {
     let flag = ClosingFlag<Reason>()
     let waiter = Task { () -> CallFailure? in
       do throws(CallFailure) {
-        _ = try await flag.wait(isolation: nil)
+        _ = try await flag.wait()
         return nil
       } catch {
         return error

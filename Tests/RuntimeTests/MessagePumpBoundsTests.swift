@@ -105,7 +105,7 @@ final class MessagePumpBoundsTests: XCTestCase {
   private func writer(_ pump: MessagePump, _ message: [UInt8] = []) -> Task<CallFailure?, Never> {
     Task {
       do throws(CallFailure) {
-        try await pump.write(message, isolation: nil)
+        try await pump.write(message)
         return nil
       } catch {
         return error
@@ -122,7 +122,7 @@ final class MessagePumpBoundsTests: XCTestCase {
       _ = pump.add(.message(message(rest)))
       let writer = writer(pump)
       while !pump.isAwaited { await Task.yield() }
-      let stillWaits = await onLoop(loop, isolation: nil) {
+      let stillWaits = await onLoop(loop) {
         let sink = CountingSink()
         sink.isFull = true
         pump.attach(sink)
@@ -153,7 +153,7 @@ final class MessagePumpBoundsTests: XCTestCase {
       // Either it is suspended, or it has returned.
       while !pump.isAwaited, outcome.withLock({ $0 == .none }) { await Task.yield() }
       XCTAssertEqual(pump.isAwaited, waits)
-      await onLoop(loop, isolation: nil) { pump.close() }
+      await onLoop(loop) { pump.close() }
       await observer.value
       XCTAssertEqual(outcome.withLock { $0 }, .some(waits ? .closed : nil))
     }
@@ -168,7 +168,7 @@ final class MessagePumpBoundsTests: XCTestCase {
     let part = message(400)
     let writers = (0..<100).map { _ in
       Task {
-        try await pump.write(part, isolation: nil)
+        try await pump.write(part)
         finished.withLock { $0 += 1 }
       }
     }
@@ -181,7 +181,7 @@ final class MessagePumpBoundsTests: XCTestCase {
     let sent = Locked(0)
     while finished.withLock({ $0 }) < 100 {
       peak = max(peak, pump.queuedBytes)
-      _ = await onLoop(loop, isolation: nil) { [cost] in
+      _ = await onLoop(loop) { [cost] in
         let sink = CountingSink()
         sink.isFull = true
         sink.onSend = { sent.withLock { $0 += 1 } }
@@ -195,7 +195,7 @@ final class MessagePumpBoundsTests: XCTestCase {
     }
     for writer in writers { try await writer.value }
     XCTAssertLessThanOrEqual(peak, 1400)
-    let total = await onLoop(loop, isolation: nil) { 400 * sent.withLock { $0 } + pump.queuedBytes }
+    let total = await onLoop(loop) { 400 * sent.withLock { $0 } + pump.queuedBytes }
     XCTAssertEqual(total, 400 * 100)
     pump.close()
     await loop.shutdown()
@@ -214,7 +214,7 @@ final class MessagePumpBoundsTests: XCTestCase {
       let late = await self.writer(pump).value
       XCTAssertEqual(late, .closed, "behind the end")
       if isCancelled { _ = await writer.value }
-      let seen = await onLoop(loop, isolation: nil) {
+      let seen = await onLoop(loop) {
         let sink = CountingSink()
         pump.attach(sink)
         pump.drained()
@@ -260,13 +260,13 @@ final class MessagePumpBoundsTests: XCTestCase {
     }
     let written = await withTaskGroup(of: Bool.self) { group in
       for _ in 0..<2000 {
-        group.addTask { (try? await pump.write([UInt8](repeating: 1, count: size), isolation: nil)) != nil }
+        group.addTask { (try? await pump.write([UInt8](repeating: 1, count: size))) != nil }
       }
       // The peer reads one message at a time.
       var taken = 0
       while taken < 2000 {
         taken =
-          await onLoop(loop, isolation: nil) {
+          await onLoop(loop) {
             pump.drained()
             return sink.value.sent.count
           } ?? 2000
@@ -277,7 +277,7 @@ final class MessagePumpBoundsTests: XCTestCase {
     XCTAssertEqual(written, 2000)
     XCTAssertGreaterThan(most.withLock { $0 }, window - size)
     XCTAssertLessThanOrEqual(most.withLock { $0 }, window + size + cost)
-    await onLoop(loop, isolation: nil) { pump.close() }
+    await onLoop(loop) { pump.close() }
     await loop.shutdown()
   }
 

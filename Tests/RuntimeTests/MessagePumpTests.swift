@@ -46,7 +46,7 @@ final class MessagePumpTests: XCTestCase {
     /// Runs on the loop, behind everything that was posted before.
     @discardableResult
     func onLoop<R: Sendable>(_ body: @escaping @Sendable (ManualSink, MessagePump) -> R) async throws -> R {
-      let result = await HyperRuntime.onLoop(loop, isolation: nil) { [sink, pump] in body(sink, pump) }
+      let result = await HyperRuntime.onLoop(loop) { [sink, pump] in body(sink, pump) }
       return try XCTUnwrap(result)
     }
 
@@ -68,7 +68,7 @@ final class MessagePumpTests: XCTestCase {
   private func writer(_ pump: MessagePump, _ number: UInt8) -> Task<CallFailure?, Never> {
     Task {
       do throws(CallFailure) {
-        try await pump.write([number], isolation: nil)
+        try await pump.write([number])
         return nil
       } catch {
         return error
@@ -79,7 +79,7 @@ final class MessagePumpTests: XCTestCase {
   private func flusher(_ pump: MessagePump) -> Task<CallFailure?, Never> {
     Task {
       do throws(CallFailure) {
-        return try await pump.flush(isolation: nil) ? nil : .closed
+        return try await pump.flush() ? nil : .closed
       } catch {
         return error
       }
@@ -171,7 +171,7 @@ final class MessagePumpTests: XCTestCase {
       XCTAssertTrue(try pump.put(part))
       let isResumed = Locked(false)
       let writer = Task {
-        try await pump.write([4], isolation: nil)
+        try await pump.write([4])
         isResumed.withLock { $0 = true }
       }
       while !pump.isAwaited { await Task.yield() }
@@ -198,12 +198,12 @@ final class MessagePumpTests: XCTestCase {
       let pump = setting.pump
       XCTAssertFalse(try pump.put([1]))
       try await setting.onLoop { _, _ in }
-      try await pump.waitForRoom(isolation: nil)
+      try await pump.waitForRoom()
       XCTAssertTrue(try pump.put(bulk(2)))
       func waiter() -> Task<CallFailure?, Never> {
         Task {
           do throws(CallFailure) {
-            try await pump.waitForRoom(isolation: nil)
+            try await pump.waitForRoom()
             return nil
           } catch {
             return error

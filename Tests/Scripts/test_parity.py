@@ -9,9 +9,9 @@ VERDICTS = {"full", "other", "partial", "absent"}
 TYPE = re.compile(r"\s*(?:@\w+(?:\([^)]*\))?\s+)*(?:(public|package|private|fileprivate|internal)\s+)?"
                   r"(?:final\s+|indirect\s+)?(class|struct|enum|protocol|extension|actor)\s+([\w.]+)")
 MEMBER = re.compile(r"\s*(?:@\w+(?:\([^)]*\))?\s+)*public\s+(?:(?:private|package|internal)\(set\)\s+)?"
-                    r"(?:(?:static|final|class|mutating|nonisolated|convenience|required)\s+)*"
+                    r"(?:(?:static|final|class|mutating|nonisolated(?:\(nonsending\))?|convenience|required)\s+)*"
                     r"(?:func|var|let|typealias)\s+(\w+)")
-INIT = re.compile(r"\s*(?:@\w+\s+)*public\s+(?:convenience\s+)?init\b")
+INIT = re.compile(r"\s*(?:@\w+\s+)*public\s+(?:nonisolated\(nonsending\)\s+)?(?:convenience\s+)?init\b")
 CASE = re.compile(r"\s*case\s+(\w+(?:\s*,\s*\w+)*)\s*$")
 PAYLOAD = re.compile(r"\([^()]*\)")
 

@@ -42,8 +42,8 @@ package final class ClosingFlag<Reason: Error>: Sendable {
     if isClosed { body() }
   }
 
-  package func wait(isolation: isolated (any Actor)?) async throws(CallFailure) -> Reason? {
-    let outcome = await state.wait(cancelled: .failure(.cancelled), isolation: isolation) { state in
+  package nonisolated(nonsending) func wait() async throws(CallFailure) -> Reason? {
+    let outcome = await state.wait(cancelled: .failure(.cancelled)) { state in
       state.isClosed ? .success(state.reason) : nil
     }
     return try outcome.get()

@@ -31,8 +31,8 @@ package final class Destruction: Sendable {
   }
 
   /// Waits for `finish`, whether or not the task is cancelled.
-  package func wait(isolation: isolated (any Actor)?) async {
-    await withUnsafeContinuation(isolation: isolation) { (continuation: UnsafeContinuation<Void, Never>) in
+  package nonisolated(nonsending) func wait() async {
+    await withUnsafeContinuation { (continuation: UnsafeContinuation<Void, Never>) in
       let isDone = state.withLock { state in
         if !state.isDone { state.waiters.append(continuation) }
         return state.isDone

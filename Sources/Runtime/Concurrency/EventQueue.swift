@@ -62,9 +62,9 @@ package final class EventQueue<Element: Sendable, Failure: Error>: Sendable {
     }
   }
 
-  package func next(isolation: isolated (any Actor)?) async throws(Failure) -> Element? {
+  package nonisolated(nonsending) func next() async throws(Failure) -> Element? {
     if let ready = state.withLock({ EventQueue.take(&$0) }) { return try ready.get() }
-    let result = await state.wait(cancelled: .success(nil), isolation: isolation) { EventQueue.take(&$0) }
+    let result = await state.wait(cancelled: .success(nil)) { EventQueue.take(&$0) }
     return try result.get()
   }
 

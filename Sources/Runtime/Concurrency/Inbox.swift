@@ -82,9 +82,7 @@ package final class Inbox: Sendable {
   // MARK: Any thread
 
   /// `resume` is called when the stream has to be told to go on.
-  package func next(
-    isolation: isolated (any Actor)?, resume: @Sendable () -> Void
-  ) async throws(CallFailure) -> [UInt8]? {
+  package nonisolated(nonsending) func next(resume: @Sendable () -> Void) async throws(CallFailure) -> [UInt8]? {
     let (ready, mustResume) = state.withLock { state -> (Outcome?, Bool) in
       let outcome = Inbox.take(&state)
       state.window = Limits.readWindow
@@ -92,7 +90,7 @@ package final class Inbox: Sendable {
     }
     if mustResume { resume() }
     if let ready { return try ready.get() }
-    return try await state.wait(cancelled: .failure(.cancelled), isolation: isolation) { Inbox.take(&$0) }.get()
+    return try await state.wait(cancelled: .failure(.cancelled)) { Inbox.take(&$0) }.get()
   }
 
   private static func take(_ state: inout State) -> Outcome? {

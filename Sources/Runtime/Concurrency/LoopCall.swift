@@ -1,8 +1,8 @@
 /// Runs `body` on the loop and brings its result back; `nil` when the loop has ended.
-package func onLoop<T: Sendable>(
-  _ loop: UVEventLoop, isolation: isolated (any Actor)? = #isolation, _ body: @escaping @Sendable () -> T
+package nonisolated(nonsending) func onLoop<T: Sendable>(
+  _ loop: UVEventLoop, _ body: @escaping @Sendable () -> T
 ) async -> T? {
-  await withUnsafeContinuation(isolation: isolation) { (continuation: UnsafeContinuation<T?, Never>) in
+  await withUnsafeContinuation { (continuation: UnsafeContinuation<T?, Never>) in
     if !loop.post({ continuation.resume(returning: body()) }) { continuation.resume(returning: nil) }
   }
 }
@@ -13,14 +13,14 @@ package func onLoop<T: Sendable>(
 /// can be done. The call settles exactly once: by the engine, by cancellation of the task (at once, with `cancelled`),
 /// or with `gone` when the loop has ended. A success that comes after the cancellation goes to
 /// `undelivered`, on the loop: the caller knows nothing of it, so that what it stands for has to be undone.
-package func awaitOperation<T: Sendable, E: Error>(
-  on loop: UVEventLoop, cancelled: E, gone: E, isolation: isolated (any Actor)? = #isolation,
+package nonisolated(nonsending) func awaitOperation<T: Sendable, E: Error>(
+  on loop: UVEventLoop, cancelled: E, gone: E,
   undelivered: (@Sendable (T) -> Void)? = nil,
   _ start: @escaping @Sendable (_ settle: @escaping (Result<T, E>) -> Void) -> (() -> Void)?
 ) async throws(E) -> T {
   let call = PendingCall<T, E>()
   let result = await withTaskCancellationHandler {
-    await withUnsafeContinuation(isolation: isolation) { (continuation: UnsafeContinuation<Result<T, E>, Never>) in
+    await withUnsafeContinuation { (continuation: UnsafeContinuation<Result<T, E>, Never>) in
       guard call.wait(continuation) else { return continuation.resume(returning: .failure(cancelled)) }
       let isPosted = loop.post {
         guard !call.isSettled else { return }

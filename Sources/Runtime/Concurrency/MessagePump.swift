@@ -346,7 +346,7 @@ extension MessagePump {
 
   /// Queues one message; while more than `highWater` is queued, suspends first until the queue is down to `lowWater`
   /// and the writers before this one have had their turn. A cancelled writer's message is not sent.
-  package func write(_ message: [UInt8], isolation: isolated (any Actor)?) async throws(CallFailure) {
+  package nonisolated(nonsending) func write(_ message: [UInt8]) async throws(CallFailure) {
     var mustAnnounce = false
     let now = state.withLock { admitNow(message, &$0, &mustAnnounce) }
     if mustAnnounce { announce() }
@@ -355,7 +355,7 @@ extension MessagePump {
       return
     }
     var number: UInt64?
-    let failure = await state.waitNumbered(cancelled: .cancelled, isolation: isolation) { state, id -> CallFailure?? in
+    let failure = await state.waitNumbered(cancelled: .cancelled) { state, id -> CallFailure?? in
       if let outcome = admitNow(message, &state, &mustAnnounce) { return outcome }
       state.unadmitted[id] = message
       number = id
@@ -368,8 +368,8 @@ extension MessagePump {
   }
 
   /// Waits like `write`, with no message.
-  package func waitForRoom(isolation: isolated (any Actor)?) async throws(CallFailure) {
-    let failure = await state.wait(cancelled: .cancelled, isolation: isolation) { state -> CallFailure?? in
+  package nonisolated(nonsending) func waitForRoom() async throws(CallFailure) {
+    let failure = await state.wait(cancelled: .cancelled) { state -> CallFailure?? in
       if state.isClosed || state.isEnded { return .some(.closed) }
       return state.bytes <= bounds.highWater && state.waiters.isEmpty ? .some(nil) : nil
     }
@@ -390,9 +390,9 @@ extension MessagePump {
 
   /// Waits until the peer has acknowledged everything that was written before.
   /// - Returns: `false` when the connection closed first.
-  package func flush(isolation: isolated (any Actor)?) async throws(CallFailure) -> Bool {
+  package nonisolated(nonsending) func flush() async throws(CallFailure) -> Bool {
     try await awaitOperation(
-      on: loop, cancelled: CallFailure.cancelled, gone: .closed, isolation: isolation
+      on: loop, cancelled: CallFailure.cancelled, gone: .closed
     ) { [self] settle in
       if case .closed = add(.flush { settle(.success($0)) }) { settle(.failure(.closed)) }
       return nil

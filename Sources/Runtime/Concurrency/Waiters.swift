@@ -45,19 +45,19 @@ protocol WaitingState: SendableMetatype {
 extension Locked where Value: WaitingState {
   /// Suspends until `ready` gives an outcome, now or when a change of the state resumes the waiter, or until
   /// cancellation.
-  func wait(
-    cancelled: Value.Outcome, isolation: isolated (any Actor)?, ready: (inout Value) -> Value.Outcome?
+  nonisolated(nonsending) func wait(
+    cancelled: Value.Outcome, ready: (inout Value) -> Value.Outcome?
   ) async -> Value.Outcome {
-    await waitNumbered(cancelled: cancelled, isolation: isolation) { state, _ in ready(&state) }
+    await waitNumbered(cancelled: cancelled) { state, _ in ready(&state) }
   }
 
   /// The same; `ready` also gets the number under which the waiter is going to be popped.
-  func waitNumbered(
-    cancelled: Value.Outcome, isolation: isolated (any Actor)?, ready: (inout Value, UInt64) -> Value.Outcome?
+  nonisolated(nonsending) func waitNumbered(
+    cancelled: Value.Outcome, ready: (inout Value, UInt64) -> Value.Outcome?
   ) async -> Value.Outcome {
     let id = withLock { $0.waiters.makeID() }
     let outcome = await withTaskCancellationHandler {
-      await withUnsafeContinuation(isolation: isolation) { (continuation: UnsafeContinuation<Value.Outcome, Never>) in
+      await withUnsafeContinuation { (continuation: UnsafeContinuation<Value.Outcome, Never>) in
         let now = withLock { state -> Value.Outcome? in
           if state.waiters.removeCancelled(id) { return cancelled }
           if let outcome = ready(&state, id) { return outcome }

@@ -43,20 +43,20 @@ public final class UDXConnection: Sendable {
       let connection: UDXConnection
 
       public mutating func next(isolation actor: isolated (any Actor)?) async throws(UDXConnectionError) -> [UInt8]? {
-        try await connection.read(isolation: actor)
+        try await connection.read()
       }
 
       public mutating func next() async throws(UDXConnectionError) -> [UInt8]? {
-        try await connection.read(isolation: nil)
+        try await connection.read()
       }
     }
   }
 
   /// The next piece, `nil` after the peer has ended its half.
-  public func read(isolation: isolated (any Actor)? = #isolation) async throws(UDXConnectionError) -> [UInt8]? {
+  public nonisolated(nonsending) func read() async throws(UDXConnectionError) -> [UInt8]? {
     let state = state
     do throws(CallFailure) {
-      return try await state.inbox.next(isolation: isolation) { state.loop.post { state.stream.resumeReading() } }
+      return try await state.inbox.next { state.loop.post { state.stream.resumeReading() } }
     } catch {
       throw state.closing.error(error)
     }
@@ -75,13 +75,13 @@ public final class UDXConnection: Sendable {
   ///
   /// Cancellation ends a wait; bytes that were handed to `body` are always reported.
   /// - Returns: what `body` returns, `nil` after the peer has ended its half.
-  public func withNextBytes<R: Sendable>(
-    isolation: isolated (any Actor)? = #isolation, _ body: @escaping @Sendable (UnsafeRawBufferPointer) -> R
+  public nonisolated(nonsending) func withNextBytes<R: Sendable>(
+    _ body: @escaping @Sendable (UnsafeRawBufferPointer) -> R
   ) async throws(UDXConnectionError) -> R? {
     let state = state
     let reader = BorrowingReader()
     let result = await withTaskCancellationHandler {
-      await withUnsafeContinuation(isolation: isolation) {
+      await withUnsafeContinuation {
         (continuation: UnsafeContinuation<Result<R?, UDXConnectionError>, Never>) in
         let isPosted = state.loop.post {
           reader.take = { continuation.resume(returning: .success(body($0))) }
@@ -97,10 +97,10 @@ public final class UDXConnection: Sendable {
   }
 
   /// The same as a span, which the compiler keeps from outliving `body`.
-  public func withNextSpan<R: Sendable>(
-    isolation: isolated (any Actor)? = #isolation, _ body: @escaping @Sendable (RawSpan) -> R
+  public nonisolated(nonsending) func withNextSpan<R: Sendable>(
+    _ body: @escaping @Sendable (RawSpan) -> R
   ) async throws(UDXConnectionError) -> R? {
-    try await withNextBytes(isolation: isolation) { body($0.bytes) }
+    try await withNextBytes { body($0.bytes) }
   }
 
   // MARK: Writing
@@ -108,20 +108,18 @@ public final class UDXConnection: Sendable {
   /// Sends bytes. While more than 1 MiB waits to be sent, suspends first until it is down to half of that: the memory
   /// of a connection is bounded, whatever the number of writers. A call that throws for its cancellation has sent
   /// nothing. The peer does not see an empty `write`.
-  public func write(
-    _ bytes: [UInt8], isolation: isolated (any Actor)? = #isolation
-  ) async throws(UDXConnectionError) {
+  public nonisolated(nonsending) func write(_ bytes: [UInt8]) async throws(UDXConnectionError) {
     do throws(CallFailure) {
-      try await state.writing.write(bytes, isolation: isolation)
+      try await state.writing.write(bytes)
     } catch {
       throw state.closing.error(error)
     }
   }
 
   /// Waits until the peer has acknowledged everything that was written before.
-  public func flush(isolation: isolated (any Actor)? = #isolation) async throws(UDXConnectionError) {
+  public nonisolated(nonsending) func flush() async throws(UDXConnectionError) {
     do throws(CallFailure) {
-      if try await state.writing.flush(isolation: isolation) { return }
+      if try await state.writing.flush() { return }
     } catch {
       throw state.closing.error(error)
     }
@@ -141,8 +139,8 @@ public final class UDXConnection: Sendable {
 
   /// The next message; `nil` when the stream is closed or the task cancelled. Up to 256 wait to be read, further ones
   /// are dropped.
-  public func nextMessage(isolation: isolated (any Actor)? = #isolation) async -> [UInt8]? {
-    await state.messages.next(isolation: isolation)
+  public nonisolated(nonsending) func nextMessage() async -> [UInt8]? {
+    await state.messages.next()
   }
 
   // MARK: Closing
@@ -159,11 +157,11 @@ public final class UDXConnection: Sendable {
   /// Runs `body` on the loop with the stream itself: for statistics, a change of remote, relaying. Do not set its
   /// callbacks, they are in use.
   /// - Returns: what `body` returns, `nil` when the loop has ended.
-  public func withStream<R: Sendable>(
-    isolation: isolated (any Actor)? = #isolation, _ body: @escaping @Sendable (UDXStream) -> R
+  public nonisolated(nonsending) func withStream<R: Sendable>(
+    _ body: @escaping @Sendable (UDXStream) -> R
   ) async -> R? {
     let state = state
-    return await onLoop(state.loop, isolation: isolation) { body(state.stream) }
+    return await onLoop(state.loop) { body(state.stream) }
   }
 
   /// Gives the stream to a layer above, on the loop; `nil` when it has closed or is given away already. This object
@@ -176,17 +174,15 @@ public final class UDXConnection: Sendable {
   package var loop: UVEventLoop { state.loop }
 
   /// Counters; also after the close.
-  public func statistics(isolation: isolated (any Actor)? = #isolation) async -> TransportStatistics {
-    await withStream(isolation: isolation) { $0.statistics } ?? TransportStatistics()
+  public nonisolated(nonsending) func statistics() async -> TransportStatistics {
+    await withStream { $0.statistics } ?? TransportStatistics()
   }
 
   /// Waits until the stream is closed.
   /// - Returns: why, `nil` for a regular end or a local `destroy`.
-  public func waitUntilClosed(
-    isolation: isolated (any Actor)? = #isolation
-  ) async throws(UDXConnectionError) -> UDXConnectionError? {
+  public nonisolated(nonsending) func waitUntilClosed() async throws(UDXConnectionError) -> UDXConnectionError? {
     do throws(CallFailure) {
-      return try await state.closing.wait(isolation: isolation)
+      return try await state.closing.wait()
     } catch {
       throw state.closing.error(error)
     }

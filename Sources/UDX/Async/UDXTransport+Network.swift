@@ -4,17 +4,17 @@ import HyperRuntime
 
 extension UDXTransport {
   /// Counters of all sockets and streams of the transport together; all zero once its loop has ended.
-  public func statistics(isolation: isolated (any Actor)? = #isolation) async -> UDXStatistics {
+  public nonisolated(nonsending) func statistics() async -> UDXStatistics {
     let environment = environment
-    return await onLoop(loop, isolation: isolation) { environment.value.instance.statistics } ?? UDXStatistics()
+    return await onLoop(loop) { environment.value.instance.statistics } ?? UDXStatistics()
   }
 
   /// The IPv4 addresses of a host name, or of a dotted address, in the order of the system's resolver; empty when there
   /// is none. Up to 16 look-ups run at a time, further ones find nothing.
-  public func lookup(_ host: String, isolation: isolated (any Actor)? = #isolation) async -> [IPv4Address] {
+  public nonisolated(nonsending) func lookup(_ host: String) async -> [IPv4Address] {
     let environment = environment
     let loop = loop
-    return await withUnsafeContinuation(isolation: isolation) {
+    return await withUnsafeContinuation {
       (continuation: UnsafeContinuation<[IPv4Address], Never>) in
       let isPosted = loop.post { environment.value.resolve(host) { continuation.resume(returning: $0) } }
       if !isPosted { continuation.resume(returning: []) }
@@ -44,12 +44,12 @@ extension UDXTransport {
   /// further ones are dropped. The transport watches as long as the sequence or an iterator of it lives, and until its
   /// loop ends.
   /// - Parameter interval: how often to ask systems that do not tell.
-  public func interfaceChanges(
-    every interval: Duration = .seconds(5), isolation: isolated (any Actor)? = #isolation
+  public nonisolated(nonsending) func interfaceChanges(
+    every interval: Duration = .seconds(5)
   ) async -> InterfaceChanges {
     let queue = EventQueue<[Interface], Never>(capacity: Limits.interfaceChanges)
     let (loop, environment, milliseconds) = (loop, environment, interval.wholeMilliseconds)
-    let watching = await onLoop(loop, isolation: isolation) { [weak queue] in
+    let watching = await onLoop(loop) { [weak queue] in
       let watch = environment.value.watchInterfaces(every: milliseconds) { addresses in
         queue?.push(addresses.map(Interface.init))
       }
@@ -87,10 +87,10 @@ extension UDXTransport {
       let queue: EventQueue<[Interface], Never>
 
       public mutating func next(isolation actor: isolated (any Actor)?) async -> [Interface]? {
-        await queue.next(isolation: actor)
+        await queue.next()
       }
 
-      public mutating func next() async -> [Interface]? { await queue.next(isolation: nil) }
+      public mutating func next() async -> [Interface]? { await queue.next() }
     }
   }
 }

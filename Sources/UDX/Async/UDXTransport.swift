@@ -56,12 +56,11 @@ public final class UDXTransport: Sendable {
   }
 
   /// Opens a UDP socket; port 0 is any. With `reusesAddress` other sockets that said so may have the port, too.
-  public func bind(
-    host: IPv4Address = .any, port: UInt16 = 0, reusesAddress: Bool = false,
-    isolation: isolated (any Actor)? = #isolation
+  public nonisolated(nonsending) func bind(
+    host: IPv4Address = .any, port: UInt16 = 0, reusesAddress: Bool = false
   ) async throws(UDXError) -> UDXPort {
     let transport = self
-    let result = await onLoop(loop, isolation: isolation) { () -> Result<UDXPort, UDXError> in
+    let result = await onLoop(loop) { () -> Result<UDXPort, UDXError> in
       let socket = UDXSocket(environment: transport.environment.value.instance)
       do throws(TransportError) {
         try socket.bind(host: host, port: port, reusesAddress: reusesAddress)
@@ -76,9 +75,9 @@ public final class UDXTransport: Sendable {
 
   /// Writes every transport event to a file, as qlog (JSON text sequences), until the transport is closed. About 250
   /// bytes per packet; what the file does not take is dropped and counted in the last record.
-  public func openTrace(path: String, isolation: isolated (any Actor)? = #isolation) async throws(UDXError) {
+  public nonisolated(nonsending) func openTrace(path: String) async throws(UDXError) {
     let environment = environment
-    let result = await onLoop(loop, isolation: isolation) { () -> Result<Void, UDXError> in
+    let result = await onLoop(loop) { () -> Result<Void, UDXError> in
       do throws(TransportError) {
         return .success(try environment.value.instance.openTrace(path: path))
       } catch {
@@ -90,10 +89,10 @@ public final class UDXTransport: Sendable {
   }
 
   /// Destroys all connections, closes all sockets, and waits for it.
-  public func close(isolation: isolated (any Actor)? = #isolation) async {
+  public nonisolated(nonsending) func close() async {
     let environment = environment
     let loop = loop
-    await withUnsafeContinuation(isolation: isolation) { (continuation: UnsafeContinuation<Void, Never>) in
+    await withUnsafeContinuation { (continuation: UnsafeContinuation<Void, Never>) in
       if !loop.post({ environment.value.close { continuation.resume() } }) { continuation.resume() }
     }
     if ownsLoop { await loop.shutdown() }
@@ -140,8 +139,8 @@ public final class UDXPort: Sendable {
 
   /// The next datagram; `nil` when the socket is closed or the task cancelled. Up to 256 wait to be read, further ones
   /// are dropped.
-  public func nextDatagram(isolation: isolated (any Actor)? = #isolation) async -> Datagram? {
-    await queue.next(isolation: isolation)
+  public nonisolated(nonsending) func nextDatagram() async -> Datagram? {
+    await queue.next()
   }
 
   /// Sends a datagram, fire and forget. `ttl` 0 is the default.
@@ -152,12 +151,11 @@ public final class UDXPort: Sendable {
 
   /// A stream with the peer's stream `remoteID` at `remote`. Nothing is sent before the first write.
   /// - Throws: when `localID` is in use, `remote` has no port, or the settings are refused.
-  public func connect(
-    localID: UInt32, remoteID: UInt32, to remote: Endpoint, options: UDXStreamOptions = UDXStreamOptions(),
-    isolation: isolated (any Actor)? = #isolation
+  public nonisolated(nonsending) func connect(
+    localID: UInt32, remoteID: UInt32, to remote: Endpoint, options: UDXStreamOptions = UDXStreamOptions()
   ) async throws(UDXError) -> UDXConnection {
     let port = self
-    let result = await onLoop(transport.loop, isolation: isolation) { () -> Result<UDXConnection, UDXError> in
+    let result = await onLoop(transport.loop) { () -> Result<UDXConnection, UDXError> in
       let stream = UDXStream(environment: port.transport.environment.value.instance, localID: localID)
       do throws(TransportError) {
         try stream.apply(options)
@@ -176,11 +174,11 @@ public final class UDXPort: Sendable {
   /// not set `onMessage`, which is in use.
   /// - Returns: what `body` returns.
   /// - Throws: what `body` throws, `ECANCELED` when the loop has ended.
-  public func withSocket<R: Sendable>(
-    isolation: isolated (any Actor)? = #isolation, _ body: @escaping @Sendable (UDXSocket) throws(UDXError) -> R
+  public nonisolated(nonsending) func withSocket<R: Sendable>(
+    _ body: @escaping @Sendable (UDXSocket) throws(UDXError) -> R
   ) async throws(UDXError) -> R {
     let socket = socket
-    let result = await onLoop(transport.loop, isolation: isolation) { () -> Result<R, UDXError> in
+    let result = await onLoop(transport.loop) { () -> Result<R, UDXError> in
       do throws(UDXError) {
         return .success(try body(socket.value))
       } catch {
@@ -192,17 +190,17 @@ public final class UDXPort: Sendable {
   }
 
   /// The socket's counters, streams and datagrams together; all zero once the loop has ended.
-  public func statistics(isolation: isolated (any Actor)? = #isolation) async -> UDXSocketStatistics {
+  public nonisolated(nonsending) func statistics() async -> UDXSocketStatistics {
     let socket = socket
-    return await onLoop(transport.loop, isolation: isolation) { socket.value.statistics } ?? UDXSocketStatistics()
+    return await onLoop(transport.loop) { socket.value.statistics } ?? UDXSocketStatistics()
   }
 
   /// Closes the socket once its streams are gone, and waits for it.
-  public func close(isolation: isolated (any Actor)? = #isolation) async {
+  public nonisolated(nonsending) func close() async {
     let socket = socket
     let loop = transport.loop
     let queue = queue
-    await withUnsafeContinuation(isolation: isolation) { (continuation: UnsafeContinuation<Void, Never>) in
+    await withUnsafeContinuation { (continuation: UnsafeContinuation<Void, Never>) in
       let isPosted = loop.post {
         socket.value.close {
           queue.finish()
