@@ -52,8 +52,9 @@ udx__owe_ack (udx_stream_t *stream) {
 }
 
 void
-udx__owe_heartbeat (udx_stream_t *stream) {
-  udx__stream(stream)->ack.heartbeat = 1;
+udx__owe_heartbeat (udx_stream_t *stream, uint8_t form) {
+  UDX_ASSERT(form == UDX_HEARTBEAT_PLAIN || form == UDX_HEARTBEAT_ANSWERED);
+  if (form > udx__stream(stream)->ack.heartbeat) udx__stream(stream)->ack.heartbeat = form;
   owe(stream);
 }
 

@@ -9,7 +9,7 @@ void
 udx__owe_ack (udx_stream_t *stream);
 
 void
-udx__owe_heartbeat (udx_stream_t *stream);
+udx__owe_heartbeat (udx_stream_t *stream, uint8_t form);
 
 /* The stream may have data to send. */
 void
