@@ -206,4 +206,22 @@ TEST(budget_has_an_edge) {
   many_free(many);
 }
 
-TEST_MAIN(TEST_ENTRY(first_flights_fit), TEST_ENTRY(budget_has_an_edge), TEST_ENTRY(silence_does_not_block_the_others))
+/* What it has in flight is none any more: those that wait for the budget need not wait for an acknowledgement. */
+TEST(rerouted_stream_gives_its_budget_back) {
+  sim_link_t link = sim_link_default();
+  many_t *many = many_new(4, &link);
+  sim_run(many->sim, 1);
+  udx_stream_t *stream = &many->flows[0].tx;
+  udx_macroflow_t *macroflow = udx__stream(stream)->macroflow;
+  udx_link_t *resumable = &udx__socket(&many->sa)->resumable;
+  CHECK(stream->inflight > 0 && macroflow->inflight >= UDX_MACROFLOW_MIN);
+  CHECK(!udx__list_empty(&macroflow->waiting) && udx__list_empty(resumable));
+  CHECK_EQ(udx_stream_reroute(stream), 0);
+  CHECK(macroflow->inflight < UDX_MACROFLOW_MIN);
+  CHECK(!udx__list_empty(resumable));
+  CHECK(sim_run_until(many->sim, all_closed, many, 30000000));
+  many_free(many);
+}
+
+TEST_MAIN(TEST_ENTRY(first_flights_fit), TEST_ENTRY(budget_has_an_edge),
+  TEST_ENTRY(rerouted_stream_gives_its_budget_back), TEST_ENTRY(silence_does_not_block_the_others))

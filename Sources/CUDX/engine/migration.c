@@ -195,6 +195,7 @@ udx_stream_reroute (udx_stream_t *stream) {
     if (oldest->timeouts < UINT8_MAX) oldest->timeouts++;
   }
   path_measure_anew(stream, udx__instance(udx)->driver->now(udx));
+  udx__macroflow_resume(udx__stream(stream)->macroflow);
   udx__mark_ready(stream);
   UDX_CHECK_STREAM(stream);
   return 0;
