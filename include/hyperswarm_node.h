@@ -13,7 +13,8 @@ extern "C" {
 /// @{
 
 /// The number of the operation that the last successful call on this thread has begun: of every function with
-/// _operation_ among its errors, but for those of connections and hyperswarm_server_listen. 0 when there was none.
+/// _operation_ among its errors but hyperswarm_connect, hyperswarm_connection_write,
+/// hyperswarm_connection_write_borrowed and hyperswarm_server_listen. 0 when there was none.
 /// @thread any
 /// @memory None.
 /// @errors None.

@@ -99,13 +99,13 @@ TEST(refused_packets_are_counted) {
 /* A stream that changes its socket owes over the new one what it owed over the old one, and nothing else. */
 TEST(debts_move_to_the_new_socket) {
   for (int owed = 0; owed <= 1; owed++) {
-    for (int heartbeat = 0; heartbeat <= 1; heartbeat++) {
+    for (uint8_t heartbeat = UDX_HEARTBEAT_NONE; heartbeat <= UDX_HEARTBEAT_ANSWERED; heartbeat++) {
       unit_t unit = unit_new();
       udx_socket_t other;
       second_socket(&unit, &other, 7001);
       udx__transmit_all(unit.udx);
       if (owed) udx__owe_ack(unit.stream);
-      if (heartbeat) udx__owe_heartbeat(unit.stream);
+      if (heartbeat) udx__owe_heartbeat(unit.stream, heartbeat);
       struct sockaddr_in to = sim_address4(unit.pair->side[1].node, 5002);
       int at_once = udx_stream_change_remote(unit.stream, &other, 2, (const struct sockaddr *) &to, NULL);
       CHECK_EQ(at_once, 1);
@@ -217,6 +217,27 @@ TEST(closed_streams_answer_until_they_expire) {
     unit.state->ack.next = 0;
     unit_free(&unit);
   }
+}
+
+/* Of all that have closed within that time, up to a bound; then the oldest one goes. */
+TEST(many_closed_streams_answer) {
+  unit_t unit = unit_new();
+  uint32_t id = unit.stream->local_id;
+  unit.state->ack.next = 1;
+  for (uint32_t count = 1; count <= UDX_TIME_WAIT_MAX + 1; count++) {
+    unit.stream->local_id = 1000 + count;
+    udx__time_wait_add(unit.stream, 0);
+    if (count != 16 && count != 17 && count != 33 && count < UDX_TIME_WAIT_MAX) continue; /* the edges of its growth */
+    udx__instance(unit.udx)->now += UDX_TIME_WAIT_SPACING;
+    for (uint32_t i = 1; i <= count; i++) {
+      udx_header_t header = {.type = UDX_HEADER_DATA, .id = 1000 + i, .seq = 0};
+      int answers = udx__time_wait_answer(unit.socket, &header, &unit.state->remote.any);
+      CHECK_EQ(answers, i + UDX_TIME_WAIT_MAX > count);
+    }
+  }
+  unit.stream->local_id = id;
+  unit.state->ack.next = 0;
+  unit_free(&unit);
 }
 
 /* The count of a packet's timeouts is a byte, and stays at its end however often a stream is rerouted. */
@@ -335,6 +356,7 @@ TEST(an_instance_without_users_is_idle) {
 TEST_MAIN(TEST_ENTRY(old_acknowledgements_of_another_address), TEST_ENTRY(refused_packets_are_counted),
   TEST_ENTRY(debts_move_to_the_new_socket), TEST_ENTRY(hop_limits), TEST_ENTRY(waiting_control_packets),
   TEST_ENTRY(a_full_queue_leaves_before_a_reset), TEST_ENTRY(relay_quota_fills_to_its_burst),
-  TEST_ENTRY(closed_streams_answer_until_they_expire), TEST_ENTRY(timeouts_are_counted_to_the_end),
-  TEST_ENTRY(window_before_a_recovery), TEST_ENTRY(round_trips_in_milliseconds), TEST_ENTRY(numbers_of_local_addresses),
+  TEST_ENTRY(closed_streams_answer_until_they_expire), TEST_ENTRY(many_closed_streams_answer),
+  TEST_ENTRY(timeouts_are_counted_to_the_end), TEST_ENTRY(window_before_a_recovery),
+  TEST_ENTRY(round_trips_in_milliseconds), TEST_ENTRY(numbers_of_local_addresses),
   TEST_ENTRY(an_instance_without_users_is_idle))

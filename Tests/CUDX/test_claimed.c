@@ -129,6 +129,40 @@ TEST(claimed_remote_may_speak_to_another_socket) {
   pair_free(p);
 }
 
+static void
+inject (pair_t *p, const struct sockaddr_in *from, const udx_header_t *header) {
+  uint8_t bytes[UDX_HEADER_SIZE + 1] = {0};
+  struct sockaddr_in to = sim_address4(p->side[0].node, 5001);
+  udx__header_encode(bytes, header);
+  size_t length = header->type & UDX_HEADER_DATA ? sizeof(bytes) : UDX_HEADER_SIZE;
+  sim_inject(p->sim, (const struct sockaddr *) from, (struct sockaddr *) &to, bytes, length, 1 * MS);
+  sim_run(p->sim, 10 * MS);
+}
+
+/* What comes from elsewhere has an acknowledgement, too: the first packet of the remote frees it, or another remote. */
+TEST(acknowledgement_waits_for_the_remote) {
+  for (int moves = 0; moves <= 1; moves++) {
+    pair_t *p = pair_new(6, NULL);
+    struct sockaddr_in elsewhere, remote = sim_address4(p->side[1].node, 5002);
+    CHECK_EQ(uv_ip4_addr("192.0.2.1", 9, &elsewhere), 0);
+    CHECK_EQ(udx_stream_limit_unheard(&p->side[0].stream), 0);
+    udx_header_t header = {.type = UDX_HEADER_DATA, .id = 1, .window = UDX_WINDOW_DEFAULT};
+    for (; header.seq < 5; header.seq++) inject(p, &elsewhere, &header);
+    CHECK_EQ(p->side[0].received, 5);
+    CHECK_EQ(p->side[0].stream.packets_tx, UDX_CLAIMED_PACKETS);
+    header.type = 0;
+    if (!moves) {
+      inject(p, &remote, &header);
+    } else {
+      remote.sin_port = htons(5003);
+      CHECK(udx_stream_change_remote(&p->side[0].stream, &p->side[0].socket, 2, (struct sockaddr *) &remote, NULL) > 0);
+      sim_run(p->sim, 10 * MS);
+    }
+    CHECK_EQ(p->side[0].stream.packets_tx, UDX_CLAIMED_PACKETS + 1);
+    pair_free(p);
+  }
+}
+
 TEST(limit_needs_a_remote) {
   pair_t *p = pair_new(4, NULL);
   udx_stream_t stream;
@@ -141,4 +175,5 @@ TEST(limit_needs_a_remote) {
 
 TEST_MAIN(TEST_ENTRY(claimed_remote_gets_three_packets), TEST_ENTRY(claimed_remote_is_told_within_the_three),
   TEST_ENTRY(claimed_remote_that_speaks_is_served), TEST_ENTRY(first_packet_of_a_claimed_remote_lifts_the_limit),
-  TEST_ENTRY(claimed_remote_may_speak_to_another_socket), TEST_ENTRY(limit_needs_a_remote))
+  TEST_ENTRY(claimed_remote_may_speak_to_another_socket), TEST_ENTRY(acknowledgement_waits_for_the_remote),
+  TEST_ENTRY(limit_needs_a_remote))

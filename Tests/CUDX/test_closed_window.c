@@ -126,10 +126,13 @@ TEST(living_peer_is_waited_for) {
   static const struct {
     uint64_t latency;
     double loss;
-    int old;
-  } cases[] = {{1, 0, 0}, {1, 0, 1}, {100, 0.05, 0}, {100, 0.05, 1}, {600, 0, 1}, {3000, 0, 0}, {3000, 0, 1}};
+    int old, keepalive;
+  } cases[] = {{1, 0, 0, 0}, {1, 0, 1, 0}, {100, 0.05, 0, 0}, {100, 0.05, 1, 0}, {600, 0, 1, 0}, {3000, 0, 0, 0},
+    {3000, 0, 1, 0}, {3000, 0, 1, 1}};
   for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
     pair_t *p = closed_window(1, cases[i].latency * MS);
+    /* its heartbeats are due whenever a probe is, and do not take its place */
+    if (cases[i].keepalive) CHECK_EQ(udx_stream_set_keepalive(&p->side[0].stream, KEEPALIVE / MS), 0);
     watch_t watch;
     watch_start(&watch, p);
     if (cases[i].old) watch.drop = drop_heartbeats;

@@ -179,13 +179,17 @@ TEST(zero_window_probes) {
     udx__flow_timeout(unit.stream, now);
     CHECK_EQ(unit.stream->zwp_count, i);
     /* the first one without an answer was a HEARTBEAT, which old peers do not answer */
-    CHECK_EQ(unit.state->ack.heartbeat, i <= UDX_ZWP_HEARTBEATS ? 1 : 2);
+    CHECK_EQ(unit.state->ack.heartbeat, i <= UDX_ZWP_HEARTBEATS ? UDX_HEARTBEAT_PLAIN : UDX_HEARTBEAT_ANSWERED);
     CHECK_EQ(unit.state->flight.nxt, 0);
     CHECK_EQ(unit.state->flow.probe_at, now + wait * UDX_RTO_INITIAL);
     CHECK_EQ(unit.state->flow.silent_since, unit.state->flow.probe_at - (2 * i - 1) * UDX_RTO_INITIAL);
     now = unit.state->flow.probe_at;
     wait = 2;
   }
+  /* another keepalive is no sign of life: the time to give up goes on */
+  CHECK_EQ(udx_stream_set_keepalive(unit.stream, 7), 0);
+  CHECK_EQ(unit.state->flow.silent_probes, 5);
+  CHECK_EQ(unit.state->flow.probe_at, now);
   unit_free(&unit);
 }
 
@@ -296,9 +300,9 @@ TEST(keepalive_rearms) {
   uint64_t at = sim_now(unit.pair->sim) + 7 * UDX_MS;
   CHECK_EQ(unit.state->flow.keepalive_at, at);
   udx__flow_timeout(unit.stream, at - 1);
-  CHECK_EQ(unit.state->ack.heartbeat, 0);
+  CHECK_EQ(unit.state->ack.heartbeat, UDX_HEARTBEAT_NONE);
   udx__flow_timeout(unit.stream, at);
-  CHECK_EQ(unit.state->ack.heartbeat, 1);
+  CHECK_EQ(unit.state->ack.heartbeat, UDX_HEARTBEAT_PLAIN);
   CHECK_EQ(unit.state->flow.keepalive_at, at + 7 * UDX_MS);
   unit.state->flow.silent_probes = 3;
   CHECK_EQ(udx_stream_set_keepalive(unit.stream, 0), 0);

@@ -1,4 +1,4 @@
-/* Many streams of one socket towards one address share a budget of bytes in flight (engine/destination.c). */
+/* Many streams of one socket towards one address share a budget of bytes in flight (engine/macroflow.c). */
 #include <stdlib.h>
 
 #include "engine/stream.h"
@@ -103,11 +103,11 @@ static int
 all_closed (void *ctx) {
   many_t *many = ctx;
   for (int i = 0; i < STREAMS; i++) {
-    udx_macroflow_t *destination = udx__stream(&many->flows[i].tx)->macroflow;
-    if (destination == NULL) continue;
+    udx_macroflow_t *macroflow = udx__stream(&many->flows[i].tx)->macroflow;
+    if (macroflow == NULL) continue;
     uint64_t sum = 0;
     for (int j = 0; j < STREAMS; j++) sum += many->flows[j].tx.inflight;
-    CHECK_EQ(destination->inflight, sum);
+    CHECK_EQ(macroflow->inflight, sum);
     if (sum > many->most) many->most = sum;
     break;
   }
@@ -176,4 +176,52 @@ TEST(silence_does_not_block_the_others) {
   many_free(many);
 }
 
-TEST_MAIN(TEST_ENTRY(first_flights_fit), TEST_ENTRY(silence_does_not_block_the_others))
+/* The next in line goes on as soon as a byte of the budget is free, and not before. */
+TEST(budget_has_an_edge) {
+  sim_link_t link = sim_link_default();
+  many_t *many = many_new(3, &link);
+  udx_stream_t *stream = &many->flows[0].tx;
+  udx_macroflow_t *macroflow = udx__stream(stream)->macroflow;
+  udx_link_t *resumable = &udx__socket(&many->sa)->resumable;
+  uint64_t now = udx__instance(&many->a->udx)->now;
+  CHECK_EQ(macroflow->inflight, 0);
+  CHECK_EQ(macroflow->budget, UDX_MACROFLOW_MIN);
+  for (int round = 0; round < 2; round++) {
+    macroflow->inflight = UDX_MACROFLOW_MIN - 1;
+    CHECK_EQ(udx__macroflow_wait(stream, now), 0);
+    macroflow->inflight = UDX_MACROFLOW_MIN;
+    CHECK_EQ(udx__macroflow_wait(stream, now), 1);
+    udx__macroflow_resume(macroflow);
+    CHECK(udx__list_empty(resumable));
+    CHECK(udx__macroflow_next(macroflow) == NULL);
+    macroflow->inflight = UDX_MACROFLOW_MIN - 1;
+    udx__macroflow_resume(macroflow);
+    CHECK(!udx__list_empty(resumable));
+    CHECK(udx__macroflow_next(macroflow) == stream);
+    udx__list_remove(&macroflow->resumable);
+    udx__macroflow_resume(macroflow); /* for none */
+    CHECK(udx__list_empty(resumable));
+  }
+  macroflow->inflight = 0;
+  many_free(many);
+}
+
+/* What it has in flight is none any more: those that wait for the budget need not wait for an acknowledgement. */
+TEST(rerouted_stream_gives_its_budget_back) {
+  sim_link_t link = sim_link_default();
+  many_t *many = many_new(4, &link);
+  sim_run(many->sim, 1);
+  udx_stream_t *stream = &many->flows[0].tx;
+  udx_macroflow_t *macroflow = udx__stream(stream)->macroflow;
+  udx_link_t *resumable = &udx__socket(&many->sa)->resumable;
+  CHECK(stream->inflight > 0 && macroflow->inflight >= UDX_MACROFLOW_MIN);
+  CHECK(!udx__list_empty(&macroflow->waiting) && udx__list_empty(resumable));
+  CHECK_EQ(udx_stream_reroute(stream), 0);
+  CHECK(macroflow->inflight < UDX_MACROFLOW_MIN);
+  CHECK(!udx__list_empty(resumable));
+  CHECK(sim_run_until(many->sim, all_closed, many, 30000000));
+  many_free(many);
+}
+
+TEST_MAIN(TEST_ENTRY(first_flights_fit), TEST_ENTRY(budget_has_an_edge),
+  TEST_ENTRY(rerouted_stream_gives_its_budget_back), TEST_ENTRY(silence_does_not_block_the_others))

@@ -147,5 +147,25 @@ TEST(pacing_single_packets) {
   unit_free(&unit);
 }
 
+/* What bursts have lost says nothing about single packets, also when none of those is lost for a while. */
+TEST(pacing_forgets_what_bursts_lost) {
+  unit_t unit = unit_new();
+  udx_pacing_t *pacing = &unit.state->pacing;
+  uint64_t now = 5 * UDX_SECOND;
+  CHECK_EQ(pacing->lost, 0);
+  CHECK_EQ(pacing->sent, 0);
+  udx__rtt_sample(unit.stream, 20 * MS, now);
+  pacing->sent = 2 * UDX_PACING_SINGLE_LOSSES;
+  udx__pacing_lost(unit.stream, UDX_PACING_SINGLE_LOSSES, now);
+  CHECK_EQ(pacing->single_until, now + UDX_PACING_SINGLE_TIME);
+  now = pacing->single_judged_from;
+  for (uint32_t i = 0; i < 2 * UDX_PACING_SINGLE_LOSSES; i++) udx__pacing_spend(unit.stream, 1200);
+  udx__pacing_lost(unit.stream, 1, now);
+  CHECK_EQ(pacing->single_until, now + UDX_PACING_SINGLE_TIME);
+  CHECK_EQ(pacing->burst_until, 0);
+  unit_free(&unit);
+}
+
 TEST_MAIN(TEST_ENTRY(rate_of_a_first_flight), TEST_ENTRY(rate_interval), TEST_ENTRY(application_limited),
-  TEST_ENTRY(pacing_bucket), TEST_ENTRY(pacing_least_burst), TEST_ENTRY(pacing_single_packets))
+  TEST_ENTRY(pacing_bucket), TEST_ENTRY(pacing_least_burst), TEST_ENTRY(pacing_single_packets),
+  TEST_ENTRY(pacing_forgets_what_bursts_lost))

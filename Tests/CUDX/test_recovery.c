@@ -304,6 +304,24 @@ TEST(a_silent_tail_is_lost_with_its_hole) {
   }
 }
 
+/* What the old path has lost does not shrink the first window of the new one. */
+TEST(losses_of_a_former_path_do_not_count) {
+  for (int reroute = 0; reroute <= 1; reroute++) {
+    unit_t unit = unit_new();
+    struct sockaddr_in to = sim_address4(unit.pair->side[1].node, 5003);
+    (void) unit_send(&unit, UDX_CWND_INITIAL);
+    int err =
+      reroute ? udx_stream_reroute(unit.stream) : udx_stream_migrate(unit.stream, unit.socket, (struct sockaddr *) &to);
+    CHECK_EQ(err, 0);
+    unit_flush(&unit);
+    CHECK_EQ(unit.stream->retransmit_count, UDX_CWND_INITIAL);
+    unit_ack(&unit, udx__instance(unit.udx)->now + 20 * UDX_MS, UDX_CWND_INITIAL / 2, 0, 0);
+    udx__stream_settle(unit.stream);
+    CHECK_EQ(unit.stream->cwnd, UDX_CWND_INITIAL + UDX_CWND_INITIAL / 2);
+    unit_free(&unit);
+  }
+}
+
 TEST_MAIN(TEST_ENTRY(rack_waits_for_the_reordering_window), TEST_ENTRY(three_reported_packets_need_no_window),
   TEST_ENTRY(rack_orders_a_batch_by_seq), TEST_ENTRY(lost_probes_start_no_recovery), TEST_ENTRY(needless_repairs),
   TEST_ENTRY(only_originals_show_reordering), TEST_ENTRY(a_timeout_leaves_the_latest),
@@ -311,4 +329,4 @@ TEST_MAIN(TEST_ENTRY(rack_waits_for_the_reordering_window), TEST_ENTRY(three_rep
   TEST_ENTRY(gives_up_sooner_than_thirteen_long_timeouts), TEST_ENTRY(gives_up_after_thirteen_seconds),
   TEST_ENTRY(a_peer_that_was_heard_has_its_grace), TEST_ENTRY(a_peer_without_room_is_alive),
   TEST_ENTRY(spurious_timeout_is_undone), TEST_ENTRY(age_is_no_round_trip),
-  TEST_ENTRY(a_silent_tail_is_lost_with_its_hole))
+  TEST_ENTRY(a_silent_tail_is_lost_with_its_hole), TEST_ENTRY(losses_of_a_former_path_do_not_count))

@@ -8,7 +8,7 @@
 
 #include "engine/stream.h"
 #include "engine/wire.h"
-#include "io/udp.h"
+#include "io/uv_driver.h"
 #include "test.h"
 
 /* The batches of other systems: Linux runs them as well. */
@@ -331,6 +331,49 @@ TEST(blocked_loop_reads_before_it_judges) {
   }
 }
 
+/* A stream whose first packet has no answer, and the loop asleep until it is late. */
+static void
+host_be_late (host_t *host, int peer, const struct sockaddr_in *address) {
+  CHECK_EQ(udx_stream_init(&host->udx, &host->stream, 1, NULL, on_host_finalize), 0);
+  CHECK_EQ(udx_stream_connect(&host->stream, &host->socket, 2, (const struct sockaddr *) address), 0);
+  udx_stream_write_t *req = malloc((size_t) udx_stream_write_sizeof(1));
+  uv_buf_t buf = uv_buf_init("hello", 5);
+  CHECK(udx_stream_write(req, &host->stream, &buf, 1, on_write) >= 0);
+  host_run(host, 2);
+  uint8_t bytes[64];
+  CHECK_EQ(peer_receive(peer, bytes, sizeof(bytes)), UDX_HEADER_SIZE + 5);
+  CHECK_EQ(udx__uv_driver(&host->udx)->deadline, udx__stream(&host->stream)->recovery.rto_at);
+  usleep(1200000); /* the timeout of a second, and more than a tenth */
+}
+
+/* A deadline that is late waits while the sockets say that more is unread, but not for ever; one in time never does. */
+TEST(late_deadline_waits_for_what_is_unread) {
+  enum { POLLS = 64 };
+  static const int unread[] = {0, 1, POLLS, POLLS + 1, 1};
+  for (size_t i = 0; i < sizeof(unread) / sizeof(*unread); i++) {
+    host_t host;
+    host_open(&host);
+    struct sockaddr_in address;
+    int peer = peer_open(&address);
+    host_be_late(&host, peer, &address);
+    uv_driver_t *driver = udx__uv_driver(&host.udx);
+    int early = i == 4;
+    if (early) driver->deadline += 100 * (uint64_t) UDX_SECOND; /* it fires before its time */
+    int turns = 0;
+    while (host.stream.rto_count == 0) {
+      CHECK(turns <= POLLS);
+      driver->unread = turns < unread[i];
+      uv_run(&host.loop, UV_RUN_NOWAIT);
+      turns++;
+    }
+    CHECK_EQ(turns, early ? 1 : unread[i] > POLLS ? POLLS + 1 : unread[i] + 1);
+    CHECK_EQ(driver->polls, 0);
+    CHECK_EQ(udx_stream_destroy(&host.stream), 1);
+    close(peer);
+    host_close(&host);
+  }
+}
+
 /* ---- a loop that gets single turns ---- */
 
 static void
@@ -368,4 +411,5 @@ TEST(sent_between_turns_makes_a_turn_due) {
 
 TEST_MAIN(TEST_ENTRY(pending_error_does_not_stop_receiving), TEST_ENTRY(pending_error_costs_no_datagram),
   TEST_ENTRY(long_datagrams_are_dropped), TEST_ENTRY(blocked_loop_reads_before_it_judges),
-  TEST_ENTRY(sent_between_turns_makes_a_turn_due), TEST_ENTRY(hop_limits_are_of_single_datagrams))
+  TEST_ENTRY(late_deadline_waits_for_what_is_unread), TEST_ENTRY(sent_between_turns_makes_a_turn_due),
+  TEST_ENTRY(hop_limits_are_of_single_datagrams))

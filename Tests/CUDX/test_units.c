@@ -204,6 +204,26 @@ TEST(windowed_maximum_follows) {
   CHECK_EQ(udx__filter_max(&filter, 100, 6000, 5), 5);
 }
 
+/* The second and third best take over when the best falls out of the window; an equal value is as good, and newer. */
+TEST(filter_keeps_the_next_best) {
+  static const struct {
+    uint64_t time;
+    double value, best;
+  } steps[] = {{0, 10, 10}, {30, 20, 10}, {60, 25, 10}, {70, 22, 10}, {101, 40, 20}, {131, 41, 22}, {140, 22, 22},
+    {171, 50, 22}, {240, 50, 22}, {241, 51, 50}};
+  for (int is_max = 0; is_max <= 1; is_max++) {
+    udx_filter_t filter;
+    udx__filter_reset(&filter, 0, is_max ? -100 : 100);
+    for (size_t i = 0; i < sizeof(steps) / sizeof(*steps); i++) {
+      double value = is_max ? -steps[i].value : steps[i].value;
+      double best = is_max ? -udx__filter_max(&filter, 100, steps[i].time, value)
+                           : udx__filter_min(&filter, 100, steps[i].time, value);
+      if (best != steps[i].best) printf("  step %zu: %g\n", i, best);
+      CHECK(best == steps[i].best);
+    }
+  }
+}
+
 /* ---- RTT ---- */
 
 TEST(rtt_estimator) {
@@ -381,4 +401,5 @@ TEST_MAIN(TEST_ENTRY(wire_annex_c), TEST_ENTRY(sequence_arithmetic), TEST_ENTRY(
   TEST_ENTRY(interval_set_is_bounded), TEST_ENTRY(id_table_model), TEST_ENTRY(id_table_size),
   TEST_ENTRY(timer_heap_order), TEST_ENTRY(udx_90_windowed_minimum), TEST_ENTRY(windowed_maximum_follows),
   TEST_ENTRY(rtt_estimator), TEST_ENTRY(reorder_model), TEST_ENTRY(reorder_blocks_rotate),
-  TEST_ENTRY(reorder_is_bounded), TEST_ENTRY(addresses), TEST_ENTRY(addresses_differ))
+  TEST_ENTRY(reorder_is_bounded), TEST_ENTRY(addresses), TEST_ENTRY(addresses_differ),
+  TEST_ENTRY(filter_keeps_the_next_best))

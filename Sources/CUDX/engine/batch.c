@@ -17,7 +17,7 @@
 
 /* Puts back what the driver did not take, newest first, so that queues keep their order. */
 static void
-batch_return (udx_t *udx, udx_socket_t *socket, const udx_batch_owner_t *owner) {
+batch_return (udx_t *udx, udx_socket_t *socket, const udx_batch_owner_t *owner, uint32_t length) {
   switch (owner->kind) {
   case UDX_OWNER_PACKET: {
     udx_stream_t *stream = owner->object;
@@ -33,21 +33,20 @@ batch_return (udx_t *udx, udx_socket_t *socket, const udx_batch_owner_t *owner) 
     udx__lost_insert(stream, owner->seq);
     udx__stream(stream)->pacing.credit += (int64_t) size;
     udx__unheard_return(stream);
-    stream->packets_tx--;
-    socket->packets_tx--;
-    udx->packets_tx--;
-    stream->bytes_tx -= size;
-    socket->bytes_tx -= size;
-    udx->bytes_tx -= size;
+    udx__uncount_sent(stream, size);
     udx__mark_ready(stream);
     break;
   }
   case UDX_OWNER_ACK:
+    udx->acks_tx--;
+    udx__uncount_sent(owner->object, length);
+    udx__unheard_return(owner->object);
     udx__owe_ack(owner->object);
     break;
   case UDX_OWNER_HEARTBEAT:
+    udx__uncount_sent(owner->object, length);
     udx__unheard_return(owner->object);
-    udx__owe_heartbeat(owner->object);
+    udx__owe_heartbeat(owner->object, (uint8_t) owner->seq);
     break;
   case UDX_OWNER_CONTROL: {
     udx_control_t *control = owner->object;
@@ -65,7 +64,7 @@ batch_return (udx_t *udx, udx_socket_t *socket, const udx_batch_owner_t *owner) 
   }
 }
 
-/* Of what no stream has sent: datagrams of the application, and packets that are relayed. */
+/* Of what counts once it has left: datagrams of the application, control packets, and packets that are relayed. */
 static void
 count_datagram (udx_t *udx, udx_socket_t *socket, uint32_t length) {
   socket->packets_tx++;
@@ -79,6 +78,7 @@ batch_taken (udx_t *udx, udx_socket_t *socket, const udx_batch_owner_t *owner, u
   if (owner->kind == UDX_OWNER_CONTROL) {
     UDX_ASSERT(udx__socket(socket)->controls_count > 0);
     udx__socket(socket)->controls_count--;
+    count_datagram(udx, socket, length);
     udx__pool_put(&udx__instance(udx)->controls, owner->object);
   } else if (owner->kind == UDX_OWNER_SEND) {
     udx_send_state_t *send = owner->object;
@@ -144,7 +144,7 @@ udx__batch_flush (udx_t *udx) {
   if (UDX_UNLIKELY(udx__instance(udx)->on_trace != NULL))
     batch_trace(socket, batch, taken, count, (uint32_t) (udx->gso_datagrams - udx->gso_batches - joined));
   for (uint32_t i = 0; i < taken; i++) batch_taken(udx, socket, &batch->owners[i], batch->datagrams[i].length);
-  for (uint32_t i = count; i-- > taken;) batch_return(udx, socket, &batch->owners[i]);
+  for (uint32_t i = count; i-- > taken;) batch_return(udx, socket, &batch->owners[i], batch->datagrams[i].length);
 }
 
 int

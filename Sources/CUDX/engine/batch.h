@@ -19,7 +19,7 @@ enum {
 
 typedef struct udx_batch_owner_s {
   void *object;
-  uint32_t seq;
+  uint32_t seq; /* of a packet; of a heartbeat its form */
   uint8_t kind;
 } udx_batch_owner_t;
 
@@ -94,6 +94,20 @@ udx__count_sent (udx_stream_t *stream, size_t size) {
   stream->bytes_tx += size;
   socket->bytes_tx += size;
   udx->bytes_tx += size;
+}
+
+/* It has not left after all. */
+static inline void
+udx__uncount_sent (udx_stream_t *stream, size_t size) {
+  udx_t *udx = stream->udx;
+  udx_socket_t *socket = stream->socket;
+  UDX_ASSERT(stream->packets_tx > 0 && stream->bytes_tx >= size);
+  stream->packets_tx--;
+  socket->packets_tx--;
+  udx->packets_tx--;
+  stream->bytes_tx -= size;
+  socket->bytes_tx -= size;
+  udx->bytes_tx -= size;
 }
 
 #endif

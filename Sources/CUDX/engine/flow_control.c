@@ -171,9 +171,9 @@ before_give_up (const udx_stream_t *stream, uint64_t now, uint64_t wait) {
   return end > now ? udx__min_u64(now + wait, end) : now + wait;
 }
 
-/* 0 if the stream gave up: the peer has answered none of the probes. */
+/* Asks in that form. 0 if the stream gave up: the peer has answered none of the probes. */
 static int
-silent_probe (udx_stream_t *stream, uint64_t now) {
+silent_probe (udx_stream_t *stream, uint8_t form, uint64_t now) {
   udx_flow_t *flow = &udx__stream(stream)->flow;
   UDX_ASSERT(udx__flight_span(stream) == 0);
   if (flow->silent_probes == 0) flow->silent_since = now;
@@ -186,7 +186,7 @@ silent_probe (udx_stream_t *stream, uint64_t now) {
   }
   if (flow->silent_probes > 0) udx__stream_switch_source(stream);
   if (flow->silent_probes < UINT8_MAX) flow->silent_probes++;
-  udx__owe_heartbeat(stream);
+  udx__owe_heartbeat(stream, form);
   return 1;
 }
 
@@ -203,7 +203,7 @@ end_probe (udx_stream_t *stream, uint64_t now) {
     keepalive_start(stream, due);
     return 1;
   }
-  if (!silent_probe(stream, now)) return 0;
+  if (!silent_probe(stream, UDX_HEARTBEAT_PLAIN, now)) return 0;
   /* spaced as retransmissions are */
   keepalive_start(stream, before_give_up(stream, now, 2 * udx__max_u64(udx__stream(stream)->rtt.rto, UDX_SECOND)));
   return 1;
@@ -217,8 +217,8 @@ window_probe (udx_stream_t *stream, uint64_t now) {
   flow->probe_at = UDX_NEVER;
   if (flow->peer_window > 0 || udx__flight_span(stream) > 0 || !udx__queue_has_unsent(stream)) return 1;
   stream->zwp_count++;
-  if (!silent_probe(stream, now)) return 0;
-  if (flow->silent_probes > UDX_ZWP_HEARTBEATS) udx__stream(stream)->ack.heartbeat = 2;
+  uint8_t form = flow->silent_probes < UDX_ZWP_HEARTBEATS ? UDX_HEARTBEAT_PLAIN : UDX_HEARTBEAT_ANSWERED;
+  if (!silent_probe(stream, form, now)) return 0;
   uint64_t wait = (flow->probe_soon ? 1 : 2) * (uint64_t) udx__stream(stream)->rtt.rto;
   flow->probe_soon = 0;
   flow->probe_at = before_give_up(stream, now, udx__min_u64(wait, UDX_ZWP_SPACING_MAX));
@@ -234,7 +234,7 @@ keepalive_fire (udx_stream_t *stream, uint64_t now) {
   flow->keepalive_at = UDX_NEVER;
   if (flow->keepalive == 0 || udx__flight_span(stream) > 0 || udx__stream(stream)->relay_to != NULL) return 1;
   if (stream->status & UDX_STREAM_ENDED) return end_probe(stream, now);
-  udx__owe_heartbeat(stream);
+  udx__owe_heartbeat(stream, UDX_HEARTBEAT_PLAIN);
   keepalive_start(stream, now + (uint64_t) flow->keepalive * UDX_MS);
   return 1;
 }
@@ -327,10 +327,7 @@ gap_probe (udx_stream_t *stream, uint64_t now) {
     return;
   }
   if (now - flow->gap_since > 2 * UDX_GAP_FACTOR * gap_unit(stream)) return; /* the peer is gone */
-  if (udx__flight_span(stream) == 0) {
-    udx__owe_heartbeat(stream);
-    udx__stream(stream)->ack.heartbeat = 2;
-  }
+  if (udx__flight_span(stream) == 0) udx__owe_heartbeat(stream, UDX_HEARTBEAT_ANSWERED);
   flow->gap_probe_at = now + gap_unit(stream);
   udx__timer_at_most(stream, flow->gap_probe_at);
 }

@@ -50,7 +50,7 @@ socket_change (udx_stream_t *stream, udx_socket_t *socket) {
   stream->socket = socket;
   udx__socket(socket)->stream_count++;
   if (owing && udx__stream(stream)->ack.owed) udx__owe_ack(stream);
-  if (owing && udx__stream(stream)->ack.heartbeat) udx__owe_heartbeat(stream);
+  if (owing && udx__stream(stream)->ack.heartbeat) udx__owe_heartbeat(stream, udx__stream(stream)->ack.heartbeat);
 }
 
 /* Another way: the system knows which address of this host is the one to leave from, and which sizes get through. */
@@ -127,6 +127,7 @@ static void
 path_measure_anew (udx_stream_t *stream, uint64_t now) {
   udx__rtt_init(stream); /* before the timers are set, which go by it */
   udx__recovery_migrated(stream, now);
+  udx__stream(stream)->rate.losses = 0; /* this path has lost nothing */
   stream->cwnd = UDX_CWND_INITIAL;
   stream->ssthresh = UDX_SSTHRESH_INITIAL;
   udx__stream(stream)->congestion->init(stream);
@@ -194,6 +195,7 @@ udx_stream_reroute (udx_stream_t *stream) {
     if (oldest->timeouts < UINT8_MAX) oldest->timeouts++;
   }
   path_measure_anew(stream, udx__instance(udx)->driver->now(udx));
+  udx__macroflow_resume(udx__stream(stream)->macroflow);
   udx__mark_ready(stream);
   UDX_CHECK_STREAM(stream);
   return 0;

@@ -42,6 +42,7 @@ udx__pacing_lost (udx_stream_t *stream, uint32_t count, uint64_t now) {
     if (queueing || now < pacing->burst_until) return;
     pacing->single_until = now + UDX_PACING_SINGLE_TIME;
     pacing->single_judged_from = now + UDX_PACING_SINGLE_ROUNDS * (uint64_t) udx__stream(stream)->rtt.srtt;
+    pacing->lost = pacing->sent = 0;
     return;
   }
   if (!queueing) pacing->single_until = now + UDX_PACING_SINGLE_TIME;

@@ -13,6 +13,14 @@
 #include "timer.h"
 #include "transmit.h"
 
+/* The remote is not only claimed any more, or is another one: what was kept back leaves. */
+static void
+unheard_lift (udx_stream_t *stream) {
+  udx__stream(stream)->validation.claimed = 0;
+  if (udx__stream(stream)->ack.owed) udx__owe_ack(stream);
+  udx__mark_ready(stream);
+}
+
 void
 udx__path_validation_begin (udx_stream_t *stream) {
   UDX_ASSERT(stream->status & UDX_STREAM_CONNECTED);
@@ -21,7 +29,7 @@ udx__path_validation_begin (udx_stream_t *stream) {
   validation->limit_from = udx__stream(stream)->flight.nxt;
   validation->next_at = 0;
   validation->wake_at = UDX_NEVER;
-  validation->claimed = 0;
+  if (validation->claimed) unheard_lift(stream);
 }
 
 int
@@ -35,8 +43,7 @@ udx_stream_limit_unheard (udx_stream_t *stream) {
 void
 udx__path_validation_heard (udx_stream_t *stream) {
   UDX_ASSERT(udx__stream(stream)->validation.claimed);
-  udx__stream(stream)->validation.claimed = 0;
-  udx__mark_ready(stream);
+  unheard_lift(stream);
 }
 
 static void

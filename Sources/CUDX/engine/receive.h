@@ -4,13 +4,20 @@
 
 #include "wire.h"
 
+/* What a stream owes beside acknowledgements: the higher one counts. */
+enum {
+  UDX_HEARTBEAT_NONE = 0,
+  UDX_HEARTBEAT_PLAIN,
+  UDX_HEARTBEAT_ANSWERED, /* in the form that every version answers */
+};
+
 typedef struct udx_ack_state_s {
   uint32_t next;      /* next seq expected from the peer */
   uint32_t delivered; /* next seq to hand to the reader; behind `next` only while it pauses */
   uint32_t end_seq;   /* valid with ENDING_REMOTE */
   uint32_t end_told;  /* first seq of ours that carries the acknowledgement of it; valid with ENDED_REMOTE */
   uint8_t owed;
-  uint8_t heartbeat; /* owed; 2 = in the form that every version answers */
+  uint8_t heartbeat; /* UDX_HEARTBEAT_*: owed */
   uint8_t paused;    /* the reader called read_stop */
   uint8_t early;     /* acknowledgements that are sent twice, see UDX_ACK_EARLY */
   uint16_t pending;  /* packets since the last one */

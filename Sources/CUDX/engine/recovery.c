@@ -392,7 +392,7 @@ rto_fire (udx_stream_t *stream, uint64_t now) {
   udx__stream_switch_source(stream);
   if (oldest->state != UDX_PACKET_FLYING && oldest->timeouts < UINT8_MAX) oldest->timeouts++;
   /* reported as received, but never acknowledged: nothing to send again, so ask */
-  if (oldest->state == UDX_PACKET_ACKED) udx__owe_heartbeat(stream);
+  if (oldest->state == UDX_PACKET_ACKED) udx__owe_heartbeat(stream, UDX_HEARTBEAT_PLAIN);
   while (count-- > 0) {
     udx_packet_t *packet = udx__packet_at(stream, seq);
     uint32_t next = packet->next;
@@ -434,7 +434,8 @@ udx__recovery_migrated (udx_stream_t *stream, uint64_t now) {
     seq = next;
   }
   /* reported as received, but never acknowledged: nothing to send again, so ask */
-  if (udx__packet_at(stream, udx__stream(stream)->flight.una)->state == UDX_PACKET_ACKED) udx__owe_heartbeat(stream);
+  if (udx__packet_at(stream, udx__stream(stream)->flight.una)->state == UDX_PACKET_ACKED)
+    udx__owe_heartbeat(stream, UDX_HEARTBEAT_PLAIN);
   rto_start(stream, now);
 }
 

@@ -116,7 +116,8 @@ udx__stream_switch_source (udx_stream_t *stream) {
 static inline int
 udx__amplification_limited (const udx_stream_t *stream) {
   const udx_path_validation_t *validation = &udx__stream(stream)->validation;
-  return validation->pending && udx__stream(stream)->flight.nxt - validation->limit_from >= UDX_AMPLIFICATION_PACKETS;
+  return UDX_UNLIKELY(validation->pending) &&
+         udx__stream(stream)->flight.nxt - validation->limit_from >= UDX_AMPLIFICATION_PACKETS;
 }
 
 /* Nothing leaves until something comes from the remote. */

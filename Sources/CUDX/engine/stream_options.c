@@ -45,7 +45,8 @@ int
 udx_stream_set_keepalive (udx_stream_t *stream, uint32_t keepalive_timeout_ms) {
   udx__stream(stream)->flow.keepalive = keepalive_timeout_ms;
   udx__stream(stream)->flow.keepalive_at = UDX_NEVER;
-  udx__stream(stream)->flow.silent_probes = 0;
+  /* those of a closed window do not depend on it, and go on */
+  if (udx__stream(stream)->flow.probe_at == UDX_NEVER) udx__stream(stream)->flow.silent_probes = 0;
   if (stream->status & UDX_STREAM_CONNECTED) {
     udx__flow_rearm(stream, 0, udx__instance(stream->udx)->driver->now(stream->udx));
     udx__defer(stream->udx);

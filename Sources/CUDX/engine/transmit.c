@@ -52,8 +52,9 @@ udx__owe_ack (udx_stream_t *stream) {
 }
 
 void
-udx__owe_heartbeat (udx_stream_t *stream) {
-  udx__stream(stream)->ack.heartbeat = 1;
+udx__owe_heartbeat (udx_stream_t *stream, uint8_t form) {
+  UDX_ASSERT(form == UDX_HEARTBEAT_PLAIN || form == UDX_HEARTBEAT_ANSWERED);
+  if (form > udx__stream(stream)->ack.heartbeat) udx__stream(stream)->ack.heartbeat = form;
   owe(stream);
 }
 
@@ -189,9 +190,7 @@ transmit_stream (udx_stream_t *stream) {
       return 0;
     }
     if (udx__unheard_limited(stream)) return 0;
-    if (UDX_UNLIKELY(udx__stream(stream)->validation.pending) && !lost &&
-        udx__stream(stream)->flight.nxt - udx__stream(stream)->validation.limit_from >= UDX_AMPLIFICATION_PACKETS)
-      return 0;
+    if (udx__amplification_limited(stream) && !lost) return 0;
     uint32_t flying = udx__in_flight(stream);
     if (flying >= (lost ? stream->cwnd : allowed)) {
       udx__stream(stream)->pacing.waiting = 0;

@@ -9,7 +9,7 @@ void
 udx__owe_ack (udx_stream_t *stream);
 
 void
-udx__owe_heartbeat (udx_stream_t *stream);
+udx__owe_heartbeat (udx_stream_t *stream, uint8_t form);
 
 /* The stream may have data to send. */
 void
@@ -25,7 +25,7 @@ udx__transmit_all (udx_t *udx);
 void
 udx__transmit_socket (udx_socket_t *socket);
 
-/* One tail-loss probe, past all limits but a closed window. 0 if there was nothing to send. */
+/* One tail-loss probe, past all limits but a closed window and that of a claimed remote. 0 if nothing was sent. */
 int
 udx__transmit_probe (udx_stream_t *stream);
 

@@ -79,10 +79,6 @@ udx__transmit_controls (udx_socket_t *socket) {
     batch->bufs[batch->bufs_len].base = (char *) control->header;
     batch->bufs[batch->bufs_len].len = UDX_HEADER_SIZE;
     (void) udx__batch_add(batch, &control->to, 1, UDX_HEADER_SIZE, 0, control->local, UDX_OWNER_CONTROL, control, 0);
-    socket->packets_tx++;
-    socket->udx->packets_tx++;
-    socket->bytes_tx += UDX_HEADER_SIZE;
-    socket->udx->bytes_tx += UDX_HEADER_SIZE;
   }
 }
 
@@ -183,7 +179,7 @@ transmit_heartbeat (udx_socket_t *socket, udx_stream_t *stream) {
     UDX_ASSERT(udx__flight_span(stream) == 0);
     header.type = UDX_HEADER_END;
     header.seq--;
-  } else if (udx__stream(stream)->ack.heartbeat == 2 && udx__flight_span(stream) == 0) {
+  } else if (udx__stream(stream)->ack.heartbeat == UDX_HEARTBEAT_ANSWERED && udx__flight_span(stream) == 0) {
     header.type = UDX_HEADER_DATA;
     header.seq--;
   }
@@ -191,8 +187,8 @@ transmit_heartbeat (udx_socket_t *socket, udx_stream_t *stream) {
   batch->bufs[batch->bufs_len].base = (char *) head;
   batch->bufs[batch->bufs_len].len = UDX_HEADER_SIZE;
   (void) udx__batch_add(batch, &udx__stream(stream)->remote, 1, UDX_HEADER_SIZE, 0, udx__stream(stream)->local,
-    UDX_OWNER_HEARTBEAT, stream, 0);
-  udx__stream(stream)->ack.heartbeat = 0;
+    UDX_OWNER_HEARTBEAT, stream, udx__stream(stream)->ack.heartbeat);
+  udx__stream(stream)->ack.heartbeat = UDX_HEARTBEAT_NONE;
   udx__count_sent(stream, UDX_HEADER_SIZE);
   udx__unheard_spend(stream);
   return 0;
@@ -207,7 +203,8 @@ udx__transmit_owed (udx_socket_t *socket) {
     udx__list_remove(&udx__stream(stream)->owing);
     if (udx__stream_dead(stream) || !(stream->status & UDX_STREAM_CONNECTED)) continue;
     if (udx__unheard_limited(stream)) {
-      udx__stream(stream)->ack.heartbeat = 0;
+      /* an acknowledgement stays owed, and leaves once the remote is heard */
+      udx__stream(stream)->ack.heartbeat = UDX_HEARTBEAT_NONE;
       continue;
     }
     int more = udx__stream(stream)->ack.owed ? transmit_ack(socket, stream) : 0;

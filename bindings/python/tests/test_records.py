@@ -64,6 +64,7 @@ class KeyTests(unittest.TestCase):
         for text in (hyperswarm.to_hex(pair.public_key), hyperswarm.to_zbase32(pair.public_key)):
             self.assertEqual(hyperswarm.parse_key(text), pair.public_key)
             self.assertEqual(hyperswarm.parse_key(f"pear://{text}/path"), pair.public_key)
+        self.assertEqual(hyperswarm.hash(bytearray(b"name")), hyperswarm.topic("name"))
         self.assertNotIn(pair.secret_key.hex()[:32], repr(pair))
         with self.assertRaises(hyperswarm.HyperswarmError):
             hyperswarm.parse_key("nonsense")

@@ -5,6 +5,7 @@ import logging
 import unittest
 
 import hyperswarm
+from hyperswarm._pump import Pump
 from support import NetworkCase, anext_of, soon
 
 
@@ -211,6 +212,26 @@ class LoopTests(unittest.TestCase):
                     await swarm.bootstrapped()
         for _ in range(3):
             asyncio.run(once())
+        self.assertEqual(hyperswarm.handle_count(), 0)
+
+    def test_what_is_late_does_not_reach_the_next_pump(self):
+        async def once():
+            ended = Pump.take()
+            ended.drop()
+            while Pump._all:
+                await asyncio.sleep(0)
+            current = Pump.take()
+            ended.touch()  # as a firewall does that answers after its swarm has gone
+            await asyncio.sleep(0.02)
+            self.assertIs(Pump.take(), current)
+            async with hyperswarm.Testnet(2) as network:
+                async with hyperswarm.Swarm(bootstrap=network.bootstrap, host="127.0.0.1") as swarm:
+                    await soon(swarm.bootstrapped())
+            current.drop()
+            current.drop()
+            while Pump._all:
+                await asyncio.sleep(0)
+        asyncio.run(once())
         self.assertEqual(hyperswarm.handle_count(), 0)
 
     def test_a_failure_to_make_one_leaves_nothing(self):

@@ -39,6 +39,7 @@ class KeyPair(NamedTuple):
 
 def hash(data: bytes) -> bytes:
     """BLAKE2b-256: topics made from names, and what immutable values are stored under."""
+    data = bytes(data)
     made = ctypes.create_string_buffer(KEY_SIZE)
     check(library.hash(data, len(data), made))
     return made.raw

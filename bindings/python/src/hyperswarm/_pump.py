@@ -57,6 +57,7 @@ class Pump:
         self.users = 0
         self._timer: Optional[asyncio.Handle] = None
         self._is_in_turn = False
+        self._is_ended = False
         made = ctypes.c_void_p()
         check(library.loop_create(ctypes.byref(made)))
         self.handle: int = made.value or 0
@@ -83,7 +84,7 @@ class Pump:
 
     def touch(self) -> None:
         """After every call into the library: there may be something to do at once."""
-        if not self._is_in_turn:
+        if not self._is_in_turn and not self._is_ended:
             self._arm(0)
 
     def turn(self) -> None:
@@ -110,6 +111,9 @@ class Pump:
             self._timer = self.loop.call_later(milliseconds / 1000, self.turn)
 
     def _end(self) -> None:
+        # What outlives it, as a firewall that answers late, finds nothing to do: the next pump of the asyncio loop may
+        # have the same handle.
+        self._is_ended = True
         if self._timer is not None:
             self._timer.cancel()
         self.loop.remove_reader(self._descriptor)
