@@ -16,7 +16,7 @@ final class DescriptorLimitTests: XCTestCase {
       process.standardError = errors
       try process.run()
       let text = String(decoding: errors.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
-      process.waitUntilExit()
+      process.waitForEnd()
       XCTAssertEqual(process.terminationReason, .exit, "limit \(limit): \(text)")
       XCTAssertEqual(process.terminationStatus, 1, "limit \(limit)")
       XCTAssertTrue(text.contains("too many open files"), "limit \(limit): \(text)")

@@ -217,7 +217,7 @@ final class MannersTests: SharedTestnetTestCase {
       process.standardInput = FileHandle.nullDevice
       process.standardError = FileHandle(fileDescriptor: slave, closeOnDealloc: true)
       try process.run()
-      process.waitUntilExit()
+      process.waitForEnd()
       var bytes = [UInt8](repeating: 0, count: 4096)
       let count = read(master, &bytes, bytes.count)
       close(master)

@@ -65,7 +65,7 @@ final class ToolProcess: @unchecked Sendable {
     try process.run()
     // Threads instead of handlers: those miss the end of short processes now and then.
     Thread { [self] in
-      process.waitUntilExit()
+      process.waitForEnd()
       update { $0.hasExited = true }
     }.start()
     // The child has its own copies; ours would keep the pipes open.
@@ -184,5 +184,15 @@ extension ToolProcess {
     condition.lock()
     defer { condition.unlock() }
     return String(decoding: errors, as: UTF8.self)
+  }
+}
+
+extension Process {
+  /// As `waitUntilExit`, which computes for as long as it waits, and takes a processor from what is tested.
+  func waitForEnd() {
+    var information = siginfo_t()
+    // The end is left to Foundation, which may also have come first.
+    while waitid(P_PID, id_t(processIdentifier), &information, WEXITED | WNOWAIT) != 0, errno == EINTR {}
+    waitUntilExit()
   }
 }
