@@ -58,6 +58,31 @@ TEST(old_acknowledgements_of_another_address) {
   }
 }
 
+static int reads;
+
+static void
+destroy_at_second (pair_side_t *side) {
+  if (++reads == 2) CHECK_EQ(udx_stream_destroy(&side->stream), 1);
+}
+
+/* The reader ends the stream with what was waiting for a gap to close: nothing more is done for it, or owed. */
+TEST(stream_ends_while_a_gap_closes) {
+  unit_t unit = unit_new();
+  struct sockaddr_in from = sim_address4(unit.pair->side[1].node, 5002);
+  unit.pair->side[0].on_data = destroy_at_second;
+  reads = 0;
+  udx_header_t header = {.type = UDX_HEADER_DATA, .id = 1, .window = UDX_WINDOW_DEFAULT, .seq = 3};
+  uint8_t bytes[UDX_HEADER_SIZE + 1] = {0};
+  for (; header.seq + 1 > 0; header.seq--) {
+    udx__header_encode(bytes, &header);
+    udx__receive_datagram(unit.socket, bytes, sizeof(bytes), (const struct sockaddr *) &from);
+  }
+  CHECK_EQ(reads, 2);
+  CHECK(unit.stream->status & UDX_STREAM_CLOSED);
+  CHECK(udx__list_empty(&unit.state->owing) && udx__list_empty(&unit.state->touched));
+  unit_free(&unit);
+}
+
 static int refuses, asked;
 
 static int
@@ -353,10 +378,10 @@ TEST(an_instance_without_users_is_idle) {
   CHECK_EQ(uv_loop_close(&loop), 0);
 }
 
-TEST_MAIN(TEST_ENTRY(old_acknowledgements_of_another_address), TEST_ENTRY(refused_packets_are_counted),
-  TEST_ENTRY(debts_move_to_the_new_socket), TEST_ENTRY(hop_limits), TEST_ENTRY(waiting_control_packets),
-  TEST_ENTRY(a_full_queue_leaves_before_a_reset), TEST_ENTRY(relay_quota_fills_to_its_burst),
-  TEST_ENTRY(closed_streams_answer_until_they_expire), TEST_ENTRY(many_closed_streams_answer),
-  TEST_ENTRY(timeouts_are_counted_to_the_end), TEST_ENTRY(window_before_a_recovery),
-  TEST_ENTRY(round_trips_in_milliseconds), TEST_ENTRY(numbers_of_local_addresses),
+TEST_MAIN(TEST_ENTRY(old_acknowledgements_of_another_address), TEST_ENTRY(stream_ends_while_a_gap_closes),
+  TEST_ENTRY(refused_packets_are_counted), TEST_ENTRY(debts_move_to_the_new_socket), TEST_ENTRY(hop_limits),
+  TEST_ENTRY(waiting_control_packets), TEST_ENTRY(a_full_queue_leaves_before_a_reset),
+  TEST_ENTRY(relay_quota_fills_to_its_burst), TEST_ENTRY(closed_streams_answer_until_they_expire),
+  TEST_ENTRY(many_closed_streams_answer), TEST_ENTRY(timeouts_are_counted_to_the_end),
+  TEST_ENTRY(window_before_a_recovery), TEST_ENTRY(round_trips_in_milliseconds), TEST_ENTRY(numbers_of_local_addresses),
   TEST_ENTRY(an_instance_without_users_is_idle))

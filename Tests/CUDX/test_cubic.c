@@ -18,7 +18,7 @@ acked (unit_t *unit, uint64_t now, uint32_t packets, uint32_t in_flight) {
   unit->state->congestion->acked(unit->stream, &sample);
 }
 
-/* A window and a quarter per round trip, two windows in slow start; without a round trip, or with a tiny one, a bound. */
+/* A window and a quarter per round trip, two windows in slow start; a tiny round trip, or none, has a bound. */
 TEST(pace) {
   static const uint32_t times[][2] = {{0, UDX_MS}, {50, 100}, {99, 100}, {100, 100}, {101, 101}, {20 * MS, 20 * MS}};
   unit_t unit = cubic_new();

@@ -166,6 +166,23 @@ TEST(pacing_forgets_what_bursts_lost) {
   unit_free(&unit);
 }
 
+/* A new path has rounds of its own from its first packets on, however much the old one has delivered. */
+TEST(rounds_begin_anew_on_another_path) {
+  static const uint32_t delivered[] = {0, 1000, INT32_MAX, (uint32_t) INT32_MAX + 1000, UINT32_MAX - 2};
+  for (size_t i = 0; i < sizeof(delivered) / sizeof(*delivered); i++) {
+    unit_t unit = unit_new();
+    unit.state->rate.delivered = delivered[i];
+    CHECK_EQ(udx_stream_reroute(unit.stream), 0);
+    for (uint32_t round = 1; round <= 3; round++) {
+      uint64_t begin = unit_send(&unit, 4);
+      unit_ack(&unit, begin + 20 * MS, 4 * round, 0, 0);
+      udx__stream_settle(unit.stream);
+      CHECK_EQ(unit.state->bbr.round_count, round);
+    }
+    unit_free(&unit);
+  }
+}
+
 TEST_MAIN(TEST_ENTRY(rate_of_a_first_flight), TEST_ENTRY(rate_interval), TEST_ENTRY(application_limited),
   TEST_ENTRY(pacing_bucket), TEST_ENTRY(pacing_least_burst), TEST_ENTRY(pacing_single_packets),
-  TEST_ENTRY(pacing_forgets_what_bursts_lost))
+  TEST_ENTRY(pacing_forgets_what_bursts_lost), TEST_ENTRY(rounds_begin_anew_on_another_path))

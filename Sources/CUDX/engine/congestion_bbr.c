@@ -106,7 +106,6 @@ bbr_enter_probe_bw (udx_stream_t *stream, uint64_t now) {
   bbr->cycle_stamp = now;
   /* any phase but the draining one */
   bbr_set_cycle(bbr, (uint8_t) (random % (BBR_CYCLE - 1) == 0 ? 0 : 1 + random % (BBR_CYCLE - 1)));
-  if (bbr->cycle_index == 1) bbr_set_cycle(bbr, 2);
   UDX_ASSERT(bbr->cycle_index != 1);
 }
 
@@ -115,6 +114,7 @@ bbr_init (udx_stream_t *stream) {
   udx_bbr_state_t *bbr = &udx__stream(stream)->bbr;
   memset(bbr, 0, sizeof(*bbr));
   bbr->min_rtt = UINT32_MAX;
+  bbr->next_round_delivered = udx__stream(stream)->rate.delivered;
   bbr_enter_startup(stream);
   bbr_init_pacing(stream);
 }

@@ -32,12 +32,11 @@ udx__pacing_init (udx_stream_t *stream) {
  */
 void
 udx__pacing_lost (udx_stream_t *stream, uint32_t count, uint64_t now) {
-  UDX_ASSERT(udx__stream(stream)->pacing.lost <= UINT32_MAX - count);
+  UDX_ASSERT(udx__stream(stream)->pacing.lost < UDX_PACING_SINGLE_LOSSES);
   udx_pacing_t *pacing = &udx__stream(stream)->pacing;
   uint32_t least = udx__rtt_min(stream);
   if (count == 0 || least == UINT32_MAX) return;
   int queueing = udx__stream(stream)->rtt.latest > least + least / 4 + UDX_MS;
-  pacing->lost += count;
   if (now >= pacing->single_until) {
     if (queueing || now < pacing->burst_until) return;
     pacing->single_until = now + UDX_PACING_SINGLE_TIME;
@@ -46,6 +45,7 @@ udx__pacing_lost (udx_stream_t *stream, uint32_t count, uint64_t now) {
     return;
   }
   if (!queueing) pacing->single_until = now + UDX_PACING_SINGLE_TIME;
+  pacing->lost += count;
   if (now < pacing->single_judged_from) pacing->lost = pacing->sent = 0;
   if (pacing->lost < UDX_PACING_SINGLE_LOSSES) return;
   if (pacing->lost > pacing->sent / UDX_PACING_SINGLE_SHARE) {
