@@ -83,7 +83,7 @@ udx__reorder_insert (udx_stream_t *stream, uint32_t seq, uint8_t type, const uin
   if (run != NULL && run_holds(run, seq)) return 0;
   if (run != NULL && run->end == seq) {
     udx_reorder_run_t *next = i + 1 < reorder->count ? run + 1 : NULL;
-    if (next != NULL && run_holds(next, seq)) return 0;
+    UDX_ASSERT(next == NULL || udx__seq_before(seq, next->start));
     udx_reorder_node_t *node = node_new(stream, type, data, length);
     if (node == NULL) return UV_ENOBUFS;
     UDX_ASSERT(run->tail->next == NULL);
