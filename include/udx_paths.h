@@ -39,6 +39,13 @@ udx_stream_reroute (udx_stream_t *stream);
 UDX_EXTERN int
 udx_stream_retransmit (udx_stream_t *stream);
 
+/*
+ * Packets of this host take another way out than before. Answers leave from the address that was asked for some seconds
+ * after the question: what was asked until now is forgotten, as that address may lead nowhere any more.
+ */
+UDX_EXTERN void
+udx_forget_asked (udx_t *udx);
+
 /* 1 once the remote in use has acknowledged, from its own address, what was sent to it since the last change; or 0. */
 UDX_EXTERN int
 udx_stream_path_validated (udx_stream_t *stream);

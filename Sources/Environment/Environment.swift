@@ -44,6 +44,10 @@ package protocol Environment: AnyObject {
   /// the change is none of ours. `nil` when the system cannot be asked now, which says nothing about the ways.
   func routes(to destinations: [IPv4Address]) -> [Route?]?
 
+  /// Packets take other ways than before: what is sent now leaves from the address that the system chooses, also to
+  /// those that have lately spoken to another one.
+  func routesChanged()
+
   /// Calls `onChange` when the interface list or a route changes, until cancelled. Where the system does not
   /// tell, it is asked every `milliseconds`.
   func watchInterfaces(every milliseconds: UInt64, _ onChange: @escaping ([InterfaceAddress]) -> Void)
@@ -55,6 +59,8 @@ extension Environment {
   package var uptime: UInt64 { wallClock }
 
   package func routes(to destinations: [IPv4Address]) -> [Route?]? { routesByInterface(to: destinations) }
+
+  package func routesChanged() {}
 
   /// Where the system tells no better, all packets leave from the first interface.
   package func routesByInterface(to destinations: [IPv4Address]) -> [Route?] {

@@ -157,21 +157,25 @@ final class SwarmHandle: @unchecked Sendable {
       guard let engine, let node, let environment else { return done() }
       for verdict in verdicts.values { verdict.answer(Int32(HYPERSWARM_REFUSE)) }
       for request in incoming.values { request.finish { _ in } }
-      engine.destroy(force: force) { [self] in
+      var left = 2
+      let leave = { [self] in
+        left -= 1
+        if left > 0 { return }
         engine.onConnection = nil
-        node.destroy(force: force) { [self] in
-          environment.close { [self] in
-            whenIdle = { [self] in
-              // Closing the loop is the last act: the program may then close its own.
-              home.loop.beginShutdown { [self] in
-                release()
-                done()
-              }
+        environment.close { [self] in
+          whenIdle = { [self] in
+            // Closing the loop is the last act: the program may then close its own.
+            home.loop.beginShutdown { [self] in
+              release()
+              done()
             }
-            checkIdle()
           }
+          checkIdle()
         }
       }
+      // Beside each other: they share the second that withdrawing may take, and all peers learn it now.
+      engine.destroy(force: force, leave)
+      node.destroy(force: force, leave)
     }
     if !isPosted { release() }
     return isPosted

@@ -15,6 +15,7 @@ extension RPCNode {
   func judgeChange(_ interfaces: [InterfaceAddress]) {
     onInterfaces?()
     guard !isDestroyed, !isSuspended, havePathsChanged else { return }
+    environment.routesChanged()
     notePaths()
     interfacesChanged()
     onNetworkChange?(interfaces)

@@ -23,6 +23,9 @@ package final class RPCNode {
   package var onEphemeral: (() -> Void)?
   /// Sleep was detected, or the node resumed.
   package var onWakeup: (() -> Void)?
+  /// After a sleep of the machine, and after the process was stopped: nothing was heard for so long that peers may have
+  /// given this node up and gone elsewhere.
+  package var onAwake: (() -> Void)?
   package var onSuspend: (() -> Void)?
   package var onResume: (() -> Void)?
   /// Exactly once, last.

@@ -104,6 +104,7 @@ extension RPCNode {
     // Requests that were under way have timed out for our own sake.
     if !isOffline { _ = health.reset() }
     if reachability.hasContact || !configuration.bootstrap.isEmpty { startProbing() }
+    onAwake?()
   }
 
   /// The machine has slept, or the node resumes: everything looks old, and it is open whether the node is reachable.
@@ -126,5 +127,6 @@ extension RPCNode {
     }
     if changed { onNetworkUpdate?() }
     onWakeup?()
+    onAwake?()
   }
 }

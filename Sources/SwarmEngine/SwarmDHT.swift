@@ -22,7 +22,8 @@ package protocol SwarmDHT: AnyObject {
     onFinished: @escaping (_ succeeded: Bool) -> Void
   ) -> any SwarmQuery
 
-  /// The interfaces have changed. The result ends the observation; so below.
+  /// The interfaces have changed, or the machine has slept: what was connected may not be any more. The result ends the
+  /// observation; so below.
   func observeNetworkChange(_ observer: @escaping () -> Void) -> () -> Void
   /// The node has gone online, offline or degraded.
   func observeNetworkUpdate(_ observer: @escaping () -> Void) -> () -> Void

@@ -58,7 +58,8 @@ extension DHTNode: SwarmDHT {
   }
 
   package func observeNetworkChange(_ observer: @escaping () -> Void) -> () -> Void {
-    onNetworkChange.observe { observer() }
+    let ends = [onNetworkChange.observe { observer() }, onAwake.observe { observer() }]
+    return { for end in ends { end() } }
   }
   package func observeNetworkUpdate(_ observer: @escaping () -> Void) -> () -> Void {
     onNetworkUpdate.observe { observer() }

@@ -83,6 +83,11 @@ public final class UDXInstance {
     later { for callback in callbacks { callback() } }
   }
 
+  /// Packets of this host take another way out than before: nothing leaves from an address because that was asked.
+  func forgetAsked() {
+    if !isClosed { udx_forget_asked(udx) }
+  }
+
   /// Destroys all streams, closes all sockets; `completion` runs once, later, when C holds nothing any more.
   public func close(_ completion: (() -> Void)? = nil) {
     detach?()

@@ -69,6 +69,8 @@ package final class UVEnvironment: Environment {
 
   package func routes(to destinations: [IPv4Address]) -> [Route?]? { UVEventLoop.routes(to: destinations) }
 
+  package func routesChanged() { instance.forgetAsked() }
+
   package func watchInterfaces(
     every milliseconds: UInt64, _ onChange: @escaping ([InterfaceAddress]) -> Void
   ) -> any ScheduledAction {

@@ -60,5 +60,18 @@ TEST(what_was_asked_is_forgotten) {
   }
 }
 
+/* The way out has changed: nothing leaves from an address because that was asked, until it is asked again. */
+TEST(all_is_forgotten_when_the_way_out_changes) {
+  unit_t unit = unit_new();
+  udx_address_t address;
+  udx_forget_asked(unit.udx);
+  udx__asked_note(unit.socket, host_at(&address, 1), 3);
+  udx_forget_asked(unit.udx);
+  CHECK_EQ(udx__asked_local(unit.socket, host_at(&address, 1)), 0);
+  udx__asked_note(unit.socket, host_at(&address, 1), 4);
+  CHECK_EQ(udx__asked_local(unit.socket, host_at(&address, 1)), 4);
+  unit_free(&unit);
+}
+
 TEST_MAIN(TEST_ENTRY(what_is_forgotten_is_the_same_in_every_run), TEST_ENTRY(sockets_are_told_apart),
-  TEST_ENTRY(what_was_asked_is_forgotten))
+  TEST_ENTRY(what_was_asked_is_forgotten), TEST_ENTRY(all_is_forgotten_when_the_way_out_changes))

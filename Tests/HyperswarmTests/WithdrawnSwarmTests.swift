@@ -53,10 +53,10 @@ final class WithdrawnSwarmTests: XCTestCase {
     var requests: UInt64 { nodes.reduce(0) { $0 + $1.rpc.statistics.requestsTotal } }
 
     /// Virtual time until all are destroyed.
-    func destroyAll() -> Duration {
+    func destroyAll(force: Bool = false) -> Duration {
       var destroyed = 0
       let start = network.elapsed
-      for swarm in swarms { swarm.destroy { destroyed += 1 } }
+      for swarm in swarms { swarm.destroy(force: force) { destroyed += 1 } }
       XCTAssertTrue(network.run(within: .seconds(30)) { destroyed == swarms.count })
       return network.elapsed - start
     }
@@ -112,6 +112,44 @@ final class WithdrawnSwarmTests: XCTestCase {
     for node in world.testnet.testnet.nodes.prefix(size / 2) {
       XCTAssertEqual((node.storage?.records.count ?? 0) + node.router.count, 0)
     }
+    world.end()
+  }
+
+  /// The swarm's server is told to close before the node that it is on, and not by force.
+  func testForceWaitsForNoNode() throws {
+    let world = try World(seed: 5)
+    try world.addSwarms(4, nodes: 4)
+    for host in world.testnet.hosts { host.isDown = true }
+    XCTAssertLessThanOrEqual(world.destroyAll(force: true), .milliseconds(10))
+    world.end()
+  }
+
+  /// A node and a swarm that it does not belong to are destroyed in one turn: they share the second.
+  func testASwarmAndItsNodeShareTheTime() throws {
+    let world = try World(seed: 6)
+    try world.addSwarms(2, nodes: 1)
+    for host in world.testnet.hosts { host.isDown = true }
+    let start = world.network.elapsed
+    var isNodeDestroyed = false
+    var destroyed = 0
+    for swarm in world.swarms { swarm.destroy { destroyed += 1 } }
+    world.nodes[0].destroy { isNodeDestroyed = true }
+    XCTAssertTrue(world.network.run(within: .seconds(30)) { isNodeDestroyed && destroyed == 2 })
+    XCTAssertLessThanOrEqual(world.network.elapsed - start, .milliseconds(1010))
+    world.end()
+  }
+
+  /// The topics and the server are withdrawn, then the node is suspended: no second second for what stays unanswered.
+  func testSuspendWaitsOnce() throws {
+    let world = try World(seed: 7)
+    try world.addSwarms(4, nodes: 4)
+    for host in world.testnet.hosts { host.isDown = true }
+    let start = world.network.elapsed
+    var suspended = 0
+    for swarm in world.swarms { swarm.suspend { suspended += 1 } }
+    XCTAssertTrue(world.network.run(within: .seconds(30)) { suspended == 4 })
+    XCTAssertLessThanOrEqual(world.network.elapsed - start, .milliseconds(1010))
+    _ = world.destroyAll()
     world.end()
   }
 

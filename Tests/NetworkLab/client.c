@@ -6,6 +6,8 @@
 //   client fork BOOTSTRAP                         what a child can do with its parent's swarm and with its own
 //   client swarms BOOTSTRAP COUNT                 so many swarms on one loop, nine of ten destroyed in one turn
 //   client together BOOTSTRAP COUNT ORDER         so many connections between two nodes of which one is destroyed
+//                                                 ORDER: server, client, or windows: the server, to half of whose
+//                                                 clients megabytes are under way that they do not read
 //   client accept BOOTSTRAP                       a server that ends every connection
 //   client alive BOOTSTRAP                        a server that sends an empty message a second
 //   client sleep BOOTSTRAP KEY SECONDS            a client with a timeout of 3 s that blocks its loop for so long
@@ -121,6 +123,15 @@ on_message (hyperswarm_connection_t *connection, const uint8_t *data, size_t len
   (void) user_data;
 }
 
+// More than the windows of both sides take.
+static void
+fill (hyperswarm_connection_t *connection) {
+  static const char zeros[1 << 16];
+  for (int i = 0; i < 100; i++) {
+    if (hyperswarm_connection_write(connection, zeros, sizeof(zeros), NULL, NULL) < 0) return;
+  }
+}
+
 static void
 on_accepted (hyperswarm_server_t *server, hyperswarm_connection_t *connection, void *user_data) {
   (void) server;
@@ -130,6 +141,7 @@ on_accepted (hyperswarm_server_t *server, hyperswarm_connection_t *connection, v
   hyperswarm_connection_set_callbacks(connection, &callbacks);
   const char *mode = user_data;
   if (!strcmp(mode, "accept")) hyperswarm_connection_end(connection);
+  if (!strcmp(mode, "fill") && accepted % 2 == 0) fill(connection);
   if (!strcmp(mode, "alive")) hyperswarm_connection_set_keep_alive(connection, 1000);
   accepted++;
 }
@@ -240,7 +252,8 @@ dial (hyperswarm_t *swarm, const uint8_t key[HYPERSWARM_KEY_SIZE]) {
 
 static int
 destroy_together (const char *bootstrap, int count, const char *order) {
-  hyperswarm_t *server = serve(bootstrap, "hold"), *client = create(bootstrap, NULL);
+  char *mode = !strcmp(order, "windows") ? "fill" : "hold";
+  hyperswarm_t *server = serve(bootstrap, mode), *client = create(bootstrap, NULL);
   wait_for(&listening, 1, 20);
   uint8_t key[HYPERSWARM_KEY_SIZE];
   hyperswarm_public_key(server, key);
@@ -253,7 +266,7 @@ destroy_together (const char *bootstrap, int count, const char *order) {
   wait_for(&accepted, count, 10);
   printf("opened %d accepted %d\n", opened, accepted);
   sleep(1);
-  int is_server_first = !strcmp(order, "server");
+  int is_server_first = strcmp(order, "client") != 0;
   double begin = now();
   hyperswarm_destroy(is_server_first ? server : client, 0, on_destroyed, NULL);
   int all = wait_for(&closed, count, 30);

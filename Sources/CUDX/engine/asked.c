@@ -61,6 +61,11 @@ udx__asked_local (udx_socket_t *socket, const struct sockaddr *to) {
 }
 
 void
+udx_forget_asked (udx_t *udx) {
+  udx__asked_free(udx);
+}
+
+void
 udx__asked_free (udx_t *udx) {
   free(udx__instance(udx)->asked);
   udx__instance(udx)->asked = NULL;

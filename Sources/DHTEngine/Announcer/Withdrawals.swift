@@ -81,6 +81,8 @@ final class Withdrawals {
   private var underWay = 0
   private var credentials: TwoGenerationCache<Endpoint, Credential>
   private var idleWaiters: [() -> Void] = []
+  /// When the last withdrawal was begun.
+  private var begunAt: UInt64 = 0
 
   init(node: DHTNode) {
     self.node = node
@@ -98,7 +100,8 @@ final class Withdrawals {
   /// Withdraws a record from `endpoints`. `done` runs when all have answered or were given up, at the latest after
   /// ``Limits/Withdrawal/wait``.
   func withdraw(_ target: Bytes32, keyPair: KeyPair, from endpoints: [Endpoint], _ done: @escaping () -> Void) {
-    bounded(done) { leave in
+    begunAt = now
+    bounded(done, after: Limits.Withdrawal.wait) { leave in
       let group = Countdown(leave)
       for endpoint in endpoints { add(Job(target: target, keyPair: keyPair), at: endpoint, group.enter()) }
       group.seal()
@@ -118,17 +121,21 @@ final class Withdrawals {
     settle(job, place)
   }
 
-  /// `done` runs when nothing is left to withdraw, at the latest after ``Limits/Withdrawal/wait``.
+  /// `done` runs when nothing is left to withdraw, at the latest ``Limits/Withdrawal/wait`` after the last withdrawal
+  /// was begun: callers may have waited for that one already.
   func whenIdle(_ done: @escaping () -> Void) {
-    guard !places.isEmpty else { return done() }
-    bounded(done) { idleWaiters.append($0) }
+    let waited = now - begunAt
+    guard !places.isEmpty, waited < Limits.Withdrawal.wait else { return done() }
+    bounded(done, after: Limits.Withdrawal.wait - waited) { idleWaiters.append($0) }
   }
 
-  private func bounded(_ done: @escaping () -> Void, _ body: (@escaping () -> Void) -> Void) {
+  private func bounded(
+    _ done: @escaping () -> Void, after milliseconds: UInt64, _ body: (@escaping () -> Void) -> Void
+  ) {
     let once = Countdown(done)
     let leave = once.enter()
     once.seal()
-    let timer = node.environment.schedule(after: Limits.Withdrawal.wait, leave)
+    let timer = node.environment.schedule(after: milliseconds, leave)
     body {
       timer.cancel()
       leave()

@@ -27,6 +27,8 @@ package final class DHTNode {
 
   /// The interface list or our public address changed.
   package let onNetworkChange = ObserverList<Void>()
+  /// The machine has slept, or the process was stopped: peers may be gone.
+  package let onAwake = ObserverList<Void>()
   /// Interfaces, or whether the network answers, changed.
   package let onNetworkUpdate = ObserverList<Void>()
   /// Our public address changed, and our id with it: the old address, and the new one as far as it is known. Listening
@@ -110,6 +112,7 @@ package final class DHTNode {
     }
     rpc.onReady = { [weak self] in self?.onStage.notify(.ready) }
     rpc.onWakeup = { [weak self] in self?.onStage.notify(.wakeup) }
+    rpc.onAwake = { [weak self] in self?.onAwake.notify(()) }
     rpc.onSuspend = { [weak self] in self?.onStage.notify(.suspended) }
     rpc.onResume = { [weak self] in
       self?.recovered()

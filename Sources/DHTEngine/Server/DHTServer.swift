@@ -120,28 +120,35 @@ package final class DHTServer {
   /// Stops accepting and withdraws the announcement. Connections stay. Idempotent; every completion runs once.
   package func close(_ completion: (() -> Void)? = nil) { close(isForced: false, completion) }
 
+  /// Forced, it withdraws nothing, and ends a close that is still withdrawing.
   func close(isForced: Bool, _ completion: (() -> Void)?) {
     if state == .closed {
       if let completion { node.environment.defer(completion) }
       return
     }
     if let completion { closeWaiters.append(completion) }
-    guard state != .closing else { return }
+    if state == .closing {
+      if isForced { node.environment.defer { [self] in finishClosing() } }
+      return
+    }
     state = .closing
     if let target { node.router.unpin(target: target) }
     dropSessions()
-    let finish = { [self] in
-      state = .closed
-      node.servers.removeAll { $0 === self }
-      settleListen(.success(()))
-      onClose?()
-      let waiters = closeWaiters
-      closeWaiters = []
-      for waiter in waiters { waiter() }
-    }
     node.environment.defer { [self] in
-      if let announcer { announcer.stop(isForced: isForced, finish) } else { finish() }
+      guard let announcer else { return finishClosing() }
+      announcer.stop(isForced: isForced) { [self] in finishClosing() }
     }
+  }
+
+  private func finishClosing() {
+    guard state == .closing else { return }
+    state = .closed
+    node.servers.removeAll { $0 === self }
+    settleListen(.success(()))
+    onClose?()
+    let waiters = closeWaiters
+    closeWaiters = []
+    for waiter in waiters { waiter() }
   }
 
   /// Announce again soon.

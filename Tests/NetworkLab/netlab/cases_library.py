@@ -99,6 +99,9 @@ for ORDER in ("server", "client"):
 case("destroy-1000-server-first", "every peer knows <= 1 s, no handle is left", needs=LIBRARY, seconds=60)(
     lambda settings: together(settings, 1000, "server"))
 
+case("destroy-150-windows-closed", "half of the peers do not read: every peer knows <= 1 s, no handle is left",
+     needs=LIBRARY, seconds=40)(lambda settings: together(settings, 150, "windows"))
+
 
 @case("destroy-500-swarms", "450 of 500 swarms in one turn: every peer knows after <= 1 s of work, all are destroyed "
       "after <= 1 s of work, no handle is left", needs=LIBRARY, seconds=60)

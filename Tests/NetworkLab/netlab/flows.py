@@ -7,6 +7,7 @@ import threading
 import time
 
 from .processes import LabError
+from .table import result, seconds
 
 BLOCK = 16_384
 RATE = 300_000  # bytes a second and direction
@@ -232,3 +233,32 @@ def stable(members, since, seconds, silent=SILENT, quiet=6.0):
         if None not in moments and time.monotonic() - max(moments) >= quiet:
             return max(moments) - since, max(breaks(first, second, since), breaks(second, first, since))
     return None, max(breaks(first, second, since), breaks(second, first, since))
+
+
+def pair_of_members(world, kinds=("port", "port"), arguments=()):
+    """Two members that have met: their places and they."""
+    sites = [world.site("s", kinds[0]), world.site("c", kinds[1])]
+    members = [Member(world, sites[0].host)]
+    time.sleep(1.5)
+    members.append(Member(world, sites[1].host, "network-lab", *arguments))
+    for member in members:
+        member.ready()
+    if meet(members, 60, time.monotonic()) is None:
+        raise LabError("the two never met")
+    time.sleep(5)
+    return sites, members
+
+
+def result_of_return(members, back, limit):
+    """The two are stable within the limit after `back`, and have not lost each other anew."""
+    lasting, flaps = stable(members, back, 75)
+    return result(f"stable {seconds(lasting)}, {flaps} flaps", lasting is not None and lasting <= limit and not flaps,
+                  stable=lasting, flaps=flaps)
+
+
+def survives_return(link, back, limit=3.0):
+    """The stream moves both ways within the limit after `back`, and no byte is wrong."""
+    if not link.watch(back, 25):
+        return result(f"dies; client and server know after {link.known_after(back, 45.0)} s", False)
+    after = max(flow.first_after(back) - back for flow in link.flows)
+    return result(f"survives, moves {seconds(after)} after it", after <= limit and not link.wrong(), after=after)

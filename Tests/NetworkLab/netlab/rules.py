@@ -91,6 +91,20 @@ table ip hole {
   }
 }
 """
+def one_way(direction, verdict):
+    """All that comes in, goes out or, on a router, passes."""
+    hook, device = {"in": ("input", 'iifname "eth0"'), "out": ("output", 'oifname "eth0"'),
+                    "through": ("forward", "")}[direction]
+    return f"""
+table ip oneway {{
+  chain c {{
+    type filter hook {hook} priority -5;
+    {device} meta l4proto udp {verdict}
+  }}
+}}
+"""
+
+
 NO_ICMP = """
 table ip silent {
   chain leaving {

@@ -24,7 +24,7 @@ class Skipped(Exception):
 
 
 def case(name, criterion, quick=False, needs=(), seconds=30):
-    """Registers a case: what has to hold, whether --quick runs it, what it needs ("library"), how long it takes."""
+    """Registers a case: what has to hold, whether --quick runs it, what it needs (a compiled program), its seconds."""
     def register(body):
         assert name not in CASES, name
         CASES[name] = Case(name, criterion, body, quick, needs, seconds)

@@ -131,7 +131,7 @@ class World:
             self.ip("core", "route add default dev tun0 table 100")
         self.nft("core", rules.short_lived(not self.distance))
 
-    def attach(self, name, address, gateway, device="eth0"):
+    def attach(self, name, address, gateway, device="eth0", is_default=True):
         """Gives a namespace an interface on the internet."""
         link = f"v{next(self.links)}"
         run(["ip", "link", "add", link, "netns", self.prefix + "core", "type", "veth",
@@ -142,7 +142,8 @@ class World:
             self.ip("core", f"rule add iif {link} lookup 100 prio 100")
         self.ip(name, f"addr add {address}/24 dev {device}")
         self.ip(name, f"link set {device} up")
-        self.ip(name, f"route add default via {gateway}")
+        if is_default:
+            self.ip(name, f"route add default via {gateway}")
         return link
 
     def lan(self, router, host, router_address, host_address, router_device="in0", host_device="eth0"):
@@ -272,6 +273,12 @@ class World:
         if percent:
             self.nft("core", rules.loss(percent, "tun0" if self.distance else ""))
 
+    def second_uplink(self, site, mtu=1500):
+        """Another interface eth1 with a public address, and no route over it yet."""
+        self.attach(site.host, "62.77.0.2", "62.77.0.1", device="eth1", is_default=False)
+        self.ip(site.host, f"link set eth1 mtu {mtu}")
+        self.sysctl(site.host, *(f"net.ipv4.conf.{name}.rp_filter=0" for name in ("all", "eth0", "eth1")))
+
     def capture(self, name, interface="eth0", outgoing=True):
         capture = Capture(self.prefix + name, interface, outgoing)
         self.captures.append(capture)
@@ -288,6 +295,9 @@ class World:
         process = Process(self.prefix + name, arguments, **options)
         self.processes.append(process)
         return process
+
+    def limit_descriptors(self, process, count):
+        run(["prlimit", f"--pid={process.pid}", f"--nofile={count}:"])
 
     def start_network(self, size=8):
         host, port = BOOTSTRAP.split(":")
