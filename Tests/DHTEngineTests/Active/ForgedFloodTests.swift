@@ -67,7 +67,7 @@ final class ForgedFloodTests: XCTestCase {
     return net.makeNode(on: net.network.makeHost(IPv4Address(192, 168, number, 10), behind: nat))
   }
 
-  /// Milliseconds to the connections of so many clients, one each 200 ms, after a lead of 1,500 ms.
+  /// Milliseconds to the connections of so many clients, one each 200 ms, after a lead of 1,100 ms.
   private func connects(_ count: Int, seed: UInt64, perRelay: Int, repeats: Bool) -> (times: [UInt64], refused: Int) {
     let net = Net(8, seed: seed)
     let (server, _) = net.listen(on: site(net, 1))
@@ -77,9 +77,9 @@ final class ForgedFloodTests: XCTestCase {
     var peers: [Peer] = []
     var times: [UInt64] = []
     var tick = 0
-    while tick < 1500 + 200 * count + 4500, times.count < count {
+    while tick < 1100 + 200 * count + 4500, times.count < count {
       flood.send(perRelay, at: tick)
-      if tick >= 1500, tick % 200 == 0, peers.count < count {
+      if tick >= 1100, tick % 200 == 0, peers.count < count {
         let peer = net.connect(clients[peers.count], to: server)
         let start = net.network.now
         peer.stream.onOpen = { times.append((net.network.now - start) / 1000) }
@@ -100,7 +100,7 @@ final class ForgedFloodTests: XCTestCase {
       let (times, refused) = connects(5, seed: seed, perRelay: 1, repeats: false)
       XCTAssertEqual(times.count, 5, "seed \(seed)")
       XCTAssertLessThanOrEqual(times.max() ?? .max, 4000, "seed \(seed): \(times)")
-      XCTAssertGreaterThan(refused, 3000, "seed \(seed)")
+      XCTAssertGreaterThan(refused, 2000, "seed \(seed)")
       report(
         attack: "3,000 handshakes a second of forged sources over three own relays, seed \(seed)",
         bound: "5 of 5 connects within 4 s", measured: "\(times.count) of 5, \(times.max() ?? 0) ms at most")
@@ -109,12 +109,12 @@ final class ForgedFloodTests: XCTestCase {
 
   /// Twelve thousand a second that come again as those of clients do: only proof of the address tells these apart.
   func testClientsGetThroughForgedMessagesThatComeAgain() {
-    let (times, refused) = connects(4, seed: 3, perRelay: 4, repeats: true)
-    XCTAssertEqual(times.count, 4)
+    let (times, refused) = connects(3, seed: 3, perRelay: 4, repeats: true)
+    XCTAssertEqual(times.count, 3)
     XCTAssertLessThanOrEqual(times.max() ?? .max, 4000, "\(times)")
-    XCTAssertGreaterThan(refused, 20_000)
+    XCTAssertGreaterThan(refused, 15_000)
     report(
-      attack: "12,000 handshakes a second of forged sources that each come again", bound: "4 of 4 connects within 4 s",
-      measured: "\(times.count) of 4, \(times.max() ?? 0) ms at most")
+      attack: "12,000 handshakes a second of forged sources that each come again", bound: "3 of 3 connects within 4 s",
+      measured: "\(times.count) of 3, \(times.max() ?? 0) ms at most")
   }
 }
