@@ -16,7 +16,9 @@ final class RelayTokens {
 
   /// What a node has answered with lately.
   func learn(_ token: Bytes32?, of relay: Endpoint) {
-    guard node.options.showsTokens, let token, tokens[relay] != nil || tokens.count < Limits.Connect.candidates else { return }
+    guard node.options.showsTokens, let token, tokens[relay] != nil || tokens.count < Limits.Connect.candidates else {
+      return
+    }
     tokens[relay] = token
   }
 
@@ -29,7 +31,8 @@ final class RelayTokens {
     var first = message
     if slow.contains(relay) { first.token = tokens[relay] }
     let request = node.rpc.request(first, to: relay, options: options) { [self] result in
-      if mayRepeat, node.options.showsTokens, case .success(let response) = result, response.error == RPCErrorCode.invalidToken,
+      if mayRepeat, node.options.showsTokens, case .success(let response) = result,
+        response.error == RPCErrorCode.invalidToken,
         let token = response.token
       {
         slow.insert(relay)
