@@ -65,7 +65,10 @@ package enum Limits {
     precondition(Router.forwardsPerSecond <= Router.totalForwardsPerSecond)
     precondition(Router.destinationForwardBurst <= Router.totalForwardBurst)
     precondition(Router.destinationForwardsPerSecond <= Router.totalForwardsPerSecond)
-    precondition(Router.reservedForProvenSources <= Router.reservedForLightSources)
+    precondition(Router.reservedForProvenSources < Router.reservedForRepetitions)
+    precondition(Router.reservedForRepetitions < Router.reservedForKnownClients)
+    precondition(Router.reservedForKnownClients < Router.reservedForLightSources)
+    precondition(UInt64(Router.trackedRefusals) * 1000 >= HyperRPC.Limits.totalRequestsPerSecond * Router.refusalAge)
     precondition(Router.reservedForLightSources < 1000, "a shared bucket that is full serves every source")
     precondition(Relay.sessionsPerKey <= Relay.sessionsPerHost && Relay.sessionsPerHost <= Relay.sessions)
     precondition(Relay.linksPerSession <= Relay.links)
@@ -151,6 +154,19 @@ package enum Limits {
     package static let strangersPerSecond: UInt64 = 128
     /// Hosts whose rate is remembered per generation, of each kind.
     package static let trackedClientHosts = 4096
+    /// Refused first messages that one client host may have looked at when they come again, at once and per second:
+    /// those of a host with many clients, in the second in which they ask again.
+    package static let repetitionBurst: UInt64 = 32
+    package static let repetitionsPerSecond: UInt64 = 8
+    /// Refused first messages of one origin that are remembered per generation: at ten times the rate of all relays
+    /// together, for a request's timeout.
+    package static let trackedRefusals = 8192
+    /// Microseconds that new first messages of one origin may take at once and of every second. Where they take about
+    /// half a millisecond each, the rates above are reached before; a slow or busy machine has fewer instead.
+    package static let workBurst: UInt64 = 1_000_000
+    package static let workPerSecond: UInt64 = 600_000
+    /// Thousandths of the burst that are for those that come again.
+    package static let workForRepetitions: Int64 = 250
     /// Ended handshakes that are remembered until their clearing time; beyond it the oldest are forgotten early.
     package static let rememberedHandshakes = 4096
     /// Refused or unreadable first messages that are remembered so that copies cost nothing.
@@ -373,10 +389,20 @@ package enum Limits {
     package static let heavyForwards: UInt64 = 64
     /// Milliseconds in which half of what a source has tried is forgotten.
     package static let forwardHalfLife: UInt64 = 10_000
-    /// Thousandths of a shared bucket that heavy sources leave to lighter ones, and that sources which may be forged
-    /// leave to proven ones.
+    /// Thousandths of a shared bucket that heavy sources leave to lighter ones; that handshakes of sources which may be
+    /// forged leave to clients that hole-punch, these to messages that come again, and these to proven sources. What is
+    /// between two levels is for one kind alone, and for those below it.
     package static let reservedForLightSources: UInt64 = 750
+    package static let reservedForKnownClients: UInt64 = 350
+    package static let reservedForRepetitions: UInt64 = 300
     package static let reservedForProvenSources: UInt64 = 250
+    /// Milliseconds from a refusal to the copy that counts as a repetition, half of a request's timeout; and how long a
+    /// refusal is remembered, twice three timeouts.
+    package static let refusalAge = HyperRPC.Limits.requestTimeout / 2
+    package static let refusalMemory = 6 * HyperRPC.Limits.requestTimeout
+    /// Refusals that are remembered per generation: for a request's timeout at the fastest rate that a node hears
+    /// (`totalRequestsPerSecond` of dht-rpc).
+    package static let trackedRefusals = 8192
     /// Messages that local servers have not answered yet; more are dropped.
     package static let pendingReplies = 1024
     /// Private and reserved addresses that take part in routing, and how long they are remembered.

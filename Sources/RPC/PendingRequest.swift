@@ -33,7 +33,7 @@ package final class PendingRequest {
   var firstTimeout: UInt64 = 0
   var timer: (any ScheduledAction)?
   /// Called once, when the first transmission has not been answered in time, at the latest after a second.
-  var onSlow: (() -> Void)?
+  package var onSlow: (() -> Void)?
   private var completion: ((Result<Response, RPCError>) -> Void)?
   private weak var node: RPCNode?
 
@@ -53,6 +53,14 @@ package final class PendingRequest {
   }
 
   package var isSettled: Bool { state == .settled }
+
+  /// Further transmissions carry this token.
+  package func show(_ token: Bytes32) {
+    guard case .request(var datagram)? = bytes.withUnsafeBytes({ Datagram($0) }) else { return }
+    datagram.token = token
+    let encoded = datagram.encode()
+    if encoded.count <= Limits.maximumDatagram { bytes = encoded }
+  }
 
   /// The time to the answer is that of the path: the asked node answers by itself and at once. Not so for requests that
   /// it may relay, and for pings with a delay.

@@ -13,6 +13,7 @@ final class CandidateSearch {
 
   private unowned let node: DHTNode
   private let target: Bytes32
+  private let tokens: RelayTokens
   private let hints: [Endpoint]
   private var hintsLeft: ArraySlice<Endpoint>
   private var isTryingHint = false
@@ -29,9 +30,10 @@ final class CandidateSearch {
   private var isReachable = false
   private var isStopped = false
 
-  init(node: DHTNode, target: Bytes32, hints: [Endpoint]) {
+  init(node: DHTNode, target: Bytes32, hints: [Endpoint], tokens: RelayTokens) {
     self.node = node
     self.target = target
+    self.tokens = tokens
     var unique: [Endpoint] = []
     for hint in hints.prefix(Limits.Connect.relayHints) where hint.port != 0 && !unique.contains(hint) {
       unique.append(hint)
@@ -77,7 +79,11 @@ final class CandidateSearch {
     let query = node.findPeer(target: target, options: options)
     self.query = query
     isQuerying = true
-    query.onReply = { [weak self] in self?.consider($0.from.endpoint) }
+    query.onReply = { [weak self] result in
+      guard let self else { return }
+      tokens.learn(result.token, of: result.from.endpoint)
+      consider(result.from.endpoint)
+    }
     query.onFinished = { [weak self] result in
       guard let self, !isStopped else { return }
       self.query = nil

@@ -16,6 +16,7 @@ final class ClientPunch {
   private let options: ConnectOptions
   private let usesFastOpen: Bool
   private let id: UInt64
+  private let tokens: RelayTokens
   private let sealer: HolepunchSealer
   private let puncher: Puncher
   private let session: RequestSession
@@ -32,9 +33,13 @@ final class ClientPunch {
   private var timer: (any ScheduledAction)?
   private var isOver = false
 
-  init(node: DHTNode, target: Bytes32, handshaken: Handshaken, options: ConnectOptions, usesFastOpen: Bool) {
+  init(
+    node: DHTNode, target: Bytes32, handshaken: Handshaken, tokens: RelayTokens, options: ConnectOptions,
+    usesFastOpen: Bool
+  ) {
     self.node = node
     self.target = target
+    self.tokens = tokens
     self.options = options
     self.usesFastOpen = usesFastOpen && options.fastOpen
     id = handshaken.payload.holepunch?.id ?? 0
@@ -143,7 +148,7 @@ final class ClientPunch {
     guard let request = makeRequest(payload, peerAddress: peerAddress), let socket = puncher.socket else {
       return abort(.holepunchAborted("the socket for hole punching is gone"))
     }
-    node.rpc.request(request, to: relay, options: RequestOptions(session: session, socket: socket)) {
+    tokens.request(request, to: relay, options: RequestOptions(session: session, socket: socket)) {
       [weak self] result in
       guard let self, !isOver else { return }
       switch result {

@@ -20,6 +20,7 @@ final class Connector {
   private var raw: any TransportStream
   private var search: CandidateSearch?
   private let session: RequestSession
+  private lazy var tokens = RelayTokens(node: node)
   /// The moment of the caller's deadline.
   private var deadline: UInt64?
   /// Message 1 is the same through every node (hyperdht.md 4.6).
@@ -67,9 +68,8 @@ final class Connector {
     self.raw = raw
     target = Target.of(publicKey: publicKey)
     session = node.rpc.makeSession()
-    let environment = node.environment
-    ticket = options.relayThrough?.pick(environment).flatMap { key in
-      key == publicKey ? nil : RelayTicket(publicKey: key, token: environment.random32(), isInitiator: true)
+    ticket = options.relayThrough?.pick(node.environment).flatMap {
+      $0 == publicKey ? nil : RelayTicket(publicKey: $0, token: node.environment.random32(), isInitiator: true)
     }
   }
 
@@ -132,7 +132,7 @@ final class Connector {
 
   private func beginSearch() {
     guard isSearching else { return }
-    let search = CandidateSearch(node: node, target: target, hints: hints())
+    let search = CandidateSearch(node: node, target: target, hints: hints(), tokens: tokens)
     self.search = search
     search.attempt = { [weak self] relay, done in self?.attempt(relay, done) }
     search.onExhausted = { [weak self] in self?.fail($0) }
@@ -182,7 +182,7 @@ final class Connector {
     let request = RequestMessage(
       command: Command.peerHandshake.rawValue, target: target,
       value: HandshakeMessage(mode: .fromClient, noise: noise).encoded)
-    node.rpc.request(request, to: relay, options: RequestOptions(session: session)) { [weak self] result in
+    tokens.request(request, to: relay, options: RequestOptions(session: session)) { [weak self] result in
       guard let self, isSearching, case .success(let response) = result else { return done(false) }
       done(receive(response, from: relay))
     }
@@ -261,7 +261,7 @@ final class Connector {
   private func startPunch() {
     guard let handshaken else { return }
     let punch = ClientPunch(
-      node: node, target: target, handshaken: handshaken, options: options,
+      node: node, target: target, handshaken: handshaken, tokens: tokens, options: options,
       usesFastOpen: !driver.race.pending.contains(.local))
     self.punch = punch
     punch.onConnect = { [weak self] socket, remote in

@@ -30,6 +30,7 @@ final class Rendezvous {
   private let migration: StreamMigration
   private let target: Bytes32
   private let session: RequestSession
+  private let tokens: RelayTokens
   private var search: CandidateSearch?
   private var handshake: NoiseHandshake?
   private var message: [UInt8] = []
@@ -41,13 +42,15 @@ final class Rendezvous {
     self.migration = migration
     target = Target.of(publicKey: migration.remotePublicKey)
     session = node.rpc.makeSession()
+    tokens = RelayTokens(node: node)
     startedAt = node.environment.nowMilliseconds
   }
 
   func start() {
     node.migrations.beginRendezvous()
     node.statistics.migrations.rendezvous += 1
-    let search = CandidateSearch(node: node, target: target, hints: node.relayHints[migration.remotePublicKey])
+    let search = CandidateSearch(
+      node: node, target: target, hints: node.relayHints[migration.remotePublicKey], tokens: tokens)
     self.search = search
     search.attempt = { [weak self] relay, done in self?.attempt(relay, done) }
     search.onExhausted = { [weak self] _ in self?.finish(.notFound) }
@@ -74,7 +77,7 @@ final class Rendezvous {
     let request = RequestMessage(
       command: Command.peerHandshake.rawValue, target: target,
       value: HandshakeMessage(mode: .fromClient, noise: noise).encoded)
-    node.rpc.request(request, to: relay, options: RequestOptions(session: session)) { [weak self] result in
+    tokens.request(request, to: relay, options: RequestOptions(session: session)) { [weak self] result in
       guard let self, !isOver, !isAnswered, case .success(let response) = result,
         let handshaken = open(response, from: relay)
       else { return done(false) }
@@ -111,7 +114,7 @@ final class Rendezvous {
       return take(socket, result.serverAddresses.first { !$0.host.isBogon } ?? result.serverAddress)
     }
     let punch = ClientPunch(
-      node: node, target: target, handshaken: result, options: ConnectOptions(), usesFastOpen: true)
+      node: node, target: target, handshaken: result, tokens: tokens, options: ConnectOptions(), usesFastOpen: true)
     self.punch = punch
     punch.onConnect = { [weak self] socket, remote in self?.take(socket, remote) }
     punch.onFailure = { [weak self] _ in

@@ -32,6 +32,9 @@ package struct DHTOptions {
   package var knownAddress: Endpoint?
   /// Offer peers to move living streams when an address changes. `false` behaves as deployed peers do.
   package var migration = true
+  /// Whether requests of a connect that stay without an answer are repeated with the token of the node asked. Deployed
+  /// peers do not.
+  package var showsTokens = true
   /// Milliseconds between random hole punches of this node.
   package var randomPunchInterval = Limits.Punch.randomPunchInterval
   /// Start with the random-punch clock running.

@@ -1,5 +1,6 @@
 import HyperCollections
 import HyperEncoding
+import HyperRPC
 
 /// Which messages are forwarded (hyperdht.md B-6): a token bucket for each source, for each destination host, and for
 /// all together.
@@ -7,6 +8,10 @@ import HyperEncoding
 /// The shared buckets are not emptied by the loudest: the more a source has tried lately, the more they must hold for
 /// it. While there is enough for all this changes nothing; when there is not, heavy sources are refused first, and a
 /// client that connects now and then is served.
+///
+/// Sources that are all light may be forged ones. What tells a client that exists from them has the lower levels of the
+/// shared buckets for itself: its source is proven; or the message was refused and comes again; or it is one of hole
+/// punching, which follows a handshake.
 struct ForwardBudget {
   fileprivate struct Source {
     var bucket: TokenBucket
@@ -18,7 +23,14 @@ struct ForwardBudget {
   private var sources: TwoGenerationCache<Endpoint, Source>
   private var destinations: TwoGenerationCache<IPv4Address, TokenBucket>
   private var total: TokenBucket
+  private var refusals: Refusals<Message>
   private let configuration: RouterConfiguration
+
+  /// One message and its retransmissions.
+  private struct Message: Hashable {
+    var source: Endpoint
+    var tid: UInt16
+  }
 
   init(_ configuration: RouterConfiguration, now: UInt64) {
     self.configuration = configuration
@@ -28,19 +40,36 @@ struct ForwardBudget {
     destinations = TwoGenerationCache(
       .init(maximumEntries: configuration.maximumTrackedHosts, maximumAge: memory), now: now)
     total = TokenBucket(configuration.totalForwards, now: now)
+    refusals = Refusals(
+      maximumEntries: configuration.maximumTrackedRefusals, leastAge: Limits.Router.refusalAge,
+      memory: Limits.Router.refusalMemory, now: now)
   }
 
-  /// Whether a message of this source may go to `destination` now (milliseconds).
-  mutating func take(_ endpoint: Endpoint, isProven: Bool, to destination: IPv4Address, now: UInt64) -> Bool {
+  /// Refused messages that are remembered.
+  var refusalCount: Int { refusals.count }
+
+  /// Whether this message may go to `destination` now (milliseconds).
+  mutating func take(_ request: IncomingRequest, to destination: IPv4Address, now: UInt64) -> Bool {
+    let endpoint = request.from.endpoint
     if endpoint.isLoopback { return true }
-    let key = isProven ? endpoint : Endpoint(host: endpoint.host, port: 0)
+    let message = Message(source: endpoint, tid: request.tid)
+    let key = request.isProven ? endpoint : Endpoint(host: endpoint.host, port: 0)
     var source =
       sources.peek(key, now: now) ?? Source(bucket: TokenBucket(configuration.forwards, now: now), updated: now)
     source.note(now)
-    let reserve = source.reserve(above: isProven ? 0 : Limits.Router.reservedForProvenSources)
+    let reserve = source.reserve(above: leastReserve(request, message, now))
     let isAllowed = takeAll(&source, destination, above: reserve, now)
     sources.set(key, source, now: now)
+    if !isAllowed, !request.isProven { refusals.insert(message, now: now) }
     return isAllowed
+  }
+
+  /// Thousandths of the shared buckets that are for others.
+  private func leastReserve(_ request: IncomingRequest, _ message: Message, _ now: UInt64) -> UInt64 {
+    if request.isProven { return 0 }
+    if refusals.isAgain(message, now: now) { return Limits.Router.reservedForProvenSources }
+    return request.command == Command.peerHandshake.rawValue
+      ? Limits.Router.reservedForKnownClients : Limits.Router.reservedForRepetitions
   }
 
   /// All of the three, or none.

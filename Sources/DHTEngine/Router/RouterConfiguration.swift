@@ -13,6 +13,8 @@ package struct RouterConfiguration: Sendable {
   package var totalForwards = Rate(
     burst: Limits.Router.totalForwardBurst, perSecond: Limits.Router.totalForwardsPerSecond)
   package var maximumTrackedHosts = Limits.Router.trackedHosts
+  /// Per generation, of which there are two.
+  package var maximumTrackedRefusals = Limits.Router.trackedRefusals
   package var maximumPendingReplies = Limits.Router.pendingReplies
   /// Whether messages towards private and reserved addresses are dropped when they come from a public address: they
   /// would reach into this node's own network. Between such addresses (a LAN, a test network) everything is forwarded,

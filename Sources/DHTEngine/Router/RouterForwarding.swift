@@ -207,7 +207,7 @@ extension Router {
 
   private func mayCharge(_ request: IncomingRequest, _ destination: Endpoint) -> Bool {
     let now = environment.nowMilliseconds
-    if budget.take(request.from.endpoint, isProven: request.isProven, to: destination.host, now: now) { return true }
+    if budget.take(request, to: destination.host, now: now) { return true }
     statistics.rateLimited += 1
     return false
   }

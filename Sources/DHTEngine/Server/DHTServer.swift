@@ -36,6 +36,8 @@ package final class DHTServer {
   private(set) var announcer: Announcer?
   var table = HandshakeTable()
   private var budget: HandshakeBudget
+  /// Microseconds; what new first messages cost is measured by it.
+  lazy var clock: () -> UInt64 = { [unowned node] in node.environment.now }
   private var closeWaiters: [() -> Void] = []
   private var listenCompletion: ((Result<Void, DHTError>) -> Void)?
 
@@ -181,10 +183,14 @@ package final class DHTServer {
 
   var accepts: Bool { !isClosed && !isSuspended && !node.isDestroyed }
 
-  /// Whether a new first message may cost anything now.
-  func admits(_ request: HandshakeRequest, _ origin: HandshakeOrigin) -> Bool {
-    budget.take(
-      origin, client: request.chargedClient, sender: request.from.host, now: node.environment.nowMilliseconds)
+  /// Works on a new first message if it may cost anything now, and counts the time.
+  /// - Returns: whether it did.
+  func charge(_ request: HandshakeRequest, _ origin: HandshakeOrigin, _ work: () -> Void) -> Bool {
+    let began = clock()
+    guard budget.admits(request, origin, now: began) else { return false }
+    work()
+    budget.spent(clock() - began, origin)
+    return true
   }
 
   func origin(of request: HandshakeRequest) -> HandshakeOrigin {

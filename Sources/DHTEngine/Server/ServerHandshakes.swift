@@ -1,3 +1,4 @@
+import HyperCrypto
 import HyperEncoding
 
 /// What the router hands to a server (hyperdht.md 7.2, 7.5).
@@ -15,10 +16,16 @@ extension DHTServer: LocalServer {
     }
     guard !table.isRefused(request.noise) else { return completion(nil) }
     let origin = origin(of: request)
-    guard admits(request, origin) else {
+    guard charge(request, origin, { begin(request, origin, keyPair, completion) }) else {
       node.statistics.handshakes.dropped += 1
       return completion(nil)
     }
+  }
+
+  private func begin(
+    _ request: HandshakeRequest, _ origin: HandshakeOrigin, _ keyPair: KeyPair,
+    _ completion: @escaping (HandshakeReply?) -> Void
+  ) {
     node.statistics.handshakes.received += 1
     guard let session = ServerSession(server: self, request: request, origin: origin, keyPair: keyPair) else {
       node.statistics.handshakes.refused += 1

@@ -136,6 +136,45 @@ final class HandshakeFloodTests: XCTestCase {
     net.destroy()
   }
 
+  /// A machine on which every handshake takes 20 ms: new messages get their share of the time, and a client that asks
+  /// again gets in.
+  func testASlowServerHasTimeForClientsThatAskAgain() {
+    for seed in 1...3 as ClosedRange<UInt64> {
+      let net = Net(8, seed: seed)
+      let (server, _) = net.listen(on: site(net, 1))
+      let clients = (0..<3).map { site(net, 10 + UInt8($0)) }
+      let relays = server.announcer?.relays.map(\.relayAddress) ?? []
+      let handshakes = { server.node.statistics.handshakes.received }
+      let before = handshakes()
+      let started = net.network.now
+      server.clock = { net.network.now + 20_000 * (handshakes() - before) }
+      var attacker = Attacker(server, seed: 100 + seed)
+      var peers: [Peer] = []
+      var opened: [UInt64] = []
+      var tick = 0
+      while tick < 8000, opened.count < 3 {
+        attacker.send(over: relays[tick % 3], noise: attacker.random.bytes(200))
+        if tick >= 1500, tick % 200 == 0, peers.count < 3 {
+          let peer = net.connect(clients[peers.count], to: server)
+          let start = net.network.now
+          peer.stream.onOpen = { opened.append((net.network.now - start) / 1000) }
+          peers.append(peer)
+        }
+        net.network.advance(by: 1)
+        tick += 1
+      }
+      XCTAssertEqual(opened.count, 3, "seed \(seed)")
+      XCTAssertLessThanOrEqual(opened.max() ?? .max, 4000, "seed \(seed): \(opened)")
+      // Time goes on while a handshake is worked on.
+      let worked = 20_000 * (handshakes() - before)
+      let elapsed = net.network.now - started + worked
+      XCTAssertLessThanOrEqual(
+        worked, Limits.Server.workBurst + elapsed * Limits.Server.workPerSecond / 1_000_000 + 20_000, "seed \(seed)")
+      server.clock = { net.network.now }
+      net.destroy()
+    }
+  }
+
   // MARK: What a first message costs
 
   func testNothingIsMadeForAMessageThatCannotBeRead() {

@@ -70,8 +70,9 @@ final class Replay {
     options.keyPair = KeyPair(seed: Bytes32(hex: keys[keyPair]!["seed"] as! String)!)
     options.firewalled = firewalled
     options.quickFirewall = quickFirewall
-    // The recorded bytes are those of peers that do not know it.
+    // The recorded bytes are those of peers that do not know these.
     options.migration = false
+    options.showsTokens = false
     let start = (byID[startCase]!["events"] as! [[String: Any]]).first { $0["kind"] as? String == "start" }!
     environment.secrets[32] = [Vectors.bytes(start["tableId"] as! String)]
     let socketPorts = environment.ports

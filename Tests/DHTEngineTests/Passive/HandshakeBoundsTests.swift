@@ -203,6 +203,102 @@ final class HandshakeBoundsTests: XCTestCase {
     XCTAssertEqual(others, left)
   }
 
+  // MARK: Messages that come again, and time
+
+  private func request(_ number: Int, from sender: Int = 0x10_0000) throws -> HandshakeRequest {
+    let noise = withUnsafeBytes(of: UInt64(number)) { Array($0) } + [UInt8](repeating: 7, count: 8)
+    let client = Endpoint(host: host(number), port: 1)
+    return HandshakeRequest(
+      noise: noise, isDirect: false, clientAddress: client, from: Endpoint(host: host(sender), port: 1), to: client,
+      socket: VirtualNetwork(seed: 1).makeHost().makeSocket())
+  }
+
+  /// While all that is new is refused, a message that was refused and comes again is looked at.
+  func testAMessageThatComesAgainIsLookedAt() throws {
+    var budget = HandshakeBudget(now: 0)
+    let flood = Int(Limits.Server.relayBurst)
+    for number in 0..<flood { XCTAssertTrue(budget.admits(try request(number), .relay, now: 0)) }
+    let first = try request(flood)
+    XCTAssertFalse(budget.admits(first, .relay, now: 0))
+    let age = Limits.Router.refusalAge * 1000
+    // What the relay may have looked at meanwhile is used up by others.
+    for number in 0..<flood { _ = budget.admits(try request(10_000 + number), .relay, now: age - 1000) }
+    XCTAssertFalse(budget.admits(first, .relay, now: age - 1000), "a client does not repeat itself so soon")
+    for number in 0..<flood { _ = budget.admits(try request(20_000 + number), .relay, now: age) }
+    XCTAssertFalse(budget.admits(try request(flood + 1), .relay, now: age), "another one")
+    XCTAssertTrue(budget.admits(first, .relay, now: age))
+    let memory = 2 * Limits.Router.refusalMemory * 1000
+    for number in 0..<flood { _ = budget.admits(try request(30_000 + number), .relay, now: memory) }
+    XCTAssertFalse(budget.admits(try request(10_000 + flood - 1), .relay, now: memory), "forgotten")
+  }
+
+  /// Those that come again have a rate, all together and those of one client.
+  func testMessagesThatComeAgainHaveARate() throws {
+    for isOneClient in [false, true] {
+      var budget = HandshakeBudget(now: 0)
+      let flood = Int(Limits.Server.relayBurst)
+      for number in 0..<flood { _ = budget.admits(try request(number), .relay, now: 0) }
+      let waiting = try (0..<2000).map { number in
+        var message = try request(40_000 + number)
+        if isOneClient { message.clientAddress = Endpoint(host: host(5), port: 1) }
+        return message
+      }
+      for message in waiting { XCTAssertFalse(budget.admits(message, .relay, now: 0)) }
+      let now: UInt64 = 1_000_000
+      for number in 0..<flood { _ = budget.admits(try request(50_000 + number), .relay, now: now) }
+      let admitted = waiting.count { budget.admits($0, .relay, now: now) }
+      let bound = isOneClient ? Limits.Server.repetitionBurst : Limits.Server.relayedBurst / 4
+      XCTAssertEqual(admitted, Int(bound))
+    }
+  }
+
+  /// Where a handshake takes ten milliseconds, sixty of a hundred are looked at, and the last of the time is for those
+  /// that come again.
+  func testNewMessagesHaveAShareOfTheTime() throws {
+    var budget = HandshakeBudget(now: 0)
+    var admitted = 0
+    var refused: HandshakeRequest?
+    for number in 0..<5000 {
+      let now = UInt64(number) * 2000
+      let message = try request(number)
+      if budget.admits(message, .relay, now: now) {
+        budget.spent(10_000, .relay)
+        admitted += 1
+      } else if refused == nil {
+        refused = message
+      }
+    }
+    let all = Limits.Server.workBurst + 10 * Limits.Server.workPerSecond
+    XCTAssertLessThanOrEqual(admitted, Int(all / 10_000))
+    XCTAssertGreaterThan(admitted, Int(9 * all / 100_000))
+    let now: UInt64 = 10_000_000
+    XCTAssertFalse(budget.admits(try request(6000), .relay, now: now))
+    XCTAssertNotNil(refused)
+    for message in [try request(4999), try request(4990)] { XCTAssertFalse(budget.admits(message, .relay, now: now)) }
+    let later = now + Limits.Router.refusalAge * 1000
+    budget.spent(Limits.Router.refusalAge * Limits.Server.workPerSecond / 1000, .relay)
+    XCTAssertFalse(budget.admits(try request(6001), .relay, now: later))
+    XCTAssertTrue(budget.admits(try request(6000), .relay, now: later))
+    // Clients on other ways have their own, and loopback is exempt.
+    XCTAssertTrue(budget.admits(try request(6002), .direct, now: later))
+    var local = try request(6003)
+    local.from = Endpoint(host: .loopback, port: 1)
+    XCTAssertTrue(budget.admits(local, .relay, now: later))
+  }
+
+  /// What was spent beyond the share is owed, but for no longer than a burst takes.
+  func testTimeIsOwedForABurstAtMost() {
+    var share = WorkShare(now: 0)
+    XCTAssertTrue(share.hasRoom(above: 0, now: 0))
+    share.spend(100 * Limits.Server.workBurst)
+    let refill = Limits.Server.workBurst * 1_000_000 / Limits.Server.workPerSecond
+    XCTAssertFalse(share.hasRoom(above: 0, now: refill))
+    XCTAssertTrue(share.hasRoom(above: 0, now: refill + 10))
+    XCTAssertFalse(share.hasRoom(above: 250, now: refill + 10))
+    XCTAssertTrue(share.hasRoom(above: 999, now: 100 * refill))
+    XCTAssertFalse(share.hasRoom(above: 1000, now: 100 * refill))
+  }
+
   // MARK: Random punches
 
   private func makePunchBudget(

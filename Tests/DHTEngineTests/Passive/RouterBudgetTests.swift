@@ -150,4 +150,79 @@ final class RouterBudgetTests: XCTestCase {
     XCTAssertEqual(holepunch(node, to: victim, from: Endpoint(host: client.host, port: 8)), 0)
     XCTAssertEqual(holepunch(node, to: victim, from: client), 1)
   }
+
+  // MARK: What forged sources cannot be told from
+
+  /// Handshakes of sources that were never seen before, so many for each of so many milliseconds.
+  private func flood(_ node: PassiveNode, milliseconds: Int, random: inout SeededRandom) -> Int {
+    var sent = 0
+    for _ in 0..<milliseconds {
+      for _ in 0..<4 {
+        let host = IPv4Address(value: 0x4480_0000 | UInt32(random.next() % 0x7f_0000))
+        sent += handshake(node, .fromClient, from: Endpoint(host: host, port: UInt16(1024 + random.next() % 60_000)))
+      }
+      node.network.advance(by: 1)
+    }
+    return sent
+  }
+
+  /// The datagram of a handshake, the same at every transmission.
+  private func message(_ node: PassiveNode, tid: UInt16) -> [UInt8] {
+    let value = HandshakeMessage(mode: .fromClient, noise: [9, 9]).encoded
+    return RequestDatagram(
+      tid: tid, to: node.address, command: Command.peerHandshake.rawValue, target: target, value: value
+    ).encode()
+  }
+
+  /// A client that waits for its answer asks again, and has a part of the rate that the others do not reach.
+  func testDHT_B6_whatComesAgainIsServedBeforeWhatIsNew() throws {
+    for seed in 1...3 as ClosedRange<UInt64> {
+      var random = SeededRandom(seed: seed)
+      let node = try makeNode()
+      _ = flood(node, milliseconds: 1000, random: &random)
+      var waiting: [(bytes: [UInt8], source: Endpoint)] = []
+      for number in 0..<40 as Range<UInt8> {
+        let source = Endpoint(host: IPv4Address(45, 1, 1, number), port: 7)
+        let bytes = message(node, tid: UInt16(number))
+        if node.deliver(bytes, from: source).isEmpty { waiting.append((bytes, source)) }
+        XCTAssertTrue(node.deliver(bytes, from: source).isEmpty, "a copy at once says nothing")
+      }
+      XCTAssertGreaterThan(waiting.count, 30, "seed \(seed)")
+      _ = flood(node, milliseconds: 1000, random: &random)
+      // Half of what the host may get.
+      for client in waiting {
+        _ = flood(node, milliseconds: 8, random: &random)
+        XCTAssertEqual(node.deliver(client.bytes, from: client.source).count, 1, "seed \(seed)")
+      }
+      XCTAssertTrue(
+        node.deliver(message(node, tid: 0), from: Endpoint(host: client.host, port: 7)).isEmpty, "another's message")
+    }
+  }
+
+  /// Hole punching follows a handshake that was forwarded: more handshakes do not keep it up.
+  func testDHT_B6_handshakesLeaveRoomForHolepunching() throws {
+    for seed in 1...3 as ClosedRange<UInt64> {
+      var random = SeededRandom(seed: seed)
+      let node = try makeNode()
+      _ = flood(node, milliseconds: 1000, random: &random)
+      for number in 0..<40 as Range<UInt8> {
+        let source = Endpoint(host: IPv4Address(45, 1, 1, number), port: 7)
+        _ = flood(node, milliseconds: 8, random: &random)
+        XCTAssertEqual(holepunch(node, to: server, from: source), 1, "seed \(seed)")
+      }
+    }
+  }
+
+  /// What is remembered of refused messages is bounded.
+  func testDHT_B6_refusalsAreBounded() throws {
+    var configuration = RouterConfiguration()
+    configuration.maximumTrackedRefusals = 50
+    var random = SeededRandom(seed: 4)
+    let node = try makeNode(configuration)
+    _ = flood(node, milliseconds: 1000, random: &random)
+    XCTAssertLessThanOrEqual(node.router.budget.refusalCount, 100)
+    XCTAssertGreaterThan(node.router.budget.refusalCount, 50)
+    node.network.advance(by: 2 * Limits.Router.refusalMemory)
+    XCTAssertEqual(handshake(node, .fromClient, from: client), 1)
+  }
 }
