@@ -1,7 +1,7 @@
 import Foundation
 
-/// What a signal does while no `Interrupt` waits for it: the process ends at once, and no socket stays behind in the file
-/// system.
+/// What a signal does while no `Interrupt` waits for it: the process ends at once, and no socket stays behind in the
+/// file system.
 enum Departure {
   /// Paths at most: every target of a command, and its counters.
   private static let capacity = TunnelLimits.targets + 1

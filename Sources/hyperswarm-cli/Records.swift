@@ -12,9 +12,9 @@ struct Put: Command {
   static let configuration = CommandConfiguration(
     abstract: "Store a value of up to 1024 bytes in the DHT.",
     discussion: """
-      The value is the argument, or what standard input holds if that is - or missing. It is stored under its hash; with --mutable under the \
-      public key of the seed, signed, where a later value replaces it. The hash or key is printed: get takes it. Nodes \
-      forget values after about two days; --watch stores it again every hour.
+      The value is the argument, or what standard input holds if that is - or missing. It is stored under its hash; \
+      with --mutable under the public key of the seed, signed, where a later value replaces it. The hash or key is \
+      printed: get takes it. Nodes forget values after about two days; --watch stores it again every hour.
       """)
 
   @OptionGroup var common: CommonOptions
@@ -80,7 +80,9 @@ struct Put: Command {
       case .failed(let number):
         throw Failure("cannot read standard input: \(String(cString: strerror(number)))", code: "INPUT_FAILED")
       case .end, .silence:
-        if bytes.isEmpty { throw Failure("standard input is empty, and an empty value cannot be stored", code: "NO_VALUE") }
+        if bytes.isEmpty {
+          throw Failure("standard input is empty, and an empty value cannot be stored", code: "NO_VALUE")
+        }
         return bytes
       }
       guard bytes.count <= sizeLimit else {

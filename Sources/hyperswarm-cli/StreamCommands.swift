@@ -43,11 +43,17 @@ struct Listen: Command {
     guard (1...10_000).contains(limit ?? 1) else { throw ValidationError("--limit is 1 to 10000") }
   }
 
+  /// At a time.
+  private var callers: Int {
+    guard many, exec != nil else { return 1 }
+    return OpenFiles.room(for: limit ?? Listen.usualLimit, each: ChildCommand.files, isInherited: true)
+  }
+
   func execute() async throws {
     var options = relay.listening
     options.firewall = try access.keys().map(AccessOptions.firewall)
     let listener = Listener(
-      keyPair: identity.keyPair, options: options, limit: many && exec != nil ? limit ?? Listen.usualLimit : 1, isEndless: many)
+      keyPair: identity.keyPair, options: options, limit: callers, isEndless: many)
     let dht = try await enterNetwork(common, keyPair: listener.keyPair, entirely: true)
     let (pipe, exec) = (pipe, exec)
     try await using(dht, until: Interrupt()) {

@@ -23,7 +23,9 @@ struct Bench: Command {
     help: ArgumentHelp(
       "Measure only this: connects, latency, up or down; may be given several times.", valueName: "what"))
   var only: [BenchClient.Measurement] = []
-  @Option(name: .shortAndLong, help: ArgumentHelp("Time of each direction of throughput; 5 if not given.", valueName: "seconds"))
+  @Option(
+    name: .shortAndLong,
+    help: ArgumentHelp("Time of each direction of throughput; 5 if not given.", valueName: "seconds"))
   var time: Double?
   @Option(
     name: [.customShort("n"), .long],

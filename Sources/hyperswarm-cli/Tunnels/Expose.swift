@@ -31,7 +31,9 @@ struct Expose: Command {
 
   mutating func validate() throws {
     if targets.isEmpty { targets = Configuration.current?.targets(of: "expose") ?? [] }
-    if targets.isEmpty { throw ValidationError("what is to be exposed? a port, host:port or path of a socket is wanted") }
+    if targets.isEmpty {
+      throw ValidationError("what is to be exposed? a port, host:port or path of a socket is wanted")
+    }
     if udp, mux { throw ValidationError("--udp and --mux exclude each other") }
     if self.private, !allow.isEmpty { throw ValidationError("--private and --allow exclude each other") }
     if targets.count > TunnelLimits.targets { throw ValidationError("at most \(TunnelLimits.targets) targets") }

@@ -173,8 +173,11 @@ struct Forwarder: Sendable {
     let descriptor = accept(listening.descriptor, nil, nil)
     if descriptor >= 0 { return Socket(descriptor) }
     counter.leave()
+    let error = errno
+    guard error != EAGAIN, error != ECONNABORTED else { return nil }
     // No descriptors, say: others end.
-    if errno != EAGAIN, errno != ECONNABORTED { try? await Task.sleep(for: .milliseconds(100)) }
+    Console.warn("local connections wait: \(SocketFailure(number: error))")
+    try? await Task.sleep(for: .milliseconds(100))
     return nil
   }
 
@@ -216,11 +219,12 @@ struct Forwarder: Sendable {
 /// How many connections there are.
 final class ConnectionCounter: Sendable {
   private let count = Mutex(0)
+  private let limit = OpenFiles.room(for: TunnelLimits.connections)
 
   /// `false` when there are as many as may be.
   func enter() -> Bool {
     count.withLock {
-      guard $0 < TunnelLimits.connections else { return false }
+      guard $0 < limit else { return false }
       $0 += 1
       return true
     }
