@@ -4,7 +4,8 @@ from . import table
 
 
 def all_cases():
-    from . import (cases_ends, cases_entry, cases_library, cases_meeting, cases_moves, cases_outage, cases_paths,
-                   cases_tool)
-    del cases_ends, cases_entry, cases_library, cases_meeting, cases_moves, cases_outage, cases_paths, cases_tool
+    from . import (cases_ends, cases_entry, cases_files, cases_library, cases_meeting, cases_moves, cases_outage,
+                   cases_paths, cases_tool)
+    del (cases_ends, cases_entry, cases_files, cases_library, cases_meeting, cases_moves, cases_outage, cases_paths,
+         cases_tool)
     return list(table.CASES.values())
