@@ -54,7 +54,7 @@ package struct TransferCode: Hashable, Sendable, CustomStringConvertible {
   }
 
   /// Letters to change, add or leave out.
-  static func distance(_ a: [UInt8], _ b: [UInt8]) -> Int {
+  package static func distance(_ a: [UInt8], _ b: [UInt8]) -> Int {
     var row = Array(0...b.count)
     for (i, left) in a.enumerated() {
       var previous = row[0]

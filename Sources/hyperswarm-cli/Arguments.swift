@@ -48,9 +48,18 @@ struct CommonOptions: ParsableArguments {
   }
 }
 
+/// With the plural of all but one.
+func counted(_ count: Int, _ noun: String) -> String { "\(count) \(noun)\(count == 1 ? "" : "s")" }
+
 /// A variable of the environment; an empty one counts as none.
 func environment(_ name: String) -> String? {
   ProcessInfo.processInfo.environment[name].flatMap { $0.isEmpty ? nil : $0 }
+}
+
+/// A folder of the user, by the XDG Base Directory Specification, which has relative paths ignored.
+func userFolder(_ variable: String, _ usual: String) -> String {
+  if let path = environment(variable), path.hasPrefix("/") { return path }
+  return (environment("HOME") ?? NSHomeDirectory()) + "/" + usual
 }
 
 /// What is wrong with a value, behind its name.

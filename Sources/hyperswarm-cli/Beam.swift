@@ -37,7 +37,9 @@ struct Beam: Command {
       throw ValidationError("an argument, --passphrase-file and --ask exclude each other")
     }
     if let passphrase { _ = try Passphrase(checking: passphrase) }
-    if isFromEnvironment, let text = environment(Beam.variable) { _ = try Passphrase(checking: text) }
+    if isFromEnvironment, let text = environment(Beam.variable) {
+      do { _ = try Passphrase(text) } catch { throw ValidationError("\(Beam.variable): \(error)") }
+    }
   }
 
   private var isFromEnvironment: Bool { passphrase == nil && passphraseFile == nil && !ask }

@@ -8,6 +8,9 @@ struct ChildCommand: Sendable {
   /// For a command to end by itself when its peer is gone, before it is killed.
   private static let grace = Duration.seconds(5)
 
+  /// Descriptors that a command takes at most: two pipes, and their other ends until it has begun.
+  static let files = 4
+
   let command: String
 
   static let rules = """

@@ -66,8 +66,7 @@ struct Configuration {
   }
 
   private static var ownPath: String {
-    let folder = environment("XDG_CONFIG_HOME") ?? (environment("HOME") ?? NSHomeDirectory()) + "/.config"
-    return folder + "/hyperswarm/config"
+    userFolder("XDG_CONFIG_HOME", ".config") + "/hyperswarm/config"
   }
 
   init(path: String, text: String) throws(Flaw) {

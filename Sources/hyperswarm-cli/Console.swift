@@ -83,8 +83,12 @@ enum Console {
     case let error as ConnectionError: code = error.code
     default: code = "ERROR"
     }
-    let text = "\(error)".split(whereSeparator: \.isNewline).joined(separator: " ")
-    let fields: [(String, JSON)] = [("code", .string(code)), ("message", .string(text))]
+    var text = "\(error)".split(whereSeparator: \.isNewline).joined(separator: " ")
+    // The library's errors begin with their code, of which objects have a field.
+    let message = text.hasPrefix(code + ": ") ? String(text.dropFirst(code.count + 2)) : text
+    // This one says nothing.
+    if code == "ERROR" { text = message }
+    let fields: [(String, JSON)] = [("code", .string(code)), ("message", .string(message))]
     if isJSON, outputIsData { return note("error", "", fields) }
     write("\(painted("hyperswarm:", .red)) \(text)\n", to: 2)
     if isJSON { event("error", "", fields) }

@@ -14,8 +14,8 @@ struct Demo: Command {
 
   @Option(help: "DHT nodes, at least 2.")
   var nodes = 5
-  @Option(help: ArgumentHelp("Size of the generated file.", valueName: "MiB"))
-  var size = 128
+  @Option(help: ArgumentHelp("Size of the generated file; 128 if not given.", valueName: "MiB"))
+  var size: Int?
   @Option(help: ArgumentHelp("Send this file instead of a generated one.", valueName: "path"))
   var file: String?
   @Option(help: ArgumentHelp("Write the sender's transport events to this file, in qlog form.", valueName: "path"))
@@ -23,9 +23,13 @@ struct Demo: Command {
   @Flag(help: "Print one JSON object per line.")
   var json = false
 
+  /// Mebibytes.
+  private static let usualSize = 128
+
   func validate() throws {
     guard (2...1_000).contains(nodes) else { throw ValidationError("--nodes is 2 to 1000") }
-    guard (1...1_048_576).contains(size) else { throw ValidationError("--size is 1 to 1048576 MiB") }
+    if file != nil, size != nil { throw ValidationError("--file and --size exclude each other") }
+    guard (1...1_048_576).contains(size ?? Demo.usualSize) else { throw ValidationError("--size is 1 to 1048576 MiB") }
   }
 
   func execute() async throws {
@@ -50,6 +54,7 @@ struct Demo: Command {
     if let file {
       source = try SourceFile(hashing: file)
     } else {
+      let size = size ?? Demo.usualSize
       source = try await telling("making a file of \(size) MiB", [("mebibytes", .integer(size))]) {
         try SourceFile(generating: size << 20, at: folder.appendingPathComponent("sent").path)
       }

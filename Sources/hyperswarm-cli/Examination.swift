@@ -166,7 +166,7 @@ final class Examination: Sendable {
     report(
       Check(
         name: "names", verdict: isFine ? .ok : places.isEmpty ? .failed : .warning,
-        text: isFine ? "\(places.count) bootstrap nodes have an address" : failures.joined(separator: ", "),
+        text: isFine ? "\(counted(places.count, "bootstrap node")) with an address" : failures.joined(separator: ", "),
         fields: [("resolved", .integer(places.count)), ("unresolved", .integer(failures.count))]))
     return places
   }

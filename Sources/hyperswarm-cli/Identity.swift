@@ -118,8 +118,7 @@ enum SecretFile {
 /// Seeds by name, in the user's data folder.
 enum KeyStore {
   static var folder: String {
-    let data = environment("XDG_DATA_HOME") ?? (environment("HOME") ?? NSHomeDirectory()) + "/.local/share"
-    return data + "/hyperswarm/keys"
+    userFolder("XDG_DATA_HOME", ".local/share") + "/hyperswarm/keys"
   }
 
   static func path(of name: String) throws -> String {
@@ -134,11 +133,12 @@ enum KeyStore {
   }
 
   static func makeFolder() throws {
-    do {
-      try FileManager.default.createDirectory(
-        atPath: folder, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
-    } catch {
-      throw Failure("cannot make the folder '\(folder)': \(error.localizedDescription)", code: "FILE")
+    var path = folder.hasPrefix("/") ? "" : "."
+    for name in folder.split(separator: "/") {
+      path += "/" + name
+      guard mkdir(path, 0o700) == 0 || errno == EEXIST else {
+        throw Failure("cannot make the folder '\(path)': \(String(cString: strerror(errno)))", code: "FILE")
+      }
     }
   }
 }

@@ -3,7 +3,7 @@ import Foundation
 import HyperDHT
 
 /// SIGINT and SIGTERM, from its making on: make it before telling anybody that the command runs. The same signal again
-/// ends the process at once. One per process.
+/// ends the process at once (`Departure`). One per process.
 final class Interrupt: @unchecked Sendable {
   /// Where the handlers write to. A signal source of Dispatch starts at an unknown later time; this does not.
   nonisolated(unsafe) private static var writeEnd: Int32 = -1
@@ -30,14 +30,14 @@ final class Interrupt: @unchecked Sendable {
     self.source = source
     for number in [SIGINT, SIGTERM] {
       signal(number) { number in
-        signal(number, SIG_DFL)
+        Departure.take(number)
         var byte = UInt8(truncatingIfNeeded: number)
         _ = write(Interrupt.writeEnd, &byte, 1)
       }
     }
   }
 
-  /// Returns at the first signal, or with `nil` when the task is cancelled; signals have their usual effect from then
+  /// Returns at the first signal, or with `nil` when the task is cancelled; signals end the process at once from then
   /// on.
   @discardableResult
   func wait() async -> Int32? {
@@ -47,7 +47,7 @@ final class Interrupt: @unchecked Sendable {
       break
     }
     source?.cancel()
-    for number in [SIGINT, SIGTERM] { signal(number, SIG_DFL) }
+    for number in [SIGINT, SIGTERM] { Departure.take(number) }
     return first
   }
 }

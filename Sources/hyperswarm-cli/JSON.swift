@@ -3,6 +3,8 @@ indirect enum JSON: Sendable, CustomStringConvertible {
   case string(String)
   case number(Double)
   case integer(Int)
+  /// Above what an integer holds, too.
+  case unsigned(UInt64)
   case bool(Bool)
   case null
   case array([JSON])
@@ -13,6 +15,7 @@ indirect enum JSON: Sendable, CustomStringConvertible {
     case .string(let text): JSON.quoted(text)
     case .number(let value): value.isFinite ? "\(value)" : "null"
     case .integer(let value): "\(value)"
+    case .unsigned(let value): "\(value)"
     case .bool(let value): "\(value)"
     case .null: "null"
     case .array(let items): "[" + items.map(\.description).joined(separator: ",") + "]"

@@ -78,10 +78,10 @@ private func noBootstrap(_ common: CommonOptions) async -> Failure {
       return place.host
     }
   }
-  let text = nodes.joined(separator: ", ")
-  if unresolved.isEmpty { return Failure("no bootstrap node answered (\(text))", code: "NO_BOOTSTRAP") }
-  let names = unresolved.joined(separator: ", ")
-  return Failure("no bootstrap node answered (\(text)); cannot resolve \(names)", code: "NO_BOOTSTRAP")
+  let names = unresolved.isEmpty ? "" : "; cannot resolve \(unresolved.joined(separator: ", "))"
+  return Failure(
+    "no bootstrap node answered (\(bootstrapText(common)))\(names); 'hyperswarm doctor' looks for the reason",
+    code: "NO_BOOTSTRAP")
 }
 
 /// Runs what blocks off the cooperative threads.
@@ -93,8 +93,9 @@ func onThread<T: Sendable>(_ body: @escaping @Sendable () -> T) async -> T {
 
 func bootstrapNodes(_ common: CommonOptions) -> [String] { common.bootstrap?.nodes ?? HyperDHT.publicBootstrap }
 
+/// Of `address@name:port` what people know it by.
 private func bootstrapText(_ common: CommonOptions) -> String {
-  bootstrapNodes(common).joined(separator: ", ")
+  bootstrapNodes(common).map { $0.split(separator: "@").last.map(String.init) ?? $0 }.joined(separator: ", ")
 }
 
 /// A network on this machine is spoken to from the loopback address, so that nothing listens outside.

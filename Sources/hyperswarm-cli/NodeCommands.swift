@@ -63,7 +63,7 @@ struct NodeCommand: Command {
 
   func validate() throws {
     if first, host == nil || host?.host == .any { throw ValidationError("--first needs a concrete --host") }
-    if first, common.bootstrap != nil { throw ValidationError("--first and --bootstrap exclude each other") }
+    if first, CommonOptions.isBootstrapGiven { throw ValidationError("--first and --bootstrap exclude each other") }
   }
 
   func execute() async throws {

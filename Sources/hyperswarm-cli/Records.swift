@@ -12,9 +12,9 @@ struct Put: Command {
   static let configuration = CommandConfiguration(
     abstract: "Store a value of up to 1024 bytes in the DHT.",
     discussion: """
-      The value is the argument, or what standard input holds. It is stored under its hash; with --mutable under the \
-      public key of the seed, signed, where a later value replaces it. The hash or key is printed: get takes it. Nodes \
-      forget values after about two days; --watch stores it again every hour.
+      The value is the argument, or what standard input holds if that is - or missing. It is stored under its hash; \
+      with --mutable under the public key of the seed, signed, where a later value replaces it. The hash or key is \
+      printed: get takes it. Nodes forget values after about two days; --watch stores it again every hour.
       """)
 
   @OptionGroup var common: CommonOptions
@@ -24,7 +24,7 @@ struct Put: Command {
   @Option(help: "Sequence number; by default one more than that of the value that is there.")
   var seq: UInt64?
   @OptionGroup var watch: WatchOptions
-  @Argument(help: "The value; without it standard input.")
+  @Argument(help: "The value; without it, or with -, standard input.")
   var value: String?
 
   func validate() throws {
@@ -32,20 +32,25 @@ struct Put: Command {
     if mutable, identity.givenSeed == nil {
       throw ValidationError("--mutable needs a key: --seed-file, --identity or \(IdentityOptions.variable)")
     }
+    if value?.isEmpty == true { throw ValidationError("an empty value cannot be stored") }
     if let value, value.utf8.count > sizeLimit {
       throw ValidationError("the value has \(value.utf8.count) bytes, at most \(sizeLimit) can be stored")
     }
   }
 
   func execute() async throws {
-    let bytes = if let value { Array(value.utf8) } else { try await Put.standardInput() }
+    let bytes = if let value, value != "-" { Array(value.utf8) } else { try await Put.standardInput() }
     let keyPair = identity.keyPair
     let dht = try await enterNetwork(common, keyPair: keyPair)
     let (mutable, given, watch) = (mutable, seq, watch)
     try await watch.run(dht) {
       var sequence = given
       if mutable, sequence == nil {
-        sequence = try await dht.mutableGet(keyPair.publicKey).map { $0.sequence + 1 } ?? 0
+        let found = try await dht.mutableGet(keyPair.publicKey)
+        guard found?.sequence != .max else {
+          throw Failure("the value that is there has the highest sequence number", code: "SEQ_TOO_LOW")
+        }
+        sequence = found.map { $0.sequence + 1 } ?? 0
       }
       try await watch.repeating(every: .seconds(3600)) {
         let result =
@@ -58,7 +63,7 @@ struct Put: Command {
           "stored", result.key.hex,
           [
             ("key", .string(result.key.hex)), ("mutable", .bool(mutable)),
-            ("seq", mutable ? .integer(Int(clamping: result.sequence)) : .null), ("bytes", .integer(bytes.count)),
+            ("seq", mutable ? .unsigned(result.sequence) : .null), ("bytes", .integer(bytes.count)),
             ("nodes", .integer(result.stored)),
           ])
         if !Console.isJSON { Console.detail(1, "nodes", "stored at \(result.stored) nodes, seq \(result.sequence)") }
@@ -74,7 +79,11 @@ struct Put: Command {
       case .data(let chunk): bytes += chunk
       case .failed(let number):
         throw Failure("cannot read standard input: \(String(cString: strerror(number)))", code: "INPUT_FAILED")
-      case .end, .silence: return bytes
+      case .end, .silence:
+        if bytes.isEmpty {
+          throw Failure("standard input is empty, and an empty value cannot be stored", code: "NO_VALUE")
+        }
+        return bytes
       }
       guard bytes.count <= sizeLimit else {
         throw Failure("standard input has more than \(sizeLimit) bytes", code: "VALUE_TOO_LARGE")
@@ -112,7 +121,10 @@ struct Get: Command {
     Console.outputIsData = !Console.isJSON
     try await watch.run(dht) {
       var next = least
+      var isLast = false
       try await watch.repeating(every: .seconds(30)) {
+        // No value can follow one with the highest number.
+        if isLast { return }
         let found =
           if mutable { try await dht.mutableGet(key, sequence: next) } else { try await dht.immutableGet(key) }
         guard let found else {
@@ -120,7 +132,7 @@ struct Get: Command {
           throw Failure("no node has a value of \(key.hex)", code: "NOT_FOUND")
         }
         guard !watch.watch || found.sequence >= next else { return }
-        next = found.sequence + 1
+        (next, isLast) = found.sequence.addingReportingOverflow(1)
         try await Get.show(found, of: key, isMutable: mutable, isLine: watch.watch)
       }
     }
@@ -134,7 +146,7 @@ struct Get: Command {
         "value", "",
         [
           ("key", .string(key.hex)), ("mutable", .bool(isMutable)),
-          ("seq", isMutable ? .integer(Int(clamping: found.sequence)) : .null),
+          ("seq", isMutable ? .unsigned(found.sequence) : .null),
           ("bytes", .integer(found.value.count)), ("hex", .string(Hex.encode(found.value))),
           ("text", String(validating: found.value, as: UTF8.self).map { .string($0) } ?? .null),
           ("from", .string(found.from.endpoint.description)),

@@ -26,8 +26,10 @@ struct Listen: Command {
   var exec: String?
   @Flag(help: "Go on after a connection.")
   var many = false
-  @Option(help: "Connections at a time, with --many and --exec.")
-  var limit = 64
+  @Option(help: "Connections at a time, with --many and --exec; 64 if not given.")
+  var limit: Int?
+
+  private static let usualLimit = 64
 
   func validate() throws {
     if exec != nil, pipe.isGiven {
@@ -36,14 +38,22 @@ struct Listen: Command {
     if many, exec == nil, !pipe.recvOnly {
       throw ValidationError("--many needs --exec or --recv-only: standard input can be sent once only")
     }
-    guard (1...10_000).contains(limit) else { throw ValidationError("--limit is 1 to 10000") }
+    if exec?.isEmpty == true { throw ValidationError("--exec has no command") }
+    if limit != nil, !many || exec == nil { throw ValidationError("--limit is for --many with --exec") }
+    guard (1...10_000).contains(limit ?? 1) else { throw ValidationError("--limit is 1 to 10000") }
+  }
+
+  /// At a time.
+  private var callers: Int {
+    guard many, exec != nil else { return 1 }
+    return OpenFiles.room(for: limit ?? Listen.usualLimit, each: ChildCommand.files, isInherited: true)
   }
 
   func execute() async throws {
     var options = relay.listening
     options.firewall = try access.keys().map(AccessOptions.firewall)
     let listener = Listener(
-      keyPair: identity.keyPair, options: options, limit: many && exec != nil ? limit : 1, isEndless: many)
+      keyPair: identity.keyPair, options: options, limit: callers, isEndless: many)
     let dht = try await enterNetwork(common, keyPair: listener.keyPair, entirely: true)
     let (pipe, exec) = (pipe, exec)
     try await using(dht, until: Interrupt()) {

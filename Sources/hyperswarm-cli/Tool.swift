@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import HyperFileTransfer
 import Hyperswarm
 
 #if !CommandLineTool
@@ -12,7 +13,7 @@ struct Tool: AsyncParsableCommand {
     commandName: "hyperswarm",
     abstract: "Find peers by key or topic and talk to them, encrypted, without a server.",
     discussion: """
-      Keys are 64 hexadecimal digits (or 52 z-base-32 characters), topics are any text (hashed) or 64 hexadecimal
+      Keys are 64 hexadecimal digits (or 52 z-base-32 characters), topics are any text (hashed) or 64 hexadecimal \
       digits. Without --bootstrap the public network is used.
       """,
     version: Hyperswarm.version,
@@ -25,11 +26,13 @@ struct Tool: AsyncParsableCommand {
 
   static func main() async {
     StandardStreams.prepare()
+    Departure.prepare()
     let arguments = CommandLine.arguments.dropFirst().prefix { $0 != "--" }
     Console.isJSON = arguments.contains("--json")
     let subcommand = configuration.subcommands.first { $0._commandName == arguments.first } as? any Command.Type
     Console.outputIsData = subcommand?.outputIsData ?? false
     do {
+      try checkName(Array(arguments))
       var command = try parse(Array(CommandLine.arguments.dropFirst()))
       if var command = command as? any AsyncParsableCommand {
         try await command.run()
@@ -39,6 +42,18 @@ struct Tool: AsyncParsableCommand {
     } catch {
       end(error)
     }
+  }
+
+  /// Names a command that there is not, also behind `help`, and the one that may be meant.
+  private static func checkName(_ words: [String]) throws {
+    let names = configuration.subcommands.map { $0._commandName }
+    guard let word = words.first == "help" ? words.dropFirst().first : words.first, !word.hasPrefix("-"),
+      word != "help", !names.contains(word)
+    else { return }
+    let letters = Array(word.utf8.prefix(32))
+    func distance(_ name: String) -> Int { TransferCode.distance(letters, Array(name.utf8)) }
+    let closest = names.min { distance($0) < distance($1) }.flatMap { distance($0) < 3 ? $0 : nil }
+    throw ValidationError("there is no command '\(word)'" + (closest.map { "; did you mean '\($0)'?" } ?? ""))
   }
 
   /// The arguments, with what the configuration file adds to them.

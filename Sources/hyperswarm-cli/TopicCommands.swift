@@ -34,7 +34,8 @@ struct Lookup: Command {
           }
         }
         if !watch.watch || round == 1 {
-          Console.note("done", "\(lastSeen.count) peers under \(topic.hex)", [("peers", .integer(lastSeen.count))])
+          Console.note(
+            "done", "\(counted(lastSeen.count, "peer")) under \(topic.hex)", [("peers", .integer(lastSeen.count))])
         }
         for (key, seen) in lastSeen where round - seen >= Lookup.roundsUntilGone {
           lastSeen[key] = nil

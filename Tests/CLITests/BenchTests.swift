@@ -58,6 +58,28 @@ final class BenchTests: SharedTestnetTestCase {
     XCTAssertEqual(measured.compactMap { $0["sent"] as? Bool }, [true, false])
   }
 
+  func testConnectsAtATime() throws {
+    let (server, key) = try serve()
+    for (options, parallel, count) in [
+      (["--parallel", "8"], 8, 80), (["--parallel", "4", "--connects", "2"], 4, 2), (["--connects", "3"], 1, 3),
+    ] {
+      let result = try runTool(
+        ["bench", key, "--only", "connects", "--json"] + options, environment: try environment())
+      XCTAssertEqual(result.status, 0, result.errors)
+      let connects = try XCTUnwrap(result.object("connects"))
+      XCTAssertEqual(connects["parallel"] as? Int, parallel)
+      // A busy machine may take more than the time of five seconds for all of them.
+      let measured = try XCTUnwrap(connects["count"] as? Int)
+      XCTAssertLessThanOrEqual(measured, count)
+      XCTAssertGreaterThanOrEqual(measured, min(parallel, count))
+      XCTAssertGreaterThan(connects["perSecond"] as? Double ?? 0, 0)
+    }
+    let text = try runTool(["bench", "--loopback", "--only", "connects", "--parallel", "2", "--connects", "4"]).text
+    XCTAssertTrue(text.contains("/s 2 at a time ("), text)
+    server.interrupt()
+    XCTAssertEqual(try server.finish(seconds: 20).status, 0)
+  }
+
   func testAServerLetsInOnlyThoseThatAreAllowed() throws {
     let seed = String(repeating: "7", count: 64)
     let pair = try runTool(["keygen", "--seed", seed, "--json"])

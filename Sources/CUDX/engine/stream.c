@@ -337,6 +337,7 @@ udx__stream_close (udx_stream_t *stream, int status) {
   stream->status &= ~UDX_STREAM_CONNECTED;
   udx__ids_remove(&udx__instance(udx)->ids, stream->local_id);
   udx__timer_remove(stream);
+  /* the link may be that of the line of its macroflow, which has to know */
   if (udx__stream(stream)->pacing.queued) udx__macroflow_dequeue(stream);
   udx__list_remove(&udx__stream(stream)->ready);
   udx__list_remove(&udx__stream(stream)->owing);

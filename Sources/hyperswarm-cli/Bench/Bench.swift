@@ -8,7 +8,7 @@ struct Bench: Command {
     discussion: """
       The peer runs bench --serve and prints its key. With --loopback both sides, and a network, are in this process: \
       what this machine can do. A measurement ends after --time seconds or --bytes, whichever is first; connects and \
-      round trips take up to 5 seconds each.
+      round trips take up to 5 seconds each. With --parallel so many connects are under way all the time.
       """)
 
   @OptionGroup var common: CommonOptions
@@ -23,8 +23,10 @@ struct Bench: Command {
     help: ArgumentHelp(
       "Measure only this: connects, latency, up or down; may be given several times.", valueName: "what"))
   var only: [BenchClient.Measurement] = []
-  @Option(name: .shortAndLong, help: ArgumentHelp("Time of each direction of throughput.", valueName: "seconds"))
-  var time = 5.0
+  @Option(
+    name: .shortAndLong,
+    help: ArgumentHelp("Time of each direction of throughput; 5 if not given.", valueName: "seconds"))
+  var time: Double?
   @Option(
     name: [.customShort("n"), .long],
     help: ArgumentHelp("Bytes of each direction at most, with k, M or G for thousands.", valueName: "size"),
@@ -34,10 +36,12 @@ struct Bench: Command {
     name: .shortAndLong, help: ArgumentHelp("Bytes of one message; 65536 if not given.", valueName: "size"),
     transform: Bench.size)
   var length: Int?
-  @Option(help: "Connects at most.")
-  var connects = 20
-  @Option(help: "Round trips at most.")
-  var pings = 1000
+  @Option(help: "Connects at most; 20 if not given, or ten times --parallel.")
+  var connects: Int?
+  @Option(help: "Connects at a time; one after the other if not given.")
+  var parallel: Int?
+  @Option(help: "Round trips at most; 1000 if not given.")
+  var pings: Int?
   @Argument(help: "Public key of the other side: 64 hexadecimal digits or 52 z-base-32 characters.")
   var key: KeyArgument?
 
@@ -53,7 +57,8 @@ struct Bench: Command {
     guard [serve, loopback, key != nil].filter(\.self).count == 1 else {
       throw ValidationError("one of a key, --serve and --loopback is wanted")
     }
-    guard time >= 0.1, time <= BenchProtocol.longest else {
+    if serve, isMeasuring { throw ValidationError("what to measure is for the side that calls, not for --serve") }
+    guard (0.1...BenchProtocol.longest).contains(time ?? 1) else {
       throw ValidationError("--time is 0.1 to \(Int(BenchProtocol.longest)) seconds")
     }
     guard (1...BenchProtocol.mostBytes).contains(bytes ?? 1) else {
@@ -62,14 +67,21 @@ struct Bench: Command {
     guard (1...BenchProtocol.largestMessage).contains(length ?? 1) else {
       throw ValidationError("--length is 1 to \(BenchProtocol.largestMessage)")
     }
-    guard (1...10_000).contains(connects) else { throw ValidationError("--connects is 1 to 10000") }
-    guard (1...1_000_000).contains(pings) else { throw ValidationError("--pings is 1 to 1000000") }
+    guard (1...10_000).contains(connects ?? 1) else { throw ValidationError("--connects is 1 to 10000") }
+    guard (1...BenchServer.callers).contains(parallel ?? 1) else {
+      throw ValidationError("--parallel is 1 to \(BenchServer.callers)")
+    }
+    guard (1...1_000_000).contains(pings ?? 1) else { throw ValidationError("--pings is 1 to 1000000") }
     if !serve, !access.allow.isEmpty || access.allowFile != nil {
       throw ValidationError("--allow and --allow-file are for --serve")
     }
     if loopback, common.bootstrap != nil, CommonOptions.isBootstrapGiven {
       throw ValidationError("--loopback has a network of its own: --bootstrap is for a key or --serve")
     }
+  }
+
+  private var isMeasuring: Bool {
+    !only.isEmpty || time != nil || [bytes, length, connects, parallel, pings].contains { $0 != nil }
   }
 
   func execute() async throws {
@@ -87,8 +99,8 @@ struct Bench: Command {
     BenchClient(
       dht: dht, key: key, options: relay.connecting,
       bounds: .init(
-        seconds: time, bytes: bytes ?? BenchProtocol.mostBytes, length: length ?? 65_536, connects: connects,
-        pings: pings))
+        seconds: time ?? 5, bytes: bytes ?? BenchProtocol.mostBytes, length: length ?? 65_536,
+        connects: connects ?? parallel.map { $0 * 10 } ?? 20, parallel: parallel ?? 1, pings: pings ?? 1000))
   }
 
   private func runServer() async throws {

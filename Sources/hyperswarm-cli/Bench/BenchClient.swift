@@ -17,6 +17,8 @@ struct BenchClient: Sendable {
     var bytes: Int
     var length: Int
     var connects: Int
+    /// Connects at a time.
+    var parallel: Int
     var pings: Int
   }
 
@@ -71,23 +73,42 @@ struct BenchClient: Sendable {
   // MARK: Connects
 
   private func connects() async throws {
+    let start = ContinuousClock.now
+    let end = start + BenchClient.shortTime
+    let begun = Meter()
     let times = BenchTimes(
       try await onLoop {
-        var times: [Duration] = []
-        let end = ContinuousClock.now + BenchClient.shortTime
-        while times.count < bounds.connects, times.isEmpty || ContinuousClock.now < end {
-          let start = ContinuousClock.now
-          let connection = try await dialling(key, on: dht, options)
-          times.append(ContinuousClock.now - start)
-          await connection.close()
+        try await withThrowingTaskGroup(of: [Duration].self) { group in
+          for number in 0..<bounds.parallel {
+            group.addTask { try await dialInTurn(until: end, begun, isTalkative: number == 0) }
+          }
+          return try await group.reduce(into: []) { $0 += $1 }
         }
-        return times
       })
-    let rate = Double(times.count) / max(times.total.seconds, 1e-9)
+    let isAlone = bounds.parallel == 1
+    // Of several at a time the sum of all times is longer than they took.
+    let time = isAlone ? times.total : ContinuousClock.now - start
+    let rate = Double(times.count) / max(time.seconds, 1e-9)
     let rateText = rate < 10 ? String(format: "%.1f", rate) : "\(Int(rate.rounded()))"
+    let manner = isAlone ? "one after the other" : "\(bounds.parallel) at a time"
     Console.event(
-      "connects", "connects    \(rateText)/s one after the other (\(times.count)): \(times.text)",
-      [("perSecond", .number(rate))] + times.fields)
+      "connects", "connects    \(rateText)/s \(manner) (\(times.count)): \(times.text)",
+      [("perSecond", .number(rate)), ("parallel", .integer(bounds.parallel))] + times.fields)
+  }
+
+  /// Connects and parts until the time is over, or all of them have begun.
+  private func dialInTurn(
+    until end: ContinuousClock.Instant, _ begun: Meter, isTalkative: Bool
+  ) async throws -> [Duration] {
+    var times: [Duration] = []
+    while times.isEmpty || ContinuousClock.now < end, begun.add(1) <= bounds.connects {
+      let start = ContinuousClock.now
+      let connection =
+        isTalkative ? try await dialling(key, on: dht, options) : try await dht.connect(to: key, options: options)
+      times.append(ContinuousClock.now - start)
+      await connection.close()
+    }
+    return times
   }
 
   // MARK: Latency
@@ -199,6 +220,7 @@ struct BenchClient: Sendable {
   private final class Meter: Sendable {
     private let count = Atomic(0)
     var bytes: Int { count.load(ordering: .relaxed) }
-    func add(_ bytes: Int) { count.add(bytes, ordering: .relaxed) }
+    @discardableResult
+    func add(_ bytes: Int) -> Int { count.add(bytes, ordering: .relaxed).newValue }
   }
 }

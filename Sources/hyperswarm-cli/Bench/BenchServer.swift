@@ -6,7 +6,7 @@ import Synchronization
 /// The side that is measured from afar.
 struct BenchServer: Sendable {
   /// Callers at a time: more only measure each other.
-  private static let callers = 64
+  static let callers = 64
 
   let dht: HyperDHT
   let keyPair: KeyPair

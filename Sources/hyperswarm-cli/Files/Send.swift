@@ -35,8 +35,10 @@ struct Send: Command {
 
   func execute() async throws {
     let tree = try SourceTree(paths: paths)
-    for path in tree.skipped {
-      Console.note("skipped", "left out, neither file nor folder: \(path)", [("path", .string(path))])
+    for left in tree.skipped {
+      Console.note(
+        "skipped", "left out, \(left.reason): \(left.path)",
+        [("path", .string(left.path)), ("reason", .string(left.reason))])
     }
     let keyPair = identity.keyPair
     let dht = try await enterNetwork(

@@ -4,17 +4,24 @@ import HyperFileTransfer
 /// The files and folders that are offered, as they were found at the start.
 struct SourceTree: Sendable {
   private(set) var entries: [FileEntry] = []
-  /// What is neither file nor folder, and so is left out: paths for people.
-  private(set) var skipped: [String] = []
+  /// What is left out, and why.
+  private(set) var skipped: [Skipped] = []
   private(set) var bytes: UInt64 = 0
   /// Bytes of the files before each entry.
   private(set) var bytesBefore: [UInt64] = []
   /// Where the first names of paths lie.
   private var places: [[UInt8]: [UInt8]] = [:]
 
+  struct Skipped: Sendable {
+    /// For people.
+    let path: String
+    let reason: String
+  }
+
   init(paths: [String]) throws {
     var roots: [(name: [UInt8], place: [UInt8])] = []
     for path in paths {
+      if path.isEmpty { throw Failure("one of the paths is empty", code: "FILE") }
       guard let resolved = realpath(path, nil) else { throw FileFailure("open", path, errno) }
       defer { free(resolved) }
       let place = rawBytes(resolved)
@@ -44,7 +51,9 @@ struct SourceTree: Sendable {
     var status = stat()
     guard lstat(cString(place), &status) == 0 else { throw FileFailure("look at", text(place), errno) }
     guard status.isFile || status.isFolder else {
-      skipped.append(text(place))
+      // What the user has named is not left out silently.
+      if depth == 1 { throw Failure("\(text(place)) is neither a file nor a folder", code: "FILE") }
+      skipped.append(Skipped(path: text(place), reason: status.isLink ? "a link" : "neither a file nor a folder"))
       return
     }
     let names = HyperFileTransfer.Limits.self
@@ -64,7 +73,8 @@ struct SourceTree: Sendable {
     guard status.isFolder else { return }
     for name in try SourceTree.names(in: place) {
       guard FileName.isAllowed(name) else {
-        skipped.append(text(place + [FileName.separator] + name))
+        let path = text(place + [FileName.separator] + name)
+        skipped.append(Skipped(path: path, reason: "a name that other systems may not have"))
         continue
       }
       try add(place + [FileName.separator] + name, as: path + [FileName.separator] + name, depth: depth + 1)

@@ -117,6 +117,7 @@ struct FileFailure: Error, CustomStringConvertible {
 
 extension stat {
   var isFile: Bool { st_mode & S_IFMT == S_IFREG }
+  var isLink: Bool { st_mode & S_IFMT == S_IFLNK }
   var isFolder: Bool { st_mode & S_IFMT == S_IFDIR }
   /// Fewer blocks than the size needs.
   var isSparse: Bool { Int64(st_blocks) * 512 < Int64(st_size) }

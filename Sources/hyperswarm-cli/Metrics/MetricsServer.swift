@@ -76,7 +76,7 @@ final class MetricsServer: Sendable {
 
   func close() {
     work.withLock { $0?.cancel() }
-    if case .path(let path) = place.place { unlink(path) }
+    if case .path(let path) = place.place { Departure.remove(path) }
   }
 
   private func run(_ text: @escaping @Sendable () async -> String) async {

@@ -31,12 +31,17 @@ struct Expose: Command {
 
   mutating func validate() throws {
     if targets.isEmpty { targets = Configuration.current?.targets(of: "expose") ?? [] }
-    if targets.isEmpty { throw ValidationError("what is to be exposed?") }
+    if targets.isEmpty {
+      throw ValidationError("what is to be exposed? a port, host:port or path of a socket is wanted")
+    }
     if udp, mux { throw ValidationError("--udp and --mux exclude each other") }
     if self.private, !allow.isEmpty { throw ValidationError("--private and --allow exclude each other") }
     if targets.count > TunnelLimits.targets { throw ValidationError("at most \(TunnelLimits.targets) targets") }
-    for target in targets where LocalAddress(target) == nil {
-      throw ValidationError("'\(target)' is no port, host:port or path of a socket")
+    for target in targets {
+      guard let place = LocalAddress(target) else {
+        throw ValidationError("'\(target)' is no port, host:port or path of a socket")
+      }
+      if case .port(_, 0) = place.place { throw ValidationError("'\(target)': nothing listens on port 0") }
     }
     if udp, let path = targets.first(where: { LocalAddress($0)?.isPath == true }) {
       throw ValidationError("'\(path)' is a path; --udp takes ports")

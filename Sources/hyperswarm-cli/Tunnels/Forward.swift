@@ -51,17 +51,25 @@ struct Forward: Command {
   mutating func validate() throws {
     if pairs.isEmpty { pairs = Configuration.current?.targets(of: "forward") ?? [] }
     if udp, mux { throw ValidationError("--udp and --mux exclude each other") }
-    guard !pairs.isEmpty, pairs.count.isMultiple(of: 2) else { throw ValidationError("pairs of a place and a key") }
+    guard !pairs.isEmpty else { throw ValidationError("what is to be reached? a local place and a key are wanted") }
+    if !pairs.count.isMultiple(of: 2), let last = pairs.last {
+      throw ValidationError("there is no key behind '\(last)'; pairs of a local place and a key are wanted")
+    }
     if pairs.count / 2 > TunnelLimits.targets { throw ValidationError("at most \(TunnelLimits.targets) pairs") }
     for index in stride(from: 0, to: pairs.count, by: 2) {
       guard let place = LocalAddress(pairs[index]) else {
-        throw ValidationError("'\(pairs[index])' is no port, host:port or path of a socket")
+        let isKey = Remote(pairs[index], isPrivate: false) != nil
+        // A key may be a secret: it is not repeated.
+        throw ValidationError(
+          isKey
+            ? "the local place goes before the key"
+            : "'\(pairs[index])' is no port, host:port or path of a socket")
       }
       if udp, place.isPath { throw ValidationError("'\(pairs[index])' is a path; --udp takes ports") }
       let key = pairs[index + 1]
       guard key == "-" || Remote(key, isPrivate: self.private) != nil else {
         // It may be a secret: it is not repeated.
-        throw ValidationError("the key for \(pairs[index]) is none")
+        throw ValidationError("what stands behind '\(pairs[index])' is no key")
       }
     }
   }
@@ -76,8 +84,8 @@ struct Forward: Command {
       }
       services.append((place, remote))
     }
+    defer { for (place, _) in services { if case .path(let path) = place.place { Departure.remove(path) } } }
     let doors = try await open(services)
-    defer { for (place, _) in services { if case .path(let path) = place.place { unlink(path) } } }
     let dht = try await enterNetwork(common, keyPair: identity.keyPair)
     var options = relay.connecting
     options.deadline = TunnelLimits.dial
@@ -165,8 +173,11 @@ struct Forwarder: Sendable {
     let descriptor = accept(listening.descriptor, nil, nil)
     if descriptor >= 0 { return Socket(descriptor) }
     counter.leave()
+    let error = errno
+    guard error != EAGAIN, error != ECONNABORTED else { return nil }
     // No descriptors, say: others end.
-    if errno != EAGAIN, errno != ECONNABORTED { try? await Task.sleep(for: .milliseconds(100)) }
+    Console.warn("local connections wait: \(SocketFailure(number: error))")
+    try? await Task.sleep(for: .milliseconds(100))
     return nil
   }
 
@@ -208,11 +219,12 @@ struct Forwarder: Sendable {
 /// How many connections there are.
 final class ConnectionCounter: Sendable {
   private let count = Mutex(0)
+  private let limit = OpenFiles.room(for: TunnelLimits.connections)
 
   /// `false` when there are as many as may be.
   func enter() -> Bool {
     count.withLock {
-      guard $0 < TunnelLimits.connections else { return false }
+      guard $0 < limit else { return false }
       $0 += 1
       return true
     }

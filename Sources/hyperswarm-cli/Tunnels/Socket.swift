@@ -107,6 +107,8 @@ struct LocalAddress: Hashable, Sendable, CustomStringConvertible {
   let place: Place
 
   init?(_ text: String) {
+    // An address of the web would be taken for a path.
+    if text.contains("://") { return nil }
     if text.hasPrefix("unix:") {
       place = .path(String(text.dropFirst(5)))
     } else if text.contains("/") {
@@ -177,6 +179,7 @@ struct LocalAddress: Hashable, Sendable, CustomStringConvertible {
       if (try? await connect()) == nil, LocalAddress.isSocket(path) { unlink(path) }
       let status = LocalAddress.withAddress(path) { bind(socket.descriptor, $0, $1) }
       guard status == 0 else { throw SocketFailure(number: errno) }
+      Departure.add(path)
     case .port(let host, let port):
       guard let address = try await LocalAddress.resolve(host, port).first else {
         throw SocketFailure(number: EADDRNOTAVAIL)

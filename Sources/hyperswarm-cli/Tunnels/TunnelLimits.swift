@@ -1,6 +1,7 @@
 /// Bounds of `expose` and `forward`.
 enum TunnelLimits {
-  /// Connections at a time, of all targets together: further ones are refused, or wait in the system's queue.
+  /// Connections at a time, of all targets together, where the limit of open files is not lower: further ones are
+  /// refused, or wait in the system's queue.
   static let connections = 1024
   /// Connections that are being made to a peer at a time: each sends handshakes through nodes of the network.
   static let dials = 64
