@@ -138,7 +138,7 @@ extension HyperDHT {
     ) async throws(ConnectionError) {
       guard message.count <= Connection.maximumMessageSize else { throw .messageTooLarge(message.count) }
       do throws(CallFailure) {
-        try await inner.writing.write(message, isolation: isolation)
+        try await inner.writing.write(.message(message), isolation: isolation)
       } catch {
         throw inner.closing.error(error)
       }

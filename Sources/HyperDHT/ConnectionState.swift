@@ -1,5 +1,6 @@
 import HyperEncoding
 import HyperRuntime
+import HyperEnvironment
 import HyperSecretStream
 
 /// The loop's side of a `Connection`: joins the stream with the reader and the writers.
@@ -112,4 +113,5 @@ extension EncryptedStream: MessageSink {
   /// A stream that is about to close has room for everything, and drops it.
   package func send(_ message: [UInt8]) -> Bool { write(message) || isDestroying }
   package func send(borrowed message: UnsafeRawBufferPointer) -> Bool { write(message) || isDestroying }
+  package func send(owned message: OwnedMessage) -> Bool { write(message) || isDestroying }
 }

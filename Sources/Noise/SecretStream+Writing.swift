@@ -15,7 +15,7 @@ extension SecretStream {
   ) async throws(SecretStreamError) {
     guard message.count <= SecretStream.maximumMessageSize else { throw .messageTooLarge(message.count) }
     do throws(CallFailure) {
-      try await state.writing.write(message, isolation: isolation)
+      try await state.writing.write(.message(message), isolation: isolation)
     } catch {
       throw state.closing.error(error)
     }

@@ -112,7 +112,7 @@ public final class UDXConnection: Sendable {
     _ bytes: [UInt8], isolation: isolated (any Actor)? = #isolation
   ) async throws(UDXConnectionError) {
     do throws(CallFailure) {
-      try await state.writing.write(bytes, isolation: isolation)
+      try await state.writing.write(.message(bytes), isolation: isolation)
     } catch {
       throw state.closing.error(error)
     }
