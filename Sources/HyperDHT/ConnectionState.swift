@@ -1,6 +1,6 @@
 import HyperEncoding
-import HyperRuntime
 import HyperEnvironment
+import HyperRuntime
 import HyperSecretStream
 
 /// The loop's side of a `Connection`: joins the stream with the reader and the writers.
