@@ -202,6 +202,11 @@ package enum Limits {
     package static let pathTrial: UInt64 = 10_000
     /// Handshakes of one attempt: one that trusts what both sides think of themselves, one that does not.
     package static let handshakes = 2
+    /// Reusable routes of a node: each has an open connection, or had one within `routeLinger` milliseconds.
+    package static let routes = 1024
+    package static let routeLinger: UInt64 = 3_000
+    /// A peer that was met at an address a moment ago answers there at once; silence must not hold up the search.
+    package static let routeRetries = 1
     /// Bytes that a peer may send on a stream before this side's handshake is finished: a first flight.
     package static let earlyBytes = 64 * 1024
     /// Steps of one connection attempt that its timeline keeps: twice those of an attempt that tries every path.

@@ -1,14 +1,23 @@
 /// An IPv6 address: eight 16-bit groups, big-endian on the wire.
 public struct IPv6Address: Hashable, Sendable {
+  /// The first four groups as one number.
   public let high: UInt64
+  /// The last four groups as one number.
   public let low: UInt64
 
+  /// The address with these two halves.
   public init(high: UInt64, low: UInt64) {
     self.high = high
     self.low = low
   }
 
-  public init(groups: [UInt16]) throws(CompactError) {
+  /// `::`: every address of the host.
+  public static let any = IPv6Address(high: 0, low: 0)
+  /// `::1`.
+  public static let loopback = IPv6Address(high: 0, low: 1)
+
+  /// Fails unless there are eight groups.
+  package init(groups: [UInt16]) throws(CompactError) {
     guard groups.count == 8 else { throw .wrongSize }
     high = groups[..<4].reduce(0) { $0 << 16 | UInt64($1) }
     low = groups[4...].reduce(0) { $0 << 16 | UInt64($1) }
@@ -46,6 +55,7 @@ public struct IPv6Address: Hashable, Sendable {
     return groups.count <= 8 ? groups : nil
   }
 
+  /// The eight groups, first one first.
   public var groups: [UInt16] {
     [high, low].flatMap { word in
       [48, 32, 16, 0].map { UInt16(truncatingIfNeeded: word >> UInt64($0)) }
@@ -59,11 +69,13 @@ extension IPv6Address: CustomStringConvertible {
 }
 
 extension IPv6Address: CompactEncodable, CompactDecodable {
+  /// The form of the wire: 16 bytes in network order.
   public func encode(into writer: inout CompactWriter) {
     writer.uint64(high.byteSwapped)
     writer.uint64(low.byteSwapped)
   }
 
+  /// Reads the form of the wire.
   public init(from reader: inout CompactReader) throws(CompactError) {
     high = try reader.uint64().byteSwapped
     low = try reader.uint64().byteSwapped
@@ -95,9 +107,12 @@ extension IPv6Endpoint: CompactEncodable, CompactDecodable {
 
 /// An address of either family, with a family byte (4 or 6) in front on the wire.
 public enum IPAddress: Hashable, Sendable {
+  /// An IPv4 address.
   case v4(IPv4Address)
+  /// An IPv6 address.
   case v6(IPv6Address)
 
+  /// The text of an address of either family; `nil` for anything else, names included.
   public init?(_ text: some StringProtocol) {
     if let v4 = IPv4Address(text) {
       self = .v4(v4)
@@ -119,6 +134,7 @@ extension IPAddress: CustomStringConvertible {
 }
 
 extension IPAddress: CompactEncodable, CompactDecodable {
+  /// The form of the wire: a byte 4 or 6, and the address.
   public func encode(into writer: inout CompactWriter) {
     switch self {
     case .v4(let address):
@@ -130,6 +146,7 @@ extension IPAddress: CompactEncodable, CompactDecodable {
     }
   }
 
+  /// Reads the form of the wire.
   public init(from reader: inout CompactReader) throws(CompactError) {
     // Any family byte but 4 reads as IPv6, as the deployed decoder does.
     self = try reader.uint8() == 4 ? .v4(IPv4Address(from: &reader)) : .v6(IPv6Address(from: &reader))

@@ -164,6 +164,7 @@ extension ServerOptions {
     self.init()
     shareLocalAddress = options.shareLocalAddress && !options.relayOnly
     relayOnly = options.relayOnly
+    reusableSocket = options.reusableSocket
     allowsHolepunching = options.allowsHolepunching
     if let question = options.holepunch { holepunch = holepunchHook(isAllowed: true, question) }
     relayKeepAlive = options.relayKeepAlive.wholeMilliseconds

@@ -136,7 +136,7 @@ extension HyperDHT {
     public nonisolated(nonsending) func write(_ message: [UInt8]) async throws(ConnectionError) {
       guard message.count <= Connection.maximumMessageSize else { throw .messageTooLarge(message.count) }
       do throws(CallFailure) {
-        try await inner.writing.write(message)
+        try await inner.writing.write(.message(message))
       } catch {
         throw inner.closing.error(error)
       }

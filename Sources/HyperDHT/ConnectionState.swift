@@ -1,4 +1,5 @@
 import HyperEncoding
+import HyperEnvironment
 import HyperRuntime
 import HyperSecretStream
 
@@ -112,4 +113,5 @@ extension EncryptedStream: MessageSink {
   /// A stream that is about to close has room for everything, and drops it.
   package func send(_ message: [UInt8]) -> Bool { write(message) || isDestroying }
   package func send(borrowed message: UnsafeRawBufferPointer) -> Bool { write(message) || isDestroying }
+  package func send(owned message: OwnedMessage) -> Bool { write(message) || isDestroying }
 }

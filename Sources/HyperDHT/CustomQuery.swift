@@ -47,14 +47,16 @@ extension HyperDHT {
   public func query(
     _ command: UInt64, target: Bytes32, value: [UInt8]? = nil, options: QueryOptions = QueryOptions()
   ) -> Query {
-    Query(self, options) { rpc, settings in
+    Query(self, TracedCall("hyperdht.query", target), options) { rpc, settings in
       rpc.query(target: target, command: command, value: value, options: settings)
     }
   }
 
   /// The same with the network's own question for closer nodes: `Response.value` is `nil`.
   public func findNodes(_ target: Bytes32, options: QueryOptions = QueryOptions()) -> Query {
-    Query(self, options) { rpc, settings in rpc.findNode(target: target, options: settings) }
+    Query(self, TracedCall("hyperdht.find_nodes", target), options) { rpc, settings in
+      rpc.findNode(target: target, options: settings)
+    }
   }
 
   /// A query under way: the successful answers as they come in, and with `finished` what it has come to. Up to 1024
@@ -69,30 +71,41 @@ extension HyperDHT {
     private let result = Locked(QueryResult(closest: [], successes: 0, failures: 0))
 
     init(
-      _ dht: HyperDHT, _ options: QueryOptions,
+      _ dht: HyperDHT, _ call: TracedCall, _ options: QueryOptions,
       _ make: @escaping @Sendable (RPCNode, HyperRPC.QueryOptions) -> HyperRPC.Query
     ) {
       let (node, loop, ending, result) = (dht.node, dht.loop, ending, result)
+      let traced = TracedSequence(call)
       let isPosted = loop.post { [weak queue] in
-        guard let queue else { return }
+        guard let queue else { return traced.end(.success(())) }
         let failures = CommitFailures()
         let query = make(node.value.rpc, HyperRPC.QueryOptions(options, loop: loop, failures: failures))
-        query.onReply = { [weak queue] in queue?.push(Response($0)) }
+        query.onReply = { [weak queue] in
+          traced.answered()
+          queue?.push(Response($0))
+        }
         query.onFinished = { [weak queue, unowned query] outcome in
           var outcome = query.outcome(outcome)
           if case .failure = outcome, let reason = failures.last { outcome = .failure(reason) }
           let reached = QueryResult(
             closest: query.closestReplies.map(Response.init), successes: query.successes, failures: query.errors)
           result.withLock { $0 = reached }
+          traced.end(queue == nil ? .success(()) : outcome)
           queue?.finish(outcome)
           if case .failure(let error) = outcome { ending.record(error) }
           ending.close()
         }
         let bound = LoopBound(query)
-        queue.whenReleased { loop.post { bound.value.destroy() } }
+        queue.whenReleased {
+          loop.post {
+            traced.end(.success(()))
+            bound.value.destroy()
+          }
+        }
         query.start()
       }
       guard !isPosted else { return }
+      traced.end(.failure(.nodeDestroyed))
       queue.finish(.failure(.nodeDestroyed))
       ending.record(.nodeDestroyed)
       ending.close()

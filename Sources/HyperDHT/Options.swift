@@ -22,7 +22,8 @@ extension HyperDHT {
     public var port: UInt16 = DHTOptions.defaultPort
     /// Whether another port will do when `port` is taken.
     public var anyPort = true
-    /// Address to bind to.
+    /// Address to bind to. IPv4, as all addresses on the wire of the network are; the transport alone, HyperUDX, has
+    /// IPv6, too.
     public var host: IPv4Address = .any
     /// Identity of connections and servers that are given none; `nil` draws a fresh one.
     public var keyPair: KeyPair?
@@ -93,6 +94,11 @@ extension HyperDHT {
     public var usesServerRelay = true
     /// How long nothing is sent to a relay before an empty message is; zero is off.
     public var relayKeepAlive = Duration(milliseconds: HyperDHTEngine.Limits.Relay.keepAlive)
+    /// Keeps the direct path and its socket for later connections with the same peer, if the server wants that, too:
+    /// the next one starts there at once, without a look-up and hole punching, up to three seconds after the last one
+    /// on it has ended. A connection that begins over a relay leaves no such path. Where the peer is silent there, the
+    /// usual search follows after two seconds.
+    public var reusableSocket = false
     /// Over a relay, which the server or `relayThrough` names, or not at all.
     package var relayOnly = false
     /// Time for the whole dial, after which it fails with `timedOut`; `nil` is none. Rounded up to milliseconds.
@@ -147,6 +153,9 @@ extension HyperDHT {
     /// How long a handshake that has ended is remembered, so that a copy of it is not answered again; the firewall's
     /// answer has to come within it.
     public var handshakeMemory = Duration(milliseconds: HyperDHTEngine.Limits.Server.handshakeClearWait)
+    /// Keeps the direct path to a client that wants that, too, with its socket: as
+    /// ``HyperDHT/ConnectOptions/reusableSocket`` says, which both sides have to set.
+    public var reusableSocket = false
     /// Clients come over a relay, which they or `relayThrough` name, or not at all.
     package var relayOnly = false
     /// As `Options.connectionKeepAlive`, for the connections of this server; `nil` is the node's value.
@@ -200,6 +209,7 @@ extension ConnectOptions {
     followsServerRelay = options.usesServerRelay
     relayKeepAlive = options.relayKeepAlive.wholeMilliseconds
     relayOnly = options.relayOnly
+    reusableSocket = options.reusableSocket
     relayThrough = options.relayThrough.map(RelayChoice.init)
     deadline = options.deadline?.wholeMilliseconds ?? 0
   }

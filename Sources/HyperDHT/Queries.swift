@@ -109,7 +109,7 @@ extension HyperDHT {
   /// The peers that are announced under the topic, as the nodes' answers come in. Ends when the closest nodes were
   /// asked; letting go of the sequence ends the search. Up to 1024 answers wait to be read.
   public func lookup(_ topic: Bytes32, from start: StartingPoints = .init()) -> Events<LookupReply, DHTError> {
-    stream {
+    stream(TracedCall("hyperdht.lookup", topic)) {
       $0.lookup(topic, options: start.options)
     } map: {
       HyperDHT.LookupReply($0)
@@ -120,7 +120,7 @@ extension HyperDHT {
   public func findPeer(
     _ publicKey: Bytes32, from start: StartingPoints = .init()
   ) -> Events<FindPeerReply, DHTError> {
-    stream {
+    stream(TracedCall("hyperdht.find_peer", publicKey)) {
       $0.findPeer(publicKey, options: start.options)
     } map: {
       FindPeerReply(from: Node($0.from), to: $0.to, peer: PeerRecord($0.peer))
@@ -167,7 +167,7 @@ extension HyperDHT {
   public func lookupAndUnannounce(
     _ topic: Bytes32, keyPair: KeyPair, from start: StartingPoints = .init()
   ) -> Events<LookupReply, DHTError> {
-    stream {
+    stream(TracedCall("hyperdht.lookup_and_unannounce", topic)) {
       $0.lookupAndUnannounce(topic, keyPair: keyPair, options: start.options)
     } map: {
       HyperDHT.LookupReply($0)
@@ -279,23 +279,39 @@ extension HyperDHT {
   // MARK: Streams of answers
 
   private func stream<Item, Element: Sendable>(
-    _ make: @escaping @Sendable (DHTNode) -> DHTQuery<Item>, map: @escaping @Sendable (Item) -> Element
+    _ call: TracedCall, _ make: @escaping @Sendable (DHTNode) -> DHTQuery<Item>,
+    map: @escaping @Sendable (Item) -> Element
   ) -> Events<Element, DHTError> {
     let queue = EventQueue<Element, DHTError>(capacity: Limits.queryResults)
     let node = node
     let loop = loop
+    let traced = TracedSequence(call)
     let isPosted = loop.post { [weak queue] in
       // The sequence may have been let go of meanwhile.
-      guard let queue else { return }
+      guard let queue else { return traced.end(.success(())) }
       let query = make(node.value)
       // The query holds the queue weakly: its release by the last reader ends the search.
-      query.onReply = { [weak queue] in _ = queue?.push(map($0)) }
-      query.onFinished = { [weak queue] in queue?.finish($0) }
+      query.onReply = { [weak queue] in
+        traced.answered()
+        _ = queue?.push(map($0))
+      }
+      query.onFinished = { [weak queue] in
+        traced.end(queue == nil ? .success(()) : $0)
+        queue?.finish($0)
+      }
       let bound = LoopBound(query)
-      queue.whenReleased { loop.post { bound.value.destroy() } }
+      queue.whenReleased {
+        loop.post {
+          traced.end(.success(()))
+          bound.value.destroy()
+        }
+      }
       query.start()
     }
-    if !isPosted { queue.finish(.failure(.nodeDestroyed)) }
+    if !isPosted {
+      traced.end(.failure(.nodeDestroyed))
+      queue.finish(.failure(.nodeDestroyed))
+    }
     return Events(queue)
   }
 }

@@ -1,3 +1,4 @@
+import HyperDHTEngine
 import HyperEncoding
 
 #if Tracing
@@ -13,6 +14,44 @@ package struct TracedCall: Sendable {
     self.name = name
     self.target = target
   }
+}
+
+/// A call whose answers come as a sequence, as one span: from the call until the search has ended, or its last reader
+/// has let go of it. Used on the loop from then on. Nothing without the trait `Tracing`.
+struct TracedSequence: @unchecked Sendable {
+  #if Tracing
+    private final class Running {
+      var span: (any Tracing.Span)?
+      var answers = 0
+
+      init(_ span: any Tracing.Span) { self.span = span }
+
+      func end(_ finish: (any Tracing.Span) -> Void) {
+        guard let span else { return }
+        self.span = nil
+        span.attributes["hyper.answers"] = answers
+        finish(span)
+      }
+
+      deinit { end { $0.end() } }
+    }
+
+    private let running: Running
+
+    init(_ call: TracedCall) { running = Running(call.begin()) }
+
+    func answered() { running.answers += 1 }
+
+    func end(_ outcome: Result<Void, DHTError>) {
+      running.end { span in
+        if case .failure(let error) = outcome { span.end(error, code: error.code) } else { span.end() }
+      }
+    }
+  #else
+    init(_ call: TracedCall) {}
+    func answered() {}
+    func end(_ outcome: Result<Void, DHTError>) {}
+  #endif
 }
 
 #if Tracing

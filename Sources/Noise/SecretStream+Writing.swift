@@ -13,7 +13,7 @@ extension SecretStream {
   public nonisolated(nonsending) func write(_ message: [UInt8]) async throws(SecretStreamError) {
     guard message.count <= SecretStream.maximumMessageSize else { throw .messageTooLarge(message.count) }
     do throws(CallFailure) {
-      try await state.writing.write(message)
+      try await state.writing.write(.message(message))
     } catch {
       throw state.closing.error(error)
     }

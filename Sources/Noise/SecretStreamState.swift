@@ -226,6 +226,7 @@ private final class StreamSink: MessageSink {
 
   /// A stream that is about to close has room for everything, and drops it.
   func send(_ message: [UInt8]) -> Bool { stream.write(message) || stream.isDestroying }
+  func send(owned message: OwnedMessage) -> Bool { stream.write(message) || stream.isDestroying }
   func sendDatagram(_ bytes: [UInt8]) -> Bool { stream.sendDatagram(bytes) }
   func flush(_ done: @escaping (Bool) -> Void) { stream.flush(done) }
   func end() { stream.end() }

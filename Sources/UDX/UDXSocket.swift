@@ -13,12 +13,15 @@ import HyperEnvironment
 
 /// A UDP socket: datagrams of the application, and the packets of the streams that are connected through it.
 ///
-/// Loop-confined. Held by the transport from `bind` until it has closed; its owner closes it. IPv4.
+/// Loop-confined. Held by the transport from `bind` until it has closed; its owner closes it. Bound to an
+/// IPv4 address, or to an IPv6 one: ``bind(_:reusesAddress:isIPv6Only:)``.
 public final class UDXSocket: DatagramSocket {
   // The C socket exists from `bind` until its close callback and holds this object for that time.
 
-  /// Datagrams that belong to no stream, with their source; the bytes are valid during the call.
+  /// Datagrams that belong to no stream, with their IPv4 source; the bytes are valid during the call.
   public var onMessage: ((UnsafeRawBufferPointer, Endpoint) -> Void)?
+  /// The same with sources of either family; while it is set `onMessage` is not called.
+  public var onDatagram: ((UnsafeRawBufferPointer, UDXAddress) -> Void)?
   /// The system took the port away, as some do when a network goes, and the socket has one again: `localEndpoint`.
   public var onRebind: (() -> Void)?
   /// The first stream uses this socket; none did before.
@@ -26,7 +29,9 @@ public final class UDXSocket: DatagramSocket {
   /// The last stream that used this socket is gone.
   public var onIdle: (() -> Void)?
   /// The bound address, `nil` before `bind` and after the close.
-  public private(set) var localEndpoint: Endpoint?
+  public private(set) var localAddress: UDXAddress?
+  /// The same for IPv4; `nil` also while the socket is bound to an IPv6 address.
+  public var localEndpoint: Endpoint? { localAddress?.endpoint }
   /// Whether `close` has been called.
   public private(set) var isClosed = false
   /// Streams that are connected through this socket.
@@ -57,6 +62,14 @@ public final class UDXSocket: DatagramSocket {
   /// The same. With `reusesAddress` other sockets of the host that said so may have the port, too: each gets the
   /// datagrams of the groups that it has joined, one of them the others.
   public func bind(host: IPv4Address, port: UInt16, reusesAddress: Bool) throws(TransportError) {
+    try bind(UDXAddress(Endpoint(host: host, port: port)), reusesAddress: reusesAddress)
+  }
+
+  /// The same with an address of either family. A socket at the IPv6 address `::` has IPv4 traffic, too, with plain
+  /// IPv4 addresses, unless `isIPv6Only`.
+  public func bind(
+    _ address: UDXAddress, reusesAddress: Bool = false, isIPv6Only: Bool = false
+  ) throws(TransportError) {
     guard handle == nil, !isClosing else { throw .invalid }
     let socket = UnsafeMutablePointer<udx_socket_t>.allocate(capacity: 1)
     socket.initialize(to: udx_socket_t())
@@ -69,13 +82,14 @@ public final class UDXSocket: DatagramSocket {
     handle = socket
     // Held until the close callback.
     socket.pointee.data = Unmanaged.passRetained(self).toOpaque()
-    let flags = reusesAddress ? UInt32(UV_UDP_REUSEADDR.rawValue) : 0
-    result = Endpoint(host: host, port: port).withSocketAddress { udx_socket_bind(socket, $0, flags) }
+    var flags = reusesAddress ? UInt32(UV_UDP_REUSEADDR.rawValue) : 0
+    if isIPv6Only, address.isIPv6 { flags |= UInt32(UV_UDP_IPV6ONLY.rawValue) }
+    result = address.withSocketAddress { udx_socket_bind(socket, $0, flags) }
     if result == 0 {
       result = udx_socket_recv_start(socket) { UDXSocket.received($0, $1, $2, $3) }
     }
-    if result == 0, let bound = boundEndpoint(socket) {
-      localEndpoint = bound
+    if result == 0, let bound = boundAddress(socket) {
+      localAddress = bound
       udx_socket_on_rebind(socket) { UDXSocket.rebound($0) }
       return
     }
@@ -85,19 +99,19 @@ public final class UDXSocket: DatagramSocket {
     throw TransportError(uv: result == 0 ? UV_EINVAL.rawValue : result)
   }
 
-  private func boundEndpoint(_ socket: UnsafeMutablePointer<udx_socket_t>) -> Endpoint? {
+  private func boundAddress(_ socket: UnsafeMutablePointer<udx_socket_t>) -> UDXAddress? {
     var storage = sockaddr_storage()
     var length = Int32(MemoryLayout<sockaddr_storage>.size)
     return withUnsafeMutablePointer(to: &storage) { storage in
       storage.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
-        udx_socket_getsockname(socket, address, &length) == 0 ? Endpoint(socketAddress: address) : nil
+        udx_socket_getsockname(socket, address, &length) == 0 ? UDXAddress(socketAddress: address) : nil
       }
     }
   }
 
   /// For streams: the C socket, bound to any port when `bind` was not called.
-  func boundHandle() throws(TransportError) -> UnsafeMutablePointer<udx_socket_t> {
-    if handle == nil { try bind(host: .any, port: 0) }
+  func boundHandle(isIPv6: Bool = false) throws(TransportError) -> UnsafeMutablePointer<udx_socket_t> {
+    if handle == nil { try bind(UDXAddress(host: isIPv6 ? .v6(.any) : .v4(.any), port: 0)) }
     guard let handle, !isHandleClosing else { throw .invalid }
     return handle
   }
@@ -111,8 +125,13 @@ public final class UDXSocket: DatagramSocket {
   }
 
   package func send(_ bytes: UnsafeRawBufferPointer, to destination: Endpoint, ttl: UInt8) {
+    send(bytes, toPlace: destination, ttl: ttl)
+  }
+
+  @inline(__always)
+  func send(_ bytes: UnsafeRawBufferPointer, toPlace destination: some SocketPlace, ttl: UInt8) {
     guard !isClosing || streamCount > 0, !isHandleClosing, !isClosed, bytes.count <= Limits.datagram,
-      destination.port != 0, let socket = try? boundHandle()
+      destination.port != 0, let socket = try? boundHandle(isIPv6: destination.isIPv6)
     else {
       droppedSends += 1
       return
@@ -144,16 +163,21 @@ public final class UDXSocket: DatagramSocket {
     _ socket: UnsafeMutablePointer<udx_socket_t>?, _ length: Int, _ buffer: UnsafePointer<uv_buf_t>?,
     _ source: UnsafePointer<sockaddr>?
   ) {
-    guard let context = socket?.pointee.data, length >= 0, let buffer, let endpoint = Endpoint(socketAddress: source)
-    else { return }
+    guard let context = socket?.pointee.data, length >= 0, let buffer else { return }
     let bytes = UnsafeRawBufferPointer(start: buffer.pointee.base, count: length)
-    Unmanaged<UDXSocket>.fromOpaque(context)._withUnsafeGuaranteedRef { $0.onMessage?(bytes, endpoint) }
+    Unmanaged<UDXSocket>.fromOpaque(context)._withUnsafeGuaranteedRef { this in
+      if let onDatagram = this.onDatagram {
+        if let address = UDXAddress(socketAddress: source) { onDatagram(bytes, address) }
+      } else if let endpoint = Endpoint(socketAddress: source) {
+        this.onMessage?(bytes, endpoint)
+      }
+    }
   }
 
   private static func rebound(_ socket: UnsafeMutablePointer<udx_socket_t>?) {
     guard let socket, let context = socket.pointee.data else { return }
     let this = Unmanaged<UDXSocket>.fromOpaque(context).takeUnretainedValue()
-    this.localEndpoint = this.boundEndpoint(socket) ?? this.localEndpoint
+    this.localAddress = this.boundAddress(socket) ?? this.localAddress
     this.onRebind?()
   }
 
@@ -215,8 +239,9 @@ public final class UDXSocket: DatagramSocket {
     guard !isClosed else { return }
     isClosing = true
     isClosed = true
-    localEndpoint = nil
+    localAddress = nil
     onMessage = nil
+    onDatagram = nil
     onRebind = nil
     onBusy = nil
     onIdle = nil

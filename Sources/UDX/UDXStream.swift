@@ -15,6 +15,7 @@ public final class UDXStream: TransportStream {
   /// The id that the peer puts into packets for this stream.
   public let localID: UInt32
   package var firewall: ((any DatagramSocket, Endpoint) -> Bool)?
+  var addressFirewall: ((UDXSocket, UDXAddress) -> Bool)?
   package var asksForSources = false {
     didSet { if let handle { udx_stream_firewall_sources(handle, asksForSources ? 1 : 0) } }
   }
@@ -41,8 +42,9 @@ public final class UDXStream: TransportStream {
   /// Exactly once, last, also for a stream that never connected: `nil` for a regular end or a local `destroy`.
   public var onClose: ((TransportStreamError?) -> Void)?
 
-  /// Where the peer's packets go; kept after the close.
+  /// Where the peer's packets go; kept after the close. `nil` also at an IPv6 address: ``remoteAddress``.
   public private(set) var remote: Endpoint?
+  private(set) var remoteIPv6: UDXAddress?
   /// Whether `connect` has been called.
   public private(set) var isConnected = false
   /// Whether the stream has closed: no callback comes any more.
@@ -99,15 +101,14 @@ public final class UDXStream: TransportStream {
 
   // MARK: Connecting
 
-  package func connect(
-    socket: any DatagramSocket, remoteID: UInt32, to remote: Endpoint
-  ) throws(TransportError) {
-    guard let handle, !isClosed, let socket = socket as? UDXSocket, remote.port != 0 else { throw .invalid }
-    let socketHandle = try socket.boundHandle()
-    let result = remote.withSocketAddress { udx_stream_connect(handle, socketHandle, remoteID, $0) }
+  /// Of either family.
+  func attach(_ socket: UDXSocket, remoteID: UInt32, place: some SocketPlace) throws(TransportError) {
+    guard let handle, !isClosed, place.port != 0 else { throw .invalid }
+    let socketHandle = try socket.boundHandle(isIPv6: place.isIPv6)
+    let result = place.withSocketAddress { udx_stream_connect(handle, socketHandle, remoteID, $0) }
     guard result == 0 else { throw TransportError(uv: result) }
     isConnected = true
-    self.remote = remote
+    setRemote(place)
     attach(socket)
     if isEndDue {
       isEndDue = false
@@ -115,18 +116,17 @@ public final class UDXStream: TransportStream {
     }
   }
 
-  package func changeRemote(
-    socket: any DatagramSocket, remoteID: UInt32, to remote: Endpoint, _ completion: @escaping () -> Void
+  /// Of either family.
+  func move(
+    _ socket: UDXSocket, remoteID: UInt32, place: some SocketPlace, _ completion: @escaping () -> Void
   ) throws(TransportError) {
-    guard let handle, isConnected, !isClosed, let socket = socket as? UDXSocket, remote.port != 0 else {
-      throw .invalid
-    }
-    let socketHandle = try socket.boundHandle()
-    let result = remote.withSocketAddress {
+    guard let handle, isConnected, !isClosed, place.port != 0 else { throw .invalid }
+    let socketHandle = try socket.boundHandle(isIPv6: place.isIPv6)
+    let result = place.withSocketAddress {
       udx_stream_change_remote(handle, socketHandle, remoteID, $0) { UDXStream.remoteChanged($0) }
     }
     guard result >= 0 else { throw TransportError(uv: result) }
-    take(socket, remote)
+    take(socket, place)
     if result == 1 { completion() } else { remoteChanges.append(completion) }
   }
 
@@ -160,8 +160,13 @@ public final class UDXStream: TransportStream {
     return udx_stream_path_validated(handle) != 0
   }
 
-  private func take(_ socket: UDXSocket, _ remote: Endpoint) {
-    self.remote = remote
+  private func setRemote(_ place: some SocketPlace) {
+    remote = place.endpoint
+    remoteIPv6 = remote == nil ? place.address : nil
+  }
+
+  private func take(_ socket: UDXSocket, _ remote: some SocketPlace) {
+    setRemote(remote)
     guard udxSocket !== socket else { return }
     let old = udxSocket
     attach(socket)
@@ -391,19 +396,6 @@ public final class UDXStream: TransportStream {
     with(stream) { $0.remoteChanged() }
   }
 
-  /// Non-zero drops the packet.
-  private static func asked(
-    _ stream: UnsafeMutablePointer<udx_stream_t>?, _ socket: UnsafeMutablePointer<udx_socket_t>?,
-    _ source: UnsafePointer<sockaddr>?
-  ) -> Int32 {
-    guard let context = stream?.pointee.data, let socketContext = socket?.pointee.data,
-      let endpoint = Endpoint(socketAddress: source)
-    else { return 1 }
-    let socket = Unmanaged<UDXSocket>.fromOpaque(socketContext).takeUnretainedValue()
-    let this = Unmanaged<UDXStream>.fromOpaque(context).takeUnretainedValue()
-    return this.firewall?(socket, endpoint) ?? true ? 0 : 1
-  }
-
   private static func judged(
     _ stream: UnsafeMutablePointer<udx_stream_t>?, _ isMessage: Int32, _ buffers: UnsafePointer<uv_buf_t>?,
     _ count: UInt32
@@ -480,6 +472,7 @@ public final class UDXStream: TransportStream {
     isConnected = false
     let callback = onClose
     firewall = nil
+    addressFirewall = nil
     judgesSource = nil
     judgesMessage = nil
     onPeerMoved = nil

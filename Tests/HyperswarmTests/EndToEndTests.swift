@@ -48,6 +48,15 @@ final class EndToEndTests: XCTestCase {
       let message = try await fromServer.read()
       XCTAssertEqual(message, [UInt8](repeating: UInt8(index), count: size))
     }
+    // Also those that are written where they are encrypted.
+    for size in [3, 100_000] {
+      try await fromClient.write(capacity: size) { $0.append(repeating: 9, count: size, as: UInt8.self) }
+      let message = try await fromServer.read()
+      XCTAssertEqual(message, [UInt8](repeating: 9, count: size))
+    }
+    XCTAssertNoThrow(try fromClient.writeWithoutWaiting(capacity: 10) { $0.append(5) })
+    let short = try await fromServer.read()
+    XCTAssertEqual(short, [5])
     try await fromClient.flush()
 
     fromClient.end()

@@ -137,7 +137,10 @@ final class NetworkKnowledgeTests: XCTestCase {
     connect.fastOpen = false
     connect.usesServerRelay = false
     connect.relayKeepAlive = .milliseconds(1500)
+    connect.reusableSocket = true
     let made = HyperDHTEngine.ConnectOptions(connect)
+    XCTAssertTrue(made.reusableSocket)
+    XCTAssertFalse(HyperDHTEngine.ConnectOptions(HyperDHT.ConnectOptions()).reusableSocket)
     XCTAssertFalse(made.fastOpen)
     XCTAssertFalse(made.followsServerRelay)
     XCTAssertEqual(made.relayKeepAlive, 1500)

@@ -5,6 +5,7 @@
 //   node firewalled.js listen BOOTSTRAP SEED     echoes
 //   node firewalled.js listen-local ...          the same on 127.0.0.1, and tells it
 //   node firewalled.js connect BOOTSTRAP KEY     sends one message, expects its echo
+//   node firewalled.js reconnect BOOTSTRAP KEY   the same three times with a reusable socket, and tells its port
 const DHT = require('hyperdht')
 
 const say = (object) => console.log(JSON.stringify(object))
@@ -26,6 +27,9 @@ async function main () {
     })
     await server.listen(DHT.keyPair(Buffer.from(argument, 'hex')))
     say({ event: 'ready', publicKey: server.publicKey.toString('hex') })
+  } else if (command === 'reconnect') {
+    for (let count = 0; count < 3; count++) await visit(Buffer.from(argument, 'hex'))
+    say({ event: 'close', punches: dht.stats.punches })
   } else {
     const stream = dht.connect(Buffer.from(argument, 'hex'), { localConnection: false })
     stream.on('error', (error) => say({ event: 'error', code: error.code }))
@@ -36,6 +40,19 @@ async function main () {
     })
     stream.write('through the hole')
   }
+}
+
+function visit (key) {
+  return new Promise((resolve) => {
+    const stream = dht.connect(key, { localConnection: false, reusableSocket: true })
+    stream.on('error', (error) => say({ event: 'error', code: error.code }))
+    stream.on('close', resolve)
+    stream.on('data', (data) => {
+      say({ event: 'echo', text: data.toString(), port: stream.rawStream.socket.address().port })
+      stream.end()
+    })
+    stream.write('through the hole')
+  })
 }
 
 main().catch((error) => say({ event: 'fatal', message: error.message }))

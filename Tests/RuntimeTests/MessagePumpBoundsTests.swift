@@ -105,7 +105,7 @@ final class MessagePumpBoundsTests: XCTestCase {
   private func writer(_ pump: MessagePump, _ message: [UInt8] = []) -> Task<CallFailure?, Never> {
     Task {
       do throws(CallFailure) {
-        try await pump.write(message)
+        try await pump.write(.message(message))
         return nil
       } catch {
         return error
@@ -168,7 +168,7 @@ final class MessagePumpBoundsTests: XCTestCase {
     let part = message(400)
     let writers = (0..<100).map { _ in
       Task {
-        try await pump.write(part)
+        try await pump.write(.message(part))
         finished.withLock { $0 += 1 }
       }
     }
@@ -260,7 +260,7 @@ final class MessagePumpBoundsTests: XCTestCase {
     }
     let written = await withTaskGroup(of: Bool.self) { group in
       for _ in 0..<2000 {
-        group.addTask { (try? await pump.write([UInt8](repeating: 1, count: size))) != nil }
+        group.addTask { (try? await pump.write(.message([UInt8](repeating: 1, count: size)))) != nil }
       }
       // The peer reads one message at a time.
       var taken = 0

@@ -68,7 +68,7 @@ final class MessagePumpTests: XCTestCase {
   private func writer(_ pump: MessagePump, _ number: UInt8) -> Task<CallFailure?, Never> {
     Task {
       do throws(CallFailure) {
-        try await pump.write([number])
+        try await pump.write(.message([number]))
         return nil
       } catch {
         return error
@@ -171,7 +171,7 @@ final class MessagePumpTests: XCTestCase {
       XCTAssertTrue(try pump.put(part))
       let isResumed = Locked(false)
       let writer = Task {
-        try await pump.write([4])
+        try await pump.write(.message([4]))
         isResumed.withLock { $0 = true }
       }
       while !pump.isAwaited { await Task.yield() }

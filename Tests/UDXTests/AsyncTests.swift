@@ -68,7 +68,7 @@ final class UDXAsyncTests: XCTestCase {
     let other = try await transports[1].bind(host: .loopback)
     port.send([9, 9], to: other.address)
     let datagram = await other.nextDatagram()
-    XCTAssertEqual(datagram, UDXPort.Datagram(bytes: [9, 9], source: port.address))
+    XCTAssertEqual(datagram, UDXPort.Datagram(bytes: [9, 9], sourceAddress: port.localAddress))
     do throws(UDXError) {
       _ = try await transports[0].bind(host: .loopback, port: port.address.port)
       XCTFail("the port is taken")

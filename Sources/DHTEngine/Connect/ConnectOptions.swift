@@ -18,6 +18,9 @@ package struct ConnectOptions {
   package var relayThrough: RelayChoice?
   /// Use the relay that the server names in its answer.
   package var followsServerRelay = true
+  /// A direct path is kept for later connections with the same key, and one that was kept is tried first, if the server
+  /// wants that, too (hyperdht.md 14.3).
+  package var reusableSocket = false
   /// Over a relay or not at all: the server learns no address of ours but the one that its answers go to.
   package var relayOnly = false
   /// Milliseconds without a write after which the connection with the relay sends an empty frame.

@@ -11,27 +11,28 @@ import HyperSecretStream
 /// what is reachable may be wrong or out of date. A trial that rests on such a judgement is followed by a second
 /// handshake that trusts none. Lives in the node's list until the race is over.
 final class Connector {
-  private unowned let node: DHTNode
-  private let publicKey: Bytes32
-  private let target: Bytes32
+  unowned let node: DHTNode
+  let publicKey: Bytes32
+  let target: Bytes32
   private let keyPair: KeyPair
-  private let options: ConnectOptions
+  let options: ConnectOptions
   let stream: EncryptedStream
-  private var raw: any TransportStream
+  private(set) var raw: any TransportStream
   private var search: CandidateSearch?
   private let session: RequestSession
   private lazy var tokens = RelayTokens(node: node)
   /// The moment of the caller's deadline.
-  private var deadline: UInt64?
+  private(set) var deadline: UInt64?
   /// Message 1 is the same through every node (hyperdht.md 4.6).
   private var handshake: NoiseHandshake?
   private var message: [UInt8] = []
   private var isOpen = false
   private var tried: [Endpoint] = []
   /// The node that carried the handshake before.
-  private var lastRelay: Endpoint?
-  private var handshaken: Handshaken?
-  private lazy var driver = PathRaceDriver(node: node, role: .dialling, owner: self, isRelayOnly: options.relayOnly)
+  private(set) var lastRelay: Endpoint?
+  private(set) var handshaken: Handshaken?
+  private(set) lazy var driver = PathRaceDriver(
+    node: node, role: .dialling, owner: self, isRelayOnly: options.relayOnly)
   /// Of all handshakes, for the stream.
   private let logs = Logs()
   private final class Logs { var all: [PathRaceDriver.Log] = [] }
@@ -43,6 +44,7 @@ final class Connector {
   private var opening: StreamOpening?
   private var trialTimer: (any ScheduledAction)?
   private var former: FormerTrial?
+  private(set) var lease: SocketLease?
   /// Why the second handshake has failed, while the former trial goes on.
   private var failure: EncryptedStreamError?
   private var punch: ClientPunch?
@@ -89,10 +91,6 @@ final class Connector {
     driver.send(.started(deadline: timeLeft ?? 0))
   }
 
-  /// At least 1 while there is a deadline.
-  private var timeLeft: UInt64? { deadline.map { $0 > now ? $0 - now : 1 } }
-  private var now: UInt64 { node.environment.nowMilliseconds }
-
   private func listenForEarlyPackets() {
     raw.firewall = { [weak self] socket, source in self?.driver.takes(socket, source) ?? false }
     raw.judgesSource = { [weak self] in self?.handshaken?.judge($0, after: self?.earlyBytes ?? []) ?? .undecided }
@@ -132,6 +130,7 @@ final class Connector {
 
   private func beginSearch() {
     guard isSearching else { return }
+    if failedHandshakes == 0, wantsRoute, let route = node.routes[publicKey] { return tryRoute(route) }
     let search = CandidateSearch(node: node, target: target, hints: hints(), tokens: tokens)
     self.search = search
     search.attempt = { [weak self] relay, done in self?.attempt(relay, done) }
@@ -139,11 +138,15 @@ final class Connector {
     search.start()
   }
 
-  private func hints() -> [Endpoint] {
-    // We are the server's relay ourselves: straight to it.
-    if node.rpc.id != nil, let own = node.router.relay(target: target) { return [own] }
-    let known = options.relayAddresses.isEmpty ? node.relayHints[publicKey] : options.relayAddresses
-    return lastRelay.map { last in [last] + known.filter { $0 != last } } ?? known
+  private func tryRoute(_ route: SocketRoute) {
+    attempt(route.remote, from: route.socket) { [weak self] succeeded in
+      guard let self, !succeeded, isSearching else { return }
+      node.routes.forget(publicKey)
+      // The server may have begun, with that message 1, to send to that stream on a path that does not work.
+      handshake = nil
+      close()
+      restart()
+    }
   }
 
   /// Noise message 1, made at the first attempt: only then our sockets and addresses are known.
@@ -157,7 +160,8 @@ final class Connector {
       addresses += LocalAddresses.list(environment: node.environment, serverSocket: node.rpc.serverSocket)
     }
     let payload = NoisePayload(
-      firewall: isOpen ? .open : .unknown, addresses4: addresses, udx: .init(id: raw.localID), secretStream: .init(),
+      firewall: isOpen ? .open : .unknown, addresses4: addresses,
+      udx: .init(reusableSocket: wantsRoute, id: raw.localID), secretStream: .init(),
       relayThrough: ticket.map { .init(publicKey: $0.publicKey, token: $0.token) },
       migration: node.options.migration && !options.relayOnly ? .init() : nil)
     var handshake = try NoiseHandshake(
@@ -168,7 +172,8 @@ final class Connector {
     return message
   }
 
-  private func attempt(_ relay: Endpoint, _ done: @escaping (Bool) -> Void) {
+  /// `socket`: that of a route, where the server is at this address itself.
+  private func attempt(_ relay: Endpoint, from socket: (any DatagramSocket)? = nil, _ done: @escaping (Bool) -> Void) {
     guard isSearching else { return done(false) }
     let noise: [UInt8]
     do {
@@ -178,11 +183,13 @@ final class Connector {
       done(false)
       return fail(.handshakeInvalid)
     }
-    tried.append(relay)
+    if socket == nil { tried.append(relay) }
     let request = RequestMessage(
       command: Command.peerHandshake.rawValue, target: target,
       value: HandshakeMessage(mode: .fromClient, noise: noise).encoded)
-    tokens.request(request, to: relay, options: RequestOptions(session: session)) { [weak self] result in
+    var options = RequestOptions(session: session, socket: socket)
+    if socket != nil { options.retries = Limits.Connect.routeRetries }
+    tokens.request(request, to: relay, options: options) { [weak self] result in
       guard let self, isSearching, case .success(let response) = result else { return done(false) }
       done(receive(response, from: relay))
     }
@@ -195,19 +202,13 @@ final class Connector {
       var attempt = handshake, let bytes = try? attempt.receive(reply.noise),
       let payload = try? CompactReader.decode(NoisePayload.self, from: bytes), let keys = attempt.sessionKeys()
     else { return false }
-    if payload.version != NoisePayload.currentVersion {
-      fail(.serverIncompatible)
-    } else if payload.error != .none {
-      let reason =
-        payload.error == .tryLater ? "is busy" : "answered the handshake with error \(payload.error.rawValue)"
-      fail(.serverError("the server \(reason)"))
+    if let refusal = payload.refusal {
+      fail(refusal)
     } else if let udx = payload.udx {
       open(
         Handshaken(
           keys: keys, payload: payload, message: reply.noise, streamID: udx.id, relay: relay,
           serverAddress: reply.peerAddress ?? relay, clientAddress: response.to, socket: response.socket))
-    } else {
-      fail(.serverError("Server did not send UDX data"))
     }
     return true
   }
@@ -295,6 +296,7 @@ extension Connector: PathRaceOwner {
   func connect(_ route: SocketRoute, over path: RacePath) throws(DHTError) {
     guard let handshaken else { throw .handshakeUnfinished }
     if path.isDirect { raw.firewall = nil }
+    lease = leaseForRoute(route.socket)
     if !checksSources { raw.judgesSource = nil }
     do throws(TransportError) {
       try raw.connect(socket: route.socket, remoteID: route.relayedID ?? handshaken.streamID, to: route.remote)
@@ -345,6 +347,7 @@ extension Connector {
     guard opening != nil, earlyEnd || earlyBytes.count >= StreamOpening.minimumAnswer else { return }
     settle()
     startStream()
+    registerRoute()
     finish(nil)
   }
 
@@ -355,14 +358,9 @@ extension Connector {
     former = nil
     isConnected = true
     node.statistics.connects.opened += 1
-    node.relayHints[publicKey] = handshaken?.payload.relayAddresses.flatMap { $0.isEmpty ? nil : $0 } ?? tried
+    let relays = handshaken?.payload.relayAddresses.flatMap { $0.isEmpty ? nil : $0 } ?? tried
+    if !relays.isEmpty { node.relayHints[publicKey] = relays }
   }
-
-  private var canMigrate: Bool { node.options.migration && handshaken?.payload.migration != nil }
-
-  /// A deployed peer that has nothing to say cannot show where it is; beside a relay the departure from it decides what
-  /// its packets mean (`RelayDeparture`).
-  private var checksSources: Bool { driver.relay == nil || canMigrate }
 
   private func startStream(isRelayed: Bool = false) {
     guard let handshaken else { return }
@@ -440,22 +438,24 @@ extension Connector {
     lastRelay = handshaken?.relay
     // The race that has ended is still in the call that told us.
     node.environment.defer { [weak self] in
-      guard let self, !isFinished else { return }
-      guard let fresh = node.rawStreams.make() else {
-        return finish(EncryptedStreamError(.other("too many streams")))
-      }
-      raw = fresh
-      handshaken = nil
-      // The server's former session may wait at the relay for the former token.
-      ticket?.token = node.environment.random32()
-      (message, tried) = ([], [])
-      earlyEnd = false
-      restsOnJudgement = false
-      local = nil
-      driver = PathRaceDriver(node: node, role: .dialling, owner: self, isRelayOnly: options.relayOnly)
-      beginAttempt()
-      beginSearch()
+      if let self, !isFinished { restart() }
     }
+  }
+
+  /// With another transport stream and another message 1.
+  private func restart() {
+    guard let fresh = node.rawStreams.make() else { return finish(EncryptedStreamError(.other("too many streams"))) }
+    raw = fresh
+    handshaken = nil
+    // The server's former session may wait at the relay for the former token.
+    ticket?.token = node.environment.random32()
+    (message, tried) = ([], [])
+    earlyEnd = false
+    restsOnJudgement = false
+    local = nil
+    driver = PathRaceDriver(node: node, role: .dialling, owner: self, isRelayOnly: options.relayOnly)
+    beginAttempt()
+    beginSearch()
   }
 
   private func stopSearch() {

@@ -2,6 +2,18 @@ import HyperEncoding
 import HyperEnvironment
 import HyperSecretStream
 
+extension NoisePayload {
+  /// Why there is no connection with the server that has answered so.
+  var refusal: DHTError? {
+    if version != Self.currentVersion { return .serverIncompatible }
+    guard error == .none else {
+      let reason = error == .tryLater ? "is busy" : "answered the handshake with error \(error.rawValue)"
+      return .serverError("the server \(reason)")
+    }
+    return udx == nil ? .serverError("Server did not send UDX data") : nil
+  }
+}
+
 /// What a finished handshake says.
 struct Handshaken {
   var keys: SessionKeys

@@ -59,6 +59,7 @@ package final class DHTNode {
   /// What peers cost that have dialled us and said nothing yet.
   package let strangers: StrangerMemory
   let sockets: SocketPool
+  private(set) lazy var routes = ReusableRoutes(environment: environment)
   private(set) lazy var punchPorts = SharedPunchPort(node: self)
   let relayHints: RelayHintCache
   let punchBudget: PunchBudget
@@ -284,6 +285,7 @@ package final class DHTNode {
     for server in servers { server.suspend(group.enter()) }
     withdrawals.whenIdle(group.enter())
     punchPorts.retire()
+    routes.removeAll()
     listedAddresses = nil
     relays.destroyAll()
     rawStreams.destroyAll()
@@ -358,6 +360,7 @@ package final class DHTNode {
     migrations.destroy()
     rawStreams.destroyAll()
     punchPorts.retire()
+    routes.removeAll()
     sockets.destroy()
     localAddressValidator.destroy()
     rpc.destroy {

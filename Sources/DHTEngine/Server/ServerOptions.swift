@@ -29,6 +29,8 @@ package struct ServerOptions {
   /// Milliseconds without a write after which a connection sends an empty frame; `nil` is the node's value.
   package var connectionKeepAlive: UInt64?
 
+  /// Direct paths are kept for later connections with the same client, if it wants that, too (hyperdht.md 14.3).
+  package var reusableSocket = false
   /// Clients come over a relay or not at all.
   package var relayOnly = false
 

@@ -74,6 +74,7 @@ final class ServerSession {
   /// Where message 2 leaves from, and what the puncher works with once there is one.
   private(set) var port: PunchPort?
   private(set) var puncher: Puncher?
+  var lease: SocketLease?
   /// Highest round seen, and the state of hyperdht.md 8.5.
   var round: UInt64 = 0
 
@@ -127,11 +128,6 @@ final class ServerSession {
     let age = node.environment.nowMilliseconds &- beganAt
     if remotePayload.firewall == .open, age >= Limits.Server.claimTrial { lesson.insert(.clients) }
     return lesson
-  }
-
-  /// Only a client that can do it, too, is told.
-  private var canMigrate: Bool {
-    node.options.migration && remotePayload.migration != nil && !server.options.relayOnly
   }
 
   /// Copies of one message, through whichever relay, all get the same answer.
@@ -210,7 +206,9 @@ final class ServerSession {
     let payload = NoisePayload(
       error: error, firewall: ownAddress == nil ? .unknown : .open,
       holepunch: ownAddress == nil ? .init(id: UInt64(index), relays: announcer?.relays ?? []) : nil,
-      addresses4: addresses, udx: .init(id: (raw ?? resumed?.raw)?.localID ?? 0), secretStream: .init(),
+      addresses4: addresses,
+      udx: .init(reusableSocket: wantsRoute, id: (raw ?? resumed?.raw)?.localID ?? 0),
+      secretStream: .init(),
       relayThrough: ticket.map { .init(publicKey: $0.publicKey, token: $0.token) },
       relayAddresses: announcer.flatMap { $0.relayAddresses.isEmpty ? nil : $0.relayAddresses },
       migration: canMigrate ? .init() : nil)
@@ -290,10 +288,6 @@ final class ServerSession {
     return true
   }
 
-  /// A deployed peer that has nothing to say cannot show where it is; beside a relay the departure from it decides what
-  /// its packets mean (`RelayDeparture`).
-  private var checksSources: Bool { driver.relay == nil || canMigrate }
-
   private func makeStream(_ keys: SessionKeys) -> EncryptedStream {
     let stream = EncryptedStream(
       environment: node.environment, isInitiator: false, publicKey: keys.publicKey,
@@ -320,6 +314,7 @@ final class ServerSession {
     timer = nil
     stream.onRemoteHeader = nil
     stream.onClose = nil
+    registerRoute(stream)
     self.stream = nil
     raw = nil
     server.settled(self)
@@ -451,6 +446,7 @@ extension ServerSession: PathRaceOwner {
     }
     guard let raw, let udx = remotePayload.udx else { throw .handshakeUnfinished }
     if path.isDirect { raw.firewall = nil }
+    lease = leaseForRoute(route.socket)
     if !checksSources { raw.judgesSource = nil }
     do throws(TransportError) {
       try raw.connect(socket: route.socket, remoteID: route.relayedID ?? udx.id, to: route.remote)

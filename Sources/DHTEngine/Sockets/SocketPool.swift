@@ -38,6 +38,11 @@ final class SocketPool {
     return holder
   }
 
+  /// Keeps a socket of the pool open after its holder has released it; `nil` for any other socket.
+  func lease(_ socket: any DatagramSocket) -> SocketLease? {
+    held.values.first { $0.socket === socket }.map(SocketLease.init)
+  }
+
   fileprivate func forget(_ holder: PunchSocket) { held[ObjectIdentifier(holder)] = nil }
 
   func destroy() {
@@ -45,7 +50,7 @@ final class SocketPool {
   }
 }
 
-/// One socket of the pool with its single holder.
+/// One socket of the pool with its single holder, and leases that outlast it.
 final class PunchSocket {
   let socket: any DatagramSocket
   let isShared: Bool
@@ -53,6 +58,7 @@ final class PunchSocket {
   var onProbe: ((Endpoint) -> Void)?
   private weak var pool: SocketPool?
   private(set) var isReleased = false
+  fileprivate var leases = 0 { didSet { closeIfUnused() } }
 
   fileprivate init(socket: any DatagramSocket, isShared: Bool, pool: SocketPool) {
     self.socket = socket
@@ -60,12 +66,29 @@ final class PunchSocket {
     self.pool = pool
   }
 
-  /// Gives the socket back: it closes as soon as no stream uses it. Idempotent.
+  /// Gives the socket back: it closes as soon as no lease and no stream uses it. Idempotent.
   func release() {
     guard !isReleased else { return }
     isReleased = true
     onProbe = nil
+    closeIfUnused()
+  }
+
+  private func closeIfUnused() {
+    guard isReleased, leases == 0 else { return }
     pool?.forget(self)
     socket.close()
   }
+}
+
+/// Keeps a socket of the pool open as long as it lives.
+final class SocketLease {
+  private let holder: PunchSocket
+
+  fileprivate init(_ holder: PunchSocket) {
+    self.holder = holder
+    holder.leases += 1
+  }
+
+  deinit { holder.leases -= 1 }
 }

@@ -1,3 +1,5 @@
+import HyperEnvironment
+
 /// Where a `MessagePump` puts what was written: a stream, on its loop.
 package protocol MessageSink: AnyObject {
   /// Takes one message.
@@ -6,6 +8,8 @@ package protocol MessageSink: AnyObject {
   func send(_ message: [UInt8]) -> Bool
   /// The same for bytes that are only there during the call.
   func send(borrowed message: UnsafeRawBufferPointer) -> Bool
+  /// The same for a message that may be changed where it lies.
+  func send(owned message: OwnedMessage) -> Bool
   /// Sends one unordered, unreliable message; what does not fit the path is lost.
   @discardableResult
   func sendDatagram(_ bytes: [UInt8]) -> Bool
@@ -26,6 +30,7 @@ package final class MessagePump: @unchecked Sendable {
   package enum Item: @unchecked Sendable {
     case message([UInt8])
     case borrowed(BorrowedMessage)
+    case owned(OwnedMessage)
     case datagram([UInt8])
     /// Called on the loop when everything before it is acknowledged, or never will be.
     case flush((Bool) -> Void)
@@ -36,6 +41,7 @@ package final class MessagePump: @unchecked Sendable {
       switch self {
       case .message(let bytes), .datagram(let bytes): bytes.count &+ Limits.messageCost
       case .borrowed(let message): message.bytes.count &+ Limits.messageCost
+      case .owned(let message): message.count &+ Limits.messageCost
       case .flush, .end: 0
       }
     }
@@ -45,7 +51,7 @@ package final class MessagePump: @unchecked Sendable {
       switch self {
       case .borrowed(let message): message.done(false)
       case .flush(let done): done(false)
-      case .message, .datagram, .end: break
+      case .message, .owned, .datagram, .end: break
       }
     }
   }
@@ -87,7 +93,7 @@ package final class MessagePump: @unchecked Sendable {
     var isClosed = false
     var waiters = Waiters<CallFailure?>()
     /// Of the writers that wait, by the number of the waiter; those that wait for room alone have none.
-    var unadmitted: [UInt64: [UInt8]] = [:]
+    var unadmitted: [UInt64: Item] = [:]
     /// The writing half ends behind the writers that wait.
     var endsAfterWaiters = false
   }
@@ -262,6 +268,9 @@ package final class MessagePump: @unchecked Sendable {
       isBlocked = true
       if sink.send(borrowed: message.bytes) { isBlocked = false }
       message.done(true)
+    case .owned(let message):
+      isBlocked = true
+      if sink.send(owned: message) { isBlocked = false }
     case .datagram(let bytes): sink.sendDatagram(bytes)
     case .flush(let done): sink.flush(done)
     case .end: sink.end()
@@ -294,8 +303,7 @@ package final class MessagePump: @unchecked Sendable {
   private func admit(_ state: inout State) -> [Waiters<CallFailure?>.Continuation] {
     var admitted: [Waiters<CallFailure?>.Continuation] = []
     while state.bytes <= bounds.highWater, let waiter = state.waiters.popFirst() {
-      if let message = state.unadmitted.removeValue(forKey: waiter.id) {
-        let item = Item.message(message)
+      if let item = state.unadmitted.removeValue(forKey: waiter.id) {
         state.items.append(item)
         state.bytes &+= item.cost
       }
@@ -333,22 +341,27 @@ package final class BorrowedMessage {
 
 extension MessageSink {
   package func send(borrowed message: UnsafeRawBufferPointer) -> Bool { send(Array(message)) }
+  package func send(owned message: OwnedMessage) -> Bool { send(borrowed: message.bytes) }
 }
 
 /// The front end for Swift tasks.
 extension MessagePump {
   /// Queues one message without waiting.
   /// - Returns: whether the writer should wait for room.
-  package func put(_ message: [UInt8]) throws(CallFailure) -> Bool {
-    guard case .taken(let queued) = add(.message(message)) else { throw .closed }
+  package func put(_ message: [UInt8]) throws(CallFailure) -> Bool { try put(.message(message)) }
+
+  /// The same for a message of any form.
+  package func put(_ item: Item) throws(CallFailure) -> Bool {
+    guard case .taken(let queued) = add(item) else { throw .closed }
     return queued > bounds.highWater
   }
 
-  /// Queues one message; while more than `highWater` is queued, suspends first until the queue is down to `lowWater`
-  /// and the writers before this one have had their turn. A cancelled writer's message is not sent.
-  package nonisolated(nonsending) func write(_ message: [UInt8]) async throws(CallFailure) {
+  /// Queues one message, in any form that is the pump's own from then on. While more than `highWater` is queued,
+  /// suspends first until the queue is down to `lowWater` and the writers before this one have had their turn. A
+  /// cancelled writer's message is not sent.
+  package nonisolated(nonsending) func write(_ item: Item) async throws(CallFailure) {
     var mustAnnounce = false
-    let now = state.withLock { admitNow(message, &$0, &mustAnnounce) }
+    let now = state.withLock { admitNow(item, &$0, &mustAnnounce) }
     if mustAnnounce { announce() }
     if let now {
       if let now { throw now }
@@ -356,8 +369,8 @@ extension MessagePump {
     }
     var number: UInt64?
     let failure = await state.waitNumbered(cancelled: .cancelled) { state, id -> CallFailure?? in
-      if let outcome = admitNow(message, &state, &mustAnnounce) { return outcome }
-      state.unadmitted[id] = message
+      if let outcome = admitNow(item, &state, &mustAnnounce) { return outcome }
+      state.unadmitted[id] = item
       number = id
       return nil
     }
@@ -377,10 +390,9 @@ extension MessagePump {
   }
 
   /// The outcome of a `write` that need not wait; `nil` when it must.
-  private func admitNow(_ message: [UInt8], _ state: inout State, _ mustAnnounce: inout Bool) -> CallFailure?? {
+  private func admitNow(_ item: Item, _ state: inout State, _ mustAnnounce: inout Bool) -> CallFailure?? {
     if state.isClosed || state.isEnded { return .some(.closed) }
     guard state.bytes <= bounds.highWater, state.waiters.isEmpty else { return nil }
-    let item = Item.message(message)
     state.items.append(item)
     state.bytes &+= item.cost
     mustAnnounce = !state.isAnnounced

@@ -22,6 +22,26 @@ extension EncryptedStream {
   @discardableResult
   package func write(_ bytes: [UInt8]) -> Bool { bytes.withUnsafeBytes { write($0) } }
 
+  /// A message in memory in which its frame can be made.
+  package static func makeMessage(capacity: Int, _ fill: (inout OutputRawSpan) -> Void) -> OwnedMessage {
+    let before = Limits.Stream.prefixCount + 1
+    return OwnedMessage(capacity: capacity, before: before, behind: Limits.Stream.frameOverhead - before, fill)
+  }
+
+  /// The same for a message of `makeMessage`, which is the stream's from then on: a large one is encrypted where it
+  /// lies and sent from there.
+  @discardableResult
+  package func write(_ message: OwnedMessage) -> Bool {
+    let count = message.count &+ Limits.Stream.frameOverhead
+    guard isLive, !isEnding, sealer != nil, count > Limits.Stream.maximumBatch / 2,
+      message.count <= Limits.Stream.maximumMessage
+    else { return write(message.bytes) }
+    message.buffer.count = count
+    sealInPlace(message.buffer)
+    if isBlocked { needsDrain = true }
+    return !isBlocked
+  }
+
   /// `done(true)` once the peer has acknowledged everything written before this call, `done(false)` if the stream
   /// closes first. Waits for the stream to open. Never inside this call.
   package func flush(_ done: @escaping (Bool) -> Void) {
@@ -75,6 +95,16 @@ extension EncryptedStream {
     sealer.seal(message, tag: tag, to: buffer.base)
     buffer.count = count
     countWritten(frame: count)
+    handOver(buffer)
+  }
+
+  /// The buffer is a frame whose message lies in its place, in clear.
+  private func sealInPlace(_ buffer: OwnedBuffer) {
+    pushBatch()
+    let message = UnsafeRawBufferPointer(
+      start: buffer.base + Limits.Stream.prefixCount + 1, count: buffer.count - Limits.Stream.frameOverhead)
+    sealer?.seal(message, tag: .message, to: buffer.base)
+    countWritten(frame: buffer.count)
     handOver(buffer)
   }
 
@@ -162,14 +192,7 @@ extension EncryptedStream {
     for buffer in waiting {
       let message = UnsafeRawBufferPointer(
         start: buffer.base + Limits.Stream.prefixCount + 1, count: buffer.count - Limits.Stream.frameOverhead)
-      if buffer.count <= Limits.Stream.maximumBatch / 2 {
-        seal(message, tag: .message)
-      } else {
-        pushBatch()
-        sealer?.seal(message, tag: .message, to: buffer.base)
-        countWritten(frame: buffer.count)
-        handOver(buffer)
-      }
+      if buffer.count <= Limits.Stream.maximumBatch / 2 { seal(message, tag: .message) } else { sealInPlace(buffer) }
     }
   }
 

@@ -110,7 +110,7 @@ public final class UDXConnection: Sendable {
   /// nothing. The peer does not see an empty `write`.
   public nonisolated(nonsending) func write(_ bytes: [UInt8]) async throws(UDXConnectionError) {
     do throws(CallFailure) {
-      try await state.writing.write(bytes)
+      try await state.writing.write(.message(bytes))
     } catch {
       throw state.closing.error(error)
     }

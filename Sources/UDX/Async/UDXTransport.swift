@@ -59,11 +59,20 @@ public final class UDXTransport: Sendable {
   public nonisolated(nonsending) func bind(
     host: IPv4Address = .any, port: UInt16 = 0, reusesAddress: Bool = false
   ) async throws(UDXError) -> UDXPort {
+    try await bind(
+      UDXAddress(Endpoint(host: host, port: port)), reusesAddress: reusesAddress)
+  }
+
+  /// Opens a UDP socket at an address of either family, such as `UDXAddress("[::]:0")`; port 0 is any. A socket at the
+  /// IPv6 address `::` has IPv4 traffic, too, with plain IPv4 addresses, unless `isIPv6Only`.
+  public nonisolated(nonsending) func bind(
+    _ address: UDXAddress, reusesAddress: Bool = false, isIPv6Only: Bool = false
+  ) async throws(UDXError) -> UDXPort {
     let transport = self
     let result = await onLoop(loop) { () -> Result<UDXPort, UDXError> in
       let socket = UDXSocket(environment: transport.environment.value.instance)
       do throws(TransportError) {
-        try socket.bind(host: host, port: port, reusesAddress: reusesAddress)
+        try socket.bind(address, reusesAddress: reusesAddress, isIPv6Only: isIPv6Only)
         return .success(UDXPort(transport: transport, socket: socket))
       } catch {
         return .failure(error)
@@ -109,7 +118,9 @@ extension TransportError {
 /// A bound UDP socket: datagrams, and streams that share it. Letting go of it closes it once its streams are gone.
 public final class UDXPort: Sendable {
   /// Where the socket is bound.
-  public let address: Endpoint
+  public let localAddress: UDXAddress
+  /// The same for IPv4; of a socket at an IPv6 address 0.0.0.0, with the port.
+  public var address: Endpoint { localAddress.endpoint ?? Endpoint(host: .any, port: localAddress.port) }
   let transport: UDXTransport
   let socket: LoopBound<UDXSocket>
   private let queue: EventQueue<Datagram, Never>
@@ -118,17 +129,25 @@ public final class UDXPort: Sendable {
   public struct Datagram: Hashable, Sendable {
     /// The payload.
     public var bytes: [UInt8]
-    /// The sender's address.
+    /// The sender's address; of an IPv6 sender 0.0.0.0, with the port.
     public var source: Endpoint
+    /// The sender's address.
+    public var sourceAddress: UDXAddress
+
+    init(bytes: [UInt8], sourceAddress: UDXAddress) {
+      self.bytes = bytes
+      self.sourceAddress = sourceAddress
+      source = sourceAddress.endpoint ?? Endpoint(host: .any, port: sourceAddress.port)
+    }
   }
 
   init(transport: UDXTransport, socket: UDXSocket) {
     self.transport = transport
     self.socket = LoopBound(socket)
-    address = socket.localEndpoint ?? Endpoint(host: .any, port: 0)
+    localAddress = socket.localAddress ?? UDXAddress(host: .v4(.any), port: 0)
     let queue = EventQueue<Datagram, Never>(capacity: Limits.datagrams)
     self.queue = queue
-    socket.onMessage = { bytes, source in queue.push(Datagram(bytes: Array(bytes), source: source)) }
+    socket.onDatagram = { bytes, source in queue.push(Datagram(bytes: Array(bytes), sourceAddress: source)) }
   }
 
   deinit {
@@ -149,17 +168,31 @@ public final class UDXPort: Sendable {
     transport.loop.post { socket.value.send(bytes, to: destination, ttl: ttl) }
   }
 
+  /// Sends a datagram to an address of either family, of which IPv6 ones are for sockets at such an address.
+  public func send(_ bytes: [UInt8], to destination: UDXAddress, ttl: UInt8 = 0) {
+    let socket = socket
+    transport.loop.post { socket.value.send(bytes, to: destination, ttl: ttl) }
+  }
+
   /// A stream with the peer's stream `remoteID` at `remote`. Nothing is sent before the first write.
   /// - Throws: when `localID` is in use, `remote` has no port, or the settings are refused.
   public nonisolated(nonsending) func connect(
     localID: UInt32, remoteID: UInt32, to remote: Endpoint, options: UDXStreamOptions = UDXStreamOptions()
+  ) async throws(UDXError) -> UDXConnection {
+    try await connect(
+      localID: localID, remoteID: remoteID, to: UDXAddress(remote), options: options)
+  }
+
+  /// The same with a peer at an address of either family, of which IPv6 ones are for sockets at such an address.
+  public nonisolated(nonsending) func connect(
+    localID: UInt32, remoteID: UInt32, to remote: UDXAddress, options: UDXStreamOptions = UDXStreamOptions()
   ) async throws(UDXError) -> UDXConnection {
     let port = self
     let result = await onLoop(transport.loop) { () -> Result<UDXConnection, UDXError> in
       let stream = UDXStream(environment: port.transport.environment.value.instance, localID: localID)
       do throws(TransportError) {
         try stream.apply(options)
-        try stream.connect(socket: port.socket.value, remoteID: remoteID, to: remote)
+        try stream.connect(port.socket.value, remoteID: remoteID, to: remote)
         return .success(UDXConnection(loop: port.transport.loop, owner: port, stream: stream))
       } catch {
         stream.destroy()
@@ -171,7 +204,7 @@ public final class UDXPort: Sendable {
   }
 
   /// Runs `body` on the loop with the socket itself: for buffers, hops, multicast, counters. Do not close it, and do
-  /// not set `onMessage`, which is in use.
+  /// not set `onDatagram`, which is in use.
   /// - Returns: what `body` returns.
   /// - Throws: what `body` throws, `ECANCELED` when the loop has ended.
   public nonisolated(nonsending) func withSocket<R: Sendable>(

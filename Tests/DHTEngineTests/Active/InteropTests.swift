@@ -165,6 +165,43 @@ final class InteropTests: XCTestCase {
     print("interop: local path to a JavaScript server")
   }
 
+  /// hyperdht.md 14.3: both sides have set the option, and the second and third connection use the hole of the first.
+  func testDHT_69_aJavaScriptClientComesAgainThroughTheSameSocket() throws {
+    let world = try world()
+    let peer = Box<JavaScriptPeer?>(nil)
+    let lines = Box<[String]>([])
+    let ports = Box<[UInt16?]>([])
+    let finish = Box<() -> Void>({ world.finish() })
+    world.testnet.start { _ in
+      var options = ServerOptions()
+      options.shareLocalAddress = false
+      options.reusableSocket = true
+      let server = world.firewalledNode().makeServer(options: options)
+      server.onConnection = { stream in
+        ports.value.append(stream.transport?.socket?.localEndpoint?.port)
+        stream.onMessage = { [unowned stream] in stream.write(Array($0)) }
+        stream.onEnd = { [unowned stream] in stream.end() }
+      }
+      server.listen { _ in
+        peer.value = try? JavaScriptPeer(
+          "firewalled.js", ["reconnect", world.entry, server.publicKey?.hex ?? ""], loop: world.loop
+        ) { line in
+          lines.value.append(line)
+          guard line.contains("\"close\"") || line.contains("fatal") else { return }
+          peer.value?.stop()
+          finish.value()
+        }
+      }
+    }
+    world.run(seconds: 60)
+    let echoes = lines.value.filter { $0.contains("through the hole") }
+    XCTAssertEqual(echoes.count, 3, "\(lines.value)")
+    XCTAssertEqual(Set(echoes).count, 1, "the same port of the client: \(lines.value)")
+    XCTAssertEqual(ports.value.count, 3)
+    XCTAssertEqual(Set(ports.value).count, 1, "the same port of ours")
+    print("interop: a JavaScript client came again through the same socket")
+  }
+
   func testPunchingFromAJavaScriptClient() throws {
     let world = try world()
     let peer = Box<JavaScriptPeer?>(nil)

@@ -99,6 +99,28 @@ check("a call that fails is a span with a code", failure?.status?.code == .error
 check("of the error", failure?.attributes.get("hyper.code")?.toSpanAttribute() == .string("PEER_NOT_FOUND"))
 if case .success = failed { check("no peer has that key", false) }
 
+let search = HyperDHT.hash([4, 5])
+let answers = try await withSpan("a search") { _ in
+  var answers = 0
+  for try await _ in server.dht.lookup(search) { answers += 1 }
+  return answers
+}
+func answersOf(_ span: FinishedInMemorySpan?) -> SpanAttribute? {
+  span?.attributes.get("hyper.answers")?.toSpanAttribute()
+}
+let searched = await eventually { span("hyperdht.lookup", search) != nil } ? span("hyperdht.lookup", search) : nil
+check(
+  "a search is a span of the task's",
+  searched?.parentSpanID == tracer.finishedSpans.first { $0.operationName == "a search" }?.spanID)
+check("with the number of its answers", answers > 0 && answersOf(searched) == .int64(Int64(answers)))
+let query = server.dht.findNodes(search)
+_ = try await query.finished()
+check("a query is a span", await eventually { span("hyperdht.find_nodes", search) != nil })
+let released = HyperDHT.hash([6, 7])
+for try await _ in server.dht.lookup(released) { break }
+check("a search that is let go of ends its span", await eventually { span("hyperdht.lookup", released) != nil })
+check("without an error", span("hyperdht.lookup", released)?.status == nil)
+
 // MARK: ServiceLifecycle
 
 await group.triggerGracefulShutdown()

@@ -1,0 +1,36 @@
+import HyperEncoding
+import HyperEnvironment
+
+// What a connection knows of its time and of its ways to the server.
+extension Connector {
+  /// At least 1 while there is a deadline.
+  var timeLeft: UInt64? { deadline.map { $0 > now ? $0 - now : 1 } }
+  var now: UInt64 { node.environment.nowMilliseconds }
+
+  /// Nodes that may route to the server.
+  func hints() -> [Endpoint] {
+    // We are the server's relay ourselves: straight to it.
+    if node.rpc.id != nil, let own = node.router.relay(target: target) { return [own] }
+    let known = options.relayAddresses.isEmpty ? node.relayHints[publicKey] : options.relayAddresses
+    return lastRelay.map { last in [last] + known.filter { $0 != last } } ?? known
+  }
+
+  var canMigrate: Bool { node.options.migration && handshaken?.payload.migration != nil }
+
+  /// A deployed peer that has nothing to say cannot show where it is; beside a relay the departure from it decides what
+  /// its packets mean (`RelayDeparture`).
+  var checksSources: Bool { driver.relay == nil || canMigrate }
+
+  /// Tells the server, and uses the path again if it wants that, too.
+  var wantsRoute: Bool { options.reusableSocket && !options.relayOnly }
+
+  private var keepsRoute: Bool { wantsRoute && handshaken?.payload.udx?.reusableSocket ?? false }
+
+  /// Of a socket that hole punching is about to give back.
+  func leaseForRoute(_ socket: any DatagramSocket) -> SocketLease? { keepsRoute ? node.sockets.lease(socket) : nil }
+
+  /// The stream runs over a direct path.
+  func registerRoute() {
+    if keepsRoute { node.routes.register(publicKey, raw: raw, stream: stream, lease: lease) }
+  }
+}
