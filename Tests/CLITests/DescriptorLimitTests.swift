@@ -1,6 +1,8 @@
 import Foundation
 import XCTest
 
+@testable import hyperswarm_cli
+
 /// A process that may open few files fails with a sentence, or takes fewer connections; it is never ended by a signal.
 final class DescriptorLimitTests: TunnelTestCase {
   func testTheFirstLoopFailsCleanlyAtTheLimit() throws {
