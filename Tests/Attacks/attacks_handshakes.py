@@ -105,7 +105,8 @@ def relayed(tool):
     return measure(tool, "relayed", 1000, 0, 4, 60)
 
 
-@attack("more-handshakes-over-own-relays", "20 of 20 connects, p95 <= 4 s; CPU <= 60 %; no descriptors but the clients'")
+@attack("more-handshakes-over-own-relays",
+        "20 of 20 connects, p95 <= 4 s; CPU <= 60 %; no descriptors but the clients'")
 def more(tool):
     """3,000 a second: twice what these nodes pass on."""
     return measure(tool, "relayed", 3000, 0, 4, 60)
