@@ -77,7 +77,7 @@ final class Connector {
     node.statistics.connects.started += 1
     stream.onDestroying = { [weak self] in self?.cancel() }
     stream.pathTimeline = { [logs] in PathTimeline.lines(of: logs.all.map(\.timeline)) }
-    if options.deadline > 0 { deadline = now + options.deadline }
+    if options.deadline > 0 { deadline = now + min(options.deadline, .max - now) }
     beginAttempt()
     // A later turn, so that the caller can set the stream's callbacks first.
     node.environment.defer { [weak self] in self?.beginSearch() }
@@ -159,7 +159,7 @@ final class Connector {
     let payload = NoisePayload(
       firewall: isOpen ? .open : .unknown, addresses4: addresses, udx: .init(id: raw.localID), secretStream: .init(),
       relayThrough: ticket.map { .init(publicKey: $0.publicKey, token: $0.token) },
-      migration: node.options.migration && !options.relayOnly ? .init() : nil)
+      migration: mayMigrate ? .init() : nil)
     var handshake = try NoiseHandshake(
       pattern: .ik, isInitiator: true, keyPair: keyPair, remotePublicKey: publicKey,
       prologue: Namespaces.peerHandshake.bytes, ephemeral: KeyPair(seed: node.environment.random32()))
@@ -358,7 +358,9 @@ extension Connector {
     node.relayHints[publicKey] = handshaken?.payload.relayAddresses.flatMap { $0.isEmpty ? nil : $0 } ?? tried
   }
 
-  private var canMigrate: Bool { node.options.migration && handshaken?.payload.migration != nil }
+  /// A server that was not asked may say that it can.
+  private var canMigrate: Bool { mayMigrate && handshaken?.payload.migration != nil }
+  private var mayMigrate: Bool { node.options.migration && !options.relayOnly }
 
   /// A deployed peer that has nothing to say cannot show where it is; beside a relay the departure from it decides what
   /// its packets mean (`RelayDeparture`).
@@ -449,9 +451,7 @@ extension Connector {
       // The server's former session may wait at the relay for the former token.
       ticket?.token = node.environment.random32()
       (message, tried) = ([], [])
-      earlyEnd = false
-      restsOnJudgement = false
-      local = nil
+      (earlyEnd, restsOnJudgement, local) = (false, false, nil)
       driver = PathRaceDriver(node: node, role: .dialling, owner: self, isRelayOnly: options.relayOnly)
       beginAttempt()
       beginSearch()
