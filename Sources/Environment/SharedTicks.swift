@@ -30,6 +30,8 @@ package final class SharedTicks {
   static let spread: UInt64 = 2
   /// Milliseconds by which a tick may come before its deadline.
   package static let slack = (spread + 1) * step
+  /// Milliseconds of a deadline at most, 35,000 years: one that stands for "never" must not overflow the clock.
+  static let longest: UInt64 = 1 << 50
 
   private struct Entry { weak var member: (any TickMember)? }
 
@@ -47,12 +49,12 @@ package final class SharedTicks {
   package var stepCount: Int { steps.count }
 
   /// One tick for the member, in place of one that it waits for: within `milliseconds`, more than `slack`, and at most
-  /// `slack` earlier.
+  /// `slack` earlier; after `longest` at the latest.
   package func schedule(_ member: any TickMember, within milliseconds: UInt64) {
     precondition(milliseconds > Self.slack, "a tick may come early by the slack")
     cancel(member)
     let now = environment.nowMilliseconds
-    let latest = (now + milliseconds) / Self.step
+    let latest = (now + min(milliseconds, Self.longest)) / Self.step
     var number = latest
     while number > latest - Self.spread, steps[number]?.entries.count ?? 0 >= Self.crowd { number -= 1 }
     if steps[number]?.entries.count ?? 0 >= Self.crowd { number = latest }

@@ -60,16 +60,12 @@ extension HyperDHT {
       let queue = EventQueue<Connection, Never>(capacity: Limits.pendingConnections)
       self.queue = queue
       let core = pool?.core
+      let deliver: (Connection) -> Void = { if !queue.push($0) { $0.inner.destroy() } }
       engine.onConnection = { stream in
-        let connection: Connection
-        if let core {
-          guard let kept = core.value.arrived(stream) else { return }
-          connection = kept
-        } else {
-          connection = Connection(loop: loop, stream: stream)
-          stream.onClose = connection.closed
-        }
-        if !queue.push(connection) { stream.destroy() }
+        if let core { return core.value.accepted(stream, deliver) }
+        let connection = Connection(loop: loop, stream: stream)
+        stream.onClose = connection.closed
+        deliver(connection)
       }
       engine.onClose = { queue.finish() }
     }

@@ -11,8 +11,10 @@ extension HyperDHT {
   /// (`ServerOptions.pool`), and dial through its `connect`.
   ///
   /// When a second connection with a peer opens, one of the two ends with `DUPLICATE_CONNECTION`: the old one if the
-  /// same side has dialled both, or if our key is the larger one, else the new one, as deployed pools decide. The pool
-  /// does not keep a connection: one that the program lets go of closes. May be used from any thread.
+  /// same side has dialled both, or if our key is the larger one, else the new one, as deployed pools decide. An
+  /// incoming one does not end a connection that works before its peer has proved its key (`Connection.isPeerProven`).
+  ///
+  /// The pool does not keep a connection: one that the program lets go of closes. May be used from any thread.
   public final class ConnectionPool: Sendable {
     let loop: UVEventLoop
     let core: LoopBound<PoolCore>
@@ -72,6 +74,8 @@ final class PoolCore {
   private var streams: [Bytes32: EncryptedStream] = [:]
   private var dials: [Bytes32: Dial] = [:]
   private var lastWaiter: UInt64 = 0
+  /// Incoming streams that wait for the proof of the peer's key, by that key.
+  private(set) var newcomers: [Bytes32: Int] = [:]
 
   init(loop: UVEventLoop, node: LoopBound<DHTNode>, view: Locked<PoolView>) {
     self.loop = loop
@@ -135,6 +139,39 @@ final class PoolCore {
   private func forget(_ dial: Dial, _ publicKey: Bytes32) {
     dials[publicKey] = nil
     view.withLock { $0.connecting -= 1 }
+  }
+
+  /// An incoming stream. Its handshake may be a replay (secret-stream.md 12.1), which must not disturb a connection
+  /// that works: beside one it waits for the proof of the peer's key.
+  func accepted(_ stream: EncryptedStream, _ deliver: @escaping (HyperDHT.Connection) -> Void) {
+    guard !stream.isAuthenticated, let publicKey = stream.remotePublicKey, let old = streams[publicKey],
+      !old.isDestroying, old.isInitiator || old.isAuthenticated
+    else {
+      if let connection = arrived(stream) { deliver(connection) }
+      return
+    }
+    guard newcomers[publicKey, default: 0] < Limits.newcomers else {
+      return stream.destroy(EncryptedStreamError(.duplicateConnection))
+    }
+    newcomers[publicKey, default: 0] += 1
+    stream.hold()
+    let deadline = loop.schedule(after: Limits.newcomerProof) { [weak stream] in
+      stream?.destroy(EncryptedStreamError(.duplicateConnection))
+    }
+    var isWaiting = true
+    let leave = { [self] in
+      guard isWaiting else { return }
+      isWaiting = false
+      deadline.cancel()
+      let left = newcomers[publicKey, default: 1] - 1
+      newcomers[publicKey] = left > 0 ? left : nil
+    }
+    stream.observe(
+      authenticated: { [self, unowned stream] in
+        leave()
+        if let connection = arrived(stream) { deliver(connection) }
+        stream.release()
+      }, close: { _ in leave() })
   }
 
   /// An open stream of either role.

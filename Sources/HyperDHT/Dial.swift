@@ -110,7 +110,10 @@ extension HyperDHT {
       let result = result
       loop.post {
         if let stream = attempt.value.stream { return stream.destroy() }
-        let connection = result.withLock { $0.unclaimed ?? $0.claimed }
+        let connection = result.withLock { outcome in
+          defer { outcome.unclaimed = nil }
+          return outcome.unclaimed ?? outcome.claimed
+        }
         connection?.destroy()
       }
     }

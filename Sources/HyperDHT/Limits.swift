@@ -1,3 +1,4 @@
+import HyperDHTEngine
 import HyperRuntime
 import HyperSecretStream
 
@@ -13,6 +14,10 @@ enum Limits {
   static let stateReaders = 16
   /// Connections that the application has not taken out of `connections`, per server; further ones are closed.
   static let pendingConnections = 1024
+  /// Incoming connections of one peer of a pool that have not proved its key, beside one that works.
+  static let newcomers = 4
+  /// Milliseconds that such a one waits for the proof: more than two keepalives.
+  static let newcomerProof: UInt64 = 12_000
   /// Events of a node or a swarm that one reader has not taken; further ones are dropped.
   static let pendingEvents = 256
   /// Readers of the events of one node or swarm at a time; the oldest gives way.
@@ -32,6 +37,8 @@ enum Limits {
   static func check() {
     precondition(stateChanges > 0 && stateReaders > 0, "the newest state has room")
     precondition(requestHandlers > 0, "a command is served")
+    precondition(newcomers > 0, "a peer that has lost its connection comes back")
+    precondition(newcomerProof > 2 * HyperDHTEngine.Limits.connectionKeepAlive, "a living newcomer is heard")
     precondition(metricsInterval > 0, "copies of the gauges leave time for others")
     precondition(eventReaders > 0 && pendingEvents > 1, "an update does not push out every other event")
     precondition(datagrams > 0 && pendingConnections > 0 && queryResults > 0, "each queue holds something")

@@ -15,6 +15,8 @@
         running.updateValue(span, forKey: attempt.publicKey)?.end()
         return
       }
+      // Another reason to dial the peer was passed over: nothing of a dial under way.
+      if attempt.stage == .skipped { return }
       guard let span = running.removeValue(forKey: attempt.publicKey) else { return }
       if case .failed(let code, let description) = attempt.stage {
         span.attributes["hyper.code"] = code

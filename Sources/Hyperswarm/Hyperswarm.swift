@@ -80,8 +80,18 @@ public final class Hyperswarm: Sendable {
       #if Tracing
         observers.listeners.append(DialSpans().record)
       #endif
-      observers.endObservation = node.value.onNetworkState.observe { [weak observers] in
+      let endOfStates = node.value.onNetworkState.observe { [weak observers] in
         observers?.push(.network(isOnline: $0 == .online))
+      }
+      // A node that was given to the swarm may go first, and its loop with it.
+      let hook = loop.addShutdownHook { [weak observers] closed in
+        observers?.finish()
+        queue.finish()
+        closed()
+      }
+      observers.endObservation = {
+        endOfStates()
+        loop.removeShutdownHook(hook)
       }
       return LoopBound((engine, observers))
     }
@@ -94,7 +104,7 @@ public final class Hyperswarm: Sendable {
 
   // MARK: Connections
 
-  /// New connections of both roles, in the order in which they opened; ends when the swarm is destroyed.
+  /// New connections of both roles, in the order in which they opened; ends when the swarm is destroyed, or its loop.
   ///
   /// Up to 1024 wait to be taken, further ones are closed. `connection.peer` tells what the swarm knows about the peer.
   public var connections: HyperDHT.Events<HyperDHT.Connection, Never> { HyperDHT.Events(queue) }

@@ -47,6 +47,8 @@ final class DescriptorTransport: ByteTransport {
 
   /// The callbacks are set: begins to read.
   func start() {
+    // The stream may have failed before it began.
+    guard !isClosed else { return }
     isStarted = true
     let result = reading.open(loop) { [self] in readable($0) }
     let other = result == 0 ? writing.open(loop) { [self] in writable($0) } : result
@@ -59,8 +61,8 @@ final class DescriptorTransport: ByteTransport {
 
   private func watchReading() { reading.watch(isPaused || peerHasEnded || isClosed ? nil : UV_READABLE) }
 
+  /// With an error libuv says only that there is one: the descriptor has what came before it, and then which it is.
   private func readable(_ status: Int32) {
-    guard status == 0 else { return close(.other(status)) }
     for _ in 0..<Limits.readBlocks {
       guard !isPaused, !peerHasEnded, !isClosed else { break }
       let count = reading.read(into: block)
@@ -73,6 +75,8 @@ final class DescriptorTransport: ByteTransport {
         closeIfOver()
       } else if count != Int(UV_EAGAIN.rawValue) {
         return failed(Int32(count))
+      } else if status != 0 {
+        return close(.other(status))
       } else {
         break
       }
@@ -111,8 +115,8 @@ final class DescriptorTransport: ByteTransport {
   }
 
   private func writable(_ status: Int32) {
-    guard status == 0 else { return close(.other(status)) }
     send()
+    if status != 0, !queue.isEmpty { return close(.other(status)) }
     guard owesDrain, queuedBytes <= Limits.transportResume, !isClosed else { return }
     owesDrain = false
     onDrain?()

@@ -230,10 +230,7 @@ public final class SecretStream: Sendable, CustomStringConvertible {
   }
 
   /// Aborts: unsent messages are dropped, the transport is destroyed.
-  public func destroy() {
-    let state = state
-    state.loop.post { state.stream.destroy() }
-  }
+  public func destroy() { state.destroySoon() }
 
   /// Whether the stream has closed, regularly or not.
   public var isClosed: Bool { state.closing.isClosed }

@@ -42,6 +42,8 @@ final class SecretStreamState: @unchecked Sendable {
   private let options: SecretStream.Options
   private let arrivals: Arrivals
   private var hook: Int?
+  /// Known before the loop comes to it: a handle that goes on the loop overtakes what other threads have posted.
+  private let isDestructionDue = Locked(false)
 
   init(_ place: Place, _ options: SecretStream.Options, isInitiator: Bool) {
     self.place = place
@@ -140,9 +142,16 @@ final class SecretStreamState: @unchecked Sendable {
     closing.close()
   }
 
+  /// From any thread.
+  func destroySoon() {
+    isDestructionDue.withLock { $0 = true }
+    loop.post { self.stream.destroy() }
+  }
+
   /// The handle is gone: what was written is still sent, what arrives is dropped.
   func abandon() {
     guard !stream.isDestroying else { return }
+    if isDestructionDue.withLock({ $0 }) { return stream.destroy() }
     stream.onOwnedMessage = { _ in }
     arrivals.drop()
     inbox.abandon()

@@ -17,6 +17,10 @@ package enum Limits {
   /// Milliseconds between two looks at the interfaces at least: each is a walk through a table of the kernel.
   static let interfaceInterval: UInt64 = 100
 
+  /// Milliseconds of a duration that a program gives, at most, 35,000 years: what it takes for "never" can still be
+  /// added to the clock, and counted in microseconds.
+  static let longestDuration: UInt64 = 1 << 50
+
   /// Milliseconds between two looks where the system tells of changes: for what an event did not say.
   static let interfaceRecheck: UInt64 = 5000
 

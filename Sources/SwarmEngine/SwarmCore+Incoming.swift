@@ -39,6 +39,7 @@ extension SwarmCore {
   func arrived(_ newcomer: Incoming) {
     newcomer.deadline?.cancel()
     newcomer.deadline = nil
+    newcomer.yieldsToOld = false
     guard !newcomer.stream.isDestroying else { return }
     guard !isDestroyed, !isSuspended else { return turnAway(newcomer, isSuspended ? .suspended : .destroyed) }
     if knownPeers[newcomer.key]?.isBanned == true { return turnAway(newcomer, .banned) }

@@ -1,7 +1,9 @@
-import HyperDHT
 import HyperEncoding
 import HyperRuntime
+import HyperSecretStream
 import XCTest
+
+@testable import HyperDHT
 
 /// One connection per peer.
 final class ConnectionPoolTests: XCTestCase {
@@ -96,6 +98,54 @@ final class ConnectionPoolTests: XCTestCase {
     try await two.write("still here")
     let message = try await second?.read()
     XCTAssertEqual(message, Array("still here".utf8))
+    await b.destroy()
+    await a.destroy()
+    await testnet.destroy()
+  }
+
+  /// A recorded handshake that is sent again makes a stream without the peer: the connection that works stays until the
+  /// newcomer has proved the key.
+  func testDHT_90_aNewcomerThatHasProvedNothingWaits() async throws {
+    let testnet = try await HyperDHT.Testnet(size: 3)
+    let a = try await node(testnet)
+    let b = try await node(testnet)
+    let pool = a.pool()
+    var options = HyperDHT.ServerOptions()
+    options.pool = pool
+    let server = try await a.listen(options: options)
+    let one = try await b.connect(to: server.publicKey)
+    let accepted = try await server.accept()
+    let first = try XCTUnwrap(accepted)
+    try await first.waitUntilPeerProven()
+    // As deployed peers: nothing follows the header before the first message.
+    let (core, node, key) = (pool.core, b.node, server.publicKey)
+    let made = await onLoop(b.loop) { () -> LoopBound<EncryptedStream> in
+      let stream = node.value.connect(to: key)
+      stream.sendsConfirmation = false
+      stream.keepAlive = 0
+      return LoopBound(stream)
+    }
+    let quiet = try XCTUnwrap(made)
+    var isHeld = false
+    for _ in 0..<20_000 where !isHeld {
+      isHeld = await onLoop(a.loop) { !core.value.newcomers.isEmpty } ?? false
+      if !isHeld { try await Task.sleep(for: .milliseconds(1)) }
+    }
+    XCTAssertTrue(isHeld)
+    XCTAssertFalse(first.isClosed)
+    XCTAssertTrue(pool[b.defaultKeyPair.publicKey] === first)
+    try await one.write("still here")
+    let message = try await first.read()
+    XCTAssertEqual(message, Array("still here".utf8))
+    _ = await onLoop(b.loop) { quiet.value.write([7]) }
+    let second = try await server.accept()
+    let proof = try await second?.read()
+    XCTAssertEqual(proof, [7])
+    let reason = try await first.waitUntilClosed()
+    XCTAssertEqual(reason?.code, "DUPLICATE_CONNECTION")
+    XCTAssertTrue(pool[b.defaultKeyPair.publicKey] === second)
+    let waiting = await onLoop(a.loop) { core.value.newcomers.count }
+    XCTAssertEqual(waiting, 0)
     await b.destroy()
     await a.destroy()
     await testnet.destroy()

@@ -103,6 +103,27 @@ final class ConnectionStateTests: XCTestCase {
     await testnet.destroy()
   }
 
+  /// A connection that was aborted before it was asked for is none.
+  func testADialThatIsCancelledBeforeItsConnectionIsTaken() async throws {
+    let testnet = try await HyperDHT.Testnet(size: 3)
+    let options = HyperDHT.Options(bootstrap: testnet.bootstrap, port: 0, host: .loopback)
+    let (a, b) = (try await HyperDHT(options), try await HyperDHT(options))
+    let server = try await a.listen()
+    let dial = b.dial(server.publicKey)
+    for await state in dial.states {
+      if case .open = state { dial.cancel() }
+    }
+    XCTAssertEqual(dial.state, .closed(nil))
+    do throws(DHTError) {
+      _ = try await dial.connection()
+      XCTFail("a connection that is aborted")
+    } catch {
+      XCTAssertEqual(error, .requestDestroyed)
+    }
+    for node in [a, b] { await node.destroy() }
+    await testnet.destroy()
+  }
+
   func testADialThatIsGivenUp() async throws {
     let dht = try await HyperDHT(.init(bootstrap: ["127.0.0.1:9"], port: 0, host: .loopback))
     let key = HyperDHT.keyPair().publicKey

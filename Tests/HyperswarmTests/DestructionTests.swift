@@ -62,6 +62,27 @@ final class DestructionTests: XCTestCase {
     XCTAssertLessThan(clock.now - start, .seconds(2))
   }
 
+  /// The node, and the loop with it, goes before the swarm that was given it.
+  func testEventsEndWithTheLoop() async throws {
+    let dht = try await HyperDHT(.init(bootstrap: [], port: 0, host: .loopback))
+    let swarm = try await Hyperswarm(.init(dht: dht))
+    let events = swarm.events()
+    await dht.destroy()
+    let isOver = Task {
+      for await _ in events {}
+      for await _ in swarm.connections {}
+    }
+    // A reader that waits for ever must not keep the test.
+    let watch = Task {
+      try await Task.sleep(for: .seconds(60))
+      isOver.cancel()
+      XCTFail("the events have no end")
+    }
+    await isOver.value
+    watch.cancel()
+    await swarm.destroy()
+  }
+
   private typealias Call = @Sendable (Hyperswarm, HyperDHT) async throws -> Void
 
   /// What a program may be waiting for.

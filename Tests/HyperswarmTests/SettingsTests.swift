@@ -7,6 +7,38 @@ import XCTest
 
 /// Limits, firewall and relays of a running swarm, and how options reach the engine.
 final class SettingsTests: XCTestCase {
+  /// What says "never" is a long time, and no number that the loop cannot count to.
+  func testTheLongestTimes() async throws {
+    let never = Duration.seconds(Int64.max)
+    let testnet = try await HyperDHT.Testnet(size: 2)
+    var options = Hyperswarm.Options(bootstrap: testnet.bootstrap)
+    options.dhtOptions.host = .loopback
+    options.dhtOptions.connectionKeepAlive = .max
+    options.retryTimes = .init(short: never, medium: never, long: never, longest: never)
+    options.retryJitter = never
+    options.handshakeMemory = never
+    let swarm = try await Hyperswarm(options)
+    let peer = try await Hyperswarm(options)
+    try await peer.listen()
+    swarm.joinPeer(HyperDHT.keyPair().publicKey)
+    var connecting = HyperDHT.ConnectOptions()
+    connecting.deadline = .max
+    connecting.relayKeepAlive = never
+    let connection = try await swarm.dht.connect(to: peer.keyPair.publicKey, options: connecting)
+    connection.setKeepAlive(.max)
+    connection.setTimeout(.max)
+    connection.setKeepAlive(never)
+    connection.setTimeout(never)
+    let accepted = try await peer.accept()
+    try await connection.write("hello")
+    let message = try await accepted?.read()
+    XCTAssertEqual(message, Array("hello".utf8))
+    let isFlushed = try await swarm.flush(within: never)
+    XCTAssertTrue(isFlushed)
+    for swarm in [swarm, peer] { await swarm.destroy() }
+    await testnet.destroy()
+  }
+
   private func options(_ testnet: HyperDHT.Testnet) -> Hyperswarm.Options {
     var options = Hyperswarm.Options(bootstrap: testnet.bootstrap)
     options.dhtOptions.host = .loopback

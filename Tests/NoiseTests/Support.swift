@@ -28,6 +28,21 @@ enum System {
     return (ends[0], ends[1])
   }
 
+  static func close(_ descriptor: Int32) { _ = Foundation.close(descriptor) }
+
+  /// Whether there is something to read.
+  static func holdsBytes(_ descriptor: Int32) -> Bool {
+    var entry = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+    return poll(&entry, 1, 0) == 1 && entry.revents & Int16(POLLIN) != 0
+  }
+
+  /// Writes until there is no room; the descriptor does not block.
+  static func fill(_ descriptor: Int32) {
+    _ = fcntl(descriptor, F_SETFL, fcntl(descriptor, F_GETFL) | O_NONBLOCK)
+    let block = [UInt8](repeating: 0, count: 4096)
+    while write(descriptor, block, block.count) > 0 {}
+  }
+
   static func isOpen(_ descriptor: Int32) -> Bool { fcntl(descriptor, F_GETFD) >= 0 }
 
   /// A TCP socket that listens on any port of the loopback.
@@ -55,6 +70,11 @@ enum System {
     guard accepted >= 0 else { throw Failure(call: "accept") }
     return accepted
   }
+}
+
+extension DispatchSemaphore {
+  /// For tasks, which may not block: the caller has a thread to spare.
+  func waitBlocking() { wait() }
 }
 
 /// A pair of streams in memory, the one that begins first.

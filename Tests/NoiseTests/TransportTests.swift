@@ -69,6 +69,45 @@ final class TransportTests: XCTestCase {
     }
   }
 
+  /// libuv says of a descriptor with an error only that there is one: which one, and what has arrived before it, comes
+  /// from the descriptor.
+  func testAPeerThatAbortsIsAReset() async throws {
+    // The peer goes with bytes that it has not read.
+    let (socket, other) = try System.socketPair()
+    let first = try SecretStream(isInitiator: true, reading: socket)
+    try await eventually("the handshake begins") { System.holdsBytes(other) }
+    System.close(other)
+    let end = await failure { () async throws(SecretStreamError) in try await first.opened() }
+    XCTAssertEqual(end, .reset)
+    // The reader of a pipe goes that is full.
+    let (there, back) = (try System.pipe(), try System.pipe())
+    System.fill(there.writing)
+    let second = try SecretStream(isInitiator: true, reading: back.reading, writing: there.writing)
+    // By then the stream waits for room.
+    _ = await second.keepAlive()
+    System.close(there.reading)
+    let broken = await failure { () async throws(SecretStreamError) in try await second.opened() }
+    XCTAssertEqual(broken, .reset)
+    System.close(back.writing)
+  }
+
+  /// The stream fails before it has begun.
+  func testAKeyThatIsNone() async throws {
+    for _ in 0..<50 {
+      let loop = try UVEventLoop.startThread()
+      let (a, b) = try System.socketPair()
+      var options = SecretStream.Options(pattern: .ik)
+      options.remotePublicKey = Bytes32(repeating: 0xff)
+      options.loop = loop
+      let stream = try SecretStream(isInitiator: true, reading: a, options)
+      let failed = await failure { () async throws(SecretStreamError) in try await stream.opened() }
+      XCTAssertEqual(failed?.code, "HANDSHAKE_FAILED")
+      try await eventually("the descriptors are closed") { !System.isOpen(a) }
+      System.close(b)
+      await loop.shutdown()
+    }
+  }
+
   func testADescriptorThatIsNoStream() async throws {
     let stream = try SecretStream(isInitiator: true, reading: open("/dev/null", O_RDWR))
     let failed = await failure { () async throws(SecretStreamError) in try await stream.opened() }
@@ -88,6 +127,9 @@ final class TransportTests: XCTestCase {
     try await a.opened()
     try await b.opened()
     XCTAssertTrue(first.isClosed, "used up")
+    // As after a close.
+    first.destroy()
+    second.destroy()
     let isSent = await a.sendDatagram([1, 2, 3])
     XCTAssertTrue(isSent)
     let datagram = await b.nextDatagram()
@@ -127,6 +169,62 @@ final class TransportTests: XCTestCase {
     try await responder.opened()
     try await initiator.opened()
     for stream in [initiator, responder] { stream.destroy() }
+  }
+
+  /// The connection has paused by then, because more has come than it holds for a reader that has not come yet.
+  func testMoreBytesThanWaitForAStream() async throws {
+    let transport = try await UDXTransport()
+    let (p, q) = (try await transport.bind(host: .loopback), try await transport.bind(host: .loopback))
+    let first = try await p.connect(localID: 1, remoteID: 2, to: q.address)
+    let second = try await q.connect(localID: 2, remoteID: 1, to: p.address)
+    let (x, y) = (KeyPair.random(), KeyPair.random())
+    let keys = SecretStream.Keys(
+      sendKey: Bytes32(repeating: 1), receiveKey: Bytes32(repeating: 2), handshakeHash: Bytes64(),
+      publicKey: x.publicKey, remotePublicKey: y.publicKey)
+    let swapped = SecretStream.Keys(
+      sendKey: keys.receiveKey, receiveKey: keys.sendKey, handshakeHash: keys.handshakeHash,
+      publicKey: y.publicKey, remotePublicKey: x.publicKey)
+    var options = SecretStream.Options()
+    options.keys = keys
+    let a = try SecretStream(isInitiator: true, over: first, options)
+    let message = [UInt8](repeating: 7, count: 1_000_000)
+    try await a.write(message)
+    try await eventually("the connection is full") { await second.statistics().bytesReceived > 500_000 }
+    options.keys = swapped
+    // The proof of the other side's key is an empty message.
+    options.keepAlive = .seconds(5)
+    let b = try SecretStream(isInitiator: false, over: second, options)
+    let reading = Task { try await b.read() }
+    let watch = Task {
+      try await Task.sleep(for: .seconds(60))
+      b.destroy()
+    }
+    let received = try? await reading.value
+    XCTAssertEqual(received?.count, message.count)
+    watch.cancel()
+    for stream in [a, b] { stream.destroy() }
+    await transport.close()
+  }
+
+  /// The last reference goes on the loop, before the loop comes to what another thread has asked for.
+  func testADestroyIsNotOvertaken() async throws {
+    let loop = try UVEventLoop.startThread()
+    let (there, back) = MemoryTransport.pair()
+    let holder = Locked<SecretStream?>(try SecretStream(isInitiator: true, over: there, .init(loop: loop)))
+    let peer = try SecretStream(isInitiator: false, over: back)
+    try await peer.opened()
+    let (isHeld, mayGo) = (DispatchSemaphore(value: 0), DispatchSemaphore(value: 0))
+    loop.post {
+      isHeld.signal()
+      mayGo.wait()
+      holder.withLock { $0 = nil }
+    }
+    await Task.detached { isHeld.waitBlocking() }.value
+    holder.withLock { $0?.destroy() }
+    mayGo.signal()
+    let end = await failure { () async throws(SecretStreamError) in _ = try await peer.read() }
+    XCTAssertEqual(end, .reset)
+    await loop.shutdown()
   }
 
   /// What an application does with a channel of swift-nio.

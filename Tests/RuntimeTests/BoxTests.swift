@@ -4,6 +4,17 @@ import XCTest
 
 /// The boxes between a loop and the rest of the program, without a network.
 final class BoxTests: XCTestCase {
+  func testMillisecondsOfDurations() {
+    let expected: [(Duration, UInt64)] = [
+      (.zero, 0), (.seconds(-1), 0), (.nanoseconds(-1), 0), (.nanoseconds(1), 1), (.milliseconds(7), 7),
+      (.microseconds(7_001), 8), (.seconds(3), 3_000),
+    ]
+    for (duration, milliseconds) in expected { XCTAssertEqual(duration.wholeMilliseconds, milliseconds, "\(duration)") }
+    for never in [Duration.seconds(Int64.max), .seconds(1 << 50), .milliseconds((1 << 50) + 1)] {
+      XCTAssertEqual(never.wholeMilliseconds, 1 << 50)
+    }
+  }
+
   func testInboxAsksForAPauseOnceAndResumesOnce() async throws {
     let inbox = Inbox()
     let resumed = Locked(0)

@@ -42,6 +42,31 @@ final class SharedTicksTests: XCTestCase {
     XCTAssertEqual(ticks.stepCount, 0)
   }
 
+  /// An interval that says "never" is one.
+  func testTheLongestInterval() {
+    let network = VirtualNetwork(seed: 1)
+    let host = network.makeHost()
+    network.advance(by: 1_000)
+    let member = Member(host)
+    for interval in [UInt64.max, UInt64.max - 1, UInt64.max / 1_000] {
+      host.sharedTicks.schedule(member, within: interval)
+      network.advance(by: 100_000_000)
+      XCTAssertEqual(member.times, [])
+    }
+    host.sharedTicks.cancel(member)
+    let (keys, _) = StreamPair.keys()
+    let stream = EncryptedStream(environment: host, isInitiator: true)
+    stream.handshakeTimeout = 0
+    stream.keepAlive = .max
+    stream.start(transport: WireTransport(host), keys: keys)
+    network.advance(by: 100_000_000)
+    XCTAssertTrue(host.sharedTicks.stepCount <= 1)
+    XCTAssertEqual(stream.keepAlive, .max)
+    stream.destroy()
+    network.advance(by: 10)
+    XCTAssertEqual(host.sharedTicks.stepCount, 0)
+  }
+
   /// Cancelled, replaced and released members get no tick, also from within one, and leave no timer behind.
   func testEndings() {
     let network = VirtualNetwork(seed: 1)

@@ -220,6 +220,27 @@ final class DuplicateTests: XCTestCase {
     XCTAssertEqual(local.core.pendingIncoming.count, 0)
   }
 
+  /// One that was held for a doubt about a connection is judged anew beside the next one.
+  func testSW_49_aDoubtEndsWithTheConnectionThatItWasAbout() {
+    let world = FakeWorld()
+    let (local, remote, old) = larger(world)
+    old.isCut = true
+    local.onConnection = { stream, _ in stream.write([1]) }
+    let first = arrive(at: local, from: remote, isAuthenticated: false)
+    let second = arrive(at: local, from: remote, isAuthenticated: false)
+    first.other?.write([2])
+    world.advance(by: 10)
+    old.fail(SwarmStreamFailure(code: "ECONNRESET", description: ""))
+    world.advance(by: 100)
+    XCTAssertTrue(local.core.connections.first === first)
+    XCTAssertNil(second.abortReason, "the first one has carried messages both ways: the rule is for the second one")
+    second.other?.write([7])
+    world.advance(by: 100)
+    XCTAssertEqual(first.abortReason, .duplicateConnection)
+    XCTAssertTrue(local.core.connections.first === second)
+    XCTAssertEqual(second.received, [[7]])
+  }
+
   func testSW_15_11_replayDoesNotCutALivingConnection() {
     let world = FakeWorld()
     let (local, remote, old) = established(world)

@@ -79,7 +79,7 @@ final class Connector {
     node.statistics.connects.started += 1
     stream.onDestroying = { [weak self] in self?.cancel() }
     stream.pathTimeline = { [logs] in PathTimeline.lines(of: logs.all.map(\.timeline)) }
-    if options.deadline > 0 { deadline = now + options.deadline }
+    if options.deadline > 0 { deadline = now + min(options.deadline, .max - now) }
     beginAttempt()
     // A later turn, so that the caller can set the stream's callbacks first.
     node.environment.defer { [weak self] in self?.beginSearch() }
@@ -163,7 +163,7 @@ final class Connector {
       firewall: isOpen ? .open : .unknown, addresses4: addresses,
       udx: .init(reusableSocket: wantsRoute, id: raw.localID), secretStream: .init(),
       relayThrough: ticket.map { .init(publicKey: $0.publicKey, token: $0.token) },
-      migration: node.options.migration && !options.relayOnly ? .init() : nil)
+      migration: mayMigrate ? .init() : nil)
     var handshake = try NoiseHandshake(
       pattern: .ik, isInitiator: true, keyPair: keyPair, remotePublicKey: publicKey,
       prologue: Namespaces.peerHandshake.bytes, ephemeral: KeyPair(seed: node.environment.random32()))

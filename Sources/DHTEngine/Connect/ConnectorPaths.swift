@@ -15,7 +15,9 @@ extension Connector {
     return lastRelay.map { last in [last] + known.filter { $0 != last } } ?? known
   }
 
-  var canMigrate: Bool { node.options.migration && handshaken?.payload.migration != nil }
+  /// A server that was not asked may say that it can.
+  var canMigrate: Bool { mayMigrate && handshaken?.payload.migration != nil }
+  var mayMigrate: Bool { node.options.migration && !options.relayOnly }
 
   /// A deployed peer that has nothing to say cannot show where it is; beside a relay the departure from it decides what
   /// its packets mean (`RelayDeparture`).

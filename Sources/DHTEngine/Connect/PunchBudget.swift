@@ -45,9 +45,9 @@ final class PunchBudget {
 
   func isAvailable(for network: IPv4Address?, sockets: Int) -> Bool {
     let now = environment.nowMilliseconds
-    if let quietSince, now < quietSince + interval { return false }
+    if let quietSince, now - quietSince < interval { return false }
     if running.contains(where: { $0.network == network }) { return false }
-    if let last = ended.last(where: { $0.network == network }), now < last.at + interval { return false }
+    if let last = ended.last(where: { $0.network == network }), now - last.at < interval { return false }
     let past = running.filter { isPast($0, now) }.reduce(0) { $0 + $1.sockets }
     return socketCount - past + sockets <= Limits.Punch.randomSockets
   }

@@ -21,7 +21,7 @@ public final class UDXConnection: Sendable {
 
   deinit {
     let state = state
-    state.loop.post { state.abandon() }
+    state.loop.post { state.owned?.destroy() }
   }
 
   // MARK: Reading
@@ -134,7 +134,7 @@ public final class UDXConnection: Sendable {
   /// Sends one unordered, unreliable message; longer ones than the path carries are lost.
   public func sendMessage(_ bytes: [UInt8]) {
     let state = state
-    state.loop.post { state.stream.sendMessage(bytes) }
+    state.loop.post { state.owned?.sendMessage(bytes) }
   }
 
   /// The next message; `nil` when the stream is closed or the task cancelled. Up to 256 wait to be read, further ones
@@ -148,7 +148,7 @@ public final class UDXConnection: Sendable {
   /// Aborts; the peer sees a reset.
   public func destroy() {
     let state = state
-    state.loop.post { state.stream.destroy() }
+    state.loop.post { state.owned?.destroy() }
   }
 
   /// Whether the stream has closed, regularly or not.
@@ -233,8 +233,8 @@ final class UDXConnectionState: @unchecked Sendable {
 
   // MARK: Another owner
 
-  /// The handle is gone.
-  func abandon() { if !isHandedOver { stream.destroy() } }
+  /// The stream as long as it is this connection's.
+  var owned: UDXStream? { isHandedOver ? nil : stream }
 
   /// Gives the stream away, on the loop: its callbacks are the taker's from now on. The calls of this connection end as
   /// after its close.
@@ -244,6 +244,8 @@ final class UDXConnectionState: @unchecked Sendable {
     isHandedOver = true
     arrivals.deliver()
     let head = inbox.takeAll().flatMap { $0 }
+    // It is paused when there was much to read: it goes on in the next turn, when it has its new callbacks.
+    stream.resumeReading()
     let ended = hasEnded
     closed(nil)
     return (head, ended)
