@@ -13,7 +13,7 @@ final class SettingsTests: XCTestCase {
     let testnet = try await HyperDHT.Testnet(size: 2)
     var options = Hyperswarm.Options(bootstrap: testnet.bootstrap)
     options.dhtOptions.host = .loopback
-    options.dhtOptions.connectionKeepAlive = .max
+    options.dhtOptions.connectionKeepAlive = never
     options.retryTimes = .init(short: never, medium: never, long: never, longest: never)
     options.retryJitter = never
     options.handshakeMemory = never
@@ -22,11 +22,9 @@ final class SettingsTests: XCTestCase {
     try await peer.listen()
     swarm.joinPeer(HyperDHT.keyPair().publicKey)
     var connecting = HyperDHT.ConnectOptions()
-    connecting.deadline = .max
+    connecting.deadline = never
     connecting.relayKeepAlive = never
     let connection = try await swarm.dht.connect(to: peer.keyPair.publicKey, options: connecting)
-    connection.setKeepAlive(.max)
-    connection.setTimeout(.max)
     connection.setKeepAlive(never)
     connection.setTimeout(never)
     let accepted = try await peer.accept()
