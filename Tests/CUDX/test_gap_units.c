@@ -89,5 +89,23 @@ TEST(a_gap_knows_the_largest_packet) {
   }
 }
 
+/* What is dropped for want of room here is not missing for its size. */
+TEST(packet_without_room_is_no_gap) {
+  for (uint32_t room = 0; room <= 1; room++) {
+    unit_t unit = unit_new();
+    CHECK_EQ(udx_stream_set_reorder_max(unit.stream, room ? 65536 : 1), 0);
+    struct sockaddr_in from = sim_address4(unit.pair->side[1].node, 5002);
+    udx_header_t header = {.type = UDX_HEADER_DATA, .id = 1, .window = UDX_WINDOW_DEFAULT, .seq = 2};
+    uint8_t bytes[UDX_HEADER_SIZE + 1] = {0};
+    udx__header_encode(bytes, &header);
+    udx__receive_datagram(unit.socket, bytes, sizeof(bytes), (const struct sockaddr *) &from);
+    CHECK_EQ(unit.state->reorder.count, room);
+    CHECK_EQ(unit.udx->packets_invalid, 1 - room);
+    CHECK_EQ(unit.state->flow.gap_since == UDX_NEVER, !room);
+    unit_free(&unit);
+  }
+}
+
 TEST_MAIN(TEST_ENTRY(a_gap_ends_a_stream_to_the_interval), TEST_ENTRY(a_gap_begins_anew),
-  TEST_ENTRY(a_gap_counts_the_header_that_is_there), TEST_ENTRY(a_gap_knows_the_largest_packet))
+  TEST_ENTRY(a_gap_counts_the_header_that_is_there), TEST_ENTRY(a_gap_knows_the_largest_packet),
+  TEST_ENTRY(packet_without_room_is_no_gap))

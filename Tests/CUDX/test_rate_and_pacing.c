@@ -51,6 +51,29 @@ TEST(rate_interval) {
   }
 }
 
+/* Of packets that one acknowledgement covers the one sent last says most; of those sent together, the later one. */
+TEST(rate_of_the_freshest_packet) {
+  for (uint32_t together = 0; together <= 1; together++) {
+    unit_t unit = unit_new();
+    uint64_t begin = unit_send(&unit, 2);
+    unit_ack(&unit, begin + 20 * MS, 1, 0, 0);
+    udx_rate_sample_t sample;
+    udx__rate_finish(unit.stream, &sample, begin + 20 * MS);
+    CHECK_EQ(sample.delivered, 1);
+    (void) unit_send(&unit, 1);
+    udx_packet_t *last = udx__packet_at(unit.stream, 2);
+    last->sent_at = together ? begin : begin + 20 * MS;
+    last->delivered = 1;
+    last->delivered_ago = last->first_sent_ago = 0;
+    unit_ack(&unit, begin + 40 * MS, 3, 0, 0);
+    udx__rate_finish(unit.stream, &sample, begin + 40 * MS);
+    CHECK_EQ(sample.prior_delivered, 1);
+    CHECK_EQ(sample.delivered, 2);
+    CHECK_EQ(sample.interval, together ? 40 * MS : 20 * MS);
+    unit_free(&unit);
+  }
+}
+
 TEST(application_limited) {
   unit_t unit = unit_new();
   uint64_t begin = unit_send(&unit, 3);
@@ -183,6 +206,7 @@ TEST(rounds_begin_anew_on_another_path) {
   }
 }
 
-TEST_MAIN(TEST_ENTRY(rate_of_a_first_flight), TEST_ENTRY(rate_interval), TEST_ENTRY(application_limited),
-  TEST_ENTRY(pacing_bucket), TEST_ENTRY(pacing_least_burst), TEST_ENTRY(pacing_single_packets),
-  TEST_ENTRY(pacing_forgets_what_bursts_lost), TEST_ENTRY(rounds_begin_anew_on_another_path))
+TEST_MAIN(TEST_ENTRY(rate_of_a_first_flight), TEST_ENTRY(rate_interval), TEST_ENTRY(rate_of_the_freshest_packet),
+  TEST_ENTRY(application_limited), TEST_ENTRY(pacing_bucket), TEST_ENTRY(pacing_least_burst),
+  TEST_ENTRY(pacing_single_packets), TEST_ENTRY(pacing_forgets_what_bursts_lost),
+  TEST_ENTRY(rounds_begin_anew_on_another_path))

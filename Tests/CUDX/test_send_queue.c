@@ -86,7 +86,7 @@ on_drain (udx_stream_t *stream) {
 TEST(high_water_mark) {
   unit_t unit = unit_new();
   sim_node_block(unit.pair->side[0].node, true);
-  udx_stream_write_resume(unit.stream, on_drain);
+  CHECK_EQ(udx_stream_write_resume(unit.stream, on_drain), 0);
   unit.stream->cwnd = 20;
   size_t mark = UDX_WRITE_HIGH_WATER + 20 * udx__mtu_payload(unit.stream);
   CHECK_EQ(udx__queue_high_water(unit.stream), mark);
