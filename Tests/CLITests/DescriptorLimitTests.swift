@@ -14,7 +14,7 @@ final class DescriptorLimitTests: TunnelTestCase {
         "-c", "ulimit -n \(limit); exec \"$0\" ping 127.0.0.1:9", ToolProcess.binary.path,
       ]
       process.standardInput = FileHandle.nullDevice
-      let errors = Pipe()
+      let errors = Foundation.Pipe()
       process.standardError = errors
       try process.run()
       let text = String(decoding: errors.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
