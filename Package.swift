@@ -205,7 +205,8 @@ let programs: [Target] = [
 
 let tests: [Target] = [
   .target(name: "HyperTestVectors", path: "Tests/TestVectors"),
-  .target(name: "CHyperAllocations", path: "Tests/CAllocations"),
+  .target(name: "CHyperAllocations", path: "Tests/CAllocations", cSettings: [.define("_GNU_SOURCE")]),
+  .target(name: "CHyperCryptoCalls", path: "Tests/CCryptoCalls", cSettings: [.define("_GNU_SOURCE")]),
   .testTarget(name: "EncodingTests", dependencies: ["HyperEncoding", "HyperTestVectors"]),
   .testTarget(name: "CollectionsTests", dependencies: ["HyperCollections", "HyperEncoding"]),
   .testTarget(name: "CryptoTests", dependencies: ["HyperCrypto", "HyperEncoding", "HyperTestVectors"]),
@@ -225,7 +226,7 @@ let tests: [Target] = [
     name: "DHTEngineTests",
     dependencies: [
       "HyperDHTEngine", "HyperRPC", "HyperSecretStream", "HyperProtomuxEngine", "HyperEncoding", "HyperCrypto",
-      "HyperEnvironment", "HyperRuntime", "HyperUDX", "HyperswarmTesting", "HyperTestVectors",
+      "HyperEnvironment", "HyperRuntime", "HyperUDX", "HyperswarmTesting", "HyperTestVectors", "CHyperCryptoCalls",
     ]),
   .testTarget(
     name: "NoiseTests", dependencies: ["HyperNoise", "HyperEncoding", "HyperCrypto", "HyperRuntime", "HyperUDX"]),
@@ -252,7 +253,7 @@ let tests: [Target] = [
     dependencies: [
       "Hyperswarm", "HyperDHT", "HyperswarmEngine", "HyperDHTEngine", "HyperRPC", "HyperSecretStream",
       "HyperEncoding", "HyperCrypto", "HyperEnvironment", "HyperRuntime", "HyperUDX", "HyperswarmTesting", "CHyperUV",
-      "hyperswarm-example-simulation", "hyperswarm-trials",
+      "CHyperAllocations", "hyperswarm-example-simulation", "hyperswarm-trials",
     ]),
   // Swarms in a bad world, for hours of virtual time; HyperswarmTests runs some minutes of it.
   .executableTarget(

@@ -203,7 +203,7 @@ struct Measurement {
     let columns =
       [text(push)] + ["cipher push", "seal"].map { text((medians[$0] ?? 0) / push) } + [text(pull)]
       + ["cipher pull", "open", "open 1400"].map { text((medians[$0] ?? 0) / pull) }
-    print(pad("\(size)", 9) + columns.map { pad($0, 12) }.joined())
+    print(pad("\(size)", 9) + columns.map { pad($0, 14) }.joined())
   }
 }
 
@@ -233,5 +233,6 @@ func measure(size: Int) {
 Sodium.initialize()
 print("GB per CPU second of libsodium's secretstream alone, and how many times that the cipher and the streams make")
 print("libcrypto is \(hyper_cipher_has_libcrypto() == 1 ? "used" : "not used")")
-print("    bytes    raw push      cipher        seal    raw pull      cipher        open   open 1400")
+let columns = ["raw push", "cipher push", "seal", "raw pull", "cipher pull", "open", "open 1400"]
+print(pad("bytes", 9) + columns.map { pad($0, 14) }.joined())
 for size in [16, 64, 256, 512, 1_024, 4_096, 16_384, 65_536, 1 << 20] { measure(size: size) }

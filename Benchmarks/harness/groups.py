@@ -126,6 +126,8 @@ def take_idle(result, count, line):
     for name in ("heap bytes each", "resident bytes each", "timer wake-ups/s", "arrival wake-ups/s", "CPU ms/s"):
         if float(figures[name]) >= 0:
             title, unit = (name[:-11], "bytes") if "bytes" in name else (name[:-2], "/s")
+            if name.startswith("CPU"):
+                title, unit = "CPU", "ms/s"
             result.add(f"{count} idle connections, {side}, {title}", unit, float(figures[name]), higher=False)
 
 
@@ -149,7 +151,8 @@ def cipher(result, path, quick):
             continue
         for name, cell in zip(header[1:], cells[1:]):
             if re.fullmatch(r"[\d.]+", cell):
-                result.add(f"cipher, messages of {cells[0]}, {name}", "", float(cell), higher=True)
+                unit = "GB/CPU s" if name.startswith("raw") else "x raw"
+                result.add(f"cipher, messages of {cells[0]}, {name}", unit, float(cell), higher=True)
 
 
 def size(result, path, quick):

@@ -134,35 +134,55 @@ def write(out, results):
 
 
 COLOURS = ["#3465a4", "#cc5a00", "#4e9a06", "#75507b"]
-WIDTH, LABEL, BAR = 960, 420, 14
+WIDTH, LABEL, VALUE, BAR = 960, 420, 150, 14
 
 
 def escape(text):
     return text.replace("&", "&amp;").replace("<", "&lt;")
 
 
+def kind(name, unit):
+    """Rows of one kind share a scale: their bars can be compared. Rows without a unit have a scale of their own."""
+    return (name.split(" ")[0].strip(",:"), unit) if unit else (name, "")
+
+
+def sections(results):
+    """The rows of all checkouts by kind, in the order of their first appearance."""
+    found = {}
+    for name, row in results[0].rows.items():
+        sides = [(place, r.rows[name]["values"]) for place, r in enumerate(results) if name in r.rows]
+        found.setdefault(kind(name, row["unit"]), []).append((name, sides))
+    return found
+
+
+def bar(place, values, scale, unit, y):
+    middle = statistics.median(values)
+    low, high = (LABEL + edge(values) * scale for edge in (min, max))
+    return (
+        f'<rect x="{LABEL}" y="{y}" width="{middle * scale:.1f}" height="{BAR - 3}" '
+        f'fill="{COLOURS[place % len(COLOURS)]}"/>'
+        f'<line x1="{low:.1f}" x2="{high:.1f}" y1="{y + 5.5}" y2="{y + 5.5}" stroke="#222"/>'
+        f'<text x="{high + 6:.1f}" y="{y + 10}">{number(middle)} {escape(unit)}</text>')
+
+
 def chart(results):
-    """A bar per row and checkout, as a share of the row's largest median; a line for the spread."""
+    """A bar per row and checkout, and a line for the spread; a section for each kind of rows."""
     body, y = [], 30
     for place, result in enumerate(results):
         body.append(
             f'<rect x="{10 + 240 * place}" y="8" width="12" height="12" fill="{COLOURS[place % len(COLOURS)]}"/>'
             f'<text x="{27 + 240 * place}" y="18">{escape(result.commit)}</text>')
-    for name, row in results[0].rows.items():
-        sides = [(place, r.rows[name]["values"]) for place, r in enumerate(results) if name in r.rows]
-        largest = max(max(values) for _, values in sides) or 1
-        body.append(f'<text x="{LABEL - 8}" y="{y + 11}" text-anchor="end">{escape(name)}</text>')
-        for place, values in sides:
-            scale = (WIDTH - LABEL - 130) / largest
-            middle = statistics.median(values)
-            body.append(
-                f'<rect x="{LABEL}" y="{y}" width="{middle * scale:.1f}" height="{BAR - 3}" '
-                f'fill="{COLOURS[place % len(COLOURS)]}"/>'
-                f'<line x1="{LABEL + min(values) * scale:.1f}" x2="{LABEL + max(values) * scale:.1f}" '
-                f'y1="{y + 5.5}" y2="{y + 5.5}" stroke="#222"/>'
-                f'<text x="{LABEL + max(values) * scale + 6:.1f}" y="{y + 10}">{number(middle)} {row["unit"]}</text>')
-            y += BAR
-        y += 6
+    for (_, unit), rows in sections(results).items():
+        largest = max(max(values) for _, sides in rows for _, values in sides) or 1
+        scale = (WIDTH - LABEL - VALUE) / largest
+        body.append(f'<line x1="10" x2="{WIDTH - 10}" y1="{y - 4}" y2="{y - 4}" stroke="#ddd"/>')
+        for name, sides in rows:
+            body.append(f'<text x="{LABEL - 8}" y="{y + 10}" text-anchor="end">{escape(name)}</text>')
+            for place, values in sides:
+                body.append(bar(place, values, scale, unit, y))
+                y += BAR
+            y += 3
+        y += 8
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{y + 10}" font-family="sans-serif" '
         f'font-size="11"><rect width="100%" height="100%" fill="white"/>{"".join(body)}</svg>')

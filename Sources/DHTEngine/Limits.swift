@@ -118,6 +118,9 @@ package enum Limits {
   package enum Server {
     /// How long a server remembers a finished, failed or refused handshake (hyperdht.md 7.6).
     package static let handshakeClearWait: UInt64 = 10_000
+    /// Places of remembered handshakes that an idle server keeps; with more, after a burst, the memory of all is given
+    /// back: some 250 bytes each, which would stay with the connections.
+    package static let sparePlaces = 64
     /// How long a server waits for the client's next step after message 2 (hyperdht.md 7.2).
     package static let prepunchTimeout: UInt64 = 10_000
     /// How long a server keeps a stream whose client has not shown itself on it (hyperdht.md B-21); longer than a

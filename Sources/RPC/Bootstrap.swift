@@ -176,8 +176,8 @@ extension Query {
 
   /// Only the bootstrap list names this node: others that answer are as good.
   func isMereBootstrap(_ endpoint: Endpoint) -> Bool {
-    guard bootstrapSeeds.contains(endpoint), case .open(let referrers) = frontier.states[endpoint] else { return false }
-    return referrers.isEmpty
+    guard bootstrapSeeds.contains(endpoint), case .open(nil, _) = frontier.states[endpoint] else { return false }
+    return true
   }
 
   /// Microseconds: until then a query with an answer waits for the resolver. A look-up that other queries have waited

@@ -34,12 +34,16 @@ package final class PendingRequest {
   var timer: (any ScheduledAction)?
   /// Called once, when the first transmission has not been answered in time, at the latest after a second.
   package var onSlow: (() -> Void)?
+  /// Milliseconds of the timeout that are left when the timer has fired: it fires early where a request turns slow.
+  var timeoutLeft: UInt64 = 0
+  /// Set for a step of a query, which hears of the end instead of a completion.
+  var visit: QueryVisit?
   private var completion: ((Result<Response, RPCError>) -> Void)?
-  private weak var node: RPCNode?
+  private(set) weak var node: RPCNode?
 
   init(
     tid: UInt16, serial: UInt64, message: RequestMessage, destination: Endpoint, options: RequestOptions,
-    node: RPCNode, completion: @escaping (Result<Response, RPCError>) -> Void
+    node: RPCNode, completion: ((Result<Response, RPCError>) -> Void)?
   ) {
     self.tid = tid
     self.serial = serial
@@ -52,7 +56,23 @@ package final class PendingRequest {
     self.completion = completion
   }
 
+  /// The timer must not outlive the request, which it refers to without holding it.
+  deinit { timer?.cancel() }
+
   package var isSettled: Bool { state == .settled }
+
+  /// Whether it is to be told when the first transmission is not answered in time.
+  var mayTurnSlow: Bool { onSlow != nil || visit?.isSlow == false }
+
+  func turnSlow() {
+    if visit?.isSlow == false {
+      visit?.isSlow = true
+      visit?.query?.turnedSlow(self)
+    }
+    let told = onSlow
+    onSlow = nil
+    told?()
+  }
 
   /// Further transmissions carry this token.
   package func show(_ token: Bytes32) {
@@ -70,14 +90,14 @@ package final class PendingRequest {
   package func cancel(_ error: RPCError = .requestDestroyed) {
     if let node {
       node.fail(self, error)
-    } else {
-      settle()?(.failure(error))
+    } else if settle() {
+      deliver(.failure(error))
     }
   }
 
-  /// Ends the life of the request and hands out its completion, once.
-  func settle() -> ((Result<Response, RPCError>) -> Void)? {
-    guard state != .settled else { return nil }
+  /// Ends the life of the request; `false` when it had ended before. The result must be delivered next.
+  func settle() -> Bool {
+    guard state != .settled else { return false }
     state = .settled
     timer?.cancel()
     timer = nil
@@ -85,9 +105,24 @@ package final class PendingRequest {
     message = nil
     bytes = []
     options.session?.remove(self)
-    defer { completion = nil }
-    return completion
+    return true
   }
+
+  /// Once, after `settle`.
+  func deliver(_ result: Result<Response, RPCError>) {
+    if let visit { visit.query?.ended(self, result) }
+    let completion = completion
+    self.completion = nil
+    completion?(result)
+  }
+}
+
+/// What a query knows of a request to one of its nodes. In the request, so that a step of a query takes no closures.
+struct QueryVisit {
+  weak var query: Query?
+  let candidate: QueryFrontier.Candidate
+  /// The first transmission was not answered in time, or not within a second.
+  var isSlow = false
 }
 
 /// A set of requests in flight that can be cancelled together (dht-rpc.md 21). Reusable after `destroy`.

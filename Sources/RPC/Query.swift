@@ -39,15 +39,6 @@ package final class Query {
     case finished
   }
 
-  /// A request in flight to a node.
-  final class Visit {
-    let candidate: QueryFrontier.Candidate
-    var isSlow = false
-    weak var request: PendingRequest?
-
-    init(_ candidate: QueryFrontier.Candidate) { self.candidate = candidate }
-  }
-
   /// Order of creation.
   let serial: UInt64
   private let message: RequestMessage
@@ -70,7 +61,8 @@ package final class Query {
   private var isPaused = false
   private var isInStart = false
   var frontier = QueryFrontier()
-  private(set) var visits: [ObjectIdentifier: Visit] = [:]
+  /// Requests in flight to nodes, by their order.
+  private(set) var visits: [UInt64: PendingRequest] = [:]
   /// Ends the wait for silent nodes.
   private var visitTimer: (any ScheduledAction)?
   private var slowCount = 0
@@ -219,31 +211,32 @@ package final class Query {
   }
 
   private func visit(_ candidate: QueryFrontier.Candidate, _ node: RPCNode) {
-    let visit = Visit(candidate)
-    let key = ObjectIdentifier(visit)
-    visits[key] = visit
     inFlight += 1
     var requestOptions = RequestOptions(
       retries: options.isForced ? 0 : options.retries, session: session)
     requestOptions.isForced = options.isForced
     requestOptions.destinationID = candidate.id
     requestOptions.isVisit = true
-    let request = node.request(message, to: candidate.endpoint, options: requestOptions) { [weak self] result in
-      guard let self, visits.removeValue(forKey: key) != nil else { return }
-      inFlight -= 1
-      if visit.isSlow { slowCount -= 1 }
-      switch result {
-      case .success(let response): answered(response, candidate)
-      case .failure(let error): failed(error, candidate)
-      }
+    let request = node.visit(message, options: requestOptions, QueryVisit(query: self, candidate: candidate))
+    visits[request.serial] = request
+  }
+
+  /// A visit is over.
+  func ended(_ request: PendingRequest, _ result: Result<Response, RPCError>) {
+    guard visits.removeValue(forKey: request.serial) != nil, let visit = request.visit else { return }
+    inFlight -= 1
+    if visit.isSlow { slowCount -= 1 }
+    switch result {
+    case .success(let response): answered(response, visit.candidate)
+    case .failure(let error): failed(error, visit.candidate)
     }
-    visit.request = request
-    request.onSlow = { [weak self] in
-      guard let self, visits[key] != nil else { return }
-      visit.isSlow = true
-      slowCount += 1
-      advance()
-    }
+  }
+
+  /// A visit makes room for another one.
+  func turnedSlow(_ request: PendingRequest) {
+    guard visits[request.serial] != nil else { return }
+    slowCount += 1
+    advance()
   }
 
   private func answered(_ response: Response, _ candidate: QueryFrontier.Candidate) {

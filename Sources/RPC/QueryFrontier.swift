@@ -4,8 +4,8 @@ import HyperEncoding
 /// with a sorted frontier instead of a stack, dht-rpc.md C-5).
 struct QueryFrontier {
   enum State {
-    /// To visit or in flight; the nodes that have named it.
-    case open(referrers: [Endpoint])
+    /// To visit or in flight; the nodes that have named it: for most candidates one, which needs no memory of its own.
+    case open(referrer: Endpoint?, others: [Endpoint] = [])
     case done
     case down
   }
@@ -27,7 +27,7 @@ struct QueryFrontier {
 
   /// Records a candidate that is not known yet.
   mutating func insert(_ candidate: Candidate, referrer: Endpoint?) {
-    states[candidate.endpoint] = .open(referrers: referrer.map { [$0] } ?? [])
+    states[candidate.endpoint] = .open(referrer: referrer)
     var low = 0
     var high = pending.count
     while low < high {
@@ -38,11 +38,15 @@ struct QueryFrontier {
   }
 
   mutating func addReferrer(_ referrer: Endpoint, to endpoint: Endpoint) {
-    guard case .open(var referrers) = states[endpoint], referrers.count < Limits.maximumReferrers,
-      !referrers.contains(referrer)
+    guard case .open(let first, var others) = states[endpoint], others.count + 1 < Limits.maximumReferrers,
+      first != referrer, !others.contains(referrer)
     else { return }
-    referrers.append(referrer)
-    states[endpoint] = .open(referrers: referrers)
+    if first == nil {
+      states[endpoint] = .open(referrer: referrer, others: others)
+    } else {
+      others.append(referrer)
+      states[endpoint] = .open(referrer: first, others: others)
+    }
   }
 
   mutating func popNearest() -> Candidate? { pending.popLast() }
@@ -52,8 +56,8 @@ struct QueryFrontier {
   /// Returns the nodes that had named the dead one.
   mutating func markDown(_ endpoint: Endpoint) -> [Endpoint] {
     defer { states[endpoint] = .down }
-    if case .open(let referrers) = states[endpoint] { return referrers }
-    return []
+    guard case .open(let first, let others) = states[endpoint] else { return [] }
+    return (first.map { [$0] } ?? []) + others
   }
 
   mutating func removePending() { pending = [] }

@@ -20,8 +20,9 @@ extension Query {
     if !isFull, successes == 0 || node?.configuration.adaptiveTimeout != true { return .none }
     var remaining: UInt64 = 0
     if !isFull, isResolving, lookUpDeadline > now { remaining = (lookUpDeadline - now + 999) / 1000 }
-    for visit in visits.values where !isFull || closest.isCloser(visit.candidate.distance) {
-      guard let request = visit.request, request.transmissions > 0 else {
+    for request in visits.values {
+      guard let candidate = request.visit?.candidate, !isFull || closest.isCloser(candidate.distance) else { continue }
+      guard request.transmissions > 0 else {
         // Waits for the congestion window: look again when that has moved on.
         remaining = max(remaining, Limits.drainInterval)
         continue
@@ -58,18 +59,19 @@ extension Query {
     guard let node else { return }
     let now = node.environment.now
     let silent = visits.values
-      .filter { visit in
-        guard let request = visit.request, request.transmissions > 0 else { return false }
+      .filter { request in
+        guard request.transmissions > 0 else { return false }
         if request.transmissions >= 3 { return true }
         return isMereBootstrap(request.destination) && request.firstSentAt + Limits.bootstrapGrace * 1000 <= now
       }
-      .sorted { $0.candidate.distance < $1.candidate.distance }
-    for visit in silent {
-      node.roundTripTimes.markSilent(visit.candidate.endpoint, now: node.environment.nowMilliseconds)
-      for referrer in frontier.markDown(visit.candidate.endpoint) {
-        node.sendDownHint(about: visit.candidate.endpoint, to: referrer, session: session)
+      .compactMap { $0.visit?.candidate }
+      .sorted { $0.distance < $1.distance }
+    for candidate in silent {
+      node.roundTripTimes.markSilent(candidate.endpoint, now: node.environment.nowMilliseconds)
+      for referrer in frontier.markDown(candidate.endpoint) {
+        node.sendDownHint(about: candidate.endpoint, to: referrer, session: session)
       }
-      if node.downChecks < Limits.maximumDownChecks, let known = node.table.node(visit.candidate.id),
+      if node.downChecks < Limits.maximumDownChecks, let known = node.table.node(candidate.id),
         known.pinged < node.tick
       {
         node.checkLiveness(of: known)

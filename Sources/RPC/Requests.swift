@@ -10,10 +10,23 @@ extension RPCNode {
     _ message: RequestMessage, to destination: Endpoint, options: RequestOptions = .init(),
     _ completion: @escaping (Result<Response, RPCError>) -> Void
   ) -> PendingRequest {
+    begin(message, to: destination, options: options, visit: nil, completion)
+  }
+
+  /// A step of a query: `Query.ended` runs exactly once, never inside this call.
+  func visit(_ message: RequestMessage, options: RequestOptions, _ visit: QueryVisit) -> PendingRequest {
+    begin(message, to: visit.candidate.endpoint, options: options, visit: visit, nil)
+  }
+
+  private func begin(
+    _ message: RequestMessage, to destination: Endpoint, options: RequestOptions, visit: QueryVisit?,
+    _ completion: ((Result<Response, RPCError>) -> Void)?
+  ) -> PendingRequest {
     let failure = reasonToRefuse(message, to: destination)
     let request = PendingRequest(
       tid: failure == nil ? unusedTid() : 0, serial: nextSerial(), message: message, destination: destination,
       options: options, node: self, completion: completion)
+    request.visit = visit
     options.session?.insert(request)
     if let failure {
       environment.defer { request.cancel(failure) }
@@ -167,19 +180,22 @@ extension RPCNode {
     return max(timeout, Limits.requestTimeout, whole > elapsed ? whole - elapsed : 0)
   }
 
-  /// The request turns slow after a second at the latest, however long its path may take.
+  /// A request turns slow after a second at the latest, however long its path may take.
   private func arm(_ request: PendingRequest, after timeout: UInt64) {
-    let untilSlow = request.onSlow == nil ? timeout : min(timeout, slowAfter(request))
-    request.timer = environment.schedule(after: untilSlow) { [weak self, weak request] in
-      guard let self, let request, !request.isSettled else { return }
+    let untilSlow = request.mayTurnSlow ? min(timeout, slowAfter(request)) : timeout
+    request.timeoutLeft = timeout - untilSlow
+    request.timer = environment.schedule(after: untilSlow) { [unowned request] in
       request.timer = nil
-      if let onSlow = request.onSlow {
-        request.onSlow = nil
-        onSlow()
-        if request.isSettled { return }
-      }
-      if untilSlow < timeout { arm(request, after: timeout - untilSlow) } else { timerFired(request) }
+      request.node?.elapsed(request)
     }
+  }
+
+  private func elapsed(_ request: PendingRequest) {
+    if request.mayTurnSlow {
+      request.turnSlow()
+      if request.isSettled { return }
+    }
+    if request.timeoutLeft > 0 { arm(request, after: request.timeoutLeft) } else { timerFired(request) }
   }
 
   private func slowAfter(_ request: PendingRequest) -> UInt64 {
@@ -232,9 +248,9 @@ extension RPCNode {
 
   // MARK: Ending
 
-  /// Takes the request out of all tables; `nil` when it had settled before.
-  private func close(_ request: PendingRequest) -> ((Result<Response, RPCError>) -> Void)? {
-    guard !request.isSettled else { return nil }
+  /// Takes the request out of all tables; `false` when it had settled before.
+  private func close(_ request: PendingRequest) -> Bool {
+    guard !request.isSettled else { return false }
     if requests[request.tid] === request {
       requests[request.tid] = nil
       statistics.requestsActive = UInt64(requests.count)
@@ -247,8 +263,8 @@ extension RPCNode {
   }
 
   func fail(_ request: PendingRequest, _ error: RPCError) {
-    guard let completion = close(request) else { return }
-    completion(.failure(error))
+    guard close(request) else { return }
+    request.deliver(.failure(error))
     drainQueue()
   }
 
@@ -274,8 +290,8 @@ extension RPCNode {
   }
 
   func complete(_ request: PendingRequest, with response: Response) {
-    guard let completion = close(request) else { return }
-    completion(.success(response))
+    guard close(request) else { return }
+    request.deliver(.success(response))
     drainQueue()
   }
 

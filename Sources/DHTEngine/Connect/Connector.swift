@@ -165,8 +165,8 @@ final class Connector {
       relayThrough: ticket.map { .init(publicKey: $0.publicKey, token: $0.token) },
       migration: mayMigrate ? .init() : nil)
     var handshake = try NoiseHandshake(
-      pattern: .ik, isInitiator: true, keyPair: keyPair, remotePublicKey: publicKey,
-      prologue: Namespaces.peerHandshake.bytes, ephemeral: KeyPair(seed: node.environment.random32()))
+      pattern: .ik, isInitiator: true, staticKey: NoiseKey(keyPair), remotePublicKey: publicKey,
+      prologue: Namespaces.peerHandshake.bytes, ephemeral: NoiseKey(seed: node.environment.random32()))
     message = try handshake.send(payload: payload.encoded)
     self.handshake = handshake
     return message

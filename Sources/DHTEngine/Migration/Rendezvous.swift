@@ -65,8 +65,9 @@ final class Rendezvous {
       firewall: .unknown, udx: .init(id: migration.raw.localID), secretStream: .init(),
       migration: .init(resumedStream: migration.remoteID))
     var handshake = try NoiseHandshake(
-      pattern: .ik, isInitiator: true, keyPair: migration.keyPair, remotePublicKey: migration.remotePublicKey,
-      prologue: Namespaces.peerHandshake.bytes, ephemeral: KeyPair(seed: node.environment.random32()))
+      pattern: .ik, isInitiator: true, staticKey: NoiseKey(migration.keyPair),
+      remotePublicKey: migration.remotePublicKey, prologue: Namespaces.peerHandshake.bytes,
+      ephemeral: NoiseKey(seed: node.environment.random32()))
     message = try handshake.send(payload: payload.encoded)
     self.handshake = handshake
     return message

@@ -96,20 +96,34 @@ final class StreamMigration {
     }
   }
 
+  /// What the layers above hear: few streams have any, those over a relay and those that are led to another path.
+  struct Hooks {
+    /// The peer has shown that it receives there, and our packets go there now.
+    var onTaken: ((Route) -> Void)?
+    /// The stream runs over a relay, and nothing comes over it any more.
+    var onRelaySilent: (() -> Void)?
+    /// Set while the stream runs over a relay: the peer has proved that it is at the far end of this direct path, which
+    /// the stream takes now; `false`: it cannot.
+    var onProven: ((Route) -> Bool)?
+    /// The peer has not answered over any of the direct paths beside the relay.
+    var onUnanswered: (() -> Void)?
+  }
+
+  private final class HookBox { var hooks = Hooks() }
+
   let raw: any TransportStream
   let remotePublicKey: Bytes32
   let remoteID: UInt32
   let keyPair: KeyPair
   var isRelayed: Bool
-  /// The peer has shown that it receives there, and our packets go there now.
-  var onTaken: ((Route) -> Void)?
-  /// The stream runs over a relay, and nothing comes over it any more.
-  var onRelaySilent: (() -> Void)?
-  /// Set while the stream runs over a relay: the peer has proved that it is at the far end of this direct path, which
-  /// the stream takes now; `false`: it cannot.
-  var onProven: ((Route) -> Bool)?
-  /// The peer has not answered over any of the direct paths beside the relay.
-  var onUnanswered: (() -> Void)?
+  var hooks: Hooks {
+    get { hookBox?.hooks ?? Hooks() }
+    set {
+      if hookBox == nil { hookBox = HookBox() }
+      hookBox?.hooks = newValue
+    }
+  }
+  private var hookBox: HookBox?
 
   private unowned let node: DHTNode
   private weak var stream: EncryptedStream?
@@ -154,10 +168,7 @@ final class StreamMigration {
   func close() {
     endAttempt()
     existingDealings = nil
-    onTaken = nil
-    onRelaySilent = nil
-    onProven = nil
-    onUnanswered = nil
+    hookBox = nil
   }
 
   // MARK: Moving
@@ -206,7 +217,7 @@ final class StreamMigration {
     guard let attempt else { return }
     guard isReachable, environment.nowMilliseconds - attempt.startedAt < Limits.Migration.giveUp else {
       endAttempt()
-      if isRelayed { onUnanswered?() }
+      if isRelayed { hooks.onUnanswered?() }
       return
     }
     if isRelayed {
@@ -249,7 +260,7 @@ final class StreamMigration {
   }
 
   private func take(_ route: Route) -> Bool {
-    if isRelayed { return onProven?(route) ?? false }
+    if isRelayed { return hooks.onProven?(route) ?? false }
     do throws(TransportError) {
       try raw.migrate(socket: route.socket, to: route.remote)
     } catch {
@@ -380,8 +391,8 @@ final class StreamMigration {
       over: route)
     // The peer is found: what we have begun ourselves is of no use any more.
     endAttempt()
-    let report = onTaken
-    onTaken = nil
+    let report = hooks.onTaken
+    if report != nil { hooks.onTaken = nil }
     report?(route)
   }
 
@@ -420,6 +431,6 @@ final class StreamMigration {
     silentLooks = isSilent ? silentLooks + 1 : 0
     guard silentLooks >= Limits.Migration.silentLooks else { return }
     silentLooks = 0
-    if isRelayed { onRelaySilent?() } else { probe() }
+    if isRelayed { hooks.onRelaySilent?() } else { probe() }
   }
 }

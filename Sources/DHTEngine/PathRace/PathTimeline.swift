@@ -3,11 +3,19 @@ import HyperEncoding
 /// What happened in one race, for people: when, what, and the state it led to.
 struct PathTimeline {
   /// Kept as values and put into words on demand, because every connection has a timeline and few are read.
+  /// In this order the fields take 32 bytes.
   struct Entry {
-    var time: UInt64
-    var what: What
     /// `nil`: the state stays.
     var state: RaceState?
+    /// Milliseconds, the low half: only differences count, and a race takes less than 49 days.
+    var time: UInt32
+    var what: What
+
+    init(time: UInt64, what: What, state: RaceState?) {
+      self.time = UInt32(truncatingIfNeeded: time)
+      self.what = what
+      self.state = state
+    }
   }
 
   enum What {
@@ -60,7 +68,7 @@ struct PathTimeline {
     return timelines.flatMap { $0.lines(since: start) }
   }
 
-  private func lines(since start: UInt64) -> [String] {
+  private func lines(since start: UInt32) -> [String] {
     var lines = entries.map { $0.line(since: start) }
     if omitted > 0 { lines.insert("  ... \(omitted) more", at: lines.count - 1) }
     return lines
@@ -147,8 +155,8 @@ extension RaceEnd {
 }
 
 extension PathTimeline.Entry {
-  fileprivate func line(since start: UInt64) -> String {
-    let line = "+\(time - start) ms  \(what.text)"
+  fileprivate func line(since start: UInt32) -> String {
+    let line = "+\(time &- start) ms  \(what.text)"
     return state.map { "\(line)  -> \($0.text)" } ?? line
   }
 }

@@ -84,10 +84,10 @@ final class RelayDeparture {
     self.relay = relay
     otherPackets = raw.statistics.packetsReceived
     migration = node.migrations.stream(raw.localID)
-    migration?.onProven = { [weak self] in
+    migration?.hooks.onProven = { [weak self] in
       self?.proven(SocketRoute(socket: $0.socket, remote: $0.remote)) ?? false
     }
-    migration?.onUnanswered = { [weak self] in self?.refuse() }
+    migration?.hooks.onUnanswered = { [weak self] in self?.refuse() }
     // A direct path may lead to the socket that the relay's packets come over.
     raw.asksForSources = true
     raw.firewall = { [weak self] in self?.takes($0, $1) ?? false }
@@ -344,8 +344,8 @@ final class RelayDeparture {
     raw.asksForSources = false
     raw.firewall = nil
     stream?.onTransportActivity = nil
-    migration?.onProven = nil
-    migration?.onUnanswered = nil
+    migration?.hooks.onProven = nil
+    migration?.hooks.onUnanswered = nil
     guard state != .relayed else { return }
     stream?.checkSources()
     raw.followsPeer = migration == nil

@@ -151,7 +151,7 @@ final class RelayPath {
     let isMovingItself = stream.isMoving
     stream.isMoving = { [weak self] in self?.pairing?.isMoving ?? false || isMovingItself?() ?? false }
     pairing?.onPathChange = { [weak self] in self?.pathChanged() }
-    node.migrations.stream(raw.localID)?.onRelaySilent = { [weak self] in
+    node.migrations.stream(raw.localID)?.hooks.onRelaySilent = { [weak self] in
       guard let self, isRelayed else { return }
       node.migrations.probe(pairing?.controlTransport)
     }

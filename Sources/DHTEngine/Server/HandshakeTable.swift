@@ -134,6 +134,19 @@ struct HandshakeTable {
     byMessage[session.message] = nil
     if let key = session.remoteKey, byKey[key] == session.index { byKey[key] = nil }
     count -= 1
+    if count == 0, sessions.count > Limits.Server.sparePlaces { giveMemoryBack() }
+  }
+
+  /// What a burst of clients has made the tables take, once nothing is in them. The numbers go on.
+  private mutating func giveMemoryBack() {
+    sessions = []
+    free = []
+    byMessage = [:]
+    byKey = [:]
+    active = [:]
+    ended = [:]
+    endings = [:]
+    oldestEnding = nextEnding
   }
 
   /// Frees the session's slot but keeps dropping copies of its message.

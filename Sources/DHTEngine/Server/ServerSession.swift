@@ -235,7 +235,7 @@ final class ServerSession {
       finish(HandshakeReply(noise: noise))
       return die()
     }
-    stream.onTaken = { [weak self] route in
+    stream.hooks.onTaken = { [weak self] route in
       self?.driver.send(.packet(SocketRoute(socket: route.socket, remote: route.remote)))
     }
     let path: RacePath = !isOpen && server.options.allowsHolepunching ? .punch : .passive

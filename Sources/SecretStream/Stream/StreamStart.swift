@@ -37,8 +37,8 @@ extension EncryptedStream {
   ) throws(NoiseError) {
     guard pattern == .ik || pattern == .xx else { throw .preSharedKeyMismatch }
     var handshake = try NoiseHandshake(
-      pattern: pattern, isInitiator: isInitiator, keyPair: keyPair, remotePublicKey: given?.value.remote,
-      ephemeral: ephemeral ?? KeyPair(seed: environment.random32()))
+      pattern: pattern, isInitiator: isInitiator, staticKey: NoiseKey(keyPair), remotePublicKey: given?.value.remote,
+      ephemeral: ephemeral.map { NoiseKey($0) } ?? NoiseKey(seed: environment.random32()))
     var first: [UInt8]?
     if isInitiator { first = try handshake.send() }
     guard attach(transport) else { return }

@@ -41,6 +41,22 @@ final class RememberedHandshakeTests: XCTestCase {
     net.destroy()
   }
 
+  func testATableGivesTheMemoryOfABurstBack() {
+    let net = Net(4)
+    let (server, _) = net.listen(on: net.nodes[1])
+    let client = net.makeNode()
+    for _ in 0...Limits.Server.sparePlaces {
+      let peer = net.connect(client, to: server)
+      net.wait { peer.opened > 0 }
+    }
+    XCTAssertGreaterThan(server.table.sessions.count, Limits.Server.sparePlaces)
+    net.network.advance(by: Limits.Server.handshakeClearWait + 1000)
+    XCTAssertTrue(server.table.sessions.isEmpty)
+    net.assertEcho(net.connect(client, to: server))
+    XCTAssertEqual(server.table.sessions.count, 1)
+    net.destroy()
+  }
+
   /// Some of many, the same in every run.
   func testRemoteHostsAreThoseOfTheLowestIDs() throws {
     let net = Net(1)
