@@ -154,7 +154,7 @@ extension HyperDHT {
     /// answer has to come within it.
     public var handshakeMemory = Duration(milliseconds: HyperDHTEngine.Limits.Server.handshakeClearWait)
     /// Keeps the direct path to a client that wants that, too, with its socket: as
-    /// ``HyperDHT/ConnectOptions/reusableSocket`` says, which both sides have to set.
+    /// `ConnectOptions.reusableSocket` says, which both sides have to set.
     public var reusableSocket = false
     /// Clients come over a relay, which they or `relayThrough` name, or not at all.
     package var relayOnly = false

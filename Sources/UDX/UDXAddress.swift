@@ -10,7 +10,7 @@ import HyperEncoding
 
 /// Where a socket is bound, or a peer is: an address of either family, and a UDP port.
 ///
-/// As text `192.0.2.7:5000`, `[2001:db8::7]:5000`, `[fe80::7%2]:5000`. ``Endpoint`` is the same for IPv4 alone.
+/// As text `192.0.2.7:5000`, `[2001:db8::7]:5000`, `[fe80::7%2]:5000`. `Endpoint` is the same for IPv4 alone.
 public struct UDXAddress: Hashable, Sendable {
   /// The address.
   public var host: IPAddress

@@ -31,7 +31,7 @@ extension UDXStream {
   /// Where the peer's packets go; kept after the close.
   public var remoteAddress: UDXAddress? { remote.map { UDXAddress($0) } ?? remoteIPv6 }
 
-  /// The same as ``setFirewall(_:)``, which is not asked then, with sources of either family. Without either everything
+  /// The same as `setFirewall`, which is not asked then, with sources of either family. Without either everything
   /// is accepted; one for IPv4 sources alone accepts no others.
   public func setAddressFirewall(_ accepts: ((UDXSocket, UDXAddress) -> Bool)?) { addressFirewall = accepts }
 

@@ -14,7 +14,7 @@ import HyperEnvironment
 /// A UDP socket: datagrams of the application, and the packets of the streams that are connected through it.
 ///
 /// Loop-confined. Held by the transport from `bind` until it has closed; its owner closes it. Bound to an
-/// IPv4 address, or to an IPv6 one: ``bind(_:reusesAddress:isIPv6Only:)``.
+/// IPv4 address, or to an IPv6 one: `bind` with a `UDXAddress`.
 public final class UDXSocket: DatagramSocket {
   // The C socket exists from `bind` until its close callback and holds this object for that time.
 

@@ -42,7 +42,7 @@ public final class UDXStream: TransportStream {
   /// Exactly once, last, also for a stream that never connected: `nil` for a regular end or a local `destroy`.
   public var onClose: ((TransportStreamError?) -> Void)?
 
-  /// Where the peer's packets go; kept after the close. `nil` also at an IPv6 address: ``remoteAddress``.
+  /// Where the peer's packets go; kept after the close. `nil` also at an IPv6 address: `remoteAddress`.
   public private(set) var remote: Endpoint?
   private(set) var remoteIPv6: UDXAddress?
   /// Whether `connect` has been called.
