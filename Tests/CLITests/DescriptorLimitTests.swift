@@ -42,7 +42,7 @@ final class DescriptorLimitTests: TunnelTestCase {
     let port = try port(forward)
     // Those that are not taken wait in the system's queue until others have ended.
     try await withThrowingTaskGroup(of: Void.self) { group in
-      for index in 0..<80 {
+      for index in 0..<40 {
         group.addTask {
           let answer = try await TunnelTestCase.ask(port, Array("\(index)".utf8))
           XCTAssertEqual(String(decoding: answer, as: UTF8.self), "\(index)")
