@@ -99,13 +99,16 @@ def garbage(tool):
     return measure(tool, "garbage", 3000, 16, 2, 20)
 
 
-@attack("handshakes-over-own-relays", "20 of 20 connects, p95 <= 4 s; CPU <= 60 %; no descriptors but the clients'")
+OWN_RELAYS = "20 of 20 connects, p95 <= 4 s; CPU <= 60 %; no descriptors but the clients'"
+
+
+@attack("handshakes-over-own-relays", OWN_RELAYS)
 def relayed(tool):
     """1,000 valid first messages a second with forged sources, over the nodes that a firewalled server is found by."""
     return measure(tool, "relayed", 1000, 0, 4, 60)
 
 
-@attack("more-handshakes-over-own-relays", "20 of 20 connects, p95 <= 4 s; CPU <= 60 %; no descriptors but the clients'")
+@attack("more-handshakes-over-own-relays", OWN_RELAYS)
 def more(tool):
     """3,000 a second: twice what these nodes pass on."""
     return measure(tool, "relayed", 3000, 0, 4, 60)
