@@ -37,6 +37,8 @@ final class DescriptorLimitTests: TunnelTestCase {
       environment: try environment(), program: URL(fileURLWithPath: "/bin/sh"))
     try forward.wait(for: "-> ")
     try forward.wait(for: "\n")
+    // Standard error is read by another thread.
+    try forward.wait(for: "(ulimit -n)")
     XCTAssertTrue(forward.errorText.contains("at most 20 connections at a time instead of 1024"), forward.errorText)
     XCTAssertTrue(forward.errorText.contains("84 files (ulimit -n)"), forward.errorText)
     let port = try port(forward)
