@@ -32,7 +32,9 @@ counted (hyper_crypto_operation_t operation, const char *name) {
   return function;
 }
 
-/* Definitions in a program come before those of shared libraries. POSIX has the cast of the address that dlsym gives. */
+/*
+ * Definitions in a program come before those of shared libraries. POSIX has the cast of the address that dlsym gives.
+ */
 #define STAND_IN(operation, result, name, parameters, arguments)                                                       \
   result name parameters;                                                                                              \
   result name parameters {                                                                                             \

@@ -10,4 +10,16 @@
 int64_t
 hyper_allocations (void);
 
+/*
+ * How many objects this thread has made, closures and the memory of arrays and dictionaries included. Unlike all
+ * requests to the heap it hardly depends on whether the compiler has specialised generic code, which takes memory for
+ * each element of a loop where it has not. Negative as above.
+ */
+int64_t
+hyper_objects (void);
+
+/* Bytes of the heap that the program holds; negative where that is not known. */
+int64_t
+hyper_heap_bytes (void);
+
 #endif
