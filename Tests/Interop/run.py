@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Peers of both kinds on one loopback network, in every combination. See README.md in this folder."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -160,6 +161,41 @@ class Lab:
             client.shutdown(socket.SHUT_WR)
             return self.read_all(client).decode() == DIGEST
 
+    # The same with holesail on one side. It destroys its connections before what the service said last has left, so
+    # that the answer here is short, and the service leaves the end to the client.
+    def holesail(self, bootstrap, holesail_serves, kind):
+        service = socket.create_server(("127.0.0.1", 0))
+        port = service.getsockname()[1]
+        threading.Thread(target=self.serve_one, args=(service,), daemon=True).start()
+        script = os.path.join(HERE, "holesail.js")
+        if holesail_serves:
+            self.start(["node", script, "serve", bootstrap, SEED["js"], str(port), kind]).wait_for("ready")
+            secret = SEED["js"] if kind == "private" else KEY["js"]
+            forward = self.native("forward", "0", secret, "--bootstrap", bootstrap,
+                                  *(["--private"] if kind == "private" else []))
+            local = int(forward.wait_for("forwarding")["address"].split(":")[1])
+        else:
+            exposed = self.native("expose", str(port), "--bootstrap", bootstrap, "--seed", SEED["native"],
+                                  *(["--private"] if kind == "private" else []))
+            exposed.wait_for("exposed")
+            with socket.create_server(("127.0.0.1", 0)) as probe:
+                local = probe.getsockname()[1]
+            secret = SEED["native"] if kind == "private" else KEY["native"]
+            self.start(["node", script, "reach", bootstrap, secret, str(local), kind]).wait_for("ready")
+        with socket.create_connection(("127.0.0.1", local), DEADLINE) as client:
+            client.sendall(PAYLOAD)
+            return client.recv(64, socket.MSG_WAITALL).decode() == DIGEST
+
+    def serve_one(self, service):
+        connection, _ = service.accept()
+        with connection:
+            received = bytearray()
+            while len(received) < SIZE:
+                received += connection.recv(65_536)
+            connection.sendall(hashlib.sha256(received).hexdigest().encode())
+            with contextlib.suppress(ConnectionResetError):
+                self.read_all(connection)
+
     def serve(self, service):
         connection, _ = service.accept()
         with connection:
@@ -252,6 +288,10 @@ def main():
     if probe.returncode != 0:
         print("skipped: node with hyperswarm and hyperdht in NODE_PATH is not here")
         return 77
+    # An option: the packages are not of the stack itself.
+    has_holesail = subprocess.run(
+        ["node", "-e", "require('holesail-client');require('holesail-server');require('z32')"], capture_output=True,
+        check=False).returncode == 0
     lab, passed, failed = Lab(sys.argv[1]), 0, 0
     kinds = ("js", "native")
     cases = []
@@ -268,6 +308,10 @@ def main():
             cases.append((
                 dht, "forward to js" if listens else "connect js to expose",
                 lambda net, listens=listens: lab.tunnel(net, listens)))
+        for serves, kind in [(a, b) for a in (False, True) for b in ("public", "private") if has_holesail]:
+            cases.append((
+                dht, f"{'forward to' if serves else 'expose to'} holesail, {kind}",
+                lambda net, serves=serves, kind=kind: lab.holesail(net, serves, kind)))
         for larger in kinds:
             cases.append((
                 dht, f"both dial at once, larger key {larger}",
