@@ -33,7 +33,7 @@ enum Console {
 
   /// One event: the text, or with `--json` one object with the event's name and fields.
   static func event(_ name: String, _ text: String, _ fields: [(String, JSON)] = []) {
-    let error = writeAll(Array(line(name, text, fields).utf8), to: 1)
+    let error = put(line(name, text, fields), to: 1)
     guard error != 0 else { return }
     outputError.store(error, ordering: .relaxed)
     losing.yield()
@@ -131,5 +131,12 @@ enum Console {
 
   static func endProgress() { if isTerminal { write("\r\u{1b}[K", to: 2) } }
 
-  static func write(_ text: String, to descriptor: Int32) { _ = writeAll(Array(text.utf8), to: descriptor) }
+  static func write(_ text: String, to descriptor: Int32) { _ = put(text, to: descriptor) }
+
+  /// The number of the error, 0 for none.
+  private static func put(_ text: String, to descriptor: Int32) -> Int32 {
+    let bytes = Array(text.utf8)
+    guard isatty(descriptor) == 1 else { return writeAll(bytes, to: descriptor) }
+    return LineEditor.aside { writeAll(bytes, to: descriptor) }
+  }
 }

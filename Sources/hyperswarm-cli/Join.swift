@@ -15,6 +15,8 @@ struct Join: Command {
   var clientOnly = false
   @Flag(help: "Do not look the topic up: only wait for others.")
   var serverOnly = false
+  @Option(help: ArgumentHelp("What the others see beside the beginning of your key.", valueName: "text"))
+  var name: ChatName?
   @OptionGroup var trace: TraceOptions
   @Argument(help: "Any text, or 64 hexadecimal digits.")
   var topic: TopicArgument
@@ -35,7 +37,9 @@ struct Join: Command {
       defer { following?.cancel() }
       let discovery = try await swarm.join(topic.topic, server: !clientOnly, client: !serverOnly)
       let room = Room()
-      let work = Task { await run(swarm, room, trace) }
+      let editor = LineEditor.open(prompt: "> ")
+      defer { editor?.close() }
+      let work = Task { await run(swarm, room, trace, TypedLines(editor: editor)) }
       defer { work.cancel() }
       guard try await discovery.flushed() else { throw Failure("the topic could not be announced", code: "ANNOUNCE") }
       let interrupt = Interrupt()
@@ -56,10 +60,10 @@ struct Join: Command {
     await swarm.destroy()
   }
 
-  private func run(_ swarm: Hyperswarm, _ room: Room, _ trace: Trace?) async {
+  private func run(_ swarm: Hyperswarm, _ room: Room, _ trace: Trace?, _ lines: TypedLines) async {
     await withDiscardingTaskGroup { group in
       group.addTask {
-        for await line in InputLines(input: StandardInput()) {
+        for await line in lines {
           await waitForMember(of: room)
           // An empty message would be a keepalive.
           await send(line.isEmpty ? "\n" : line, to: room.members)
@@ -104,17 +108,31 @@ struct Join: Command {
   }
 
   private func chat(with connection: HyperDHT.Connection) async {
-    let key = connection.remotePublicKey.hex
-    Console.event("peer-joined", "* \(key.prefix(8)) joined", [("publicKey", .string(key))])
+    let member = Member(connection.remotePublicKey)
+    Console.event("peer-joined", "* \(member.shown) joined", member.fields)
+    await withTaskGroup(of: Void.self) { group in
+      if let name { group.addTask { await name.tell(connection) } }
+      group.addTask {
+        for await datagram in connection.datagrams {
+          guard let name = ChatName(datagram: datagram), let former = member.rename(name) else { continue }
+          Console.event("peer-named", "* \(former) is \(member.shown)", member.fields)
+        }
+      }
+      await hear(connection, member)
+      group.cancelAll()
+    }
+    Console.event("peer-left", "* \(member.shown) left", member.fields)
+  }
+
+  private func hear(_ connection: HyperDHT.Connection, _ member: Member) async {
     do {
       for try await message in connection.inbound {
         let line = message.last == 0x0a ? message.dropLast() : message[...]
         let text = Join.printable(String(decoding: line, as: UTF8.self))
-        Console.event("message", "<\(key.prefix(8))> \(text)", [("publicKey", .string(key)), ("text", .string(text))])
+        Console.event("message", "<\(member.shown)> \(text)", member.fields + [("text", .string(text))])
       }
       await connection.close()
     } catch {}
-    Console.event("peer-left", "* \(key.prefix(8)) left", [("publicKey", .string(key))])
   }
 
   /// What a stranger sends must not steer the terminal.
@@ -125,6 +143,32 @@ struct Join: Command {
       out.append(isControl ? "\u{fffd}" : scalar)
     }
     return String(out)
+  }
+}
+
+/// How another one is shown.
+private final class Member: Sendable {
+  private let key: Bytes32
+  private let name = Mutex<String?>(nil)
+
+  init(_ key: Bytes32) { self.key = key }
+
+  var shown: String {
+    let key = String(key.hex.prefix(8))
+    return name.withLock { $0 }.map { "\($0) \(key)" } ?? key
+  }
+  var fields: [(String, JSON)] {
+    [("publicKey", .string(key.hex))] + (name.withLock { $0 }.map { [("name", .string($0))] } ?? [])
+  }
+
+  /// Returns how it was shown before; `nil` when nothing has changed.
+  func rename(_ new: ChatName) -> String? {
+    let former = shown
+    return name.withLock { name in
+      guard name != new.text else { return nil }
+      name = new.text
+      return former
+    }
   }
 }
 
