@@ -70,8 +70,10 @@ public final class SecretStream: Sendable, CustomStringConvertible {
   ///
   /// The stream owns the descriptors from the call on, also when it throws: it makes them non-blocking and closes them.
   /// - Parameters:
+  ///   - isInitiator: whether this side begins the handshake: one of the two does.
   ///   - reading: the descriptor to read from.
   ///   - writing: the one to write to; the same, or `nil`, for a socket.
+  ///   - options: keys, handshake and limits.
   /// - Throws: `missingRemoteKey`; `loop`; `transport`; `closed` when the given loop has ended.
   public init(
     isInitiator: Bool, reading: Int32, writing: Int32? = nil, _ options: Options = Options()
