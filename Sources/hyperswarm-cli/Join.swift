@@ -41,7 +41,9 @@ struct Join: Command {
       defer { editor?.close() }
       let work = Task { await run(swarm, room, trace, TypedLines(editor: editor)) }
       defer { work.cancel() }
-      guard try await discovery.flushed() else { throw Failure("the topic could not be announced", code: "ANNOUNCE") }
+      if try await !discovery.flushed() {
+        Console.warn("the topic could not be announced: the network does not answer; it is tried again")
+      }
       let interrupt = Interrupt()
       Console.note(
         "joined", "joined \(topic.topic.hex) as \(swarm.keyPair.publicKey.hex)",
