@@ -36,18 +36,18 @@ struct Join: Command {
       let following = trace.map { trace in Task { await trace.follow(swarm) } }
       defer { following?.cancel() }
       let discovery = try await swarm.join(topic.topic, server: !clientOnly, client: !serverOnly)
-      let room = Room()
-      let editor = LineEditor.open(prompt: "> ")
-      defer { editor?.close() }
-      let work = Task { await run(swarm, room, trace, TypedLines(editor: editor)) }
-      defer { work.cancel() }
       if try await !discovery.flushed() {
         Console.warn("the topic could not be announced: the network does not answer; it is tried again")
       }
+      // From here on a signal ends the command in order, which gives the terminal back.
       let interrupt = Interrupt()
+      let editor = LineEditor.open(prompt: "> ")
+      defer { editor?.close() }
       Console.note(
         "joined", "joined \(topic.topic.hex) as \(swarm.keyPair.publicKey.hex)",
         [("topic", .string(topic.topic.hex)), ("publicKey", .string(swarm.keyPair.publicKey.hex))])
+      let work = Task { await run(swarm, Room(), trace, TypedLines(editor: editor)) }
+      defer { work.cancel() }
       await withTaskGroup(of: Void.self) { group in
         group.addTask { _ = await interrupt.wait() }
         // What the others say is not read any more.
