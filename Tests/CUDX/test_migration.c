@@ -222,6 +222,47 @@ TEST(old_packets_fit_the_socket_they_leave_from) {
   }
 }
 
+static void
+on_message_sent (udx_stream_send_t *req, int status) {
+  CHECK_EQ(status, 0);
+  free(req);
+}
+
+/* A message that leaves through the old socket takes what is sent again with it: to the addresses of that family. */
+TEST(a_message_leaves_before_the_addresses_change) {
+  for (int migrates = 0; migrates < 2; migrates++) {
+    pair_t *p = pair_new(1, NULL);
+    udx_socket_t sockets[2];
+    open_socket(p->side[0].node, &sockets[0], AF_INET6, 7001);
+    open_socket(p->side[1].node, &sockets[1], AF_INET6, 7002);
+    udx_stream_t *s = &p->side[0].stream;
+    struct sockaddr_in6 to = sim_address6(p->side[1].node, 7002);
+    pair_write(p, 0, 1000);
+    sim_run(p->sim, 100 * MS);
+    sim_link_t *link = sim_link(p->side[0].node, p->side[1].node);
+    link->down = true;
+    pair_write(p, 0, 20000);
+    sim_run(p->sim, 1 * MS);
+    CHECK(udx__flight_span(s) > 1);
+    struct sockaddr_in same = sim_address4(p->side[1].node, 5002);
+    CHECK_EQ(udx_stream_migrate(s, &p->side[0].socket, (struct sockaddr *) &same), 0);
+    CHECK(udx__stream(s)->flight.lost.count > 0); /* sent again in this turn */
+    udx_stream_send_t *req = malloc(sizeof(*req));
+    CHECK(req != NULL);
+    uv_buf_t message = uv_buf_init((char *) "message", 7);
+    CHECK(udx_stream_send(req, s, &message, 1, on_message_sent) >= 0);
+    CHECK_EQ(udx__stream(s)->queue.messages, 1);
+    if (migrates) CHECK_EQ(udx_stream_migrate(s, &sockets[0], (struct sockaddr *) &to), 0);
+    else CHECK_EQ(udx_stream_change_remote(s, &sockets[0], 2, (struct sockaddr *) &to, on_changed), 0);
+    CHECK_EQ(udx__stream(s)->queue.messages, 0);
+    link->down = false;
+    finish(p, 21000, 0, 20 * S);
+    sim_run(p->sim, 100 * MS);
+    close_sockets(p, sockets, 2);
+    pair_free(p);
+  }
+}
+
 /* ---- bounds and errors ---- */
 
 TEST(paths_are_bounded) {
@@ -299,4 +340,5 @@ TEST(destroy_with_a_change_pending) {
 
 TEST_MAIN(TEST_ENTRY(udx_76_outstanding_packets_keep_their_remote), TEST_ENTRY(udx_74_back_and_forth_with_loss),
   TEST_ENTRY(udx_74_back_and_forth_between_families), TEST_ENTRY(old_packets_fit_the_socket_they_leave_from),
-  TEST_ENTRY(paths_are_bounded), TEST_ENTRY(change_of_remote_refused), TEST_ENTRY(destroy_with_a_change_pending))
+  TEST_ENTRY(a_message_leaves_before_the_addresses_change), TEST_ENTRY(paths_are_bounded),
+  TEST_ENTRY(change_of_remote_refused), TEST_ENTRY(destroy_with_a_change_pending))

@@ -37,11 +37,19 @@ path_refit (udx_path_t *path, int family, const udx_address_t *remote, uint32_t 
   }
 }
 
-/* Messages leave through the old socket if they can, what is owed through the new one. The caller marks it ready. */
+/*
+ * Messages leave through the old socket if they can: before any address changes, because the packets of the stream go
+ * with them, and a socket of one family cannot send to the addresses of the other.
+ */
+static void
+messages_leave (udx_stream_t *stream, const udx_socket_t *socket) {
+  if (socket != stream->socket && udx__stream(stream)->queue.messages > 0) udx__transmit_socket(stream->socket);
+}
+
+/* What is owed leaves through the new socket. The caller marks it ready. */
 static void
 socket_change (udx_stream_t *stream, udx_socket_t *socket) {
   UDX_ASSERT(stream->socket != NULL && stream->socket != socket && stream->udx == socket->udx);
-  if (udx__stream(stream)->queue.messages > 0) udx__transmit_socket(stream->socket);
   if (udx__stream(stream)->queue.messages > 0) udx__sends_cancel_stream(stream->socket, stream);
   udx__socket(stream->socket)->stream_count--;
   int owing = !udx__list_empty(&udx__stream(stream)->owing);
@@ -78,6 +86,7 @@ udx_stream_change_remote (udx_stream_t *stream, udx_socket_t *socket, uint32_t r
   if (err) return err;
 
   UDX_ASSERT(udx__socket(socket)->family == remote.any.sa_family);
+  messages_leave(stream, socket);
   int outstanding = udx__flight_span(stream) > 0;
   if (outstanding) {
     unsigned int count = 0;
@@ -161,6 +170,7 @@ udx_stream_migrate (udx_stream_t *stream, udx_socket_t *socket, const struct soc
   int err = udx__address_for(&remote, remote_addr, udx__socket(socket)->family);
   if (err) return err;
 
+  messages_leave(stream, socket);
   udx__batch_flush(udx);
   paths_forget(stream, &remote);
   udx__macroflow_leave(stream);
