@@ -31,6 +31,7 @@ typedef struct {
   uint32_t parallel; /* churn: pairs at once */
   uint32_t sample;   /* ms between samples of srtt and goodput, 0 = none */
   bool message;      /* churn: MESSAGE instead of a write */
+  bool burst;        /* memory: a MiB per pair, and what stays resident */
   const char *qlog;  /* file for the trace, NULL = none */
   int cpu;           /* pin to this CPU, -1 = do not */
 } bench_options_t;

@@ -1,4 +1,7 @@
-/* Heap per connected idle stream, the caller's struct included; `--message` first passes 64 bytes each way. */
+/*
+ * Heap per connected idle stream, the caller's struct included; `--message` first passes 64 bytes each way. `--burst`
+ * writes a MiB per pair, in pieces from the heap, and says what is resident at its end and 3 s later.
+ */
 #include "bench.h"
 
 #include <malloc.h>
@@ -51,6 +54,39 @@ resident (void) {
   return (size_t) shared * (size_t) sysconf(_SC_PAGESIZE);
 }
 
+#define PIECE 16384
+#define PIECES 64
+
+static void
+run_for (double seconds) {
+  double until = bench_now() + seconds;
+  while (bench_now() < until) {
+    uv_run(&loop, UV_RUN_NOWAIT);
+    usleep(1000);
+  }
+}
+
+static void
+burst (udx_stream_t **all, uint32_t pairs) {
+  long before = (long) resident();
+  acked = 0;
+  for (uint32_t k = 0; k < PIECES * pairs; k++) {
+    /* request and payload in one block */
+    udx_stream_write_t *r = malloc((size_t) udx_stream_write_sizeof(1) + PIECE);
+    uv_buf_t buf = uv_buf_init((char *) r + udx_stream_write_sizeof(1), PIECE);
+    memset(buf.base, 1, PIECE);
+    udx_stream_write(r, all[2 * (k % pairs)], &buf, 1, on_ack);
+  }
+  void *kept = malloc(64); /* what an application allocates meanwhile: the heap cannot shrink by itself */
+  double until = bench_now() + 20;
+  while (acked < PIECES * pairs && bench_now() < until) uv_run(&loop, UV_RUN_ONCE);
+  long after = (long) resident();
+  run_for(3);
+  printf("{\"acked\":%u,\"burst_kib\":%ld,\"later_kib\":%ld}\n", acked, (after - before) / 1024,
+    ((long) resident() - before) / 1024);
+  free(kept);
+}
+
 int
 bench_memory (bench_options_t *o) {
   opt = o;
@@ -98,10 +134,10 @@ bench_memory (bench_options_t *o) {
       while (acked < 2 * (i + 1) && bench_now() < until) uv_run(&loop, UV_RUN_ONCE);
     }
   }
-  double until = bench_now() + 0.2; /* let delayed acknowledgements and timers settle */
-  while (bench_now() < until) {
-    uv_run(&loop, UV_RUN_NOWAIT);
-    usleep(1000);
+  run_for(0.2); /* let delayed acknowledgements and timers settle */
+  if (o->burst) {
+    burst(all, pairs);
+    return 0;
   }
   size_t n = 2 * ((size_t) pairs - 1);
   printf("{\"streams\":%zu,\"struct\":%zu,\"socket_struct\":%zu,\"heap_per_stream\":%.0f,\"rss_per_stream\":%.0f}\n", n,

@@ -163,6 +163,7 @@ static const struct {
   {"count", AS_U32, offsetof(bench_options_t, count)},
   {"depth", AS_U32, offsetof(bench_options_t, depth)},
   {"message", AS_FLAG, offsetof(bench_options_t, message)},
+  {"burst", AS_FLAG, offsetof(bench_options_t, burst)},
   {"cpu", AS_INT, offsetof(bench_options_t, cpu)},
   {"sample", AS_U32, offsetof(bench_options_t, sample)},
   {"parallel", AS_U32, offsetof(bench_options_t, parallel)},

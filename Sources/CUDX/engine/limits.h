@@ -167,6 +167,10 @@
 #define UDX_TLP_MIN (4 * UDX_MS)
 /* us: added for a single packet, whose acknowledgement may be delayed */
 #define UDX_TLP_SINGLE (2 * UDX_MS)
+/* probes of one hole before the timeout */
+#define UDX_HOLE_PROBES 3
+/* us: they put the timeout off by no more, so that a dead peer is given up no later */
+#define UDX_HOLE_PROBES_TIME (1000 * UDX_MS)
 /* us: beyond two round trips, before a whole tail is taken for lost */
 #define UDX_SILENCE (20 * UDX_MS)
 /* quarters of the minimum RTT: the widest reordering window (RFC 8985) */
@@ -266,6 +270,18 @@
 /* timeouts in a row of a large oldest packet before the size falls: to the base, from there to the least */
 #define UDX_MTU_BLACK_HOLE 3
 
+/* ---- memory after a burst (io/trim.h) ---- */
+/* bytes sent and received since the last time: less leaves nothing behind that is worth a walk over the heap */
+#define UDX_TRIM_TRAFFIC (16u << 20)
+/* us: from one look at the traffic to the next */
+#define UDX_TRIM_LOOK (500 * UDX_MS)
+/* bytes between two looks: a burst that is not over moves more */
+#define UDX_TRIM_QUIET 65536
+/* us: once in so long per process */
+#define UDX_TRIM_INTERVAL (10 * UDX_SECOND)
+/* times what it took: nor before that, a hundredth of the time at most */
+#define UDX_TRIM_SHARE 100
+
 /* ---- checks (debug builds) ---- */
 /* packets: a larger flight is walked by one check in UDX_CHECK_PERIOD only */
 #define UDX_CHECK_WALK_MAX 64
@@ -300,6 +316,7 @@ _Static_assert(UDX_SEQ_AHEAD_MAX >= UDX_FLIGHT_MAX, "no full flight is too far a
 _Static_assert(UDX_REORDER_BYTES_MIN <= UDX_REORDER_TOTAL_MAX, "one stream fits the instance");
 _Static_assert(UDX_RTO_MIN <= UDX_RTO_MIN_MAX && UDX_RTO_MIN_MAX <= UDX_RTO_MAX, "timeouts are ordered");
 _Static_assert(UDX_RTO_INITIAL >= UDX_RTO_MIN && UDX_RTO_INITIAL <= UDX_RTO_MAX, "timeouts are ordered");
+_Static_assert(UDX_HOLE_PROBES_TIME <= UDX_RTO_SPACING_MIN / 2, "the last timeout before the end is not lost");
 _Static_assert(UDX_GIVE_UP_FACTOR *UDX_SECOND <= UDX_GIVE_UP_LATE, "timeouts of a second are not late");
 _Static_assert(UDX_TIME_WAIT > UDX_GIVE_UP_FACTOR * UDX_SECOND, "a closed stream answers until its peer gives up");
 _Static_assert(UDX_TIME_WAIT_MAX < UINT16_MAX, "indices are 16 bits");

@@ -3,8 +3,9 @@
  *
  * Differences to the reference, none visible on the wire: microseconds, a reordering window that widens
  * when retransmissions prove needless, recovery that ends when the lost flight is acknowledged (not one
- * packet later), a timeout that backs off and reduces cwnd, and a probe for the oldest hole: while it is open
- * the span limit may keep new data back, so that no acknowledgement would reveal the loss of its repair.
+ * packet later), a timeout that backs off and reduces cwnd, and probes for the oldest hole: while it is open
+ * the span limit may keep new data back, so that no acknowledgement would reveal the loss of its repair. The
+ * probes come as soon as RFC 9002 has it, up to three of one hole, and the timeout waits for the answer of the last.
  */
 #include "recovery.h"
 
@@ -68,7 +69,31 @@ rto_start (udx_stream_t *stream, uint64_t now) {
 
 static int
 has_hole (const udx_stream_t *stream) {
-  return udx__stream(stream)->recovery.state == UDX_RECOVERY_FAST || udx__stream(stream)->flight.sacked_count > 0;
+  return udx__stream(stream)->recovery.state != UDX_RECOVERY_OPEN || udx__stream(stream)->flight.sacked_count > 0;
+}
+
+/* After a timeout, or on a new path, until an acknowledgement shows that packets get through. */
+static int
+is_silent (const udx_stream_t *stream) {
+  const udx_recovery_t *recovery = &udx__stream(stream)->recovery;
+  return recovery->state == UDX_RECOVERY_LOSS && (recovery->backoff > 0 || recovery->migrated);
+}
+
+/* An acknowledgement of what left last has come by then, if it was not lost (RFC 9002, section 6.2.1). */
+static uint64_t
+hole_probe_delay (const udx_stream_t *stream) {
+  const udx_rtt_t *rtt = &udx__stream(stream)->rtt;
+  uint64_t delay = rtt->srtt + udx__max_u64(4 * (uint64_t) rtt->var, UDX_TLP_MIN);
+  return udx__max_u64(udx__min_u64(delay, 2 * (uint64_t) rtt->srtt), UDX_TLP_MIN);
+}
+
+static int
+hole_may_be_probed (const udx_stream_t *stream) {
+  const udx_recovery_t *recovery = &udx__stream(stream)->recovery;
+  if (udx__stream(stream)->rtt.srtt == 0) return 0;
+  if (recovery->hole_seq != udx__stream(stream)->flight.una || recovery->hole_probes == 0) return 1;
+  return recovery->hole_probes < UDX_HOLE_PROBES &&
+         (recovery->hole_probes + 1) * hole_probe_delay(stream) <= UDX_HOLE_PROBES_TIME;
 }
 
 static void
@@ -76,12 +101,14 @@ tlp_start (udx_stream_t *stream, uint64_t now) {
   UDX_DEBUG_ASSERT(udx__stream(stream)->recovery.state <= UDX_RECOVERY_LOSS);
   udx_recovery_t *recovery = &udx__stream(stream)->recovery;
   recovery->tlp_at = UDX_NEVER;
-  if (recovery->state == UDX_RECOVERY_LOSS) return;
+  if (is_silent(stream)) return;
   if (has_hole(stream)) {
-    if (udx__stream(stream)->rtt.srtt == 0 ||
-        (recovery->hole_probed && recovery->hole_seq == udx__stream(stream)->flight.una))
-      return;
-    recovery->tlp_at = now + udx__max_u64(2 * (uint64_t) udx__stream(stream)->rtt.srtt, UDX_TLP_MIN);
+    if (!hole_may_be_probed(stream)) return;
+    uint64_t at = now + hole_probe_delay(stream);
+    /* on a long and steady path the timeout is no later: the probe comes in its place */
+    if (at + UDX_MS > recovery->rto_at && at <= now + UDX_HOLE_PROBES_TIME && now + UDX_MS < recovery->rto_at)
+      at = recovery->rto_at - UDX_MS;
+    recovery->tlp_at = at;
     udx__timer_at_most(stream, recovery->tlp_at);
     return;
   }
@@ -277,7 +304,10 @@ udx__recovery_update (udx_stream_t *stream, uint32_t old_una, uint64_t now) {
     UDX_TRACE(stream->udx, state(stream));
   }
   recovery->backoff = 0;
-  if (advanced) recovery->stalled_since = now;
+  if (advanced) {
+    recovery->stalled_since = now;
+    recovery->hole_probes = 0;
+  }
   rack_detect(stream, now);
 
   if (una == udx__stream(stream)->flight.nxt) {
@@ -293,31 +323,45 @@ udx__recovery_update (udx_stream_t *stream, uint32_t old_una, uint64_t now) {
 
 /* ---- timeouts ---- */
 
+/* The oldest hole once more: its repair is taken for lost. */
+static void
+hole_probe (udx_stream_t *stream, uint64_t now) {
+  udx_recovery_t *recovery = &udx__stream(stream)->recovery;
+  uint32_t seq = udx__stream(stream)->flight.una;
+  udx_packet_t *packet = udx__packet_at(stream, seq);
+  if (packet->state != UDX_PACKET_FLYING) return;
+  UDX_TRACE(stream->udx, timer(stream, UDX_TRACE_TLP, UDX_TRACE_EXPIRED, now));
+  if (recovery->hole_seq != seq) recovery->hole_probes = 0;
+  recovery->hole_seq = seq;
+  recovery->hole_probes++;
+  UDX_ASSERT(recovery->hole_probes <= UDX_HOLE_PROBES);
+  /* the timeout is for when no answer came: one tick after the next probe, or what would be one */
+  uint64_t delay = hole_probe_delay(stream);
+  if (recovery->hole_probes * delay <= UDX_HOLE_PROBES_TIME)
+    recovery->rto_at = udx__max_u64(recovery->rto_at, now + delay + UDX_MS);
+  /* with silence for two round trips (and a while more: a peer may be asleep), also what was sent before that */
+  uint32_t count = udx__stream(stream)->flight.flying.count;
+  uint32_t at = udx__stream(stream)->flight.flying.head;
+  while (count-- > 0) {
+    udx_packet_t *other = udx__packet_at(stream, at);
+    uint32_t next = other->next;
+    if (other->sent_at + 2 * (uint64_t) udx__stream(stream)->rtt.srtt + UDX_SILENCE > now) break;
+    if (at != seq) packet_lost(stream, at, other, UDX_TRACE_TIME_THRESHOLD, now);
+    at = next;
+  }
+  packet_lost(stream, seq, packet, UDX_TRACE_TIME_THRESHOLD, now);
+  udx__mark_ready(stream);
+  if (recovery->state == UDX_RECOVERY_OPEN) enter_recovery(stream, now);
+}
+
 static void
 tlp_fire (udx_stream_t *stream, uint64_t now) {
   udx_recovery_t *recovery = &udx__stream(stream)->recovery;
   UDX_ASSERT(recovery->tlp_at <= now);
   recovery->tlp_at = UDX_NEVER;
-  if (udx__flight_span(stream) == 0 || recovery->state == UDX_RECOVERY_LOSS) return;
+  if (udx__flight_span(stream) == 0 || is_silent(stream)) return;
   if (has_hole(stream)) {
-    uint32_t seq = udx__stream(stream)->flight.una;
-    udx_packet_t *packet = udx__packet_at(stream, seq);
-    if (packet->state != UDX_PACKET_FLYING) return;
-    recovery->hole_probed = 1;
-    recovery->hole_seq = seq;
-    /* with silence for two round trips (and a while more: a peer may be asleep), also what was sent before that */
-    uint32_t count = udx__stream(stream)->flight.flying.count;
-    uint32_t at = udx__stream(stream)->flight.flying.head;
-    while (count-- > 0) {
-      udx_packet_t *other = udx__packet_at(stream, at);
-      uint32_t next = other->next;
-      if (other->sent_at + 2 * (uint64_t) udx__stream(stream)->rtt.srtt + UDX_SILENCE > now) break;
-      if (at != seq) packet_lost(stream, at, other, UDX_TRACE_TIME_THRESHOLD, now);
-      at = next;
-    }
-    packet_lost(stream, seq, packet, UDX_TRACE_TIME_THRESHOLD, now);
-    udx__mark_ready(stream);
-    if (recovery->state == UDX_RECOVERY_OPEN) enter_recovery(stream, now);
+    hole_probe(stream, now);
     return;
   }
   if (recovery->tlp_pending || !recovery->tlp_sampled) return;

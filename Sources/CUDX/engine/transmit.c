@@ -181,8 +181,9 @@ transmit_stream (udx_stream_t *stream) {
   uint32_t span = udx__flow_span(stream);
   uint32_t window = udx__flow_advertise(stream);
   /* turns are small while streams wait: shares are even, and packets of many streams share system calls anyway */
-  int quantum = udx__stream(stream)->macroflow != NULL && udx__stream(stream)->macroflow->limited ? UDX_MACROFLOW_TURN
-                                                                                                  : UDX_QUANTUM;
+  const udx_macroflow_t *macroflow = udx__stream(stream)->macroflow;
+  int quantum = macroflow != NULL && macroflow->limited ? UDX_MACROFLOW_TURN : UDX_QUANTUM;
+  int is_first = udx__stream(stream)->rtt.srtt == 0 && (macroflow == NULL || macroflow->min_rtt == 0);
   for (int i = 0; i < quantum; i++) {
     int lost = udx__stream(stream)->flight.lost.count > 0;
     if (!lost && !udx__queue_has_unsent(stream)) {
@@ -206,6 +207,12 @@ transmit_stream (udx_stream_t *stream) {
     }
     if (!(lost ? packet_retransmit(stream, window) : packet_new(stream, window, 1)))
       return udx__socket(stream->socket)->blocked;
+    /*
+     * Where segmented datagrams are dropped whole, a first flight in one of them is all that could tell of its loss, and
+     * without a round-trip time the timeout is a second: its first packet leaves alone.
+     */
+    if (UDX_UNLIKELY(is_first) && udx__flight_span(stream) == 1 && udx__queue_has_unsent(stream))
+      udx__batch_flush(stream->udx);
   }
   return 1;
 }

@@ -154,7 +154,7 @@ transmit_ack (udx_socket_t *socket, udx_stream_t *stream) {
   udx__count_sent(stream, length);
   udx__unheard_spend(stream);
   if (udx__stream(stream)->ack.early > 0 && udx__stream(stream)->ack.pending >= UDX_ACK_EARLY_PACKETS) {
-    /* one for all of a first flight: once more, in the same system call */
+    /* one for all of a first flight: once more, and not in the same segmented datagram, which may be dropped whole */
     udx__stream(stream)->ack.early--;
     udx__stream(stream)->ack.pending = 0;
     return 1;
@@ -196,9 +196,14 @@ transmit_heartbeat (udx_socket_t *socket, udx_stream_t *stream) {
 
 void
 udx__transmit_owed (udx_socket_t *socket) {
-  udx_link_t owing;
+  udx_link_t owing, again;
+  udx__list_init(&again);
   udx__list_take(&owing, &udx__socket(socket)->owing);
-  while (!udx__list_empty(&owing)) {
+  while (!udx__list_empty(&owing) || !udx__list_empty(&again)) {
+    if (udx__list_empty(&owing)) {
+      udx__batch_flush(socket->udx);
+      udx__list_take(&owing, &again);
+    }
     udx_stream_t *stream = UDX__STREAM_OF(owing.next, owing);
     udx__list_remove(&udx__stream(stream)->owing);
     if (udx__stream_dead(stream) || !(stream->status & UDX_STREAM_CONNECTED)) continue;
@@ -209,7 +214,7 @@ udx__transmit_owed (udx_socket_t *socket) {
     }
     int more = udx__stream(stream)->ack.owed ? transmit_ack(socket, stream) : 0;
     if (more > 0) {
-      udx__list_append(&owing, &udx__stream(stream)->owing);
+      udx__list_append(&again, &udx__stream(stream)->owing);
       continue;
     }
     if (more < 0 || (udx__stream(stream)->ack.heartbeat && transmit_heartbeat(socket, stream) < 0)) {
@@ -217,9 +222,12 @@ udx__transmit_owed (udx_socket_t *socket) {
       break;
     }
   }
-  while (!udx__list_empty(&owing)) {
-    udx_link_t *link = owing.next;
-    udx__list_remove(link);
-    udx__list_append(&udx__socket(socket)->owing, link);
+  udx_link_t *rest[] = {&owing, &again};
+  for (int i = 0; i < 2; i++) {
+    while (!udx__list_empty(rest[i])) {
+      udx_link_t *link = rest[i]->next;
+      udx__list_remove(link);
+      udx__list_append(&udx__socket(socket)->owing, link);
+    }
   }
 }

@@ -41,6 +41,39 @@ driver_handle_closed (uv_handle_t *handle) {
 static void
 on_timer (uv_timer_t *timer);
 
+/* ---- memory after a burst ---- */
+
+static uint64_t
+clock_now (void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (uint64_t) t.tv_sec * 1000000 + (uint64_t) t.tv_nsec / 1000;
+}
+
+static void
+on_trim_timer (uv_timer_t *timer) {
+  uv_driver_t *driver = timer->data;
+  if (driver->udx == NULL) return;
+  uint64_t given = driver->trim.given;
+  udx_trim_verdict_t verdict = udx__trim_look(&driver->trim, udx__uv_traffic(driver->udx));
+  if (verdict == UDX_TRIM_AGAIN) return;
+  if (verdict == UDX_TRIM_NOW) {
+    udx_driver_trim(driver->udx);
+    if (!udx__trim_process(clock_now)) {
+      driver->trim.given = given;
+      return;
+    }
+    driver->trims++;
+  }
+  (void) uv_timer_stop(timer);
+}
+
+void
+udx__uv_trim_start (uv_driver_t *driver) {
+  driver->trim.seen = udx__uv_traffic(driver->udx);
+  (void) uv_timer_start(&driver->trim_timer, on_trim_timer, UDX_TRIM_LOOK / UDX_MS, UDX_TRIM_LOOK / UDX_MS);
+}
+
 static void
 on_prepare (uv_prepare_t *prepare) {
   uv_driver_t *driver = prepare->data;
@@ -54,6 +87,7 @@ on_prepare (uv_prepare_t *prepare) {
   }
   uv_prepare_stop(prepare);
   if (!uv_is_active((uv_handle_t *) &driver->check)) (void) uv_idle_stop(&driver->idle);
+  udx__uv_trim_later(driver);
 }
 
 static uint64_t
@@ -141,14 +175,18 @@ driver_start (udx_t *udx) {
   /* none of these can fail */
   (void) uv_prepare_init(udx->loop, &driver->prepare);
   (void) uv_timer_init(udx->loop, &driver->timer);
+  (void) uv_timer_init(udx->loop, &driver->trim_timer);
   (void) uv_check_init(udx->loop, &driver->check);
   (void) uv_idle_init(udx->loop, &driver->idle);
   driver->prepare.data = driver;
   driver->timer.data = driver;
+  driver->trim_timer.data = driver;
+  driver->trim.given = driver->trim.seen = udx__uv_traffic(udx);
   driver->check.data = driver;
   driver->idle.data = driver;
-  driver->open_handles = 4;
+  driver->open_handles = 5;
   uv_unref((uv_handle_t *) &driver->timer);
+  uv_unref((uv_handle_t *) &driver->trim_timer);
   uv_unref((uv_handle_t *) &driver->check);
   uv_unref((uv_handle_t *) &driver->idle);
 #ifdef __linux__
@@ -165,6 +203,7 @@ driver_stop (udx_t *udx) {
   udx->driver_ctx = NULL;
   uv_close((uv_handle_t *) &driver->prepare, driver_handle_closed);
   uv_close((uv_handle_t *) &driver->timer, driver_handle_closed);
+  uv_close((uv_handle_t *) &driver->trim_timer, driver_handle_closed);
   uv_close((uv_handle_t *) &driver->check, driver_handle_closed);
   uv_close((uv_handle_t *) &driver->idle, driver_handle_closed);
 #ifdef __linux__
@@ -177,9 +216,7 @@ driver_stop (udx_t *udx) {
 static uint64_t
 driver_now (udx_t *udx) {
   (void) udx;
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (uint64_t) t.tv_sec * 1000000 + (uint64_t) t.tv_nsec / 1000;
+  return clock_now();
 }
 
 static int

@@ -2,6 +2,7 @@
 #ifndef UDX_IO_UV_DRIVER_H
 #define UDX_IO_UV_DRIVER_H
 
+#include "trim.h"
 #include "udp.h"
 
 typedef struct uv_driver_s {
@@ -19,11 +20,31 @@ typedef struct uv_driver_s {
   uint64_t deadline; /* as armed */
   int open_handles;
   udx_udp_rx_t rx;
+  udx_trim_t trim;
+  uv_timer_t trim_timer; /* active from a burst until its memory was given back */
+  uint32_t trims;        /* how often it was */
 } uv_driver_t;
 
 static inline uv_driver_t *
 udx__uv_driver (udx_t *udx) {
   return udx->driver_ctx;
+}
+
+static inline uint64_t
+udx__uv_traffic (const udx_t *udx) {
+  return udx->bytes_tx + udx->bytes_rx;
+}
+
+/* Looks at the traffic until it has stopped, and gives memory back then. */
+void
+udx__uv_trim_start (uv_driver_t *driver);
+
+/* Once per turn, while the instance lives. */
+static inline void
+udx__uv_trim_later (uv_driver_t *driver) {
+  if (UDX_UNLIKELY(udx__trim_is_worth(&driver->trim, udx__uv_traffic(driver->udx))) &&
+      !uv_is_active((uv_handle_t *) &driver->trim_timer))
+    udx__uv_trim_start(driver);
 }
 
 int

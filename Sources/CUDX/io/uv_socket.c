@@ -36,6 +36,7 @@ on_socket_timer (uv_timer_t *timer);
 static void
 socket_readable (uv_socket_t *s) {
   udx_udp_rx_t *rx = &s->driver->rx;
+  udx__uv_trim_later(s->driver);
   for (int round = 0; round < RECEIVE_ROUNDS; round++) {
     uint32_t dropped = s->udp.dropped;
     udx__udp_receive(&s->udp, rx);
