@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import logging
+import weakref
 from typing import (
     Any, AsyncIterator, Awaitable, Callable, Dict, Generic, Iterable, List, NamedTuple, Optional, Tuple, TypeVar, Union)
 
@@ -116,29 +117,30 @@ class Swarm(DHT):
         as in `hyperswarm_options_t`."""
         relay_keys = joined(relays)
         entrance = bootstrap if bootstrap is None or isinstance(bootstrap, str) else ",".join(bootstrap)
-        #: New connections of both roles, in the order in which they opened. Up to 1024 wait to be taken.
-        self.connections: Feed[Connection] = Feed()
-        self._events: List[Feed[Event]] = []
-        self._firewall = firewall
-        self._logger = logger
-        self._tasks: set = set()
-        self._number = register(self)
-        self._is_destroyed = False
         options = c.Options(
             secret_key=secret(key_pair), bootstrap=_encoded(entrance), host=_encoded(host), port=port,
             keep_alive=0 if keep_alive is None else keep_alive or -1, max_peers=max_peers, max_parallel=max_parallel,
             max_connections=max_connections, max_client_connections=max_client_connections,
             max_server_connections=max_server_connections, max_message_size=max_message_size, relays=relay_keys or None,
             relay_count=len(relay_keys) // c.KEY_SIZE, on_connection=_ON_CONNECTION, on_event=_ON_EVENT,
-            user_data=self._number, qlog=_encoded(qlog),
+            qlog=_encoded(qlog),
             flags=(c.NODE_EXACT_PORT if exact_port else 0) | (c.NODE_REACHABLE if reachable else 0)
             | (0 if permanent is None else c.NODE_PERMANENT if permanent else c.NODE_EPHEMERAL))
         if firewall is not None:
             options.on_firewall = _ON_FIREWALL
         if logger is not None:
             options.on_log, options.log_level = _ON_LOG, c.LOG_DEBUG
+        self._firewall = firewall
+        self._logger = logger
+        self._tasks: set = set()
+        self._gone: Optional[asyncio.Future] = None
         self._pump = Pump.take()
-        options.loop = self._pump.handle
+        #: New connections of both roles, in the order in which they opened. Up to 1024 wait to be taken.
+        self.connections: Feed[Connection] = Feed()
+        # Those that are still read by someone.
+        self._events: weakref.WeakSet[Feed[Event]] = weakref.WeakSet()
+        self._number = register(self)
+        options.loop, options.user_data = self._pump.handle, self._number
         made = ctypes.c_void_p()
         try:
             check(library.create(ctypes.byref(options), ctypes.byref(made)))
@@ -152,14 +154,17 @@ class Swarm(DHT):
     # Life
 
     async def destroy(self, *, force: bool = False) -> None:
-        """Withdraws the announcements (not with `force`), closes all connections and servers, and waits for it."""
-        if self._is_destroyed:
-            return
-        self._is_destroyed = True
-        operation = Operation(self._pump.loop.create_future())
-        check(library.destroy(self._handle, int(force), GONE, operation.number))
-        self._pump.touch()
-        await asyncio.shield(operation.future)
+        """Withdraws the announcements (not with `force`), closes all connections and servers, and waits for it. It goes
+        on when the waiting task is cancelled, and may be called again."""
+        if self._gone is None:
+            operation = Operation(self._pump.loop.create_future())
+            check(library.destroy(self._handle, int(force), GONE, operation.number))
+            self._gone = operation.future
+            self._gone.add_done_callback(self._ended)
+            self._pump.touch()
+        await asyncio.shield(self._gone)
+
+    def _ended(self, _: Any) -> None:
         unregister(self._number)
         self._pump.drop()
         for feed in (self.connections, *self._events):
@@ -208,7 +213,7 @@ class Swarm(DHT):
     def events(self) -> Feed[Event]:
         """What happens inside, from now on. Up to 1024 wait to be read, further ones are dropped."""
         feed: Feed[Event] = Feed()
-        self._events.append(feed)
+        self._events.add(feed)
         return feed
 
     # Topics
