@@ -175,7 +175,7 @@ class Connection:
     async def write(self, message: bytes | str, *, acknowledged: bool = False) -> None:
         """Sends one message. Returns when there is room for another one, or, with `acknowledged`, when the peer's
         transport has it."""
-        data = message.encode() if isinstance(message, str) else bytes(message)
+        data = message.encode() if isinstance(message, str) else c.plain(message)
         operation = Operation(self._pump.loop.create_future()) if acknowledged else None
         written = _ON_WRITTEN if operation else c.ConnectionStatus()
         while True:
@@ -197,7 +197,8 @@ class Connection:
 
     def send_datagram(self, datagram: bytes) -> None:
         """One unordered, unreliable datagram of about 1,100 bytes at most."""
-        self._call(library.connection_send_datagram, bytes(datagram), len(datagram))
+        data = c.plain(datagram)
+        self._call(library.connection_send_datagram, data, len(data))
 
     def end(self) -> None:
         """Ends the writing half after everything written so far. Reading goes on."""
@@ -223,11 +224,11 @@ class Connection:
 
     def set_keep_alive(self, milliseconds: int) -> None:
         """Without anything written for so long an empty message goes out; 0: off."""
-        self._call(library.connection_set_keep_alive, milliseconds)
+        self._call(library.connection_set_keep_alive, c.unsigned(milliseconds, 32))
 
     def set_timeout(self, milliseconds: int) -> None:
         """Without anything received for so long the connection closes; 0: off."""
-        self._call(library.connection_set_timeout, milliseconds)
+        self._call(library.connection_set_timeout, c.unsigned(milliseconds, 32))
 
     def _call(self, function: Any, *arguments: Any) -> None:
         if self.is_closed:

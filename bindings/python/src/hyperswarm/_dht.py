@@ -104,7 +104,7 @@ class DHT:
 
     async def immutable_put(self, data: bytes) -> Value:
         """Stores up to 1024 bytes under their hash, for about two days."""
-        data = bytes(data)
+        data = c.plain(data)
         return Value(*await self._run(lambda number: library.immutable_put(
             self._handle, data, len(data), ON_VALUE, number)))
 
@@ -115,14 +115,14 @@ class DHT:
     async def mutable_put(self, data: bytes, *, sequence: int = 0, key_pair: Optional[KeyPair] = None) -> Value:
         """Stores up to 1024 signed bytes under a key, the swarm's by default. A higher sequence number replaces a lower
         one."""
-        data = bytes(data)
+        data = c.plain(data)
         return Value(*await self._run(lambda number: library.mutable_put(
-            self._handle, secret(key_pair), sequence, data, len(data), ON_VALUE, number)))
+            self._handle, secret(key_pair), c.unsigned(sequence, 64), data, len(data), ON_VALUE, number)))
 
     async def mutable_get(self, public_key: bytes, *, sequence: int = 0) -> Optional[Value]:
         """The value with the highest sequence number of at least `sequence`; `None` when no node has one."""
         return await self._get(lambda number: library.mutable_get(
-            self._handle, key32(public_key), sequence, ON_VALUE, number))
+            self._handle, key32(public_key), c.unsigned(sequence, 64), ON_VALUE, number))
 
     async def _get(self, call: Callable[[int], int]) -> Optional[Value]:
         try:

@@ -6,7 +6,7 @@ import ctypes
 from typing import NamedTuple, Optional
 
 from ._errors import check
-from ._library import KEY_SIZE, SECRET_KEY_SIZE, SEED_SIZE, library
+from ._library import KEY_SIZE, SECRET_KEY_SIZE, SEED_SIZE, library, plain
 
 
 class KeyPair(NamedTuple):
@@ -23,6 +23,7 @@ class KeyPair(NamedTuple):
     @classmethod
     def from_seed(cls, seed: bytes) -> KeyPair:
         """The same seed, the same keys."""
+        seed = plain(seed)
         if len(seed) != SEED_SIZE:
             raise ValueError(f"a seed has {SEED_SIZE} bytes")
         return cls._made(lambda public, secret: library.key_pair_from_seed(public, secret, seed))
@@ -39,7 +40,7 @@ class KeyPair(NamedTuple):
 
 def hash(data: bytes) -> bytes:
     """BLAKE2b-256: topics made from names, and what immutable values are stored under."""
-    data = bytes(data)
+    data = plain(data)
     made = ctypes.create_string_buffer(KEY_SIZE)
     check(library.hash(data, len(data), made))
     return made.raw
@@ -71,7 +72,7 @@ def parse_key(text: str) -> bytes:
 
 def key32(key: bytes) -> bytes:
     """A key whose length is right: the library reads as many bytes as a key has."""
-    key = bytes(key)
+    key = plain(key)
     if len(key) != KEY_SIZE:
         raise ValueError(f"a key has {KEY_SIZE} bytes, this one {len(key)}")
     return key
@@ -80,9 +81,10 @@ def key32(key: bytes) -> bytes:
 def secret(pair: Optional[KeyPair]) -> Optional[bytes]:
     if pair is None:
         return None
-    if len(pair.secret_key) != SECRET_KEY_SIZE:
+    made = plain(pair.secret_key)
+    if len(made) != SECRET_KEY_SIZE:
         raise ValueError(f"a secret key has {SECRET_KEY_SIZE} bytes")
-    return bytes(pair.secret_key)
+    return made
 
 
 def joined(keys) -> bytes:

@@ -39,10 +39,17 @@ LOG_ERROR, LOG_WARNING, LOG_INFO, LOG_DEBUG = 1, 2, 3, 4
 
 
 class Sized(Structure):
-    """A struct that begins with its own size."""
+    """A struct that begins with its own size. ctypes takes names that are no fields, and cuts numbers to what fits."""
 
     def __init__(self, **fields: Any) -> None:
+        names = [field[0] for field in self._fields_]
+        for name in fields:
+            if name not in names:
+                raise TypeError(f"there is no {name} here")
         super().__init__(size=ctypes.sizeof(type(self)), **fields)
+        for name, value in fields.items():
+            if isinstance(value, int) and getattr(self, name) != value:
+                raise OverflowError(f"{name} cannot be {value}")
 
 
 Bytes = POINTER(c_ubyte)
@@ -300,6 +307,18 @@ class Library:
 
 library = Library()
 Struct = Type[Structure]
+
+
+def plain(data: Any) -> bytes:
+    """What is bytes, or like them; of a number `bytes` would make as many zeros."""
+    return data if isinstance(data, bytes) else bytes(memoryview(data))
+
+
+def unsigned(value: int, bits: int) -> int:
+    """A number that fits: ctypes cuts others."""
+    if not 0 <= value < 1 << bits:
+        raise OverflowError(f"{value} is not a number from 0 to 2^{bits} - 1")
+    return value
 
 
 def octets(pointer: Any, count: int) -> bytes:

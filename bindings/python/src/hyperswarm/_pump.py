@@ -154,10 +154,11 @@ async def operate(pump: Pump, swarm: int, call: Callable[[int], int],
                   each: Optional[Callable[[Any], Any]] = None) -> Any:
     """Waits for what `call` begins; when the waiting task is cancelled, gives it up."""
     operation = Operation(pump.loop.create_future(), each)
-    status = call(operation.number)
-    if status < c.OK:
+    try:
+        check(call(operation.number))
+    except BaseException:
         unregister(operation.number)
-        raise HyperswarmError(status)
+        raise
     begun = library.last_operation()
     pump.touch()
     try:

@@ -67,15 +67,15 @@ class Server:
     async def _listen(
         self, secret_key: Optional[bytes], relays: bytes, limits: Optional[Dict[str, int]], flags: int
     ) -> None:
-        self._number = register(self)
         options = c.ServerOptions(
             secret_key=secret_key, relays=relays or None, relay_count=len(relays) // c.KEY_SIZE, flags=flags,
-            on_listening=_ON_LISTENING, on_connection=_ON_CONNECTION, on_close=_ON_CLOSE, user_data=self._number)
+            on_listening=_ON_LISTENING, on_connection=_ON_CONNECTION, on_close=_ON_CLOSE)
         if self._firewall is not None:
             options.on_firewall = _ON_FIREWALL
         if limits is not None:
             bounds = c.RelayLimits(**limits)
             options.relay_limits = ctypes.pointer(bounds)
+        self._number = options.user_data = register(self)
         made = ctypes.c_void_p()
         try:
             check(library.server_listen(self._swarm, ctypes.byref(options), ctypes.byref(made)))

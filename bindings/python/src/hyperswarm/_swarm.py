@@ -214,6 +214,8 @@ class Swarm(DHT):
         """What happens inside, from now on. Up to 1024 wait to be read, further ones are dropped."""
         feed: Feed[Event] = Feed()
         self._events.add(feed)
+        if self._gone is not None and self._gone.done():
+            feed._end()
         return feed
 
     # Topics
@@ -252,7 +254,8 @@ class Swarm(DHT):
     async def flush(self, timeout: Optional[float] = None) -> None:
         """Waits until all topics are announced and looked up and every peer known by then was dialled once. `timeout`
         in seconds."""
-        await self._operate(library.flush, 0 if timeout is None else max(1, int(timeout * 1000)))
+        milliseconds = 0 if timeout is None else c.unsigned(max(1, int(timeout * 1000)), 64)
+        await self._operate(library.flush, milliseconds)
 
     async def listen(self) -> None:
         """Accepts connections under the swarm's key without a topic."""
@@ -289,7 +292,7 @@ class Swarm(DHT):
     ) -> Connection:
         """Connects to the peer that listens with this key. Cancelling the task gives the attempt up. `deadline` in
         seconds."""
-        relay_keys = joined(relays)
+        key, relay_keys = key32(public_key), joined(relays)
         options = c.ConnectOptions(
             secret_key=secret(key_pair), relay_addresses=_encoded(",".join(relay_addresses)), relays=relay_keys or None,
             relay_count=len(relay_keys) // c.KEY_SIZE, deadline=0 if deadline is None else max(1, int(deadline * 1000)),
@@ -298,7 +301,7 @@ class Swarm(DHT):
         made = ctypes.c_void_p()
         try:
             check(library.connect(
-                self._handle, key32(public_key), ctypes.byref(options), ctypes.byref(connection._callbacks()),
+                self._handle, key, ctypes.byref(options), ctypes.byref(connection._callbacks()),
                 ctypes.byref(made)))
         except HyperswarmError:
             unregister(connection._number)

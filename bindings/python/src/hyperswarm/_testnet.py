@@ -22,7 +22,7 @@ class Testnet:
     __test__ = False
 
     def __init__(self, nodes: int = 4) -> None:
-        self._nodes = nodes
+        self._nodes = c.unsigned(nodes, 32)
         self._handle = 0
         self._gone: Optional[asyncio.Future] = None
         #: For the options of swarms.
