@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ctypes
-from typing import NamedTuple, Optional
+from typing import Any, Callable, Iterable, NamedTuple, Optional
 
 from ._errors import check
-from ._library import KEY_SIZE, SECRET_KEY_SIZE, SEED_SIZE, library, plain
+from ._library import Buffer, KEY_SIZE, SECRET_KEY_SIZE, SEED_SIZE, library, plain
 
 
 class KeyPair(NamedTuple):
@@ -21,7 +21,7 @@ class KeyPair(NamedTuple):
         return cls._made(lambda public, secret: library.key_pair_generate(public, secret))
 
     @classmethod
-    def from_seed(cls, seed: bytes) -> KeyPair:
+    def from_seed(cls, seed: Buffer) -> KeyPair:
         """The same seed, the same keys."""
         seed = plain(seed)
         if len(seed) != SEED_SIZE:
@@ -29,7 +29,7 @@ class KeyPair(NamedTuple):
         return cls._made(lambda public, secret: library.key_pair_from_seed(public, secret, seed))
 
     @classmethod
-    def _made(cls, make) -> KeyPair:
+    def _made(cls, make: Callable[[Any, Any], int]) -> KeyPair:
         public, secret = ctypes.create_string_buffer(KEY_SIZE), ctypes.create_string_buffer(SECRET_KEY_SIZE)
         check(make(public, secret))
         return cls(public.raw, secret.raw)
@@ -38,7 +38,7 @@ class KeyPair(NamedTuple):
         return f"KeyPair({to_zbase32(self.public_key)})"
 
 
-def hash(data: bytes) -> bytes:
+def hash(data: Buffer) -> bytes:
     """BLAKE2b-256: topics made from names, and what immutable values are stored under."""
     data = plain(data)
     made = ctypes.create_string_buffer(KEY_SIZE)
@@ -87,5 +87,5 @@ def secret(pair: Optional[KeyPair]) -> Optional[bytes]:
     return made
 
 
-def joined(keys) -> bytes:
+def joined(keys: Iterable[bytes]) -> bytes:
     return b"".join(key32(key) for key in keys)

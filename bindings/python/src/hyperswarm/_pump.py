@@ -134,7 +134,7 @@ class Pump:
 class Operation:
     """One call whose completion is to come: the future of its outcome."""
 
-    def __init__(self, future: asyncio.Future, each: Optional[Callable[[Any], Any]] = None) -> None:
+    def __init__(self, future: asyncio.Future[Any], each: Optional[Callable[[Any], Any]] = None) -> None:
         self.future = future
         self.each = each
         self.number = register(self)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import inspect
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Set
 
 from . import _library as c
 from ._connection import Connection
@@ -56,10 +56,10 @@ class Server:
         self._pump = pump
         self._swarm = swarm
         self._firewall = firewall
-        self._tasks: set = set()
+        self._tasks: Set[asyncio.Task[None]] = set()
         #: Connections in the order of their arrival. Up to 1024 wait to be taken.
         self.connections = connections
-        self._listening: asyncio.Future = pump.loop.create_future()
+        self._listening: asyncio.Future[Any] = pump.loop.create_future()
         self._closed = asyncio.Event()
         self._handle = 0
         self.public_key = b""

@@ -7,7 +7,7 @@ import ctypes
 import logging
 import weakref
 from typing import (
-    Any, AsyncIterator, Awaitable, Callable, Dict, Generic, Iterable, List, NamedTuple, Optional, Tuple, TypeVar, Union)
+    Any, AsyncIterator, Awaitable, Callable, Dict, Generic, Iterable, List, NamedTuple, Optional, Set, Tuple, TypeVar, Union)
 
 from . import _library as c
 from ._connection import Connection
@@ -35,7 +35,7 @@ class Feed(Generic[Item]):
     """Things that happen one after the other: `async for`. Each goes to one reader. Ends with its source."""
 
     def __init__(self) -> None:
-        self._queue: asyncio.Queue = asyncio.Queue(PENDING + 1)
+        self._queue: asyncio.Queue[Optional[Item]] = asyncio.Queue(PENDING + 1)
         self._is_ended = False
 
     def _push(self, item: Item) -> bool:
@@ -132,8 +132,8 @@ class Swarm(DHT):
             options.on_log, options.log_level = _ON_LOG, c.LOG_DEBUG
         self._firewall = firewall
         self._logger = logger
-        self._tasks: set = set()
-        self._gone: Optional[asyncio.Future] = None
+        self._tasks: Set[asyncio.Task[None]] = set()
+        self._gone: Optional[asyncio.Future[Any]] = None
         self._pump = Pump.take()
         #: New connections of both roles, in the order in which they opened. Up to 1024 wait to be taken.
         self.connections: Feed[Connection] = Feed()
@@ -167,7 +167,8 @@ class Swarm(DHT):
     def _ended(self, _: Any) -> None:
         unregister(self._number)
         self._pump.drop()
-        for feed in (self.connections, *self._events):
+        self.connections._end()
+        for feed in self._events:
             feed._end()
 
     async def __aenter__(self) -> Swarm:
@@ -204,11 +205,14 @@ class Swarm(DHT):
 
     async def statistics(self) -> Dict[str, Any]:
         """Live numbers, counters and addresses: the fields of `hyperswarm_statistics_t` by name."""
-        return await self._run(lambda number: library.statistics(self._handle, ON_STATISTICS, number))
+        numbers: Dict[str, Any] = await self._run(
+            lambda number: library.statistics(self._handle, ON_STATISTICS, number))
+        return numbers
 
     async def metrics(self) -> str:
         """The counters as text for Prometheus."""
-        return await self._run(lambda number: library.metrics(self._handle, ON_TEXT, number))
+        text: str = await self._run(lambda number: library.metrics(self._handle, ON_TEXT, number))
+        return text
 
     def events(self) -> Feed[Event]:
         """What happens inside, from now on. Up to 1024 wait to be read, further ones are dropped."""

@@ -24,7 +24,7 @@ class Testnet:
     def __init__(self, nodes: int = 4) -> None:
         self._nodes = c.unsigned(nodes, 32)
         self._handle = 0
-        self._gone: Optional[asyncio.Future] = None
+        self._gone: Optional[asyncio.Future[Any]] = None
         #: For the options of swarms.
         self.bootstrap = ""
 
