@@ -53,16 +53,47 @@ extern "C" {
 ///
 /// **Addresses** are text, "192.0.2.1:49737".
 
+// The groups, each with a program of Examples/C, which the tests compile and run.
+
 /// @defgroup basics Versions, errors, keys
+/// @par Example
+/// @include keys.c
+
 /// @defgroup loops Loops of other kinds
+/// @par Example
+/// @include epoll.c
+
 /// @defgroup swarm Swarms and topics
+/// @par Example
+/// @include chat.c
+
 /// @defgroup connections Connections
+/// @par Example
+/// @include file.c
+
 /// @defgroup protomux Channels of messages on a connection
+/// @par Example
+/// @include channels.c
+
 /// @defgroup servers Servers
+/// @par Example
+/// @include echo.c
+
 /// @defgroup dht Look-ups, announcements, values
+/// @par Example
+/// @include records.c
+
 /// @defgroup node The node: events, operations, addresses, numbers
+/// @par Example
+/// @include node.c
+
 /// @defgroup commands Requests of one's own to nodes of the network
+/// @par Example
+/// @include commands.c
+
 /// @defgroup testnet A private network for tests and development
+/// @par Example
+/// @include isolated.c
 
 /// @addtogroup basics
 /// @{

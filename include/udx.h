@@ -36,6 +36,8 @@ extern "C" {
 #define UDX_MAGIC_BYTE 255
 #define UDX_VERSION 1
 #define UDX_HEADER_SIZE 20
+#define UDX_IPV4_HEADER_SIZE (20 + 8 + UDX_HEADER_SIZE) /* with those of UDP and IP */
+#define UDX_IPV6_HEADER_SIZE (40 + 8 + UDX_HEADER_SIZE)
 
 #define UDX_HEADER_DATA 0x01
 #define UDX_HEADER_END 0x02

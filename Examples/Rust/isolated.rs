@@ -1,4 +1,5 @@
-// The C library from Rust, declared by hand: a network inside the process, a value stored in it and read back. Callbacks come on the library's thread.
+// The C library from Rust, declared by hand: a network inside the process, a value stored in it and read back.
+// Callbacks come on the library's thread.
 //
 //   rustc --edition 2021 isolated.rs -l hyperswarm && ./isolated
 use std::ffi::{c_char, c_int, c_void, CStr, CString};

@@ -29,15 +29,16 @@ function(hyperswarm_install_library name targets headers)
 
   foreach(kind LIBDIR INCLUDEDIR)
     if(IS_ABSOLUTE "${CMAKE_INSTALL_${kind}}")
-      set(PC_${kind} "${CMAKE_INSTALL_${kind}}")
+      string(REPLACE " " "\\ " PC_${kind} "${CMAKE_INSTALL_${kind}}")
     else()
       set(PC_${kind} "\${prefix}/${CMAKE_INSTALL_${kind}}")
     endif()
   endforeach()
-  set(PC_PREFIX "@CMAKE_INSTALL_PREFIX@")
+  set(PC_PREFIX "@PC_INSTALL_PREFIX@")
   configure_file(${PROJECT_SOURCE_DIR}/Scripts/cmake/${name}.pc.in
     ${CMAKE_CURRENT_BINARY_DIR}/install/${name}.pc.in @ONLY)
-  install(CODE "configure_file(\"${CMAKE_CURRENT_BINARY_DIR}/install/${name}.pc.in\"
+  install(CODE "string(REPLACE \" \" \"\\\\ \" PC_INSTALL_PREFIX \"\${CMAKE_INSTALL_PREFIX}\")
+  configure_file(\"${CMAKE_CURRENT_BINARY_DIR}/install/${name}.pc.in\"
     \"${CMAKE_CURRENT_BINARY_DIR}/install/${name}.pc\" @ONLY)" COMPONENT ${name}_development)
   install(FILES ${CMAKE_CURRENT_BINARY_DIR}/install/${name}.pc
     DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig COMPONENT ${name}_development)

@@ -91,6 +91,23 @@ def documented(headers, errors):
         yield f"only {count} functions were found"
 
 
+def grouped(headers):
+    """Each group has a program among the examples that calls something of the group; the reference shows it."""
+    text = "".join(read(header) for header in headers)
+    groups = re.findall(r"^/// @defgroup (\w+) .*\n/// @par Example\n/// @include (\S+)$", text, re.M)
+    yield from sorted(set(re.findall(r"@defgroup (\w+)", text)) - {name for name, _ in groups})
+    for group, program in groups:
+        path = os.path.join(ROOT, "Examples", "C", program)
+        members = "".join(re.findall(rf"@addtogroup {group}\n(.*?)/// @}}", text, re.S))
+        calls = {name for _, name, _ in FUNCTION.findall(members)}
+        if not os.path.isfile(path):
+            yield f"{group}: there is no {program}"
+            continue
+        with open(path, encoding="utf-8") as file:
+            if not calls & set(re.findall(r"\b(hyperswarm_\w+)\(", file.read())):
+                yield f"{group}: {program} calls none of its {len(calls)} functions"
+
+
 def main():
     headers = sorted(name for name in os.listdir(INCLUDE) if name.endswith(".h"))
     stack = [name for name in headers if name.startswith("hyperswarm")]
@@ -100,6 +117,7 @@ def main():
     failed |= report("hyperswarm.h needs no other library's header", list(own_needs(stack)))
     errors = set(re.findall(r"\b(HYPERSWARM_\w+) = ", read("hyperswarm_errors.h")))
     failed |= report("each function says thread, memory, errors", list(documented(stack, errors)))
+    failed |= report("each group has an example", list(grouped(stack)))
     return 1 if failed else 0
 
 

@@ -25,12 +25,12 @@ from ._version import VERSION as __version__
 
 def library_version() -> str:
     """That of the shared library."""
-    return library.version().decode()
+    return str(library.version().decode())
 
 
 def handle_count() -> int:
     """Handles of the library that are still valid, and completions still to come, in this process: for leak checks."""
-    return library.handle_count()
+    return int(library.handle_count())
 
 
 __all__ = [

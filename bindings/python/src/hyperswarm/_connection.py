@@ -9,7 +9,7 @@ from typing import Any, AsyncIterator, Deque, Dict, Optional, Tuple
 
 from . import _library as c
 from ._errors import HyperswarmError, check
-from ._library import library
+from ._library import Buffer, library
 from ._pump import (
     ON_CONNECTION_STATISTICS, ON_TEXT, Operation, Pump, guarded, operate, register, target, unregister)
 
@@ -43,7 +43,7 @@ class Connection:
         self._changed = asyncio.Event()
         self._drained = asyncio.Event()
         self._closed = asyncio.Event()
-        self._opened: asyncio.Future = pump.loop.create_future()
+        self._opened: asyncio.Future[Any] = pump.loop.create_future()
         self.is_initiator = False
         #: What the swarm knew about the peer when the connection opened; `None` without a topic.
         self.topics: Tuple[bytes, ...] = ()
@@ -117,7 +117,7 @@ class Connection:
     @property
     def is_peer_proven(self) -> bool:
         """Whether the peer has proved on this connection that it holds its public key."""
-        return library.connection_is_peer_proven(self._handle) == 1
+        return int(library.connection_is_peer_proven(self._handle)) == 1
 
     @property
     def is_closed(self) -> bool:
@@ -125,13 +125,15 @@ class Connection:
 
     async def statistics(self) -> Dict[str, Any]:
         """Numbers, the remote address, and whether packets go over a relay."""
-        return await operate(self._pump, self._swarm, lambda number: library.connection_statistics(
+        found: Dict[str, Any] = await operate(self._pump, self._swarm, lambda number: library.connection_statistics(
             self._handle, ON_CONNECTION_STATISTICS, number))
+        return found
 
     async def timeline(self) -> str:
         """How the connection came about, one line per step."""
-        return await operate(self._pump, self._swarm, lambda number: library.connection_timeline(
+        text: str = await operate(self._pump, self._swarm, lambda number: library.connection_timeline(
             self._handle, ON_TEXT, number))
+        return text
 
     # Reading
 
@@ -172,10 +174,10 @@ class Connection:
 
     # Writing
 
-    async def write(self, message: bytes | str, *, acknowledged: bool = False) -> None:
+    async def write(self, message: Buffer | str, *, acknowledged: bool = False) -> None:
         """Sends one message. Returns when there is room for another one, or, with `acknowledged`, when the peer's
         transport has it."""
-        data = message.encode() if isinstance(message, str) else bytes(message)
+        data = message.encode() if isinstance(message, str) else c.plain(message)
         operation = Operation(self._pump.loop.create_future()) if acknowledged else None
         written = _ON_WRITTEN if operation else c.ConnectionStatus()
         while True:
@@ -195,9 +197,10 @@ class Connection:
         elif queued > c.WRITE_HIGH_WATER:
             await self._drained.wait()
 
-    def send_datagram(self, datagram: bytes) -> None:
+    def send_datagram(self, datagram: Buffer) -> None:
         """One unordered, unreliable datagram of about 1,100 bytes at most."""
-        self._call(library.connection_send_datagram, bytes(datagram), len(datagram))
+        data = c.plain(datagram)
+        self._call(library.connection_send_datagram, data, len(data))
 
     def end(self) -> None:
         """Ends the writing half after everything written so far. Reading goes on."""
@@ -223,11 +226,11 @@ class Connection:
 
     def set_keep_alive(self, milliseconds: int) -> None:
         """Without anything written for so long an empty message goes out; 0: off."""
-        self._call(library.connection_set_keep_alive, milliseconds)
+        self._call(library.connection_set_keep_alive, c.unsigned(milliseconds, 32))
 
     def set_timeout(self, milliseconds: int) -> None:
         """Without anything received for so long the connection closes; 0: off."""
-        self._call(library.connection_set_timeout, milliseconds)
+        self._call(library.connection_set_timeout, c.unsigned(milliseconds, 32))
 
     def _call(self, function: Any, *arguments: Any) -> None:
         if self.is_closed:

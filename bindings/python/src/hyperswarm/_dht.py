@@ -78,7 +78,7 @@ class DHT:
         await self._operate(library.unannounce, key32(topic), secret(key_pair))
 
     async def _search(self, function: Any, key: bytes) -> AsyncIterator[Record]:
-        records: asyncio.Queue = asyncio.Queue()
+        records: asyncio.Queue[Optional[Record]] = asyncio.Queue()
 
         def each(record: Any) -> None:
             records.put_nowait(Record(*record))
@@ -102,9 +102,9 @@ class DHT:
 
     # Values
 
-    async def immutable_put(self, data: bytes) -> Value:
+    async def immutable_put(self, data: c.Buffer) -> Value:
         """Stores up to 1024 bytes under their hash, for about two days."""
-        data = bytes(data)
+        data = c.plain(data)
         return Value(*await self._run(lambda number: library.immutable_put(
             self._handle, data, len(data), ON_VALUE, number)))
 
@@ -112,17 +112,17 @@ class DHT:
         """The value with this hash; `None` when no node has one."""
         return await self._get(lambda number: library.immutable_get(self._handle, key32(hash), ON_VALUE, number))
 
-    async def mutable_put(self, data: bytes, *, sequence: int = 0, key_pair: Optional[KeyPair] = None) -> Value:
+    async def mutable_put(self, data: c.Buffer, *, sequence: int = 0, key_pair: Optional[KeyPair] = None) -> Value:
         """Stores up to 1024 signed bytes under a key, the swarm's by default. A higher sequence number replaces a lower
         one."""
-        data = bytes(data)
+        data = c.plain(data)
         return Value(*await self._run(lambda number: library.mutable_put(
-            self._handle, secret(key_pair), sequence, data, len(data), ON_VALUE, number)))
+            self._handle, secret(key_pair), c.unsigned(sequence, 64), data, len(data), ON_VALUE, number)))
 
     async def mutable_get(self, public_key: bytes, *, sequence: int = 0) -> Optional[Value]:
         """The value with the highest sequence number of at least `sequence`; `None` when no node has one."""
         return await self._get(lambda number: library.mutable_get(
-            self._handle, key32(public_key), sequence, ON_VALUE, number))
+            self._handle, key32(public_key), c.unsigned(sequence, 64), ON_VALUE, number))
 
     async def _get(self, call: Callable[[int], int]) -> Optional[Value]:
         try:

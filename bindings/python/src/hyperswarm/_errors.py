@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, Tuple
+
 from ._library import OK, library
 
 
@@ -10,8 +12,12 @@ class HyperswarmError(Exception):
 
     def __init__(self, code: int, reason: str = "") -> None:
         self.code = code
+        self._reason = reason
         self.name: str = library.error_name(code).decode()
         super().__init__(f"{self.name}: {reason or library.strerror(code).decode()}")
+
+    def __reduce__(self) -> Tuple[Any, ...]:
+        return type(self), (self.code, self._reason)
 
 
 def check(status: int) -> int:

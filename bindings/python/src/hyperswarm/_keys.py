@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ctypes
-from typing import NamedTuple, Optional
+from typing import Any, Callable, Iterable, NamedTuple, Optional
 
 from ._errors import check
-from ._library import KEY_SIZE, SECRET_KEY_SIZE, SEED_SIZE, library
+from ._library import Buffer, KEY_SIZE, SECRET_KEY_SIZE, SEED_SIZE, library, plain
 
 
 class KeyPair(NamedTuple):
@@ -21,14 +21,15 @@ class KeyPair(NamedTuple):
         return cls._made(lambda public, secret: library.key_pair_generate(public, secret))
 
     @classmethod
-    def from_seed(cls, seed: bytes) -> KeyPair:
+    def from_seed(cls, seed: Buffer) -> KeyPair:
         """The same seed, the same keys."""
+        seed = plain(seed)
         if len(seed) != SEED_SIZE:
             raise ValueError(f"a seed has {SEED_SIZE} bytes")
         return cls._made(lambda public, secret: library.key_pair_from_seed(public, secret, seed))
 
     @classmethod
-    def _made(cls, make) -> KeyPair:
+    def _made(cls, make: Callable[[Any, Any], int]) -> KeyPair:
         public, secret = ctypes.create_string_buffer(KEY_SIZE), ctypes.create_string_buffer(SECRET_KEY_SIZE)
         check(make(public, secret))
         return cls(public.raw, secret.raw)
@@ -37,9 +38,9 @@ class KeyPair(NamedTuple):
         return f"KeyPair({to_zbase32(self.public_key)})"
 
 
-def hash(data: bytes) -> bytes:
+def hash(data: Buffer) -> bytes:
     """BLAKE2b-256: topics made from names, and what immutable values are stored under."""
-    data = bytes(data)
+    data = plain(data)
     made = ctypes.create_string_buffer(KEY_SIZE)
     check(library.hash(data, len(data), made))
     return made.raw
@@ -71,7 +72,7 @@ def parse_key(text: str) -> bytes:
 
 def key32(key: bytes) -> bytes:
     """A key whose length is right: the library reads as many bytes as a key has."""
-    key = bytes(key)
+    key = plain(key)
     if len(key) != KEY_SIZE:
         raise ValueError(f"a key has {KEY_SIZE} bytes, this one {len(key)}")
     return key
@@ -80,10 +81,11 @@ def key32(key: bytes) -> bytes:
 def secret(pair: Optional[KeyPair]) -> Optional[bytes]:
     if pair is None:
         return None
-    if len(pair.secret_key) != SECRET_KEY_SIZE:
+    made = plain(pair.secret_key)
+    if len(made) != SECRET_KEY_SIZE:
         raise ValueError(f"a secret key has {SECRET_KEY_SIZE} bytes")
-    return bytes(pair.secret_key)
+    return made
 
 
-def joined(keys) -> bytes:
+def joined(keys: Iterable[bytes]) -> bytes:
     return b"".join(key32(key) for key in keys)

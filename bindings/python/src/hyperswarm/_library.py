@@ -12,7 +12,7 @@ import os
 from ctypes import (
     CFUNCTYPE, POINTER, Structure, c_char_p, c_int, c_int32, c_int64, c_size_t, c_ubyte, c_uint, c_uint8, c_uint16,
     c_uint32, c_uint64, c_void_p)
-from typing import Any, Tuple, Type
+from typing import Any, Tuple, Type, Union
 
 KEY_SIZE = 32
 SEED_SIZE = 32
@@ -38,11 +38,22 @@ SERVER_NO_HOLEPUNCH, SERVER_RELAY, SERVER_NO_LOCAL_ADDRESS = 1, 2, 4
 LOG_ERROR, LOG_WARNING, LOG_INFO, LOG_DEBUG = 1, 2, 3, 4
 
 
+# What takes part in the protocol of buffers.
+Buffer = Union[bytes, bytearray, memoryview]
+
+
 class Sized(Structure):
-    """A struct that begins with its own size."""
+    """A struct that begins with its own size. ctypes takes names that are no fields, and cuts numbers to what fits."""
 
     def __init__(self, **fields: Any) -> None:
+        names = [field[0] for field in self._fields_]
+        for name in fields:
+            if name not in names:
+                raise TypeError(f"there is no {name} here")
         super().__init__(size=ctypes.sizeof(type(self)), **fields)
+        for name, value in fields.items():
+            if isinstance(value, int) and getattr(self, name) != value:
+                raise OverflowError(f"{name} cannot be {value}")
 
 
 Bytes = POINTER(c_ubyte)
@@ -288,9 +299,14 @@ class Library:
 
     def __init__(self) -> None:
         name = os.environ.get("HYPERSWARM_LIBRARY") or ctypes.util.find_library("hyperswarm") or "libhyperswarm.so.0"
-        shared = ctypes.CDLL(name)
+        try:
+            shared = ctypes.CDLL(name)
+        except OSError as error:
+            raise ImportError(f"no shared library: {error}; HYPERSWARM_LIBRARY may name its file") from error
         for function, (result, arguments) in _functions.items():
-            entry = getattr(shared, "hyperswarm_" + function)
+            entry = getattr(shared, "hyperswarm_" + function, None)
+            if entry is None:
+                raise ImportError(f"{name} is older than these bindings: it has no hyperswarm_{function}")
             entry.restype, entry.argtypes = result, arguments
             setattr(self, function, entry)
 
@@ -300,6 +316,18 @@ class Library:
 
 library = Library()
 Struct = Type[Structure]
+
+
+def plain(data: Buffer) -> bytes:
+    """What is bytes, or like them; of a number `bytes` would make as many zeros."""
+    return data if isinstance(data, bytes) else bytes(memoryview(data))
+
+
+def unsigned(value: int, bits: int) -> int:
+    """A number that fits: ctypes cuts others."""
+    if not 0 <= value < 1 << bits:
+        raise OverflowError(f"{value} is not a number from 0 to 2^{bits} - 1")
+    return value
 
 
 def octets(pointer: Any, count: int) -> bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import itertools
+import warnings
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from . import _library as c
@@ -34,15 +35,18 @@ def target(number: Optional[int]) -> Any:
 
 
 def guarded(kind: Any, body: Callable[..., Any], failed: Any = None) -> Any:
-    """A C callback. What it raises goes to the handler of asyncio, never through C."""
+    """A C callback. What it raises never goes through C: errors go to the handler of asyncio, what ends programs
+    (KeyboardInterrupt) is raised when the turn of the library is over."""
 
     def call(*arguments: Any) -> Any:
         try:
             return body(*arguments)
-        except Exception as error:  # pylint: disable=broad-except
+        except (Exception, asyncio.CancelledError) as error:  # pylint: disable=broad-except
             asyncio.get_running_loop().call_exception_handler(
                 {"message": "a callback of hyperswarm failed", "exception": error})
-            return failed
+        except BaseException as error:  # pylint: disable=broad-except
+            Pump._all[asyncio.get_running_loop()].interruption = error
+        return failed
 
     return kind(call)
 
@@ -55,6 +59,7 @@ class Pump:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self.users = 0
+        self.interruption: Optional[BaseException] = None
         self._timer: Optional[asyncio.Handle] = None
         self._is_in_turn = False
         self._is_ended = False
@@ -70,9 +75,11 @@ class Pump:
         loop = asyncio.get_running_loop()
         pump = cls._all.get(loop)
         if pump is None:
-            # Loops that were closed with swarms on them.
-            for dead in [it for it in cls._all if it.is_closed()]:
-                del cls._all[dead]
+            for dead in [it for it in list(cls._all) if it.is_closed()]:
+                # Nothing can be called on it any more.
+                cls._all.pop(dead, None)
+                warnings.warn(
+                    "an asyncio loop was closed before the swarms on it were destroyed", ResourceWarning, stacklevel=3)
             pump = cls._all[loop] = cls(loop)
         pump.users += 1
         return pump
@@ -100,6 +107,9 @@ class Pump:
             self._arm(library.loop_timeout(self.handle))
         else:
             self._end()
+        if self.interruption is not None:
+            error, self.interruption = self.interruption, None
+            raise error
 
     def _arm(self, milliseconds: int) -> None:
         if self._timer is not None:
@@ -124,7 +134,7 @@ class Pump:
 class Operation:
     """One call whose completion is to come: the future of its outcome."""
 
-    def __init__(self, future: asyncio.Future, each: Optional[Callable[[Any], Any]] = None) -> None:
+    def __init__(self, future: asyncio.Future[Any], each: Optional[Callable[[Any], Any]] = None) -> None:
         self.future = future
         self.each = each
         self.number = register(self)
@@ -144,10 +154,11 @@ async def operate(pump: Pump, swarm: int, call: Callable[[int], int],
                   each: Optional[Callable[[Any], Any]] = None) -> Any:
     """Waits for what `call` begins; when the waiting task is cancelled, gives it up."""
     operation = Operation(pump.loop.create_future(), each)
-    status = call(operation.number)
-    if status < c.OK:
+    try:
+        check(call(operation.number))
+    except BaseException:
         unregister(operation.number)
-        raise HyperswarmError(status)
+        raise
     begun = library.last_operation()
     pump.touch()
     try:

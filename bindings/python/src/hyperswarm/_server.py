@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import inspect
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Set
 
 from . import _library as c
 from ._connection import Connection
@@ -56,10 +56,10 @@ class Server:
         self._pump = pump
         self._swarm = swarm
         self._firewall = firewall
-        self._tasks: set = set()
+        self._tasks: Set[asyncio.Task[None]] = set()
         #: Connections in the order of their arrival. Up to 1024 wait to be taken.
         self.connections = connections
-        self._listening: asyncio.Future = pump.loop.create_future()
+        self._listening: asyncio.Future[Any] = pump.loop.create_future()
         self._closed = asyncio.Event()
         self._handle = 0
         self.public_key = b""
@@ -67,15 +67,15 @@ class Server:
     async def _listen(
         self, secret_key: Optional[bytes], relays: bytes, limits: Optional[Dict[str, int]], flags: int
     ) -> None:
-        self._number = register(self)
         options = c.ServerOptions(
             secret_key=secret_key, relays=relays or None, relay_count=len(relays) // c.KEY_SIZE, flags=flags,
-            on_listening=_ON_LISTENING, on_connection=_ON_CONNECTION, on_close=_ON_CLOSE, user_data=self._number)
+            on_listening=_ON_LISTENING, on_connection=_ON_CONNECTION, on_close=_ON_CLOSE)
         if self._firewall is not None:
             options.on_firewall = _ON_FIREWALL
         if limits is not None:
             bounds = c.RelayLimits(**limits)
             options.relay_limits = ctypes.pointer(bounds)
+        self._number = options.user_data = register(self)
         made = ctypes.c_void_p()
         try:
             check(library.server_listen(self._swarm, ctypes.byref(options), ctypes.byref(made)))

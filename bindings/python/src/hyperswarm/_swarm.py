@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import logging
+import weakref
 from typing import (
-    Any, AsyncIterator, Awaitable, Callable, Dict, Generic, Iterable, List, NamedTuple, Optional, Tuple, TypeVar, Union)
+    Any, AsyncIterator, Awaitable, Callable, Dict, Generic, Iterable, List, NamedTuple, Optional, Set, Tuple, TypeVar, Union)
 
 from . import _library as c
 from ._connection import Connection
@@ -34,7 +35,7 @@ class Feed(Generic[Item]):
     """Things that happen one after the other: `async for`. Each goes to one reader. Ends with its source."""
 
     def __init__(self) -> None:
-        self._queue: asyncio.Queue = asyncio.Queue(PENDING + 1)
+        self._queue: asyncio.Queue[Optional[Item]] = asyncio.Queue(PENDING + 1)
         self._is_ended = False
 
     def _push(self, item: Item) -> bool:
@@ -116,29 +117,30 @@ class Swarm(DHT):
         as in `hyperswarm_options_t`."""
         relay_keys = joined(relays)
         entrance = bootstrap if bootstrap is None or isinstance(bootstrap, str) else ",".join(bootstrap)
-        #: New connections of both roles, in the order in which they opened. Up to 1024 wait to be taken.
-        self.connections: Feed[Connection] = Feed()
-        self._events: List[Feed[Event]] = []
-        self._firewall = firewall
-        self._logger = logger
-        self._tasks: set = set()
-        self._number = register(self)
-        self._is_destroyed = False
         options = c.Options(
             secret_key=secret(key_pair), bootstrap=_encoded(entrance), host=_encoded(host), port=port,
             keep_alive=0 if keep_alive is None else keep_alive or -1, max_peers=max_peers, max_parallel=max_parallel,
             max_connections=max_connections, max_client_connections=max_client_connections,
             max_server_connections=max_server_connections, max_message_size=max_message_size, relays=relay_keys or None,
             relay_count=len(relay_keys) // c.KEY_SIZE, on_connection=_ON_CONNECTION, on_event=_ON_EVENT,
-            user_data=self._number, qlog=_encoded(qlog),
+            qlog=_encoded(qlog),
             flags=(c.NODE_EXACT_PORT if exact_port else 0) | (c.NODE_REACHABLE if reachable else 0)
             | (0 if permanent is None else c.NODE_PERMANENT if permanent else c.NODE_EPHEMERAL))
         if firewall is not None:
             options.on_firewall = _ON_FIREWALL
         if logger is not None:
             options.on_log, options.log_level = _ON_LOG, c.LOG_DEBUG
+        self._firewall = firewall
+        self._logger = logger
+        self._tasks: Set[asyncio.Task[None]] = set()
+        self._gone: Optional[asyncio.Future[Any]] = None
         self._pump = Pump.take()
-        options.loop = self._pump.handle
+        #: New connections of both roles, in the order in which they opened. Up to 1024 wait to be taken.
+        self.connections: Feed[Connection] = Feed()
+        # Those that are still read by someone.
+        self._events: weakref.WeakSet[Feed[Event]] = weakref.WeakSet()
+        self._number = register(self)
+        options.loop, options.user_data = self._pump.handle, self._number
         made = ctypes.c_void_p()
         try:
             check(library.create(ctypes.byref(options), ctypes.byref(made)))
@@ -152,17 +154,21 @@ class Swarm(DHT):
     # Life
 
     async def destroy(self, *, force: bool = False) -> None:
-        """Withdraws the announcements (not with `force`), closes all connections and servers, and waits for it."""
-        if self._is_destroyed:
-            return
-        self._is_destroyed = True
-        operation = Operation(self._pump.loop.create_future())
-        check(library.destroy(self._handle, int(force), GONE, operation.number))
-        self._pump.touch()
-        await asyncio.shield(operation.future)
+        """Withdraws the announcements (not with `force`), closes all connections and servers, and waits for it. It goes
+        on when the waiting task is cancelled, and may be called again."""
+        if self._gone is None:
+            operation = Operation(self._pump.loop.create_future())
+            check(library.destroy(self._handle, int(force), GONE, operation.number))
+            self._gone = operation.future
+            self._gone.add_done_callback(self._ended)
+            self._pump.touch()
+        await asyncio.shield(self._gone)
+
+    def _ended(self, _: Any) -> None:
         unregister(self._number)
         self._pump.drop()
-        for feed in (self.connections, *self._events):
+        self.connections._end()
+        for feed in self._events:
             feed._end()
 
     async def __aenter__(self) -> Swarm:
@@ -199,16 +205,21 @@ class Swarm(DHT):
 
     async def statistics(self) -> Dict[str, Any]:
         """Live numbers, counters and addresses: the fields of `hyperswarm_statistics_t` by name."""
-        return await self._run(lambda number: library.statistics(self._handle, ON_STATISTICS, number))
+        numbers: Dict[str, Any] = await self._run(
+            lambda number: library.statistics(self._handle, ON_STATISTICS, number))
+        return numbers
 
     async def metrics(self) -> str:
         """The counters as text for Prometheus."""
-        return await self._run(lambda number: library.metrics(self._handle, ON_TEXT, number))
+        text: str = await self._run(lambda number: library.metrics(self._handle, ON_TEXT, number))
+        return text
 
     def events(self) -> Feed[Event]:
         """What happens inside, from now on. Up to 1024 wait to be read, further ones are dropped."""
         feed: Feed[Event] = Feed()
-        self._events.append(feed)
+        self._events.add(feed)
+        if self._gone is not None and self._gone.done():
+            feed._end()
         return feed
 
     # Topics
@@ -247,7 +258,8 @@ class Swarm(DHT):
     async def flush(self, timeout: Optional[float] = None) -> None:
         """Waits until all topics are announced and looked up and every peer known by then was dialled once. `timeout`
         in seconds."""
-        await self._operate(library.flush, 0 if timeout is None else max(1, int(timeout * 1000)))
+        milliseconds = 0 if timeout is None else c.unsigned(max(1, int(timeout * 1000)), 64)
+        await self._operate(library.flush, milliseconds)
 
     async def listen(self) -> None:
         """Accepts connections under the swarm's key without a topic."""
@@ -284,7 +296,7 @@ class Swarm(DHT):
     ) -> Connection:
         """Connects to the peer that listens with this key. Cancelling the task gives the attempt up. `deadline` in
         seconds."""
-        relay_keys = joined(relays)
+        key, relay_keys = key32(public_key), joined(relays)
         options = c.ConnectOptions(
             secret_key=secret(key_pair), relay_addresses=_encoded(",".join(relay_addresses)), relays=relay_keys or None,
             relay_count=len(relay_keys) // c.KEY_SIZE, deadline=0 if deadline is None else max(1, int(deadline * 1000)),
@@ -293,7 +305,7 @@ class Swarm(DHT):
         made = ctypes.c_void_p()
         try:
             check(library.connect(
-                self._handle, key32(public_key), ctypes.byref(options), ctypes.byref(connection._callbacks()),
+                self._handle, key, ctypes.byref(options), ctypes.byref(connection._callbacks()),
                 ctypes.byref(made)))
         except HyperswarmError:
             unregister(connection._number)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
-from typing import Any
+from typing import Any, Optional
 
 from . import _library as c
 from ._errors import HyperswarmError, check
@@ -22,13 +22,15 @@ class Testnet:
     __test__ = False
 
     def __init__(self, nodes: int = 4) -> None:
-        self._nodes = nodes
+        self._nodes = c.unsigned(nodes, 32)
         self._handle = 0
+        self._gone: Optional[asyncio.Future[Any]] = None
         #: For the options of swarms.
         self.bootstrap = ""
 
     async def __aenter__(self) -> Testnet:
         self._pump = Pump.take()
+        self._gone = None
         operation = Operation(self._pump.loop.create_future())
         made = ctypes.c_void_p()
         try:
@@ -48,11 +50,13 @@ class Testnet:
         return self
 
     async def __aexit__(self, *_: Any) -> None:
-        operation = Operation(self._pump.loop.create_future())
-        check(library.testnet_destroy(self._handle, GONE, operation.number))
-        self._pump.touch()
-        await asyncio.shield(operation.future)
-        self._pump.drop()
+        if self._gone is None:
+            operation = Operation(self._pump.loop.create_future())
+            check(library.testnet_destroy(self._handle, GONE, operation.number))
+            self._gone = operation.future
+            self._gone.add_done_callback(lambda _: self._pump.drop())
+            self._pump.touch()
+        await asyncio.shield(self._gone)
 
 
 def _ready(_network: int, status: int, bootstrap: Any, number: int) -> None:
