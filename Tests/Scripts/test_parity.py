@@ -135,7 +135,7 @@ def cases_of_programs():
             return file.read()
     examples = set(re.findall(r"def test_(\w+)", read("Tests", "Examples", "javascript")))
     run = read("Tests", "Interop", "run.py")
-    words = {"listen", "announce", "swarm", "expose", "forward", "holesail", "both dial at once"}
+    words = {"listen", "announce", "put", "swarm", "expose", "forward", "holesail", "both dial at once"}
     return {"Tests/Examples/javascript": examples, "Tests/Interop/run.py": {word for word in words if word in run},
             "Tests/CLibrary/javascript": {""}}
 
