@@ -98,7 +98,7 @@ def article(text):
              "some of it, *absent* has nothing for it. Names without a remark do what they do there.", ""]
     for line in text[:text.index(WIRE)].splitlines():
         if line.startswith("## "):
-            lines += ["#" + line, "", "| JavaScript | Swift | |", "|---|---|---|"]
+            lines += ["#" + line, "", "| JavaScript | Swift | Remark |", "|---|---|---|"]
         elif line.startswith("| ") and not line.startswith("| JavaScript |"):
             title, names, _, verdict, note = (cell.strip() for cell in line.strip()[1:-1].split("|"))
             note = re.sub(r"\[([^\]]+)\]\(([^)]*)\)", lambda link: f"`docs/{link[2]}`", note)
