@@ -34,6 +34,8 @@ const sha256 = (bytes) => crypto.createHash('sha256').update(bytes).digest('hex'
 const node = () => new DHT({ bootstrap, host: '127.0.0.1' })
 const lines = () => readline.createInterface({ input: process.stdin })
 const hex = (key) => key.toString('hex')
+// No id is an empty one: compact-encoding 3 does not take `null`.
+const none = Buffer.alloc(0)
 const quiet = (stream) => stream.on('error', (error) => say('broken', { code: error.code || error.message }))
 
 // All messages until the other side ends.
@@ -133,6 +135,7 @@ const commands = {
     const { swarm } = await swarmOf(text, (connection) => {
       const channel = Protomux.from(connection).createChannel({
         protocol: 'todo/1',
+        id: none,
         handshake: c.json,
         onopen: (hello) => { peers.add(peer); say('hello', hello) },
         onclose: () => peers.delete(peer)
@@ -178,16 +181,16 @@ const commands = {
   shout: () => listen(undefined, (connection) => {
     const mux = Protomux.from(connection)
     let count = 0
-    mux.pair({ protocol: 'shout/1' }, () => {
-      const channel = mux.createChannel({ protocol: 'shout/1' })
+    mux.pair({ protocol: 'shout/1', id: none }, () => {
+      const channel = mux.createChannel({ protocol: 'shout/1', id: none })
       const line = channel.addMessage({
         encoding: c.raw,
         onmessage: (text) => { count++; line.send(Buffer.from(text.toString().toUpperCase())) }
       })
       channel.open()
     })
-    mux.pair({ protocol: 'count/1' }, () => {
-      const channel = mux.createChannel({ protocol: 'count/1' })
+    mux.pair({ protocol: 'count/1', id: none }, () => {
+      const channel = mux.createChannel({ protocol: 'count/1', id: none })
       channel.addMessage({ encoding: c.raw, onmessage: () => tell.send(Buffer.from(String(count))) })
       const tell = channel.addMessage({ encoding: c.raw })
       channel.open()
@@ -199,7 +202,7 @@ const commands = {
     const mux = Protomux.from(connection)
     const shouted = []
     await new Promise((resolve) => {
-      const channel = mux.createChannel({ protocol: 'shout/1' })
+      const channel = mux.createChannel({ protocol: 'shout/1', id: none })
       const line = channel.addMessage({
         encoding: c.raw,
         onmessage: (text) => { if (shouted.push(text.toString()) === texts.length) resolve() }
@@ -208,7 +211,7 @@ const commands = {
       for (const text of texts) line.send(Buffer.from(text))
     })
     const count = await new Promise((resolve) => {
-      const channel = mux.createChannel({ protocol: 'count/1' })
+      const channel = mux.createChannel({ protocol: 'count/1', id: none })
       const ask = channel.addMessage({ encoding: c.raw })
       channel.addMessage({ encoding: c.raw, onmessage: (text) => resolve(text.toString()) })
       channel.open()
