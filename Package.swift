@@ -272,7 +272,9 @@ let tests: [Target] = [
     cSettings: [.headerSearchPath("../../../include")]),
   .target(
     name: "HyperswarmArticles",
-    dependencies: ["Hyperswarm", "HyperDHT", "HyperNoise", "HyperProtomux", "HyperUDX", "HyperswarmTesting"],
+    dependencies: [
+      "Hyperswarm", "HyperDHT", "HyperNoise", "HyperProtomux", "HyperProtomuxJSON", "HyperUDX", "HyperswarmTesting",
+    ],
     path: "Tests/Readme/Articles"),
   .testTarget(name: "ReadmeTests", path: "Tests/Readme/ReadmeTests"),
   // The C interface, used from C.

@@ -2,8 +2,8 @@
 import PackageDescription
 
 // A program whose own targets have the names that this package's rooms could have had: target names are unique across
-// all packages of a program. And a program that uses what the package has behind traits for operation. A test,
-// Tests/Scripts/test_consumer, copies it to a temporary folder and runs both there.
+// all packages of a program. A program that uses what the package has behind traits for operation. And one that imports the
+// other products. A test, Tests/Scripts/test_consumer, copies it to a temporary folder and runs all there.
 let ownTargets = ["Environment", "RPC", "Runtime", "UDX", "Crypto", "Encoding"]
 
 let package = Package(
@@ -34,6 +34,11 @@ let package = Package(
         .product(name: "Tracing", package: "swift-distributed-tracing"),
         .product(name: "InMemoryTracing", package: "swift-distributed-tracing"),
       ]),
+    .executableTarget(
+      name: "Products",
+      dependencies: ["Hyperswarm", "HyperDHT", "HyperNoise", "HyperProtomuxJSON", "HyperUDX", "HyperswarmTesting"].map {
+        .product(name: $0, package: "hyperswarm")
+      }),
   ] + ownTargets.map { .target(name: $0) },
   swiftLanguageModes: [.v6]
 )

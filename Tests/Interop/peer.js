@@ -11,6 +11,8 @@
 //   node peer.js lookup BOOTSTRAP TOPIC
 //   node peer.js announce BOOTSTRAP TOPIC SEED
 //   node peer.js findpeer BOOTSTRAP KEY
+//   node peer.js put BOOTSTRAP TEXT
+//   node peer.js get BOOTSTRAP HASH
 //
 // BOOTSTRAP is host:port[,host:port]. A dialling peer with BYTES sends that many pseudo-random bytes, ends, and expects
 // the other side to answer with the hash of what it received; an accepting peer answers so. A pair dials whoever dials
@@ -158,6 +160,17 @@ async function main () {
     let found = 0
     for await (const item of dht.findPeer(hex(args[1]))) found += item.peer ? 1 : 0
     say({ event: 'done', found })
+    await dht.destroy()
+  } else if (command === 'put') {
+    const dht = new DHT({ bootstrap })
+    const { hash } = await dht.immutablePut(Buffer.from(args[1]))
+    say({ event: 'done', hash: hash.toString('hex') })
+    await dht.destroy()
+  } else if (command === 'get') {
+    const dht = new DHT({ bootstrap })
+    const { decode } = require('hypercore-id-encoding')
+    const found = await dht.immutableGet(decode(args[1]))
+    say({ event: 'done', value: found && found.value.toString() })
     await dht.destroy()
   } else {
     say({ event: 'usage', message: 'unknown command' })

@@ -278,6 +278,21 @@ class Lab:
             capture_output=True, timeout=DEADLINE, check=False)
         return KEY[announcer] in done.stdout.decode()
 
+    # A value under its hash, stored by one kind and read by the other.
+    def store(self, bootstrap, writer, reader):
+        value = f"a value of {os.urandom(8).hex()}"
+        if writer == "js":
+            key = self.js("put", bootstrap, value).wait_for("done")["hash"]
+        else:
+            put = subprocess.run([self.tool, "put", value, "--bootstrap", bootstrap], capture_output=True,
+                                 timeout=DEADLINE, check=False)
+            key = put.stdout.decode().strip()
+        if reader == "js":
+            return self.js("get", bootstrap, key).wait_for("done")["value"] == value
+        read = subprocess.run([self.tool, "get", key, "--bootstrap", bootstrap], capture_output=True,
+                              timeout=DEADLINE, check=False)
+        return read.stdout.decode() == value
+
 
 def main():
     if len(sys.argv) not in (2, 3, 4):
@@ -300,6 +315,7 @@ def main():
             for b in kinds:
                 cases.append((dht, f"listen {a}, connect {b}", lambda net, a=a, b=b: lab.by_key(net, a, b)))
                 cases.append((dht, f"announce {a}, lookup {b}", lambda net, a=a, b=b: lab.look_up(net, a, b)))
+                cases.append((dht, f"put {a}, get {b}", lambda net, a=a, b=b: lab.store(net, a, b)))
                 for roles in (("server", "client"), ("both", "both")):
                     cases.append((
                         dht, f"swarm {a} {roles[0]}, {b} {roles[1]}",

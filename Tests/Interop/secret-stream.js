@@ -33,7 +33,8 @@ function start (raw) {
 }
 
 if (carrier === 'tcp') {
-  start(net.connect(Number(port), '127.0.0.1'))
+  // Half open, or node refuses what is still to be sent back once the peer has ended.
+  start(net.connect({ port: Number(port), host: '127.0.0.1', allowHalfOpen: true }))
 } else {
   const udx = new UDX()
   const socket = udx.createSocket()

@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""docs/parity.md: what it names is public in Sources, its tests exist, and each row has a verdict."""
+"""docs/parity.md: what it names is public in Sources, its tests exist, each row has a verdict, and the article "Every name
+of JavaScript" says the same. With --write the article is made anew."""
 import os
 import re
 import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+ARTICLE = os.path.join(ROOT, "Sources", "Hyperswarm", "Hyperswarm.docc", "JavaScriptNames.md")
 VERDICTS = {"full", "other", "partial", "absent"}
 TYPE = re.compile(r"\s*(?:@\w+(?:\([^)]*\))?\s+)*(?:(public|package|private|fileprivate|internal)\s+)?"
                   r"(?:final\s+|indirect\s+)?(class|struct|enum|protocol|extension|actor)\s+([\w.]+)")
@@ -72,16 +74,75 @@ def collected(folder, reader):
     return names
 
 
+# What crosses the wire, with other columns.
+WIRE = "## On the wire"
+
+
 def rows(text):
     """The cells of each row of each table, without heads."""
     for line in text.splitlines():
-        if line.startswith("|") and not re.match(r"\|[-|]+\|$", line) and not line.startswith("| JavaScript |"):
+        if line.startswith("|") and not re.match(r"\|[-|]+\|$", line) and line.split("|")[1] not in HEADS:
             yield [cell.strip() for cell in line.strip()[1:-1].split("|")]
+
+
+HEADS = {" JavaScript ", " What crosses the wire "}
+
+
+def article(text):
+    """The tables as an article of the documentation: what each name is called here."""
+    lines = ["# Every name of JavaScript", "",
+             "Options, methods, properties and events of the deployed packages, and what each is called here.", "",
+             "## Overview", "",
+             "Made from `docs/parity.md` of the repository, which has the test of every row; <doc:FromJavaScript> is the",
+             "short form to read first. *Other* is the same capability in the form that Swift has for it, *partial* lacks",
+             "some of it, *absent* has nothing for it. Names without a remark do what they do there.", ""]
+    for line in text[:text.index(WIRE)].splitlines():
+        if line.startswith("## "):
+            lines += ["#" + line, "", "| JavaScript | Swift | Remark |", "|---|---|---|"]
+        elif line.startswith("| ") and not line.startswith("| JavaScript |"):
+            title, names, _, verdict, note = (cell.strip() for cell in line.strip()[1:-1].split("|"))
+            note = re.sub(r"\[([^\]]+)\]\(([^)]*)\)", lambda link: f"`docs/{link[2]}`", note)
+            remark = "; ".join(filter(None, ["" if verdict == "full" else f"*{verdict}*", note]))
+            lines.append(f"| {title} | {names} | {remark} |".replace("|  |", "| |"))
+        elif not line and lines[-1] and not lines[-1].startswith("|---"):
+            lines.append("")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def wire_findings(text, cases, programs):
+    """Problems of the table of what crosses the wire: each row names tests or programs that are there."""
+    count = 0
+    for row in rows(text[text.index(WIRE):]):
+        count += 1
+        if len(row) != 3:
+            yield f"{row[0]}: {len(row)} cells, not 3"
+            continue
+        proofs = re.findall(r"`([^`]+)`", row[2])
+        if not proofs:
+            yield f"{row[0]}: no proof"
+        for proof in proofs:
+            program, _, part = proof.partition(" ")
+            if proof not in cases and part not in programs.get(program, ()):
+                yield f"{row[0]}: there is no {proof}"
+    if count < 15:
+        yield f"only {count} rows were found"
+
+
+def cases_of_programs():
+    """The cases that the programs against the JavaScript stack have, by the program."""
+    def read(*path):
+        with open(os.path.join(ROOT, *path), encoding="utf-8") as file:
+            return file.read()
+    examples = set(re.findall(r"def test_(\w+)", read("Tests", "Examples", "javascript")))
+    run = read("Tests", "Interop", "run.py")
+    words = {"listen", "announce", "put", "swarm", "expose", "forward", "holesail", "both dial at once"}
+    return {"Tests/Examples/javascript": examples, "Tests/Interop/run.py": {word for word in words if word in run},
+            "Tests/CLibrary/javascript": {""}}
 
 
 def findings(text, symbols, cases):
     count = 0
-    for row in rows(text):
+    for row in rows(text.partition(WIRE)[0]):
         count += 1
         title = row[0]
         if len(row) != 5:
@@ -113,13 +174,23 @@ def report(name, problems):
 def main():
     with open(os.path.join(ROOT, "docs", "parity.md"), encoding="utf-8") as file:
         text = file.read()
+    if "--write" in sys.argv:
+        with open(ARTICLE, "w", encoding="utf-8") as file:
+            file.write(article(text))
     symbols = collected("Sources", public_names)
     cases = collected("Tests", tests)
     failed = report("every row names what exists", list(findings(text, symbols, cases)))
+    failed |= report("what crosses the wire has a test", list(wire_findings(text, cases, cases_of_programs())))
+    with open(ARTICLE, encoding="utf-8") as file:
+        is_same = file.read() == article(text)
+    failed |= report("the article has the same rows", [] if is_same else ["Tests/Scripts/test_parity.py --write"])
     # The check itself notices what is wrong.
     wrong = "\n".join(["| a | `Hyperswarm.nothing` | `NoTests.testNothing` | full | |", "| b | | | maybe | |"])
     seen = [problem for problem in findings(wrong, symbols, cases) if not problem.startswith("only")]
     failed |= report("missing names, tests and verdicts are found", [] if len(seen) == 3 else seen)
+    wrong = f"{WIRE}\n| c | swarms | `NoTests.testNothing`, `Tests/Interop/run.py nothing` |"
+    seen = [problem for problem in wire_findings(wrong, cases, cases_of_programs()) if not problem.startswith("only")]
+    failed |= report("missing proofs are found", [] if len(seen) == 2 else seen)
     return failed
 
 

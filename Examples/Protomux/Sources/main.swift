@@ -1,8 +1,9 @@
 // A list of things to do that peers share: a protocol with typed messages on the connections of a swarm.
 //
 //   swift run todo          two peers in this process, on a private network
-//   swift run todo TOPIC    one peer of a topic on the public network: each line of standard input is an item, and one
-//                           that is there already is done
+//   swift run todo TOPIC    one peer of a topic: each line of standard input is an item, and one that is there already
+//                           is done; on the public network, or that of HYPERSWARM_BOOTSTRAP=host:port
+import Foundation
 import Hyperswarm
 
 @Sendable func join(_ list: TodoList, _ topic: String, bootstrap: [String]? = nil) async throws -> Hyperswarm {
@@ -20,7 +21,8 @@ import Hyperswarm
 
 if let topic = CommandLine.arguments.dropFirst().first {
   let list = TodoList(name: "me")
-  let swarm = try await join(list, topic)
+  let bootstrap = ProcessInfo.processInfo.environment["HYPERSWARM_BOOTSTRAP"].map { [$0] }
+  let swarm = try await join(list, topic, bootstrap: bootstrap)
   while let line = readLine() {
     if await list.items[line] == false {
       await list.finish(line)

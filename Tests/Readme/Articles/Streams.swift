@@ -1,9 +1,10 @@
 import HyperDHT
 import HyperNoise
 import HyperProtomux
+import HyperProtomuxJSON
 import HyperUDX
 
-// The code of the pages of HyperNoise, HyperProtomux and HyperUDX.
+// The code of the pages of HyperNoise, HyperProtomux, HyperProtomuxJSON and HyperUDX.
 
 public func serve(_ acceptedSocket: Int32, as identity: KeyPair, friends: Set<Bytes32>) async throws {
   // snippet: noise
@@ -35,4 +36,18 @@ public func announce(_ transport: UDXTransport, peer: Endpoint) async throws -> 
   let connection = try await port.connect(localID: 1, remoteID: 2, to: peer, options: options)
   // end
   return connection
+}
+
+public func shareItems(over connection: HyperDHT.Connection) async throws {
+  // snippet: json
+  struct Item: Codable, Sendable {
+    var text: String
+  }
+
+  let channel = try Protomux(connection).createChannel(protocol: "todo/1")
+  let item = channel.addMessage(.json(Item.self))
+  try channel.open()
+  try await item.send(Item(text: "milk"))
+  for try await item in item.messages { print(item.text) }
+  // end
 }

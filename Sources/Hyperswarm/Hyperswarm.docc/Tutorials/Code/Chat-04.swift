@@ -1,3 +1,4 @@
+import Foundation
 import Hyperswarm
 
 actor Room {
@@ -30,11 +31,18 @@ print("I am", swarm.keyPair.publicKey)
 try await swarm.join(Hyperswarm.topic(arguments.first ?? "lobby"))
 
 let room = Room()
-Task.detached {
-  while let line = readLine() { await room.say(line) }
-  await room.leave()
-  await swarm.destroy()
+// Reading the terminal blocks its thread.
+Thread.detachNewThread {
+  let (lines, continuation) = AsyncStream.makeStream(of: String.self)
+  Task {
+    for await line in lines { await room.say(line) }
+    await room.leave()
+    await swarm.destroy()
+  }
+  while let line = readLine() { continuation.yield(line) }
+  continuation.finish()
 }
+
 for await connection in swarm.connections {
   await room.add(connection)
   Task {

@@ -1,6 +1,8 @@
 import Hyperswarm
 
-let dht = try await HyperDHT()
+// `nil` enters the public network.
+let network: [String]? = ["127.0.0.1:49737"]
+let dht = try await HyperDHT(HyperDHT.Options(bootstrap: network))
 let client = HyperDHT.keyPair(seed: HyperDHT.hash(Array("the seed of my client".utf8)))
 
 if let text = CommandLine.arguments.dropFirst().first {
