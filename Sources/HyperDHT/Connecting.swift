@@ -161,6 +161,7 @@ extension ServerOptions {
     shareLocalAddress = options.shareLocalAddress && !options.relayOnly
     relayOnly = options.relayOnly
     reusableSocket = options.reusableSocket
+    handshake = handshakeHook(options.handshake)
     allowsHolepunching = options.allowsHolepunching
     if let question = options.holepunch { holepunch = holepunchHook(isAllowed: true, question) }
     relayKeepAlive = options.relayKeepAlive.wholeMilliseconds
