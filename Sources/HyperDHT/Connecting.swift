@@ -15,7 +15,7 @@ extension HyperDHT {
     return try await operation(TracedCall("hyperdht.connect", publicKey)) { settle in
       let stream = node.value.connect(to: publicKey, options: .init(options))
       stream.onOpen = {
-        let connection = Connection(loop: loop, stream: stream)
+        let connection = Connection(loop: loop, node: node.value, stream: stream)
         // The handle must not be kept by the stream: its release is what ends a forgotten connection.
         stream.onClose = connection.closed
         settle(.success(connection))
@@ -61,9 +61,9 @@ extension HyperDHT {
       self.queue = queue
       let core = pool?.core
       let deliver: (Connection) -> Void = { if !queue.push($0) { $0.inner.destroy() } }
-      engine.onConnection = { stream in
+      engine.onConnection = { [unowned engine] stream in
         if let core { return core.value.accepted(stream, deliver) }
-        let connection = Connection(loop: loop, stream: stream)
+        let connection = Connection(loop: loop, node: engine.node, stream: stream)
         stream.onClose = connection.closed
         deliver(connection)
       }
@@ -161,6 +161,7 @@ extension ServerOptions {
     shareLocalAddress = options.shareLocalAddress && !options.relayOnly
     relayOnly = options.relayOnly
     reusableSocket = options.reusableSocket
+    handshake = handshakeHook(options.handshake)
     allowsHolepunching = options.allowsHolepunching
     if let question = options.holepunch { holepunch = holepunchHook(isAllowed: true, question) }
     relayKeepAlive = options.relayKeepAlive.wholeMilliseconds

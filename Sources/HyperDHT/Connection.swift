@@ -1,3 +1,4 @@
+import HyperDHTEngine
 import HyperEncoding
 import HyperRuntime
 import HyperSecretStream
@@ -37,14 +38,17 @@ extension HyperDHT {
 
     /// On the loop, for a stream that is open.
     package convenience init(
-      loop: UVEventLoop, stream: EncryptedStream, attachment: (any AnyObject & Sendable)? = nil
+      loop: UVEventLoop, node: DHTNode, stream: EncryptedStream, attachment: (any AnyObject & Sendable)? = nil
     ) {
-      self.init(loop: loop, stream: stream, board: StateBoard(), attachment: attachment)
+      self.init(loop: loop, node: node, stream: stream, board: StateBoard(), attachment: attachment)
     }
 
     /// The same for a dial whose states the board has.
-    init(loop: UVEventLoop, stream: EncryptedStream, board: StateBoard, attachment: (any AnyObject & Sendable)? = nil) {
-      inner = ConnectionState(loop: loop, stream: stream, board: board)
+    init(
+      loop: UVEventLoop, node: DHTNode, stream: EncryptedStream, board: StateBoard,
+      attachment: (any AnyObject & Sendable)? = nil
+    ) {
+      inner = ConnectionState(loop: loop, node: node, stream: stream, board: board)
       guard let identity = stream.identity else { preconditionFailure("an open stream knows its keys") }
       self.identity = identity
       isInitiator = stream.isInitiator

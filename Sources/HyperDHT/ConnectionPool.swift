@@ -177,7 +177,7 @@ final class PoolCore {
   /// An open stream of either role.
   /// - Returns: its connection; `nil` when the one before it stays.
   func arrived(_ stream: EncryptedStream) -> HyperDHT.Connection? {
-    let connection = HyperDHT.Connection(loop: loop, stream: stream)
+    let connection = HyperDHT.Connection(loop: loop, node: node.value, stream: stream)
     let publicKey = connection.remotePublicKey
     let closed = connection.closed
     if let old = streams[publicKey], !old.isDestroying {

@@ -1,3 +1,4 @@
+import HyperDHTEngine
 import HyperEncoding
 import HyperEnvironment
 import HyperRuntime
@@ -10,6 +11,8 @@ import HyperSecretStream
 final class ConnectionState: @unchecked Sendable {
   let loop: UVEventLoop
   let stream: EncryptedStream
+  /// Of the stream; `nil` when it is gone.
+  private(set) weak var node: DHTNode?
   let inbox = Inbox()
   let writing: MessagePump
   let board: StateBoard
@@ -23,8 +26,9 @@ final class ConnectionState: @unchecked Sendable {
 
   /// Takes over the stream's `onAuthenticated`, `onOwnedMessage`, `onDatagram`, `onPathChange`, `onDrain` and `onEnd`;
   /// the owner calls `closed` from `onClose`.
-  init(loop: UVEventLoop, stream: EncryptedStream, board: StateBoard) {
+  init(loop: UVEventLoop, node: DHTNode, stream: EncryptedStream, board: StateBoard) {
     self.loop = loop
+    self.node = node
     self.board = board
     self.stream = stream
     writing = MessagePump(loop: loop, sink: stream)

@@ -61,17 +61,22 @@ extension HyperDHT {
   /// Asks one node.
   /// - `retries`: transmissions after the first one, each a second later or after what the path needs.
   /// - `timeToLive`: routers that the request may pass, 0 is the system's number: to open a NAT and go no further.
+  /// - `socket`: of the node, to send from.
   /// - Returns: the answer, also one with an `error`.
   /// - Throws: `requestTimeout` without an answer; `invalidAddress`; `cancelled` with the task; `nodeDestroyed`;
   ///   `ioSuspended`; `other` when the request does not fit a datagram, or thousands are under way.
   public nonisolated(nonsending) func request(
-    _ request: Request, to endpoint: Endpoint, retries: Int = 3, timeToLive: UInt8 = 0
+    _ request: Request, to endpoint: Endpoint, retries: Int = 3, timeToLive: UInt8 = 0,
+    through socket: NodeSocket = .current
   ) async throws(DHTError) -> Response {
     let node = node
-    return try await operation { settle in
+    let call = TracedCall("hyperdht.request", request.target, command: request.command)
+    return try await operation(call) { settle in
+      let options = HyperRPC.RequestOptions(
+        retries: max(retries, 0), socket: socket.chosen(by: node.value), ttl: timeToLive)
       let pending = node.value.rpc.request(
         RequestMessage(command: request.command, target: request.target, token: request.token, value: request.value),
-        to: endpoint, options: HyperRPC.RequestOptions(retries: max(retries, 0), ttl: timeToLive)
+        to: endpoint, options: options
       ) { settle($0.map(Response.init).mapError(DHTError.init)) }
       return { pending.cancel() }
     }
@@ -101,7 +106,7 @@ extension HyperDHT {
       node.value.commands[command] = { request in
         guard running.count < Limits.requestHandlers else { return }
         running.count += 1
-        let incoming = IncomingRequest(loop: loop, request: request)
+        let incoming = IncomingRequest(loop: loop, node: node, request: request)
         let bound = LoopBound(running)
         Task(executorPreference: loop) {
           await handler(incoming)
@@ -130,9 +135,11 @@ extension HyperDHT {
     public let to: Endpoint
     private let loop: UVEventLoop
     private let request: LoopBound<HyperRPC.IncomingRequest>
+    private let node: LoopBound<DHTNode>
 
-    init(loop: UVEventLoop, request: HyperRPC.IncomingRequest) {
+    init(loop: UVEventLoop, node: LoopBound<DHTNode>, request: HyperRPC.IncomingRequest) {
       self.loop = loop
+      self.node = node
       self.request = LoopBound(request)
       command = request.command
       target = request.target
@@ -146,25 +153,36 @@ extension HyperDHT {
     /// does not fit a datagram is dropped and counted.
     /// - `destination`: another node than the requester; the token is then made for that one. It does not
     ///   know of the request: unless it has asked the same, it drops the answer.
+    /// - `socket`: of the node, to send from; `nil` is the one that the request has come to.
     public func reply(
-      _ value: [UInt8]? = nil, token: Bool = true, closerNodes: Bool = true, to destination: Endpoint? = nil
+      _ value: [UInt8]? = nil, token: Bool = true, closerNodes: Bool = true, to destination: Endpoint? = nil,
+      through socket: NodeSocket? = nil
     ) {
-      let request = request
-      loop.post { request.value.reply(value, token: token, closerNodes: closerNodes, to: destination) }
+      let (request, node) = (request, node)
+      loop.post {
+        request.value.reply(
+          value, token: token, closerNodes: closerNodes, to: destination, socket: socket?.socket(of: node.value))
+      }
     }
 
     /// Answers with an error: those of applications begin at 16.
+    /// - `destination`, `socket`: as for `reply`.
     public func fail(
-      _ code: UInt64, token: Bool = false, closerNodes: Bool = true, to destination: Endpoint? = nil
+      _ code: UInt64, token: Bool = false, closerNodes: Bool = true, to destination: Endpoint? = nil,
+      through socket: NodeSocket? = nil
     ) {
-      let request = request
-      loop.post { request.value.error(code, token: token, closerNodes: closerNodes, to: destination) }
+      let (request, node) = (request, node)
+      loop.post {
+        request.value.error(
+          code, token: token, closerNodes: closerNodes, to: destination, socket: socket?.socket(of: node.value))
+      }
     }
 
     /// Sends the request on to another node, with another value. That one's answer goes to the requester directly.
-    public func relay(_ value: [UInt8]?, to endpoint: Endpoint) {
-      let request = request
-      loop.post { request.value.relay(value, to: endpoint) }
+    /// - `socket`: as for `reply`.
+    public func relay(_ value: [UInt8]?, to endpoint: Endpoint, through socket: NodeSocket? = nil) {
+      let (request, node) = (request, node)
+      loop.post { request.value.relay(value, to: endpoint, socket: socket?.socket(of: node.value)) }
     }
   }
 }

@@ -48,7 +48,7 @@ extension HyperDHT {
         stream.onOpen = { [unowned stream] in
           stream.onOpen = nil
           attempt.value.stream = nil
-          let connection = Connection(loop: loop, stream: stream, board: board)
+          let connection = Connection(loop: loop, node: node.value, stream: stream, board: board)
           stream.onClose = connection.closed
           result.withLock { $0.unclaimed = connection }
           settled.close()

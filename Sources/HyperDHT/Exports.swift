@@ -11,5 +11,7 @@
 @_exported import struct HyperEncoding.IPv4Address
 @_exported import struct HyperRuntime.EventLoopError
 @_exported import class HyperRuntime.UVEventLoop
+@_exported import enum HyperUDX.UDXCongestionControl
 @_exported import class HyperUDX.UDXConnection
 @_exported import enum HyperUDX.UDXConnectionError
+@_exported import struct HyperUDX.UDXStreamOptions

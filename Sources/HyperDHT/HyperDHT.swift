@@ -204,14 +204,6 @@ public final class HyperDHT: Sendable {
     await read { $0.rpc.remoteAddress } ?? nil
   }
 
-  /// Where other programs on this host reach the node.
-  public nonisolated(nonsending) func localAddress() async -> Endpoint? {
-    await read { node in
-      guard let bound = node.rpc.serverSocket?.localEndpoint else { return nil }
-      return bound.host == .any ? Endpoint(host: .loopback, port: bound.port) : bound
-    } ?? nil
-  }
-
   /// Puts a node into the routing table.
   public func addNode(_ endpoint: Endpoint) {
     let node = node

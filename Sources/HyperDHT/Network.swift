@@ -68,7 +68,7 @@ extension HyperDHT {
   ) async throws(DHTError) -> Pong {
     let node = node
     let milliseconds = delay.wholeMilliseconds
-    return try await operation { settle in
+    return try await operation(TracedCall("hyperdht.delayed_ping")) { settle in
       let pending = node.value.rpc.delayedPing(endpoint, after: milliseconds) { result in
         switch result {
         case .success(let reply) where reply.error != 0: settle(.failure(.remote(reply.error)))

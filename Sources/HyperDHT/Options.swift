@@ -96,9 +96,13 @@ extension HyperDHT {
     public var relayKeepAlive = Duration(milliseconds: HyperDHTEngine.Limits.Relay.keepAlive)
     /// Keeps the direct path and its socket for later connections with the same peer, if the server wants that, too:
     /// the next one starts there at once, without a look-up and hole punching, up to three seconds after the last one
-    /// on it has ended. A connection that begins over a relay leaves no such path. Where the peer is silent there, the
-    /// usual search follows after two seconds.
+    /// on it has ended. A connection that begins over a relay leaves one once it has moved to a direct path. Where the
+    /// peer is silent there, the usual search follows after two seconds.
     public var reusableSocket = false
+    /// Makes the handshake of the dial, on the loop, each time that one begins: return at once. `nil`, as a closure and
+    /// as its result, is the network's own. An error fails the dial: that error, if it is a `DHTError`, else
+    /// `handshakeInvalid`.
+    public var handshake: (@Sendable (HandshakeParties) throws -> (any Handshake)?)?
     /// Over a relay, which the server or `relayThrough` names, or not at all.
     package var relayOnly = false
     /// Time for the whole dial, after which it fails with `timedOut`; `nil` is none. Rounded up to milliseconds.
@@ -156,6 +160,9 @@ extension HyperDHT {
     /// Keeps the direct path to a client that wants that, too, with its socket: as
     /// `ConnectOptions.reusableSocket` says, which both sides have to set.
     public var reusableSocket = false
+    /// Makes the handshake with a client, on the loop, for each first message: return at once, strangers cause it.
+    /// `nil`, as a closure and as its result, is the network's own. A client whose handshake fails gets no answer.
+    public var handshake: (@Sendable (HandshakeParties) throws -> (any Handshake)?)?
     /// Clients come over a relay, which they or `relayThrough` name, or not at all.
     package var relayOnly = false
     /// As `Options.connectionKeepAlive`, for the connections of this server; `nil` is the node's value.
@@ -210,6 +217,7 @@ extension ConnectOptions {
     relayKeepAlive = options.relayKeepAlive.wholeMilliseconds
     relayOnly = options.relayOnly
     reusableSocket = options.reusableSocket
+    handshake = handshakeHook(options.handshake)
     relayThrough = options.relayThrough.map(RelayChoice.init)
     deadline = options.deadline?.wholeMilliseconds ?? 0
   }

@@ -34,8 +34,9 @@ extension HyperDHT {
     public var to: Endpoint
     /// What the node has under the topic, 20 at most.
     public var peers: [PeerRecord]
-    /// Milliseconds since 1970 at which an announcer asked the peers that look the topic up to look again; 0 is never.
-    public var bump: UInt64
+    /// The moment, as the time since 1970, at which an announcer asked the peers that look the topic up to look again;
+    /// zero is never.
+    public var bump: Duration
   }
 
   /// One node's answer to a search for a server.
@@ -129,18 +130,19 @@ extension HyperDHT {
 
   /// Announces the key under the topic. Nodes keep the announcement for about 20 minutes: `Hyperswarm.join` keeps it
   /// fresh.
-  /// - `bump`: milliseconds since 1970, for `LookupReply.bump`: asks the peers that look the topic up to look
-  ///   again. 0 does not.
+  /// - `bump`: the time since 1970, in whole milliseconds, for `LookupReply.bump`: asks the peers that look the topic
+  ///   up to look again. Zero does not.
   /// - Returns: the nodes closest to the topic.
   @discardableResult
   public nonisolated(nonsending) func announce(
-    _ topic: Bytes32, keyPair: KeyPair, relayAddresses: [Endpoint] = [], bump: UInt64 = 0,
+    _ topic: Bytes32, keyPair: KeyPair, relayAddresses: [Endpoint] = [], bump: Duration = .zero,
     from start: StartingPoints = .init()
   ) async throws(DHTError) -> [Endpoint] {
     let node = node
     return try await operation(TracedCall("hyperdht.announce", topic)) { settle in
       var options = AnnounceOptions()
-      options.bump = bump
+      let (seconds, attoseconds) = max(bump, .zero).components
+      options.bump = UInt64(seconds) &* 1000 &+ UInt64(attoseconds / 1_000_000_000_000_000)
       options.query = start.options
       let query = node.value.announce(topic, keyPair: keyPair, relayAddresses: relayAddresses, options: options)
       query.onFinished = { [unowned query] in settle($0.map { query.closestNodes }) }
@@ -178,11 +180,17 @@ extension HyperDHT {
 
   /// Asks a node for a sign of life.
   /// - `size`: bytes of padding: whether packets of that size get there.
-  public nonisolated(nonsending) func ping(_ endpoint: Endpoint, size: Int = 0) async throws(DHTError) -> Pong {
+  /// - `timeToLive`: routers that the packet may pass, 0 is the system's number: to open a NAT and go no further.
+  /// - `socket`: of the node, to send from.
+  public nonisolated(nonsending) func ping(
+    _ endpoint: Endpoint, size: Int = 0, timeToLive: UInt8 = 0, through socket: NodeSocket = .current
+  ) async throws(DHTError) -> Pong {
     let node = node
     return try await operation(TracedCall("hyperdht.ping")) { settle in
       let session = node.value.rpc.makeSession()
-      node.value.rpc.ping(endpoint, size: max(size, 0), options: HyperRPC.RequestOptions(session: session)) { result in
+      let options = HyperRPC.RequestOptions(
+        session: session, socket: socket.chosen(by: node.value), ttl: timeToLive)
+      node.value.rpc.ping(endpoint, size: max(size, 0), options: options) { result in
         settle(
           result.map { Pong(from: Node($0.from), to: $0.to, roundTripTime: Duration(milliseconds: $0.roundTripTime)) }
             .mapError(DHTError.init))
@@ -212,11 +220,10 @@ extension HyperDHT {
   ) async throws(DHTError) -> StoreResult {
     let node = node
     return try await operation(TracedCall("hyperdht.immutable_put")) { settle in
-      node.value.immutablePut(value, options: start.options) { result in
+      return node.value.immutablePut(value, options: start.options) { result in
         settle(
           result.map { StoreResult(key: $0.target, sequence: 0, stored: $0.stored, closestNodes: $0.closestNodes) })
       }
-      return nil
     }
   }
 
@@ -226,10 +233,9 @@ extension HyperDHT {
   ) async throws(DHTError) -> StoredValue? {
     let node = node
     return try await operation(TracedCall("hyperdht.immutable_get", hash)) { settle in
-      node.value.immutableGet(hash, options: start.options) { result in
+      return node.value.immutableGet(hash, options: start.options) { result in
         settle(result.map { $0.map { StoredValue(value: $0.value, sequence: 0, signature: nil, from: Node($0.from)) } })
       }
-      return nil
     }
   }
 
@@ -240,13 +246,12 @@ extension HyperDHT {
     let node = node
     return try await operation(TracedCall("hyperdht.mutable_put", keyPair.publicKey)) { settle in
       let options = start.options
-      node.value.mutablePut(keyPair: keyPair, value: value, sequence: sequence, options: options) { result in
+      return node.value.mutablePut(keyPair: keyPair, value: value, sequence: sequence, options: options) { result in
         settle(
           result.map {
             StoreResult(key: $0.publicKey, sequence: $0.sequence, stored: $0.stored, closestNodes: $0.closestNodes)
           })
       }
-      return nil
     }
   }
 
@@ -264,7 +269,7 @@ extension HyperDHT {
       options.latest = latest
       options.refresh = refresh
       options.query = start.options
-      node.value.mutableGet(publicKey, options: options) { result in
+      return node.value.mutableGet(publicKey, options: options) { result in
         settle(
           result.map {
             $0.map {
@@ -272,7 +277,6 @@ extension HyperDHT {
             }
           })
       }
-      return nil
     }
   }
 
@@ -328,6 +332,6 @@ extension HyperDHT.LookupReply {
     from = HyperDHT.Node(result.from)
     to = result.to
     peers = result.peers.map { HyperDHT.PeerRecord($0) }
-    bump = result.bump
+    bump = Duration(milliseconds: result.bump)
   }
 }

@@ -5,14 +5,17 @@ import HyperEncoding
   import Tracing
 #endif
 
-/// A call that a trace shows as one span: its name, and the key, topic or hash that it is about.
+/// A call that a trace shows as one span: its name, the key, topic or hash that it is about, and the command of a
+/// protocol of the application's own.
 package struct TracedCall: Sendable {
   package let name: String
   package let target: Bytes32?
+  package let command: UInt64?
 
-  package init(_ name: String, _ target: Bytes32? = nil) {
+  package init(_ name: String, _ target: Bytes32? = nil, command: UInt64? = nil) {
     self.name = name
     self.target = target
+    self.command = command
   }
 }
 
@@ -60,6 +63,7 @@ struct TracedSequence: @unchecked Sendable {
     package func begin() -> any Tracing.Span {
       let span = startSpan(name, ofKind: .client)
       if let target { span.attributes["hyper.target"] = target.hex }
+      if let command { span.attributes["hyper.command"] = Int64(clamping: command) }
       return span
     }
   }

@@ -73,7 +73,8 @@ public final class Hyperswarm: Sendable {
         environment: environment.value, dht: node.value,
         options: SwarmOptions(options, keyPair: keyPair, loop: loop))
       let observers = EventObservers<Event>()
-      Hyperswarm.observe(engine, loop: loop, view: view, observers: observers, connections: queue)
+      Hyperswarm.observe(
+        engine, of: node.value, loop: loop, view: view, observers: observers, connections: queue)
       #if Logging
         if let log { log.observe(engine, observers) }
       #endif
@@ -328,7 +329,7 @@ public final class Hyperswarm: Sendable {
 extension Hyperswarm {
   /// Joins the engine's callbacks with what the swarm shows, on the loop.
   private static func observe(
-    _ engine: SwarmEngine, loop: UVEventLoop, view: SwarmView, observers: EventObservers<Event>,
+    _ engine: SwarmEngine, of node: DHTNode, loop: UVEventLoop, view: SwarmView, observers: EventObservers<Event>,
     connections: EventQueue<HyperDHT.Connection, Never>
   ) {
     engine.onPeerAdded = { info in
@@ -340,10 +341,10 @@ extension Hyperswarm {
         })
     }
     engine.onPeerRemoved = { view.remove(peer: $0.publicKey) }
-    engine.onConnection = { stream, info in
+    engine.onConnection = { [unowned node] stream, info in
       let publicKey = info.publicKey
       let peer = view.peer(publicKey) ?? Peer(loop: loop, info: info)
-      let connection = HyperDHT.Connection(loop: loop, stream: stream, attachment: peer)
+      let connection = HyperDHT.Connection(loop: loop, node: node, stream: stream, attachment: peer)
       let number = view.add(connection)
       let closed = connection.closed
       stream.onClose = {

@@ -177,7 +177,7 @@ private struct Value {
 extension SwarmHandle {
   fileprivate func valueOperation(
     _ done: hyperswarm_value_cb?, _ userData: UnsafeMutableRawPointer?,
-    _ start: @escaping (DHTNode, _ settle: @escaping (Result<Value?, DHTError>) -> Void) -> Void
+    _ start: @escaping (DHTNode, _ settle: @escaping (Result<Value?, DHTError>) -> Void) -> () -> Void
   ) throws(Failure) {
     let report: (Result<Value, Failure>) -> Void = { [pointer] result in
       switch result {
@@ -186,14 +186,15 @@ extension SwarmHandle {
       }
     }
     let failed: (Int32) -> Result<Value, Failure> = { .failure(Failure($0)) }
-    try operation(failed: failed, report: report) { _, node, settle in
-      start(node) { result in
+    try operation(failed: failed, report: report) { [self] _, node, settle in
+      let giveUp = start(node) { result in
         switch result {
         case .success(.some(let value)): settle(.success(value))
         case .success(.none): settle(.failure(Failure(HYPERSWARM_ERR_NOT_FOUND)))
         case .failure(let error): settle(.failure(Failure(status(error))))
         }
       }
+      whenCancelled(giveUp)
     }
   }
 }

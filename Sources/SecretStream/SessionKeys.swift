@@ -84,6 +84,19 @@ package struct SessionKeys: Sendable {
       StreamNamespace.migration.bytes + handshakeHash.bytes, key: UnsafeBufferPointer(start: streamKey, count: 32))
   }
 
+  /// For further streams of the same two peers, one set for each context (hyperdht-extensions.md 7). All three are
+  /// secret: the hash is made of both keys, too.
+  package func derived(for context: [UInt8]) -> (sendKey: Bytes32, receiveKey: Bytes32, handshakeHash: Bytes64) {
+    func make(_ namespace: Bytes32, _ key: UnsafePointer<UInt8>) -> Bytes32 {
+      Blake2b.hash32(
+        namespace.bytes + handshakeHash.bytes + context, key: UnsafeBufferPointer(start: key, count: Bytes32.count))
+    }
+    let (initiator, responder) = isInitiator ? (sendKeyBytes, receiveKeyBytes) : (receiveKeyBytes, sendKeyBytes)
+    let hash = Blake2b.hash64(
+      make(StreamNamespace.derivedHash, initiator).bytes, make(StreamNamespace.derivedHash, responder).bytes)
+    return (make(StreamNamespace.derivedKey, sendKeyBytes), make(StreamNamespace.derivedKey, receiveKeyBytes), hash)
+  }
+
   /// BLAKE2b-256 of `namespace` with the handshake hash as the key: stream ids, hole-punch secret and the like.
   package func derive(_ namespace: [UInt8]) -> Bytes32 { Blake2b.hash32(namespace, key: handshakeHash.bytes) }
   package func derive(_ namespace: Bytes32) -> Bytes32 { derive(namespace.bytes) }
@@ -97,6 +110,8 @@ package enum StreamNamespace {
   /// Ours; deployed peers derive nothing under this name.
   package static let migration = make("hyperswarm-swift/migration", 0)
   package static let path = make("hyperswarm-swift/path", 0)
+  package static let derivedKey = make("hyperswarm-swift/derived", 0)
+  package static let derivedHash = make("hyperswarm-swift/derived", 1)
 
   package static func make(_ name: String, _ index: UInt8) -> Bytes32 {
     Blake2b.hash32(Blake2b.hash32(Array(name.utf8)).bytes, [index])

@@ -17,9 +17,6 @@ enum Limits {
   static let receiveWindow = 4 << 20
   /// Datagrams not yet read, per port or connection; further ones are dropped.
   static let datagrams = HyperRuntime.Limits.datagrams
-  /// Random ids that are tried for a new stream: two of them are in use with a chance of one in ten million, with a
-  /// million streams.
-  static let streamIDs = 4
   /// Changes of the interfaces not yet read; further ones are dropped.
   static let interfaceChanges = 16
 

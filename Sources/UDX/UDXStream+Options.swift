@@ -26,15 +26,6 @@ public struct UDXStreamOptions: Hashable, Sendable {
 }
 
 extension UDXStream {
-  /// A new stream of the same instance, with an id that is free; `nil` when the instance is closed.
-  package func makeSibling() -> UDXStream? {
-    for _ in 0..<Limits.streamIDs {
-      let stream = UDXStream(environment: environment, localID: .random(in: 1...UInt32.max))
-      if stream.handle != nil { return stream }
-    }
-    return nil
-  }
-
   /// Applies the settings, before `connect` and the first write.
   public func apply(_ options: UDXStreamOptions) throws(TransportError) {
     if options.congestionControl != .bbr { try setCongestionControl(options.congestionControl) }

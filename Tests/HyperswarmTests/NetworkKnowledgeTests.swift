@@ -87,10 +87,10 @@ final class NetworkKnowledgeTests: XCTestCase {
     let dht = try await HyperDHT(options(testnet))
     let keys = HyperDHT.keyPair()
     let topic = Bytes32.hash(of: "bump")
-    try await dht.announce(topic, keyPair: keys, bump: 1_700_000_000_000)
-    var bump: UInt64 = 0
+    try await dht.announce(topic, keyPair: keys, bump: .milliseconds(1_700_000_000_001))
+    var bump = Duration.zero
     for try await reply in dht.lookup(topic) { bump = max(bump, reply.bump) }
-    XCTAssertEqual(bump, 1_700_000_000_000)
+    XCTAssertEqual(bump, .milliseconds(1_700_000_000_001))
     var named = 0
     for try await reply in dht.lookupAndUnannounce(topic, keyPair: keys) { named += reply.peers.count }
     XCTAssertGreaterThan(named, 0)

@@ -136,6 +136,59 @@ final class BlindRelayClientTests: XCTestCase {
   }
 }
 
+/// Streams of a program's own on the path of a connection.
+final class OwnStreamTests: XCTestCase {
+  /// A secret stream with options of its own in the place of the connection's, without a second handshake.
+  func testASecretStreamWithTheKeysOfAConnection() async throws {
+    let testnet = try await HyperDHT.Testnet(size: 3)
+    let options = HyperDHT.Options(bootstrap: testnet.bootstrap, port: 0, host: .loopback)
+    let nodes = [try await HyperDHT(options), try await HyperDHT(options)]
+    let server = try await nodes[1].listen()
+    let dialled = try await nodes[0].connect(to: server.publicKey)
+    let accepted = try await server.accept()
+    let incoming = try XCTUnwrap(accepted)
+    let connections = [dialled, incoming]
+    let raw = [try await dialled.makeRawStream(), try await incoming.makeRawStream()]
+    var streams: [SecretStream] = []
+    for (index, connection) in connections.enumerated() {
+      let keys = try await connection.derivedKeys(for: "files")
+      // With a keep-alive the empty message that proves the key is not handed over.
+      var settings = SecretStream.Options(keepAlive: .seconds(5))
+      settings.keys = SecretStream.Keys(
+        sendKey: keys.sendKey, receiveKey: keys.receiveKey, handshakeHash: keys.handshakeHash,
+        publicKey: connection.publicKey, remotePublicKey: connection.remotePublicKey)
+      let path = try await raw[index].connect(remoteID: raw[1 - index].id)
+      streams.append(try SecretStream(isInitiator: index == 0, over: path, settings))
+    }
+    try await streams[0].write("there")
+    let there = try await streams[1].read()
+    XCTAssertEqual(there, Array("there".utf8))
+    try await streams[1].write("back")
+    let back = try await streams[0].read()
+    XCTAssertEqual(back, Array("back".utf8))
+    XCTAssertEqual(streams[0].handshakeHash, streams[1].handshakeHash)
+    // Other keys for another context, and none of them is one of the connection's.
+    let first = try await dialled.derivedKeys(for: "files")
+    let other = try await dialled.derivedKeys(for: "music")
+    let peer = try await incoming.derivedKeys(for: "files")
+    XCTAssertEqual(first.sendKey, peer.receiveKey)
+    XCTAssertEqual(first.receiveKey, peer.sendKey)
+    XCTAssertEqual(first.handshakeHash, peer.handshakeHash)
+    XCTAssertNotEqual(first.handshakeHash, dialled.handshakeHash)
+    XCTAssertEqual(Set([first.sendKey, first.receiveKey, other.sendKey, other.receiveKey]).count, 4)
+    dialled.destroy()
+    _ = try await dialled.waitUntilClosed()
+    do throws(ConnectionError) {
+      _ = try await dialled.derivedKeys(for: "files")
+      XCTFail("it is closed")
+    } catch {
+      XCTAssertEqual(error, .closed)
+    }
+    for node in nodes { await node.destroy() }
+    await testnet.destroy()
+  }
+}
+
 private let token = HyperDHT.hash(Array("token".utf8))
 
 /// What `body` throws.

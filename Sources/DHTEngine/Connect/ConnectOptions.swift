@@ -25,6 +25,8 @@ package struct ConnectOptions {
   package var relayOnly = false
   /// Milliseconds without a write after which the connection with the relay sends an empty frame.
   package var relayKeepAlive = Limits.Relay.keepAlive
+  /// In the place of the network's own handshake; the server has to have the same.
+  package var handshake: HandshakeHook?
   /// Overall time in milliseconds, 0 is none: then the phases bound it (hyperdht.md 6.7).
   package var deadline: UInt64 = 0
 

@@ -14,7 +14,7 @@ final class Connector {
   unowned let node: DHTNode
   let publicKey: Bytes32
   let target: Bytes32
-  private let keyPair: KeyPair
+  let keyPair: KeyPair
   let options: ConnectOptions
   let stream: EncryptedStream
   private(set) var raw: any TransportStream
@@ -24,7 +24,7 @@ final class Connector {
   /// The moment of the caller's deadline.
   private(set) var deadline: UInt64?
   /// Message 1 is the same through every node (hyperdht.md 4.6).
-  private var handshake: NoiseHandshake?
+  private var handshake: PeerHandshake?
   private var message: [UInt8] = []
   private var isOpen = false
   private var tried: [Endpoint] = []
@@ -164,9 +164,9 @@ final class Connector {
       udx: .init(reusableSocket: wantsRoute, id: raw.localID), secretStream: .init(),
       relayThrough: ticket.map { .init(publicKey: $0.publicKey, token: $0.token) },
       migration: mayMigrate ? .init() : nil)
-    var handshake = try NoiseHandshake(
-      pattern: .ik, isInitiator: true, staticKey: NoiseKey(keyPair), remotePublicKey: publicKey,
-      prologue: Namespaces.peerHandshake.bytes, ephemeral: NoiseKey(seed: node.environment.random32()))
+    var handshake = try PeerHandshake(
+      dialling: publicKey, as: keyPair, ephemeral: NoiseKey(seed: node.environment.random32()),
+      hook: options.handshake)
     message = try handshake.send(payload: payload.encoded)
     self.handshake = handshake
     return message
@@ -179,9 +179,9 @@ final class Connector {
     do {
       noise = try firstMessage()
     } catch {
-      // Only a server key that is no usable point gets here.
+      // A server key that is no usable point, or a handshake of the application that fails.
       done(false)
-      return fail(.handshakeInvalid)
+      return fail(error as? DHTError ?? .handshakeInvalid)
     }
     if socket == nil { tried.append(relay) }
     let request = RequestMessage(
@@ -309,7 +309,7 @@ extension Connector: PathRaceOwner {
   func connected(over path: RacePath, relay: RelayPath?) {
     guard path.isDirect else {
       startStream(isRelayed: true)
-      if let handshaken { relay?.attached(raw: raw, stream: stream, peer: handshaken.relayedPeer) }
+      if let peer = relayedPeer { relay?.attached(raw: raw, stream: stream, peer: peer) }
       return
     }
     guard let handshaken else { return }
@@ -372,9 +372,7 @@ extension Connector {
       transport: raw, keys: handshaken.keys, head: head, ended: earlyEnd, opening: opening, opensWithHeader: isRelayed)
     raw.followsPeer = !isRelayed
     guard canMigrate else { return }
-    let peer = MovablePeer(
-      keyPair: keyPair, keys: handshaken.keys, remoteID: handshaken.streamID, isRelayed: isRelayed)
-    node.migrations.add(raw: raw, stream: stream, peer: peer)
+    node.migrations.add(raw: raw, stream: stream, peer: movable(handshaken, isRelayed: isRelayed))
   }
 
   private func trialFailed() {

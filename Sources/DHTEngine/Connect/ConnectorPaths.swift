@@ -23,10 +23,23 @@ extension Connector {
   /// its packets mean (`RelayDeparture`).
   var checksSources: Bool { driver.relay == nil || canMigrate }
 
+  func movable(_ handshaken: Handshaken, isRelayed: Bool) -> MovablePeer {
+    MovablePeer(
+      keyPair: keyPair, keys: handshaken.keys, remoteID: handshaken.streamID, isRelayed: isRelayed,
+      handshake: options.handshake)
+  }
+
+  var relayedPeer: RelayedPeer? {
+    var peer = handshaken?.relayedPeer
+    if keepsRoute { peer?.routeKey = publicKey }
+    return peer
+  }
+
   /// Tells the server, and uses the path again if it wants that, too.
   var wantsRoute: Bool { options.reusableSocket && !options.relayOnly }
 
-  private var keepsRoute: Bool { wantsRoute && handshaken?.payload.udx?.reusableSocket ?? false }
+  /// Both sides want the path again: also a direct one that follows a relay.
+  var keepsRoute: Bool { wantsRoute && handshaken?.payload.udx?.reusableSocket ?? false }
 
   /// Of a socket that hole punching is about to give back.
   func leaseForRoute(_ socket: any DatagramSocket) -> SocketLease? { keepsRoute ? node.sockets.lease(socket) : nil }

@@ -40,10 +40,10 @@ final class ReusableRoutes {
     return SocketRoute(socket: route.socket, remote: route.remote)
   }
 
-  /// The stream has reached this peer directly, and both sides have agreed. `lease`: of the stream's socket, if it is
-  /// one of the pool, from before the hole punching gave it back.
+  /// The stream has reached this peer directly, also after it began over a relay, and both sides have agreed. `lease`:
+  /// of the stream's socket, if it is one of the pool, from before the hole punching gave it back.
   func register(_ publicKey: Bytes32, raw: any TransportStream, stream: EncryptedStream, lease: SocketLease?) {
-    guard let socket = raw.socket, let remote = raw.remote else { return }
+    guard let socket = raw.socket, let remote = raw.remote, !socket.isClosed else { return }
     if let known = self[publicKey], known.socket !== socket || known.remote != remote { return }
     guard let route = routes[publicKey] ?? make(publicKey, socket, remote, lease) else { return }
     route.users += 1

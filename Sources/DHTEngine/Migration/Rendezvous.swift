@@ -32,7 +32,7 @@ final class Rendezvous {
   private let session: RequestSession
   private let tokens: RelayTokens
   private var search: CandidateSearch?
-  private var handshake: NoiseHandshake?
+  private var handshake: PeerHandshake?
   private var message: [UInt8] = []
   private var punch: ClientPunch?
   private var isOver = false
@@ -64,10 +64,9 @@ final class Rendezvous {
     let payload = NoisePayload(
       firewall: .unknown, udx: .init(id: migration.raw.localID), secretStream: .init(),
       migration: .init(resumedStream: migration.remoteID))
-    var handshake = try NoiseHandshake(
-      pattern: .ik, isInitiator: true, staticKey: NoiseKey(migration.keyPair),
-      remotePublicKey: migration.remotePublicKey, prologue: Namespaces.peerHandshake.bytes,
-      ephemeral: NoiseKey(seed: node.environment.random32()))
+    var handshake = try PeerHandshake(
+      dialling: migration.remotePublicKey, as: migration.keyPair,
+      ephemeral: NoiseKey(seed: node.environment.random32()), hook: migration.hooks.handshake)
     message = try handshake.send(payload: payload.encoded)
     self.handshake = handshake
     return message

@@ -13,6 +13,8 @@ struct MovablePeer {
   var remoteID: UInt32
   /// The stream begins on a relay, whose affair its path is.
   var isRelayed: Bool
+  /// That the stream was made by, if it is not the network's own.
+  var handshake: HandshakeHook?
 }
 
 /// Keeps one stream alive while an address of either side changes (hyperdht-extensions.md 2).
@@ -107,6 +109,8 @@ final class StreamMigration {
     var onProven: ((Route) -> Bool)?
     /// The peer has not answered over any of the direct paths beside the relay.
     var onUnanswered: (() -> Void)?
+    /// For a rendezvous, where it is not the network's own.
+    var handshake: HandshakeHook?
   }
 
   private final class HookBox { var hooks = Hooks() }
@@ -145,6 +149,7 @@ final class StreamMigration {
     isRelayed = peer.isRelayed
     isInitiator = peer.keys.isInitiator
     remotePublicKey = peer.keys.remotePublicKey
+    if let handshake = peer.handshake { hooks.handshake = handshake }
     stream.isMoving = { [weak self] in self?.isMoving ?? false }
   }
 

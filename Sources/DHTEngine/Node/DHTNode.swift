@@ -255,6 +255,9 @@ package final class DHTNode {
     }
   }
 
+  /// Live streams of this node, of connections and others, in the order of their ids.
+  package var transportStreams: [any TransportStream] { rawStreams.all }
+
   /// Live raw streams of this node.
   package var rawStreamCount: Int { rawStreams.count }
 

@@ -17,13 +17,15 @@ package struct ImmutableGetResult {
 
 extension DHTNode {
   /// Stores a value of at most `Limits.Storage.value` bytes at the closest nodes for about two days.
+  /// - Returns: how to give it up.
+  @discardableResult
   package func immutablePut(
     _ value: [UInt8], options: DHTQueryOptions = .init(),
     completion: @escaping (Result<ImmutablePutResult, DHTError>) -> Void
-  ) {
+  ) -> () -> Void {
     guard value.count <= Limits.Storage.value else {
       environment.defer { completion(.failure(.valueTooLarge(value.count, Limits.Storage.value))) }
-      return
+      return {}
     }
     let target = Target.of(value: value)
     var stored = 0
@@ -41,13 +43,16 @@ extension DHTNode {
         result.map { ImmutablePutResult(target: target, closestNodes: query.closestNodes, stored: stored) })
     }
     query.start()
+    return { query.destroy() }
   }
 
   /// The value with this hash, or `nil` when no node has it. Answers with a wrong hash are skipped.
+  /// - Returns: how to give it up.
+  @discardableResult
   package func immutableGet(
     _ target: Bytes32, options: DHTQueryOptions = .init(),
     completion: @escaping (Result<ImmutableGetResult?, DHTError>) -> Void
-  ) {
+  ) -> () -> Void {
     let query = DHTQuery<ImmutableGetResult>(immutableQuery(target, options.queryOptions)) { response in
       guard let value = response.value, Target.of(value: value) == target else { return nil }
       return ImmutableGetResult(value: value, from: response.from, to: response.to)
@@ -61,6 +66,7 @@ extension DHTNode {
       if let found { completion(.success(found)) } else { completion(result.map { nil }) }
     }
     query.start()
+    return { query.destroy() }
   }
 
   private func immutableQuery(_ target: Bytes32, _ options: QueryOptions) -> Query {

@@ -34,13 +34,15 @@ package struct MutableGetOptions {
 
 extension DHTNode {
   /// Stores a signed value under a key. Fails with `sequenceReused` or `sequenceTooLow` when no node took it.
+  /// - Returns: how to give it up.
+  @discardableResult
   package func mutablePut(
     keyPair: KeyPair, value: [UInt8], sequence: UInt64 = 0, options: DHTQueryOptions = .init(),
     completion: @escaping (Result<MutablePutResult, DHTError>) -> Void
-  ) {
+  ) -> () -> Void {
     guard value.count <= Limits.Storage.value else {
       environment.defer { completion(.failure(.valueTooLarge(value.count, Limits.Storage.value))) }
-      return
+      return {}
     }
     let target = Target.of(publicKey: keyPair.publicKey)
     let signature = keyPair.sign(Signables.mutable(seq: sequence, value: value))
@@ -68,13 +70,16 @@ extension DHTNode {
         })
     }
     query.start()
+    return { query.destroy() }
   }
 
   /// The verified value of a key with the highest sequence number, or `nil` when no node has an acceptable one.
+  /// - Returns: how to give it up.
+  @discardableResult
   package func mutableGet(
     _ publicKey: Bytes32, options: MutableGetOptions = .init(),
     completion: @escaping (Result<MutableGetResult?, DHTError>) -> Void
-  ) {
+  ) -> () -> Void {
     let target = Target.of(publicKey: publicKey)
     var best: MutableGetResult?
     var queryOptions = options.query.queryOptions
@@ -104,6 +109,7 @@ extension DHTNode {
       if let best { completion(.success(best)) } else { completion(result.map { nil }) }
     }
     query.start()
+    return { query.destroy() }
   }
 
   private func commit(

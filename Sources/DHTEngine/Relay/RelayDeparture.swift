@@ -38,6 +38,9 @@ final class RelayDeparture {
   private let remoteID: UInt32
   /// Those that the peer has named, or was seen at. Packets from elsewhere are a stranger's.
   private let peerHosts: Set<IPv4Address>
+  /// Of the socket of the path in use, which hole punching is about to give back: where the path is kept for others.
+  private(set) var lease: SocketLease?
+  private let keepsRoute: Bool
   private weak var migration: StreamMigration?
   /// The way over the relay, as long as there is one.
   private let relay: () -> SocketRoute?
@@ -81,6 +84,7 @@ final class RelayDeparture {
     self.stream = stream
     remoteID = peer.remoteID
     peerHosts = peer.hosts
+    keepsRoute = peer.routeKey != nil
     self.relay = relay
     otherPackets = raw.statistics.packetsReceived
     migration = node.migrations.stream(raw.localID)
@@ -185,6 +189,7 @@ final class RelayDeparture {
       return false
     }
     current = route
+    lease = keepsRoute && next != .relayed ? node.sockets.lease(route.socket) : nil
     isRerouted = false
     packetsBefore = packets
     otherPacketsAtTick = otherPackets
@@ -341,6 +346,7 @@ final class RelayDeparture {
   /// The relay is given up, and the stream stays where it is.
   func finish() {
     stopTicking()
+    lease = nil
     raw.asksForSources = false
     raw.firewall = nil
     stream?.onTransportActivity = nil

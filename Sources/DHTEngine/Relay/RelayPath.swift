@@ -8,6 +8,8 @@ struct RelayedPeer {
   var remoteID: UInt32
   /// Where a direct path to it may lead.
   var hosts: Set<IPv4Address>
+  /// Both sides want the direct path again for later connections with this key (hyperdht.md 14.3).
+  var routeKey: Bytes32?
 }
 
 /// One stream's way over a blind relay: pairing, and later the move to a direct path (hyperdht.md 9.3, 10.3).
@@ -185,8 +187,12 @@ final class RelayPath {
     departure.onPacket = { [weak self] in self?.onDirectPacket?($0) }
     departure.onSettled = { [weak self] in self?.onSettled?($0) }
     departure.onRefused = { [weak self] in self?.onRefused?($0) }
-    departure.onHeard = { [weak self] in
+    departure.onHeard = { [weak self, weak stream, weak departure] in
       guard let self else { return }
+      // A peer that has not even sent its header has not shown that the path is its own.
+      if let key = peer.routeKey, let stream, stream.hasRemoteHeader {
+        node.routes.register(key, raw: raw, stream: stream, lease: departure?.lease)
+      }
       // What the peer sent before it moved may have to be repeated on the old way.
       timer?.cancel()
       timer = node.environment.schedule(after: Limits.Relay.linger) { [weak self] in self?.end(gracefully: true) }

@@ -15,7 +15,7 @@ package final class DHTServer {
   package var onClose: (() -> Void)?
 
   package let options: ServerOptions
-  unowned let node: DHTNode
+  package unowned let node: DHTNode
 
   private enum State {
     case idle

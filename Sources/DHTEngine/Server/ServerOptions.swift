@@ -31,6 +31,8 @@ package struct ServerOptions {
 
   /// Direct paths are kept for later connections with the same client, if it wants that, too (hyperdht.md 14.3).
   package var reusableSocket = false
+  /// In the place of the network's own handshake; clients have to have the same.
+  package var handshake: HandshakeHook?
   /// Clients come over a relay or not at all.
   package var relayOnly = false
 

@@ -54,7 +54,7 @@ final class ServerSession {
   unowned let server: DHTServer
   unowned let node: DHTNode
   private let request: HandshakeRequest
-  private var handshake: NoiseHandshake
+  private var handshake: PeerHandshake
   private(set) var remotePayload: NoisePayload
   private(set) var keys: SessionKeys?
   private(set) var answer: HandshakeReply?
@@ -96,9 +96,7 @@ final class ServerSession {
     clientAddress = request.clientAddress
     beganAt = server.node.environment.nowMilliseconds
     do {
-      handshake = try NoiseHandshake(
-        pattern: .ik, isInitiator: false, keyPair: keyPair, prologue: Namespaces.peerHandshake.bytes,
-        ephemeral: nil)
+      handshake = try PeerHandshake(answeringAs: keyPair, hook: server.options.handshake)
       let bytes = try handshake.receive(request.noise)
       remotePayload = try CompactReader.decode(NoisePayload.self, from: bytes)
     } catch {
@@ -466,11 +464,13 @@ extension ServerSession: PathRaceOwner {
     stream.start(transport: raw, keys: keys)
     raw.followsPeer = relay == nil
     if canMigrate, let keyPair = server.keyPair {
-      let peer = MovablePeer(keyPair: keyPair, keys: keys, remoteID: udx.id, isRelayed: relay != nil)
+      let peer = MovablePeer(
+        keyPair: keyPair, keys: keys, remoteID: udx.id, isRelayed: relay != nil, handshake: server.options.handshake)
       node.migrations.add(raw: raw, stream: stream, peer: peer)
     }
     let hosts = Set(remotePayload.addresses4.prefix(Limits.Punch.peerAddresses).map(\.host) + [clientAddress.host])
-    relay?.attached(raw: raw, stream: stream, peer: RelayedPeer(remoteID: udx.id, hosts: hosts))
+    let peer = RelayedPeer(remoteID: udx.id, hosts: hosts, routeKey: keepsRoute ? remoteKey : nil)
+    relay?.attached(raw: raw, stream: stream, peer: peer)
   }
 
   func release(_ path: RacePath, _ release: RaceRelease) {

@@ -13,7 +13,8 @@ extension ServerSession {
   /// Tells the client, and keeps the path if it wants that, too.
   var wantsRoute: Bool { server.options.reusableSocket && !server.options.relayOnly }
 
-  private var keepsRoute: Bool { wantsRoute && remotePayload.udx?.reusableSocket ?? false }
+  /// Both sides want the path again: also a direct one that follows a relay.
+  var keepsRoute: Bool { wantsRoute && remotePayload.udx?.reusableSocket ?? false }
 
   /// Of a socket that hole punching is about to give back.
   func leaseForRoute(_ socket: any DatagramSocket) -> SocketLease? { keepsRoute ? node.sockets.lease(socket) : nil }

@@ -82,9 +82,9 @@ private final class PendingCall<T: Sendable, E: Error>: Sendable {
     if isLate { cancel() }
   }
 
+  /// What was settled before stays as it is, and the operation with it.
   func cancel(_ result: Result<T, E>, on loop: UVEventLoop) {
     let cancel = state.withLock { $0.cancel }
-    settle(result)
-    if let cancel { loop.post { cancel.value() } }
+    if settle(result), let cancel { loop.post { cancel.value() } }
   }
 }

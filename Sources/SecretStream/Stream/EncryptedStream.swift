@@ -224,6 +224,8 @@ package final class EncryptedStream: TickMember {
 
   /// The keys exist and the stream is not closing.
   package var isOpen: Bool { wasOpened && phase < .destroying }
+  /// The peer has sent its header, and the stream is not closing.
+  package var hasRemoteHeader: Bool { phase == .receiving }
   /// True from the moment something started to close the stream.
   package var isDestroying: Bool { phase >= .destroying }
   /// True from `onClose` on.

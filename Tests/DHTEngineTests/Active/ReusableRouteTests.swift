@@ -124,6 +124,55 @@ final class ReusableRouteTests: XCTestCase {
     world.net.destroy()
   }
 
+  /// A connection that began over a relay leaves the direct path that it has moved to.
+  func testARelayedConnectionLeavesItsDirectPath() {
+    for (seed, isDeployed, wants) in [(1, false, true), (2, true, true), (3, false, false), (4, true, false)]
+      as [(UInt64, Bool, Bool)]
+    {
+      let what = "seed \(seed), deployed \(isDeployed), both want it: \(wants)"
+      // The server's node is the first that is made.
+      var nodes = 0
+      let world = RelayWorld(
+        seed: 6900 + seed, serverMapping: .endpointIndependent, clientMapping: .endpointIndependent,
+        node: {
+          nodes += 1
+          if nodes == 2, isDeployed { $0.migration = false }
+        },
+        server: { options, _ in
+          options.shareLocalAddress = false
+          options.reusableSocket = true
+        })
+      let net = world.net
+      net.network.shouldDrop = { !$0.isStream && $0.bytes.count == 1 }
+      let first = world.connectRelayed { $0.reusableSocket = wants }
+      net.assertEcho(first, what)
+      XCTAssertTrue(world.isRelayed(first), what)
+      let routes = { [world.clientNode.routes, world.serverNode.routes].map(\.count) }
+      XCTAssertEqual(routes(), [0, 0], "\(what): a relay is no path to keep")
+      net.network.shouldDrop = nil
+      net.wait(30_000, what) { world.relay.sessionCount == 0 }
+      XCTAssertEqual(routes(), wants ? [1, 1] : [0, 0], what)
+      net.assertEcho(first, what)
+      let socket = first.stream.transport?.socket
+      first.stream.end()
+      net.wait { first.isClosed && world.accepted.peers.allSatisfy(\.isClosed) }
+      let punches = world.clientNode.statistics.punches.consistent
+      let second = world.connectRelayed { $0.reusableSocket = wants }
+      net.assertEcho(second, what)
+      if wants {
+        XCTAssertFalse(world.isRelayed(second), what)
+        XCTAssertTrue(second.stream.transport?.socket === socket, "\(what): the same socket")
+        XCTAssertEqual(world.clientNode.statistics.punches.consistent, punches, "\(what): no other hole")
+      }
+      second.stream.end()
+      net.wait { second.isClosed && world.accepted.peers.allSatisfy(\.isClosed) }
+      net.network.advance(by: Limits.Connect.routeLinger + 1)
+      XCTAssertEqual(routes(), [0, 0], what)
+      world.assertQuiet()
+      world.destroy()
+    }
+  }
+
   func testABrokenConnectionTakesTheRouteWithIt() {
     let world = World(server: true, client: true)
     let peer = world.net.connect(world.client, to: world.server, options: world.options)

@@ -46,7 +46,7 @@ final class MovingWorld {
   init?(
     seed: UInt64, client clientAccess: Access = .open, server serverAccess: Access = .open,
     adjustClient: (inout DHTOptions) -> Void = { _ in }, adjustServer: (inout DHTOptions) -> Void = { _ in },
-    clientListens: Bool = false
+    clientListens: Bool = false, handshake: HandshakeHook? = nil
   ) {
     self.seed = seed
     net = Net(8, seed: seed)
@@ -56,10 +56,13 @@ final class MovingWorld {
     net.network.conditions = conditions
     server = MovingWorld.site(net, 1, serverAccess, adjustServer)
     client = MovingWorld.site(net, 2, clientAccess, adjustClient)
-    (listener, accepted) = net.listen(on: server.node, echoes: false)
-    if clientListens { _ = net.listen(on: client.node, keyPair: client.node.defaultKeyPair) }
+    var serving = ServerOptions()
+    serving.handshake = handshake
+    (listener, accepted) = net.listen(on: server.node, options: serving, echoes: false)
+    if clientListens { _ = net.listen(on: client.node, keyPair: client.node.defaultKeyPair, options: serving) }
     var options = ConnectOptions()
     options.localConnection = false
+    options.handshake = handshake
     let peer = net.connect(client.node, to: listener, options: options)
     net.network.run(within: 60_000) { [accepted] in peer.isClosed || peer.opened > 0 && !accepted.peers.isEmpty }
     guard let other = accepted.peers.first, !peer.isClosed else { return nil }

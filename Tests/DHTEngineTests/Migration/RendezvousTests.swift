@@ -55,6 +55,25 @@ final class RendezvousTests: XCTestCase {
     print("rendezvous: of seeds 1...\(seed) the even ones and those where both move")
   }
 
+  /// The peer understands no other handshake than that of the stream.
+  func testTheHandshakeOfARendezvousIsThatOfTheStream() throws {
+    for (seed, isServer) in [(1, false), (2, true)] as [(UInt64, Bool)] {
+      let secret = GroupHandshake.Secret()
+      let world = try XCTUnwrap(
+        MovingWorld(
+          seed: seed, client: .portRestricted, server: .portRestricted, clientListens: true, handshake: secret.hook))
+      let before = secret.count
+      XCTAssertGreaterThan(before, 0)
+      world.startTransfer()
+      world.net.network.advance(by: 700)
+      world.move(isServer ? world.server : world.client, .portRestricted)
+      world.net.network.advance(by: 5_000)
+      world.finishTransfer()
+      XCTAssertGreaterThan(secret.count, before, "seed \(seed)")
+      world.destroy()
+    }
+  }
+
   /// The peer has no way to find the mover, but misses it: its own packets stay unanswered.
   func testTheClientFindsAServerThatHasMoved() throws {
     for seed in 1...12 as ClosedRange<UInt64> {

@@ -123,6 +123,27 @@ for try await _ in server.dht.lookup(released) { break }
 check("a search that is let go of ends its span", await eventually { span("hyperdht.lookup", released) != nil })
 check("without an error", span("hyperdht.lookup", released)?.status == nil)
 
+// Requests of an application's own protocol.
+let command: UInt64 = 77
+try await client.dht.onRequest(command) { $0.reply([1]) }
+let about = HyperDHT.hash([8, 9])
+guard let place = await client.dht.localAddress() else { fatalError("no socket") }
+_ = try await withSpan("a question") { _ in
+  try await server.dht.request(.init(command, target: about), to: place)
+}
+let asked = span("hyperdht.request", about)
+check(
+  "a request is a span of the task's",
+  asked?.parentSpanID == tracer.finishedSpans.first { $0.operationName == "a question" }?.spanID && asked != nil)
+check("with its command", asked?.attributes.get("hyper.command")?.toSpanAttribute() == .int64(Int64(command)))
+check("that has not failed, either", asked?.status == nil)
+let unanswered = HyperDHT.hash([10])
+let nobody = Endpoint(host: .loopback, port: 9)
+_ = try? await server.dht.request(.init(command, target: unanswered), to: nobody, retries: 0)
+check(
+  "a request without an answer is a span with a code",
+  span("hyperdht.request", unanswered)?.attributes.get("hyper.code")?.toSpanAttribute() == .string("REQUEST_TIMEOUT"))
+
 // MARK: ServiceLifecycle
 
 await group.triggerGracefulShutdown()
