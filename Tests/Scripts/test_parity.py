@@ -95,7 +95,8 @@ def article(text):
              "## Overview", "",
              "Made from `docs/parity.md` of the repository, which has the test of every row; <doc:FromJavaScript> is",
              "the short form to read first. *Other* is the same capability in the form that Swift has for it,",
-             "*partial* lacks some of it, *absent* has nothing for it. Names without a remark do what they do there.", ""]
+             "*partial* lacks some of it, *absent* has nothing for it. Names without a remark do what they do there.",
+             ""]
     for line in text[:text.index(WIRE)].splitlines():
         if line.startswith("## "):
             lines += ["#" + line, "", "| JavaScript | Swift | Remark |", "|---|---|---|"]
