@@ -2,8 +2,8 @@
 import PackageDescription
 
 // A program whose own targets have the names that this package's rooms could have had: target names are unique across
-// all packages of a program. A program that uses what the package has behind traits for operation. And one that imports the
-// other products. A test, Tests/Scripts/test_consumer, copies it to a temporary folder and runs all there.
+// all packages of a program. A program that uses what the package has behind traits for operation. And one that imports
+// the other products. A test, Tests/Scripts/test_consumer, copies it to a temporary folder and runs all there.
 let ownTargets = ["Environment", "RPC", "Runtime", "UDX", "Crypto", "Encoding"]
 
 let package = Package(

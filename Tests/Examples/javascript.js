@@ -6,7 +6,7 @@
 //                                                          standard input goes to all; ends with standard input
 //   node javascript.js BOOTSTRAP serve SEED [KEY...]       answers each message with itself; admits these keys only
 //   node javascript.js BOOTSTRAP call KEY SEED TEXT        says the text, ends, and prints what comes back
-//   node javascript.js BOOTSTRAP offer TEXT SIZE           a stream of so many bytes, and a last message with their count
+//   node javascript.js BOOTSTRAP offer TEXT SIZE           a stream of so many bytes, and a last message with that
 //   node javascript.js BOOTSTRAP fetch KEY                 reads such a stream
 //   node javascript.js BOOTSTRAP pages SIZE                answers each stream as a web server with a page of that size
 //   node javascript.js BOOTSTRAP page KEY                  asks such a server

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""docs/parity.md: what it names is public in Sources, its tests exist, each row has a verdict, and the article "Every name
-of JavaScript" says the same. With --write the article is made anew."""
+"""docs/parity.md: what it names is public in Sources, its tests exist, each row has a verdict, and the article "Every
+name of JavaScript" says the same. With --write the article is made anew."""
 import os
 import re
 import sys
@@ -93,9 +93,10 @@ def article(text):
     lines = ["# Every name of JavaScript", "",
              "Options, methods, properties and events of the deployed packages, and what each is called here.", "",
              "## Overview", "",
-             "Made from `docs/parity.md` of the repository, which has the test of every row; <doc:FromJavaScript> is the",
-             "short form to read first. *Other* is the same capability in the form that Swift has for it, *partial* lacks",
-             "some of it, *absent* has nothing for it. Names without a remark do what they do there.", ""]
+             "Made from `docs/parity.md` of the repository, which has the test of every row; <doc:FromJavaScript> is",
+             "the short form to read first. *Other* is the same capability in the form that Swift has for it,",
+             "*partial* lacks some of it, *absent* has nothing for it. Names without a remark do what they do there.",
+             ""]
     for line in text[:text.index(WIRE)].splitlines():
         if line.startswith("## "):
             lines += ["#" + line, "", "| JavaScript | Swift | Remark |", "|---|---|---|"]

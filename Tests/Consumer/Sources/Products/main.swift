@@ -14,5 +14,6 @@ let message = try await streams[1].read()
 let network = VirtualNetwork(seed: 1)
 network.advance(by: .seconds(1))
 let codec: JSONCodec<[Int]> = .json()
-print("products:", topic == HyperDHT.hash(Array("a topic".utf8)), String(decoding: message ?? [], as: UTF8.self),
+print(
+  "products:", topic == HyperDHT.hash(Array("a topic".utf8)), String(decoding: message ?? [], as: UTF8.self),
   network.elapsed, try codec.decode(codec.encode([1, 2])))

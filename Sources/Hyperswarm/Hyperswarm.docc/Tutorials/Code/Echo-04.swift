@@ -8,10 +8,14 @@ let client = HyperDHT.keyPair(seed: HyperDHT.hash(Array("the seed of my client".
 if let text = CommandLine.arguments.dropFirst().first {
   var options = HyperDHT.ConnectOptions()
   options.keyPair = client
-  let connection = try await dht.connect(to: KeyText.parse(text), options: options)
-  try await connection.write("hello")
-  if let answer = try await connection.read() { print(String(decoding: answer, as: UTF8.self)) }
-  await connection.close()
+  do {
+    let connection = try await dht.connect(to: KeyText.parse(text), options: options)
+    try await connection.write("hello")
+    if let answer = try await connection.read() { print(String(decoding: answer, as: UTF8.self)) }
+    await connection.close()
+  } catch {
+    print(error)
+  }
   await dht.destroy()
 } else {
   let keyPair = HyperDHT.keyPair(seed: HyperDHT.hash(Array("the seed of my server".utf8)))
