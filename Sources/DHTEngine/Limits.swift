@@ -411,8 +411,9 @@ package enum Limits {
     /// Refusals that are remembered per generation: for a request's timeout at the fastest rate that a node hears
     /// (`totalRequestsPerSecond` of dht-rpc).
     package static let trackedRefusals = 8192
-    /// Messages that local servers have not answered yet; more are dropped.
-    package static let pendingReplies = 1024
+    /// Messages that local servers have not answered yet; more are dropped. A server makes room among those that wait
+    /// by itself, so there are places for every copy that it lets wait: newcomers are not refused before.
+    package static let pendingReplies = Server.waitingHandshakes * Server.handshakeCopies
     /// Private and reserved addresses that take part in routing, and how long they are remembered.
     package static let localPeers = 1024
     package static let localPeerAge: UInt64 = 120_000
@@ -475,6 +476,9 @@ package enum Limits {
     /// Pairs of streams, of all sessions and of one.
     package static let links = 8192
     package static let linksPerSession = 256
+    /// One host may have so many times as many as are left: three quarters of all if it is alone, and as links are not
+    /// ended for others, a sixteenth stays free when five hosts take all that they get.
+    package static let linkShare = 3
 
     /// Bytes a second of one link and of all links of a relay: 1 and 4 Gbit/s, above what fast connections take and
     /// most relays have. An operator with less sets less.

@@ -170,16 +170,13 @@ extension ServerOptions {
     relayThrough = options.relayThrough.map(RelayChoice.init)
     acceptsRelay = options.acceptsRelay
     guard let firewall = options.firewall else { return }
+    let questions = HookQuestions(loop: loop, refusal: false, within: handshakeClearWait)
     self.firewall = { publicKey, payload, address, verdict in
-      let verdict = LoopBound(verdict)
       let peer = HyperDHT.IncomingPeer(
         publicKey: publicKey, address: address, nat: .init(payload.firewall.rawValue),
         localAddresses: Array(payload.addresses4.prefix(HyperDHTEngine.Limits.Punch.peerAddresses)),
         relayThrough: payload.relayThrough?.publicKey)
-      Task(executorPreference: loop) {
-        let isWelcome = await firewall(peer)
-        loop.post { verdict.value(isWelcome ? .accept : .reject) }
-      }
+      questions.ask(address.host, { await firewall(peer) }, { verdict($0 ? .accept : .reject) })
     }
   }
 }

@@ -86,8 +86,8 @@ extension HyperDHT {
   /// handler of the command.
   ///
   /// The handler runs as a task on the node's loop, once per request, and answers through its argument, at once or
-  /// later; without an answer the requester asks again and then gives up. Up to 256 handlers run at a time, further
-  /// requests are dropped. The node keeps the handler until it is destroyed: let it hold the node weakly.
+  /// later; without an answer the requester asks again and then gives up. Up to 256 handlers run at a time, 64 of one
+  /// host, and 128 of requesters whose address may be forged; further requests are dropped. The node keeps the handler until it is destroyed: let it hold the node weakly.
   ///
   /// Requests can be forged: one whose `token` is not `nil` comes from where it says.
   /// - Throws: `other` for a command below `firstFreeCommand`, `nodeDestroyed`.
@@ -104,13 +104,13 @@ extension HyperDHT {
       guard let handler else { return true }
       let running = RunningHandlers()
       node.value.commands[command] = { request in
-        guard running.count < Limits.requestHandlers else { return }
-        running.count += 1
+        let (source, isProven) = (request.from.endpoint, request.isProven)
+        guard running.shares.enter(source, isProven: isProven) else { return }
         let incoming = IncomingRequest(loop: loop, node: node, request: request)
         let bound = LoopBound(running)
         Task(executorPreference: loop) {
           await handler(incoming)
-          loop.post { bound.value.count -= 1 }
+          loop.post { bound.value.shares.leave(source, isProven: isProven) }
         }
       }
       return true
@@ -189,5 +189,5 @@ extension HyperDHT {
 
 /// Handlers of one command that have not returned. Confined to the loop.
 private final class RunningHandlers {
-  var count = 0
+  var shares = RequestShares(limit: Limits.requestHandlers)
 }

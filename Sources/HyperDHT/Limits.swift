@@ -22,8 +22,14 @@ enum Limits {
   static let pendingEvents = 256
   /// Readers of the events of one node or swarm at a time; the oldest gives way.
   static let eventReaders = 64
-  /// Handlers of one command of the application at a time; further requests are dropped and come again.
+  /// Handlers of one command of the application at a time, half of them for sources that may be forged and a quarter for
+  /// one host; further requests are dropped and come again.
   static let requestHandlers = 256
+  /// Questions to a firewall of the application that have no answer yet, per server or swarm; further ones take the
+  /// places of the oldest of the host that has most.
+  static let hookQuestions = 256
+  /// Tasks of such a firewall that have not returned, those included that were told to: from here on all are refused.
+  static let hookTasks = 4 * hookQuestions
   /// Results of one query that the application has not taken; further ones are dropped and counted.
   static let queryResults = 1024
   /// Milliseconds that a connection that was let go of without `close` may go on sending what was written.
@@ -36,6 +42,7 @@ enum Limits {
   /// What the constants must be to each other. Called by every node that is made.
   static func check() {
     precondition(stateChanges > 0 && stateReaders > 0, "the newest state has room")
+    precondition(hookQuestions > 0 && hookQuestions <= hookTasks, "a question has a task")
     precondition(requestHandlers > 0, "a command is served")
     precondition(newcomers > 0, "a peer that has lost its connection comes back")
     precondition(newcomerProof > 2 * HyperDHTEngine.Limits.connectionKeepAlive, "a living newcomer is heard")

@@ -141,17 +141,15 @@ extension SwarmOptions {
   static func firewall(
     _ firewall: @escaping @Sendable (Hyperswarm.Candidate) async -> Hyperswarm.Verdict, on loop: UVEventLoop
   ) -> SwarmFirewall {
-    { request, verdict in
-      let verdict = LoopBound(verdict)
+    let questions = HookQuestions(
+      loop: loop, refusal: Hyperswarm.Verdict.refuse, within: HyperswarmEngine.Limits.firewallDeadline)
+    return { request, verdict in
       let candidate = Hyperswarm.Candidate(publicKey: request.publicKey, address: request.address)
-      Task(executorPreference: loop) {
-        let answer = await firewall(candidate)
-        loop.post {
-          switch answer {
-          case .accept: verdict.value(.accept)
-          case .refuse: verdict.value(.refuse)
-          case .ban: verdict.value(.ban)
-          }
+      questions.ask(request.address?.host, { await firewall(candidate) }) { answer in
+        switch answer {
+        case .accept: verdict(.accept)
+        case .refuse: verdict(.refuse)
+        case .ban: verdict(.ban)
         }
       }
     }

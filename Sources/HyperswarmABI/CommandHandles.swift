@@ -7,7 +7,7 @@ import HyperRuntime
 
 /// Requests for one command that have no answer. Confined to the loop.
 final class WaitingRequests {
-  var count = 0
+  var shares = RequestShares(limit: Limits.incomingRequests)
 }
 
 /// What stands behind a `hyperswarm_incoming_t`. Everything but the handle is confined to the loop.
@@ -23,7 +23,6 @@ final class IncomingHandle: @unchecked Sendable {
     self.swarm = swarm
     self.waiting = waiting
     self.request = request
-    waiting.count += 1
     pointer = Handles.incoming.add(self)
   }
 
@@ -33,7 +32,7 @@ final class IncomingHandle: @unchecked Sendable {
     _ userData: UnsafeMutableRawPointer?
   ) {
     guard let environment = swarm.environment, !swarm.shared.withLock({ $0.isDestroying }),
-      waiting.count < Limits.incomingRequests
+      waiting.shares.enter(request.from.endpoint, isProven: request.isProven)
     else { return }
     let incoming = IncomingHandle(swarm, waiting, request)
     swarm.incoming[ObjectIdentifier(incoming)] = incoming
@@ -47,7 +46,7 @@ final class IncomingHandle: @unchecked Sendable {
     isFinished = true
     deadline?.cancel()
     deadline = nil
-    waiting.count -= 1
+    waiting.shares.leave(request.from.endpoint, isProven: request.isProven)
     Handles.incoming.remove(pointer)
     swarm.incoming[ObjectIdentifier(self)] = nil
     answer(request)

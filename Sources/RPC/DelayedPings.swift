@@ -1,39 +1,65 @@
+import HyperCollections
 import HyperEncoding
 import HyperEnvironment
 
-/// Answers that wait for their time, bounded in all and per source (dht-rpc.md 7.1 and C-11).
+/// Answers that wait for their time, bounded in all and per source (dht-rpc.md 7.1 and C-11). When all places are taken
+/// a newcomer takes that of the oldest of the host that has most, among requesters whose source may be forged; those of
+/// proven ones go only for each other.
 struct DelayedPings {
+  struct Ticket: Hashable {
+    fileprivate let number: UInt64
+    fileprivate let source: IPv4Address
+    fileprivate let isProven: Bool
+  }
+
   private var timers: [UInt64: any ScheduledAction] = [:]
-  private var perSource: [IPv4Address: Int] = [:]
+  private var unproven = HostQueue()
+  private var proven = HostQueue()
   private var serial: UInt64 = 0
 
   var count: Int { timers.count }
 
-  func hasRoom(for source: IPv4Address) -> Bool {
-    timers.count < Limits.maximumDelayedPings
-      && perSource[source, default: 0] < Limits.maximumDelayedPingsPerSource
-  }
-
-  /// Key for a new timer.
-  mutating func nextKey() -> UInt64 {
+  /// A place for an answer; `nil` when there is none.
+  mutating func enter(_ source: IPv4Address, isProven: Bool) -> Ticket? {
+    guard unproven.count(of: source) + proven.count(of: source) < Limits.maximumDelayedPingsPerSource else {
+      return nil
+    }
+    if timers.count >= Limits.maximumDelayedPings {
+      if let victim = unproven.heaviest {
+        remove(Ticket(number: victim.oldest, source: victim.address, isProven: false))
+      } else if isProven, let victim = proven.heaviest {
+        remove(Ticket(number: victim.oldest, source: victim.address, isProven: true))
+      } else {
+        return nil
+      }
+    }
     serial += 1
-    return serial
+    return Ticket(number: serial, source: source, isProven: isProven)
   }
 
-  mutating func insert(_ timer: any ScheduledAction, key: UInt64, source: IPv4Address) {
-    timers[key] = timer
-    perSource[source, default: 0] += 1
+  mutating func insert(_ timer: any ScheduledAction, _ ticket: Ticket) {
+    timers[ticket.number] = timer
+    if ticket.isProven {
+      proven.insert(ticket.number, of: ticket.source)
+    } else {
+      unproven.insert(ticket.number, of: ticket.source)
+    }
   }
 
-  mutating func remove(_ key: UInt64, source: IPv4Address) {
-    guard timers.removeValue(forKey: key) != nil else { return }
-    let left = perSource[source, default: 1] - 1
-    perSource[source] = left > 0 ? left : nil
+  mutating func remove(_ ticket: Ticket) {
+    guard let timer = timers.removeValue(forKey: ticket.number) else { return }
+    timer.cancel()
+    if ticket.isProven {
+      proven.remove(ticket.number, of: ticket.source)
+    } else {
+      unproven.remove(ticket.number, of: ticket.source)
+    }
   }
 
   mutating func cancelAll() {
     for timer in timers.values { timer.cancel() }
     timers = [:]
-    perSource = [:]
+    unproven = HostQueue()
+    proven = HostQueue()
   }
 }

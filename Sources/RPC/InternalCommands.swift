@@ -85,16 +85,16 @@ extension RPCNode {
       statistics.drops.invalidCommand += 1
       return
     }
-    guard delayedPings.hasRoom(for: source.host) else {
+    let isProven = replyBudget.isProven(source, now: environment.nowMilliseconds)
+    guard let ticket = delayedPings.enter(source.host, isProven: isProven) else {
       statistics.drops.delayedPings += 1
       return
     }
-    let key = delayedPings.nextKey()
     let timer = environment.schedule(after: UInt64(milliseconds)) { [weak self] in
       guard let self else { return }
-      delayedPings.remove(key, source: source.host)
+      delayedPings.remove(ticket)
       acknowledge(request, to: source, on: socket)
     }
-    delayedPings.insert(timer, key: key, source: source.host)
+    delayedPings.insert(timer, ticket)
   }
 }

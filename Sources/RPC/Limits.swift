@@ -174,8 +174,8 @@ package enum Limits {
   /// of a table member, and than an announcement lives.
   package static let proofAge: UInt64 = 30 * 60 * 1000
   /// Pings to sources of requests, one per address and minute: nodes that are new to the table, and readers that may be
-  /// forged. Of one IP address and of all, per second and in one burst, and those in flight: what invented sources can
-  /// make a node send is below a tenth of its window.
+  /// forged. Of one IP address and of all, per second and in one burst, and those in flight, the same again for sources
+  /// that have echoed a token: what invented sources can make a node send is below a tenth of its window.
   package static let sourceCheckInterval: UInt64 = 60_000
   package static let rememberedSourceChecks = 8192
   package static let sourceChecksPerSecond: UInt64 = 1
@@ -227,7 +227,7 @@ package enum Limits {
     precondition(requestsPerSecond <= requestBurst && downHintsPerSecond <= downHintBurst)
     precondition(requestsPerSecond <= totalRequestsPerSecond && requestBurst <= totalRequestBurst)
     precondition(sourceChecksPerSecond <= totalSourceChecksPerSecond && sourceCheckBurst <= totalSourceCheckBurst)
-    precondition(pendingSourceChecks <= maxWindow * windowSlots, "the window has room for requests of our own")
+    precondition(2 * pendingSourceChecks <= maxWindow * windowSlots, "the window has room for requests of our own")
     precondition(provenSourcesPerHost <= provenSources && answersPerForward <= answersPerRequest)
     precondition(trackedPaths >= 2 && trackedSources >= 2, "two generations")
     precondition(firewallMinimumReplies <= firewallProbeNodes)

@@ -46,7 +46,7 @@ extension SwarmCore {
     }
     screening.insert(key)
     dequeue(peer)
-    ask(SwarmFirewallRequest(publicKey: key)) { [weak self] verdict in
+    ask(SwarmFirewallRequest(publicKey: key), isIncoming: false) { [weak self] verdict in
       guard let self, self.screening.remove(key) != nil else { return }
       guard !self.isSuspended, !self.isDestroyed else { return }
       switch verdict {
@@ -55,7 +55,7 @@ extension SwarmCore {
       case .ban:
         self.banByFirewall(peer)
         self.skip(peer)
-      case .refuse, .accept:
+      case .refuse, .accept, nil:
         if verdict == .refuse { self.remember(refusalOf: peer) }
         self.skip(peer)
       }

@@ -1,3 +1,4 @@
+import HyperCollections
 import HyperEncoding
 import HyperEnvironment
 
@@ -20,9 +21,12 @@ extension SwarmCore {
       expectCrossing(key)
       return verdict(true)
     }
-    ask(request) { [weak self] answer in
+    ask(request, isIncoming: true) { [weak self] answer in
       guard let self, !self.isDestroyed, !self.isSuspended else { return verdict(false) }
       switch answer {
+      case nil:
+        self.counters.refusedByLimit += 1
+        verdict(false)
       case .accept:
         self.expectCrossing(key)
         verdict(true)
@@ -37,22 +41,53 @@ extension SwarmCore {
     }
   }
 
-  /// Asks the application; settles exactly once, with a refusal after the deadline.
-  func ask(_ request: SwarmFirewallRequest, _ settle: @escaping (SwarmFirewallVerdict) -> Void) {
-    guard let firewall, pendingVerdicts < Limits.maxPendingVerdicts else { return settle(.refuse) }
-    pendingVerdicts += 1
-    let question = Question()
-    let answer: (SwarmFirewallVerdict) -> Void = { [weak self] verdict in
-      guard !question.isSettled else { return }
-      question.isSettled = true
-      question.deadline?.cancel()
-      question.deadline = nil
-      self?.pendingVerdicts -= 1
+  /// Asks the application; settles exactly once, with a refusal after the deadline, and with nothing when the question
+  /// has made room for another one: the oldest of the host that has most, so that those who come by the thousand wait
+  /// for each other only.
+  func ask(
+    _ request: SwarmFirewallRequest, isIncoming: Bool, _ settle: @escaping (SwarmFirewallVerdict?) -> Void
+  ) {
+    guard let firewall else { return settle(.refuse) }
+    if isIncoming {
+      makeRoomForQuestion()
+    } else if dialQuestions >= Limits.maxPendingVerdicts {
+      return settle(.refuse)
+    }
+    let question = begin(request, isIncoming: isIncoming, settle)
+    firewall(request) { question.settle($0) }
+    guard !question.isSettled else { return }
+    question.deadline = environment.schedule(after: Limits.firewallDeadline) { question.settle(.refuse) }
+  }
+
+  private func makeRoomForQuestion() {
+    guard questions.count >= Limits.maxPendingVerdicts, let heaviest = questionsByHost.heaviest else { return }
+    questions[heaviest.oldest]?.settle(nil)
+  }
+
+  private func begin(
+    _ request: SwarmFirewallRequest, isIncoming: Bool, _ settle: @escaping (SwarmFirewallVerdict?) -> Void
+  ) -> FirewallQuestion {
+    let number = nextQuestion
+    let host = request.address?.host ?? .any
+    nextQuestion += 1
+    let question = FirewallQuestion { [weak self] verdict in
+      if let self {
+        if isIncoming {
+          questions[number] = nil
+          questionsByHost.remove(number, of: host)
+        } else {
+          dialQuestions -= 1
+        }
+      }
       settle(verdict)
     }
-    firewall(request, answer)
-    guard !question.isSettled else { return }
-    question.deadline = environment.schedule(after: Limits.firewallDeadline) { answer(.refuse) }
+    if isIncoming {
+      questions[number] = question
+      questionsByHost.insert(number, of: host)
+    } else {
+      dialQuestions += 1
+    }
+    return question
   }
 
   func banByFirewall(_ peer: PeerInfo) {
@@ -78,7 +113,20 @@ extension SwarmCore {
   }
 }
 
-private final class Question {
-  var isSettled = false
+/// One question to the firewall of the application.
+final class FirewallQuestion {
+  private(set) var isSettled = false
   var deadline: (any ScheduledAction)?
+  private let done: (SwarmFirewallVerdict?) -> Void
+
+  init(_ done: @escaping (SwarmFirewallVerdict?) -> Void) { self.done = done }
+
+  /// The first call counts.
+  func settle(_ verdict: SwarmFirewallVerdict?) {
+    guard !isSettled else { return }
+    isSettled = true
+    deadline?.cancel()
+    deadline = nil
+    done(verdict)
+  }
 }

@@ -69,7 +69,13 @@ package final class SwarmCore<DHT: SwarmDHT> {
   var firewallBans: [PeerInfo] = []
   /// Keys that were refused a moment ago, so that retransmitted and repeated handshakes do not ask again.
   var refusals = ExpiringKeys<Bytes32>(limit: Limits.maxRefusals)
-  var pendingVerdicts = 0
+  /// Questions to the firewall about peers that have come, and which of them makes room for another.
+  var questions: [UInt64: FirewallQuestion] = [:]
+  var questionsByHost = HostQueue()
+  var nextQuestion: UInt64 = 0
+  /// Questions about dials.
+  var dialQuestions = 0
+  var pendingVerdicts: Int { questions.count + dialQuestions }
 
   // MARK: Topics
 

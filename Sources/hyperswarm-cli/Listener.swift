@@ -13,7 +13,7 @@ struct Listener: Sendable {
 
   let keyPair: KeyPair
   let options: HyperDHT.ServerOptions
-  /// Connections at a time; further callers are told that the server is busy.
+  /// Connections at a time; further callers take the places of others (`Places`), or are told that the server is busy.
   var limit = 1
   /// Takes connections until the process ends, instead of `limit` in all.
   var isEndless = false
@@ -72,27 +72,40 @@ struct Listener: Sendable {
     _ body: @escaping @Sendable (HyperDHT.Connection) async throws -> Void
   ) async {
     let (ends, ended) = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))
-    var endings = ends.makeAsyncIterator()
-    let active = Count()
-    await withDiscardingTaskGroup { group in
-      for await connection in callers {
-        active.value.add(1, ordering: .relaxed)
-        group.addTask {
-          await Listener.serve(connection, body)
-          active.value.subtract(1, ordering: .relaxed)
-          ended.yield()
-        }
-        guard active.value.load(ordering: .relaxed) >= limit else { continue }
-        await server.setBusy(true)
-        // Those that came in the same moment wait for their turn.
-        while active.value.load(ordering: .relaxed) >= limit { await endings.next() }
-        await server.setBusy(false)
+    let places = Places(limit)
+    let (turns, turn) = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))
+    var turning = turns.makeAsyncIterator()
+    // Who is sent away in the answer to its handshake cannot take the place of anyone: only while nobody could.
+    let watching = Task {
+      for await _ in ends {
+        await server.setBusy(!places.hasRoom())
+        turn.yield()
       }
     }
-  }
-
-  private final class Count: Sendable {
-    let value = Atomic(0)
+    defer { watching.cancel() }
+    await withDiscardingTaskGroup { group in
+      for await connection in callers {
+        var place = places.enter(connection)
+        if place == nil, !places.hasRoom() {
+          await server.setBusy(true)
+          // Those that came in the same moment wait for their turn.
+          while place == nil, !connection.isClosed {
+            guard await turning.next() != nil else { break }
+            place = places.enter(connection)
+          }
+        }
+        guard let place else {
+          connection.destroy()
+          continue
+        }
+        group.addTask {
+          await Listener.serve(connection, body)
+          places.leave(place)
+          ended.yield()
+        }
+        await server.setBusy(!places.hasRoom())
+      }
+    }
   }
 
   private static func serve(

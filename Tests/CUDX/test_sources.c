@@ -206,6 +206,22 @@ TEST(what_is_held_is_bounded) {
   pair_free(p);
 }
 
+/* Forged packets for other streams have most of the memory: this one holds as much as is left, not nothing. */
+TEST(held_packets_of_others_leave_room) {
+  pair_t *p = checked_pair(1, 1 * MS);
+  frame_size = 1 << 20;
+  uint64_t others = UDX_HELD_TOTAL_MAX - 200000;
+  udx__instance(&p->side[1].node->udx)->held_memory += others;
+  for (uint32_t host = 1; host <= UDX_STRANGERS_MAX; host++) {
+    struct sockaddr_in from = stranger_at(host, 666);
+    for (uint32_t i = 0; i < UDX_HELD_MAX; i++) forge_part(p, &from, i, 1200);
+    sim_run(p->sim, 1 * MS);
+  }
+  CHECK(sources_of(p, 1)->held_memory > 95000 && sources_of(p, 1)->held_memory <= 100000);
+  udx__instance(&p->side[1].node->udx)->held_memory -= others;
+  pair_free(p);
+}
+
 /* What the peer's own host has sent is not pushed out by other hosts. */
 TEST(near_source_keeps_its_place) {
   pair_t *p = checked_pair(1, 1 * MS);
@@ -294,5 +310,6 @@ TEST(first_blocks_count) {
 }
 
 TEST_MAIN(TEST_ENTRY(stranger_has_no_say), TEST_ENTRY(stranger_during_transfers), TEST_ENTRY(without_the_check),
-  TEST_ENTRY(what_is_held_is_bounded), TEST_ENTRY(near_source_keeps_its_place), TEST_ENTRY(refusals_are_bounded),
-  TEST_ENTRY(owner_is_asked_once_per_frame), TEST_ENTRY(first_blocks_count))
+  TEST_ENTRY(what_is_held_is_bounded), TEST_ENTRY(held_packets_of_others_leave_room),
+  TEST_ENTRY(near_source_keeps_its_place), TEST_ENTRY(refusals_are_bounded), TEST_ENTRY(owner_is_asked_once_per_frame),
+  TEST_ENTRY(first_blocks_count))

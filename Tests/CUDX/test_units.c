@@ -270,6 +270,38 @@ reorder_end (void) {
   udx__pool_drain(&udx__instance(&reorder_udx)->buffers_large);
 }
 
+/* Streams whose peers never fill their gaps take what they can: another one has room all the same. */
+TEST(greedy_streams_leave_room) {
+  static udx_stream_t hogs[50];
+  reorder_begin();
+  memset(hogs, 0, sizeof(hogs));
+  int took = 1;
+  for (int i = 0; i < 50; i++) {
+    hogs[i].udx = &reorder_udx;
+    udx__stream(&hogs[i])->flow.window_max = UDX_WINDOW_DEFAULT;
+  }
+  while (took) {
+    took = 0;
+    for (int i = 0; i < 50; i++) {
+      if (!udx__reorder_has_room(&hogs[i], UDX_REORDER_BLOCK)) continue;
+      udx__stream(&hogs[i])->reorder.memory += UDX_REORDER_BLOCK;
+      udx__instance(&reorder_udx)->reorder_memory += UDX_REORDER_BLOCK;
+      took = 1;
+    }
+  }
+  CHECK(udx__instance(&reorder_udx)->reorder_memory <= UDX_REORDER_TOTAL_MAX);
+  uint32_t room = 0;
+  while (udx__reorder_has_room(&reorder_stream, UDX_REORDER_BLOCK)) {
+    udx__stream(&reorder_stream)->reorder.memory += UDX_REORDER_BLOCK;
+    udx__instance(&reorder_udx)->reorder_memory += UDX_REORDER_BLOCK;
+    room += UDX_REORDER_BLOCK;
+  }
+  CHECK(room > 2 << 20);
+  udx__stream(&reorder_stream)->reorder.memory = 0;
+  udx__instance(&reorder_udx)->reorder_memory = 0;
+  reorder_end();
+}
+
 TEST(reorder_model) {
   for (int round = 0; round < 200; round++) {
     reorder_begin();
@@ -373,6 +405,26 @@ TEST(addresses) {
   CHECK(udx__address_plain((struct sockaddr *) &v6, &scratch) == (struct sockaddr *) &v6);
 }
 
+/* A host of IPv6 has a /64 to itself, one of IPv4 its address, also where that is written in 16 bytes. */
+TEST(networks_of_addresses) {
+  static const struct {
+    const char *a, *b;
+    int same;
+  } cases[] = {
+    {"2001:db8::1", "2001:db8::ffff:1", 1},
+    {"2001:db8:0:1::1", "2001:db8::1", 0},
+    {"::ffff:192.0.2.1", "::ffff:192.0.2.1", 1},
+    {"::ffff:192.0.2.1", "::ffff:192.0.2.2", 0},
+    {"::ffff:192.0.2.1", "::1", 0},
+  };
+  for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+    struct sockaddr_in6 a, b;
+    CHECK_EQ(uv_ip6_addr(cases[i].a, 7, &a), 0);
+    CHECK_EQ(uv_ip6_addr(cases[i].b, 8, &b), 0);
+    CHECK_EQ(udx__address_same_network((struct sockaddr *) &a, (struct sockaddr *) &b), cases[i].same);
+  }
+}
+
 /* Every byte of an address counts, and its port. */
 TEST(addresses_differ) {
   struct sockaddr_in6 a, b;
@@ -400,6 +452,6 @@ TEST(addresses_differ) {
 TEST_MAIN(TEST_ENTRY(wire_annex_c), TEST_ENTRY(sequence_arithmetic), TEST_ENTRY(interval_set_model),
   TEST_ENTRY(interval_set_is_bounded), TEST_ENTRY(id_table_model), TEST_ENTRY(id_table_size),
   TEST_ENTRY(timer_heap_order), TEST_ENTRY(udx_90_windowed_minimum), TEST_ENTRY(windowed_maximum_follows),
-  TEST_ENTRY(rtt_estimator), TEST_ENTRY(reorder_model), TEST_ENTRY(reorder_blocks_rotate),
-  TEST_ENTRY(reorder_is_bounded), TEST_ENTRY(addresses), TEST_ENTRY(addresses_differ),
-  TEST_ENTRY(filter_keeps_the_next_best))
+  TEST_ENTRY(rtt_estimator), TEST_ENTRY(greedy_streams_leave_room), TEST_ENTRY(reorder_model),
+  TEST_ENTRY(reorder_blocks_rotate), TEST_ENTRY(reorder_is_bounded), TEST_ENTRY(addresses),
+  TEST_ENTRY(addresses_differ), TEST_ENTRY(networks_of_addresses), TEST_ENTRY(filter_keeps_the_next_best))

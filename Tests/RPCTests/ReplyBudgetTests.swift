@@ -132,6 +132,75 @@ final class ReplyBudgetTests: RPCTestCase {
       measured: "\(network.log.count)")
   }
 
+  /// Nodes that nobody knows ask in the name of hosts that never existed, 1,000 a second: one whose request carries a
+  /// token is pinged, and enters the table.
+  func testRPC_C13_inventedRequestersDoNotKeepProvenOnesOut() throws {
+    node.onRequest = { request in
+      request.reply(nil)
+      return true
+    }
+    var number: UInt32 = 0
+    func flood(_ milliseconds: Int) {
+      for _ in 0..<milliseconds {
+        number += 1
+        let source = Endpoint(host: IPv4Address(value: 11 << 24 + number * 257), port: 1)
+        node.serverSocket?.receive(ping(id: NodeAddress.id(of: source)), from: source)
+        network.advance(by: 1)
+      }
+    }
+    flood(20_000)
+    let before = network.log.count
+    let peers = try (0..<8).map { _ in try RawPeer(network) }
+    for peer in peers {
+      let ask = RequestDatagram(tid: 5, to: own, command: 9, target: Bytes32())
+      peer.send(ask, to: own)
+      network.advance(by: 100)
+      var again = ask
+      again.token = try XCTUnwrap(peer.responses.first?.token)
+      again.id = NodeAddress.id(of: peer.endpoint)
+      peer.answerAll()
+      peer.send(again, to: own)
+      flood(500)
+    }
+    let learned = peers.count { node.table.contains(NodeAddress.id(of: $0.endpoint)) }
+    XCTAssertEqual(learned, peers.count)
+    XCTAssertGreaterThan(network.log.count, before)
+    report(
+      attack: "1,000 requests a second of nodes that do not exist", bound: "8 of 8 nodes that echo a token are pinged",
+      measured: "\(learned) of \(peers.count)")
+  }
+
+  /// Delayed answers for hosts that do not exist take all places, and go on: one that has shown itself gets its answer.
+  func testRPC_28_inventedRequestersDoNotKeepDelayedAnswers() throws {
+    func wait(_ tid: UInt16) -> [UInt8] {
+      RequestDatagram(tid: tid, to: own, isInternal: true, command: 4, value: [0x10, 0x27, 0, 0]).encode()
+    }
+    func flood(_ range: Range<UInt32>) {
+      for number in range {
+        let source = Endpoint(host: IPv4Address(value: 11 << 24 + number), port: 1)
+        node.serverSocket?.receive(wait(1), from: source)
+      }
+    }
+    flood(0..<3000)
+    XCTAssertEqual(node.delayedPings.count, Limits.maximumDelayedPings)
+    let (stranger, friend) = (try RawPeer(network), try RawPeer(network))
+    friend.answerAll(withID: false)
+    node.ping(friend.endpoint) { _ in }
+    network.advance(by: 100)
+    friend.onDatagram = nil
+    for peer in [stranger, friend] {
+      peer.clear()
+      peer.socket.send(wait(7), to: own)
+    }
+    network.advance(by: 500)
+    flood(3000..<6000)
+    XCTAssertEqual(node.delayedPings.count, Limits.maximumDelayedPings)
+    network.advance(by: 11_000)
+    XCTAssertEqual(friend.responses.count, 1, "no forged request takes the place of a proven one")
+    XCTAssertEqual(stranger.responses.count, 0)
+    XCTAssertEqual(node.delayedPings.count, 0)
+  }
+
   /// A secret that leaks says nothing about later ones: none is made of those before.
   func testRPC_C11_tokenSecretsAreNotChained() throws {
     _ = node.issueToken(for: own.host)

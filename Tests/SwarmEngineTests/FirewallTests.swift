@@ -199,6 +199,31 @@ final class FirewallTests: XCTestCase {
     XCTAssertEqual(swarm.core.peers.count, 0)
   }
 
+  /// A slow firewall, and two hosts that come by the thousand with ever new keys: a third one is asked about, and let in
+  /// by the answer.
+  func testSW_questionsMakeRoomForTheirLightestHost() {
+    let world = FakeWorld()
+    var answers: [Bytes32: (SwarmFirewallVerdict) -> Void] = [:]
+    let swarm = TestSwarm(world) { $0.firewall = { answers[$0.publicKey] = $1 } }
+    func come(_ number: Int, _ host: UInt8, _ verdict: @escaping (Bool) -> Void) -> Bytes32 {
+      let key = Bytes32((0..<32).map { UInt8(truncatingIfNeeded: number >> (8 * min($0, 3))) }) ?? Bytes32()
+      let address = Endpoint(host: IPv4Address(99, 0, 0, host), port: UInt16(truncatingIfNeeded: number))
+      swarm.core.screenIncoming(SwarmFirewallRequest(publicKey: key, address: address), verdict)
+      return key
+    }
+    for number in 1...1000 { _ = come(number, UInt8(1 + number % 2)) { XCTAssertFalse($0) } }
+    var isLetIn: Bool?
+    let peer = come(5000, 3) { isLetIn = $0 }
+    for number in 1001...2000 { _ = come(number, UInt8(1 + number % 2)) { XCTAssertFalse($0) } }
+    XCTAssertEqual(swarm.core.pendingVerdicts, Limits.maxPendingVerdicts)
+    XCTAssertNil(isLetIn)
+    answers[peer]?(.accept)
+    XCTAssertEqual(isLetIn, true)
+    XCTAssertFalse(swarm.core.refusals.contains(peer, at: 0))
+    world.advance(by: Limits.firewallDeadline + 1)
+    XCTAssertEqual(swarm.core.pendingVerdicts, 0)
+  }
+
   func testSW_firewallBansAreBounded() {
     let world = FakeWorld()
     let swarm = TestSwarm(world) { $0.firewall = { _, verdict in verdict(.ban) } }

@@ -66,6 +66,17 @@ udx__address_same_host (const struct sockaddr *a, const struct sockaddr *b) {
 }
 
 int
+udx__address_same_network (const struct sockaddr *a, const struct sockaddr *b) {
+  udx_address_t sa, sb;
+  a = udx__address_plain(a, &sa);
+  b = udx__address_plain(b, &sb);
+  if (a->sa_family != AF_INET6 || b->sa_family != AF_INET6) return udx__address_same_host(a, b);
+  const struct sockaddr_in6 *x = (const struct sockaddr_in6 *) (const void *) a;
+  const struct sockaddr_in6 *y = (const struct sockaddr_in6 *) (const void *) b;
+  return memcmp(&x->sin6_addr, &y->sin6_addr, 8) == 0;
+}
+
+int
 udx__address_equal (const struct sockaddr *a, const struct sockaddr *b) {
   /* at the same place in both families */
   const struct sockaddr_in *x = (const struct sockaddr_in *) (const void *) a;

@@ -30,6 +30,10 @@ udx__address_equal (const struct sockaddr *a, const struct sockaddr *b);
 int
 udx__address_same_host (const struct sockaddr *a, const struct sockaddr *b);
 
+/* The same host, as far as addresses tell: one of IPv6 has a /64. */
+int
+udx__address_same_network (const struct sockaddr *a, const struct sockaddr *b);
+
 uint16_t
 udx__address_port (const struct sockaddr *address);
 

@@ -32,15 +32,20 @@ run_holds (const udx_reorder_run_t *run, uint32_t seq) {
   return udx__seq_diff(seq, run->start) >= 0 && udx__seq_before(seq, run->end);
 }
 
+/*
+ * One stream may keep as much as is left for all others: a few whose peers never fill their gaps leave room, however
+ * long they stay.
+ */
 int
 udx__reorder_has_room (const udx_stream_t *stream, uint32_t block) {
   const udx_reorder_t *reorder = &udx__stream(stream)->reorder;
+  uint64_t total = udx__instance(stream->udx)->reorder_memory;
+  uint64_t left = total < UDX_REORDER_TOTAL_MAX ? UDX_REORDER_TOTAL_MAX - total : 0;
   uint64_t limit = (uint64_t) reorder->limit << 10;
   if (limit == 0)
     limit = udx__max_u64(UDX_REORDER_WINDOWS * (uint64_t) udx__stream(stream)->flow.window_max, UDX_REORDER_BYTES_MIN);
   UDX_ASSERT(block == UDX_REORDER_BLOCK || block == UDX_REORDER_BLOCK_LARGE);
-  return reorder->memory + block <= limit &&
-         udx__instance(stream->udx)->reorder_memory + block <= UDX_REORDER_TOTAL_MAX;
+  return reorder->memory + block <= udx__min_u64(limit, left);
 }
 
 static udx_reorder_node_t *

@@ -36,6 +36,7 @@ held_drop (udx_stream_t *stream, udx_source_t *source) {
   udx_held_t *held = source->held;
   source->held = held->next;
   udx__stream(stream)->sources->held--;
+  udx__stream(stream)->sources->held_memory -= (uint32_t) (sizeof(*held) + held->length);
   udx__instance(stream->udx)->held_memory -= sizeof(*held) + held->length;
   free(held);
 }
@@ -54,10 +55,13 @@ source_remove (udx_stream_t *stream, udx_source_t *source) {
   free(source);
 }
 
-/* A NAT that forgets its mapping mostly keeps its address: such a source is not pushed out by one from elsewhere. */
+/*
+ * A NAT that forgets its mapping mostly keeps its address, and a host of IPv6 that changes its own keeps its /64: such a
+ * source is not pushed out by one from elsewhere.
+ */
 static int
 is_near (const udx_stream_t *stream, const struct sockaddr *from) {
-  return udx__address_same_host(&udx__stream(stream)->remote.any, from);
+  return udx__address_same_network(&udx__stream(stream)->remote.any, from);
 }
 
 /* Makes room for one more of a kind: the one that is silent for longest goes. 0 if none may go. */
@@ -89,6 +93,16 @@ source_add (udx_stream_t *stream, const struct sockaddr *from, int is_path) {
   return source;
 }
 
+/*
+ * Whether so many bytes more may be kept: no more of one stream than is left for all others, so that forged packets for
+ * some streams leave room for peers of others that move.
+ */
+static int
+has_room (const udx_stream_t *stream, size_t size) {
+  uint64_t total = udx__instance(stream->udx)->held_memory;
+  return total < UDX_HELD_TOTAL_MAX && udx__stream(stream)->sources->held_memory + size <= UDX_HELD_TOTAL_MAX - total;
+}
+
 /* A copy in its place by seq. A second one of the same seq is none. */
 static void
 hold (udx_stream_t *stream, udx_source_t *source, const udx_header_t *header, const uint8_t *payload, size_t length) {
@@ -96,7 +110,7 @@ hold (udx_stream_t *stream, udx_source_t *source, const udx_header_t *header, co
   while (*link != NULL && udx__seq_before((*link)->seq, header->seq)) link = &(*link)->next;
   if (*link != NULL && (*link)->seq == header->seq) return;
   size_t size = sizeof(udx_held_t) + UDX_HEADER_SIZE + length;
-  if (udx__instance(stream->udx)->held_memory + size > UDX_HELD_TOTAL_MAX) return;
+  if (!has_room(stream, size)) return;
   udx_held_t *held = malloc(size);
   if (held == NULL) return;
   held->seq = header->seq;
@@ -109,6 +123,7 @@ hold (udx_stream_t *stream, udx_source_t *source, const udx_header_t *header, co
   held->next = *link;
   *link = held;
   udx__stream(stream)->sources->held++;
+  udx__stream(stream)->sources->held_memory += (uint32_t) size;
   udx__instance(stream->udx)->held_memory += size;
 }
 
@@ -169,7 +184,10 @@ source_release (udx_stream_t *stream, udx_source_t *source, udx_socket_t *socket
   udx_address_t from = source->address;
   udx_held_t *held = source->held;
   source->held = NULL;
-  for (const udx_held_t *each = held; each != NULL; each = each->next) udx__stream(stream)->sources->held--;
+  for (const udx_held_t *each = held; each != NULL; each = each->next) {
+    udx__stream(stream)->sources->held--;
+    udx__stream(stream)->sources->held_memory -= (uint32_t) (sizeof(*each) + each->length);
+  }
   int alive = 1;
   while (held != NULL) {
     udx_held_t *next = held->next;
@@ -387,7 +405,7 @@ udx__sources_free (udx_stream_t *stream) {
   udx_sources_t *sources = udx__stream(stream)->sources;
   if (sources == NULL) return;
   while (sources->list != NULL) source_remove(stream, sources->list);
-  UDX_ASSERT(sources->held == 0);
+  UDX_ASSERT(sources->held == 0 && sources->held_memory == 0);
   udx__stream(stream)->sources = NULL;
   udx__stream(stream)->guards &= (uint8_t) ~UDX_GUARD_SOURCES;
   free(sources);

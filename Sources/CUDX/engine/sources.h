@@ -37,6 +37,7 @@ typedef struct udx_sources_s {
   uint32_t refusals;        /* of the owner */
   uint32_t retried_at;      /* what was delivered when all were last asked for */
   uint32_t held;            /* packets of all sources */
+  uint32_t held_memory;     /* bytes that they take */
   uint8_t retry;            /* something else has changed since */
 } udx_sources_t;
 

@@ -59,6 +59,8 @@ package final class BlindRelayServer {
   private var sessions = RelaySessions()
   private var pending = PendingTokens()
   private(set) package var linkCount = 0
+  /// Those with a side at this host.
+  private var linksByHost: [IPv4Address: Int] = [:]
   private var isClosed = false
 
   /// - Parameter makeStream: a fresh unconnected transport stream on the sockets of the accepted connections; `nil` at
@@ -140,8 +142,7 @@ package final class BlindRelayServer {
     guard other.isInitiator != side.isInitiator else { return }
     statistics.pairingsRequested += 1
     pending.remove(pair)
-    guard linkCount < bounds.links, session.links.count < bounds.linksPerSession,
-      other.session.links.count < bounds.linksPerSession,
+    guard mayLink(session, other.session),
       let link = RelayLink(
         token: token, sides: (side, other), quotas: makeQuotas(), sharedQuotas: [sharedQuota], makeStream: makeStream)
     else {
@@ -151,11 +152,24 @@ package final class BlindRelayServer {
     }
     statistics.pairingsMatched += 1
     linkCount += 1
+    for host in link.hosts { linksByHost[host, default: 0] += 1 }
     link.onClose = { [weak self] in self?.closed($0) }
     for side in [side, other] {
       side.session.links[ObjectIdentifier(link)] = link
       side.session.answer(
         RelayPairMessage(isInitiator: side.isInitiator, token: token, id: UInt64(link.streamID(for: side))))
+    }
+  }
+
+  /// A link that works is never ended for another one, so the bounds are for those who begin: of what is left, one host
+  /// may have so many times as much (``Limits/Relay/linkShare``), and with few links it is refused last.
+  private func mayLink(_ session: RelaySession, _ other: RelaySession) -> Bool {
+    let left = bounds.links - linkCount
+    guard left > 0, session.links.count < bounds.linksPerSession, other.links.count < bounds.linksPerSession else {
+      return false
+    }
+    return Set([session.host, other.host]).allSatisfy {
+      linksByHost[$0, default: 0] < Limits.Relay.linkShare * left
     }
   }
 
@@ -203,6 +217,10 @@ package final class BlindRelayServer {
 
   private func closed(_ link: RelayLink) {
     linkCount -= 1
+    for host in link.hosts {
+      let count = linksByHost[host, default: 1] - 1
+      linksByHost[host] = count > 0 ? count : nil
+    }
     statistics.linksClosed += 1
     statistics.bytesRelayed &+= link.bytesReceived
     statistics.packetsDropped &+= link.packetsDropped

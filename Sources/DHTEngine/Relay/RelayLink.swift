@@ -12,6 +12,8 @@ struct RelaySide {
 final class RelayLink {
   let token: Bytes32
   let sides: (RelaySide, RelaySide)
+  /// One or two.
+  var hosts: Set<IPv4Address> { [sides.0.session.host, sides.1.session.host] }
   /// Once.
   var onClose: ((RelayLink) -> Void)?
 

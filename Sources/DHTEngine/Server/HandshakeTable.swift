@@ -1,3 +1,4 @@
+import HyperCollections
 import HyperEncoding
 
 /// Handshakes that a server works on or remembers, by the bytes of message 1 and by session index (hyperdht.md

@@ -14,9 +14,13 @@ protocol TransferChannel: Sendable {
   /// Ends the writing half after everything written.
   func end()
   func destroy()
+  /// The peer has said what it wants, its code included.
+  func settle()
 }
 
 extension TransferChannel {
+  func settle() {}
+
   func send(_ message: Message) async throws { try await send(message.encoded) }
 
   /// The next message, which is no refusal.
@@ -60,9 +64,12 @@ extension TransferChannel {
 
 struct ConnectionChannel: TransferChannel {
   let connection: HyperDHT.Connection
+  /// Of a sender.
+  private let place: Places.Place?
 
-  init(_ connection: HyperDHT.Connection) {
+  init(_ connection: HyperDHT.Connection, place: Places.Place? = nil) {
     self.connection = connection
+    self.place = place
     connection.setTimeout(FileLimits.silence)
   }
 
@@ -75,8 +82,18 @@ struct ConnectionChannel: TransferChannel {
       sender: isReceiver ? connection.remotePublicKey : connection.publicKey)
   }
 
-  func send(_ message: [UInt8]) async throws { try await connection.write(message) }
-  func receive() async throws -> [UInt8]? { try await connection.read() }
+  func send(_ message: [UInt8]) async throws {
+    try await connection.write(message)
+    place?.touch()
+  }
+
+  func receive() async throws -> [UInt8]? {
+    let message = try await connection.read()
+    place?.touch()
+    return message
+  }
+
+  func settle() { place?.settle() }
   func end() { connection.end() }
   func destroy() { connection.destroy() }
 }

@@ -6,8 +6,13 @@ enum FileLimits {
   static let farewell = Duration.seconds(3)
   /// For a receiver to say what it wants, its code included: then strangers make room for others.
   static let greeting = Duration.seconds(30)
-  /// Receivers served at a time; further ones are refused in the answer to their handshake.
+  /// Receivers served at a time; further ones take the places of others (`Places`), or are refused in the answer to
+  /// their handshake.
   static let sessions = 32
+  /// Without a message for so long, a receiver gives way to one of a host with fewer.
+  static let idle = Duration.seconds(30)
+  /// From one look at whether some may give way to the next.
+  static let look = Duration.seconds(2)
   /// How long a lost connection is dialled again without a byte of progress.
   static let reconnecting = Duration.seconds(120)
   /// Longest pause between two attempts.

@@ -104,6 +104,8 @@ struct SendService: Sendable {
 
   private enum Event: Sendable {
     case connection(HyperDHT.Connection)
+    /// Time has passed.
+    case look
     case end(of: Bytes32, Result<UInt64, any Error>)
   }
 
@@ -113,7 +115,9 @@ struct SendService: Sendable {
       Task { for await connection in server.connections { continuation.yield(.connection(connection)) } },
       Task { await display.run() },
       Task { await announce(keyPair) },
+      Task { while (try? await Task.sleep(for: FileLimits.look)) != nil { continuation.yield(.look) } },
     ]
+    let places = Places(FileLimits.sessions, idle: FileLimits.idle)
     defer { for helper in helpers { helper.cancel() } }
     try await withThrowingDiscardingTaskGroup { group in
       var active = 0
@@ -121,18 +125,25 @@ struct SendService: Sendable {
       for await event in events {
         switch event {
         case .connection(let connection):
+          guard let place = places.enter(PlaceGroup(connection), giveWay: { connection.destroy() }) else {
+            connection.destroy()
+            continue
+          }
           active += 1
-          await server.setBusy(active >= FileLimits.sessions)
           group.addTask(executorPreference: BlockingExecutor()) {
-            let result = await serve(connection)
+            let result = await serve(connection, place)
+            places.leave(place)
             continuation.yield(.end(of: connection.remotePublicKey, result))
           }
+        case .look: await server.setBusy(!places.hasRoom())
         case .end(let peer, let result):
           active -= 1
-          await server.setBusy(active >= FileLimits.sessions)
           if case .success(let count) = result { failures = (failures ?? 0) + count }
           report(peer, result)
         }
+        if case .look = event { continue }
+        // Receivers that are served, and no others, are a reason to send a newcomer away in the answer to its handshake.
+        await server.setBusy(!places.hasRoom())
         guard active == 0 else { continue }
         if isEndless {
           if gate?.isOver == true { throw SendService.codeEnded }
@@ -147,12 +158,15 @@ struct SendService: Sendable {
     }
   }
 
-  private func serve(_ connection: HyperDHT.Connection) async -> Result<UInt64, any Error> {
+  private func serve(
+    _ connection: HyperDHT.Connection, _ place: Places.Place
+  ) async -> Result<UInt64, any Error> {
     let progress = TransferProgress()
     display.add(progress)
     defer { display.remove(progress) }
     do {
-      let sender = Sender(tree: tree, channel: ConnectionChannel(connection), gate: gate, progress: progress)
+      let channel = ConnectionChannel(connection, place: place)
+      let sender = Sender(tree: tree, channel: channel, gate: gate, progress: progress)
       return .success(try await sender.run())
     } catch {
       return .failure(error)

@@ -14,6 +14,7 @@ struct Sender: Sendable {
   func run() async throws -> UInt64 {
     do {
       try await greet()
+      channel.settle()
       progress.begin(files: tree.entries.count { $0.kind == .file }, bytes: tree.bytes)
       return try await serve()
     } catch {

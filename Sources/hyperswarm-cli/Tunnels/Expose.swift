@@ -67,7 +67,8 @@ struct Expose: Command {
     let allowed = Set(allow.map(\.key))
     let isPrivate = self.private
     try await using(dht, until: Interrupt()) {
-      let counter = ConnectionCounter()
+      let room = OpenFiles.room(for: Places.room(for: TunnelLimits.connections))
+      let places = Places.within(room, idle: TunnelLimits.idle)
       try await withThrowingDiscardingTaskGroup { group in
         for (target, seed) in services {
           let pair = HyperDHT.keyPair(seed: seed)
@@ -84,7 +85,7 @@ struct Expose: Command {
               ("target", .string("\(target)")), ("publicKey", .string(pair.publicKey.hex)),
               ("private", secret.map { .string($0) } ?? .null),
             ])
-          group.addTask { await Expose.serve(server, service, counter) }
+          group.addTask { await Expose.serve(server, service, places) }
         }
       }
     }
@@ -103,20 +104,20 @@ struct Expose: Command {
     }
   }
 
-  private static func serve(_ server: HyperDHT.Server, _ service: Service, _ counter: ConnectionCounter) async {
+  private static func serve(_ server: HyperDHT.Server, _ service: Service, _ places: Places) async {
     await withDiscardingTaskGroup { group in
       for await connection in server.connections {
-        guard counter.enter() else {
+        guard let place = places.enter(connection) else {
           connection.destroy()
           continue
         }
         group.addTask {
-          defer { counter.leave() }
+          defer { places.leave(place) }
           let peer = connection.remotePublicKey
           switch service {
-          case .packets(let target): await PacketService.serve(connection, target, counter)
-          case .streams(let target, isMux: false): await join(PlainStream(connection), peer, target)
-          case .streams(let target, isMux: true): await serveMux(connection, target, counter)
+          case .packets(let target): await PacketService.serve(connection, target, places, place)
+          case .streams(let target, isMux: false): await join(PlainStream(connection), peer, target, place)
+          case .streams(let target, isMux: true): await serveMux(connection, target, places, place)
           }
         }
       }
@@ -124,28 +125,32 @@ struct Expose: Command {
   }
 
   private static func serveMux(
-    _ connection: HyperDHT.Connection, _ target: LocalAddress, _ counter: ConnectionCounter
+    _ connection: HyperDHT.Connection, _ target: LocalAddress, _ places: Places, _ place: Places.Place
   ) async {
     let key = connection.remotePublicKey
     switch await TunnelOffer.channels.beginning(of: connection, within: TunnelLimits.beginning) {
     case .asked:
+      let group = place.group
       await MuxLink.serve(connection) { channel in
-        guard counter.enter() else { return channel.destroy() }
-        defer { counter.leave() }
-        await join(channel, key, target)
+        guard let own = places.enter(group, hasShown: { true }, giveWay: { channel.destroy() }) else {
+          return channel.destroy()
+        }
+        defer { places.leave(own) }
+        // The connection is as busy as its channels.
+        await join(channel, key, target, own, place)
       }
-    case .message(let first): await join(PlainStream(connection), key, target, first: first ?? [])
-    case .silent: await join(PlainStream(connection), key, target)
+    case .message(let first): await join(PlainStream(connection), key, target, place, first: first ?? [])
+    case .silent: await join(PlainStream(connection), key, target, place)
     case .failed: connection.destroy()
     }
   }
 
   private static func join(
-    _ stream: any TunnelStream, _ peer: Bytes32, _ target: LocalAddress, first: [UInt8] = []
+    _ stream: any TunnelStream, _ peer: Bytes32, _ target: LocalAddress, _ places: Places.Place..., first: [UInt8] = []
   ) async {
     do {
       let socket = try await target.connect()
-      await TunnelPipe.join(socket, stream, first: first)
+      await TunnelPipe.join(socket, stream, first: first, places: places)
     } catch {
       stream.destroy()
       Console.note(

@@ -92,6 +92,8 @@ struct SenderTable<Key: Hashable, Value> {
     return gone
   }
 
+  mutating func remove(_ key: Key) { entries[key] = nil }
+
   /// Forgets the silent ones, and returns them.
   mutating func expire(at now: ContinuousClock.Instant) -> [Value] {
     let old = entries.filter { now - $0.value.used > TunnelLimits.senderLife }
@@ -182,21 +184,31 @@ actor PacketForward {
 actor PacketService {
   private let link: PacketLink
   private let target: SocketBytes
-  private let counter: ConnectionCounter
-  private var sockets = SenderTable<UInt32, PacketSocket>()
+  private let places: Places
+  /// The connection's.
+  private let place: Places.Place
+  private var sockets = SenderTable<UInt32, Sender>()
 
-  init(_ link: PacketLink, _ target: SocketBytes, _ counter: ConnectionCounter) {
+  private struct Sender {
+    let socket: PacketSocket
+    let place: Places.Place
+  }
+
+  init(_ link: PacketLink, _ target: SocketBytes, _ places: Places, _ place: Places.Place) {
     self.link = link
     self.target = target
-    self.counter = counter
+    self.places = places
+    self.place = place
   }
 
   /// Serves a peer that asks for it.
-  static func serve(_ connection: HyperDHT.Connection, _ target: SocketBytes, _ counter: ConnectionCounter) async {
+  static func serve(
+    _ connection: HyperDHT.Connection, _ target: SocketBytes, _ places: Places, _ place: Places.Place
+  ) async {
     let beginning = await TunnelOffer.datagrams.beginning(of: connection, within: TunnelLimits.greeting)
     guard case .asked = beginning else { return connection.destroy() }
     let link = PacketLink(connection, .listening)
-    let service = PacketService(link, target, counter)
+    let service = PacketService(link, target, places, place)
     let deadline = Task {
       try await Task.sleep(for: TunnelLimits.greeting)
       if !link.hasKey { connection.destroy() }
@@ -218,27 +230,38 @@ actor PacketService {
 
   private func pass(_ packet: ArraySlice<UInt8>, of sender: UInt32) {
     let now = ContinuousClock.now
-    if let socket = sockets.use(sender, at: now) { return socket.send(packet) }
+    place.touch(at: now)
+    if let known = sockets.use(sender, at: now) {
+      known.place.touch(at: now)
+      return known.socket.send(packet)
+    }
     // Too many, or no descriptors: the packet is lost.
-    guard counter.enter() else { return }
-    guard let socket = try? PacketSocket(connectedTo: target) else { return counter.leave() }
-    _ = sockets.add(socket, for: sender, at: now)
+    let leaving = { @Sendable [weak self] in
+      guard let self else { return }
+      Task { await self.drop(sender) }
+    }
+    guard let own = places.enter(place.group, hasShown: { true }, giveWay: leaving) else { return }
+    guard let socket = try? PacketSocket(connectedTo: target) else { return places.leave(own) }
+    _ = sockets.add(Sender(socket: socket, place: own), for: sender, at: now)
     socket.send(packet)
     opening.yield(sender)
   }
 
+  private func drop(_ sender: UInt32) { sockets.remove(sender) }
+
   /// Passes on what the service says to a sender, as long as it is in the table.
-  private func listen(_ sender: UInt32) async {
-    defer { counter.leave() }
-    guard let socket = sockets.value(of: sender) else { return }
-    while !Task.isCancelled, sockets.value(of: sender) === socket {
-      guard await Poller.shared.wait(socket.descriptor, for: Int32(POLLIN), seconds: 1) else {
+  private func listen(_ id: UInt32) async {
+    guard let sender = sockets.value(of: id) else { return }
+    defer { places.leave(sender.place) }
+    while !Task.isCancelled, sockets.value(of: id)?.socket === sender.socket {
+      guard await Poller.shared.wait(sender.socket.descriptor, for: Int32(POLLIN), seconds: 1) else {
         _ = sockets.expire(at: .now)
         continue
       }
-      while let (packet, _) = socket.receive() {
-        _ = sockets.use(sender, at: .now)
-        await link.send(PacketFrame(sender: sender, content: packet))
+      while let (packet, _) = sender.socket.receive() {
+        _ = sockets.use(id, at: .now)
+        sender.place.touch()
+        await link.send(PacketFrame(sender: id, content: packet))
       }
     }
   }

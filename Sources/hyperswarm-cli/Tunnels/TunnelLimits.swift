@@ -1,8 +1,10 @@
 /// Bounds of `expose` and `forward`.
 enum TunnelLimits {
-  /// Connections at a time, of all targets together, where the limit of open files is not lower: further ones are
-  /// refused, or wait in the system's queue.
+  /// Connections at a time, of all targets together, where the limit of open files is not lower: further ones take the
+  /// places of others (`Places`) or are refused, or wait in the system's queue.
   static let connections = 1024
+  /// Without a byte for so long, a connection gives way to one of a caller with fewer.
+  static let idle = Duration.seconds(30)
   /// Connections that are being made to a peer at a time: each sends handshakes through nodes of the network.
   static let dials = 64
   /// For one of these.

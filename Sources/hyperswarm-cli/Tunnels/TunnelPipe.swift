@@ -31,18 +31,25 @@ struct PlainStream: TunnelStream {
 /// A connection of this machine and a stream to the peer, joined byte for byte. Each half ends when the other side's
 /// has ended; a broken one breaks the other, after what it has delivered.
 enum TunnelPipe {
-  /// - Parameter first: of the stream, read already.
-  static func join(_ socket: Socket, _ stream: any TunnelStream, first: [UInt8] = []) async {
+  /// - Parameters:
+  ///   - first: of the stream, read already.
+  ///   - places: that are used by what passes.
+  static func join(
+    _ socket: Socket, _ stream: any TunnelStream, first: [UInt8] = [], places: [Places.Place] = []
+  ) async {
     await withDiscardingTaskGroup { group in
-      group.addTask { await carryOut(socket, stream) }
-      group.addTask { await carryIn(first, stream, socket) }
+      group.addTask { await carryOut(socket, stream, places) }
+      group.addTask { await carryIn(first, stream, socket, places) }
     }
     await stream.untilClosed()
   }
 
-  private static func carryOut(_ socket: Socket, _ stream: any TunnelStream) async {
+  private static func carryOut(_ socket: Socket, _ stream: any TunnelStream, _ places: [Places.Place]) async {
     do {
-      while let bytes = try await socket.read() { try await stream.write(bytes) }
+      while let bytes = try await socket.read() {
+        try await stream.write(bytes)
+        for place in places { place.touch() }
+      }
       stream.end()
     } catch is SocketFailure {
       // What was read before has still to get there.
@@ -58,10 +65,15 @@ enum TunnelPipe {
     }
   }
 
-  private static func carryIn(_ first: [UInt8], _ stream: any TunnelStream, _ socket: Socket) async {
+  private static func carryIn(
+    _ first: [UInt8], _ stream: any TunnelStream, _ socket: Socket, _ places: [Places.Place]
+  ) async {
     do {
       if !first.isEmpty { try await socket.write(first) }
-      while let bytes = try await stream.read() { try await socket.write(bytes) }
+      while let bytes = try await stream.read() {
+        try await socket.write(bytes)
+        for place in places { place.touch() }
+      }
       socket.end()
     } catch is SocketFailure {
       socket.shutDown()

@@ -279,6 +279,20 @@ final class RouterTests: XCTestCase {
     XCTAssertEqual(local.handshakes.count, 6)
   }
 
+  /// A server that takes its time makes room among those that wait by itself: a router that refused newcomers before
+  /// would leave the places to those that came first.
+  func testOpenRepliesAreAsManyAsAServerLetsWait() throws {
+    let node = try makeNode()
+    let local = pin(node)
+    local.isLate = true
+    for number in 0..<Limits.Server.waitingHandshakes + 100 {
+      // From this machine: no budget of a source comes before.
+      let source = Endpoint(host: IPv4Address(127, 0, 0, 1), port: UInt16(1 + number))
+      handshake(node, .fromClient, from: source)
+      XCTAssertEqual(local.handshakes.count, number + 1)
+    }
+  }
+
   // MARK: Hole punching
 
   private func forwardedHolepunch(_ node: PassiveNode, to destination: Endpoint) throws -> HolepunchMessage {

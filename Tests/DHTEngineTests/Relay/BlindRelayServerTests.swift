@@ -220,6 +220,39 @@ final class BlindRelayServerTests: XCTestCase {
     site.destroy()
   }
 
+  /// Two strangers that pair with each other all the time, over as many sessions as they like, and keep their links
+  /// (which are never ended for others): other pairs find places, of few links, too.
+  func testDHT_B18_linksOfOneHostLeaveRoom() throws {
+    var bounds = BlindRelayServer.Bounds()
+    bounds.links = 40
+    let site = Site(bounds)
+    let (x, y) = (site.client(), site.client())
+    for number in 0..<60 as Range<UInt8> {
+      for (client, isInitiator) in [(x, true), (y, false)] {
+        _ = client.control.pair(site.ticket(100 + number, isInitiator), streamID: UInt32(number) + 1)
+      }
+      site.net.network.advance(by: 200)
+    }
+    site.net.network.advance(by: 2000)
+    XCTAssertEqual(site.relay.linkCount, 30, "three times what is left")
+    var links = 0
+    for number in 1...4 as ClosedRange<UInt8> {
+      let (a, b) = (site.client(), site.client())
+      var paired = 0
+      for (client, isInitiator) in [(a, true), (b, false)] {
+        let pairing = try XCTUnwrap(client.control.pair(site.ticket(number, isInitiator), streamID: 1))
+        pairing.onPaired = { _ in paired += 1 }
+      }
+      site.net.wait { paired == 2 }
+      links += 1
+    }
+    XCTAssertEqual(site.relay.linkCount, 34)
+    report(
+      attack: "two hosts take all links of a blind relay that they get", bound: "4 of 4 other pairs",
+      measured: "\(links) of 4")
+    site.destroy()
+  }
+
   /// Deployed swarms open a control connection for each relayed peer.
   func testManySessionsOfOneKeyAndHost() throws {
     XCTAssertGreaterThanOrEqual(Limits.Relay.sessionsPerKey, 128)

@@ -14,6 +14,10 @@ from ._library import library
 from ._pump import ON_TEXT, Pump, guarded, operate, register, target, unregister
 
 
+# Seconds: the library has refused by then, and an answer that never comes would keep its task.
+VERDICT_TIME = 10.0
+
+
 def read_verdict(answer: Any) -> int:
     """True, false, or one of the numbers."""
     if isinstance(answer, bool) or answer is None:
@@ -39,7 +43,9 @@ def ask_firewall(
     async def wait() -> None:
         given: Any = False
         try:
-            given = await answer
+            given = await asyncio.wait_for(answer, VERDICT_TIME)
+        except asyncio.TimeoutError:
+            pass
         finally:
             library.verdict_give(verdict, read_verdict(given))
             owner._pump.touch()
