@@ -29,6 +29,10 @@ def number(value):
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
+# Percentiles of which the curves say more.
+ONLY_IN_TABLES = (", p90, us", ", p99.9, us", ", max, us")
+
+
 class Colours:
     """A side has the same colour in every chart of a page of results."""
 
@@ -45,7 +49,7 @@ def works(results, group):
     for result in results:
         suffix = f" · {result.commit}" if len(results) > 1 else ""
         for name, row in result.rows.items():
-            if row["group"] != group or not row["values"]:
+            if row["group"] != group or not row["values"] or name.split(": ")[0].endswith(ONLY_IN_TABLES):
                 continue
             if "side" in row:
                 title, label, colour = row["work"], row["side"] + suffix, row["side"] + suffix

@@ -37,6 +37,8 @@ class Result:
         kept = self.histograms.setdefault((self.group, work, side), Histogram())
         kept.merge(times)
         for percent in PERCENTILES:
+            if times.total * (100 - percent) < 100:
+                continue  # the largest value says it
             self.add_side(f"{work}, p{percent}", side, "us", times.percentile(percent), higher=False)
         self.add_side(f"{work}, max", side, "us", times.maximum, higher=False)
 
