@@ -200,6 +200,8 @@ let programs: [Target] = [
     dependencies: [
       "HyperDHT", "HyperEncoding", "HyperRuntime", "HyperswarmABI", "CHyperswarm", "CHyperAllocations",
     ], path: "Benchmarks/Interfaces", exclude: ["run"]),
+  .executableTarget(
+    name: "hyperswarm-benchmark-workloads", dependencies: ["HyperDHT", "HyperEncoding"], path: "Benchmarks/Workloads"),
   .target(name: "CHyperCounters", path: "Benchmarks/Counters", cSettings: [.define("_GNU_SOURCE")]),
 ]
 

@@ -6,6 +6,9 @@ import subprocess
 import sys
 import time
 
+import stacks
+import transports
+
 LIMIT = 600  # seconds that one run may take
 
 
@@ -23,7 +26,7 @@ class Group:
         try:
             self.once(result, program(result, self.product), quick)
         except (subprocess.SubprocessError, OSError, ValueError, RuntimeError) as error:
-            result.skip(self.product or "udx", f"failed: {error}")
+            result.skip(self.product or "transports", f"failed: {error}")
 
 
 def command(*words, cwd=None, **options):
@@ -33,7 +36,7 @@ def command(*words, cwd=None, **options):
 
 def build(group, result):
     """The product, once per checkout; another commit may not have it."""
-    if not group.product or group.product in result.built:
+    if not group.product or group.product in result.built or result.options.get("built"):
         return True
     words = ["swift", "build", "-c", "release", "--product", group.product]
     if subprocess.run(words, cwd=result.path, stdout=sys.stderr).returncode:
@@ -84,7 +87,12 @@ def small(result, path, quick):
 # ---- idle connections: three processes ----
 
 def idle(result, path, quick):
-    count, settle, seconds = (200, 12, 5) if quick else (5000, 20, 10)
+    """Memory by the number of connections, wake-ups of the largest number."""
+    for count in (100, 400) if quick else (100, 1000, 5000):
+        idle_with(result, path, count, *((3, 3) if quick else (20, 10)))
+
+
+def idle_with(result, path, count, settle, seconds):
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     processes = [subprocess.Popen([path, "testnet"], **pipes)]
     try:
@@ -109,6 +117,7 @@ def idle(result, path, quick):
                 process.wait(20)
             except subprocess.TimeoutExpired:
                 process.kill()
+                process.wait()
 
 
 def answer(process):
@@ -156,12 +165,29 @@ def cipher(result, path, quick):
 
 
 def size(result, path, quick):
+    """What a program with the whole stack takes on disk: the runtime of Swift is not in it."""
     del quick
-    copy = path + ".stripped"
-    shutil.copyfile(path, copy)
-    subprocess.run(["strip", copy], check=True)
-    result.add("stack benchmark, stripped", "bytes", os.path.getsize(copy), higher=False)
-    os.remove(copy)
+    for name in (STACK, stacks.WORKLOADS):
+        program = os.path.join(os.path.dirname(path), name)
+        if not os.path.exists(program):
+            continue
+        copy = program + ".stripped"
+        shutil.copyfile(program, copy)
+        subprocess.run(["strip", copy], check=True)
+        result.add(f"{name}, stripped", "bytes", os.path.getsize(copy), higher=False)
+        os.remove(copy)
+
+
+def dht_over_sockets(result, path, quick):
+    """Beside a bare echo with recvmmsg and sendmmsg."""
+    script = os.path.join(result.path, "Benchmarks", "RPC", "run")
+    words = [sys.executable, script, "--rounds", "1", "--seconds", "0.3" if quick else "1", "--node", path]
+    for line in command(*words, stderr=sys.stderr).splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if len(cells) == 5 and cells[0] in ("ping", "find"):
+            side = "bare echo" if cells[1] == "echo" else "ours"
+            value = float(cells[2].replace(",", ""))
+            result.add_side(f"{cells[0].upper()} over sockets", side, "answers/CPU s", value, higher=True)
 
 
 def udx(result, path, quick):
@@ -186,25 +212,54 @@ def has(tool):
     return f"{tool} is not installed", lambda: shutil.which(tool) is not None
 
 
+def parts(*functions):
+    return lambda result, path, quick: transports.once(result, path, quick, functions)
+
+
+def with_pair(work):
+    return lambda result, path, quick: stacks.pair(result, path, quick, work)
+
+
 IS_LINUX = ("needs Linux", lambda: sys.platform.startswith("linux"))
 IS_ROOT = ("needs root, for network namespaces", lambda: os.geteuid() == 0)
 STACK = "hyperswarm-benchmark-stack"
 
+BUILDS_C = [IS_LINUX, has("cmake"), has("cc")]
+LOADS = stacks.WORKLOADS
+
+# Name -> what it measures, in the order of a whole run: what says most comes first.
 GROUPS = {
+    "stacks": Group(LOADS, with_pair("bulk")),
+    "echo": Group(LOADS, with_pair("echo")),
+    "connects": Group(LOADS, with_pair("connect")),
+    "transports": Group("", parts(transports.bulk, transports.ping_pong), BUILDS_C),
+    "grid": Group("", parts(transports.grid), BUILDS_C),
+    "lookups": Group(LOADS, stacks.workload(("lookups", "200", "400"), quick=[("lookups", "60", "40")])),
+    "flood": Group(LOADS, stacks.workload(("flood", "50"), ("flood", "500"), quick=[("flood", "50")])),
+    "streams": Group(LOADS, stacks.workload(("streams", "100", "256"), ("streams", "1000", "256"),
+                                            quick=[("streams", "50", "16")])),
+    "cores": Group(LOADS, stacks.workload(*(("cores", str(n), "512") for n in (1, 2, 4)),
+                                          quick=[("cores", "1", "32"), ("cores", "2", "32")])),
+    "workers": Group("", parts(transports.workers), BUILDS_C),
+    "interfaces": Group("hyperswarm-benchmark-interfaces", stacks.through_c),
+    "start": Group(LOADS, stacks.start),
+    "idle": Group(STACK, idle, [IS_LINUX]),
     "bulk": Group(STACK, stack("bulk", "512", "65536", quick=("bulk", "32", "65536"))),
     "small": Group(STACK, small),
     "ping": Group(STACK, stack("ping", "10000", quick=("ping", "500"))),
     "connect": Group(STACK, stack("connect", "1000", quick=("connect", "50"))),
-    "idle": Group(STACK, idle, [IS_LINUX]),
     "dht": Group("hyperswarm-benchmark-rpc", dht),
+    "answers": Group("hyperswarm-benchmark-rpc", dht_over_sockets, [IS_LINUX, has("cc")]),
     "cipher": Group("hyperswarm-benchmark-secret-stream", cipher),
     "size": Group(STACK, size, [has("strip")]),
     "udx": Group("", udx, [IS_LINUX, IS_ROOT, has("cmake"), has("ip")]),
 }
+# With --quick these are left out: they take minutes even then, and what they show stands elsewhere in short.
+NOT_QUICK = {"udx": "takes minutes; transports and grid have the same in short"}
 
-# What `Benchmarks/udx/CMakeLists.txt` and `Benchmarks/RPC/run` can measure and this command does not.
+# What is measured elsewhere.
 ELSEWHERE = [
-    ("libudx beside ours", "Benchmarks/udx with -DUDX_REFERENCE_INCLUDE and -DUDX_REFERENCE_LIB"),
-    ("a DHT node over sockets beside a bare echo", "Benchmarks/RPC/run"),
-    ("the JavaScript stack, the C++ port, QUIC, WireGuard", "not part of this repository"),
+    ("swarms of hundreds in several processes", "Tests/Trials"),
+    ("instructions per message, by callgrind", "Benchmarks/Interfaces/run"),
+    ("allocations and system calls per operation", "counted by tests: Benchmarks/README.md"),
 ]

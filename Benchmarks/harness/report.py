@@ -6,20 +6,41 @@ import statistics
 import subprocess
 import time
 
+import charts
+from histogram import PERCENTILES, Histogram
+
 LEAST_NOISE = 0.03  # of the median: below it a difference says nothing on any machine
 
 
 class Result:
     """What was measured in one checkout."""
 
-    def __init__(self, path):
+    def __init__(self, path, options=None):
         self.path, self.binaries, self.built = path, "", set()
-        self.rows, self.skipped = {}, []
+        self.rows, self.histograms, self.skipped = {}, {}, []
+        self.options, self.cache, self.group = options or {}, {}, ""
         self.commit = describe(path)
 
     def add(self, name, unit, value, higher):
-        row = self.rows.setdefault(name, {"unit": unit, "higher is better": higher, "values": []})
-        row["values"].append(value)
+        self.row(name, unit, higher)["values"].append(value)
+
+    def row(self, name, unit, higher, **more):
+        return self.rows.setdefault(
+            name, {"group": self.group, "unit": unit, "higher is better": higher, "values": [], **more})
+
+    def add_side(self, work, side, unit, value, higher):
+        """One of several that do the same work."""
+        self.row(f"{work}, {unit}: {side}", unit, higher, work=work, side=side)["values"].append(value)
+
+    def add_times(self, work, side, times):
+        """A histogram; the same of several rounds become one, and each round has its percentiles."""
+        kept = self.histograms.setdefault((self.group, work, side), Histogram())
+        kept.merge(times)
+        for percent in PERCENTILES:
+            if times.total * (100 - percent) < 100:
+                continue  # the largest value says it
+            self.add_side(f"{work}, p{percent}", side, "us", times.percentile(percent), higher=False)
+        self.add_side(f"{work}, max", side, "us", times.maximum, higher=False)
 
     def skip(self, what, why):
         if (what, why) not in self.skipped:
@@ -31,16 +52,36 @@ def describe(path):
     return found.stdout.strip() or os.path.basename(path)
 
 
-def machine():
-    model = ""
+def read(path):
     try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            model = next((line.split(":")[1].strip() for line in file if line.startswith("model name")), "")
+        with open(path, encoding="utf-8") as file:
+            return file.read()
     except OSError:
-        model = platform.processor()
+        return ""
+
+
+def version(*words):
+    try:
+        said = subprocess.run(words, capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return next(iter((said.stdout or said.stderr).strip().splitlines()), "")
+
+
+def machine():
+    lines = read("/proc/cpuinfo").splitlines()
+    model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+    memory = next((line.split()[1] for line in read("/proc/meminfo").splitlines() if line.startswith("MemTotal")), "0")
+    names = dict(line.split("=", 1) for line in read("/etc/os-release").splitlines() if "=" in line)
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0
     return {
-        "processors": os.cpu_count(), "model": model, "system": f"{platform.system()} {platform.release()}",
+        "processors": os.cpu_count(), "model": model, "memory GiB": round(int(memory) / 2**20, 1),
+        "system": names.get("PRETTY_NAME", platform.system()).strip('"'), "kernel": platform.release(),
+        "governor": read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").strip() or "not told",
+        "Swift": version("swift", "--version").partition(" (")[0],
+        "libuv": version("pkg-config", "--modversion", "libuv"),
+        "libsodium": version("pkg-config", "--modversion", "libsodium"),
+        "libcrypto": version("pkg-config", "--modversion", "libcrypto"),
         "load": round(load, 1), "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
     }
 
@@ -98,22 +139,63 @@ def number(value):
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
-def markdown(results, elsewhere):
+def cell(values):
+    middle = statistics.median(values)
+    spread = noise(values)
+    return number(middle) + (f" ±{spread:.0%}" if len(values) > 1 else "")
+
+
+def side_tables(result, group):
+    """Work by work, a column for each side: our figure first, the others with how many times better ours is."""
+    rows = [row for row in result.rows.values() if row["group"] == group and "side" in row]
+    sides = sorted(dict.fromkeys(row["side"] for row in rows), key=lambda side: not side.startswith("ours"))
+    if not sides:
+        return []
+    works = {}
+    for row in rows:
+        works.setdefault((row["work"], row["unit"]), {})[row["side"]] = row
+    lines = ["| work | unit | " + " | ".join(sides) + " |", "|---|---|" + "---:|" * len(sides)]
+    for (work, unit), found in works.items():
+        first = found.get(sides[0])
+        cells = []
+        for side in sides:
+            row = found.get(side)
+            text = cell(row["values"]) if row else ""
+            if row and first and side != sides[0]:
+                a, b = statistics.median(first["values"]), statistics.median(row["values"])
+                gain = a / b if row["higher is better"] else b / a
+                text += f" ({gain:.2g}x)" if a and b else ""
+            cells.append(text)
+        lines.append(f"| {work} | {unit} | " + " | ".join(cells) + " |")
+    if len(sides) > 1:
+        lines += ["", f"In brackets: how many times better {sides[0]} is."]
+    return lines + [""]
+
+
+def plain_table(result, group):
+    rows = [(name, row) for name, row in result.rows.items() if row["group"] == group and "side" not in row]
+    if not rows:
+        return []
+    lines = ["| work | unit | median | runs |", "|---|---|---:|---|"]
+    for name, row in rows:
+        values = row["values"]
+        spread = f"{number(min(values))} to {number(max(values))}, {len(values)}"
+        lines.append(f"| {name} | {row['unit']} | {number(statistics.median(values))} | {spread} |")
+    return lines + [""]
+
+
+def markdown(results, elsewhere, pictures=()):
     about = machine()
-    system = f"{about['processors']} processors, {about['system']}, load {about['load']}"
-    lines = [
-        f"{about['model']}, {system}, {about['date']}.",
-        "Medians, and the smallest and the largest run.", ""]
+    lines = ["# Benchmarks", ""]
+    lines += [f"- {name}: {value}" for name, value in about.items()]
+    lines += ["", "Medians; ± is half of what the runs differ among themselves. Sides of one work ran in turn.", ""]
     for result in results:
-        lines += [f"## {result.commit}", "", "| work | unit | median | runs |", "|---|---|---|---|"]
-        for name, row in result.rows.items():
-            values = row["values"]
-            spread = f"{number(min(values))} to {number(max(values))}, {len(values)}"
-            lines.append(f"| {name} | {row['unit']} | {number(statistics.median(values))} | {spread} |")
-        lines.append("")
-        for what, why in result.skipped:
-            lines.append(f"Skipped: {what}: {why}.")
-        lines.append("")
+        lines += [f"## {result.commit}", ""]
+        for group in dict.fromkeys(row["group"] for row in result.rows.values()):
+            lines += [f"### {group}", "", *side_tables(result, group), *plain_table(result, group)]
+            lines += [f"![{title}]({name})\n" for name, title, of in pictures if of == group and result is results[0]]
+        if result.skipped:
+            lines += ["Skipped:", ""] + [f"- {what}: {why}" for what, why in result.skipped] + [""]
     for other in results[1:]:
         lines += [comparison_markdown(compare(results[0].rows, other.rows), results[0].commit, other.commit), ""]
     lines += ["Not in this table:", ""] + [f"- {what}: {where}" for what, where in elsewhere]
@@ -122,67 +204,15 @@ def markdown(results, elsewhere):
 
 def write(out, results):
     import groups
-    text = markdown(results, groups.ELSEWHERE)
+    pictures = charts.pictures(results)
+    listed = [(name, title, group) for name, title, group, _ in pictures]
+    text = markdown(results, groups.ELSEWHERE, listed)
     content = {"machine": machine(), "results": [
-        {"commit": result.commit, "rows": result.rows, "skipped": result.skipped} for result in results]}
-    for name, body in (
-        ("results.md", text), ("results.json", json.dumps(content, indent=1)), ("results.svg", chart(results))
-    ):
+        {"commit": result.commit, "rows": result.rows, "skipped": result.skipped,
+         "histograms": [{"group": group, "work": work, "side": side, "counts": kept.counts}
+                        for (group, work, side), kept in result.histograms.items()]} for result in results]}
+    files = [("results.md", text), ("results.json", json.dumps(content, indent=1))]
+    for name, body in files + [(name, body) for name, _, _, body in pictures]:
         with open(os.path.join(out, name), "w", encoding="utf-8") as file:
             file.write(body + "\n")
-    return text + f"\n\nIn {out}: results.md, results.json, results.svg."
-
-
-COLOURS = ["#3465a4", "#cc5a00", "#4e9a06", "#75507b"]
-WIDTH, LABEL, VALUE, BAR = 960, 420, 150, 14
-
-
-def escape(text):
-    return text.replace("&", "&amp;").replace("<", "&lt;")
-
-
-def kind(name, unit):
-    """Rows of one kind share a scale: their bars can be compared. Rows without a unit have a scale of their own."""
-    return (name.split(" ")[0].strip(",:"), unit) if unit else (name, "")
-
-
-def sections(results):
-    """The rows of all checkouts by kind, in the order of their first appearance."""
-    found = {}
-    for name, row in results[0].rows.items():
-        sides = [(place, r.rows[name]["values"]) for place, r in enumerate(results) if name in r.rows]
-        found.setdefault(kind(name, row["unit"]), []).append((name, sides))
-    return found
-
-
-def bar(place, values, scale, unit, y):
-    middle = statistics.median(values)
-    low, high = (LABEL + edge(values) * scale for edge in (min, max))
-    return (
-        f'<rect x="{LABEL}" y="{y}" width="{middle * scale:.1f}" height="{BAR - 3}" '
-        f'fill="{COLOURS[place % len(COLOURS)]}"/>'
-        f'<line x1="{low:.1f}" x2="{high:.1f}" y1="{y + 5.5}" y2="{y + 5.5}" stroke="#222"/>'
-        f'<text x="{high + 6:.1f}" y="{y + 10}">{number(middle)} {escape(unit)}</text>')
-
-
-def chart(results):
-    """A bar per row and checkout, and a line for the spread; a section for each kind of rows."""
-    body, y = [], 30
-    for place, result in enumerate(results):
-        body.append(
-            f'<rect x="{10 + 240 * place}" y="8" width="12" height="12" fill="{COLOURS[place % len(COLOURS)]}"/>'
-            f'<text x="{27 + 240 * place}" y="18">{escape(result.commit)}</text>')
-    for (_, unit), rows in sections(results).items():
-        largest = max(max(values) for _, sides in rows for _, values in sides) or 1
-        scale = (WIDTH - LABEL - VALUE) / largest
-        body.append(f'<line x1="10" x2="{WIDTH - 10}" y1="{y - 4}" y2="{y - 4}" stroke="#ddd"/>')
-        for name, sides in rows:
-            body.append(f'<text x="{LABEL - 8}" y="{y + 10}" text-anchor="end">{escape(name)}</text>')
-            for place, values in sides:
-                body.append(bar(place, values, scale, unit, y))
-                y += BAR
-            y += 3
-        y += 8
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{y + 10}" font-family="sans-serif" '
-        f'font-size="11"><rect width="100%" height="100%" fill="white"/>{"".join(body)}</svg>')
+    return text + f"\n\nIn {out}: results.md, results.json and {len(pictures)} charts."
