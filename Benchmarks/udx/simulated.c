@@ -1,7 +1,7 @@
 /*
- * Completion times on simulated paths: one transfer per seed on the virtual network of the tests, so that two builds are
- * compared without noise. Loss of single datagrams, then of what one call sends, up to 44 packets together, as where
- * segmented datagrams are dropped whole. Both directions lose. Times are virtual milliseconds.
+ * Completion times on simulated paths: one transfer per seed on the virtual network of the tests, so that two builds
+ * are compared without noise. Loss of single datagrams, then of what one call sends, up to 44 packets together, as
+ * where segmented datagrams are dropped whole. Both directions lose. Times are virtual milliseconds.
  *
  *   udxbench-simulated [--seeds N] [--least PERCENT]
  */
@@ -63,7 +63,6 @@ transfer (uint64_t seed, const sim_link_t *link, uint64_t bytes, double segment_
   return took;
 }
 
-
 typedef struct path_s {
   uint64_t round_trip, rate, bytes;
 } path_t;
@@ -85,8 +84,8 @@ row (double loss, bool is_segments, const path_t *path) {
     sum += took[seed] = transfer(seed + 1, &link, path->bytes, is_segments ? loss : 0, &totals);
   qsort(took, seeds, sizeof(*took), by_value);
   printf("| %.0f %% of %s | %.1f | %llu | %.2f | %.1f | %.1f | %.1f | %.1f | %.2f | %.1f |%s\n", loss * 100,
-    is_segments ? "segments" : "datagrams", (double) path->round_trip / MS, (unsigned long long) path->rate / 125000, (double) path->bytes / 1e6,
-    sum / (double) seeds, took[seeds / 2], took[seeds * 95 / 100], took[seeds - 1],
+    is_segments ? "segments" : "datagrams", (double) path->round_trip / MS, (unsigned long long) path->rate / 125000,
+    (double) path->bytes / 1e6, sum / (double) seeds, took[seeds / 2], took[seeds * 95 / 100], took[seeds - 1],
     (double) totals.timeouts / (double) seeds, (double) totals.repairs / (double) seeds,
     totals.unfinished ? " unfinished!" : "");
   fflush(stdout);

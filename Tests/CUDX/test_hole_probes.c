@@ -7,9 +7,9 @@
 typedef struct hole_s {
   sim_node_t *sender;
   uint32_t seq;
-  int drops;    /* transmissions of it that get lost */
-  int is_dead;  /* from the first acknowledgement of something behind it on nothing gets through */
-  int count;    /* transmissions so far */
+  int drops;   /* transmissions of it that get lost */
+  int is_dead; /* from the first acknowledgement of something behind it on nothing gets through */
+  int count;   /* transmissions so far */
   uint64_t times[64];
 } hole_t;
 

@@ -3,9 +3,8 @@
  *
  * Differences to the reference, none visible on the wire: microseconds, a reordering window that widens
  * when retransmissions prove needless, recovery that ends when the lost flight is acknowledged (not one
- * packet later), a timeout that backs off and reduces cwnd, and probes for the oldest hole: while it is open
- * the span limit may keep new data back, so that no acknowledgement would reveal the loss of its repair. The
- * probes come as soon as RFC 9002 has it, up to three of one hole, and the timeout waits for the answer of the last.
+ * packet later), a timeout that backs off and reduces cwnd, and up to three probes for the oldest hole: while it is
+ * open the span limit may keep new data back, so that no acknowledgement would reveal the loss of its repair.
  */
 #include "recovery.h"
 
@@ -79,7 +78,7 @@ is_silent (const udx_stream_t *stream) {
   return recovery->state == UDX_RECOVERY_LOSS && (recovery->backoff > 0 || recovery->migrated);
 }
 
-/* An acknowledgement of what left last has come by then, if it was not lost (RFC 9002, section 6.2.1). */
+/* What left last is acknowledged by then, or lost (RFC 9002, section 6.2.1). */
 static uint64_t
 hole_probe_delay (const udx_stream_t *stream) {
   const udx_rtt_t *rtt = &udx__stream(stream)->rtt;
@@ -91,7 +90,7 @@ static int
 hole_may_be_probed (const udx_stream_t *stream) {
   const udx_recovery_t *recovery = &udx__stream(stream)->recovery;
   if (udx__stream(stream)->rtt.srtt == 0) return 0;
-  if (recovery->hole_seq != udx__stream(stream)->flight.una || recovery->hole_probes == 0) return 1;
+  if (recovery->hole_probes == 0) return 1; /* none of this one */
   return recovery->hole_probes < UDX_HOLE_PROBES &&
          (recovery->hole_probes + 1) * hole_probe_delay(stream) <= UDX_HOLE_PROBES_TIME;
 }
@@ -289,7 +288,6 @@ udx__recovery_update (udx_stream_t *stream, uint32_t old_una, uint64_t now) {
   udx_recovery_t *recovery = &udx__stream(stream)->recovery;
   uint32_t una = udx__stream(stream)->flight.una;
   int advanced = una != old_una;
-
   if (recovery->tlp_pending) {
     int passed = recovery->tlp_is_retrans ? udx__seq_before(recovery->tlp_end_seq, una)
                                           : udx__seq_diff(una, recovery->tlp_end_seq) >= 0;
@@ -304,10 +302,8 @@ udx__recovery_update (udx_stream_t *stream, uint32_t old_una, uint64_t now) {
     UDX_TRACE(stream->udx, state(stream));
   }
   recovery->backoff = 0;
-  if (advanced) {
-    recovery->stalled_since = now;
-    recovery->hole_probes = 0;
-  }
+  if (advanced) recovery->stalled_since = now;
+  if (advanced) recovery->hole_probes = 0;
   rack_detect(stream, now);
 
   if (una == udx__stream(stream)->flight.nxt) {
@@ -329,13 +325,10 @@ hole_probe (udx_stream_t *stream, uint64_t now) {
   udx_recovery_t *recovery = &udx__stream(stream)->recovery;
   uint32_t seq = udx__stream(stream)->flight.una;
   udx_packet_t *packet = udx__packet_at(stream, seq);
-  if (packet->state != UDX_PACKET_FLYING) return;
+  if (packet->state != UDX_PACKET_FLYING || !hole_may_be_probed(stream)) return;
   UDX_TRACE(stream->udx, timer(stream, UDX_TRACE_TLP, UDX_TRACE_EXPIRED, now));
-  if (recovery->hole_seq != seq) recovery->hole_probes = 0;
-  recovery->hole_seq = seq;
   recovery->hole_probes++;
-  UDX_ASSERT(recovery->hole_probes <= UDX_HOLE_PROBES);
-  /* the timeout is for when no answer came: one tick after the next probe, or what would be one */
+  /* the timeout comes when there is no answer: one tick after the next probe, or what would be one */
   uint64_t delay = hole_probe_delay(stream);
   if (recovery->hole_probes * delay <= UDX_HOLE_PROBES_TIME)
     recovery->rto_at = udx__max_u64(recovery->rto_at, now + delay + UDX_MS);
@@ -355,18 +348,9 @@ hole_probe (udx_stream_t *stream, uint64_t now) {
 }
 
 static void
-tlp_fire (udx_stream_t *stream, uint64_t now) {
+tail_probe (udx_stream_t *stream, uint64_t now) {
   udx_recovery_t *recovery = &udx__stream(stream)->recovery;
-  UDX_ASSERT(recovery->tlp_at <= now);
-  recovery->tlp_at = UDX_NEVER;
-  if (udx__flight_span(stream) == 0 || is_silent(stream)) return;
-  if (has_hole(stream)) {
-    hole_probe(stream, now);
-    return;
-  }
-  if (recovery->tlp_pending || !recovery->tlp_sampled) return;
   if (udx__amplification_limited(stream)) return; /* the probe would exceed the limit; the timeout repairs */
-
   uint32_t before = udx__stream(stream)->flight.nxt;
   if (!udx__transmit_probe(stream)) return;
   UDX_TRACE(stream->udx, timer(stream, UDX_TRACE_TLP, UDX_TRACE_EXPIRED, now));
@@ -375,6 +359,16 @@ tlp_fire (udx_stream_t *stream, uint64_t now) {
   recovery->tlp_is_retrans = udx__stream(stream)->flight.nxt == before;
   recovery->tlp_end_seq = recovery->tlp_is_retrans ? before - 1 : udx__stream(stream)->flight.nxt;
   rto_start(stream, now);
+}
+
+static void
+tlp_fire (udx_stream_t *stream, uint64_t now) {
+  udx_recovery_t *recovery = &udx__stream(stream)->recovery;
+  UDX_ASSERT(recovery->tlp_at <= now);
+  recovery->tlp_at = UDX_NEVER;
+  if (udx__flight_span(stream) == 0 || is_silent(stream)) return;
+  if (has_hole(stream)) hole_probe(stream, now);
+  else if (!recovery->tlp_pending && recovery->tlp_sampled) tail_probe(stream, now);
 }
 
 /* The peer does not acknowledge any more. */
@@ -459,7 +453,7 @@ udx__recovery_migrated (udx_stream_t *stream, uint64_t now) {
   udx_recovery_t *recovery = &udx__stream(stream)->recovery;
   recovery->backoff = 0;
   recovery->frto = UDX_FRTO_NONE;
-  recovery->tlp_pending = 0;
+  recovery->tlp_pending = recovery->hole_probes = 0;
   recovery->tlp_sampled = 1;
   recovery->rack_valid = 0;
   recovery->rack_rtt = 0;

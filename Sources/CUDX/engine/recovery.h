@@ -22,11 +22,10 @@ typedef struct udx_recovery_s {
   uint8_t rack_valid;
   uint32_t high_seq;
   uint32_t tlp_end_seq;
-  uint32_t hole_seq;   /* the hole that was probed last */
-  uint8_t hole_probes; /* how often */
-  uint8_t reported; /* the latest acknowledgement listed ranges */
-  uint8_t frto;     /* UDX_FRTO_* */
-  uint8_t migrated; /* high_seq is where the packets of the former path end */
+  uint8_t hole_probes; /* of the oldest hole */
+  uint8_t reported;    /* the latest acknowledgement listed ranges */
+  uint8_t frto;        /* UDX_FRTO_* */
+  uint8_t migrated;    /* high_seq is where the packets of the former path end */
   uint32_t prior_cwnd;
   uint32_t prior_ssthresh;
   uint32_t fack;

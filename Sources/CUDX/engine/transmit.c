@@ -208,8 +208,8 @@ transmit_stream (udx_stream_t *stream) {
     if (!(lost ? packet_retransmit(stream, window) : packet_new(stream, window, 1)))
       return udx__socket(stream->socket)->blocked;
     /*
-     * Where segmented datagrams are dropped whole, a first flight in one of them is all that could tell of its loss, and
-     * without a round-trip time the timeout is a second: its first packet leaves alone.
+     * Where segmented datagrams are dropped whole, a first flight in one of them is all that could tell of its loss,
+     * and without a round-trip time the timeout is a second: its first packet leaves alone.
      */
     if (UDX_UNLIKELY(is_first) && udx__flight_span(stream) == 1 && udx__queue_has_unsent(stream))
       udx__batch_flush(stream->udx);

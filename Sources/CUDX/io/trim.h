@@ -36,7 +36,6 @@ uint64_t
 udx__trim_next (uint64_t begin, uint64_t end);
 
 /* Gives back what the allocator has no use for, if the process may: 1 if it did, or if there is no way to. */
-int
-udx__trim_process (uint64_t (*now)(void));
+int udx__trim_process(uint64_t (*now)(void));
 
 #endif
