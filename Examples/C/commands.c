@@ -22,8 +22,7 @@ static void on_network(hyperswarm_testnet_t *network, int status, const char *bo
 }
 
 static void on_request(
-  hyperswarm_t *swarm, hyperswarm_incoming_t *incoming, const hyperswarm_incoming_request_t *request,
-  void *user_data) {
+  hyperswarm_t *swarm, hyperswarm_incoming_t *incoming, const hyperswarm_incoming_request_t *request, void *user_data) {
   (void) swarm, (void) user_data;
   uint8_t turned[64];
   hyperswarm_reply_t reply = {.size = sizeof(reply)};

@@ -88,7 +88,7 @@ int main(void) {
   hyperswarm_metrics(swarm, on_text, NULL);
   sem_wait(&step);
 
-  // Nobody listens there. The number is that of the last call of this thread.
+  // No node is there. The number is that of the last call of this thread.
   hyperswarm_ping(swarm, "127.0.0.1:9", on_pong, NULL);
   hyperswarm_cancel(swarm, hyperswarm_last_operation());
   sem_wait(&step);

@@ -19,7 +19,7 @@ int bench_start(struct bench *bench, unsigned nodes) {
   EXPECT(uv_loop_init(&bench->loop) == 0);
   uv_timer_init(&bench->loop, &bench->watchdog);
   bench->watchdog.data = bench;
-  uv_timer_start(&bench->watchdog, on_watchdog, 30000, 0);
+  uv_timer_start(&bench->watchdog, on_watchdog, 100000, 0);
   if (nodes == 0) return 1;
   EXPECT(hyperswarm_testnet_create(&bench->loop, nodes, on_ready, bench, &bench->testnet) == HYPERSWARM_OK);
   EXPECT(bench->ready == 0);

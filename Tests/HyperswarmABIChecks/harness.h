@@ -41,7 +41,7 @@ struct peer {
 
 int bench_start(struct bench *bench, unsigned nodes); // 0 nodes: no network
 int bench_end(struct bench *bench);                   // destroys the network; returns the failures of the test
-// Runs the loop until *counter reaches value. 0 after 30 seconds.
+// Runs the loop until *counter reaches value. 0 after 100 seconds.
 int bench_run(struct bench *bench, const int *counter, int value);
 void bench_turns(struct bench *bench, int turns);
 

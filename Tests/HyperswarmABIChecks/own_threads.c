@@ -18,9 +18,9 @@ struct remote {
     uv_mutex_unlock(&(remote)->mutex); \
   } while (0)
 
-// Until the counter is no longer below `value`; 0 after 30 seconds.
+// Until the counter is no longer below `value`; 0 after 100 seconds.
 static int wait_for(struct remote *remote, const int *counter, int value) {
-  uint64_t deadline = uv_hrtime() + 30000000000ull;
+  uint64_t deadline = uv_hrtime() + 100000000000ull;
   uv_mutex_lock(&remote->mutex);
   while (*counter < value && uv_hrtime() < deadline) uv_cond_timedwait(&remote->changed, &remote->mutex, 1000000000);
   int reached = *counter >= value;

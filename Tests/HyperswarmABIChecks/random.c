@@ -392,7 +392,7 @@ int check_random_calls(void) {
   fflush(stdout);
   world.state = world.state * 2 + 1;
   if (!bench_start(&world.bench, 3)) return failures + 1;
-  // Not after 30 seconds: a longer run is meant to be.
+  // Not after that time: a longer run is meant to be.
   uv_timer_stop(&world.bench.watchdog);
   uv_timer_t ticks;
   uv_timer_init(&world.bench.loop, &ticks);

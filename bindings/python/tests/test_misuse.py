@@ -24,7 +24,8 @@ class ArgumentTests(NetworkCase):
         swarm = await self.swarm()
         before = len(_pump._targets)
         for call in (
-                lambda: hyperswarm.Swarm(bootstrap="", port=70000), lambda: hyperswarm.Swarm(bootstrap="", max_peers=-1),
+                lambda: hyperswarm.Swarm(bootstrap="", port=70000),
+                lambda: hyperswarm.Swarm(bootstrap="", max_peers=-1),
                 lambda: swarm.mutable_put(b"value", sequence=-1), lambda: swarm.mutable_get(KEY, sequence=1 << 64),
                 lambda: swarm.connect(KEY, deadline=1e10), lambda: swarm.flush(1e30),
                 lambda: hyperswarm.Testnet(-1),

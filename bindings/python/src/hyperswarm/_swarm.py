@@ -7,7 +7,8 @@ import ctypes
 import logging
 import weakref
 from typing import (
-    Any, AsyncIterator, Awaitable, Callable, Dict, Generic, Iterable, List, NamedTuple, Optional, Set, Tuple, TypeVar, Union)
+    Any, AsyncIterator, Awaitable, Callable, Dict, Generic, Iterable, List, NamedTuple, Optional, Set, Tuple, TypeVar,
+    Union)
 
 from . import _library as c
 from ._connection import Connection
