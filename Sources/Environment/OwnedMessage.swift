@@ -25,3 +25,13 @@ package final class OwnedMessage {
   /// Valid while there is a reference to the message, and it has not been handed over.
   package var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: buffer.base + offset, count: count) }
 }
+
+extension OutputRawSpan {
+  /// Appends all of them; there has to be room.
+  package mutating func append(copying bytes: some Collection<UInt8>) {
+    withUnsafeMutableBytes { memory, count in
+      UnsafeMutableRawBufferPointer(rebasing: memory[count...]).copyBytes(from: bytes)
+      count += bytes.count
+    }
+  }
+}

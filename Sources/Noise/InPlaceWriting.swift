@@ -40,3 +40,57 @@ extension SecretStream {
     return EncryptedStream.makeMessage(capacity: capacity, fill)
   }
 }
+
+extension SecretStream {
+  /// Sends the bytes of any collection as one message: `Data`, a slice, a buffer of another library. They are copied
+  /// once, to where they are encrypted. Waits for room as the other forms of `write` do.
+  public nonisolated(nonsending) func write(_ bytes: some Collection<UInt8>) async throws(SecretStreamError) {
+    try await write(capacity: bytes.count) { $0.append(copying: bytes) }
+  }
+
+  /// The same without waiting for room: for callers that bound their own output.
+  /// - Returns: whether the caller should slow down (more than 1 MiB waits to be sent).
+  @discardableResult
+  public func writeWithoutWaiting(_ bytes: some Collection<UInt8>) throws(SecretStreamError) -> Bool {
+    try writeWithoutWaiting(capacity: bytes.count) { $0.append(copying: bytes) }
+  }
+
+  /// Sends borrowed bytes as one message. They are copied once, to where they are encrypted. Waits for room as the
+  /// other forms of `write` do.
+  public nonisolated(nonsending) func write(_ bytes: RawSpan) async throws(SecretStreamError) {
+    let message = try Self.message(copying: bytes)
+    do throws(CallFailure) {
+      try await state.writing.write(.owned(message))
+    } catch {
+      throw state.closing.error(error)
+    }
+  }
+
+  /// The same without waiting for room: for callers that bound their own output.
+  /// - Returns: whether the caller should slow down (more than 1 MiB waits to be sent).
+  @discardableResult
+  public func writeWithoutWaiting(_ bytes: RawSpan) throws(SecretStreamError) -> Bool {
+    let message = try Self.message(copying: bytes)
+    do throws(CallFailure) {
+      return try state.writing.put(.owned(message))
+    } catch {
+      throw state.closing.error(error)
+    }
+  }
+
+  /// Lends the next message to `body` where it was decrypted: nothing is copied, and the compiler keeps the span from
+  /// outliving the call. Otherwise as `read`.
+  /// - Returns: what `body` returns; `nil` after the peer has ended its half.
+  public nonisolated(nonsending) func withNextSpan<R>(
+    _ body: (RawSpan) -> R
+  ) async throws(SecretStreamError) -> R? {
+    guard let message = try await read() else { return nil }
+    return body(message.span.bytes)
+  }
+
+  private static func message(copying bytes: RawSpan) throws(SecretStreamError) -> OwnedMessage {
+    try bytes.withUnsafeBytes { (bytes) throws(SecretStreamError) in
+      try message(bytes.count) { $0.append(copying: bytes) }
+    }
+  }
+}

@@ -293,7 +293,7 @@ final class MuxCore: @unchecked Sendable {
 
   // MARK: The end
 
-  func close() async {
+  nonisolated(nonsending) func close() async {
     for channel in liveChannels { close(channel) }
     state.withLock { $0.engine.flush() }
     finish(nil)

@@ -116,7 +116,7 @@ public final class Protomux: Sendable {
   // MARK: Closing
 
   /// Closes all channels, sends what has been sent, ends the connection, and waits until the peer has ended it, too.
-  public func close() async { await core.close() }
+  public nonisolated(nonsending) func close() async { await core.close() }
 
   /// Aborts: the connection is destroyed, all channels are closed.
   public func destroy() { core.destroy(nil) }

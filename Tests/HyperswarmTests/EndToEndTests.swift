@@ -57,6 +57,14 @@ final class EndToEndTests: XCTestCase {
     XCTAssertNoThrow(try fromClient.writeWithoutWaiting(capacity: 10) { $0.append(5) })
     let short = try await fromServer.read()
     XCTAssertEqual(short, [5])
+    // And those that lie elsewhere, or are read where they were decrypted.
+    try await fromClient.write([1, 2, 3].dropFirst())
+    let borrowed: [UInt8] = [4, 5]
+    try await fromClient.write(borrowed.span.bytes)
+    let sum = try await fromServer.withNextSpan { $0.withUnsafeBytes { $0.reduce(0, +) } }
+    XCTAssertEqual(sum, 5)
+    let rest = try await fromServer.read()
+    XCTAssertEqual(rest, [4, 5])
     try await fromClient.flush()
 
     fromClient.end()

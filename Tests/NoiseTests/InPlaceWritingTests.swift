@@ -43,6 +43,39 @@ final class InPlaceWritingTests: XCTestCase {
     _ = try await a.waitUntilClosed()
   }
 
+  /// Bytes that lie elsewhere are written, and read where they were decrypted.
+  func testCollectionsAndSpans() async throws {
+    let (a, b) = try streams()
+    let sizes = [1, 0, 1000, 32_748, 200_000]
+    for size in sizes {
+      let bytes = expected(size, 3)
+      try await a.write(([9] + bytes).dropFirst())
+      try await a.write(bytes.lazy.map { $0 })
+      XCTAssertNoThrow(try a.writeWithoutWaiting(bytes[...]))
+      try await a.write(bytes.span.bytes)
+      XCTAssertNoThrow(try a.writeWithoutWaiting(bytes.span.bytes))
+    }
+    a.end()
+    for size in sizes {
+      let bytes = expected(size, 3)
+      for _ in 0..<5 {
+        let isEqual = try await b.withNextSpan { span in
+          span.byteCount == size && span.withUnsafeBytes { $0.elementsEqual(bytes) }
+        }
+        XCTAssertEqual(isEqual, true, "\(size)")
+      }
+    }
+    let nothing = try await b.withNextSpan { $0.byteCount }
+    XCTAssertNil(nothing)
+    let large = SecretStream.maximumMessageSize + 1
+    let refused = await failure { () async throws(SecretStreamError) in
+      try await b.write(repeatElement(1, count: large))
+    }
+    XCTAssertEqual(refused, .messageTooLarge(large))
+    b.end()
+    _ = try await a.waitUntilClosed()
+  }
+
   func testBoundsAndTheEnd() async throws {
     let (a, b) = try streams()
     let large = SecretStream.maximumMessageSize + 1

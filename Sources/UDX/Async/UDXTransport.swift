@@ -23,7 +23,7 @@ public final class UDXTransport: Sendable {
   private let ownsLoop: Bool
 
   /// A transport on the given loop, or on a thread of its own.
-  public init(loop given: UVEventLoop? = nil) async throws(UDXError) {
+  public nonisolated(nonsending) init(loop given: UVEventLoop? = nil) async throws(UDXError) {
     let loop: UVEventLoop
     do throws(EventLoopError) {
       loop = if let given { given } else { try UVEventLoop.startThread() }
