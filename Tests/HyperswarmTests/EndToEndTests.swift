@@ -59,7 +59,8 @@ final class EndToEndTests: XCTestCase {
     XCTAssertEqual(short, [5])
     // And those that lie elsewhere, or are read where they were decrypted.
     try await fromClient.write([1, 2, 3].dropFirst())
-    try await fromClient.write([4, 5].span.bytes)
+    let borrowed: [UInt8] = [4, 5]
+    try await fromClient.write(borrowed.span.bytes)
     let sum = try await fromServer.withNextSpan { $0.withUnsafeBytes { $0.reduce(0, +) } }
     XCTAssertEqual(sum, 5)
     let rest = try await fromServer.read()
