@@ -206,7 +206,7 @@ let programs: [Target] = [
 ]
 
 let tests: [Target] = [
-  .target(name: "HyperTestVectors", path: "Tests/TestVectors"),
+  .target(name: "HyperTestVectors", dependencies: ["CHyperAllocations"], path: "Tests/TestVectors"),
   .target(name: "CHyperAllocations", path: "Tests/CAllocations", cSettings: [.define("_GNU_SOURCE")]),
   .target(name: "CHyperCryptoCalls", path: "Tests/CCryptoCalls", cSettings: [.define("_GNU_SOURCE")]),
   .testTarget(name: "EncodingTests", dependencies: ["HyperEncoding", "HyperTestVectors"]),
@@ -227,7 +227,8 @@ let tests: [Target] = [
   .testTarget(
     name: "DHTEngineTests",
     dependencies: [
-      "HyperDHTEngine", "HyperRPC", "HyperSecretStream", "HyperProtomuxEngine", "HyperEncoding", "HyperCrypto",
+      "HyperCollections", "HyperDHTEngine", "HyperRPC", "HyperSecretStream", "HyperProtomuxEngine", "HyperEncoding",
+      "HyperCrypto",
       "HyperEnvironment", "HyperRuntime", "HyperUDX", "HyperswarmTesting", "HyperTestVectors", "CHyperCryptoCalls",
     ]),
   .testTarget(
@@ -265,8 +266,11 @@ let tests: [Target] = [
       "HyperswarmTesting",
     ], path: "Tests/Trials"),
   .testTarget(
-    name: "CLITests", dependencies: ["hyperswarm-cli", "HyperCrypto", "HyperEncoding", "HyperFileTransfer"]),
-  .testTarget(name: "FileTransferTests", dependencies: ["HyperFileTransfer", "HyperCrypto", "HyperEncoding"]),
+    name: "CLITests",
+    dependencies: ["hyperswarm-cli", "HyperCrypto", "HyperEncoding", "HyperFileTransfer", "HyperTestVectors"]),
+  .testTarget(
+    name: "FileTransferTests",
+    dependencies: ["HyperFileTransfer", "HyperCrypto", "HyperEncoding", "HyperTestVectors"]),
   // The programs of the README, compiled as they stand.
   .executableTarget(name: "hyperswarm-readme", dependencies: ["Hyperswarm"], path: "Tests/Readme/Example"),
   .executableTarget(

@@ -25,6 +25,7 @@ typedef void *(*allocate_object_t)(const void *metadata, size_t size, size_t ali
 
 static __thread int64_t allocations;
 static __thread int64_t objects;
+static __thread int64_t requested;
 
 int64_t
 hyper_allocations (void) {
@@ -37,6 +38,11 @@ hyper_objects (void) {
 }
 
 int64_t
+hyper_requested_bytes (void) {
+  return requested;
+}
+
+int64_t
 hyper_heap_bytes (void) {
   struct mallinfo2 info = mallinfo2();
   return (int64_t) (info.uordblks + info.hblkhd);
@@ -46,18 +52,21 @@ hyper_heap_bytes (void) {
 void *
 malloc (size_t size) {
   allocations++;
+  requested += (int64_t) size;
   return __libc_malloc(size);
 }
 
 void *
 calloc (size_t count, size_t size) {
   allocations++;
+  requested += (int64_t) (count * size);
   return __libc_calloc(count, size);
 }
 
 void *
 realloc (void *memory, size_t size) {
   allocations++;
+  requested += (int64_t) size;
   return __libc_realloc(memory, size);
 }
 
@@ -87,6 +96,11 @@ hyper_objects (void) {
 
 int64_t
 hyper_allocations (void) {
+  return -1;
+}
+
+int64_t
+hyper_requested_bytes (void) {
   return -1;
 }
 

@@ -17,7 +17,13 @@ final class HookQuestionTests: XCTestCase {
   }
 
   private static func settle(_ answers: Answers) -> (Bool) -> Void {
-    { ($0 ? answers.accepted : answers.refused).add(1, ordering: .relaxed) }
+    { isAccepted in
+      if isAccepted {
+        answers.accepted.add(1, ordering: .relaxed)
+      } else {
+        answers.refused.add(1, ordering: .relaxed)
+      }
+    }
   }
 
   private func run(_ loop: UVEventLoop, _ body: @escaping @Sendable () -> Void) async {

@@ -1,4 +1,5 @@
 import HyperEncoding
+import HyperTestVectors
 import HyperswarmTesting
 import XCTest
 
@@ -64,6 +65,33 @@ final class EngineFuzzTests: XCTestCase {
     for violation in [nil, .malformed, .invalidOpen, .invalidReject] as [MuxViolation?] {
       XCTAssertGreaterThan(ends[violation] ?? 0, 20, "\(String(describing: violation))")
     }
+  }
+
+  /// The corpus and its mutations: frames with a byte of length each, for a program that opens what is offered.
+  func testFramesOfTheCorpus() throws {
+    let frames: [[UInt8]] = [
+      [0, 1, 1, 1, 0x78, 0], [0, 1, 2, 1, 0x79, 1, 7, 9, 9], [0, 2, 1], [0, 3, 1], [1, 0, 1, 2, 3], [2, 1],
+      [0, 0, 1, 3, 0, 7, 8, 0, 0, 2, 3, 1, 5, 1, 1, 1, 0x78, 0], [0, 0, 0, 5, 1, 3, 1, 0x7a, 0, 2, 2, 1, 0, 2, 1, 0],
+    ]
+    let seeds = frames.map { [UInt8($0.count)] + $0 } + [frames.flatMap { [UInt8($0.count)] + $0 }]
+    try Fuzzer(name: "channels", mutations: 500, allocates: (256 << 10, 2048), seeds: seeds) { bytes in
+      let end = EngineEnd(maximumChannels: 4)
+      for name in ["y", "z"] { end.engine.pair(ChannelName(name)) }
+      _ = try end.open("x")
+      end.onOffer = { name in _ = try? end.open(name.text, id: name.id) }
+      var rest = bytes[...]
+      while let count = rest.popFirst(), end.violation == nil {
+        let frame = Array(rest.prefix(Int(count)))
+        rest = rest.dropFirst(Int(count))
+        end.receive(frame)
+        self.check(end, frame: frame.count, "\(bytes)")
+      }
+      let sent = end.outbox.reduce(0) { $0 + $1.count }
+      XCTAssertLessThanOrEqual(sent, 64 + 16 * bytes.count, "\(bytes)")
+      return [
+        end.violation == nil ? 0 : 1, min(end.outbox.count, 6), end.engine.remotes.count, min(end.events.count, 6),
+      ]
+    }.test()
   }
 
   /// Two programs that open, send, cork and close as they like, with frames that take their time: neither ever says

@@ -148,7 +148,7 @@ final class ReplyBudgetTests: RPCTestCase {
         network.advance(by: 1)
       }
     }
-    flood(20_000)
+    flood(3000)
     let before = network.log.count
     let peers = try (0..<8).map { _ in try RawPeer(network) }
     for peer in peers {

@@ -18,6 +18,10 @@ hyper_allocations (void);
 int64_t
 hyper_objects (void);
 
+/* Bytes that this thread has asked the heap for, given back or not; negative as above. */
+int64_t
+hyper_requested_bytes (void);
+
 /* Bytes of the heap that the program holds; negative where that is not known. */
 int64_t
 hyper_heap_bytes (void);

@@ -23,7 +23,9 @@ final class FuzzTests: XCTestCase {
   // MARK: Decoders
 
   func testDatagrams() throws {
-    try Fuzzer(name: "datagram", mutations: 20_000, seeds: try recordedDatagrams()) { bytes in
+    try Fuzzer(
+      name: "datagram", mutations: 20_000, allocates: (16 << 10, 64), seeds: try recordedDatagrams()
+    ) { bytes in
       switch bytes.withUnsafeBytes({ Datagram($0) }) {
       case nil: return [0, magnitude(bytes.count)]
       case .request(let request):
@@ -62,13 +64,29 @@ final class FuzzTests: XCTestCase {
       { bytes in (try? AddressBlob(bytes)).map { $0.nodes?.count ?? 0 } },
       { bytes in (try? CompactReader.decode(PluginRequest.self, from: bytes)).map { $0.value?.count ?? 0 } },
       { bytes in (try? ProtomuxFrame(bytes)).map { _ in 0 } },
+      { bytes in
+        bytes.withUnsafeBytes { bytes in
+          // A forger does not have the key: what it sends has to fit nevertheless.
+          XCTAssertNil(MigrationMessage(bytes, key: Bytes32(repeating: 9)))
+          return MigrationMessage.streamID(of: bytes).map { _ in MigrationMessage.size }
+        }
+      },
+      { bytes in
+        let text = String(decoding: bytes, as: UTF8.self)
+        if let key = try? KeyText.parse(text) { XCTAssertEqual(try? KeyText.parse(KeyText.zBase32(key)), key) }
+        return (try? KeyText.parse(text)).map { _ in Bytes32.count }
+      },
     ]
     let values = try recordedDatagrams().compactMap { bytes -> [UInt8]? in
       if case .request(let request)? = bytes.withUnsafeBytes({ Datagram($0) }) { return request.value }
       return nil
     }
-    let seeds = values.flatMap { value in decoders.indices.map { [UInt8($0)] + value } }
-    try Fuzzer(name: "messages", mutations: 20_000, seeds: seeds) { bytes in
+    let move = MigrationMessage(kind: .move, streamID: 1, counter: 1, moveNonce: 2).sealed(Bytes32(repeating: 8))
+    let texts = [[UInt8](repeating: 0x61, count: 64), [UInt8](repeating: 0x79, count: 52)]
+    let seeds =
+      values.flatMap { value in decoders.indices.map { [UInt8($0)] + value } }
+      + ([move] + texts).flatMap { value in (15..<17).map { [UInt8($0)] + value } }
+    try Fuzzer(name: "messages", mutations: 20_000, allocates: (32 << 10, 128), seeds: seeds) { bytes in
       guard let first = bytes.first else { return [] }
       let decoder = Int(first) % decoders.count
       guard let size = decoders[decoder](Array(bytes.dropFirst())) else { return [decoder, -1] }
@@ -87,7 +105,7 @@ final class FuzzTests: XCTestCase {
     }
     var client = try handshake(true)
     let seeds = [try client.send(payload: [1, 2, 3])]
-    try Fuzzer(name: "noise", mutations: 500, seeds: seeds) { bytes in
+    try Fuzzer(name: "noise", mutations: 500, allocates: (64 << 10, 32), seeds: seeds) { bytes in
       var server = try handshake(false)
       do throws(NoiseError) {
         return [1, magnitude(try server.receive(bytes).count)]
@@ -104,7 +122,7 @@ final class FuzzTests: XCTestCase {
     mux.send = { frames.append($0) }
     let channel = mux.open("blind-relay", id: [1])
     channel?.send(1, RelayPairMessage(isInitiator: true, token: Bytes32(repeating: 4), id: 5))
-    try Fuzzer(name: "protomux", mutations: 10_000, seeds: frames) { bytes in
+    try Fuzzer(name: "protomux", mutations: 10_000, allocates: (64 << 10, 512), seeds: frames) { bytes in
       let mux = RelayMux()
       var sent = 0
       var messages = 0

@@ -28,7 +28,7 @@ final class HostFuzzTests: XCTestCase {
       }
     }
     var serial: UInt32 = 0
-    let inputs = try Fuzzer(name: "node", mutations: 5000, seeds: seeds) { bytes in
+    let inputs = try Fuzzer(name: "node", mutations: 5000, allocates: (1 << 20, 512), seeds: seeds) { bytes in
       serial += 1
       let source = Endpoint(host: IPv4Address(value: 0x5000_0000 | serial & 0xffff), port: 1 + UInt16(serial & 0xff))
       var kind: [Int] = []
@@ -69,7 +69,7 @@ final class HostFuzzTests: XCTestCase {
       NoisePayload(addresses4: [], udx: .init(id: 4711), secretStream: .init()),
       NoisePayload(addresses4: [address], udx: .init(id: 1), secretStream: .init(), relayAddresses: [address]),
     ].map(\.encoded)
-    let inputs = try Fuzzer(name: "server", mutations: 150, seeds: seeds) { bytes in
+    let inputs = try Fuzzer(name: "server", mutations: 150, allocates: (8 << 20, 512), seeds: seeds) { bytes in
       client.replies = []
       net.network.log = []
       let (_, message) = client.noise(server, raw: bytes)
@@ -106,7 +106,8 @@ final class HostFuzzTests: XCTestCase {
       channel?.send(
         RelayPairMessage.type, RelayPairMessage(isInitiator: isInitiator, token: Bytes32(repeating: 4), id: 5))
     }
-    let inputs = try Fuzzer(name: "relay", mutations: 60, seeds: [opening, frames]) { bytes in
+    let inputs = try Fuzzer(name: "relay", mutations: 60, allocates: (64 << 20, 1024), seeds: [opening, frames]) {
+      bytes in
       let stream = node.connect(to: key)
       var isClosed = false
       stream.onClose = { _ in isClosed = true }

@@ -1,3 +1,4 @@
+import HyperCollections
 import HyperEncoding
 import HyperswarmTesting
 import XCTest
