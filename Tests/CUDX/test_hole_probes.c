@@ -115,6 +115,72 @@ TEST(probes_keep_no_dead_peer) {
   }
 }
 
+/* ---- edges ---- */
+
+/* Eight packets that were sent again, so that none is a sample, the fourth first; the round trip is as given. */
+static unit_t
+hole_unit (uint32_t round_trip) {
+  unit_t unit = unit_new();
+  uint64_t now = unit_send(&unit, 8);
+  unit_sent_at(&unit, 3, now - 1);
+  for (uint32_t seq = 0; seq < 8; seq++) udx__packet_at(unit.stream, seq)->transmits = 2;
+  unit.state->rtt.srtt = round_trip;
+  unit.state->rtt.var = 0;
+  unit.state->rtt.rto = 5 * UDX_SECOND;
+  return unit;
+}
+
+/* So many probes as end within a second together, to the microsecond. */
+TEST(probes_end_within_a_second) {
+  for (uint32_t later = 0; later <= 1; later++) {
+    unit_t unit = hole_unit(UDX_HOLE_PROBES_TIME / 2 - UDX_TLP_MIN + later);
+    unit.state->recovery.hole_probes = 1;
+    uint64_t now = udx__instance(unit.udx)->now;
+    unit_ack(&unit, now, 0, 3, 4);
+    CHECK_EQ(unit.state->recovery.hole_probes, 1);
+    CHECK_EQ(unit.state->recovery.tlp_at, later ? UDX_NEVER : now + UDX_HOLE_PROBES_TIME / 2);
+    unit_ack(&unit, now, 1, 0, 0); /* another hole */
+    CHECK_EQ(unit.state->recovery.hole_probes, 0);
+    unit_free(&unit);
+  }
+}
+
+/* The timeout waits for the answer of a probe, unless that takes more than a second. */
+TEST(the_timeout_waits_for_a_second) {
+  for (uint32_t later = 0; later <= 1; later++) {
+    unit_t unit = hole_unit(UDX_HOLE_PROBES_TIME - UDX_TLP_MIN + later);
+    uint64_t now = udx__instance(unit.udx)->now;
+    unit_ack(&unit, now, 0, 3, 4);
+    unit.state->recovery.tlp_at = now;
+    unit.state->recovery.rto_at = now + UDX_MS;
+    CHECK_EQ(udx__recovery_timeout(unit.stream, now), 1);
+    CHECK_EQ(unit.state->recovery.hole_probes, 1);
+    CHECK_EQ(udx__packet_at(unit.stream, 0)->state, UDX_PACKET_LOST);
+    CHECK_EQ(unit.state->recovery.rto_at, now + UDX_MS + (later ? 0 : UDX_HOLE_PROBES_TIME));
+    unit_free(&unit);
+  }
+}
+
+/* After a timeout, and on a new path, nothing is probed before an acknowledgement. */
+TEST(what_is_silent_is_not_probed) {
+  enum { HEARD, TIMED_OUT, MIGRATED, CASES };
+  for (int i = 0; i < CASES; i++) {
+    unit_t unit = hole_unit(20 * MS);
+    uint64_t now = udx__instance(unit.udx)->now;
+    unit.state->recovery.state = UDX_RECOVERY_LOSS;
+    unit.state->recovery.high_seq = unit.state->flight.nxt;
+    unit.state->recovery.backoff = i == TIMED_OUT;
+    unit.state->recovery.migrated = i == MIGRATED;
+    unit.state->recovery.tlp_at = UDX_NEVER;
+    udx__recovery_sent(unit.stream, 0, 0, now);
+    CHECK_EQ(unit.state->recovery.tlp_at != UDX_NEVER, i == HEARD);
+    unit.state->recovery.tlp_at = now;
+    CHECK_EQ(udx__recovery_timeout(unit.stream, now), 1);
+    CHECK_EQ(unit.state->recovery.hole_probes, i == HEARD);
+    unit_free(&unit);
+  }
+}
+
 /* ---- segments ---- */
 
 typedef struct segments_s {
@@ -223,5 +289,6 @@ TEST(timeouts_are_rare_at_five_percent) {
 
 TEST_MAIN(TEST_ENTRY(three_probes_before_the_timeout), TEST_ENTRY(probes_of_long_paths_are_fewer),
   TEST_ENTRY(silence_after_the_timeout_is_not_probed), TEST_ENTRY(probes_keep_no_dead_peer),
-  TEST_ENTRY(first_flights_survive_one_segment), TEST_ENTRY(only_first_flights_are_cut),
-  TEST_ENTRY(timeouts_are_rare_at_five_percent))
+  TEST_ENTRY(probes_end_within_a_second), TEST_ENTRY(the_timeout_waits_for_a_second),
+  TEST_ENTRY(what_is_silent_is_not_probed), TEST_ENTRY(first_flights_survive_one_segment),
+  TEST_ENTRY(only_first_flights_are_cut), TEST_ENTRY(timeouts_are_rare_at_five_percent))
