@@ -245,7 +245,9 @@ let tests: [Target] = [
       "HyperswarmEngine", "HyperDHTEngine", "HyperSecretStream", "HyperEncoding", "HyperCrypto", "HyperEnvironment",
       "HyperswarmTesting", "HyperTestVectors",
     ]),
-  .testTarget(name: "RuntimeTests", dependencies: ["HyperRuntime", "HyperEncoding", "HyperEnvironment", "CHyperUV"]),
+  .testTarget(
+    name: "RuntimeTests",
+    dependencies: ["HyperRuntime", "HyperEncoding", "HyperEnvironment", "CHyperUV", "CHyperAllocations"]),
   .testTarget(
     name: "UDXTests",
     dependencies: [

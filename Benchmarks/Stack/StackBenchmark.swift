@@ -1,3 +1,4 @@
+import Dispatch
 import HyperDHT
 import Hyperswarm
 
@@ -17,7 +18,17 @@ import Hyperswarm
 ///     swift run -c release hyperswarm-benchmark-stack connect [connects]
 @main
 struct StackBenchmark {
-  static func main() async throws {
+  /// The main thread waits: valgrind does not survive one that ends before the others.
+  static func main() {
+    let isDone = DispatchSemaphore(value: 0)
+    Task.detached {
+      do { try await run() } catch { print("failed: \(error)") }
+      isDone.signal()
+    }
+    isDone.wait()
+  }
+
+  private static func run() async throws {
     var arguments = CommandLine.arguments.dropFirst()
     let workload = arguments.popFirst() ?? "all"
     let first = arguments.popFirst().flatMap { Int($0) }

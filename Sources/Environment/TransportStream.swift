@@ -169,7 +169,9 @@ public final class OwnedBuffer {
   /// Bytes that fit.
   public let capacity: Int
   /// Bytes in use from `base` on, at most `capacity`.
-  public var count: Int { didSet { precondition(count >= 0 && count <= capacity, "count is above the capacity") } }
+  @exclusivity(unchecked) public var count: Int {
+    didSet { precondition(count >= 0 && count <= capacity, "count is above the capacity") }
+  }
 
   /// Room for that many bytes, uninitialised.
   public init(capacity: Int) {

@@ -52,6 +52,17 @@ final class ArrivalsTests: XCTestCase {
     XCTAssertEqual(result.pauses, 1, "above the unread window")
   }
 
+  /// A batch that is copied takes memory for as many messages again, and counts each of them up and down.
+  func testAnEmptyInboxTakesTheMemoryOfABatch() {
+    let inbox = Inbox()
+    var batch: [[UInt8]] = [[1], [2]]
+    _ = inbox.push(&batch, bytes: 2)
+    XCTAssertEqual(batch, [], "moved")
+    batch = [[3]]
+    _ = inbox.push(&batch, bytes: 1)
+    XCTAssertEqual(inbox.takeAll(), [[1], [2], [3]])
+  }
+
   func testWhatIsDroppedDoesNotArrive() async throws {
     let result = try await elements { arrivals, _ in
       arrivals.add(message: [1, 2])

@@ -1,3 +1,4 @@
+import CHyperAllocations
 import XCTest
 
 @testable import HyperRuntime
@@ -334,6 +335,44 @@ final class MessagePumpBoundsTests: XCTestCase {
       XCTAssertTrue(pump.passThrough { true })
       pump.refuse()
       XCTAssertFalse(pump.passThrough { true })
+    }
+  }
+
+  /// On the loop a message that nothing waits before needs no queue, so no memory: an array of items would be one
+  /// allocation a message, and growing ones more.
+  func testAMessageOfTheLoopTakesNoMemory() throws {
+    try withQueue(highWater: 1000, lowWater: 500, limit: .max) { _, pump, sink in
+      pump.start()
+      sink.sent.reserveCapacity(200)
+      let message = [UInt8](repeating: 7, count: 64)
+      XCTAssertTrue(try pump.writeNow(.message(message)))
+      let before = hyper_allocations()
+      for _ in 0..<50 {
+        XCTAssertTrue(try pump.writeNow(.message(message)))
+        XCTAssertFalse(try pump.put(message), "no need to wait")
+      }
+      let taken = hyper_allocations() - before
+      XCTAssertEqual(sink.sent.count, 101, "each inside its call")
+      XCTAssertEqual(pump.queuedBytes, 0)
+      try XCTSkipIf(before < 0, "not counted here")
+      // The debug build makes some of its own.
+      XCTAssertLessThan(taken, 50)
+    }
+  }
+
+  func testWhatDoesNotFitTheWindowGoesThroughTheQueue() throws {
+    try withQueue(highWater: 1000, lowWater: 500, limit: .max) { _, pump, sink in
+      pump.start()
+      XCTAssertFalse(try pump.put(message(1000)), "the window")
+      XCTAssertTrue(try pump.put(message(1001)), "above it the writer should wait")
+      XCTAssertEqual(sink.sent, [1000 - cost, 1001 - cost])
+      sink.isFull = true
+      XCTAssertTrue(try pump.writeNow(.message([1])))
+      XCTAssertTrue(try pump.writeNow(.message(message(1001))), "in the queue, which was empty")
+      XCTAssertFalse(try pump.writeNow(.message([2])), "the queue is above its mark")
+      XCTAssertEqual(pump.queuedBytes, 1001)
+      pump.end()
+      XCTAssertThrowsError(try pump.writeNow(.message([3]))) { XCTAssertEqual($0 as? CallFailure, .closed) }
     }
   }
 

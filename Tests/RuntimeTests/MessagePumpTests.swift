@@ -193,6 +193,37 @@ final class MessagePumpTests: XCTestCase {
   }
 
   /// `waitForRoom` takes its turn among the writers, and sends nothing.
+  /// What a callback of the loop writes does not overtake the writers that wait, even when nothing is queued any more.
+  func testAMessageOfTheLoopWaitsBehindTheWriters() async throws {
+    try await withPump(room: 1) { setting in
+      let pump = setting.pump
+      try await setting.onLoop { _, pump in _ = try? pump.put([1]) }
+      let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: Limits.writeWindow, alignment: 1)
+      defer { memory.deallocate() }
+      memory.initializeMemory(as: UInt8.self, repeating: 2)
+      let bytes = UnsafeRawBufferPointer(memory)
+      let taken = Locked<Bool?>(nil)
+      let item = MessagePump.Item.borrowed(
+        BorrowedMessage(bytes) { _ in
+          let now = try? pump.writeNow(.message([9]))
+          taken.withLock { $0 = now }
+        })
+      guard case .taken = pump.add(item) else { return XCTFail("closed") }
+      let third = self.writer(pump, 3)
+      while !pump.isAwaited { await Task.yield() }
+      try await setting.onLoop { sink, pump in
+        sink.room = .max
+        pump.drained()
+      }
+      let outcome = await third.value
+      XCTAssertNil(outcome)
+      try await self.reach(3, setting)
+      let events = try await setting.events()
+      XCTAssertEqual(events, ["1", "2", "3"])
+      XCTAssertEqual(taken.withLock { $0 }, false)
+    }
+  }
+
   func testWaitingForRoomAlone() async throws {
     try await withPump(room: 1) { setting in
       let pump = setting.pump

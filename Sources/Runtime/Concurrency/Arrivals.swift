@@ -5,9 +5,9 @@ package final class Arrivals {
   private let loop: UVEventLoop
   private let inbox: Inbox
   private let pause: () -> Void
-  private var pieces: [[UInt8]] = []
-  private var bytes = 0
-  private var isDeliveryDue = false
+  @exclusivity(unchecked) private var pieces: [[UInt8]] = []
+  @exclusivity(unchecked) private var bytes = 0
+  @exclusivity(unchecked) private var isDeliveryDue = false
 
   /// - Parameter pause: called when the reader is so far behind that the stream must stop.
   package init(loop: UVEventLoop, inbox: Inbox, pause: @escaping () -> Void) {
@@ -39,10 +39,12 @@ package final class Arrivals {
   /// To the reader, now: before an end, or because a reader on the loop is about to look.
   package func deliver() {
     guard !pieces.isEmpty else { return }
-    let batch = pieces
+    // Moved, not copied: the inbox changes it at once when a reader waits.
+    var batch: [[UInt8]] = []
+    swap(&batch, &pieces)
     let count = bytes
-    drop()
-    if inbox.push(batch, bytes: count) { pause() }
+    bytes = 0
+    if inbox.push(&batch, bytes: count) { pause() }
   }
 
   package func drop() {

@@ -24,10 +24,16 @@ package final class Inbox: Sendable {
 
   /// Hands messages over; `true` when the stream has to be paused now.
   package func push(_ batch: [[UInt8]], bytes: Int) -> Bool {
+    var batch = batch
+    return push(&batch, bytes: bytes)
+  }
+
+  /// The same, and takes the memory of the batch.
+  package func push(_ batch: inout [[UInt8]], bytes: Int) -> Bool {
     guard !batch.isEmpty else { return false }
     let (mustPause, waiters) = state.withLock { state -> (Bool, [(UnsafeContinuation<Outcome, Never>, Outcome)]) in
       guard state.end == nil else { return (false, []) }
-      if state.messages.isEmpty { state.messages = batch } else { state.messages.append(contentsOf: batch) }
+      if state.messages.isEmpty { swap(&state.messages, &batch) } else { state.messages.append(contentsOf: batch) }
       state.bytes &+= bytes
       // One reader per message: the work that a reader does before it comes back must not hold up the others.
       var resumed: [(UnsafeContinuation<Outcome, Never>, Outcome)] = []
@@ -83,14 +89,24 @@ package final class Inbox: Sendable {
 
   /// `resume` is called when the stream has to be told to go on.
   package nonisolated(nonsending) func next(resume: @Sendable () -> Void) async throws(CallFailure) -> [UInt8]? {
+    if let ready = ready(resume: resume) { return try ready.get() }
+    return try await arrival()
+  }
+
+  /// What `next` has without waiting: the caller is spared an asynchronous call.
+  package func ready(resume: @Sendable () -> Void) -> Outcome? {
     let (ready, mustResume) = state.withLock { state -> (Outcome?, Bool) in
       let outcome = Inbox.take(&state)
       state.window = Limits.readWindow
       return (outcome, Inbox.mustResume(&state))
     }
     if mustResume { resume() }
-    if let ready { return try ready.get() }
-    return try await state.wait(cancelled: .failure(.cancelled)) { Inbox.take(&$0) }.get()
+    return ready
+  }
+
+  /// The part of `next` that waits.
+  package nonisolated(nonsending) func arrival() async throws(CallFailure) -> [UInt8]? {
+    try await state.wait(cancelled: .failure(.cancelled)) { Inbox.take(&$0) }.get()
   }
 
   private static func take(_ state: inout State) -> Outcome? {

@@ -103,15 +103,17 @@ package final class MessagePump: @unchecked Sendable {
   private let startsInside: Bool
   private let state = Locked(State())
 
-  // On the loop.
+  // On the loop: one thread, so the dynamic check of each message would find nothing.
 
-  private var sink: (any MessageSink)?
+  @exclusivity(unchecked) private var sink: (any MessageSink)?
   /// Taken from the queue; from `waitingHead` on, the sink has not had it.
-  private var waiting: [Item] = []
-  private var waitingHead = 0
+  @exclusivity(unchecked) private var waiting: [Item] = []
+  @exclusivity(unchecked) private var waitingHead = 0
   /// The sink has no room, or there is none yet.
-  private var isBlocked = true
-  private var isPumping = false
+  @exclusivity(unchecked) private var isBlocked = true
+  @exclusivity(unchecked) private var isPumping = false
+  /// Something was added, or the sink has drained, while it had a message in hand.
+  @exclusivity(unchecked) private var isRunDue = false
   /// At most `lowWater` waits, after a writer was told to wait or was refused. Not called by `close`.
   package var onRoom: (() -> Void)?
 
@@ -235,7 +237,11 @@ package final class MessagePump: @unchecked Sendable {
   /// Sends what waits, as far as there is room.
   package func run() {
     // A callback of the loop below may write, drain or close.
-    guard !isPumping, let sink else { return }
+    guard !isPumping else {
+      isRunDue = true
+      return
+    }
+    guard let sink else { return }
     isPumping = true
     var taken = 0
     while !isBlocked {
@@ -245,8 +251,8 @@ package final class MessagePump: @unchecked Sendable {
         waitingHead = 0
         if waiting.isEmpty { break }
       }
-      let item = waiting[waitingHead]
-      waiting[waitingHead] = .end
+      var item = Item.end
+      swap(&item, &waiting[waitingHead])
       waitingHead &+= 1
       taken &+= item.cost
       hand(item, to: sink)
@@ -254,6 +260,7 @@ package final class MessagePump: @unchecked Sendable {
     }
     took(&taken)
     isPumping = false
+    isRunDue = false
     if let onRoom, takeRoomDue() { onRoom() }
   }
 
@@ -352,21 +359,54 @@ extension MessagePump {
 
   /// The same for a message of any form.
   package func put(_ item: Item) throws(CallFailure) -> Bool {
+    if handsOver(item) { return false }
     guard case .taken(let queued) = add(item) else { throw .closed }
     return queued > bounds.highWater
+  }
+
+  /// On the loop, with nothing before it and within the window, a message goes to the sink without the queue.
+  private func handsOver(_ item: Item) -> Bool {
+    guard startsInside, loop.isOnLoop, !isPumping, let sink else { return false }
+    let isTaken: Bool
+    // What the sink's callbacks add comes behind this message, not inside.
+    isPumping = true
+    switch item {
+    case .message(let bytes) where bytes.count &+ Limits.messageCost <= bounds.highWater:
+      isTaken = passThrough { sink.send(bytes) }
+    case .owned(let message) where message.count &+ Limits.messageCost <= bounds.highWater:
+      isTaken = passThrough { sink.send(owned: message) }
+    case .message, .owned, .borrowed, .datagram, .flush, .end: isTaken = false
+    }
+    isPumping = false
+    if isRunDue {
+      isRunDue = false
+      run()
+    }
+    return isTaken
+  }
+
+  /// Does what `write` does for a message that need not wait: the caller is spared an asynchronous call.
+  /// - Returns: whether the message is taken.
+  package func writeNow(_ item: Item) throws(CallFailure) -> Bool {
+    if handsOver(item) { return true }
+    var mustAnnounce = false
+    let now = state.withLock { admitNow(item, &$0, &mustAnnounce) }
+    if mustAnnounce { announce() }
+    guard let now else { return false }
+    if let now { throw now }
+    return true
   }
 
   /// Queues one message, in any form that is the pump's own from then on. While more than `highWater` is queued,
   /// suspends first until the queue is down to `lowWater` and the writers before this one have had their turn. A
   /// cancelled writer's message is not sent.
   package nonisolated(nonsending) func write(_ item: Item) async throws(CallFailure) {
+    if try !writeNow(item) { try await writeInTurn(item) }
+  }
+
+  /// The part of `write` that waits: for a message that `writeNow` has not taken.
+  package nonisolated(nonsending) func writeInTurn(_ item: Item) async throws(CallFailure) {
     var mustAnnounce = false
-    let now = state.withLock { admitNow(item, &$0, &mustAnnounce) }
-    if mustAnnounce { announce() }
-    if let now {
-      if let now { throw now }
-      return
-    }
     var number: UInt64?
     let failure = await state.waitNumbered(cancelled: .cancelled) { state, id -> CallFailure?? in
       if let outcome = admitNow(item, &state, &mustAnnounce) { return outcome }
