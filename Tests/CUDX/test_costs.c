@@ -86,8 +86,8 @@ on_free (const volatile void *memory) {
  * Measured are 11, 8, 5 and 0 for bulk, whose batches are as large as what has arrived, and 200, 200, 200 and 0.
  */
 enum {
-  BULK_SENDS = 30,
-  BULK_RECEIVES = 30,
+  BULK_CALLS = 30,
+  BULK_CALLS_UNSEGMENTED = 200,
   BULK_WAITS = 20,
   BULK_REQUESTS = 0,
   ECHO_SENDS = 220,
@@ -227,8 +227,11 @@ TEST(calls_and_requests_per_packet) {
   run_until((size_t) BLOCKS * BLOCK);
   packets = ends[0].stream.packets_tx - packets;
   CHECK(is_done && packets > 0);
-  check_most("sending calls per 1000 data packets", counted.sends * 1000 / packets, BULK_SENDS);
-  check_most("receiving calls per 1000 data packets", counted.receives * 1000 / packets, BULK_RECEIVES);
+  /* What the system does not segment leaves in batches of 64. */
+  bool segments = ends[0].udx.gso_fallbacks == 0 && ends[0].udx.gso_batches > 0;
+  uint64_t calls = segments ? BULK_CALLS : BULK_CALLS_UNSEGMENTED;
+  check_most("sending calls per 1000 data packets", counted.sends * 1000 / packets, calls);
+  check_most("receiving calls per 1000 data packets", counted.receives * 1000 / packets, calls);
   check_most("waits per 1000 data packets", counted.waits * 1000 / packets, BULK_WAITS);
   check_most("requests to the heap", counted.requests, BULK_REQUESTS);
   close_ends();
