@@ -87,7 +87,8 @@ extension HyperDHT {
   ///
   /// The handler runs as a task on the node's loop, once per request, and answers through its argument, at once or
   /// later; without an answer the requester asks again and then gives up. Up to 256 handlers run at a time, 64 of one
-  /// host, and 128 of requesters whose address may be forged; further requests are dropped. The node keeps the handler until it is destroyed: let it hold the node weakly.
+  /// host, and 128 of requesters whose address may be forged; further requests are dropped. The node keeps the
+  /// handler until it is destroyed: let it hold the node weakly.
   ///
   /// Requests can be forged: one whose `token` is not `nil` comes from where it says.
   /// - Throws: `other` for a command below `firstFreeCommand`, `nodeDestroyed`.

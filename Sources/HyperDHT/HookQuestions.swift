@@ -6,7 +6,7 @@ import HyperRuntime
 /// Questions to a hook of the application about peers that have come. Confined to the loop.
 ///
 /// There is a bounded number of them. One that has no answer after a while is refused, and its task is cancelled; where
-/// there are too many, the oldest of the host that has most is, so that those who come by the thousand wait for each
+/// there are too many, the oldest of the host that has most is, so that peers that come by the thousand wait for each
 /// other only. A hook that does not look at its cancellation, and never returns, costs its task: of those there is a
 /// bounded number, too, from which on everyone is refused.
 package final class HookQuestions<Answer: Sendable> {

@@ -22,8 +22,8 @@ enum Limits {
   static let pendingEvents = 256
   /// Readers of the events of one node or swarm at a time; the oldest gives way.
   static let eventReaders = 64
-  /// Handlers of one command of the application at a time, half of them for sources that may be forged and a quarter for
-  /// one host; further requests are dropped and come again.
+  /// Handlers of one command of the application at a time, half of them for sources that may be forged and a quarter
+  /// for one host; further requests are dropped and come again.
   static let requestHandlers = 256
   /// Questions to a firewall of the application that have no answer yet, per server or swarm; further ones take the
   /// places of the oldest of the host that has most.

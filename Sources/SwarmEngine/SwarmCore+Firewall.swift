@@ -42,7 +42,7 @@ extension SwarmCore {
   }
 
   /// Asks the application; settles exactly once, with a refusal after the deadline, and with nothing when the question
-  /// has made room for another one: the oldest of the host that has most, so that those who come by the thousand wait
+  /// has made room for another one: the oldest of the host that has most, so that peers that come by the thousand wait
   /// for each other only.
   func ask(
     _ request: SwarmFirewallRequest, isIncoming: Bool, _ settle: @escaping (SwarmFirewallVerdict?) -> Void

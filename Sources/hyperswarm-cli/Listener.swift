@@ -75,7 +75,8 @@ struct Listener: Sendable {
     let places = Places(limit)
     let (turns, turn) = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))
     var turning = turns.makeAsyncIterator()
-    // Who is sent away in the answer to its handshake cannot take the place of anyone: only while nobody could.
+    // A caller that is sent away in the answer to its handshake cannot take another's place: only while all places
+    // are firm.
     let watching = Task {
       for await _ in ends {
         await server.setBusy(!places.hasRoom())

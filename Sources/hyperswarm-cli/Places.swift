@@ -27,7 +27,7 @@ enum PlaceGroup: Hashable, Sendable {
 final class Places: Sendable {
   typealias Instant = ContinuousClock.Instant
 
-  /// One caller's. Whoever is asked to give way keeps it until it has left.
+  /// One caller's. A caller that is asked to give way keeps it until it has left.
   final class Place: Sendable {
     let group: PlaceGroup
     fileprivate let number: Int

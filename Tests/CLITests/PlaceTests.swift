@@ -4,7 +4,7 @@ import XCTest
 
 @testable import hyperswarm_cli
 
-/// Who keeps a place of a command that strangers may call, and who gives way.
+/// Which callers keep a place of a command that strangers may call, and which give way.
 final class PlaceTests: XCTestCase {
   private final class Gone: Sendable {
     let count = Atomic(0)
@@ -40,7 +40,7 @@ final class PlaceTests: XCTestCase {
 
   func testWhoIsServedKeepsItsPlace() throws {
     let (places, gone, now) = (Places(32, idle: .seconds(30)), Gone(), ContinuousClock.now)
-    // One each: nobody has more than a newcomer would have.
+    // One each: none has more than a newcomer would have.
     for number in 0..<32 {
       XCTAssertNotNil(places.enter(host(number), at: now, hasShown: { true }, giveWay: { XCTFail("\(number)") }))
     }
@@ -72,7 +72,7 @@ final class PlaceTests: XCTestCase {
         break
       }
       served += 1
-      // Who was asked to go goes.
+      // The one that was asked to go goes.
       places.leave(held.removeFirst())
     }
     XCTAssertEqual(served, 24, "a quarter stays")

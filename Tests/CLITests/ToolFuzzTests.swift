@@ -4,7 +4,7 @@ import XCTest
 
 @testable import hyperswarm_cli
 
-/// Bytes of peers, and of those who scrape, for every decoder of the tool beside those of `send` and `receive`.
+/// Bytes of peers, and of programs that scrape, for every decoder of the tool beside those of `send` and `receive`.
 final class ToolFuzzTests: XCTestCase {
   /// The first byte names the decoder.
   func testDecodersOfTheTool() throws {

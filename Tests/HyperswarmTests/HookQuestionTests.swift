@@ -81,7 +81,7 @@ final class HookQuestionTests: XCTestCase {
     await loop.shutdown()
   }
 
-  /// A hook that does not look at its cancellation: its tasks are counted, and from a bound on nobody is asked about.
+  /// A hook that does not look at its cancellation: its tasks are counted, and from a bound on no peer is asked about.
   func testTasksThatDoNotEndAreBounded() async throws {
     let loop = try UVEventLoop.startThread()
     let questions = LoopBound(HookQuestions(loop: loop, refusal: false, within: 60_000))

@@ -132,7 +132,7 @@ final class ReplyBudgetTests: RPCTestCase {
       measured: "\(network.log.count)")
   }
 
-  /// Nodes that nobody knows ask in the name of hosts that never existed, 1,000 a second: one whose request carries a
+  /// Unknown nodes ask in the name of hosts that never existed, 1,000 a second: one whose request carries a
   /// token is pinged, and enters the table.
   func testRPC_C13_inventedRequestersDoNotKeepProvenOnesOut() throws {
     node.onRequest = { request in

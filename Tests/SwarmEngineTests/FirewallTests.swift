@@ -199,8 +199,8 @@ final class FirewallTests: XCTestCase {
     XCTAssertEqual(swarm.core.peers.count, 0)
   }
 
-  /// A slow firewall, and two hosts that come by the thousand with ever new keys: a third one is asked about, and let in
-  /// by the answer.
+  /// A slow firewall, and two hosts that come by the thousand with ever new keys: a third one is asked about, and let
+  /// in by the answer.
   func testSW_questionsMakeRoomForTheirLightestHost() {
     let world = FakeWorld()
     var answers: [Bytes32: (SwarmFirewallVerdict) -> Void] = [:]

@@ -56,8 +56,8 @@ source_remove (udx_stream_t *stream, udx_source_t *source) {
 }
 
 /*
- * A NAT that forgets its mapping mostly keeps its address, and a host of IPv6 that changes its own keeps its /64: such a
- * source is not pushed out by one from elsewhere.
+ * A NAT that forgets its mapping mostly keeps its address, and a host of IPv6 that changes its own keeps its /64: such
+ * a source is not pushed out by one from elsewhere.
  */
 static int
 is_near (const udx_stream_t *stream, const struct sockaddr *from) {

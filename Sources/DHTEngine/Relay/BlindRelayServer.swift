@@ -161,7 +161,7 @@ package final class BlindRelayServer {
     }
   }
 
-  /// A link that works is never ended for another one, so the bounds are for those who begin: of what is left, one host
+  /// A link that works is never ended for another one, so the bounds are for new ones: of what is left, one host
   /// may have so many times as much (``Limits/Relay/linkShare``), and with few links it is refused last.
   private func mayLink(_ session: RelaySession, _ other: RelaySession) -> Bool {
     let left = bounds.links - linkCount

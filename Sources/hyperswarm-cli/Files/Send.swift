@@ -142,7 +142,8 @@ struct SendService: Sendable {
           report(peer, result)
         }
         if case .look = event { continue }
-        // Receivers that are served, and no others, are a reason to send a newcomer away in the answer to its handshake.
+        // Receivers that are served, and no others, are a reason to send a newcomer away in the answer to its
+        // handshake.
         await server.setBusy(!places.hasRoom())
         guard active == 0 else { continue }
         if isEndless {
