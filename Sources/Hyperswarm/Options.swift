@@ -145,13 +145,14 @@ extension SwarmOptions {
       loop: loop, refusal: Hyperswarm.Verdict.refuse, within: HyperswarmEngine.Limits.firewallDeadline)
     return { request, verdict in
       let candidate = Hyperswarm.Candidate(publicKey: request.publicKey, address: request.address)
-      questions.ask(request.address?.host, { await firewall(candidate) }) { answer in
+      let settle: (Hyperswarm.Verdict) -> Void = { answer in
         switch answer {
         case .accept: verdict(.accept)
         case .refuse: verdict(.refuse)
         case .ban: verdict(.ban)
         }
       }
+      questions.ask(request.address?.host, { await firewall(candidate) }, settle)
     }
   }
 }
