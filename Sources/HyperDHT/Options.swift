@@ -156,6 +156,9 @@ extension HyperDHT {
     /// Keeps the direct path to a client that wants that, too, with its socket: as
     /// `ConnectOptions.reusableSocket` says, which both sides have to set.
     public var reusableSocket = false
+    /// `false` announces nothing: for a server that takes what another one under the same key hands over, as
+    /// `Server.share(with:)` says.
+    public var isAnnounced = true
     /// Clients come over a relay, which they or `relayThrough` name, or not at all.
     package var relayOnly = false
     /// As `Options.connectionKeepAlive`, for the connections of this server; `nil` is the node's value.

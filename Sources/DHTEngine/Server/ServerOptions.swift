@@ -31,6 +31,8 @@ package struct ServerOptions {
 
   /// Direct paths are kept for later connections with the same client, if it wants that, too (hyperdht.md 14.3).
   package var reusableSocket = false
+  /// `false`: the key is announced by another server of this host, which hands handshakes over.
+  package var isAnnounced = true
   /// Clients come over a relay or not at all.
   package var relayOnly = false
 
