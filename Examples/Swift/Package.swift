@@ -3,7 +3,7 @@ import PackageDescription
 
 // Programs to begin with, each in one file: `swift run Chat`, from this folder. All take an address of a private
 // network as `HYPERSWARM_BOOTSTRAP=host:port` (`hyperswarm testnet` makes one), and enter the public network without.
-let names = ["Chat", "FileDrop", "PortForward", "KeyValue", "EchoServer"]
+let names = ["Chat", "FileDrop", "PortForward", "KeyValue", "EchoServer", "Cores"]
 
 // The one that needs other packages, which are fetched for it alone: `SERVICE_EXAMPLE=1 swift run Service ...`.
 let hasService = Context.environment["SERVICE_EXAMPLE"] == "1"

@@ -182,6 +182,38 @@ def pure_engine(tree):
             yield file.path, file.line(hit.start()), f"the engine calls {hit.group(1)}: that is the driver's part"
 
 
+# What threads of several loops would share: C objects with static storage, Swift statics with a lock or without checks.
+SHARED_C = re.compile(
+    r"(?m)^(?P<indent>[ ]*)(?:static )(?!.*\bconst\b)(?!inline\b|_Thread_local\b)[\w][\w \*]*?\b(?P<name>\w+)"
+    r"(?:\[[^\]]*\])*\s*(?:=|;)")
+SHARED_C_STRUCT = re.compile(r"(?m)^static (?!const\b)(?:struct|union)\s*\w*\s*\{")
+SHARED_SWIFT = re.compile(
+    r"(?m)^(?P<indent>[ ]*)(?:(?:public|package|private|fileprivate|internal) )*"
+    r"(?P<unsafe>nonisolated\(unsafe\) )?(?:(?:public|package|private|fileprivate|internal) )*(?P<static>static )?"
+    r"(?:let|var) (?P<name>\w+)[^\n]*?(?P<kind>= (?:Locked|Mutex|Atomic|HandleTable)\b|: [^=\n{]*=|= )")
+# The programs are no library.
+NOT_SHARED = ("Sources/hyperswarm-cli/", "Sources/HyperswarmTesting/")
+
+
+def shared_state(tree):
+    """Loops in one process share nothing (docs/decisions/0190): state that they all reach is listed, with reasons."""
+    for file in tree.files:
+        if not file.path.startswith("Sources/") or file.path.startswith(NOT_SHARED):
+            continue
+        if file.kind == "c" and file.path.endswith(".c"):
+            code = c_plain(file.code)
+            for pattern in (SHARED_C, SHARED_C_STRUCT):
+                for hit in pattern.finditer(code):
+                    name = hit.groupdict().get("name", "a struct")
+                    yield file.path, file.line(hit.start()), f"`{name}` is state that all loops of a process share"
+        elif file.kind == "swift":
+            for hit in SHARED_SWIFT.finditer(file.code):
+                is_global = hit["static"] or not hit["indent"]
+                if is_global and (hit["unsafe"] or re.match(r"= (Locked|Mutex|Atomic|HandleTable)", hit["kind"])):
+                    yield file.path, file.line(hit.start("name")), \
+                        f"`{hit['name']}` is state that all loops of a process share"
+
+
 def version(tree):
     stated = tree.read("VERSION").strip()
     if not re.fullmatch(r"\d+\.\d+\.\d+", stated):
@@ -211,6 +243,7 @@ RULES = {
     "header-agreement": (header_agreement, "public headers and implementations name the same functions"),
     "imports": (imports, "a file imports only what its target declares in Package.swift"),
     "pure-engine": (pure_engine, "engines reach neither libuv, sockets, clocks nor the runtime"),
+    "shared-state": (shared_state, "what all loops of a process would share is listed with its reason"),
     "version": (version, "VERSION, the C header and the Swift constant agree"),
     "limits-page": (limits_page, "docs/limits.md is up to date"),
 }

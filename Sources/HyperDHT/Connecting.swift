@@ -160,6 +160,7 @@ extension ServerOptions {
     self.init()
     shareLocalAddress = options.shareLocalAddress && !options.relayOnly
     relayOnly = options.relayOnly
+    isAnnounced = options.isAnnounced
     reusableSocket = options.reusableSocket
     handshake = handshakeHook(options.handshake)
     allowsHolepunching = options.allowsHolepunching

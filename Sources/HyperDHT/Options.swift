@@ -163,6 +163,9 @@ extension HyperDHT {
     /// Makes the handshake with a client, on the loop, for each first message: return at once, strangers cause it.
     /// `nil`, as a closure and as its result, is the network's own. A client whose handshake fails gets no answer.
     public var handshake: (@Sendable (HandshakeParties) throws -> (any Handshake)?)?
+    /// `false` announces nothing: for a server that takes what another one under the same key hands over, as
+    /// `Server.share(with:)` says.
+    public var isAnnounced = true
     /// Clients come over a relay, which they or `relayThrough` name, or not at all.
     package var relayOnly = false
     /// As `Options.connectionKeepAlive`, for the connections of this server; `nil` is the node's value.

@@ -62,30 +62,50 @@ enum Handles {
   }
 }
 
+/// Every call looks its handle up, from the threads of all loops: each part has a lock of its own, so that two loops
+/// rarely want the same one.
 final class HandleTable<Object: AnyObject>: @unchecked Sendable {
-  private let objects = Locked<[UInt: Object]>([:])
+  private typealias Part = Locked<[UInt: Object]>
+
+  /// Tables live as long as the process. Not counted, because the counts would be shared by all threads, too.
+  private let parts: UnsafeMutableBufferPointer<Unmanaged<Part>> = {
+    let parts = UnsafeMutableBufferPointer<Unmanaged<Part>>.allocate(capacity: Limits.handleTableParts)
+    for index in parts.indices { parts.initializeElement(at: index, to: .passRetained(Part([:]))) }
+    return parts
+  }()
+
+  /// Numbers that follow each other are in different parts.
+  private func withPart<R>(_ number: UInt, _ body: (inout [UInt: Object]) -> R) -> R {
+    parts[Int(number >> 1) % Limits.handleTableParts]._withUnsafeGuaranteedRef { $0.withLock(body) }
+  }
 
   func add(_ object: Object) -> OpaquePointer {
     let number = Handles.makeNumber()
-    objects.withLock { $0[number] = object }
+    withPart(number) { $0[number] = object }
     return OpaquePointer(bitPattern: number)!
   }
 
   func find(_ handle: OpaquePointer?) -> Object? {
     guard let handle, !Process.isInherited(handle) else { return nil }
-    return objects.withLock { $0[UInt(bitPattern: handle)] }
+    let number = UInt(bitPattern: handle)
+    return withPart(number) { $0[number] }
   }
 
   /// `nil` when another thread was faster.
   @discardableResult
   func remove(_ handle: OpaquePointer?) -> Object? {
     guard let handle, !Process.isInherited(handle) else { return nil }
-    return objects.withLock { $0.removeValue(forKey: UInt(bitPattern: handle)) }
+    let number = UInt(bitPattern: handle)
+    return withPart(number) { $0.removeValue(forKey: number) }
   }
 
   /// Those of this process.
-  var count: Int { objects.withLock { $0.keys.count { !Process.isInherited($0) } } }
+  var count: Int {
+    parts.reduce(0) { sum, part in
+      sum + part.takeUnretainedValue().withLock { $0.keys.count { !Process.isInherited($0) } }
+    }
+  }
 
-  func lock() { objects.lock() }
-  func unlock() { objects.unlock() }
+  func lock() { for part in parts { part.takeUnretainedValue().lock() } }
+  func unlock() { for part in parts { part.takeUnretainedValue().unlock() } }
 }

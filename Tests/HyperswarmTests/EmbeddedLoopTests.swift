@@ -48,6 +48,10 @@ final class Box<Value>: @unchecked Sendable {
   private let lock = NSLock()
   private var content: Value?
 
+  init(_ value: Value? = nil) { content = value }
+
+  func change(_ body: (inout Value) -> Void) { lock.withLock { if content != nil { body(&content!) } } }
+
   var value: Value? {
     get { lock.withLock { content } }
     set { lock.withLock { content = newValue } }

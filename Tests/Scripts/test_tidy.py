@@ -75,6 +75,11 @@ BAD = {
         + "func g(_ a: Int) -> Int {\n" + LONG + "\n  return g(a)\n}\nprivate func lonely() {}\n"
         + f"let path = \"{MACHINE_PATH}\" \n",
     "Sources/RPC/C.swift": "\n" * 501,
+    "Sources/RPC/D.swift":
+        "enum E {\n  static let limit = 1\n  static let held = Locked(0)\n}\nlet d = E.limit + E.held\n",
+    "Sources/CUDX/engine/held.c":
+        "static const int even[] = {2, 4};\nstatic _Thread_local int mine;\nstatic int ours;\n"
+        "int\nudx__held (void) {\n  return ours + mine + even[0] + udx__held();\n}\n",
     "Sources/CUDX/engine/dead.c":
         "static int alone (int a) {\n  return uv_now(a);\n}\n#define ALONE 1\n"
         "int\nudx_extra (void) {\n  return 0;\n}\n",
@@ -95,6 +100,7 @@ EXPECTED = {
     "header-agreement": "include/hyperswarm.h:6",
     "imports": "Sources/RPC/B.swift:1",
     "pure-engine": "Package.swift:1",
+    "shared-state": "Sources/RPC/D.swift:3",
     "version": "include/hyperswarm.h:1",
     "limits-page": "docs/limits.md:1",
     "named-path": "README.md:3",
@@ -128,6 +134,7 @@ def rules():
         check(f"dead C at {place[-1]}", f"{place}: dead-declaration" in output, output)
     check("implementation without declaration", "dead.c:6: header-agreement" in output, output)
     check("ABI without declaration", "Go.swift:2: header-agreement" in output, output)
+    check("static objects in C", "held.c:3: shared-state" in output and output.count("held.c") == 1, output)
     check("driver's calls in the engine", "dead.c:2: pure-engine" in output, output)
     check("citations in documents", "README.md:2: citation: udx.md has no 9.9" in output, output)
     check("links in documents", "README.md:5: named-path" in output, output)

@@ -8,6 +8,15 @@ import HyperEnvironment
 package protocol LocalServer: AnyObject {
   func handleHandshake(_ request: HandshakeRequest, _ completion: @escaping (HandshakeReply?) -> Void)
   func handleHolepunch(_ request: HolepunchRequest, _ completion: @escaping (HolepunchReply?) -> Void)
+  /// Where a message 1 that a node has brought is to go instead; `nil` keeps it.
+  func taker(of message: [UInt8], from sender: Endpoint) -> Endpoint?
+  /// Whether what comes as from a second relay at this host is from the server that announces the key.
+  func isHandedOver(by host: IPv4Address) -> Bool
+}
+
+extension LocalServer {
+  package func taker(of message: [UInt8], from sender: Endpoint) -> Endpoint? { nil }
+  package func isHandedOver(by host: IPv4Address) -> Bool { false }
 }
 
 /// A PEER_HANDSHAKE for a local server.
@@ -19,12 +28,14 @@ package struct HandshakeRequest {
   package var isDirect: Bool
   /// The client as its relay saw it; the UDP source when direct.
   package var clientAddress: Endpoint
-  /// The UDP source: the client or a relay.
+  /// The UDP source: the client or a relay. Of what is handed over the relay that brought it.
   package var from: Endpoint
   /// Our address as the sender knows it.
   package var to: Endpoint
   /// Where the message arrived.
   package var socket: any DatagramSocket
+  /// It comes by the server of this host that announces the key.
+  package var isHandedOver = false
 
   /// The host that the client's share is taken from. A relay's word for a client on loopback counts as the relay's.
   var chargedClient: IPv4Address { clientAddress.host.isLoopback ? from.host : clientAddress.host }

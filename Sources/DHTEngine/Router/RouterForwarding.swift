@@ -11,11 +11,15 @@ extension Router {
     guard !isDestroyed else { return }
     guard let message = decode(HandshakeMessage.self, request) else { return }
     let entry = entry(request.target)
+    let from = request.from.endpoint
     if let server = entry?.server {
-      deliver(message, request, to: server)
+      if message.mode == .fromRelay, let taker = server.taker(of: message.noise, from: from) {
+        handOver(message, request, to: taker)
+      } else {
+        deliver(message, request, to: server)
+      }
       return
     }
-    let from = request.from.endpoint
     switch message.mode {
     case .fromClient:
       guard let destination = handshakeDestination(message, entry, request) else {
@@ -70,6 +74,16 @@ extension Router {
     }
   }
 
+  /// What a second relay does (hyperdht.md 5.3). The destination is a server of this host, whose bounds hold: nothing
+  /// is charged here.
+  private func handOver(_ message: HandshakeMessage, _ request: IncomingRequest, to taker: Endpoint) {
+    let second = HandshakeMessage(
+      mode: .fromSecondRelay, noise: message.noise, peerAddress: message.peerAddress,
+      relayAddress: request.from.endpoint)
+    statistics.handshakesForwarded += 1
+    request.relay(second.encoded, to: taker)
+  }
+
   // MARK: Local servers
 
   /// The mode is looked at before anything else: only three of them may cost a Noise computation
@@ -91,9 +105,11 @@ extension Router {
       statistics.malformed += 1
       return
     }
+    let isHandedOver = message.mode == .fromSecondRelay && server.isHandedOver(by: from.host)
     let handshake = HandshakeRequest(
-      noise: message.noise, isDirect: message.mode == .fromClient, clientAddress: client, from: from, to: request.to,
-      socket: request.socket)
+      noise: message.noise, isDirect: message.mode == .fromClient, clientAddress: client,
+      from: isHandedOver ? message.relayAddress ?? from : from, to: request.to, socket: request.socket,
+      isHandedOver: isHandedOver)
     guard
       let completion = makeCompletion(
         request, server,

@@ -17,7 +17,7 @@ package final class DHTServer {
   package let options: ServerOptions
   package unowned let node: DHTNode
 
-  private enum State {
+  enum State {
     case idle
     case opening
     case listening
@@ -25,7 +25,7 @@ package final class DHTServer {
     case closed
   }
 
-  private var state = State.idle
+  private(set) var state = State.idle
   private(set) package var isSuspended = false
   /// Clients that the firewall admits are told at once that they cannot be served now.
   package var isBusy = false
@@ -38,6 +38,11 @@ package final class DHTServer {
   private var budget: HandshakeBudget
   /// Microseconds; what new first messages cost is measured by it.
   lazy var clock: () -> UInt64 = { [unowned node] in node.environment.now }
+  /// Servers of other nodes that take handshakes for this one.
+  var sharing = ServerShare()
+  /// The host from which a server hands handshakes over to this one.
+  var frontHost: IPv4Address?
+  var onPresence: ((Endpoint?) -> Void)?
   private var closeWaiters: [() -> Void] = []
   private var listenCompletion: ((Result<Void, DHTError>) -> Void)?
 
@@ -93,17 +98,23 @@ package final class DHTServer {
         LocalAddresses.list(environment: node.environment, serverSocket: node.rpc.serverSocket)
       ) { _ in }
     }
+    isSuspended = node.isSuspended
+    guard options.isAnnounced else {
+      node.environment.defer { [self] in begin() }
+      return
+    }
     let announcer = Announcer(node: node, target: target, keyPair: keyPair)
     self.announcer = announcer
-    isSuspended = node.isSuspended
-    announcer.start { [weak self] in
-      guard let self else { return }
-      if state == .opening {
-        state = .listening
-        onListening?()
-      }
-      settleListen(.success(()))
+    announcer.start { [weak self] in self?.begin() }
+  }
+
+  private func begin() {
+    if state == .opening {
+      state = .listening
+      reportPresence()
+      onListening?()
     }
+    settleListen(.success(()))
   }
 
   private func refusal(_ publicKey: Bytes32) -> DHTError? {
@@ -134,6 +145,7 @@ package final class DHTServer {
       return
     }
     state = .closing
+    reportPresence()
     if let target { node.router.unpin(target: target) }
     dropSessions()
     node.environment.defer { [self] in
@@ -160,19 +172,23 @@ package final class DHTServer {
   }
 
   package func suspend(_ completion: (() -> Void)? = nil) {
-    guard !isSuspended, !isClosed, let announcer else {
-      isSuspended = true
+    let isNews = !isSuspended && !isClosed
+    isSuspended = true
+    if isNews {
+      reportPresence()
+      dropSessions()
+    }
+    guard isNews, let announcer else {
       if let completion { node.environment.defer(completion) }
       return
     }
-    isSuspended = true
-    dropSessions()
     announcer.suspend { completion?() }
   }
 
   package func resume() {
     guard isSuspended, !isClosed else { return }
     isSuspended = false
+    reportPresence()
     announcer?.resume()
   }
 
@@ -195,6 +211,7 @@ package final class DHTServer {
 
   func origin(of request: HandshakeRequest) -> HandshakeOrigin {
     if request.isDirect { return .direct }
+    if request.isHandedOver { return .relay }
     return announcer?.isRelay(request.from) ?? false ? .relay : .stranger
   }
 

@@ -33,6 +33,8 @@ package struct ServerOptions {
   package var reusableSocket = false
   /// In the place of the network's own handshake; clients have to have the same.
   package var handshake: HandshakeHook?
+  /// `false`: the key is announced by another server of this host, which hands handshakes over.
+  package var isAnnounced = true
   /// Clients come over a relay or not at all.
   package var relayOnly = false
 

@@ -4,7 +4,9 @@ import HyperSecretStream
 // What a session knows of its ways to the client.
 extension ServerSession {
   /// Only a client that can do it, too, is told.
-  var canMigrate: Bool { node.options.migration && remotePayload.migration != nil && !server.options.relayOnly }
+  var canMigrate: Bool {
+    node.options.migration && remotePayload.migration != nil && !server.options.relayOnly && !server.isShared
+  }
 
   /// A deployed peer that has nothing to say cannot show where it is; beside a relay the departure from it decides what
   /// its packets mean (`RelayDeparture`).

@@ -19,6 +19,21 @@ public func server(seed: Bytes32, allowed: Set<Bytes32>) async throws {
   // end
 }
 
+public func server(keyPair: KeyPair, cores: Int) async throws {
+  // snippet: cores
+  let front = try await HyperDHT(HyperDHT.Options())
+  let server = try await front.listen(keyPair: keyPair)
+  var quiet = HyperDHT.ServerOptions()
+  quiet.isAnnounced = false
+  var members: [HyperDHT.Server] = []
+  for _ in 1..<cores {
+    let node = try await HyperDHT(HyperDHT.Options(port: 0))
+    members.append(try await node.listen(keyPair: keyPair, options: quiet))
+  }
+  try await server.share(with: members)
+  // end
+}
+
 public func client(_ dht: HyperDHT, text: String) async throws {
   // snippet: client
   let publicKey = try KeyText.parse(text)
