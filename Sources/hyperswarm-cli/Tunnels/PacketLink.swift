@@ -216,11 +216,12 @@ actor PacketService {
     defer { deadline.cancel() }
     await withDiscardingTaskGroup { group in
       group.addTask { await service.run() }
-      for await id in service.opened { group.addTask { await service.listen(id) } }
+      for await (id, sender) in service.opened { group.addTask { await service.listen(id, sender) } }
     }
   }
 
-  private nonisolated let (opened, opening) = AsyncStream<UInt32>.makeStream()
+  /// With what each has: its place is given back also when it is dropped before its turn.
+  private nonisolated let (opened, opening) = AsyncStream<(UInt32, Sender)>.makeStream()
 
   private func run() async {
     await link.run { await self.pass($0.content[...], of: $0.sender) }
@@ -242,16 +243,16 @@ actor PacketService {
     }
     guard let own = places.enter(place.group, hasShown: { true }, giveWay: leaving) else { return }
     guard let socket = try? PacketSocket(connectedTo: target) else { return places.leave(own) }
-    _ = sockets.add(Sender(socket: socket, place: own), for: sender, at: now)
+    let added = Sender(socket: socket, place: own)
+    _ = sockets.add(added, for: sender, at: now)
     socket.send(packet)
-    opening.yield(sender)
+    opening.yield((sender, added))
   }
 
   private func drop(_ sender: UInt32) { sockets.remove(sender) }
 
   /// Passes on what the service says to a sender, as long as it is in the table.
-  private func listen(_ id: UInt32) async {
-    guard let sender = sockets.value(of: id) else { return }
+  private func listen(_ id: UInt32, _ sender: Sender) async {
     defer { places.leave(sender.place) }
     while !Task.isCancelled, sockets.value(of: id)?.socket === sender.socket {
       guard await Poller.shared.wait(sender.socket.descriptor, for: Int32(POLLIN), seconds: 1) else {
