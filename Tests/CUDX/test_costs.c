@@ -115,6 +115,7 @@ static uv_loop_t loop;
 static end_t ends[2];
 static uint8_t bytes[BLOCK];
 static uint64_t requests[AHEAD][64]; /* room for write requests, which are the caller's */
+static int messages[2];              /* sent by either end */
 static size_t written, arrived, rounds;
 static bool echoes, is_done, is_hooked;
 
@@ -144,10 +145,12 @@ on_acknowledged (udx_stream_write_t *request, int status, int unordered) {
   udx_stream_write(request, &ends[0].stream, &buf, 1, on_acknowledged);
 }
 
+/* An answer can be read before what it answers was acknowledged, so a request is used again some rounds later only. */
 static void
 send_message (int from) {
   uv_buf_t buf = uv_buf_init((char *) bytes, MESSAGE);
-  udx_stream_write((udx_stream_write_t *) requests[from], &ends[from].stream, &buf, 1, on_acknowledged);
+  uint64_t *request = requests[2 * (messages[from]++ % (AHEAD / 2)) + from];
+  udx_stream_write((udx_stream_write_t *) request, &ends[from].stream, &buf, 1, on_acknowledged);
 }
 
 static void
