@@ -92,11 +92,12 @@ final class UDXPublicTests: XCTestCase {
     }
   }
 
-  /// Until the window is closed and everything that fits is there: nothing in flight, and no progress in between.
+  /// Until the window is closed and everything that fits is there: nothing in flight, and no progress in between, for
+  /// so many turns of the loop that the writer's task has had a processor also on a busy machine.
   private func stalled(_ connection: UDXConnection, _ taken: Locked<Int>) async -> Int {
     var last = -1
     var quiet = 0
-    while quiet < 50 {
+    while quiet < 1000 {
       let inFlight = await connection.statistics().bytesInFlight
       let now = taken.withLock { $0 }
       quiet = inFlight == 0 && now == last && now > 0 ? quiet + 1 : 0
