@@ -3,11 +3,11 @@ import HyperRuntime
 /// What C callers hold: never an address, always a number that is given out once per process, so that a stale one is
 /// found out.
 enum Handles {
-  static let swarms = HandleTable<SwarmHandle>()
-  static let connections = HandleTable<ConnectionHandle>()
+  static let swarms = HandleTable<SwarmHandle>(parts: Limits.busyTableParts)
+  static let connections = HandleTable<ConnectionHandle>(parts: Limits.busyTableParts)
   static let servers = HandleTable<ServerHandle>()
   static let muxes = HandleTable<MuxHandle>()
-  static let channels = HandleTable<ChannelHandle>()
+  static let channels = HandleTable<ChannelHandle>(parts: Limits.busyTableParts)
   static let incoming = HandleTable<IncomingHandle>()
   static let commits = HandleTable<CommitHandle>()
   static let testnets = HandleTable<TestnetHandle>()
@@ -25,7 +25,7 @@ enum Handles {
     }
   }
 
-  // Around a fork.
+  // Around a fork: all locks at once, fewer than the 64 that the thread sanitizer can follow of one thread.
   static func lock() {
     swarms.lock()
     connections.lock()
@@ -62,21 +62,22 @@ enum Handles {
   }
 }
 
-/// Every call looks its handle up, from the threads of all loops: each part has a lock of its own, so that two loops
-/// rarely want the same one.
+/// Every call looks its handle up, from the threads of all loops: a table that is used for each message has parts with
+/// locks of their own, so that two loops rarely want the same one.
 final class HandleTable<Object: AnyObject>: @unchecked Sendable {
   private typealias Part = Locked<[UInt: Object]>
 
   /// Tables live as long as the process. Not counted, because the counts would be shared by all threads, too.
-  private let parts: UnsafeMutableBufferPointer<Unmanaged<Part>> = {
-    let parts = UnsafeMutableBufferPointer<Unmanaged<Part>>.allocate(capacity: Limits.handleTableParts)
+  private let parts: UnsafeMutableBufferPointer<Unmanaged<Part>>
+
+  init(parts count: Int = 1) {
+    parts = .allocate(capacity: count)
     for index in parts.indices { parts.initializeElement(at: index, to: .passRetained(Part([:]))) }
-    return parts
-  }()
+  }
 
   /// Numbers that follow each other are in different parts.
   private func withPart<R>(_ number: UInt, _ body: (inout [UInt: Object]) -> R) -> R {
-    parts[Int(number >> 1) % Limits.handleTableParts]._withUnsafeGuaranteedRef { $0.withLock(body) }
+    parts[Int(number >> 1) % parts.count]._withUnsafeGuaranteedRef { $0.withLock(body) }
   }
 
   func add(_ object: Object) -> OpaquePointer {

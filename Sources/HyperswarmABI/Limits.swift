@@ -45,8 +45,8 @@ enum Limits {
   static let incomingAnswer: UInt64 = 10_000
   /// Addresses of nodes that a query is told of: it looks at no more.
   static let queryNodes = 1024
-  /// Locks of one table of handles: more than processors that would want one at the same moment.
-  static let handleTableParts = 64
+  /// Locks of the table of swarms, of connections and of channels each. A fork holds those of all tables at once.
+  static let busyTableParts = 16
   /// Nodes of a private network in one process: sockets are files.
   static let testnetNodes = 256
 
