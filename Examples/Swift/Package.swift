@@ -14,7 +14,7 @@ let package = Package(
   dependencies: [
     .package(
       name: "hyperswarm", path: Context.environment["HYPERSWARM_CHECKOUT"] ?? "../..",
-      traits: hasService ? ["Logging", "ServiceLifecycle"] : [])
+      traits: hasService ? ["Logging", "Metrics", "ServiceLifecycle", "Tracing"] : [])
   ],
   targets: names.map { name in
     .executableTarget(name: name, dependencies: [.product(name: "Hyperswarm", package: "hyperswarm")])

@@ -3,6 +3,7 @@
 # no Swift, neither where they are built nor where they run.
 
 set(HYPERSWARM_SWIFT_FLAGS "" CACHE STRING "More arguments of `swift build`, a list")
+set(HYPERSWARM_PREBUILT "" CACHE FILEPATH "hyperswarm.o of another build of the same sources, taken as it is")
 find_program(HYPERSWARM_SWIFT swift DOC "The Swift toolchain that builds libhyperswarm")
 mark_as_advanced(HYPERSWARM_SWIFT)
 
@@ -46,16 +47,22 @@ endif()
 
 set(HYPERSWARM_OBJECT ${CMAKE_CURRENT_BINARY_DIR}/hyperswarm.o)
 set(HYPERSWARM_MAP ${PROJECT_SOURCE_DIR}/Scripts/cmake/hyperswarm.map)
-file(GLOB_RECURSE HYPERSWARM_SOURCES CONFIGURE_DEPENDS
-  ${PROJECT_SOURCE_DIR}/Sources/*.swift ${PROJECT_SOURCE_DIR}/Sources/*.c ${PROJECT_SOURCE_DIR}/Sources/*.h
-  ${PROJECT_SOURCE_DIR}/include/*.h)
-add_custom_command(OUTPUT ${HYPERSWARM_OBJECT}
-  COMMAND ${CMAKE_COMMAND} -E env SWIFT=${HYPERSWARM_SWIFT} OBJCOPY=${CMAKE_OBJCOPY} LD=${CMAKE_LINKER}
-    ${PROJECT_SOURCE_DIR}/Scripts/cmake/bundle ${PROJECT_SOURCE_DIR} ${CMAKE_CURRENT_BINARY_DIR}/swift
-    ${HYPERSWARM_OBJECT} ${HYPERSWARM_TRAIT} ${HYPERSWARM_SWIFT_FLAGS}
-  DEPENDS ${HYPERSWARM_SOURCES} ${PROJECT_SOURCE_DIR}/Package.swift ${PROJECT_SOURCE_DIR}/Scripts/cmake/bundle
-  COMMENT "Compiling the Swift package (minutes when nothing is built yet)"
-  VERBATIM USES_TERMINAL)
+if(HYPERSWARM_PREBUILT)
+  add_custom_command(OUTPUT ${HYPERSWARM_OBJECT}
+    COMMAND ${CMAKE_COMMAND} -E copy ${HYPERSWARM_PREBUILT} ${HYPERSWARM_OBJECT}
+    DEPENDS ${HYPERSWARM_PREBUILT} VERBATIM)
+else()
+  file(GLOB_RECURSE HYPERSWARM_SOURCES CONFIGURE_DEPENDS
+    ${PROJECT_SOURCE_DIR}/Sources/*.swift ${PROJECT_SOURCE_DIR}/Sources/*.c ${PROJECT_SOURCE_DIR}/Sources/*.h
+    ${PROJECT_SOURCE_DIR}/include/*.h)
+  add_custom_command(OUTPUT ${HYPERSWARM_OBJECT}
+    COMMAND ${CMAKE_COMMAND} -E env SWIFT=${HYPERSWARM_SWIFT} OBJCOPY=${CMAKE_OBJCOPY} LD=${CMAKE_LINKER}
+      ${PROJECT_SOURCE_DIR}/Scripts/cmake/bundle ${PROJECT_SOURCE_DIR} ${CMAKE_CURRENT_BINARY_DIR}/swift
+      ${HYPERSWARM_OBJECT} ${HYPERSWARM_TRAIT} ${HYPERSWARM_SWIFT_FLAGS}
+    DEPENDS ${HYPERSWARM_SOURCES} ${PROJECT_SOURCE_DIR}/Package.swift ${PROJECT_SOURCE_DIR}/Scripts/cmake/bundle
+    COMMENT "Compiling the Swift package (minutes when nothing is built yet)"
+    VERBATIM USES_TERMINAL)
+endif()
 # Both libraries are made of the object, which is made once.
 add_custom_target(hyperswarm_object DEPENDS ${HYPERSWARM_OBJECT})
 
