@@ -117,3 +117,12 @@ extension Bytes64 {
     withUnsafeBytes { UnsafeMutableRawPointer(target).copyMemory(from: $0.baseAddress!, byteCount: Self.count) }
   }
 }
+
+extension String {
+  /// At most `count` bytes of the text, no character of it in part.
+  package func prefixOfUTF8(_ count: Int) -> Substring.UTF8View {
+    var end = utf8.index(utf8.startIndex, offsetBy: count, limitedBy: utf8.endIndex) ?? utf8.endIndex
+    while end > utf8.startIndex, end < utf8.endIndex, utf8[end] & 0xc0 == 0x80 { end = utf8.index(before: end) }
+    return utf8[..<end]
+  }
+}

@@ -138,7 +138,7 @@ public func hyperswarm_connection_reason(
     let handle = try find(Handles.connections, connection)
     let buffer = try require(buffer)
     guard capacity > 0 else { throw Failure(HYPERSWARM_ERR_INVALID_ARGUMENT) }
-    let reason = handle.shared.withLock { $0.reason }.utf8.prefix(capacity - 1)
+    let reason = handle.shared.withLock { $0.reason }.prefixOfUTF8(capacity - 1)
     for (index, byte) in reason.enumerated() { buffer[index] = CChar(bitPattern: byte) }
     buffer[reason.count] = 0
   }

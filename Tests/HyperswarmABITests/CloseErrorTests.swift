@@ -16,6 +16,15 @@ final class CloseErrorTests: XCTestCase {
 
   private var reason = ""
 
+  func testAReasonThatIsTooLongEndsWithAWholeCharacter() {
+    let text = "a\u{e9}\u{20ac}\u{1f600}"
+    for (count, whole) in [(0, ""), (1, "a"), (2, "a"), (3, "a\u{e9}"), (5, "a\u{e9}"), (6, "a\u{e9}\u{20ac}")] {
+      XCTAssertEqual(String(text.prefixOfUTF8(count)), whole, "\(count)")
+    }
+    for count in [10, 11, 100] { XCTAssertEqual(String(text.prefixOfUTF8(count)), text) }
+    XCTAssertEqual(String("\u{1f600}".prefixOfUTF8(3)), "")
+  }
+
   /// `on_close`'s status of a connection attempt that ends with `error`.
   private func status(_ swarm: OpaquePointer?, _ error: EncryptedStreamError?) throws -> Int32 {
     let closing = Closing()

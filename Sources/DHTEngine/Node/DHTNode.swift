@@ -77,6 +77,8 @@ package final class DHTNode {
   private var isStarted = false
   private var reportedState = NetworkState.unknown
   private var destroyWaiters: [() -> Void] = []
+  /// The suspension that is still under way: a second caller waits for it, too.
+  private var suspension: Suspension?
   private var isTornDown = false
   private var isClosed = false
 
@@ -268,21 +270,25 @@ package final class DHTNode {
         isRecovering = false
         rpc.suspend()
       }
-      if let done { environment.defer(done) }
+      guard let done else { return }
+      if let suspension { suspension.waiters.append(done) } else { environment.defer(done) }
       return
     }
     isSuspended = true
+    let current = Suspension(done)
+    suspension = current
+    let finish = { [weak self] in
+      if self?.suspension === current { self?.suspension = nil }
+      current.finish()
+    }
     for connector in connectors.values { connector.fail(.suspended) }
     let group = Countdown { [weak self] in
-      guard let self, isSuspended, !isDestroyed else {
-        done?()
-        return
-      }
+      guard let self, isSuspended, !isDestroyed else { return finish() }
       relays.destroyAll()
       rawStreams.destroyAll()
       rpc.suspend {
         self.rawStreams.destroyAll()
-        done?()
+        finish()
       }
     }
     for server in servers { server.suspend(group.enter()) }

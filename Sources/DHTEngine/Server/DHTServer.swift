@@ -44,6 +44,8 @@ package final class DHTServer {
   var frontHost: IPv4Address?
   var onPresence: ((Endpoint?) -> Void)?
   private var closeWaiters: [() -> Void] = []
+  /// The suspension whose withdrawal is still under way: a second caller waits for it, too.
+  private var suspension: Suspension?
   private var listenCompletion: ((Result<Void, DHTError>) -> Void)?
 
   init(node: DHTNode, options: ServerOptions) {
@@ -179,10 +181,16 @@ package final class DHTServer {
       dropSessions()
     }
     guard isNews, let announcer else {
-      if let completion { node.environment.defer(completion) }
+      guard let completion else { return }
+      if let suspension { suspension.waiters.append(completion) } else { node.environment.defer(completion) }
       return
     }
-    announcer.suspend { completion?() }
+    let current = Suspension(completion)
+    suspension = current
+    announcer.suspend { [weak self] in
+      if self?.suspension === current { self?.suspension = nil }
+      current.finish()
+    }
   }
 
   package func resume() {
