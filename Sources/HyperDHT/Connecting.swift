@@ -4,9 +4,15 @@ import HyperEncoding
 import HyperRuntime
 
 extension HyperDHT {
-  /// Connects to the peer that listens with this public key.
-  ///
-  /// Cancelling the task gives the attempt up.
+  /// Connects to the peer that listens with this public key, and returns when the connection is open. Cancelling the
+  /// task gives the attempt up.
+  /// - Throws: `networkUnreachable` when no node has answered; `peerNotFound` when none knows the key;
+  ///   `peerConnectionFailed` when the peer does not answer the handshake, or refuses it silently; `serverError` and
+  ///   `serverIncompatible` when it says so; one of `cannotHolepunch`, `holepunchAborted`,
+  ///   `holepunchDoubleRandomizedNATs`, `holepunchProbeTimeout`, `remoteNotHolepunching`, `remoteNotHolepunchable`,
+  ///   `remoteAborted` and `relayAborted` when there is no path to it; `connectTimeout` after
+  ///   `ConnectOptions.deadline`; `handshakeInvalid` for a key that is none; `suspended`; `cancelled`; `nodeDestroyed`;
+  ///   `other` when the node has 65,536 streams. New cases may be added: `DHTError` has all.
   public nonisolated(nonsending) func connect(
     to publicKey: Bytes32, options: ConnectOptions = ConnectOptions()
   ) async throws(DHTError) -> Connection {
@@ -25,9 +31,14 @@ extension HyperDHT {
     }
   }
 
-  /// Accepts connections under a public key, and announces it. Returns when the first nodes hold the announcement.
+  /// Accepts connections under a public key, and announces it. Returns when the nodes closest to the key (three of
+  /// them) hold the announcement, or when none could be reached: then it is announced as soon as the network is there.
+  /// The server keeps the announcement fresh.
   ///
   /// - `keyPair`: the identity to listen as; the node's by default. One server per key pair.
+  /// - Throws: `keyPairAlreadyUsed` when another server of the node listens under the key; `bindFailed` when the node
+  ///   has no sockets and cannot open them; `other` for a pool on another loop; `nodeDestroyed`; `cancelled`, and the
+  ///   server is closed.
   public nonisolated(nonsending) func listen(
     keyPair: KeyPair? = nil, options: ServerOptions = ServerOptions()
   ) async throws(DHTError) -> Server {
@@ -44,7 +55,8 @@ extension HyperDHT {
     }
   }
 
-  /// Listens for connections. Letting go of it closes it, as `close` does; connections stay.
+  /// Listens for connections. Letting go of it closes it, as `close` does; connections stay. May be used from any
+  /// thread, and outlives its node: closed then.
   public final class Server: Sendable {
     /// The key that clients dial.
     public let publicKey: Bytes32
@@ -76,10 +88,10 @@ extension HyperDHT {
     }
 
     /// Connections in the order of their arrival; ends when the server is closed. Up to 1024 wait to be taken, further
-    /// ones are closed.
+    /// ones are reset. All readers, and `accept`, share them: each connection goes to one.
     public var connections: Events<Connection, Never> { Events(queue) }
 
-    /// The next connection, in the order of arrival.
+    /// The next connection, in the order of arrival; waits for one.
     /// - Returns: `nil` when the server is closed.
     /// - Throws: `cancelled` with the task; no connection is lost by it.
     public nonisolated(nonsending) func accept() async throws(DHTError) -> Connection? {
@@ -102,7 +114,7 @@ extension HyperDHT {
       public var port: UInt16
     }
 
-    /// As of now; `nil` when the loop has ended.
+    /// As of now; `nil` when the node's loop has ended.
     public nonisolated(nonsending) func address() async -> Address? {
       let engine = engine
       return await onLoop(loop) {
@@ -110,7 +122,8 @@ extension HyperDHT {
       } ?? nil
     }
 
-    /// Withdraws the announcement and accepts nothing until `resume`. Connections stay.
+    /// Withdraws the announcement, for a second at most, and accepts nothing until `resume`: clients get no answer.
+    /// Connections stay. Not interrupted by cancellation.
     public nonisolated(nonsending) func suspend() async {
       let engine = engine
       let loop = loop
@@ -119,19 +132,21 @@ extension HyperDHT {
       }
     }
 
-    /// Announces and accepts again.
+    /// Announces and accepts again. Returns at once. Nothing happens to a server that is not suspended, or is closed.
     public func resume() {
       let engine = engine
       loop.post { engine.value.resume() }
     }
 
-    /// Nodes that route to this server: others may give them to `connect`.
+    /// Nodes that route to this server, at most three; the node's own address first where strangers reach it. Others
+    /// may give them to `connect` (`ConnectOptions.relayAddresses`). Empty before the first announcement and after
+    /// `close`.
     public nonisolated(nonsending) func relayAddresses() async -> [Endpoint] {
       let engine = engine
       return await onLoop(loop) { engine.value.relayAddresses } ?? []
     }
 
-    /// Announces again soon: for callers that know of a change of network.
+    /// Announces again soon: for callers that know of a change of network which the node has not noticed.
     public func refresh() {
       let engine = engine
       loop.post { engine.value.refresh() }
@@ -144,7 +159,8 @@ extension HyperDHT {
       await onLoop(loop) { engine.value.isBusy = isBusy }
     }
 
-    /// Stops accepting and withdraws the announcement. Connections stay.
+    /// Stops accepting and withdraws the announcement, for a second at most: the rest of that goes on. Connections
+    /// stay, those that wait in `connections`, too. Not interrupted by cancellation.
     public nonisolated(nonsending) func close() async {
       let engine = engine
       let loop = loop

@@ -13,8 +13,12 @@ extension HyperDHT {
   ///
   /// May be used from any thread. Keep the connection as long as you use it: when the last reference goes, what was
   /// written is still sent (for up to ten seconds), then the connection closes.
+  ///
+  /// A call that fails throws why the connection has closed, or `closed` after a regular end and a local `destroy`; and
+  /// `cancelled`, at once, when its task is cancelled: the connection goes on.
   public final class Connection: Sendable {
-    /// Bytes in one message at most: what the framing can express less the encryption's overhead.
+    /// Bytes in one message at most, 16,777,198: what the framing can express less the encryption's overhead
+    /// (secret-stream.md 7).
     public static let maximumMessageSize = Limits.message
 
     /// Ed25519 key of this side.
@@ -23,7 +27,8 @@ extension HyperDHT {
     /// was dialled has a connection as soon as the first packet arrives, so that a server can speak first; whether its
     /// peer holds the key, and is not a replay of an old attempt, is certain from `isPeerProven` on.
     public var remotePublicKey: Bytes32 { identity.remotePublicKey }
-    /// The same for both sides and for no other connection; not a secret. Protocols above may bind themselves to it.
+    /// The hash of the Noise handshake (secret-stream.md 4), the same for both sides and for no other connection; not a
+    /// secret. Protocols above may bind themselves to it.
     public var handshakeHash: Bytes64 { identity.handshakeHash }
     /// Whether this side dialled.
     public let isInitiator: Bool
@@ -116,7 +121,9 @@ extension HyperDHT {
       }
     }
 
-    /// The next message, `nil` after the peer has ended its half.
+    /// Waits for the next message; `nil` after the peer has ended its half, and again at each further call. What has
+    /// arrived before the connection closed is read first.
+    /// - Throws: why the connection broke; `cancelled`, and no message is lost by it.
     public nonisolated(nonsending) func read() async throws(ConnectionError) -> [UInt8]? {
       let state = inner
       do throws(CallFailure) {
@@ -126,7 +133,8 @@ extension HyperDHT {
       }
     }
 
-    /// Received datagrams, unordered and unreliable. Up to 256 wait for the reader, further ones are dropped.
+    /// Received datagrams, unordered and unreliable. Up to 256 wait for the reader, further ones are dropped; all
+    /// readers share them. Ends when the connection has closed.
     public var datagrams: Events<[UInt8], Never> { Events(inner.board.datagrams) }
 
     // MARK: Writing
@@ -137,6 +145,8 @@ extension HyperDHT {
     ///
     /// An empty message is sent, and acknowledged, but is what the protocol keeps connections alive with: a peer whose
     /// own keepalive is on, as it is by default, drops it.
+    /// - Throws: `messageTooLarge` above `maximumMessageSize` bytes; `closed` after `end`; why the connection has
+    ///   closed; `cancelled`.
     public nonisolated(nonsending) func write(_ message: [UInt8]) async throws(ConnectionError) {
       guard message.count <= Connection.maximumMessageSize else { throw .messageTooLarge(message.count) }
       do throws(CallFailure) {
@@ -146,13 +156,16 @@ extension HyperDHT {
       }
     }
 
-    /// Sends the text in UTF-8 as one message.
+    /// Sends the text in UTF-8 as one message. Waits for room, and throws, as the other forms of `write` do.
     public nonisolated(nonsending) func write(_ text: String) async throws(ConnectionError) {
       try await write(Array(text.utf8))
     }
 
-    /// Sends one message without waiting for room: for callers that bound their own output.
+    /// Sends one message without waiting for room: for callers that bound their own output. What waits has no bound of
+    /// its own.
     /// - Returns: whether the caller should slow down (more than 1 MiB waits to be sent).
+    /// - Throws: `messageTooLarge` above `maximumMessageSize` bytes; `closed` after `end`; why the connection has
+    ///   closed.
     @discardableResult
     public func writeWithoutWaiting(_ message: [UInt8]) throws(ConnectionError) -> Bool {
       guard message.count <= Connection.maximumMessageSize else { throw .messageTooLarge(message.count) }
@@ -164,6 +177,7 @@ extension HyperDHT {
     }
 
     /// Waits until there is room, as `write` does: after `writeWithoutWaiting` has said to slow down.
+    /// - Throws: `closed` after `end`; why the connection has closed; `cancelled`.
     public nonisolated(nonsending) func drained() async throws(ConnectionError) {
       do throws(CallFailure) {
         try await inner.writing.waitForRoom()
@@ -172,7 +186,9 @@ extension HyperDHT {
       }
     }
 
-    /// Waits until the peer has acknowledged everything that was written before.
+    /// Waits until the peer has acknowledged everything that was written before: its transport has it, not yet its
+    /// program. Also after `end`.
+    /// - Throws: why the connection has closed, `closed` for a regular end; `cancelled`.
     public nonisolated(nonsending) func flush() async throws(ConnectionError) {
       do throws(CallFailure) {
         if try await inner.writing.flush() { return }
@@ -183,8 +199,8 @@ extension HyperDHT {
     }
 
     /// Sends one datagram, unordered and unreliable.
-    /// - Returns: `false`, with nothing sent, when it is above the path's limit (about 1,100 bytes) or the connection
-    ///   is closing.
+    /// - Returns: `false`, with nothing sent, when it is above the path's limit (`Statistics.mtu` less 72 bytes: 1,128
+    ///   at first) or the connection is closing.
     @discardableResult
     public nonisolated(nonsending) func sendDatagram(_ bytes: [UInt8]) async -> Bool {
       let state = inner
@@ -199,19 +215,22 @@ extension HyperDHT {
 
     // MARK: Closing
 
-    /// Ends the writing half after everything written so far. Reading goes on.
+    /// Ends the writing half after everything written so far. Reading goes on, `write` fails with `closed`. Returns at
+    /// once; a second call does nothing. The connection closes when the peer has ended its half, too.
     public func end() {
       inner.end()
     }
 
-    /// Ends the writing half, drops what still arrives, and waits until the peer has ended its half, too.
+    /// Ends the writing half after everything written so far, drops what still arrives, and waits until the peer has
+    /// ended its half, too: for ten seconds at most, then the connection is aborted. A task that is cancelled does not
+    /// wait; the rest goes on.
     public nonisolated(nonsending) func close() async {
       let state = inner
       state.loop.post { state.abandon() }
       _ = try? await state.closing.wait()
     }
 
-    /// Aborts: unsent messages are dropped, the peer sees a reset.
+    /// Aborts: unsent messages are dropped, the peer sees a reset. Returns at once.
     public func destroy() { inner.destroySoon() }
 
     /// Whether the connection has closed, regularly or not.
@@ -219,6 +238,7 @@ extension HyperDHT {
 
     /// Waits until the connection is closed.
     /// - Returns: why, `nil` for a regular end or a local `destroy`.
+    /// - Throws: `cancelled`, nothing else.
     public nonisolated(nonsending) func waitUntilClosed() async throws(ConnectionError) -> ConnectionError? {
       do throws(CallFailure) {
         return try await inner.closing.wait()
@@ -229,20 +249,23 @@ extension HyperDHT {
 
     // MARK: Settings and numbers
 
-    /// Without anything sent for so long an empty message goes out; zero is off. Rounded up to milliseconds.
+    /// Without anything sent for so long an empty message goes out; zero is off. Rounded up to milliseconds; from 5
+    /// seconds on it may go out up to 750 ms earlier. A peer that has vanished is noticed by it: this long, and the
+    /// 13 seconds of the transport, after its last sign of life. While it is on, empty messages of the peer are not
+    /// delivered.
     public func setKeepAlive(_ interval: Duration) {
       let (state, milliseconds) = (inner, interval.wholeMilliseconds)
       state.loop.post { state.stream.keepAlive = milliseconds }
     }
 
-    /// Without anything received for so long the connection fails with `timedOut`; zero is off. Rounded up to
-    /// milliseconds.
+    /// Without anything received for so long the connection fails with `timedOut`; zero, as at the beginning, is off.
+    /// Rounded up to milliseconds. Time in which a full reader has stopped reading does not count.
     public func setTimeout(_ limit: Duration) {
       let (state, milliseconds) = (inner, limit.wholeMilliseconds)
       state.loop.post { state.stream.timeout = milliseconds }
     }
 
-    /// What `setKeepAlive` has set, or the node; zero is off, as after `end`.
+    /// What `setKeepAlive` has set, or the options of the server or node; zero is off, as after `end`.
     public nonisolated(nonsending) func keepAlive() async -> Duration {
       let state = inner
       let milliseconds = await onLoop(state.loop) { state.stream.keepAlive }
@@ -285,13 +308,13 @@ extension HyperDHT {
       public var roundTripTime = Duration.zero
       /// IP packet size that the path carries, bytes.
       public var mtu: UInt16 = 0
-      /// Packets.
+      /// Packets that may be in flight.
       public var congestionWindow: UInt32 = 0
       /// Sent and neither acknowledged nor taken for lost, bytes.
       public var bytesInFlight = 0
-      /// On the wire, with headers and retransmissions.
+      /// UDP payload, with the transport's headers and retransmissions.
       public var bytesSent: UInt64 = 0
-      /// On the wire, with headers.
+      /// UDP payload, with the transport's headers.
       public var bytesReceived: UInt64 = 0
       /// Packets of the stream that were sent, retransmissions included.
       public var packetsSent: UInt64 = 0
@@ -303,9 +326,9 @@ extension HyperDHT {
       public var timeouts: UInt64 = 0
       /// Losses found by acknowledgements of later packets (RFC 8985).
       public var fastRecoveries: UInt64 = 0
-      /// Payload.
+      /// Messages that were written, empty ones and keepalives included.
       public var messagesSent: UInt64 = 0
-      /// Messages that have arrived.
+      /// Messages that have arrived, empty ones and keepalives included.
       public var messagesReceived: UInt64 = 0
       /// Payload of the messages that were written, bytes.
       public var messageBytesSent: UInt64 = 0

@@ -6,13 +6,15 @@ import HyperSecretStream
 public enum ConnectionError: Error, Hashable, Sendable, CustomStringConvertible {
   /// The peer destroyed the connection.
   case reset
-  /// The peer stopped answering.
+  /// The peer stopped answering: it has not acknowledged for 13 seconds, or nothing came for the time that
+  /// `HyperDHT.Connection.setTimeout` has set.
   case timedOut
   /// The peer's packets are larger than the path's MTU, may not be fragmented, and so do not arrive. Peers of other
   /// implementations need a path for packets of 1,200 bytes; `pathMTU` is the size of the largest IP packet that is
   /// known to get through, bytes.
   case packetsTooLarge(pathMTU: Int)
-  /// The peer had not said anything before, and its first message did not arrive within its deadline.
+  /// The peer had not said anything before, and its first message did not arrive within its deadline: 45 seconds, or
+  /// longer at 16 KiB a second.
   case messageTimedOut
   /// The peer had not said anything, and other streams needed the memory: more strangers have connected than fit.
   case evicted
@@ -20,11 +22,13 @@ public enum ConnectionError: Error, Hashable, Sendable, CustomStringConvertible 
   case closed
   /// The task that waited was cancelled. The connection goes on.
   case cancelled
-  /// One message may have at most `HyperDHT.Connection.maximumMessageSize` bytes. Nothing was sent.
+  /// One message may have at most `HyperDHT.Connection.maximumMessageSize` bytes; the size of this one. Nothing was
+  /// sent.
   case messageTooLarge(Int)
   /// The bytes that arrived are not the peer's: changed on the way, or a broken peer.
   case decryptionFailed
-  /// Anything else, with the engine's stable code.
+  /// Anything else, with the engine's stable code and a sentence for people: `FRAME_TOO_LARGE` for a message above
+  /// `HyperDHT.Options.maximumMessageSize`, `DUPLICATE_CONNECTION`, codes of `DHTError` and others.
   case failed(code: String, description: String)
 
   /// The stable name of the reason, the same in all languages.

@@ -4,7 +4,8 @@ import HyperRuntime
 import HyperSecretStream
 
 extension HyperDHT {
-  /// At most one connection per peer, whichever side dials (hyperdht.md 14.7). A swarm does that by itself.
+  /// At most one connection per peer, whichever side dials (hyperdht.md 14.7): a new pool, with nothing in it. A swarm
+  /// does that by itself.
   public func pool() -> ConnectionPool { ConnectionPool(loop: loop, node: node) }
 
   /// Open and dialled connections by the peer's key. Give it to the servers whose connections belong to it
@@ -12,7 +13,8 @@ extension HyperDHT {
   ///
   /// When a second connection with a peer opens, one of the two ends with `DUPLICATE_CONNECTION`: the old one if the
   /// same side has dialled both, or if our key is the larger one, else the new one, as deployed pools decide. An
-  /// incoming one does not end a connection that works before its peer has proved its key (`Connection.isPeerProven`).
+  /// incoming one does not end a connection that works before its peer has proved its key (`Connection.isPeerProven`):
+  /// up to four of one peer wait for that, for 12 seconds each.
   ///
   /// The pool does not keep a connection: one that the program lets go of closes. May be used from any thread.
   public final class ConnectionPool: Sendable {
@@ -29,14 +31,15 @@ extension HyperDHT {
     public var count: Int { view.withLock { $0.open.values.count { $0.connection != nil } } }
     /// Dials in progress.
     public var connecting: Int { view.withLock { $0.connecting } }
-    /// The open connection with this peer.
+    /// The open connection with this peer, if the program still has it.
     public subscript(publicKey: Bytes32) -> Connection? { view.withLock { $0.open[publicKey]?.connection } }
     /// Open connections, in no order.
     public var connections: [Connection] { view.withLock { $0.open.values.compactMap(\.connection) } }
 
     /// The open connection with this peer, or the one that a dial under way makes, or that of a new dial, for which
     /// `options` count. Cancelling the task gives a dial up that no other caller waits for.
-    /// - Throws: as `HyperDHT.connect`.
+    /// - Throws: as `HyperDHT.connect`; `duplicateConnection` when another connection with the peer stays instead and
+    ///   the program has let go of it.
     public nonisolated(nonsending) func connect(
       to publicKey: Bytes32, options: ConnectOptions = ConnectOptions()
     ) async throws(DHTError) -> Connection {

@@ -20,7 +20,8 @@ extension HyperDHT.Connection {
     public var isRelayed: Bool { if case .relayed = self { true } else { false } }
   }
 
-  /// How far a connection is. New cases may be added.
+  /// How far a connection is. It goes forward only: `connecting`, `open`, any number of `moved`, `closing`, `closed`;
+  /// some may be left out. New cases may be added.
   public enum State: Hashable, Sendable {
     /// Of a `Dial`: the peer is looked for, and a path to it. A `Connection` exists from its opening on; what a swarm
     /// dials is told by `Hyperswarm.Event.attempt`.
@@ -35,7 +36,7 @@ extension HyperDHT.Connection {
     case closed(ConnectionError?)
   }
 
-  /// As of the loop's latest change.
+  /// The present state, without waiting: as of the loop's latest change.
   public var state: State { inner.board.current }
 
   /// The path in use, the last one when it has closed; `nil` if the transport was gone before the connection opened.

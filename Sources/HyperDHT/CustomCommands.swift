@@ -12,13 +12,14 @@ extension HyperDHT {
 
   /// What to ask a node.
   public struct Request: Hashable, Sendable {
-    /// From `firstFreeCommand` on; a number below asks for what the DHT itself does.
+    /// From `firstFreeCommand` on; a number below asks for what the DHT itself does (hyperdht.md 2).
     public var command: UInt64
     /// What the answer's closer nodes are close to; `nil` asks for none.
     public var target: Bytes32?
-    /// Of an earlier answer of the same node: proves that our address is ours.
+    /// Of an earlier answer of the same node, some seconds old at most: proves that our address is ours (dht-rpc.md 9).
     public var token: Bytes32?
-    /// An empty value arrives as none. One datagram: about 1,000 bytes are safe.
+    /// An empty value arrives as none. At most 1,928 bytes with `target` and `token`: one datagram of 2,048 bytes;
+    /// about 1,000 are safe on every path.
     public var value: [UInt8]?
 
     /// A request with no value, target or token but those given.
@@ -36,15 +37,15 @@ extension HyperDHT {
     public var from: Node
     /// Our address as that node sees it.
     public var to: Endpoint
-    /// To send with a request that changes something at the node.
+    /// To send with a request that changes something at the node, within 7.5 seconds (dht-rpc.md 9).
     public var token: Bytes32?
     /// At most 20 nodes that are closer to the request's target.
     public var closerNodes: [Endpoint]
-    /// 0 is success, 1 an unknown command, 2 an invalid token; from 16 on it is the application's.
+    /// 0 is success, 1 an unknown command, 2 an invalid token; from 16 on it is the application's (dht-rpc.md 8).
     public var error: UInt64
     /// `nil` for an answer without one, or with an empty one.
     public var value: [UInt8]?
-    /// Since the transmission, or since the first one when there were several.
+    /// Since the transmission, or since the first one when there were several; in whole milliseconds.
     public var roundTripTime: Duration
 
     init(_ response: HyperRPC.Response) {
@@ -59,12 +60,14 @@ extension HyperDHT {
   }
 
   /// Asks one node.
-  /// - `retries`: transmissions after the first one, each a second later or after what the path needs.
+  /// - `retries`: transmissions after the first one, each a second later: with 3, the call fails after four seconds.
+  ///   Negative counts as 0.
   /// - `timeToLive`: routers that the request may pass, 0 is the system's number: to open a NAT and go no further.
   /// - `socket`: of the node, to send from.
   /// - Returns: the answer, also one with an `error`.
-  /// - Throws: `requestTimeout` without an answer; `invalidAddress`; `cancelled` with the task; `nodeDestroyed`;
-  ///   `ioSuspended`; `other` when the request does not fit a datagram, or thousands are under way.
+  /// - Throws: `requestTimeout` without an answer; `invalidAddress` for port 0 and 0.0.0.0; `cancelled` with the task;
+  ///   `nodeDestroyed`; `requestDestroyed` when the node is destroyed meanwhile; `ioSuspended`; `other` when the
+  ///   request does not fit a datagram, or thousands are under way.
   public nonisolated(nonsending) func request(
     _ request: Request, to endpoint: Endpoint, retries: Int = 3, timeToLive: UInt8 = 0,
     through socket: NodeSocket = .current
@@ -86,12 +89,13 @@ extension HyperDHT {
   /// handler of the command.
   ///
   /// The handler runs as a task on the node's loop, once per request, and answers through its argument, at once or
-  /// later; without an answer the requester asks again and then gives up. Up to 256 handlers run at a time, 64 of one
-  /// host, and 128 of requesters whose address may be forged; further requests are dropped. The node keeps the
-  /// handler until it is destroyed: let it hold the node weakly.
+  /// later; without an answer the requester asks again and then gives up. Up to 256 handlers of a command run at a
+  /// time, 64 of one host, and 128 of requesters whose address may be forged (127.0.0.0/8 is exempt); further requests
+  /// are dropped. The node keeps the handler until it is replaced or the node destroyed: let it hold the node weakly. A
+  /// handler that runs then runs to its end, and what it answers is dropped.
   ///
   /// Requests can be forged: one whose `token` is not `nil` comes from where it says.
-  /// - Throws: `other` for a command below `firstFreeCommand`, `nodeDestroyed`.
+  /// - Throws: `other` for a command below `firstFreeCommand`; `nodeDestroyed`. Not for the cancellation of its task.
   public nonisolated(nonsending) func onRequest(
     _ command: UInt64,
     _ handler: (@Sendable (IncomingRequest) async -> Void)?
@@ -126,7 +130,7 @@ extension HyperDHT {
     public let command: UInt64
     /// What the requester wants closer nodes to; `nil` for none.
     public let target: Bytes32?
-    /// Verified: this address has recently received something from us.
+    /// Verified, `nil` if it was none or a wrong one: the requester's IP address has lately received something from us.
     public let token: Bytes32?
     /// `nil` for a request without one, or with an empty one.
     public let value: [UInt8]?
@@ -150,8 +154,9 @@ extension HyperDHT {
       to = request.to
     }
 
-    /// Answers with success, a token for requests that follow and, if the request has a target, closer nodes. What
-    /// does not fit a datagram is dropped and counted.
+    /// Answers with success, a token for requests that follow and, if the request has a target, up to 20 closer nodes.
+    /// These are left out where the answer is above 2,048 bytes with them; an answer that is too long even so is
+    /// dropped. Returns at once.
     /// - `destination`: another node than the requester; the token is then made for that one. It does not
     ///   know of the request: unless it has asked the same, it drops the answer.
     /// - `socket`: of the node, to send from; `nil` is the one that the request has come to.
@@ -166,8 +171,8 @@ extension HyperDHT {
       }
     }
 
-    /// Answers with an error: those of applications begin at 16.
-    /// - `destination`, `socket`: as for `reply`.
+    /// Answers with an error, without a value: those of applications begin at 16.
+    /// - `token`, `closerNodes`, `destination`, `socket`: as for `reply`.
     public func fail(
       _ code: UInt64, token: Bool = false, closerNodes: Bool = true, to destination: Endpoint? = nil,
       through socket: NodeSocket? = nil
@@ -179,7 +184,8 @@ extension HyperDHT {
       }
     }
 
-    /// Sends the request on to another node, with another value. That one's answer goes to the requester directly.
+    /// Sends the request on to another node, with another value and no token (dht-rpc.md 5.3). That one's answer goes
+    /// to the requester directly. What does not fit a datagram is dropped.
     /// - `socket`: as for `reply`.
     public func relay(_ value: [UInt8]?, to endpoint: Endpoint, through socket: NodeSocket? = nil) {
       let (request, node) = (request, node)

@@ -6,9 +6,9 @@ import HyperRuntime
 extension HyperDHT {
   /// How to run a query.
   public struct QueryOptions: Sendable {
-    /// Requests at a time; `nil` is the node's value, 10.
+    /// Requests at a time, at least 1; `nil` is the node's value, 10.
     public var concurrency: Int?
-    /// Transmissions after the first one, per node; `nil` is 5.
+    /// Transmissions after the first one, per node; `nil` is 5. Negative counts as 0.
     public var retries: Int?
     /// Asked first. With 20 of them the routing table is only a fallback.
     public var nodes: [Endpoint] = []
@@ -26,10 +26,11 @@ extension HyperDHT {
   public enum Commit: Sendable {
     /// Nothing: the query only asks.
     case none
-    /// Sends the query's own command and value again, with the token of the node's answer.
+    /// Sends the query's own command and value again, with the token of the node's answer. A node that answers with an
+    /// error has not taken it.
     case token
     /// Called once per node, with its answer, all at a time, as tasks on the node's loop. They run to their end also
-    /// when the query is let go of.
+    /// when the query is let go of. One that throws has not been taken.
     case custom(@Sendable (Response) async throws(DHTError) -> Void)
   }
 
@@ -43,7 +44,9 @@ extension HyperDHT {
     public var failures: Int
   }
 
-  /// Asks the nodes closest to `target`, coming closer with each answer. Begins at once.
+  /// Asks the nodes closest to `target`, coming closer with each answer (dht-rpc.md 20). Begins at once.
+  /// - `command`: as of `Request.command`.
+  /// - `value`: goes with every request; bounds as of `Request.value`.
   public func query(
     _ command: UInt64, target: Bytes32, value: [UInt8]? = nil, options: QueryOptions = QueryOptions()
   ) -> Query {
@@ -116,7 +119,8 @@ extension HyperDHT {
 
     /// Waits for the end of the query, the commits included.
     /// - Throws: `networkUnreachable` when no node has answered; `tooFewNodes` when there was none to commit to; the
-    ///   last commit's error when all have failed; `cancelled` with the task, and the query goes on.
+    ///   last commit's error when all have failed; `ioSuspended` and `requestDestroyed` when the node was suspended or
+    ///   destroyed meanwhile; `nodeDestroyed`; `cancelled` with the task, and the query goes on.
     public nonisolated(nonsending) func finished() async throws(DHTError) -> QueryResult {
       let failure: DHTError?
       do throws(CallFailure) {

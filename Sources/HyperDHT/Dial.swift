@@ -5,7 +5,7 @@ import HyperSecretStream
 
 extension HyperDHT {
   /// Begins to connect to the peer that listens with this public key: `connect` for programs that show how far it is.
-  /// Returns at once.
+  /// Returns at once, never fails: `Dial.connection` says how it went.
   public func dial(_ publicKey: Bytes32, options: ConnectOptions = ConnectOptions()) -> Dial {
     Dial(self, publicKey, options)
   }
@@ -13,7 +13,7 @@ extension HyperDHT {
   /// A connection that is being made. Letting go of it before the connection is taken gives it up; afterwards the
   /// connection is the caller's. May be used from any thread.
   public final class Dial: Sendable {
-    /// Of the peer.
+    /// The key that is dialled.
     public let publicKey: Bytes32
     private let loop: UVEventLoop
     private let board = StateBoard()
@@ -104,7 +104,8 @@ extension HyperDHT {
       return await onLoop(loop) { attempt.value.timeline?() ?? [] } ?? []
     }
 
-    /// Gives the dial up, or aborts the connection that it has made.
+    /// Gives the dial up, or aborts the connection that it has made. Returns at once; those that wait for the
+    /// connection get `requestDestroyed`.
     public func cancel() {
       let attempt = attempt
       let result = result

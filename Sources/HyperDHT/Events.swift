@@ -1,7 +1,8 @@
 import HyperRuntime
 
 extension HyperDHT {
-  /// Things that happen one after the other. Each element goes to one reader, also when there are several.
+  /// Things that happen one after the other. Each element goes to one reader, also when there are several: iterators of
+  /// one sequence share it.
   ///
   /// Buffered up to a number that the source states; what happens with more is the source's affair, too. Cancelling the
   /// reading task ends its loop (with `nil`), the sequence itself goes on.
@@ -12,6 +13,7 @@ extension HyperDHT {
 
     public func makeAsyncIterator() -> Iterator { Iterator(queue: queue) }
 
+    /// Takes the elements one by one.
     public struct Iterator: AsyncIteratorProtocol {
       let queue: EventQueue<Element, Failure>
 

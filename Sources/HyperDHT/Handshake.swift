@@ -10,9 +10,9 @@ extension HyperDHT {
   /// primitives. Given by `ConnectOptions.handshake` and `ServerOptions.handshake`; both sides need the same one. A
   /// peer with another one finds the server, and gets no answer: `peerConnectionFailed`.
   ///
-  /// Two messages: the dialling side calls `send`, then `receive`; the answering side `receive`, then `send`. A
-  /// message has at most 1,200 bytes with its payload, which is about 100 bytes long; what is above some 1,100 may be
-  /// lost on the way. Called on the loop: return at once.
+  /// Two messages: the dialling side calls `send`, then `receive`; the answering side `receive`, then `send`. The first
+  /// message has at most 1,200 bytes with its payload, which is about 100 bytes long (a longer one is dropped); what is
+  /// above some 1,100 may be lost on the way. Called on the loop: return at once.
   ///
   /// A conformance is a struct or an enum, because a copy is tried on each message that may be the peer's; a class
   /// fails with `other`. What the network relies on, and no test here can find out:
@@ -23,15 +23,17 @@ extension HyperDHT {
   ///   copy; that its sender holds its key is proved by the first packets of the connection, with `secrets`;
   /// - `secrets` are new for each handshake, known to the two sides only, and remain so if a key pair becomes known.
   public protocol Handshake {
-    /// The next message of this side, with the payload inside.
+    /// Makes the next message of this side, with the payload inside: called once. What it throws ends the handshake; a
+    /// dial fails with that error if it is a `DHTError`, else with `handshakeInvalid`.
     mutating func send(_ payload: [UInt8]) throws -> [UInt8]
-    /// Takes the peer's next message.
+    /// Takes the peer's next message, or what another host has sent in its place: called on a copy each time, until
+    /// one does not throw.
     /// - Returns: its payload.
     mutating func receive(_ message: [UInt8]) throws -> [UInt8]
     /// The peer's key. Of the dialling side the one that was dialled; of the answering side the client's, from the
     /// first message on: a firewall decides about it, and it does not change.
     var remotePublicKey: Bytes32? { get }
-    /// What the connection is encrypted with; `nil` before both messages.
+    /// What the connection is encrypted with; `nil` before both messages. Read once both have been made or taken.
     var secrets: HandshakeSecrets? { get }
   }
 
@@ -63,7 +65,7 @@ extension HyperDHT {
     public var remotePublicKey: Bytes32?
   }
 
-  /// The network's own handshake: for a handshake that adds something to it.
+  /// The network's own handshake, Noise IK (hyperdht.md 4.1): for a handshake that adds something to it.
   public struct NoiseHandshake: Handshake {
     private var noise: HyperSecretStream.NoiseHandshake
 
@@ -105,7 +107,7 @@ extension HyperDHT.Connection {
   /// a `makeRawStream` whose ids the two sides tell each other over the connection.
   /// - `context`: what the keys are for; not a secret. Two streams with the same keys would repeat what must not be
   ///   repeated: one context for each.
-  /// - Throws: `closed`.
+  /// - Throws: `closed`, whatever the reason. Not for the cancellation of its task.
   public nonisolated(nonsending) func derivedKeys(
     for context: String
   ) async throws(ConnectionError) -> HyperDHT.HandshakeSecrets {

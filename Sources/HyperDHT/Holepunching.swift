@@ -30,9 +30,9 @@ extension HyperDHT {
     public var remoteNAT: NATKind
     /// What this node has found out about its own.
     public var localNAT: NATKind
-    /// Where the peer may be reached, as it says.
+    /// Where the peer may be reached, as it says, at most 8; not checked.
     public var remoteAddresses: [Endpoint]
-    /// Where we may be reached, as the network sees us.
+    /// Where this node may be reached, as the network sees it; empty while it does not.
     public var localAddresses: [Endpoint]
   }
 }

@@ -17,6 +17,11 @@ import HyperUDX
 ///
 /// May be used from any thread. The node lives on one event loop: its own thread unless `Options.loop` names one.
 /// Letting go of the last reference destroys the node; `destroy` does it and waits.
+///
+/// Beside what each call says it throws: a call that can throw and waits throws `cancelled`, at once, when its task is
+/// cancelled, and what it has begun is given up unless the call says otherwise. After `destroy` it throws
+/// `nodeDestroyed`; a request or look-up that is under way then, `requestDestroyed`. Of a suspended node dials and
+/// streams fail with `suspended`, requests and look-ups with `ioSuspended`.
 public final class HyperDHT: Sendable {
   /// The loop that the node lives on; tasks that prefer it spare the hops between threads.
   public let loop: UVEventLoop
@@ -30,7 +35,10 @@ public final class HyperDHT: Sendable {
   private let ownsLoop: Bool
   private let destruction = Destruction()
 
-  /// Opens the sockets and starts to enter the network; `bootstrapped()` waits until that has succeeded.
+  /// Opens the sockets and starts to enter the network; `bootstrapped()` waits until that is over.
+  /// - Throws: `bindFailed` when the sockets, or a thread of the node's own, cannot be had; `invalidAddress` for an
+  ///   entry of `Options.bootstrap` that cannot be read; `other` when the file of `Options.qlogPath` cannot be opened;
+  ///   `nodeDestroyed` when the loop of `Options.loop` has ended. Not for the cancellation of its task.
   public nonisolated(nonsending) init(_ options: Options = Options()) async throws(DHTError) {
     let settings = try LoopBound<DHTOptions>(options)
     let place = try LoopPlace(options.loop)
@@ -92,7 +100,8 @@ public final class HyperDHT: Sendable {
   // MARK: Life
 
   /// Waits until the node has entered the network. With no bootstrap node reachable it still succeeds, with an empty
-  /// routing table: see `nodeCount`.
+  /// routing table: see `nodeCount`. Of a node that is suspended meanwhile, until it has been resumed and has entered.
+  /// - Throws: `nodeDestroyed`, also when the node is destroyed meanwhile; `cancelled`, and the node goes on.
   public nonisolated(nonsending) func bootstrapped() async throws(DHTError) {
     let node = node
     try await operation { settle in
@@ -124,7 +133,10 @@ public final class HyperDHT: Sendable {
     }
   }
 
-  /// Stops all traffic: servers are withdrawn, connections drop. For devices that go to sleep.
+  /// Stops all traffic, and returns when the sockets are closed: servers withdraw their announcements, for a second at
+  /// most, connections, streams and dials fail. For devices that go to sleep. Nothing happens to a node that is
+  /// suspended already.
+  /// - Throws: `nodeDestroyed` when the node's loop has ended; `cancelled`, and the node goes on suspending.
   public nonisolated(nonsending) func suspend() async throws(DHTError) {
     let node = node
     try await operation { settle in
@@ -133,8 +145,10 @@ public final class HyperDHT: Sendable {
     }
   }
 
-  /// Opens the sockets again and announces the servers. Throws when they cannot be opened; the node stays suspended
-  /// then and resumes by itself as soon as it can, unless `suspend` is called again.
+  /// Opens the sockets again, on the same ports if they are free, and begins to announce the servers.
+  /// - Throws: `bindFailed` when they cannot be opened: the node stays suspended then and resumes by itself as soon as
+  ///   it can, unless `suspend` is called again; `ioSuspended` when that is called meanwhile; `nodeDestroyed`;
+  ///   `cancelled`, and the node goes on resuming.
   public nonisolated(nonsending) func resume() async throws(DHTError) {
     let node = node
     try await operation { settle in
@@ -143,8 +157,9 @@ public final class HyperDHT: Sendable {
     }
   }
 
-  /// Closes everything the node has made, and waits for it. Unless `force`, servers withdraw their announcements first.
-  /// A second call waits for the first one, and with `force` cuts it short.
+  /// Closes everything the node has made, and waits for it, also in a task that is cancelled. Connections are reset at
+  /// once; unless `force`, servers then withdraw their announcements, for a second at most. A second call waits for the
+  /// first one, and with `force` cuts it short.
   public nonisolated(nonsending) func destroy(force: Bool = false) async {
     beginDestruction(force: force)
     await ended()
@@ -185,12 +200,12 @@ public final class HyperDHT: Sendable {
 
   // MARK: Numbers
 
-  /// Nodes in the routing table.
+  /// Nodes in the routing table; 0 when the loop has ended.
   public nonisolated(nonsending) func nodeCount() async -> Int {
     await read { $0.rpc.nodeCount } ?? 0
   }
 
-  /// What the node knows about itself and the network.
+  /// What the node knows about itself and the network now.
   public nonisolated(nonsending) func status() async -> Status {
     if let status = await read({ Status($0) }) { return status }
     // The loop ends with the node that owns it.
@@ -199,12 +214,15 @@ public final class HyperDHT: Sendable {
     return status
   }
 
-  /// Our public address as the network sees it, if it sees one.
+  /// Where strangers reach the node: its public address, if the network agrees on one, its port is the bound one, and
+  /// the node is not firewalled; else `nil`. What is known of a firewalled node's address is in `Status.host` and
+  /// `Status.port`.
   public nonisolated(nonsending) func remoteAddress() async -> Endpoint? {
     await read { $0.rpc.remoteAddress } ?? nil
   }
 
-  /// Puts a node into the routing table.
+  /// Puts a node into the routing table, without asking it first; one that is there counts as heard now. Not done for
+  /// port 0 and addresses of no host, nor where the table has no place for it.
   public func addNode(_ endpoint: Endpoint) {
     let node = node
     loop.post { node.value.rpc.addNode(endpoint) }
@@ -238,11 +256,11 @@ public final class HyperDHT: Sendable {
     public var port: UInt16 = 0
     /// Nodes in the routing table.
     public var nodeCount = 0
-    /// Servers that listen.
+    /// Servers that listen or are about to; a relay that the node serves is one.
     public var servers = 0
-    /// Streams of connections and attempts.
+    /// Transport streams: of connections and attempts to connect, relayed ones (two for each pair) and raw ones.
     public var streams = 0
-    /// Requests without an answer so far.
+    /// Requests under way, queued ones included.
     public var activeRequests: UInt64 = 0
     /// Queries under way.
     public var activeQueries: UInt64 = 0
@@ -252,7 +270,7 @@ public final class HyperDHT: Sendable {
     public var connectsOpened: UInt64 = 0
     /// Attempts to connect that have failed.
     public var connectsFailed: UInt64 = 0
-    /// First messages of clients that have reached servers of the node.
+    /// First messages of clients that servers of the node have worked on; copies do not count.
     public var handshakesReceived: UInt64 = 0
 
     /// The state of a node that has not begun.
@@ -286,13 +304,13 @@ public final class HyperDHT: Sendable {
 
   // MARK: Statics
 
-  /// A key pair from a 32-byte seed, or a random one.
+  /// The key pair of a 32-byte seed, the same each time, or one from the system's random source.
   public static func keyPair(seed: Bytes32? = nil) -> KeyPair { seed.map(KeyPair.init(seed:)) ?? .random() }
 
   /// BLAKE2b-256: the DHT's hash, also for topics made from text.
   public static func hash(_ bytes: [UInt8]) -> Bytes32 { Blake2b.hash32(bytes) }
 
-  /// The entry points of the public network.
+  /// The entry points of the public network, in the form of `Options.bootstrap`.
   public static var publicBootstrap: [String] { DHTOptions.publicBootstrap }
 
   // MARK: Calls

@@ -25,7 +25,8 @@
     }
 
     /// Copies the gauges now, and then after each interval. Returns when the task is cancelled, at a graceful shutdown
-    /// (with the trait `ServiceLifecycle`), and when the loop of the node or swarm has ended.
+    /// (with the trait `ServiceLifecycle`), and when the node or swarm has been let go of or its loop has ended. Does
+    /// not hold the node or swarm.
     public func run() async {
       #if ServiceLifecycle
         await cancelWhenGracefulShutdown { await copyUntilCancelled() }
@@ -56,8 +57,8 @@
 
   extension HyperDHT {
     /// What copies the gauges of `metrics` to swift-metrics.
-    /// - `interval`: 100 ms at least.
-    /// - `factory`: `nil` is that of `MetricsSystem`.
+    /// - `interval`: between two copies; 100 ms at least, shorter ones count as that.
+    /// - `factory`: where the gauges are made; `nil` is that of `MetricsSystem` at the time of this call.
     /// - `dimensions`: for each gauge, to tell several nodes of one program apart.
     public func metricsReporter(
       every interval: Duration = .seconds(10), to factory: (any MetricsFactory)? = nil,

@@ -24,7 +24,7 @@ extension HyperDHT {
     case networkUpdated
     /// The network has begun to answer.
     case online
-    /// The network does not answer (any more).
+    /// The network does not answer, or not any more: nothing for about four seconds, and three probes in a row.
     case offline
     /// The machine has slept, or the node has been resumed.
     case wakeup

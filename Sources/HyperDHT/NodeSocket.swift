@@ -26,8 +26,8 @@ extension HyperDHT {
     func chosen(by node: DHTNode) -> (any DatagramSocket)? { self == .current ? nil : socket(of: node) }
   }
 
-  /// Where other programs on this host reach the node: the address of one of its sockets. `nil` while the node is
-  /// suspended, and when it is destroyed.
+  /// Where other programs on this host reach the node: the address of one of its sockets, 127.0.0.1 for one that is
+  /// bound to all addresses. `nil` while the node is suspended, and when it is destroyed.
   public nonisolated(nonsending) func localAddress(of socket: NodeSocket = .server) async -> Endpoint? {
     await read { node in
       guard let bound = socket.socket(of: node)?.localEndpoint else { return nil }

@@ -7,24 +7,24 @@ import HyperRuntime
 extension HyperDHT {
   /// Counters of a node since it was made, and what it makes of the network.
   public struct Statistics: Hashable, Sendable {
-    /// Requests of one kind.
+    /// Requests of one kind (dht-rpc.md 7.1).
     public struct Command: Hashable, Sendable {
-      /// Made by this node; retransmissions do not count.
+      /// Requests made by this node; retransmissions do not count.
       public var sent: UInt64 = 0
-      /// Of those, answered.
+      /// Answers to those, with an error or not.
       public var answered: UInt64 = 0
-      /// Of other nodes, answered by this one.
+      /// Requests of other nodes that this one has served.
       public var served: UInt64 = 0
 
       /// Zeros.
       public init() {}
     }
 
-    /// Holes that were punched between NATs with one port for all destinations.
+    /// Hole punches that were begun, by either role, between NATs with one port for all destinations.
     public var punchesConsistent: UInt64 = 0
-    /// With at least one NAT that gives every destination another port.
+    /// Hole punches that were begun with one NAT that gives every destination another port.
     public var punchesRandom: UInt64 = 0
-    /// With a side that is reachable without.
+    /// Connections with a side that is reachable without a hole.
     public var punchesOpen: UInt64 = 0
 
     /// Connections of our servers over blind relays that were begun.
@@ -41,13 +41,13 @@ extension HyperDHT {
     /// Connections that have taken another path after a change of network.
     public var connectionsMoved: UInt64 = 0
 
-    /// Look-ups and queries of now.
+    /// Look-ups and queries under way.
     public var queriesActive: UInt64 = 0
-    /// Made so far.
+    /// Look-ups and queries made so far.
     public var queriesTotal: UInt64 = 0
-    /// In flight, queued ones included.
+    /// Requests under way, queued ones included.
     public var requestsActive: UInt64 = 0
-    /// Made so far.
+    /// Requests made so far.
     public var requestsTotal: UInt64 = 0
     /// Answers to requests of ours.
     public var responses: UInt64 = 0
@@ -67,13 +67,13 @@ extension HyperDHT {
     /// DELAYED_PING.
     public var delayedPing = Command()
 
-    /// Answers in the last five seconds.
+    /// Answers in the last whole tick of five seconds (dht-rpc.md 19).
     public var recentResponses: UInt64 = 0
-    /// Requests that were given up in the last five seconds.
+    /// Requests that were given up in that tick.
     public var recentTimeouts: UInt64 = 0
-    /// These are too few to judge the network by.
+    /// These are too few to judge the network by: fewer than four.
     public var isIdle = true
-    /// The node has not been at it for long enough to judge the network.
+    /// The node has not been at it for long enough to judge the network: for four ticks.
     public var isCold = true
 
     /// Zeros.
@@ -111,7 +111,7 @@ extension HyperDHT {
     }
   }
 
-  /// As of now; zeros when the node's loop has ended.
+  /// The node's counters at this moment; zeros when its loop has ended.
   public nonisolated(nonsending) func statistics() async -> Statistics {
     await read { Statistics($0) } ?? Statistics()
   }

@@ -5,19 +5,25 @@ import HyperRuntime
 import HyperUDX
 
 extension HyperDHT {
-  /// A private network of permanent nodes inside this process, on 127.0.0.1: for tests, demonstrations and development.
+  /// A private network of permanent nodes inside this process, on real sockets: for tests, demonstrations and
+  /// development. Letting go of it destroys the nodes; `destroy` does it and waits.
   public final class Testnet: Sendable {
     /// The loop that the nodes live on.
     public let loop: UVEventLoop
-    /// For the options of nodes that should join.
+    /// For `Options.bootstrap` of nodes that should join: the address of the first node.
     public let bootstrap: [String]
 
     let engine: LoopBound<(HyperDHTEngine.Testnet, [UVEnvironment])>
     private let ownsLoop: Bool
     private let destruction = Destruction()
 
-    /// Starts the nodes and waits until they know each other.
+    /// Starts the nodes, one after another, and waits until they know each other.
+    /// - `size`: nodes, at least 1.
+    /// - `host`: the address that the nodes bind to and reach each other under.
     /// - `port`: of the first node, 0 for any; the others take any.
+    /// - `loop`: the loop to live on, which has to run until the network is destroyed; `nil` is a thread of its own.
+    /// - Throws: `bindFailed`; `other` when the system has no room for so many nodes; `nodeDestroyed` when the given
+    ///   loop has ended; `cancelled` with the task. What has been started is destroyed then.
     public convenience init(
       size: Int = 5, host: IPv4Address = .loopback, port: UInt16 = 0, loop: UVEventLoop? = nil
     ) async throws(DHTError) {
@@ -55,7 +61,7 @@ extension HyperDHT {
 
     deinit { if destruction.claim() { tearDown() } }
 
-    /// Destroys all nodes and waits for it. A second call waits for the first one.
+    /// Destroys all nodes and waits for it, also in a task that is cancelled. A second call waits for the first one.
     public nonisolated(nonsending) func destroy() async {
       if destruction.claim() { tearDown() }
       await destruction.wait()

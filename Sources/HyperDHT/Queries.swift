@@ -22,11 +22,11 @@ extension HyperDHT {
   public struct PeerRecord: Hashable, Sendable {
     /// The peer's key.
     public var publicKey: Bytes32
-    /// Nodes that route to the peer.
+    /// Nodes that route to the peer, at most three of one record.
     public var relayAddresses: [Endpoint]
   }
 
-  /// One node's answer to a lookup.
+  /// One node's answer to a lookup (hyperdht.md 2.6).
   public struct LookupReply: Hashable, Sendable {
     /// The node that answered.
     public var from: Node
@@ -61,11 +61,11 @@ extension HyperDHT {
 
   /// A stored value.
   public struct StoredValue: Hashable, Sendable {
-    /// The bytes.
+    /// The bytes; those of an immutable value hash to what was asked for.
     public var value: [UInt8]
     /// 0 for immutable values.
     public var sequence: UInt64
-    /// The owner's signature of a mutable value, which has been checked.
+    /// The owner's signature of a mutable value, which has been checked; `nil` for immutable values.
     public var signature: Bytes64?
     /// The node that answered.
     public var from: Node
@@ -77,9 +77,9 @@ extension HyperDHT {
     public var key: Bytes32
     /// The sequence number of a mutable value, 0 for an immutable one.
     public var sequence: UInt64
-    /// Nodes that confirmed the store, at least one.
+    /// Nodes that confirmed the store, 1 to 20.
     public var stored: Int
-    /// The nodes that were asked to store.
+    /// The nodes that were asked to store, closest first, at most 20.
     public var closestNodes: [Endpoint]
   }
 
@@ -107,8 +107,12 @@ extension HyperDHT {
 
   // MARK: Peers
 
-  /// The peers that are announced under the topic, as the nodes' answers come in. Ends when the closest nodes were
-  /// asked; letting go of the sequence ends the search. Up to 1024 answers wait to be read.
+  /// The peers that are announced under the topic, as the nodes' answers come in. Begins at once, and ends when the
+  /// closest nodes were asked; letting go of the sequence ends the search. Up to 1024 answers wait to be read, further
+  /// ones are dropped. A node without a peer under the topic is no element.
+  ///
+  /// The sequence throws `networkUnreachable` when no node has answered, `ioSuspended` and `requestDestroyed` when the
+  /// node was suspended or destroyed meanwhile, and `nodeDestroyed`.
   public func lookup(_ topic: Bytes32, from start: StartingPoints = .init()) -> Events<LookupReply, DHTError> {
     stream(TracedCall("hyperdht.lookup", topic)) {
       $0.lookup(topic, options: start.options)
@@ -117,7 +121,8 @@ extension HyperDHT {
     }
   }
 
-  /// Which nodes hold an announcement of the server with this public key.
+  /// Which nodes hold an announcement of the server with this public key, as their answers come in: begin, end, bounds
+  /// and errors as of `lookup`. What they say is not checked: anyone may store a record that names nodes.
   public func findPeer(
     _ publicKey: Bytes32, from start: StartingPoints = .init()
   ) -> Events<FindPeerReply, DHTError> {
@@ -128,11 +133,16 @@ extension HyperDHT {
     }
   }
 
-  /// Announces the key under the topic. Nodes keep the announcement for about 20 minutes: `Hyperswarm.join` keeps it
-  /// fresh.
+  /// Announces the key under the topic, at up to 20 nodes closest to it. Nodes keep the announcement for about 20
+  /// minutes: `Hyperswarm.join` keeps it fresh.
+  /// - `relayAddresses`: nodes that route to the server with this key; storing nodes keep the first three.
   /// - `bump`: the time since 1970, in whole milliseconds, for `LookupReply.bump`: asks the peers that look the topic
   ///   up to look again. Zero does not.
-  /// - Returns: the nodes closest to the topic.
+  /// - Returns: the nodes closest to the topic that have answered, closest first.
+  /// - Throws: `networkUnreachable` when no node has answered; `tooFewNodes` when there was none to store at; the last
+  ///   node's reason when none has stored it: `requestTimeout`, `remote`, or `other` for an answer without a token;
+  ///   `cancelled` with the task: some nodes may have the announcement then; `ioSuspended`; `requestDestroyed`;
+  ///   `nodeDestroyed`.
   @discardableResult
   public nonisolated(nonsending) func announce(
     _ topic: Bytes32, keyPair: KeyPair, relayAddresses: [Endpoint] = [], bump: Duration = .zero,
@@ -151,7 +161,10 @@ extension HyperDHT {
     }
   }
 
-  /// Withdraws an announcement.
+  /// Withdraws an announcement: looks the topic up and tells each node that seems to hold the key's record. Nodes that
+  /// do not answer hold nothing up beyond their requests: what they store expires.
+  /// - Throws: `networkUnreachable` when no node has answered; `cancelled` with the task, and what has not been
+  ///   withdrawn expires; `ioSuspended`; `requestDestroyed`; `nodeDestroyed`.
   public nonisolated(nonsending) func unannounce(
     _ topic: Bytes32, keyPair: KeyPair, from start: StartingPoints = .init()
   ) async throws(DHTError) {
@@ -165,7 +178,7 @@ extension HyperDHT {
   }
 
   /// Withdraws an announcement; the elements are the answers of the look-up that it takes. Ends when the last node was
-  /// told; letting go of the sequence ends both. Up to 1024 answers wait to be read.
+  /// told; letting go of the sequence ends the look-up. Bounds and errors as of `lookup`.
   public func lookupAndUnannounce(
     _ topic: Bytes32, keyPair: KeyPair, from start: StartingPoints = .init()
   ) -> Events<LookupReply, DHTError> {
@@ -178,10 +191,11 @@ extension HyperDHT {
 
   // MARK: Nodes
 
-  /// Asks a node for a sign of life.
-  /// - `size`: bytes of padding: whether packets of that size get there.
+  /// Asks a node for a sign of life, four times at most (dht-rpc.md 7.1).
+  /// - `size`: bytes of padding, 0 to 1,992: whether packets of that size get there.
   /// - `timeToLive`: routers that the packet may pass, 0 is the system's number: to open a NAT and go no further.
   /// - `socket`: of the node, to send from.
+  /// - Throws: as `request`; `requestTimeout` after four seconds, or somewhat later on a slow path.
   public nonisolated(nonsending) func ping(
     _ endpoint: Endpoint, size: Int = 0, timeToLive: UInt8 = 0, through socket: NodeSocket = .current
   ) async throws(DHTError) -> Pong {
@@ -199,7 +213,9 @@ extension HyperDHT {
     }
   }
 
-  /// The nodes closest to the target, closest first.
+  /// Asks for the nodes closest to the target: those that have answered and have an id, closest first, at most 20.
+  /// - Throws: `networkUnreachable` when no node has answered; `cancelled` with the task; `ioSuspended`;
+  ///   `requestDestroyed`; `nodeDestroyed`.
   public nonisolated(nonsending) func findNode(_ target: Bytes32) async throws(DHTError) -> [Node] {
     let node = node
     return try await operation(TracedCall("hyperdht.find_node", target)) { settle in
@@ -214,7 +230,9 @@ extension HyperDHT {
 
   // MARK: Values
 
-  /// Stores a value of at most 1024 bytes under its hash, for about two days.
+  /// Stores a value of at most 1024 bytes under its BLAKE2b-256 hash, for about two days, at up to 20 nodes
+  /// (hyperdht.md 12.7). Succeeds when one of them has confirmed.
+  /// - Throws: `valueTooLarge`, with nothing sent; else as `announce`.
   public nonisolated(nonsending) func immutablePut(
     _ value: [UInt8], from start: StartingPoints = .init()
   ) async throws(DHTError) -> StoreResult {
@@ -227,7 +245,9 @@ extension HyperDHT {
     }
   }
 
-  /// The value with this hash, `nil` when no node has it.
+  /// The value with this hash, from the first node that has it; `nil` when no node has it. An answer with another hash
+  /// is passed over.
+  /// - Throws: as `findNode`.
   public nonisolated(nonsending) func immutableGet(
     _ hash: Bytes32, from start: StartingPoints = .init()
   ) async throws(DHTError) -> StoredValue? {
@@ -239,7 +259,11 @@ extension HyperDHT {
     }
   }
 
-  /// Stores a signed value of at most 1024 bytes under the key. A higher sequence number replaces a lower one.
+  /// Stores a signed value of at most 1024 bytes under the key, for about two days, at up to 20 nodes (hyperdht.md
+  /// 12.6). A higher sequence number replaces a lower one. Succeeds when one node has confirmed.
+  /// - Throws: `valueTooLarge`, with nothing sent; `sequenceReused` when the nodes hold another value under this
+  ///   number; `sequenceTooLow` when they hold a newer one: the reason of the last node to answer counts; else as
+  ///   `announce`.
   public nonisolated(nonsending) func mutablePut(
     _ value: [UInt8], keyPair: KeyPair, sequence: UInt64 = 0, from start: StartingPoints = .init()
   ) async throws(DHTError) -> StoreResult {
@@ -257,7 +281,9 @@ extension HyperDHT {
 
   /// The value of the key with the highest sequence number of at least `sequence`, `nil` when no node has one.
   /// - `latest`: `false` takes the first value that is found: sooner, and perhaps not the newest.
-  /// - `refresh`: stores what was found again at the closest nodes, which renews its life.
+  /// - `refresh`: stores what was found again at the closest nodes, which renews its life, before the call returns. Not
+  ///   done where `latest` is `false`.
+  /// - Throws: as `findNode`; with `refresh`, `tooFewNodes` when nothing was found and no node could store.
   public nonisolated(nonsending) func mutableGet(
     _ publicKey: Bytes32, sequence: UInt64 = 0, latest: Bool = true, refresh: Bool = false,
     from start: StartingPoints = .init()

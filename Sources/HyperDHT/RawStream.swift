@@ -24,7 +24,7 @@ extension HyperDHT {
   }
 
   /// The streams of the node at this moment, in the order of their ids: those of connections and of attempts to
-  /// connect, and raw ones.
+  /// connect, relayed and raw ones. Empty when the loop has ended.
   public nonisolated(nonsending) func rawStreams() async -> [RawStreamStatus] {
     await read { node in
       node.transportStreams.map { RawStreamStatus(id: $0.localID, remote: $0.remote, isConnected: $0.isConnected) }
@@ -48,7 +48,8 @@ extension HyperDHT.Connection {
   ///
   /// It goes with the node: `suspend` and `destroy` end it, as they end connections.
   /// - `options`: of the transport; both sides have to agree on the sequence numbers.
-  /// - Throws: `closed`; `failed` when the node has 65,536 streams, or for settings that the transport refuses.
+  /// - Throws: `closed` when the connection has; `failed` when the node has 65,536 streams, is suspended or destroyed,
+  ///   or for settings that the transport refuses. Not for the cancellation of its task.
   public nonisolated(nonsending) func makeRawStream(
     options: UDXStreamOptions = UDXStreamOptions()
   ) async throws(ConnectionError) -> HyperDHT.RawStream {
@@ -120,7 +121,8 @@ extension HyperDHT {
     /// packets go now. What comes from there to another port is taken as well, but a later move of the connection does
     /// not move what goes there. It keeps the connection open.
     /// - Throws: `closed` when either has closed, or for a second call; `failed`, with the code
-    ///   `STREAM_NOT_CONNECTED`, for a stream that was made without a connection.
+    ///   `STREAM_NOT_CONNECTED`, for a stream that was made without a connection and may still be connected by another
+    ///   call. After any other failure the stream is gone. Not for the cancellation of its task.
     public nonisolated(nonsending) func connect(remoteID: UInt32) async throws(ConnectionError) -> UDXConnection {
       guard let connection else { throw ConnectionError(DHTError.streamNotConnected) }
       return try await connect(remoteID: remoteID, beside: connection)
@@ -128,7 +130,7 @@ extension HyperDHT {
 
     /// The same beside any connection of the same node.
     /// - Throws: as the call without a connection; `failed`, with the code `STREAM_NOT_CONNECTED`, for a
-    ///   connection of another node.
+    ///   connection of another node: the stream is gone then, too.
     public nonisolated(nonsending) func connect(
       remoteID: UInt32, beside connection: Connection
     ) async throws(ConnectionError) -> UDXConnection {
@@ -144,8 +146,9 @@ extension HyperDHT {
     /// Gives it its peer: the stream `remoteID` at `remote`, through a socket of the node. Nothing is sent before the
     /// first write. What comes from that host to any socket of the node is taken. Where NATs are between, both have to
     /// be open already: by requests, pings and what else leaves from that socket.
-    /// - Throws: `closed` when the stream or the node has, or for a second call; `failed` for an address that is none,
-    ///   and while the node is suspended.
+    /// - Throws: `closed` when the stream or the node has, or for a second call; `failed` for an address that is none
+    ///   (`TRANSPORT_ERROR`), and while the node is suspended (`SUSPENDED`): the stream is gone then. Not for the
+    ///   cancellation of its task.
     public nonisolated(nonsending) func connect(
       remoteID: UInt32, to remote: Endpoint, through socket: NodeSocket = .current
     ) async throws(ConnectionError) -> UDXConnection {
@@ -159,8 +162,8 @@ extension HyperDHT {
     /// peer that knows our address and has an unknown one. With `id` alone any host can send such a packet.
     ///
     /// A call that is cancelled leaves the stream as it was.
-    /// - `accepts`: asked for the source of a packet, on the loop: return at once. `false` drops it. `nil` takes the
-    ///   first one that comes.
+    /// - `accepts`: asked for the source of each packet, on the loop: return at once. `false` drops it. `nil` takes the
+    ///   first one that comes. Held until the call has ended.
     /// - Throws: `closed` when the stream has, with its node for example, or while another call has it; `cancelled`.
     public nonisolated(nonsending) func accept(
       remoteID: UInt32, from accepts: (@Sendable (Endpoint) -> Bool)? = nil

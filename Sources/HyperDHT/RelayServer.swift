@@ -4,12 +4,14 @@ import HyperEncoding
 import HyperRuntime
 
 extension HyperDHT {
-  /// Serves as a blind relay under a public key, and announces it. Returns when the first nodes hold the announcement.
+  /// Serves as a blind relay under a public key (hyperdht.md 10.5), and announces it. Returns when `listen` would.
   ///
   /// Peers that name the key in `relayThrough` meet here when there is no direct path between them. Best on a node with
   /// a public address and bandwidth to spare.
   /// - `keyPair`: the identity of the relay; the node's by default. One server per key pair.
-  /// - `firewall`: decides which peers may use the relay; every peer by default.
+  /// - `firewall`: decides which peers may use the relay, as `ServerOptions.firewall` does; every peer by default.
+  /// - `limits`: what the relay takes on.
+  /// - Throws: as `listen`.
   public nonisolated(nonsending) func serveRelay(
     keyPair: KeyPair? = nil, firewall: (@Sendable (IncomingPeer) async -> Bool)? = nil,
     limits: RelayServer.Limits = .init()
@@ -48,29 +50,30 @@ extension HyperDHT {
     }
 
     /// What a relay takes on. At a bound on clients one without a relayed connection makes room, at one on requests the
-    /// oldest of the client that has most; relayed connections stay, and further ones are refused.
+    /// oldest of the client that has most; relayed connections stay, and further ones are refused. Packets above a
+    /// bound on bytes are dropped: half a second's worth may pass at once.
     public struct Limits: Hashable, Sendable {
-      /// Clients at a time, and with one key.
+      /// Clients at a time, 4,096 by default.
       public var sessions = HyperDHTEngine.Limits.Relay.sessions
-      /// Clients with one key at a time.
+      /// Clients with one key at a time, 128 by default: deployed swarms make one for each relayed peer.
       public var sessionsPerKey = HyperDHTEngine.Limits.Relay.sessionsPerKey
-      /// Relayed connections at a time, and of one client.
+      /// Relayed connections at a time, 8,192 by default. One IP address may have three times as many as are left.
       public var links = HyperDHTEngine.Limits.Relay.links
-      /// Relayed connections of one client at a time.
+      /// Relayed connections of one client at a time, 256 by default.
       public var linksPerSession = HyperDHTEngine.Limits.Relay.linksPerSession
-      /// Requests whose other side has not come, for at most 30 seconds each, and of one client.
+      /// Requests whose other side has not come, for at most 30 seconds each; 4,096 by default.
       public var pendingTokens = HyperDHTEngine.Limits.Relay.pendingTokens
-      /// Requests of one client whose other side has not come.
+      /// Requests of one client whose other side has not come, 256 by default.
       public var pendingTokensPerSession = HyperDHTEngine.Limits.Relay.pendingTokensPerSession
-      /// Clients at a time with one IP address, and their requests whose other side has not come.
+      /// Clients at a time with one IP address, 512 by default.
       public var sessionsPerHost = HyperDHTEngine.Limits.Relay.sessionsPerHost
-      /// Requests of one IP address whose other side has not come.
+      /// Requests of one IP address whose other side has not come, 512 by default.
       public var pendingTokensPerHost = HyperDHTEngine.Limits.Relay.pendingTokensPerHost
-      /// Bytes a second of one relayed connection, both directions together, and of all. Packets above are dropped.
+      /// Bytes a second of one relayed connection, both directions together; 128 MiB by default.
       public var linkBytesPerSecond = HyperDHTEngine.Limits.Relay.linkBytesPerSecond
-      /// Bytes a second of all relayed connections together.
+      /// Bytes a second of all relayed connections together, 512 MiB by default.
       public var bytesPerSecond = HyperDHTEngine.Limits.Relay.bytesPerSecond
-      /// Bytes of one relayed connection in all; 0 for no bound.
+      /// Bytes of one relayed connection in all; 0, the default, for no bound.
       public var linkBytes: UInt64 = 0
 
       /// The limits of a relay that is given none.
@@ -87,42 +90,42 @@ extension HyperDHT {
       public var pendingTokens = 0
       /// Clients that were admitted.
       public var sessionsAccepted: UInt64 = 0
-      /// Clients above a limit.
+      /// Clients that were refused: above a limit, and none could make room.
       public var sessionsRefused: UInt64 = 0
       /// Requests whose other side has come.
       public var pairingsMatched: UInt64 = 0
-      /// Requests that their client has taken back.
+      /// Requests that their client has taken back, or that went with it.
       public var pairingsCancelled: UInt64 = 0
-      /// The other side did not come in time.
+      /// Requests whose other side did not come in time.
       public var pairingsExpired: UInt64 = 0
-      /// Above a limit on relayed connections.
+      /// Requests above a limit on relayed connections, or for which none could make room.
       public var pairingsRefused: UInt64 = 0
-      /// Clients and requests that have made room for others.
+      /// Clients that have made room for others.
       public var sessionsEvicted: UInt64 = 0
       /// Requests that have made room for others.
       public var pairingsEvicted: UInt64 = 0
-      /// Above a limit on bytes.
+      /// Packets above a limit on bytes.
       public var packetsDropped: UInt64 = 0
-      /// Received to be forwarded, with the transport's headers.
+      /// UDP payload received to be forwarded, with the transport's headers, bytes.
       public var bytesRelayed: UInt64 = 0
 
       /// All zero.
       public init() {}
     }
 
-    /// The relay's counters at this moment; all zero once it is closed.
+    /// The relay's counters at this moment; after `close` those of the end, all zero once its loop has ended.
     public nonisolated(nonsending) func statistics() async -> Statistics {
       let engine = engine
       return await onLoop(loop) { Statistics(engine.value.relay) } ?? Statistics()
     }
 
-    /// Nodes that route to the relay.
+    /// Nodes that route to the relay, at most three; as `Server.relayAddresses`.
     public nonisolated(nonsending) func relayAddresses() async -> [Endpoint] {
       let engine = engine
       return await onLoop(loop) { engine.value.server.relayAddresses } ?? []
     }
 
-    /// Withdraws the announcement and ends what is relayed.
+    /// Ends what is relayed and withdraws the announcement, for a second at most. Not interrupted by cancellation.
     public nonisolated(nonsending) func close() async {
       let engine = engine
       let loop = loop

@@ -1,8 +1,9 @@
 import HyperRuntime
 
 /// A node for the time of a scope: destroyed at its end, also when `body` throws or its task is cancelled. Servers
-/// withdraw their announcements first, for five seconds at most.
-/// - Throws: what `body` throws, or `DHTError` when the node cannot be made.
+/// withdraw their announcements first, for a second at most.
+/// - Throws: what `body` throws, or the `DHTError` of `HyperDHT.init` when the node cannot be made: `body` is not
+///   called then.
 public nonisolated(nonsending) func withHyperDHT<Result>(
   _ options: HyperDHT.Options = .init(),
   _ body: nonisolated(nonsending) (HyperDHT) async throws -> Result
@@ -19,27 +20,28 @@ public nonisolated(nonsending) func withHyperDHT<Result>(
 }
 
 extension HyperDHT.Connection {
-  /// The writing half, in a scope of `run`.
+  /// The writing half, in a scope of `run`. It does not end with the scope's closure: kept longer, it writes to what
+  /// has closed.
   public struct Outbound: Sendable {
     let connection: HyperDHT.Connection
 
-    /// See `Connection.write`.
+    /// As `Connection.write`.
     public nonisolated(nonsending) func write(_ message: [UInt8]) async throws(ConnectionError) {
       try await connection.write(message)
     }
 
-    /// See `Connection.write`.
+    /// As `Connection.write`: the text in UTF-8.
     public nonisolated(nonsending) func write(_ text: String) async throws(ConnectionError) {
       try await connection.write(text)
     }
 
-    /// See `Connection.writeWithoutWaiting`.
+    /// As `Connection.writeWithoutWaiting`.
     @discardableResult
     public func writeWithoutWaiting(_ message: [UInt8]) throws(ConnectionError) -> Bool {
       try connection.writeWithoutWaiting(message)
     }
 
-    /// See `Connection.flush`.
+    /// As `Connection.flush`.
     public nonisolated(nonsending) func flush() async throws(ConnectionError) {
       try await connection.flush()
     }

@@ -11,10 +11,12 @@ extension HyperDHT.Server {
   /// uses its port, which has to be as reachable as this server's. A member that is closed, suspended or let go of gets
   /// nothing until it is back. Clients that ask this node themselves stay here.
   ///
-  /// A call replaces the members of the one before; none ends the sharing.
+  /// A call replaces the members of the one before; an empty list ends the sharing.
   ///
-  /// - `members`: servers of other nodes in this process.
-  /// - Throws: `other` when one has another key, is announced, or belongs to the same node.
+  /// - `members`: servers of other nodes in this process. Not held: keep them.
+  /// - Throws: `other` when one has another key, is announced, or belongs to the same node; `suspended` while this node
+  ///   is; `nodeDestroyed` when a node is, or its loop has ended. Nothing changes then. Not for the cancellation of its
+  ///   task.
   public nonisolated(nonsending) func share(with members: [HyperDHT.Server]) async throws(DHTError) {
     let front = engine
     let frontLoop = loop

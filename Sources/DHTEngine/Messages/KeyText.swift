@@ -10,7 +10,9 @@ public enum KeyText {
 
   private static let scheme = "pear://"
 
-  /// The key that `text` names. After `pear://KEY/` everything is ignored.
+  /// The key that `text` names: hexadecimal digits in either case, z-base-32 in lower case. After `pear://KEY/`
+  /// everything is ignored.
+  /// - Throws: `InvalidKey` for anything else, spaces at the ends included.
   public static func parse(_ text: String) throws(InvalidKey) -> Bytes32 {
     var body = Substring(text)
     if body.hasPrefix(scheme) { body = body.dropFirst(scheme.count).prefix { $0 != "/" } }
@@ -24,7 +26,7 @@ public enum KeyText {
     throw InvalidKey()
   }
 
-  /// 52 z-base-32 characters.
+  /// The key as 52 z-base-32 characters, without `pear://`.
   public static func zBase32(_ key: Bytes32) -> String { ZBase32.encode(key.bytes) }
 }
 

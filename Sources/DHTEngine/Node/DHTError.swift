@@ -1,6 +1,7 @@
 import HyperEnvironment
 
-/// Why a DHT operation failed (hyperdht.md 15.6). `code` is stable and spelled as on other implementations.
+/// Why a DHT operation failed (hyperdht.md 15.6). `code` is stable and spelled as on other implementations. What each
+/// call throws is said there; new cases may be added.
 public enum DHTError: Error, Hashable, Sendable, CustomStringConvertible {
   // Connecting
   /// No node of the network answered, not even a bootstrap node: this machine is offline, a firewall keeps UDP in, or
@@ -14,7 +15,8 @@ public enum DHTError: Error, Hashable, Sendable, CustomStringConvertible {
   case serverIncompatible
   /// The server answered the handshake with an error; the text says which.
   case serverError(String)
-  /// The answer to a handshake does not belong to it.
+  /// The answer to a handshake does not belong to it. Not thrown at present: such an answer is passed over, and another
+  /// node is asked.
   case badHandshakeReply
   /// The answer to a round of hole punching does not belong to it.
   case badHolepunchReply
@@ -46,32 +48,33 @@ public enum DHTError: Error, Hashable, Sendable, CustomStringConvertible {
   case streamNotConnected
   /// The encrypted stream failed before it was open; the code is the stream's.
   case stream(StreamFailure)
-  /// The caller's deadline passed.
+  /// The caller's deadline passed: `ConnectOptions.deadline`.
   case connectTimeout
   // Serving
-  /// The server listens already.
+  /// The server listens already. Not thrown by Swift's `listen`, which makes a server each time.
   case alreadyListening
   /// Another server of the node listens under this key.
   case keyPairAlreadyUsed
   // Node
   /// The node is destroyed.
   case nodeDestroyed
-  /// The node is suspended.
+  /// The node is suspended: of dials and streams. Requests and look-ups fail with `ioSuspended`.
   case suspended
-  /// Sockets could not be opened: a negative errno and its text.
+  /// Sockets, or a thread for the node, could not be had: a negative errno as libuv has it, and its text.
   case bindFailed(code: Int32, String)
   // Requests and queries
-  /// The network has not answered in time.
+  /// The node that was asked has not answered any transmission in time.
   case requestTimeout
-  /// The node was destroyed or suspended before the answer came.
+  /// The node was destroyed before the answer came, or a dial was given up by the program.
   case requestDestroyed
   /// The task that waited was cancelled.
   case cancelled
-  /// The node's sockets are suspended.
+  /// The node is suspended, or was before the answer came: of requests and look-ups.
   case ioSuspended
-  /// A commit found no node to store at.
+  /// A look-up that was to store something found no node to store at.
   case tooFewNodes
-  /// A node answered with this error of the RPC layer or of its storage.
+  /// A node answered with this error of the RPC layer (1: unknown command, 2: invalid token, dht-rpc.md 8) or of its
+  /// storage.
   case remote(UInt64)
   /// The storing node holds another value under the same sequence number (error 16).
   case sequenceReused
@@ -79,7 +82,7 @@ public enum DHTError: Error, Hashable, Sendable, CustomStringConvertible {
   case sequenceTooLow
   /// A value is longer than the network stores: its size, then the limit, in bytes.
   case valueTooLarge(Int, Int)
-  /// An address or name could not be read.
+  /// An address or name could not be read, or is none that can be sent to.
   case invalidAddress
   /// Anything else, as a text for people.
   case other(String)

@@ -6,7 +6,7 @@ public struct StreamFailure: Error, Hashable, Sendable, CustomStringConvertible 
 
   package init(_ error: EncryptedStreamError) { self.error = error }
 
-  /// The stable name of the reason.
+  /// The stable name of the reason, as `ConnectionError.code` has it.
   public var code: String { error.code }
   public var description: String { error.description }
 }
