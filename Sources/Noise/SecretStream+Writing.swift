@@ -10,6 +10,8 @@ extension SecretStream {
   ///
   /// An empty message is sent, but is what the protocol keeps streams alive with: a peer whose own keep-alive is on
   /// drops it.
+  /// - Throws: `messageTooLarge` above `maximumMessageSize` bytes; `closed` after `end`; why the stream has closed;
+  ///   `cancelled`.
   public nonisolated(nonsending) func write(_ message: [UInt8]) async throws(SecretStreamError) {
     guard message.count <= SecretStream.maximumMessageSize else { throw .messageTooLarge(message.count) }
     do throws(CallFailure) {
@@ -19,13 +21,15 @@ extension SecretStream {
     }
   }
 
-  /// Sends the text in UTF-8 as one message.
+  /// Sends the text in UTF-8 as one message. Waits for room, and throws, as the other forms of `write` do.
   public nonisolated(nonsending) func write(_ text: String) async throws(SecretStreamError) {
     try await write(Array(text.utf8))
   }
 
-  /// Sends one message without waiting for room: for callers that bound their own output.
+  /// Sends one message without waiting for room: for callers that bound their own output. What waits has no bound of
+  /// its own.
   /// - Returns: whether the caller should slow down (more than 1 MiB waits to be sent).
+  /// - Throws: `messageTooLarge` above `maximumMessageSize` bytes; `closed` after `end`; why the stream has closed.
   @discardableResult
   public func writeWithoutWaiting(_ message: [UInt8]) throws(SecretStreamError) -> Bool {
     guard message.count <= SecretStream.maximumMessageSize else { throw .messageTooLarge(message.count) }
@@ -37,6 +41,7 @@ extension SecretStream {
   }
 
   /// Waits until there is room, as `write` does: after `writeWithoutWaiting` has said to slow down.
+  /// - Throws: `closed` after `end`; why the stream has closed; `cancelled`.
   public nonisolated(nonsending) func drained() async throws(SecretStreamError) {
     do throws(CallFailure) {
       try await state.writing.waitForRoom()
@@ -46,6 +51,8 @@ extension SecretStream {
   }
 
   /// Waits until the transport has everything that was written before; over UDX, until the peer has acknowledged it.
+  /// Waits for the handshake, too, if that is not done.
+  /// - Throws: why the stream has closed, `closed` for a regular end; `cancelled`.
   public nonisolated(nonsending) func flush() async throws(SecretStreamError) {
     do throws(CallFailure) {
       if try await state.writing.flush() { return }
@@ -60,7 +67,7 @@ extension SecretStream {
   /// Sends one datagram, unordered and unreliable. An observer of the handshake can compute its key: no place for
   /// secrets.
   /// - Returns: `false`, with nothing sent, when the transport is not UDX, before the handshake is done, above the
-  ///   path's limit (about 1,100 bytes), or when the stream is closing.
+  ///   path's limit (the path's packet size less 72 bytes: 1,128 at first), or when the stream is closing.
   @discardableResult
   public nonisolated(nonsending) func sendDatagram(_ bytes: [UInt8]) async -> Bool {
     let state = state
@@ -73,21 +80,21 @@ extension SecretStream {
     state.loop.post { _ = state.stream.sendDatagram(bytes) }
   }
 
-  /// The next datagram; `nil` when the stream is closed or the task cancelled. Up to 256 wait to be read, further ones
-  /// are dropped.
+  /// Waits for the next datagram; `nil` when the stream is closed or the task cancelled, and always without UDX. Up to
+  /// 256 wait to be read, further ones are dropped.
   public nonisolated(nonsending) func nextDatagram() async -> [UInt8]? {
     await state.datagrams.next()
   }
 
   // MARK: Settings and numbers
 
-  /// Without anything sent for so long an empty message goes out; zero is off. Rounded up to milliseconds.
+  /// As `Options.keepAlive`, from now on.
   public func setKeepAlive(_ interval: Duration) {
     let (state, milliseconds) = (state, interval.wholeMilliseconds)
     state.loop.post { state.stream.keepAlive = milliseconds }
   }
 
-  /// Without anything received for so long the stream fails with `timedOut`; zero is off. Rounded up to milliseconds.
+  /// As `Options.timeout`, from now on.
   public func setTimeout(_ limit: Duration) {
     let (state, milliseconds) = (state, limit.wholeMilliseconds)
     state.loop.post { state.stream.timeout = milliseconds }

@@ -26,9 +26,13 @@ import HyperUDX
 /// the largest size each way.
 ///
 /// May be used from any thread. Keep the stream as long as you use it: when the last reference goes, what was written
-/// is still sent (for up to ten seconds), then the transport is released.
+/// is still sent (for up to ten seconds), then the transport is released. The shutdown of its loop aborts the stream.
+///
+/// A call that fails throws why the stream has closed, or `closed` after a regular end and a local `destroy`; and
+/// `cancelled`, at once, when its task is cancelled: the stream goes on. The protocol is secret-stream.md.
 public final class SecretStream: Sendable, CustomStringConvertible {
-  /// Bytes in one message at most: what the framing can express less the encryption's overhead.
+  /// Bytes in one message at most, 16,777,198: what the framing can express less the encryption's overhead
+  /// (secret-stream.md 7).
   public static let maximumMessageSize = Limits.message
 
   /// Whether this side has begun the handshake.
@@ -39,7 +43,12 @@ public final class SecretStream: Sendable, CustomStringConvertible {
 
   // MARK: Making
 
-  /// Over a transport of the program's own.
+  /// Over a transport of the program's own, which the stream holds and uses alone from the call on, also when it
+  /// throws. Returns at once: the handshake goes on by itself.
+  /// - Parameters:
+  ///   - isInitiator: whether this side begins the handshake: one of the two does.
+  ///   - transport: ordered, reliable bytes to the peer.
+  ///   - options: keys, handshake and limits.
   /// - Throws: `missingRemoteKey`; `loop`; `closed` when the given loop has ended. The transport is destroyed then.
   public init(
     isInitiator: Bool, over transport: some SecretStreamTransport, _ options: Options = Options()
@@ -69,12 +78,14 @@ public final class SecretStream: Sendable, CustomStringConvertible {
   /// Over a stream socket, or a pipe for each direction, by their descriptors.
   ///
   /// The stream owns the descriptors from the call on, also when it throws: it makes them non-blocking and closes them.
+  /// What cannot be waited for, such as a regular file, closes the stream with `transport`.
   /// - Parameters:
   ///   - isInitiator: whether this side begins the handshake: one of the two does.
   ///   - reading: the descriptor to read from.
   ///   - writing: the one to write to; the same, or `nil`, for a socket.
   ///   - options: keys, handshake and limits.
-  /// - Throws: `missingRemoteKey`; `loop`; `transport`; `closed` when the given loop has ended.
+  /// - Throws: `missingRemoteKey`; `loop`; `transport` when the system has no descriptor left for the other direction
+  ///   of a socket; `closed` when the given loop has ended.
   public init(
     isInitiator: Bool, reading: Int32, writing: Int32? = nil, _ options: Options = Options()
   ) throws(SecretStreamError) {
@@ -103,7 +114,11 @@ public final class SecretStream: Sendable, CustomStringConvertible {
 
   /// Over UDX, with datagrams beside the stream. The connection is used up: its own calls end as after a close, and
   /// what it has received and not handed out comes first here. A connection that has closed closes the stream.
-  /// - Throws: `missingRemoteKey`; `loop`; `closed` when the connection's loop has ended.
+  /// - Parameters:
+  ///   - isInitiator: whether this side begins the handshake: one of the two does.
+  ///   - connection: held by the stream until it has closed. After a call that throws it is still the caller's.
+  ///   - options: keys, handshake and limits; `Options.loop` has no meaning here.
+  /// - Throws: `missingRemoteKey`; `closed` when the connection's loop has ended.
   public init(
     isInitiator: Bool, over connection: UDXConnection, _ options: Options = Options()
   ) throws(SecretStreamError) {
@@ -128,10 +143,11 @@ public final class SecretStream: Sendable, CustomStringConvertible {
 
   // MARK: Identity
 
-  /// The peer's key: the one that the options name, and from the handshake on the one that it has proved there.
+  /// The peer's key: the one that the options name, and from the handshake on the one that it has proved there; `nil`
+  /// while neither is known.
   public var remotePublicKey: Bytes32? { state.identity.withLock { $0.remotePublicKey } }
-  /// The same for both sides and for no other stream, once `isOpen`; not a secret. Protocols above may bind themselves
-  /// to it.
+  /// The hash of the handshake, 64 bytes (secret-stream.md 4): the same for both sides and for no other stream; not a
+  /// secret. `nil` until the keys exist, kept after the close. Protocols above may bind themselves to it.
   public var handshakeHash: Bytes64? { state.identity.withLock { $0.handshakeHash } }
   /// Free for a layer above, as a place for what belongs to the stream.
   public var userData: (any Sendable)? {
@@ -139,7 +155,8 @@ public final class SecretStream: Sendable, CustomStringConvertible {
     set { state.identity.withLock { $0.userData = newValue } }
   }
 
-  /// The id that a role puts at the head of its half of the stream: known from the handshake, and no secret.
+  /// The id, 32 bytes, that a role puts at the head of its half of the stream (secret-stream.md 6.2 and 8): known from
+  /// the handshake, and no secret.
   public static func id(handshakeHash: Bytes64, isInitiator: Bool) -> Bytes32 {
     SessionKeys(
       sendKey: Bytes32(), receiveKey: Bytes32(), handshakeHash: handshakeHash, isInitiator: isInitiator,
@@ -159,8 +176,8 @@ public final class SecretStream: Sendable, CustomStringConvertible {
   /// The handshake is done and the stream has not closed.
   public var isOpen: Bool { state.opening.isClosed && state.opening.reason == nil && !isClosed }
 
-  /// Waits until the handshake is done.
-  /// - Throws: why it failed; `cancelled`.
+  /// Waits until the handshake is done; returns at once for a stream that was open and has closed.
+  /// - Throws: why the handshake failed, `closed` when this side has ended it; `cancelled`.
   public nonisolated(nonsending) func opened() async throws(SecretStreamError) {
     try await state.opening.waitForSuccess(or: state.closing)
   }
@@ -208,7 +225,9 @@ public final class SecretStream: Sendable, CustomStringConvertible {
     }
   }
 
-  /// The next message, `nil` after the peer has ended its half.
+  /// Waits for the next message; `nil` after the peer has ended its half, and again at each further call. What has
+  /// arrived before the stream closed is read first.
+  /// - Throws: why the stream broke; `cancelled`, and no message is lost by it.
   public nonisolated(nonsending) func read() async throws(SecretStreamError) -> [UInt8]? {
     let state = state
     do throws(CallFailure) {
@@ -220,18 +239,20 @@ public final class SecretStream: Sendable, CustomStringConvertible {
 
   // MARK: Closing
 
-  /// Ends the writing half after everything written so far. Reading goes on; the keep-alive is off.
+  /// Ends the writing half after everything written so far. Reading goes on, `write` fails with `closed`; the
+  /// keep-alive is off. Returns at once; a second call does nothing. The stream closes when the peer has ended its
+  /// half, too.
   public func end() { state.writing.end() }
 
   /// Ends the writing half, drops what still arrives, and waits until the peer has ended its half, too: for ten seconds
-  /// at most, then the stream is aborted.
+  /// at most, then the stream is aborted. A task that is cancelled does not wait; the rest goes on.
   public nonisolated(nonsending) func close() async {
     let state = state
     state.loop.post { state.abandon() }
     _ = try? await state.closing.wait()
   }
 
-  /// Aborts: unsent messages are dropped, the transport is destroyed.
+  /// Aborts: unsent messages are dropped, the transport is destroyed. Returns at once.
   public func destroy() { state.destroySoon() }
 
   /// Whether the stream has closed, regularly or not.
@@ -239,6 +260,7 @@ public final class SecretStream: Sendable, CustomStringConvertible {
 
   /// Waits until the stream is closed.
   /// - Returns: why, `nil` for a regular end or a local `destroy`.
+  /// - Throws: `cancelled`, nothing else.
   public nonisolated(nonsending) func waitUntilClosed() async throws(SecretStreamError) -> SecretStreamError? {
     do throws(CallFailure) {
       return try await state.closing.wait()

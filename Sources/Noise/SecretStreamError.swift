@@ -10,7 +10,7 @@ public enum SecretStreamError: Error, Hashable, Sendable, CustomStringConvertibl
   case remoteKeyMismatch
   /// The pattern IK needs `SecretStream.Options.remotePublicKey` on the side that begins.
   case missingRemoteKey
-  /// The handshake was not complete in time.
+  /// The handshake was not complete within `SecretStream.Options.handshakeTimeout`.
   case handshakeTimedOut
   /// The transport ended before the handshake was complete.
   case endedDuringHandshake
@@ -28,7 +28,7 @@ public enum SecretStreamError: Error, Hashable, Sendable, CustomStringConvertibl
   case reset
   /// The transport failed, with what it says.
   case transport(String)
-  /// One message may have at most `SecretStream.maximumMessageSize` bytes. Nothing was sent.
+  /// One message may have at most `SecretStream.maximumMessageSize` bytes; the size of this one. Nothing was sent.
   case messageTooLarge(Int)
   /// The stream is closed, or its writing half has ended.
   case closed
@@ -36,7 +36,7 @@ public enum SecretStreamError: Error, Hashable, Sendable, CustomStringConvertibl
   case cancelled
   /// No event loop could be made.
   case loop(EventLoopError)
-  /// Anything else, with the engine's stable code.
+  /// Anything else, with the engine's stable code and a sentence for people.
   case failed(code: String, description: String)
 
   /// The stable name of the reason, the same in all languages.

@@ -4,7 +4,7 @@ import HyperRuntime
 import HyperSecretStream
 
 extension SecretStream {
-  /// Which keys are known before the handshake. Both sides must use the same.
+  /// Which keys are known before the handshake (secret-stream.md 4.3). Both sides must use the same.
   public enum Pattern: Hashable, Sendable {
     /// Neither side needs to know the other: the keys are exchanged. What JavaScript takes by default.
     case xx
@@ -41,7 +41,7 @@ extension SecretStream {
   public struct Options: Sendable {
     /// XX or IK; without meaning where `keys` are given.
     public var pattern: Pattern = .xx
-    /// This side's identity; `nil` is a fresh one.
+    /// This side's identity; `nil` is a fresh one. Without meaning where `keys` are given.
     public var keyPair: KeyPair?
     /// The peer's key, if it is known: the handshake fails with `remoteKeyMismatch` when the peer proves another one.
     /// IK needs it on the side that begins.
@@ -50,17 +50,20 @@ extension SecretStream {
     public var keys: Keys?
     /// Bytes that were read from the transport before; they come first.
     public var head: [UInt8] = []
-    /// Without anything sent for so long an empty message goes out; zero is off. While it is on, empty messages of the
-    /// peer are not delivered. Rounded up to milliseconds.
+    /// Without anything sent for so long an empty message goes out (secret-stream.md 10.1); zero, the default, is off.
+    /// While it is on, empty messages of the peer are not delivered. Rounded up to milliseconds; from 5 seconds on it
+    /// may go out up to 750 ms earlier.
     public var keepAlive: Duration = .zero
-    /// Without anything received for so long the stream fails with `timedOut`; zero is off.
+    /// Without anything received for so long the stream fails with `timedOut`; zero, the default, is off. Time in which
+    /// a full reader has stopped reading does not count. Rounded up to milliseconds.
     public var timeout: Duration = .zero
-    /// From the making of the stream to the end of the handshake; zero is no limit.
+    /// From the making of the stream until the peer's half begins, which is right behind the handshake, 30 seconds by
+    /// default; zero is no limit. After it the stream fails with `handshakeTimedOut`. Rounded up to milliseconds.
     public var handshakeTimeout: Duration = .seconds(30)
-    /// Bytes of a message that is taken from the peer, 0 to `SecretStream.maximumMessageSize`. A longer one ends the
-    /// stream before it takes memory.
+    /// Bytes of a message that is taken from the peer, 0 to `SecretStream.maximumMessageSize`, the default. A longer
+    /// one ends the stream with `invalidMessage`, before it takes memory.
     public var maximumMessageSize = SecretStream.maximumMessageSize
-    /// Whether datagrams are received; sending is not affected.
+    /// Whether datagrams are received, over UDX; sending is not affected.
     public var receivesDatagrams = true
     /// Whether to send one empty message at once, by which the answering side of IK, or of `keys`, knows that this side
     /// holds its key. A peer in JavaScript whose keep-alive is off hands it to its reader. `nil`: only with `keys`, on

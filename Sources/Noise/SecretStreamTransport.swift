@@ -4,11 +4,14 @@ import HyperRuntime
 /// swift-nio, a serial line), or takes what is here: ``MemoryTransport``, descriptors of pipes and sockets, UDX.
 ///
 /// `read` is called by one task at a time, `write` and `end` by another one, on the stream's loop unless the transport
-/// is isolated elsewhere: none of them may block the thread. Bytes may be split and joined anywhere on their way.
+/// is isolated elsewhere: none of them may block the thread. They are not called from within a cancelled task:
+/// `destroy` ends them. Bytes may be split and joined anywhere on their way.
 public protocol SecretStreamTransport: Sendable {
-  /// The next bytes, as many as there are; `nil` after the peer has ended its half. An error ends the stream.
+  /// The next bytes, as many as there are; `nil` after the peer has ended its half. What it throws ends the stream with
+  /// `transport` and its description, `SecretStreamError.reset` with that.
   func read() async throws -> [UInt8]?
   /// Sends bytes behind those before them, and returns when there is room for more: the stream's writers wait so long.
+  /// What it throws ends the stream, as that of `read` does.
   func write(_ bytes: [UInt8]) async throws
   /// Ends the writing half: the peer's `read` returns `nil` after what was written. Nothing is written after it.
   func end() async throws
@@ -35,11 +38,13 @@ public final class MemoryTransport: SecretStreamTransport {
     return (MemoryTransport(reading: back, writing: there), MemoryTransport(reading: there, writing: back))
   }
 
-  /// What the other end has written.
+  /// What the other end has written, one of its pieces at a time; `nil` after it has ended its half, and in a task that
+  /// is cancelled. Throws `SecretStreamError.reset` after `destroy` of either end.
   public func read() async throws -> [UInt8]? { try await reading.read() }
-  /// Hands bytes to the other end, and waits while it has 64 KiB that it has not read.
+  /// Hands bytes to the other end, and waits while it has 64 KiB or more that it has not read. Throws
+  /// `SecretStreamError.reset` after `end`, and after `destroy` of either end.
   public func write(_ bytes: [UInt8]) async throws { try await writing.write(bytes) }
-  /// Ends this end's half.
+  /// Ends this end's half: the other end reads what was written, then `nil`.
   public func end() { writing.finish(.success(())) }
 
   /// Aborts: the other end's `read` fails with `reset`, unless this half has ended.
