@@ -1,8 +1,10 @@
-/// What happens to the packets on their way. Equal seeds and equal conditions give equal runs.
+/// What happens to the packets on their way. Equal seeds and equal conditions give equal runs. Durations are whole
+/// microseconds: the rest of one is cut off, and a negative one counts as zero.
 public struct LinkConditions: Sendable, Hashable {
-  /// One way. At least 0.
+  /// One way, zero by default.
   public var latency: Duration
-  /// Added to the latency: uniform between 0 and this, in whole microseconds. Packets may overtake each other by it.
+  /// Added to the latency: uniform between zero and this, one millisecond by default. Packets may overtake each other
+  /// by it.
   public var jitter: Duration
   /// Probability between 0 and 1 that a packet is lost.
   public var loss: Double
@@ -10,7 +12,7 @@ public struct LinkConditions: Sendable, Hashable {
   public var duplication: Double
   /// Probability between 0 and 1 that a packet is held back by `reorderingDelay`, so that later ones overtake it.
   public var reordering: Double
-  /// At least 0.
+  /// How long such a packet is held back, 10 milliseconds by default.
   public var reorderingDelay: Duration
 
   /// The defaults are a quick and clean network: up to one millisecond, no loss.

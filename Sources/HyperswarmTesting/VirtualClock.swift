@@ -61,7 +61,7 @@ final class VirtualClock {
   }
 }
 
-/// An action in virtual time that has not run yet. Letting go of it does not cancel it.
+/// An action in virtual time that has not run yet, from `VirtualNetwork.schedule`. Letting go of it does not cancel it.
 public final class VirtualTimer: ScheduledAction {
   private var action: (() -> Void)?
 
@@ -75,7 +75,7 @@ public final class VirtualTimer: ScheduledAction {
     action?()
   }
 
-  /// The action does not run any more. Nothing happens after it has run.
+  /// The action does not run any more, and is let go of. Nothing happens after it has run.
   public func cancel() { action = nil }
 }
 

@@ -12,13 +12,14 @@ public final class VirtualHost: Environment {
   package var network: VirtualNetwork? { networkLink.object }
   /// The host's own address, before any NAT.
   public private(set) var address: IPv4Address
-  /// The NAT box in front of this host. May be exchanged: later packets pass the new one.
+  /// The NAT box in front of this host, of the same network; `nil` is none. May be exchanged: later packets pass the
+  /// new one.
   public var nat: VirtualNAT?
   /// The conditions of packets that this host sends; `nil` is those of the network.
   public var conditions: LinkConditions? {
     didSet { link = conditions.map(Link.init) }
   }
-  /// A host that is down neither receives nor sends; its timers run on.
+  /// A host that is down neither receives nor sends, and packets on their way to it are lost; its timers run on.
   public var isDown = false
   /// Added to the wall clock and the uptime, in milliseconds: raise it to simulate sleep.
   package var wallClockOffset: UInt64 = 0
@@ -160,7 +161,7 @@ public final class VirtualHost: Environment {
 
   /// Moves the host to another address, and behind another NAT box or none: the interfaces change, sockets that are
   /// bound to all addresses stay open.
-  /// - Precondition: no other host has the address.
+  /// - Precondition: no other host of the network has the address.
   public func move(to address: IPv4Address, behind nat: VirtualNAT? = nil) {
     network?.rename(self, to: address)
     self.address = address

@@ -32,11 +32,13 @@ public final class VirtualNAT {
   public let mapping: Mapping
   /// Which packets come in.
   public let filter: Filter
-  /// Fixed forwards, public port to inside endpoint; packets of any source pass.
+  /// Fixed forwards, public port to inside endpoint; packets of any source pass, and what the endpoint sends leaves
+  /// from that port.
   public var forwards: [UInt16: Endpoint] = [:]
-  /// Whether hosts behind this box reach each other by its public address (RFC 4787, section 6).
+  /// Whether hosts behind this box reach each other by its public address (RFC 4787, section 6); they do by default.
   public var hairpins = true
-  /// How long a mapping lives after the last packet from inside (RFC 4787, section 4.3); `nil` is for ever.
+  /// How long a mapping lives after the last packet from inside (RFC 4787, section 4.3); `nil`, the default, is for
+  /// ever.
   public var mappingLifetime: Duration? {
     didSet { lifetime = mappingLifetime.map(\.microseconds) }
   }
@@ -58,7 +60,8 @@ public final class VirtualNAT {
   private var lifetime: UInt64?
   private unowned let network: VirtualNetwork
 
-  /// A box of `network`, which holds it. `address` must be free there.
+  /// A box of `network`, which holds it and is not held by it. No host and no other box of the network may have the
+  /// address. `VirtualNetwork.makeNAT` chooses one.
   public init(network: VirtualNetwork, address: IPv4Address, mapping: Mapping, filter: Filter) {
     self.network = network
     self.address = address
@@ -123,7 +126,8 @@ public final class VirtualNAT {
     return entries.values[index].key.inside
   }
 
-  /// Forgets all mappings, as after a restart; `forwards` stay.
+  /// Forgets all mappings, as after a restart: each endpoint gets another port with its next packet, except by
+  /// `portPreserving`. `forwards` stay.
   public func reset() {
     ports = [:]
     entries = [:]

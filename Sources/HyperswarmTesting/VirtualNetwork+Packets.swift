@@ -64,7 +64,7 @@ extension VirtualNetwork {
     return log.count - 1
   }
 
-  /// Empties the log.
+  /// Empties the log, and gives its memory back.
   public func clearLog() { log = [] }
 
   private func receiver(of packet: Packet, from origin: VirtualHost) -> VirtualSocket? {

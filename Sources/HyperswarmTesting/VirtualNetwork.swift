@@ -18,7 +18,7 @@ import HyperUDX
 public final class VirtualNetwork {
   /// One datagram that a socket sent.
   public struct Packet {
-    /// Microseconds on the clock of the network.
+    /// Microseconds on the clock of the network, which begins at 1,000,000: `elapsed` is that much less.
     public var sentAt: UInt64
     /// As the receiver sees the sender, behind the sender's NAT.
     public var source: Endpoint
@@ -28,7 +28,7 @@ public final class VirtualNetwork {
     public var bytes: [UInt8]
     /// A packet of a transport stream rather than a datagram of the DHT.
     public var isStream: Bool
-    /// Hops, at least 1.
+    /// Hops that the sender has allowed, 1 to 255, 64 where it has not said. The network itself takes none off.
     public var ttl: UInt8
     /// In `log`: lost, filtered by a NAT, or without a receiver.
     public var wasDropped: Bool
@@ -42,17 +42,19 @@ public final class VirtualNetwork {
   public var conditions = LinkConditions() {
     didSet { link = Link(conditions) }
   }
-  /// Return `true` to lose a packet. Called for each one when it is sent.
+  /// Return `true` to lose a packet. Called for each one when it is sent, in the order of sending; must not move time.
+  /// Held until it is replaced or the network goes.
   public var shouldDrop: ((Packet) -> Bool)?
   /// One-way delay in microseconds of a packet, instead of the one by `conditions`.
   package var latency: ((Packet) -> UInt64)?
-  /// Every datagram sent while `isLogging`, in order; packets of streams only with `logsStreams`. Grows without bound.
+  /// Every datagram sent while `isLogging`, in order; packets of streams only with `logsStreams`. Grows without bound:
+  /// see `clearLog`.
   public package(set) var log: [Packet] = []
   /// Whether packets are kept in `log`, which grows without bound then.
   public var isLogging: Bool
   /// Whether the packets of streams are logged as well.
   public var logsStreams = false
-  /// What hosts find by name, by lower-case name.
+  /// What hosts find by name, by lower-case name: 5 milliseconds after they have asked. Other names lead nowhere.
   public var names: [String: [IPv4Address]] = [:]
   /// Microseconds.
   package var resolveDelay: UInt64 = 5_000
@@ -72,7 +74,8 @@ public final class VirtualNetwork {
   /// Deferred actions that run when a network goes: closing a host takes a few for each of its sockets and streams.
   private static let closingActions = 1 << 20
 
-  /// A network without hosts; the seed decides everything that is random on it.
+  /// A network without hosts; the seed decides everything that is random on it. Letting go of it ends all that is on
+  /// it: no callback comes any more.
   public init(seed: UInt64, isLogging: Bool = false) {
     self.seed = seed
     self.isLogging = isLogging
@@ -90,7 +93,8 @@ public final class VirtualNetwork {
 
   // MARK: Hosts
 
-  /// A new host. Without an address: 1.0.1.1, 1.0.2.1, ... (public-looking, each in a /24 of its own).
+  /// A new host, which the network holds. Without an address: 1.0.1.1, 1.0.2.1, ... (public-looking, each in a /24 of
+  /// its own). An address that is given must be free: a host that has it would not be reached any more.
   public func makeHost(_ address: IPv4Address? = nil) -> VirtualHost {
     let host = VirtualHost(
       network: self, clock: clock, address: address ?? freeAddress(0x0100_0001, &nextHost), seed: random.next())
@@ -98,7 +102,8 @@ public final class VirtualNetwork {
     return host
   }
 
-  /// A host with a private address behind `nat`. The address must be free on the whole network.
+  /// A host with a private address behind `nat`. The address must be free on the whole network, also of hosts behind
+  /// other boxes.
   public func makeHost(_ address: IPv4Address, behind nat: VirtualNAT) -> VirtualHost {
     let host = makeHost(address)
     host.nat = nat
@@ -126,8 +131,8 @@ public final class VirtualNetwork {
 
   // MARK: Partitions
 
-  /// Cuts the network: packets pass only between hosts of one group. Hosts that are in none form one more group.
-  /// Replaces an earlier partition; packets on their way are lost, too.
+  /// Cuts the network: packets pass only between hosts of one group. Hosts that are in none, and hosts that are made
+  /// later, form one more group. Replaces an earlier partition; packets on their way across are lost, too.
   public func partition(_ groups: [[VirtualHost]]) {
     heal()
     for (index, group) in groups.enumerated() {
@@ -151,13 +156,15 @@ public final class VirtualNetwork {
   /// Runs everything that is due within `duration` and stops there. Not from inside a callback.
   public func advance(by duration: Duration) { advance(microseconds: duration.microseconds) }
 
-  /// Runs until `condition` holds, at most for `duration`; returns whether it holds. Not from inside a callback.
+  /// Runs until `condition` holds, at most for `duration`. Not from inside a callback.
+  /// - `condition`: asked before the first event and after each; must not move time.
+  /// - Returns: whether it holds. Time stands then at the event that has made it hold, else at the end of `duration`.
   @discardableResult
   public func run(within duration: Duration, until condition: () -> Bool) -> Bool {
     clock.run(until: clock.now &+ duration.microseconds, condition: condition)
   }
 
-  /// Runs `action` once, after `delay` of virtual time.
+  /// Runs `action` once, after `delay` of virtual time, inside an `advance` or `run`. Held until then.
   @discardableResult
   public func schedule(after delay: Duration, _ action: @escaping () -> Void) -> VirtualTimer {
     clock.schedule(afterMicroseconds: delay.microseconds, action)

@@ -10,7 +10,8 @@ import HyperswarmEngine
 public final class VirtualSwarm {
   /// The machine that the swarm runs on.
   public let host: VirtualHost
-  /// A connection is open, dialled or accepted. Set its callbacks at once: what has arrived follows in the same turn.
+  /// A connection is open, dialled or accepted. Set its callbacks inside this call: what has arrived follows in the
+  /// same turn. The swarm holds the connection until it has closed.
   public var onConnection: ((VirtualConnection) -> Void)?
   /// Open connections, in the order of their opening.
   public private(set) var connections: [VirtualConnection] = []
@@ -38,8 +39,9 @@ public final class VirtualSwarm {
   public static func topic(_ text: String) -> Bytes32 { Blake2b.hash32(Array(text.utf8)) }
 
   /// Announces the swarm under a topic (`server`), looks for peers under it and dials them (`client`), now and every
-  /// ten minutes. Joining again changes the roles.
-  /// - `ready`: once, later: whether the first announcement and look-up have succeeded.
+  /// ten minutes; every few seconds at first while it finds no peer. Joining again adds roles: `leave` takes all back.
+  /// - `ready`: called once, later: whether the first announcement and look-up have succeeded.
+  /// - Throws: when there are 16,384 topics, or the swarm is destroyed.
   public func join(
     _ topic: Bytes32, server: Bool = true, client: Bool = true, ready: ((Bool) -> Void)? = nil
   ) throws(VirtualSwarmError) {
@@ -54,13 +56,14 @@ public final class VirtualSwarm {
     }
   }
 
-  /// Withdraws the topic. Connections stay.
+  /// Withdraws the topic. Connections stay. `completion` runs once, when that is done: at once for a topic that is not
+  /// joined.
   public func leave(_ topic: Bytes32, _ completion: (() -> Void)? = nil) { engine.leave(topic, completion) }
 
   /// Dials the peer with this public key, whatever the topics, and again after a loss.
   public func joinPeer(_ publicKey: Bytes32) { engine.joinPeer(publicKey) }
 
-  /// As when the computer goes to sleep: closes connections and withdraws from the DHT.
+  /// As when the computer goes to sleep: closes connections and withdraws from the DHT. `completion` runs once, later.
   public func suspend(_ completion: (() -> Void)? = nil) { engine.suspend(completion) }
 
   /// Undoes `suspend`; the callback comes when the sockets are open again, or cannot be opened.
@@ -78,13 +81,14 @@ public final class VirtualConnection {
   public let remotePublicKey: Bytes32
   /// A message, in order. Valid after the call.
   public var onMessage: (([UInt8]) -> Void)?
-  /// The peer has sent its last message; `end` this side, too.
+  /// The peer has sent its last message; `end` this side, too. Without a callback that is done at once.
   public var onEnd: (() -> Void)?
   /// There is room again after a `write` that returned `false`.
   public var onDrain: (() -> Void)?
   /// The connection goes on over another path: where the peer's packets go since then.
   public var onPathChange: ((Endpoint) -> Void)?
-  /// Once, last: `nil` for a regular end, else why.
+  /// Once, last: `nil` for a regular end and a local `destroy`, else why, as a text for people. All callbacks are let
+  /// go of then.
   public var onClose: ((String?) -> Void)?
   var onRemoved: ((VirtualConnection) -> Void)?
   package let stream: EncryptedStream
@@ -104,10 +108,12 @@ public final class VirtualConnection {
   public var isInitiator: Bool { stream.isInitiator }
   /// Whether the connection has closed.
   public var isClosed: Bool { stream.isClosed }
-  /// Where the packets go at the moment: the peer, its NAT box or a relay.
+  /// Where the packets go at the moment: the peer, its NAT box or a relay; `nil` when that is not known any more.
   public var remoteAddress: Endpoint? { stream.transport?.remote }
 
-  /// Queues a message of at most 16,777,198 bytes. `false`: wait for `onDrain` before more.
+  /// Queues a message of at most 16,777,198 bytes: a longer one ends the connection.
+  /// - Returns: `false` to wait for `onDrain` before more: this message is sent all the same, unless the connection is
+  ///   closing or `end` was called.
   @discardableResult
   public func write(_ bytes: [UInt8]) -> Bool { stream.write(bytes) }
 
@@ -117,7 +123,7 @@ public final class VirtualConnection {
   /// Aborts. Idempotent.
   public func destroy() { stream.destroy() }
 
-  /// Stops `onMessage`; the peer's writer feels it once the windows are full.
+  /// Stops `onMessage`; the peer's writer is held back once the windows are full.
   public func pause() { stream.pause() }
 
   /// Undoes `pause`.
@@ -143,5 +149,6 @@ public final class VirtualConnection {
 
 /// Why a virtual swarm or testnet refused.
 public struct VirtualSwarmError: Error, Hashable, Sendable, CustomStringConvertible {
+  /// What was refused, as a text for people.
   public var description: String
 }

@@ -19,7 +19,10 @@ public final class VirtualTestnet {
   /// Virtual time in which the nodes of a sane network come up, per node: a node joins within two look-ups.
   private static let bootTime = Duration.seconds(60)
 
-  /// Starts the nodes and runs the network until they are up. Not from inside a callback.
+  /// Starts the nodes and runs the network until they are up, for a minute of virtual time per node at most. Not from
+  /// inside a callback.
+  /// - `size`: nodes, at least 1.
+  /// - Throws: when they do not come up, on a network that loses too much for example.
   public init(network: VirtualNetwork, size: Int = 8) throws(VirtualSwarmError) {
     self.network = network
     hosts = (0..<max(size, 1)).map { _ in network.makeHost() }
@@ -34,9 +37,10 @@ public final class VirtualTestnet {
     }
   }
 
-  /// A swarm on `host` that enters the DHT here. It finds and is found with the next `join`.
+  /// A swarm on `host`, of the same network, that enters the DHT here. It finds and is found with the next `join`. Keep
+  /// it: the testnet does not hold it.
   /// - `keyPair`: the identity; `nil` draws one from the host's random source.
-  /// - `maxPeers`: connections that the swarm dials for, at least 1. It accepts more.
+  /// - `maxPeers`: connections up to which the swarm dials, at least 1. It accepts more.
   /// - `relays`: public keys of `makeRelay`, for hosts between which no hole can be punched.
   public func makeSwarm(
     on host: VirtualHost, keyPair: KeyPair? = nil, maxPeers: Int = 64, relays: [Bytes32] = []
@@ -57,7 +61,8 @@ public final class VirtualTestnet {
     return VirtualSwarm(host: host, engine: SwarmEngine(environment: host, dht: node, options: options))
   }
 
-  /// A blind relay on `host`, which should be public; `ready` gets its public key, or `nil` if it cannot listen.
+  /// A blind relay on `host`, which should be public. The testnet holds it.
+  /// - `ready`: called once: with its public key, or `nil` if it cannot listen.
   public func makeRelay(on host: VirtualHost, ready: @escaping (Bytes32?) -> Void) {
     var options = DHTOptions(bootstrap: testnet.bootstrap, host: .any, port: 0)
     options.firewalled = false
