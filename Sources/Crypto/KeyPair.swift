@@ -23,7 +23,8 @@ public struct KeyPair: Sendable {
     secret = memory
   }
 
-  /// The libsodium layout: seed (32 bytes), then the public key (32 bytes). `nil` if the two do not belong together.
+  /// From a secret key in the libsodium layout: seed (32 bytes), then the public key (32 bytes). `nil` if the two do
+  /// not belong together, and for any other size. The bytes are copied; the caller's are its own to wipe.
   public init?(secretKey: [UInt8]) {
     guard secretKey.count == 64, let seed = Bytes32(secretKey[..<32]), let publicKey = Bytes32(secretKey[32...]) else {
       return nil
@@ -39,12 +40,13 @@ public struct KeyPair: Sendable {
     return KeyPair(seed: seed)
   }
 
-  /// Borrows the 64-byte secret key (seed, then public key) during the call. Do not keep it.
+  /// Borrows the 64-byte secret key (seed, then public key) for the time of `body`, which is called once, within this
+  /// call. Do not keep the pointer.
   public func withSecretKey<R>(_ body: (UnsafeRawBufferPointer) -> R) -> R {
     body(UnsafeRawBufferPointer(start: secret.base, count: 64))
   }
 
-  /// Ed25519 signature over `message`.
+  /// Ed25519 signature over `message` (RFC 8032), 64 bytes; the same each time.
   public func sign(_ message: [UInt8]) -> Bytes64 {
     Bytes64(filledBy: { signature in
       let key = secret.base.assumingMemoryBound(to: UInt8.self)

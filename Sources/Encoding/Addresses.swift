@@ -87,7 +87,7 @@ public struct Endpoint: Hashable, Sendable {
     self.port = port
   }
 
-  /// `a.b.c.d:port`; `nil` for anything else.
+  /// From `a.b.c.d:port`, the port 0 to 65,535; `nil` for anything else, names included.
   public init?(_ text: some StringProtocol) {
     guard let colon = text.lastIndex(of: ":"), let host = IPv4Address(text[..<colon]),
       let port = UInt16(text[text.index(after: colon)...])

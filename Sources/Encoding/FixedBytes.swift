@@ -74,7 +74,7 @@ public struct Bytes32: Hashable, Comparable, Sendable {
   /// Lower-case hexadecimal text, 64 digits.
   public var hex: String { Hex.encode(bytes) }
 
-  /// As an array.
+  /// The 32 bytes as an array.
   public var bytes: [UInt8] { withUnsafeBytes { Array($0) } }
 
   /// The bytes in wire order, valid during the call.
@@ -131,7 +131,7 @@ public struct Bytes64: Hashable, Sendable {
   /// Always 64.
   public static let count = 64
 
-  /// All zero.
+  /// 64 zero bytes.
   public init() {
     first = Bytes32()
     second = Bytes32()
@@ -175,10 +175,10 @@ public struct Bytes64: Hashable, Sendable {
     self.init(bytes)
   }
 
-  /// 128 hexadecimal digits.
+  /// Lower-case hexadecimal text, 128 digits.
   public var hex: String { first.hex + second.hex }
 
-  /// As an array.
+  /// The 64 bytes as an array.
   public var bytes: [UInt8] { first.bytes + second.bytes }
 
   /// The bytes in wire order, valid during the call.

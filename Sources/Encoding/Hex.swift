@@ -1,6 +1,6 @@
 /// Hexadecimal text without Foundation.
 public enum Hex {
-  /// Lower-case digits, two a byte.
+  /// The bytes as lower-case digits, two a byte.
   public static func encode(_ bytes: some Sequence<UInt8>) -> String {
     let digits = Array("0123456789abcdef".utf8)
     var out: [UInt8] = []
@@ -11,7 +11,7 @@ public enum Hex {
     return String(decoding: out, as: UTF8.self)
   }
 
-  /// `nil` for an odd number of digits or any other character.
+  /// The bytes that the digits, in either case, stand for; `nil` for an odd number of digits or any other character.
   public static func decode(_ text: some StringProtocol) -> [UInt8]? {
     var out: [UInt8] = []
     var high: UInt8?

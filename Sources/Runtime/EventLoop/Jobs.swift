@@ -40,8 +40,10 @@ extension UVEventLoop: SerialExecutor, TaskExecutor {
 }
 
 extension UVEventLoop {
-  /// Runs `body` on the loop: at once when the caller is already there, else in one of the next turns. Posts of one
-  /// thread keep their order. Returns `false`, without running it, when the loop has been shut down.
+  /// Runs `body` on the loop: at once, inside the call, when the caller is already there, else in one of the next
+  /// turns. Posts of one thread keep their order. `body` must not block: everything that lives on the loop waits for
+  /// it.
+  /// - Returns: `false`, without running it, when the loop has been shut down.
   @discardableResult
   public func post(_ body: @escaping @Sendable () -> Void) -> Bool {
     if isOnLoop, phase != .closed {

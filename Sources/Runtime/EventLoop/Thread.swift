@@ -10,6 +10,7 @@ import CHyperUV
 
 extension UVEventLoop {
   /// A loop on a thread of its own, already running. The thread keeps the loop until `shutdown`, which its owner calls.
+  /// - Throws: when the system has no room for the loop's descriptors or its thread.
   public static func startThread() throws(EventLoopError) -> UVEventLoop {
     let loop = try UVEventLoop()
     // Until the thread says otherwise no thread is on the loop.

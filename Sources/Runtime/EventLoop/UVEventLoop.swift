@@ -55,6 +55,7 @@ public final class UVEventLoop: @unchecked Sendable {
   enum Phase { case open, closingUsers, closingHandles, closed }
 
   /// A loop that the caller runs with `run()`.
+  /// - Throws: when the system has no room for the loop's descriptors.
   public convenience init() throws(EventLoopError) {
     let missing = Descriptors.probe()
     guard missing == 0 else { throw EventLoopError(missing) }
@@ -114,7 +115,8 @@ public final class UVEventLoop: @unchecked Sendable {
 
   // MARK: Running
 
-  /// Runs an own loop on the calling thread until `shutdown`. Once only.
+  /// Runs an own loop on the calling thread until `shutdown`. Once only, and only a loop of `init()`: for an embedded
+  /// one it stops the program.
   public func run() {
     precondition(ownsLoop, "the owner of an embedded loop runs it")
     ownerThread.store(currentThreadID(), ordering: .relaxed)
