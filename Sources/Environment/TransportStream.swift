@@ -139,13 +139,13 @@ public struct TransportStatistics: Hashable, Sendable {
   public var roundTripTime = Duration.zero
   /// IP packet size that the path carries, bytes.
   public var mtu: UInt16 = 0
-  /// Packets.
+  /// Packets that may be in flight.
   public var congestionWindow: UInt32 = 0
   /// Sent and neither acknowledged nor taken for lost, bytes.
   public var bytesInFlight: Int = 0
-  /// On the wire, with headers.
+  /// UDP payload that has arrived, with the transport's headers.
   public var bytesReceived: UInt64 = 0
-  /// On the wire, with headers and retransmissions.
+  /// UDP payload that was sent, with the transport's headers and retransmissions.
   public var bytesSent: UInt64 = 0
   /// Packets of the stream that have arrived.
   public var packetsReceived: UInt64 = 0
@@ -173,7 +173,7 @@ public final class OwnedBuffer {
     didSet { precondition(count >= 0 && count <= capacity, "count is above the capacity") }
   }
 
-  /// Room for that many bytes, uninitialised.
+  /// Room for that many bytes, uninitialised; for one byte at least.
   public init(capacity: Int) {
     self.capacity = max(capacity, 1)
     base = UnsafeMutableRawPointer.allocate(byteCount: self.capacity, alignment: 16)
