@@ -90,9 +90,14 @@ public struct Endpoint: Hashable, Sendable {
   /// From `a.b.c.d:port`, the port 0 to 65,535; `nil` for anything else, names included.
   public init?(_ text: some StringProtocol) {
     guard let colon = text.lastIndex(of: ":"), let host = IPv4Address(text[..<colon]),
-      let port = UInt16(text[text.index(after: colon)...])
+      let port = Endpoint.port(text[text.index(after: colon)...])
     else { return nil }
     self.init(host: host, port: port)
+  }
+
+  /// Decimal digits alone: the standard library's reading takes a sign, too.
+  package static func port(_ text: some StringProtocol) -> UInt16? {
+    text.utf8.allSatisfy { (0x30...0x39).contains($0) } ? UInt16(text) : nil
   }
 }
 

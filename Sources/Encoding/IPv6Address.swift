@@ -48,7 +48,8 @@ public struct IPv6Address: Hashable, Sendable {
         groups.append(UInt16(truncatingIfNeeded: v4.value >> 16))
         groups.append(UInt16(truncatingIfNeeded: v4.value))
       } else {
-        guard (1...4).contains(part.utf8.count), let group = UInt16(part, radix: 16) else { return nil }
+        guard (1...4).contains(part.utf8.count), part.allSatisfy(\.isHexDigit), let group = UInt16(part, radix: 16)
+        else { return nil }
         groups.append(group)
       }
     }

@@ -50,7 +50,10 @@ extension HyperDHT {
     ) { settle in
       let engine = node.value.makeServer(options: .init(options, loop: loop))
       let server = Server(loop: loop, engine: engine, keyPair: keyPair ?? node.value.defaultKeyPair, pool: options.pool)
-      engine.listen(keyPair: keyPair) { settle($0.map { server }) }
+      engine.listen(keyPair: keyPair) { result in
+        // It ends well, too, when the node is destroyed meanwhile.
+        settle(result.flatMap { engine.isClosed ? .failure(.nodeDestroyed) : .success(server) })
+      }
       return { engine.close() }
     }
   }
@@ -62,12 +65,15 @@ extension HyperDHT {
     public let publicKey: Bytes32
     let loop: UVEventLoop
     let engine: LoopBound<DHTServer>
+    /// The engine uses it without holding it.
+    private let node: LoopBound<DHTNode>
     private let queue: EventQueue<Connection, Never>
 
     /// On the loop.
     init(loop: UVEventLoop, engine: DHTServer, keyPair: KeyPair, pool: ConnectionPool?) {
       self.loop = loop
       self.engine = LoopBound(engine)
+      node = LoopBound(engine.node)
       publicKey = keyPair.publicKey
       let queue = EventQueue<Connection, Never>(capacity: Limits.pendingConnections)
       self.queue = queue

@@ -190,12 +190,15 @@ extension HyperDHT {
     /// program. Also after `end`.
     /// - Throws: why the connection has closed, `closed` for a regular end; `cancelled`.
     public nonisolated(nonsending) func flush() async throws(ConnectionError) {
+      let reason: ConnectionError?
       do throws(CallFailure) {
         if try await inner.writing.flush() { return }
+        // The stream has begun to close; its last act says why.
+        reason = try await inner.closing.wait()
       } catch {
         throw inner.closing.error(error)
       }
-      throw .closed
+      throw reason ?? .closed
     }
 
     /// Sends one datagram, unordered and unreliable.

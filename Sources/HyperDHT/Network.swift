@@ -99,6 +99,10 @@ extension HyperDHT {
   ) async throws(DHTError) -> [Endpoint] {
     let node = node
     return try await operation { settle in
+      guard !node.value.isDestroyed else {
+        settle(.failure(.nodeDestroyed))
+        return nil
+      }
       node.value.validateLocalAddresses(endpoints) { settle(.success($0)) }
       return nil
     }

@@ -13,7 +13,9 @@ extension HyperDHT {
     /// For `Options.bootstrap` of nodes that should join: the address of the first node.
     public let bootstrap: [String]
 
-    let engine: LoopBound<(HyperDHTEngine.Testnet, [UVEnvironment])>
+    typealias Engine = (network: HyperDHTEngine.Testnet, environments: [UVEnvironment])
+
+    let engine: LoopBound<Engine>
     private let ownsLoop: Bool
     private let destruction = Destruction()
 
@@ -37,21 +39,33 @@ extension HyperDHT {
       ownsLoop = place.isOwned
       let loop = place.loop
       do throws(DHTError) {
-        let made = try await place.make { environment throws(DHTError) -> (HyperDHTEngine.Testnet, [UVEnvironment]) in
+        let made = try await place.make { environment throws(DHTError) -> Engine in
           // One instance each, like separate processes.
           var environments = [environment]
           while environments.count < max(size, 1) {
-            guard let next = try? UVEnvironment(loop: loop) else { throw .other("cannot open the sockets") }
+            guard let next = try? UVEnvironment(loop: loop) else {
+              for made in environments.dropFirst() { made.close() }
+              throw .other("cannot open the sockets")
+            }
             environments.append(next)
           }
-          return (HyperDHTEngine.Testnet(environments: environments, size: size, host: host, port: port), environments)
+          let network = HyperDHTEngine.Testnet(
+            environments: environments, size: environments.count, host: host, port: port)
+          return (network, environments)
         }
-        engine = LoopBound(made.value)
-        bootstrap = try await awaitOperation(
-          on: loop, cancelled: DHTError.cancelled, gone: .nodeDestroyed
-        ) { settle in
-          made.value.0.start { settle($0.map { made.value.0.bootstrap.map(\.description) }) }
-          return nil
+        engine = made
+        do throws(DHTError) {
+          bootstrap = try await awaitOperation(
+            on: loop, cancelled: DHTError.cancelled, gone: .nodeDestroyed
+          ) { settle in
+            made.value.network.start { settle($0.map { made.value.network.bootstrap.map(\.description) }) }
+            return nil
+          }
+        } catch {
+          let destruction = Destruction()
+          Testnet.close(made, on: loop) { destruction.finish() }
+          await destruction.wait()
+          throw error
         }
       } catch {
         if place.isOwned { await loop.shutdown() }
@@ -69,21 +83,25 @@ extension HyperDHT {
     }
 
     private func tearDown() {
-      let destruction = destruction
-      let engine = engine
-      let loop = loop
-      let ownsLoop = ownsLoop
+      let (destruction, loop, ownsLoop) = (destruction, loop, ownsLoop)
+      Testnet.close(engine, on: loop) {
+        destruction.finish()
+        if ownsLoop { loop.beginShutdown(nil) }
+      }
+    }
+
+    /// `done` runs once, on the loop if that has not ended.
+    private static func close(
+      _ engine: LoopBound<Engine>, on loop: UVEventLoop, _ done: @escaping @Sendable () -> Void
+    ) {
       let isPosted = loop.post {
-        engine.value.0.destroy {
-          let group = Countdown {
-            destruction.finish()
-            if ownsLoop { loop.beginShutdown(nil) }
-          }
-          for environment in engine.value.1 { environment.close(group.enter()) }
+        engine.value.network.destroy {
+          let group = Countdown(done)
+          for environment in engine.value.environments { environment.close(group.enter()) }
           group.seal()
         }
       }
-      if !isPosted { destruction.finish() }
+      if !isPosted { done() }
     }
   }
 }

@@ -24,7 +24,9 @@ extension HyperDHT {
       let engine = RelayService(
         node: node.value, options: .init(options, loop: loop), bounds: BlindRelayServer.Bounds(limits))
       let server = RelayServer(loop: loop, engine: engine, keyPair: keyPair ?? node.value.defaultKeyPair)
-      engine.listen(keyPair: keyPair) { settle($0.map { server }) }
+      engine.listen(keyPair: keyPair) { result in
+        settle(result.flatMap { engine.server.isClosed ? .failure(.nodeDestroyed) : .success(server) })
+      }
       return { engine.close() }
     }
   }
@@ -36,11 +38,14 @@ extension HyperDHT {
     public let publicKey: Bytes32
     let loop: UVEventLoop
     let engine: LoopBound<RelayService>
+    /// The engine uses it without holding it.
+    private let node: LoopBound<DHTNode>
 
     /// On the loop.
     init(loop: UVEventLoop, engine: RelayService, keyPair: KeyPair) {
       self.loop = loop
       self.engine = LoopBound(engine)
+      node = LoopBound(engine.server.node)
       publicKey = keyPair.publicKey
     }
 

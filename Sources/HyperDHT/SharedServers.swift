@@ -21,9 +21,9 @@ extension HyperDHT.Server {
     let front = engine
     let frontLoop = loop
     for member in members where member.publicKey != publicKey { throw .other("a member has another key") }
-    guard
-      let bound = await onLoop(frontLoop, { front.value.localEndpoint(seenFrom: .loopback) }), let host = bound?.host
-    else { throw .nodeDestroyed }
+    let place = await onLoop(frontLoop) { (front.value.localEndpoint(seenFrom: .loopback)?.host, front.value.isClosed) }
+    guard let place, !place.1 else { throw .nodeDestroyed }
+    guard let host = place.0 else { throw .suspended }
     let frontNode = await onLoop(frontLoop) { front.value.nodeIdentity }
     for member in members {
       let engine = member.engine

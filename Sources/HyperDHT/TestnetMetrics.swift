@@ -7,7 +7,7 @@ extension HyperDHT.Testnet {
   package nonisolated(nonsending) func metrics() async -> String {
     let engine = engine
     let sums = await onLoop(loop) {
-      let nodes = engine.value.0.nodes
+      let nodes = engine.value.network.nodes
       var sums = [Metric("hyperswarm_testnet_nodes", nodes.count)]
       var places: [String: Int] = [:]
       for metric in nodes.flatMap(\.metrics) {

@@ -54,12 +54,15 @@ extension SecretStream {
   /// Waits for the handshake, too, if that is not done.
   /// - Throws: why the stream has closed, `closed` for a regular end; `cancelled`.
   public nonisolated(nonsending) func flush() async throws(SecretStreamError) {
+    let reason: SecretStreamError?
     do throws(CallFailure) {
       if try await state.writing.flush() { return }
+      // The stream has begun to close; its last act says why.
+      reason = try await state.closing.wait()
     } catch {
       throw state.closing.error(error)
     }
-    throw state.closing.error(.closed)
+    throw reason ?? .closed
   }
 
   // MARK: Datagrams

@@ -91,11 +91,11 @@ package enum BootstrapNode: Hashable, Sendable {
   /// `host:port`, `name:port`, `ip@name:port`, or a bare port number (on 127.0.0.1); `nil` for anything else.
   package init?(_ text: String) {
     guard let colon = text.lastIndex(of: ":") else {
-      guard let port = UInt16(text), port != 0 else { return nil }
+      guard let port = Endpoint.port(text), port != 0 else { return nil }
       self = .endpoint(Endpoint(host: .loopback, port: port))
       return
     }
-    guard let port = UInt16(text[text.index(after: colon)...]), port != 0 else { return nil }
+    guard let port = Endpoint.port(text[text.index(after: colon)...]), port != 0 else { return nil }
     let host = text[..<colon]
     if let at = host.firstIndex(of: "@") {
       let name = host[host.index(after: at)...]

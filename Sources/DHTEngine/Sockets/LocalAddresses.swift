@@ -41,8 +41,10 @@ final class LocalAddressValidator {
 
   init(environment: any Environment) { self.environment = environment }
 
-  /// The usable ones of `endpoints`, in their order. Completes at once when all are known.
+  /// The usable ones of `endpoints`, in their order. Completes at once when all are known, and after `destroy`: then
+  /// with none.
   func validate(_ endpoints: [Endpoint], _ completion: @escaping ([Endpoint]) -> Void) {
+    guard !isDestroyed else { return completion([]) }
     var open = 0
     var isComplete = false
     let finish = { [weak self] in
