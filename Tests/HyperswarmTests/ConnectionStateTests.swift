@@ -27,6 +27,24 @@ final class ConnectionStateTests: XCTestCase {
     return all
   }
 
+  /// Not only that it has.
+  func testFlushSaysWhyTheConnectionHasClosed() async throws {
+    let testnet = try await HyperDHT.Testnet(size: 3)
+    let (nodes, connection, accepted) = try await pair(testnet)
+    // More than the windows of a peer that does not read.
+    try connection.writeWithoutWaiting([UInt8](repeating: 1, count: 12 << 20))
+    let flush = Task { try await connection.flush() }
+    accepted.destroy()
+    do {
+      try await flush.value
+      XCTFail("the peer has read nothing")
+    } catch {
+      XCTAssertEqual(error as? ConnectionError, .reset)
+    }
+    for node in nodes { await node.destroy() }
+    await testnet.destroy()
+  }
+
   func testTheStatesOfAConnection() async throws {
     let testnet = try await HyperDHT.Testnet(size: 3)
     let (nodes, connection, accepted) = try await pair(testnet)

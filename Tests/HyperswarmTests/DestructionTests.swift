@@ -129,9 +129,9 @@ final class DestructionTests: XCTestCase {
 
   /// No node answers: whatever needs one waits. All calls return although none of them is answered.
   private func assertSettled(
-    destroyAfter turns: Int, force: Bool, afterwards: Bool, line: UInt = #line
+    destroyAfter turns: Int, force: Bool, afterwards: Bool, on loop: UVEventLoop? = nil, line: UInt = #line
   ) async throws {
-    var options = Hyperswarm.Options(bootstrap: ["127.0.0.1:9"])
+    var options = Hyperswarm.Options(bootstrap: ["127.0.0.1:9"], loop: loop)
     options.dhtOptions.host = .loopback
     let swarm = try await Hyperswarm(options)
     let dht = swarm.dht
@@ -159,6 +159,14 @@ final class DestructionTests: XCTestCase {
       }
       try await assertSettled(destroyAfter: 0, force: force, afterwards: true)
     }
+  }
+
+  /// The loop is not there to fail what is asked of a swarm that is gone.
+  func testCallsSettleOnALoopThatGoesOn() async throws {
+    let loop = try UVEventLoop.startThread()
+    try await assertSettled(destroyAfter: 1, force: true, afterwards: false, on: loop)
+    try await assertSettled(destroyAfter: 0, force: true, afterwards: true, on: loop)
+    await loop.shutdown()
   }
 }
 

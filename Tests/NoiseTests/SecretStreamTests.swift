@@ -238,6 +238,19 @@ final class SecretStreamTests: XCTestCase {
     XCTAssertEqual(failed, .invalidMessage)
   }
 
+  /// Not only that it has.
+  func testFlushSaysWhyTheStreamHasClosed() async throws {
+    let (a, b) = try streams()
+    try await a.opened()
+    try await b.opened()
+    // More than the windows of a peer that does not read.
+    try a.writeWithoutWaiting([UInt8](repeating: 1, count: 12 << 20))
+    let flush = Task { await failure { () async throws(SecretStreamError) in try await a.flush() } }
+    b.destroy()
+    let failed = await flush.value
+    XCTAssertEqual(failed, .reset)
+  }
+
   func testTheLastReferenceSendsWhatWasWritten() async throws {
     let (a, b) = MemoryTransport.pair()
     let bob = try SecretStream(isInitiator: false, over: b)
