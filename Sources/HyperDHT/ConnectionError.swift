@@ -13,8 +13,8 @@ public enum ConnectionError: Error, Hashable, Sendable, CustomStringConvertible 
   /// implementations need a path for packets of 1,200 bytes; `pathMTU` is the size of the largest IP packet that is
   /// known to get through, bytes.
   case packetsTooLarge(pathMTU: Int)
-  /// The peer had not said anything before, and its first message did not arrive within its deadline: 45 seconds, or
-  /// longer at 16 KiB a second.
+  /// The peer had not said anything before, and its first message, once begun, did not get on: nothing of it came for
+  /// 30 seconds, or less than 720 KiB in 45.
   case messageTimedOut
   /// The peer had not said anything, and other streams needed the memory: more strangers have connected than fit.
   case evicted

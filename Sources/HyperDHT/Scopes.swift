@@ -20,8 +20,7 @@ public nonisolated(nonsending) func withHyperDHT<Result>(
 }
 
 extension HyperDHT.Connection {
-  /// The writing half, in a scope of `run`. It does not end with the scope's closure: kept longer, it writes to what
-  /// has closed.
+  /// The writing half, in a scope of `run`. Kept longer, its calls fail: the connection has closed with the scope.
   public struct Outbound: Sendable {
     let connection: HyperDHT.Connection
 
