@@ -46,7 +46,10 @@ udx_stream_retransmit (udx_stream_t *stream);
 UDX_EXTERN void
 udx_forget_asked (udx_t *udx);
 
-/* 1 once the remote in use has acknowledged, from its own address, what was sent to it since the last change; or 0. */
+/*
+ * 1 once the remote in use has acknowledged, from its own address, what was sent to it since the last change, or for
+ * one with udx_stream_limit_unheard once it was heard; or 0.
+ */
 UDX_EXTERN int
 udx_stream_path_validated (udx_stream_t *stream);
 
@@ -87,7 +90,8 @@ typedef ssize_t (*udx_stream_source_cb)(
   udx_stream_t *stream, int is_message, const uv_buf_t bufs[], unsigned int bufs_len);
 /*
  * The remote is silent, and packets for it stay unanswered or the peer repeats its own, while the peer is heard from
- * there, a source that has proved itself: udx_stream_migrate, inside the call, lets the stream follow.
+ * there, a source that has proved itself: udx_stream_migrate, inside the call, lets the stream follow. Or the source has
+ * just proved itself, and nothing has come from a remote with udx_stream_limit_unheard.
  */
 typedef void (*udx_stream_stray_cb)(udx_stream_t *stream, udx_socket_t *socket, const struct sockaddr *from);
 
@@ -105,7 +109,7 @@ udx_stream_check_sources (udx_stream_t *stream, udx_stream_source_cb source_cb, 
 /*
  * The remote that the stream has just been connected to was only named by others. Until a packet of the stream comes
  * from there it gets at most three, whatever kind they are of, messages of the application excepted; what is lost of
- * them waits. UV_ENOTCONN before connect.
+ * them waits. A peer that is elsewhere is told by the stray_cb of udx_stream_check_sources. UV_ENOTCONN before connect.
  */
 UDX_EXTERN int
 udx_stream_limit_unheard (udx_stream_t *stream);

@@ -57,6 +57,8 @@ public final class UDXStream: TransportStream {
   private(set) var handle: UnsafeMutablePointer<udx_stream_t>?
   private var udxSocket: UDXSocket?
   private var formerSockets: [UDXSocket] = []  // all that the stream used before: finalize tells them, too
+  /// The remote is one that only others have named, and nothing else is known of where the peer is.
+  private var isClaimed = false
   private var isPaused = false
   private var isReading = false
   private var isReadingCheckDue = false
@@ -147,7 +149,7 @@ public final class UDXStream: TransportStream {
 
   package func limitUntilHeard() {
     guard let handle, isConnected, !isClosed else { return }
-    _ = udx_stream_limit_unheard(handle)
+    isClaimed = udx_stream_limit_unheard(handle) == 0
   }
 
   package func retransmit() {
@@ -166,6 +168,7 @@ public final class UDXStream: TransportStream {
   }
 
   private func take(_ socket: UDXSocket, _ remote: some SocketPlace) {
+    isClaimed = false
     setRemote(remote)
     guard udxSocket !== socket else { return }
     let old = udxSocket
@@ -423,7 +426,10 @@ public final class UDXStream: TransportStream {
     guard let socketContext = socket?.pointee.data, let endpoint = Endpoint(socketAddress: source) else { return }
     let socket = Unmanaged<UDXSocket>.fromOpaque(socketContext).takeUnretainedValue()
     with(stream) { this in
-      guard this.followsPeer, (try? this.migrate(socket: socket, to: endpoint)) != nil else { return }
+      // Where it was only said to be, and was not heard from, it need not say that it is elsewhere.
+      guard this.followsPeer || this.isClaimed && !this.isPathValidated,
+        (try? this.migrate(socket: socket, to: endpoint)) != nil
+      else { return }
       this.onPeerMoved?(endpoint)
     }
   }

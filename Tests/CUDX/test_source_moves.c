@@ -367,9 +367,55 @@ TEST(socket_that_is_gone) {
   pair_free(p);
 }
 
+/*
+ * The remote was only named by others, and the peer speaks from its other address: it is heard, and the three packets
+ * that the remote gets are not all that it has. A stranger moves nothing.
+ */
+TEST(peer_that_is_not_where_it_was_said_to_be) {
+  for (int is_followed = 0; is_followed <= 1; is_followed++) {
+    for (int by_message = 0; by_message <= 1; by_message++) {
+      pair_t *p = checked_pair(7, 5 * MS);
+      follows = is_followed;
+      udx_socket_t second;
+      open_socket(p->side[1].node, &second, AF_INET, 7002);
+      struct sockaddr_in said = sim_address4(p->side[1].node, 7002), home = sim_address4(p->side[1].node, 5002);
+      CHECK(udx_stream_change_remote(&p->side[0].stream, &p->side[0].socket, 2, (struct sockaddr *) &said, NULL) >= 0);
+      udx__sources_free(&p->side[0].stream); /* no address is known from before */
+      CHECK_EQ(udx_stream_check_sources(&p->side[0].stream, on_source, on_stray), 0);
+      CHECK_EQ(udx_stream_limit_unheard(&p->side[0].stream), 0);
+      CHECK_EQ(udx_stream_path_validated(&p->side[0].stream), 0);
+      udx_header_t data = plausible(p, 0, UDX_HEADER_DATA), message = plausible(p, 0, UDX_HEADER_MESSAGE);
+      uint8_t other[1000] = {1};
+      forge(p, 0, stranger(), &data, other, sizeof(other));
+      forge(p, 0, stranger(), &message, "pear", 4);
+      sim_run(p->sim, 1 * MS);
+      CHECK_EQ(strays, 0);
+      if (by_message) {
+        forge(p, 0, &home, &message, "peer", 4);
+      } else {
+        pair_write(p, 1, 1000);
+      }
+      pair_write(p, 0, 30000);
+      sim_run(p->sim, 5 * S);
+      CHECK(strays >= 1);
+      if (is_followed) {
+        CHECK_EQ(strays, 1);
+        CHECK(remote_is(p, 0, &home));
+        CHECK_EQ(p->side[1].received, 30000);
+        CHECK_EQ(udx_stream_path_validated(&p->side[0].stream), 1);
+      } else {
+        CHECK(remote_is(p, 0, &said));
+        CHECK(p->side[0].stream.packets_tx <= UDX_CLAIMED_PACKETS);
+      }
+      close_sockets(p, &second, 1);
+      pair_free(p);
+    }
+  }
+}
+
 TEST_MAIN(TEST_ENTRY(peer_that_moves_is_followed), TEST_ENTRY(peer_that_moves_is_left),
   TEST_ENTRY(peer_that_moves_within_a_message), TEST_ENTRY(repeated_packets_are_acknowledged),
   TEST_ENTRY(peer_of_two_addresses), TEST_ENTRY(change_of_remote_from_a_new_socket),
   TEST_ENTRY(former_remote_is_a_path), TEST_ENTRY(paths_are_bounded), TEST_ENTRY(late_packets_lead_nowhere),
   TEST_ENTRY(message_that_proves), TEST_ENTRY(reader_that_pauses), TEST_ENTRY(packets_that_overtake_the_handshake),
-  TEST_ENTRY(socket_that_is_gone))
+  TEST_ENTRY(socket_that_is_gone), TEST_ENTRY(peer_that_is_not_where_it_was_said_to_be))

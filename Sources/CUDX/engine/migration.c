@@ -222,7 +222,8 @@ udx_stream_retransmit (udx_stream_t *stream) {
 
 int
 udx_stream_path_validated (udx_stream_t *stream) {
-  return !udx__stream(stream)->validation.pending;
+  const udx_path_validation_t *validation = &udx__stream(stream)->validation;
+  return !validation->pending && !validation->claimed;
 }
 
 void

@@ -202,13 +202,29 @@ source_release (udx_stream_t *stream, udx_source_t *source, udx_socket_t *socket
   return alive;
 }
 
-/* The source has proved itself over this socket. */
+/*
+ * Nothing has come from the remote, which only others have named, and the peer has just shown itself from here: the
+ * owner may let the stream go there. At the remote it would get three packets and no more. 0 if the stream died.
+ */
+static int
+leave_unheard (udx_stream_t *stream, udx_socket_t *socket, const struct sockaddr *from) {
+  const udx_sources_t *sources = udx__stream(stream)->sources;
+  if (!udx__stream(stream)->validation.claimed || sources == NULL || sources->on_stray == NULL) return 1;
+  UDX_ASSERT(stream->status & UDX_STREAM_CONNECTED);
+  udx_address_t scratch;
+  sources->on_stray(stream, socket, udx__address_plain(from, &scratch));
+  return !udx__stream_dead(stream);
+}
+
+/* The source has proved itself over this socket. 0 if the stream died. */
 static int
 source_accept (udx_stream_t *stream, udx_source_t *source, udx_socket_t *socket) {
   (void) source_evict(stream, 1, 1);
   source->is_path = 1;
   source->remote_id = stream->remote_id;
-  return source_release(stream, source, socket);
+  /* the callbacks may change the list */
+  udx_address_t from = source->address;
+  return source_release(stream, source, socket) && leave_unheard(stream, socket, &from.any);
 }
 
 /*
@@ -294,7 +310,7 @@ udx__sources_admit (udx_stream_t *stream, udx_socket_t *socket, const udx_header
     if (source->held != NULL) return source_accept(stream, source, socket);
     source->is_path = 1;
     source->remote_id = stream->remote_id;
-    return 1;
+    return leave_unheard(stream, socket, from);
   }
   if (!(header->type & counted) || header->type & UDX_HEADER_HEARTBEAT || body > UDX_DATAGRAM_MAX ||
       distance >= UDX_HELD_MAX || stream->status & UDX_STREAM_ENDED_REMOTE)

@@ -53,6 +53,39 @@ final class ClaimedAddressTests: XCTestCase {
     net.destroy()
   }
 
+  /// A client learns within its dial that it is reachable, and goes on from its other socket: the server, which it has
+  /// asked itself, sends to the one that asked, and hears nothing from there. Both directions work all the same.
+  func testAClientThatSpeaksFromAnotherSocketIsServed() throws {
+    for seed in 1...10 as ClosedRange<UInt64> {
+      let net = Net(seed: seed)
+      let node = net.makeNode(firewalled: false)
+      let (server, accepted) = net.listen(on: node)
+      let client = net.makeNode(firewalled: true)
+      let own = try XCTUnwrap(node.rpc.remoteAddress)
+      let host = try XCTUnwrap(client.environment as? VirtualHost).address
+      // The answer over a node comes before that of the server itself, and before its first stream packet.
+      net.network.latency = { packet in
+        packet.source.host == own.host && packet.destination.host == host ? 200_000 : 5_000 + seed * 100
+      }
+      var options = ConnectOptions()
+      options.relayAddresses = [own]
+      let peer = net.connect(client, to: server, options: options)
+      net.wait { server.handshakeCount == 1 }
+      client.rpc.isFirewalled = false
+      for number in 1...8 { net.assertEcho(peer, "seed \(seed), \(number)", within: 1_500) }
+      let asked = try XCTUnwrap(client.rpc.clientSocket?.localEndpoint?.port)
+      let raw = try XCTUnwrap(client.rawStreams.all.first)
+      XCTAssertNotEqual(raw.socket?.localEndpoint?.port, asked, "seed \(seed): the case that is meant")
+      peer.stream.end()
+      net.wait(2_000, "regular end, seed \(seed)") { peer.isClosed && accepted.peers.allSatisfy(\.isClosed) }
+      XCTAssertNil(peer.closeError)
+      XCTAssertEqual(accepted.peers.count, 1)
+      XCTAssertNil(accepted.peers.first?.closeError)
+      net.network.latency = nil
+      net.destroy()
+    }
+  }
+
   /// A packet in five is lost: reachable clients meet servers that are reachable, and such behind a NAT box.
   func testLossDoesNotKeepClaimedClientsOut() {
     for isBehindNAT in [false, true] {
