@@ -90,8 +90,8 @@ typedef ssize_t (*udx_stream_source_cb)(
   udx_stream_t *stream, int is_message, const uv_buf_t bufs[], unsigned int bufs_len);
 /*
  * The remote is silent, and packets for it stay unanswered or the peer repeats its own, while the peer is heard from
- * there, a source that has proved itself: udx_stream_migrate, inside the call, lets the stream follow. Or the source has
- * just proved itself, and nothing has come from a remote with udx_stream_limit_unheard.
+ * there, a source that has proved itself: udx_stream_migrate, inside the call, lets the stream follow. Or the source
+ * has just proved itself, and nothing has come from a remote with udx_stream_limit_unheard.
  */
 typedef void (*udx_stream_stray_cb)(udx_stream_t *stream, udx_socket_t *socket, const struct sockaddr *from);
 

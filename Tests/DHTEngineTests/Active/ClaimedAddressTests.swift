@@ -5,6 +5,7 @@ import HyperswarmTesting
 import XCTest
 
 @testable import HyperDHTEngine
+@testable import HyperRPC
 
 /// A handshake names an address as the client's: what that gets before it has spoken (RFC 9000, section 8).
 final class ClaimedAddressTests: XCTestCase {
