@@ -41,7 +41,10 @@ struct AccessOptions: ParsableArguments {
       let isWelcome = keys.contains(peer.publicKey)
       if !isWelcome {
         let key = peer.publicKey.hex
-        Console.detail(1, "refused", "refused \(key), which is not allowed", [("remotePublicKey", .string(key))])
+        if Console.verbosity >= 1 {
+          let fields = [("remotePublicKey", JSON.string(key))]
+          Console.note("refused", ofOne: .refused, "refused \(key), which is not allowed", fields)
+        }
       }
       return isWelcome
     }

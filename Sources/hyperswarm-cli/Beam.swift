@@ -46,12 +46,11 @@ struct Beam: Command {
 
   private func given() throws -> Passphrase? {
     if let passphrase {
-      Console.warn(
-        "other users of this machine can see a passphrase among the arguments; --passphrase-file keeps it to you")
+      Secret.warnOfArgument("a passphrase", "--passphrase-file keeps it to you")
       return try Passphrase(passphrase)
     }
     if let passphraseFile { return try SecretFile.read(passphraseFile) { try Passphrase($0) } }
-    if ask { return try Passphrase(checking: Passphrase.prompt()) }
+    if ask { return try Passphrase(checking: Secret.prompt(for: "passphrase")) }
     return try environment(Beam.variable).map { try Passphrase(checking: $0) }
   }
 
@@ -137,34 +136,5 @@ struct Passphrase: Sendable {
     }
     if bits > 0 { text.append(Passphrase.alphabet[buffer << (5 - bits) & 31]) }
     return String(decoding: text, as: UTF8.self)
-  }
-
-  /// Asks on the terminal, without showing what is typed. Standard input is data.
-  static func prompt() throws -> String {
-    let terminal = open("/dev/tty", O_RDWR | O_CLOEXEC)
-    guard terminal >= 0 else { throw Failure("there is no terminal to ask for the passphrase", code: "NO_TERMINAL") }
-    defer { close(terminal) }
-    var settings = termios()
-    tcgetattr(terminal, &settings)
-    var quiet = settings
-    // Signals as bytes: an end of the process would leave the terminal without an echo.
-    quiet.c_lflag &= ~tcflag_t(ECHO | ICANON | ISIG)
-    tcsetattr(terminal, TCSAFLUSH, &quiet)
-    _ = writeAll(Array("passphrase: ".utf8), to: terminal)
-    defer {
-      tcsetattr(terminal, TCSAFLUSH, &settings)
-      _ = writeAll([0x0a], to: terminal)
-    }
-    var line: [UInt8] = []
-    var byte: UInt8 = 0
-    while read(terminal, &byte, 1) == 1, line.count < 1024 {
-      switch byte {
-      case 0x03: throw ExitCode(128 + SIGINT)
-      case 0x04, 0x0a, 0x0d: return String(decoding: line, as: UTF8.self).trimmingCharacters(in: .whitespaces)
-      case 0x08, 0x7f: _ = line.popLast()
-      default: line.append(byte)
-      }
-    }
-    return ""
   }
 }

@@ -89,6 +89,7 @@ final class ChildProcess: Sendable {
     }
     defer { for end in [toChild.read, fromChild.write] { close(end) } }
     var environment = ProcessInfo.processInfo.environment
+    for name in Secret.variables { environment[name] = nil }
     environment.merge(variables) { _, new in new }
     do {
       number = try ChildProcess.spawn(

@@ -49,7 +49,7 @@ private final class SeedSource: Sendable {
     if given.count > 1 { throw ValidationError("--seed, --seed-file and --identity exclude each other") }
     if let text = options.seed {
       let seed = try parse(text, of: "--seed")
-      Console.warn("other users of this machine can see a seed among the arguments; --seed-file keeps it to you")
+      Secret.warnOfArgument("a seed", "--seed-file keeps it to you")
       return seed
     }
     if let path = options.seedFile { return try file(path) }

@@ -111,19 +111,20 @@ struct Join: Command {
 
   private func chat(with connection: HyperDHT.Connection) async {
     let member = Member(connection.remotePublicKey)
-    Console.event("peer-joined", "* \(member.shown) joined", member.fields)
+    let isShown = Console.event("peer-joined", ofOne: .joined, "* \(member.shown) joined", member.fields)
     await withTaskGroup(of: Void.self) { group in
       if let name { group.addTask { await name.tell(connection) } }
       group.addTask {
         for await datagram in connection.datagrams {
           guard let name = ChatName(datagram: datagram), let former = member.rename(name) else { continue }
-          Console.event("peer-named", "* \(former) is \(member.shown)", member.fields)
+          Console.event("peer-named", ofOne: .named, "* \(former) is \(member.shown)", member.fields)
         }
       }
       await hear(connection, member)
       group.cancelAll()
     }
-    Console.event("peer-left", "* \(member.shown) left", member.fields)
+    guard isShown else { return Crowd.ofEvents.omit(.left) }
+    Console.event("peer-left", ofOne: .left, "* \(member.shown) left", member.fields)
   }
 
   private func hear(_ connection: HyperDHT.Connection, _ member: Member) async {

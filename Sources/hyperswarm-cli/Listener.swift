@@ -115,10 +115,10 @@ struct Listener: Sendable {
     let key: (String, JSON) = ("remotePublicKey", .string(connection.remotePublicKey.hex))
     do {
       try await body(connection)
-      Console.note("disconnected", "\(connection.remotePublicKey.hex) has ended", [key])
+      Console.note("disconnected", ofOne: .ended, "\(connection.remotePublicKey.hex) has ended", [key])
     } catch {
       Console.note(
-        "disconnected", "\(connection.remotePublicKey.hex) failed: \(error)",
+        "disconnected", ofOne: .failed, "\(connection.remotePublicKey.hex) failed: \(error)",
         [key, ("message", .string("\(error)"))])
     }
   }

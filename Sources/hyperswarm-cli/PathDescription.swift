@@ -23,7 +23,7 @@ struct PathDescription: Sendable {
     for await _ in connection.pathChanges {
       let path = await PathDescription(connection)
       Console.note(
-        "moved", "moved: \(path.text)",
+        "moved", ofOne: .moved, "moved: \(path.text)",
         [("remotePublicKey", .string(connection.remotePublicKey.hex))] + path.fields)
     }
   }

@@ -117,7 +117,7 @@ func dialling(
 func introducing(_ connection: HyperDHT.Connection, _ body: () async throws -> Void) async throws {
   let path = await PathDescription(connection)
   Console.note(
-    "connection", "connected with \(connection.remotePublicKey.hex), \(path.text)",
+    "connection", ofOne: .connected, "connected with \(connection.remotePublicKey.hex), \(path.text)",
     [("remotePublicKey", .string(connection.remotePublicKey.hex))] + path.fields)
   let following = Task { await PathDescription.follow(connection) }
   defer { following.cancel() }

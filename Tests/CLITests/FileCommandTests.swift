@@ -135,6 +135,40 @@ final class FileCommandTests: XCTestCase {
     XCTAssertEqual(test.names("out"), ["big"])
   }
 
+  /// A code among the arguments is warned of; the other ways show it to no other user.
+  func testReceive_theCodeNeedNotBeAnArgument() throws {
+    let test = try TestFolder()
+    _ = try test.folder("in")
+    let path = try test.file("in/a", [1])
+    let warning = "warning: other users of this machine can see a code among the arguments"
+    for (number, way) in ["argument", "input", "variable"].enumerated() {
+      let (sender, code) = try send([path])
+      let words = way == "argument" ? [code] : way == "input" ? ["-"] : []
+      let process = try ToolProcess(
+        ["receive", "--bootstrap", try testnet().bootstrap, "--output", try test.folder("out\(number)")] + words,
+        environment: way == "variable" ? ["HYPERSWARM_CODE": code] : [:])
+      if way == "input" { process.write(code.replacingOccurrences(of: "-", with: " ") + "\n") }
+      process.closeInput()
+      let result = try process.finish()
+      XCTAssertEqual(result.status, 0, result.errors)
+      XCTAssertEqual(result.errors.contains(warning), way == "argument", "\(way): \(result.errors)")
+      XCTAssertEqual(test.names("out\(number)"), ["a"], way)
+      XCTAssertEqual(try sender.finish().status, 0)
+    }
+    let bootstrap = ["--bootstrap", try testnet().bootstrap]
+    let nothing = try runTool(["receive", "-"] + bootstrap)
+    XCTAssertEqual(nothing.status, 1)
+    XCTAssertTrue(nothing.errors.contains("standard input has no code"), nothing.errors)
+    XCTAssertEqual(try runTool(["receive", "--ask", "12345-acorn-acorn-acorn"] + bootstrap).status, 64)
+    let wrong = try runTool(["receive"] + bootstrap, environment: ["HYPERSWARM_CODE": "12345"])
+    XCTAssertEqual(wrong.status, 64)
+    XCTAssertTrue(wrong.errors.contains("HYPERSWARM_CODE: a code is a number"), wrong.errors)
+    // A public key is none.
+    let key = try runTool(["receive", "-o", "/nonexistent", String(repeating: "05", count: 32)] + bootstrap)
+    XCTAssertEqual(key.status, 1)
+    XCTAssertFalse(key.errors.contains("warning"), key.errors)
+  }
+
   func testFiles_usage() throws {
     for arguments in [
       ["send"], ["receive"], ["receive", "nonsense"], ["receive", "12345-acorn-acorn-acorq"],

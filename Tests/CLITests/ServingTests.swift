@@ -30,6 +30,25 @@ final class ServingTests: SharedTestnetTestCase {
     try assertEnds(listener, with: 130)
   }
 
+  /// A command may hand its environment to whatever the caller makes it run.
+  func testACommandDoesNotHaveTheSecretsOfTheTool() throws {
+    let seed = String(repeating: "05", count: 32)
+    let secrets = ["HYPERSWARM_SEED": seed, "HYPERSWARM_CODE": "a", "HYPERSWARM_PASSPHRASE": "b"]
+    let listener = try ToolProcess(
+      ["listen", "--exec", "env | grep -c HYPERSWARM_SEED=; env | grep ^HYPERSWARM_ | cut -d= -f1 | sort"],
+      environment: try environment(secrets))
+    try listener.wait(for: "listening as")
+    try listener.wait(for: "\n")
+    let caller = try connect(try XCTUnwrap(listener.announcedKey))
+    caller.closeInput()
+    let lines = try caller.finish(seconds: 20).text.split(separator: "\n")
+    XCTAssertEqual(lines.first, "0")
+    XCTAssertTrue(lines.contains("HYPERSWARM_REMOTE_KEY"), "\(lines)")
+    XCTAssertTrue(lines.contains("HYPERSWARM_BOOTSTRAP"), "\(lines)")
+    for name in secrets.keys { XCTAssertFalse(lines.contains(Substring(name)), "\(lines)") }
+    try assertEnds(listener, with: 0)
+  }
+
   func testCallersAboveTheLimitAreToldSo() throws {
     let (listener, key) = try listen(["--many", "--limit", "1", "--exec", "cat"])
     let first = try connect(key)
@@ -192,20 +211,21 @@ final class ServingTests: SharedTestnetTestCase {
     XCTAssertFalse(there.errors.contains("warning"), there.errors)
   }
 
-  func testThePassphraseIsAskedForOnATerminal() throws {
+  func testSecretsAreAskedForOnATerminal() throws {
     let program = """
       import os, pty, sys
-      binary, typed = sys.argv[1:]
+      binary, typed, prompt, end, *words = sys.argv[1:]
+      prompt, end = prompt.encode(), end.encode()
       child, terminal = pty.fork()
       if child == 0:
-          os.execv(binary, [binary, "beam", "--ask", "-r"])
+          os.execv(binary, [binary, *words])
       seen = b""
       try:
-          while b"waiting for the other side" not in seen:
+          while end not in seen:
               part = os.read(terminal, 4096)
               if not part:
                   break
-              if b"passphrase: " in seen + part and b"passphrase: " not in seen:
+              if prompt in seen + part and prompt not in seen:
                   os.write(terminal, typed.encode().decode("unicode_escape").encode() + b"\\n")
               seen += part
           os.kill(child, 2)
@@ -216,12 +236,16 @@ final class ServingTests: SharedTestnetTestCase {
       print(seen.decode(), os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
       """
     let passphrase = Passphrase().text
-    for (typed, said, status) in [
-      (passphrase, "waiting for the other side", 130), ("x\\x7f" + passphrase, "waiting for the other side", 130),
-      ("nonsense", "52 characters", 1), ("abc\\x03", "passphrase", 130),
+    let beam = ["passphrase: ", "waiting for the other side", "beam", "--ask", "-r"]
+    let receive = ["code: ", "looking for the sender", "receive", "--ask", "--output", "/tmp"]
+    for (typed, said, status, words) in [
+      (passphrase, "waiting for the other side", 130, beam),
+      ("x\\x7f" + passphrase, "waiting for the other side", 130, beam),
+      ("nonsense", "52 characters", 1, beam), ("abc\\x03", "passphrase", 130, beam),
+      ("90817-acorn-acorn-acorn", "the code 90817", 130, receive), ("90817", "a code is a number", 1, receive),
     ] {
       let process = try ToolProcess(
-        ["python3", "-c", program, ToolProcess.binary.path, typed], environment: try environment(),
+        ["python3", "-c", program, ToolProcess.binary.path, typed] + words, environment: try environment(),
         program: URL(fileURLWithPath: "/usr/bin/env"))
       let result = try process.finish(seconds: 30)
       try XCTSkipIf(result.status == 127, "no python3")

@@ -81,7 +81,8 @@ struct BenchServer: Sendable {
     guard isTalkative else { return }
     let rate = time > .zero ? ", \(Chart.bytes(Double(bytes) / time.seconds))/s" : ""
     Console.event(
-      "served", "\(connection.remotePublicKey.hex.prefix(8)) \(what) \(Chart.bytes(Double(bytes)))\(rate)",
+      "served", ofOne: .served,
+      "\(connection.remotePublicKey.hex.prefix(8)) \(what) \(Chart.bytes(Double(bytes)))\(rate)",
       [
         ("remotePublicKey", .string(connection.remotePublicKey.hex)), ("sent", .bool(what == "sent")),
         ("bytes", .integer(bytes)), ("seconds", .number(time.seconds)),

@@ -5,12 +5,17 @@ import HyperEncoding
 import HyperFileTransfer
 
 struct Receive: Command {
+  static let variable = "HYPERSWARM_CODE"
+
   static let configuration = CommandConfiguration(
     abstract: "Receive what 'send' offers.",
     discussion: """
       On a terminal the command asks first. Files get their names when they are complete, verified and on the disk, \
       and replace nothing without --force. A lost connection is made again; after an interruption the same command \
       goes on where it was, with a new code, too.
+
+      A code is a secret until it has been used, and other users of the machine see arguments: --ask asks for it on \
+      the terminal, '-' reads it from standard input, and \(variable) may hold it.
       """)
 
   @OptionGroup var common: CommonOptions
@@ -24,15 +29,28 @@ struct Receive: Command {
   var force = false
   @Flag(help: "Do not wait until what is received is on the disk.")
   var noSync = false
-  @Argument(help: ArgumentHelp("The code, or a public key.", valueName: "code|key"))
-  var source: [String]
+  @Flag(help: "Ask for the code on the terminal.")
+  var ask = false
+  @Argument(
+    help: ArgumentHelp("The code, or a public key; with '-' the line of standard input.", valueName: "code|key"))
+  var source: [String] = []
 
   enum Source: Sendable {
     case code(TransferCode)
     case key(Bytes32)
   }
 
-  func validate() throws { _ = try Receive.parse(source) }
+  func validate() throws {
+    if ask, !source.isEmpty { throw ValidationError("an argument and --ask exclude each other") }
+    guard !ask, source != ["-"] else { return }
+    if !source.isEmpty {
+      _ = try Receive.parse(source)
+    } else if let text = environment(Receive.variable) {
+      do { _ = try Receive.parse([text]) } catch { throw ValidationError("\(Receive.variable): \(error)") }
+    } else {
+      throw ValidationError("what is to be received? the code that 'send' has printed is wanted, or a public key")
+    }
+  }
 
   private static func parse(_ words: [String]) throws -> Source {
     if words.count == 1, let key = KeyArgument(argument: words[0]) { return .key(key.key) }
@@ -43,8 +61,24 @@ struct Receive: Command {
     }
   }
 
+  private func given() throws -> Source {
+    if ask { return try Receive.parse([Secret.prompt(for: "code")]) }
+    if source == ["-"] {
+      guard let line = Secret.inputLine(), !line.isEmpty else {
+        throw Failure("standard input has no code and no key", code: "INPUT_FAILED")
+      }
+      return try Receive.parse([line])
+    }
+    guard source.isEmpty else {
+      let source = try Receive.parse(source)
+      if case .code = source { Secret.warnOfArgument("a code", "--ask and '-' keep it to you") }
+      return source
+    }
+    return try Receive.parse([environment(Receive.variable) ?? ""])
+  }
+
   func execute() async throws {
-    let source = try Receive.parse(source)
+    let source = try given()
     var isFolder: ObjCBool = false
     guard FileManager.default.fileExists(atPath: output, isDirectory: &isFolder), isFolder.boolValue else {
       throw Failure("there is no folder \(output)", code: "FILE")
@@ -52,9 +86,9 @@ struct Receive: Command {
     let dht = try await enterNetwork(
       common, keyPair: identity.keyPair, maximumMessageSize: HyperFileTransfer.Limits.message)
     let options = relay.connecting
-    let ask = !yes && StandardInput.isTerminal && !Console.isJSON
+    let asks = !yes && StandardInput.isTerminal && !Console.isJSON
     let storing = Destination.Options(replaces: force, synchronizes: !noSync)
-    let settings = Receiver.Settings(output: output, storing: storing) { try await Receive.accepts($0, asking: ask) }
+    let settings = Receiver.Settings(output: output, storing: storing) { try await Receive.accepts($0, asking: asks) }
     let service = ReceiveService(dht: dht, options: options, settings: settings)
     let (ends, end) = AsyncStream<Void>.makeStream()
     do {

@@ -179,13 +179,14 @@ struct SendService: Sendable {
     let name = "\(peer.hex.prefix(8))"
     let key = [("publicKey", JSON.string(peer.hex))]
     switch result {
-    case .success(0): Console.note("sent", "\(name) has everything", key)
+    case .success(0): Console.note("sent", ofOne: .served, "\(name) has everything", key)
     case .success(let count):
-      Console.note("sent", "\(name) has all but \(count) files", key + [("failures", .integer(Int(count)))])
+      Console.note(
+        "sent", ofOne: .served, "\(name) has all but \(count) files", key + [("failures", .integer(Int(count)))])
     case .failure(let error):
       let isLost = error is ConnectionError || error as? TransferError == .ended
       let text = isLost ? "\(name) is gone: \(error); it may come back" : "\(name): \(error)"
-      Console.note("lost", text, key + [("message", .string("\(error)"))])
+      Console.note("lost", ofOne: .failed, text, key + [("message", .string("\(error)"))])
     }
   }
 

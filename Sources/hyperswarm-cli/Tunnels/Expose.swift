@@ -154,7 +154,7 @@ struct Expose: Command {
     } catch {
       stream.destroy()
       Console.note(
-        "failed", "\(peer.hex.prefix(8)): cannot connect to \(target): \(error)",
+        "failed", ofOne: .failed, "\(peer.hex.prefix(8)): cannot connect to \(target): \(error)",
         [("publicKey", .string(peer.hex)), ("target", .string("\(target)")), ("message", .string("\(error)"))])
     }
   }

@@ -79,12 +79,12 @@ struct Forward: Command {
     for index in stride(from: 0, to: pairs.count, by: 2) {
       var text = pairs[index + 1]
       let isArgument = CommandLine.arguments.contains(text)
-      if text == "-" { text = readLine() ?? "" }
+      if text == "-" { text = Secret.inputLine() ?? "" }
       guard let place = LocalAddress(pairs[index]), let remote = Remote(text, isPrivate: self.private) else {
         throw Failure("standard input has no key for \(pairs[index])", code: "INVALID_KEY")
       }
       if isArgument, remote.keyPair != nil {
-        Console.warn("other users of this machine can see a seed among the arguments; '-' reads it from standard input")
+        Secret.warnOfArgument("a seed", "'-' reads it from standard input")
       }
       services.append((place, remote))
     }
