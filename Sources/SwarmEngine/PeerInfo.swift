@@ -43,6 +43,8 @@ package final class PeerInfo {
   package var onTopic: ((Bytes32) -> Void)?
   /// One of the fields above has been set, perhaps to the value that it had. Changes nothing itself.
   package var onChange: (() -> Void)?
+  /// The application has lifted a ban.
+  var onBanLifted: (() -> Void)?
 
   /// Dialled and given up without success; never set by the reference, kept because the priority table has it.
   var isTried = false
@@ -56,8 +58,10 @@ package final class PeerInfo {
   }
 
   package func ban(_ banned: Bool) {
+    let isLifted = isBanned && !banned
     isBanned = banned
     isBannedByFirewall = false
+    if isLifted { onBanLifted?() }
   }
 
   package func reconnect(_ enabled: Bool) { isReconnecting = enabled }

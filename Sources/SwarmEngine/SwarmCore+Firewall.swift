@@ -99,7 +99,9 @@ extension SwarmCore {
     if firewallBans.count > Limits.maxFirewallBans {
       let oldest = firewallBans.removeFirst()
       if oldest.isBannedByFirewall {
-        oldest.ban(false)
+        // Not `ban`: a peer that is dialled at once would be asked about again, and its ban push out the next.
+        oldest.isBanned = false
+        oldest.isBannedByFirewall = false
         collect(oldest)
       }
     }

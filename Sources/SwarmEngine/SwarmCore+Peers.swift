@@ -13,12 +13,23 @@ extension SwarmCore {
 
   private func remember(_ peer: PeerInfo) {
     knownPeers[peer.publicKey] = peer
+    peer.onBanLifted = { [weak self, weak peer] in
+      guard let self, let peer else { return }
+      banLifted(peer)
+    }
     onPeerAdded?(peer)
   }
 
   private func forget(_ peer: PeerInfo) {
     knownPeers[peer.publicKey] = nil
+    peer.onBanLifted = nil
     onPeerRemoved?(peer)
+  }
+
+  /// The ban alone may have held the entry; a peer of `joinPeer` is dialled, others when they are sighted next.
+  private func banLifted(_ peer: PeerInfo) {
+    collect(peer)
+    drain()
   }
 
   /// The entry of a peer that has connected. In a full table a peer that has only been sighted makes room: what others

@@ -54,6 +54,35 @@ final class ExplicitPeerTests: XCTestCase {
     client.core.leavePeer(topic(9))
   }
 
+  func testSW_40_aLiftedBanHasTheExplicitPeerDialledAtOnce() {
+    let world = FakeWorld()
+    let server = TestSwarm(world)
+    let client = TestSwarm(world)
+    client.onConnection = { _, peer in peer.ban(true) }
+    server.core.listen()
+    world.advance(by: 50)
+    client.core.joinPeer(server.key)
+    world.advance(by: 100)
+    client.connections[0].stream.destroy()
+    world.advance(by: 60_000)
+    XCTAssertEqual(client.connections.count, 1, "banned")
+    client.core.peers[server.key]?.ban(false)
+    world.advance(by: 100)
+    XCTAssertEqual(client.connections.count, 2)
+  }
+
+  func testSW_40_aLiftedBanLeavesNoEntry() throws {
+    let world = FakeWorld()
+    let swarm = TestSwarm(world) { $0.firewall = { _, verdict in verdict(.ban) } }
+    let key = Bytes32(repeating: 7)
+    swarm.core.screenIncoming(SwarmFirewallRequest(publicKey: key)) { XCTAssertFalse($0) }
+    let peer = try XCTUnwrap(swarm.core.peers[key])
+    peer.ban(true)
+    XCTAssertNotNil(swarm.core.peers[key])
+    peer.ban(false)
+    XCTAssertNil(swarm.core.peers[key], "nothing but the ban held it")
+  }
+
   func testSW_41_entryStaysWhileExplicit() {
     let world = FakeWorld()
     let server = TestSwarm(world)
