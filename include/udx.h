@@ -459,7 +459,7 @@ typedef enum {
   UDX_CONGESTION_CUBIC = 1,
 } udx_congestion_t;
 
-/* Chooses the controller; before the first write, else UV_EBUSY. */
+/* Chooses the controller. UV_EBUSY while something that was sent is not acknowledged. */
 UDX_EXTERN int
 udx_stream_set_congestion (udx_stream_t *stream, udx_congestion_t congestion);
 

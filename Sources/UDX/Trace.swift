@@ -2,12 +2,14 @@ import CHyperUDX
 import HyperEnvironment
 
 extension UDXInstance {
-  /// Writes every transport event of this instance to a file, as qlog (JSON text sequences), until the instance is
-  /// closed. Never waits for the file: what it does not take is dropped, and the last record says how much that was.
+  /// Writes every transport event of this instance to a file, as qlog (JSON text sequences, RFC 7464), until the
+  /// instance is closed. About 250 bytes per packet. Never waits for the file: what it does not take is dropped, and
+  /// the last record says how much that was.
   /// - Parameters:
-  ///   - path: created, or emptied.
+  ///   - path: created, for its owner alone, or emptied. The events name addresses of peers.
   ///   - title: what the trace calls itself.
-  ///   - vantagePoint: `client`, `server` or `network`.
+  ///   - vantagePoint: `client`, `server` or `network`; `nil` is `unknown`.
+  /// - Throws: `EBUSY` while there is a trace; `EINVAL` when closed; what the system says of the file.
   public func openTrace(path: String, title: String = "udx", vantagePoint: String? = nil) throws(TransportError) {
     guard !isClosed else { throw .invalid }
     let result = path.withCString { path in

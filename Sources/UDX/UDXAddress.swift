@@ -10,7 +10,8 @@ import HyperEncoding
 
 /// Where a socket is bound, or a peer is: an address of either family, and a UDP port.
 ///
-/// As text `192.0.2.7:5000`, `[2001:db8::7]:5000`, `[fe80::7%2]:5000`. `Endpoint` is the same for IPv4 alone.
+/// As text `192.0.2.7:5000`, `[2001:db8::7]:5000`, `[fe80::7%2]:5000` (RFC 3986, RFC 4007). `Endpoint` is the same for
+/// IPv4 alone.
 public struct UDXAddress: Hashable, Sendable {
   /// The address.
   public var host: IPAddress
@@ -49,7 +50,7 @@ public struct UDXAddress: Hashable, Sendable {
     self.init(host: .v6(host), port: port, scope: scope)
   }
 
-  /// The same, if it is an IPv4 address.
+  /// The same, if it is an IPv4 address; `nil` for an IPv6 one.
   public var endpoint: Endpoint? {
     guard case .v4(let host) = host else { return nil }
     return Endpoint(host: host, port: port)

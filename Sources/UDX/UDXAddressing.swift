@@ -7,7 +7,7 @@ import HyperEnvironment
 
 extension UDXSocket {
   /// The same to an address of either family, of which IPv6 ones are for sockets that are bound to such an address, or
-  /// not bound yet.
+  /// not bound yet; others drop them.
   public func send(_ bytes: [UInt8], to destination: UDXAddress, ttl: UInt8 = 0) {
     bytes.withUnsafeBytes { send($0, toPlace: destination, ttl: ttl) }
   }
@@ -16,12 +16,13 @@ extension UDXSocket {
 extension UDXStream {
   /// Attaches a socket and the peer's stream `remoteID` at `remote`, which may be an IPv6 address: the socket is then
   /// one that is bound to such an address, or not bound yet.
+  /// - Throws: as the call with an IPv4 address; `EINVAL` for an IPv6 address and a socket at an IPv4 one, too.
   public func connect(_ socket: UDXSocket, remoteID: UInt32, to remote: UDXAddress) throws(TransportError) {
     try attach(socket, remoteID: remoteID, place: remote)
   }
 
-  /// Moves the stream to another path, as the call with an IPv4 address does. The families of the old and the new path
-  /// may differ.
+  /// Moves the stream to another path, as the call with an IPv4 address does, and throws as that. The families of the
+  /// old and the new path may differ.
   public func changeRemote(
     _ socket: UDXSocket, remoteID: UInt32, to remote: UDXAddress, _ completion: @escaping () -> Void
   ) throws(TransportError) {
@@ -33,6 +34,7 @@ extension UDXStream {
 
   /// The same as `setFirewall`, which is not asked then, with sources of either family. Without either everything
   /// is accepted; one for IPv4 sources alone accepts no others.
+  /// - Parameter accepts: called on the loop for each such packet; held until the stream closes.
   public func setAddressFirewall(_ accepts: ((UDXSocket, UDXAddress) -> Bool)?) { addressFirewall = accepts }
 
   package func connect(

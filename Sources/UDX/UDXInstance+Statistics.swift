@@ -10,7 +10,7 @@ public struct UDXStatistics: Hashable, Sendable {
   public var packetsSent: UInt64 = 0
   /// UDP packets that have arrived.
   public var packetsReceived: UInt64 = 0
-  /// Packets that the system had no room for; `nil` where it does not tell.
+  /// Packets that the system had no room for; `nil` where it does not tell, and before it has.
   public var packetsDroppedByKernel: UInt64?
   /// Packets with a malformed header, or one out of the window of its stream: dropped.
   public var packetsInvalid: UInt64 = 0
@@ -30,7 +30,7 @@ public struct UDXStatistics: Hashable, Sendable {
 }
 
 extension UDXInstance {
-  /// The counters of the instance.
+  /// The counters of the instance; also after its `close`.
   public var statistics: UDXStatistics {
     let counters = udx.pointee
     var result = UDXStatistics()

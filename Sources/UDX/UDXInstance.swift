@@ -20,7 +20,8 @@ public final class UDXInstance {
   private var closeCallbacks: [() -> Void] = []
   private var isHeld = false
 
-  /// On `loop`, which must be the caller's.
+  /// On `loop`, on whose thread the caller must be.
+  /// - Throws: what the system says: `EMFILE` without descriptors, `ENOMEM`.
   public convenience init(loop: UVEventLoop) throws(TransportError) {
     loop.assertOnLoop()
     try self.init(later: { loop.defer($0) }, start: { udx_init(loop.uv, $0, $1) })
@@ -88,7 +89,8 @@ public final class UDXInstance {
     if !isClosed { udx_forget_asked(udx) }
   }
 
-  /// Destroys all streams, closes all sockets; `completion` runs once, later, when C holds nothing any more.
+  /// Destroys all streams, closes all sockets; `completion` runs once, on the loop, in a later turn, when C holds
+  /// nothing any more. Nothing can be made on the instance from now on. May be called more than once.
   public func close(_ completion: (() -> Void)? = nil) {
     detach?()
     detach = nil

@@ -13,7 +13,7 @@ public struct UDXSocketStatistics: Hashable, Sendable {
   public var packetsSent: UInt64 = 0
   /// UDP packets that have arrived.
   public var packetsReceived: UInt64 = 0
-  /// Packets that the system had no room for; `nil` where it does not tell.
+  /// Packets that the system had no room for; `nil` where it does not tell, and before it has.
   public var packetsDroppedByKernel: UInt64?
 
   /// All zero.
@@ -21,7 +21,7 @@ public struct UDXSocketStatistics: Hashable, Sendable {
 }
 
 extension UDXSocket {
-  /// The socket's counters; all zero before `bind`.
+  /// The socket's counters; all zero before `bind`, the last ones after the close.
   public var statistics: UDXSocketStatistics {
     guard let counters = handle?.pointee else { return finalStatistics }
     var result = UDXSocketStatistics()
@@ -35,7 +35,7 @@ extension UDXSocket {
 
   // MARK: Buffers and hops
 
-  /// Sizes of the kernel's buffers in bytes as it reports them, `nil` before `bind`.
+  /// Sizes of the kernel's buffers in bytes as it reports them, `nil` before `bind` and after the close.
   public var kernelBuffers: (send: Int32, receive: Int32)? {
     guard let handle else { return nil }
     var send: Int32 = 0
@@ -48,31 +48,37 @@ extension UDXSocket {
   /// Asks the system for buffers of so many bytes; `nil` leaves one as it is. It may give others: `kernelBuffers`.
   /// Linux gives twice as much, for its own needs, and no more than twice `net.core.wmem_max` and `net.core.rmem_max`.
   /// Binds to any port if need be.
+  /// - Throws: `EINVAL` when closed; what the system says, and what `bind` throws.
   public func setKernelBuffers(send: Int32? = nil, receive: Int32? = nil) throws(TransportError) {
     let handle = try boundHandle()
     if let send { try check(udx_socket_set_send_buffer_size(handle, send)) }
     if let receive { try check(udx_socket_set_recv_buffer_size(handle, receive)) }
   }
 
-  /// Routers that a packet passes at most, where `send` does not say; `nil` before `bind`.
+  /// Routers that a packet passes at most, where `send` does not say: 64 at first; `nil` before `bind`.
   public var timeToLive: Int? {
     var hops: Int32 = 0
     guard let handle, udx_socket_get_ttl(handle, &hops) == 0 else { return nil }
     return Int(hops)
   }
 
-  /// Sets `timeToLive`, 1 to 255, for datagrams and streams. Binds to any port if need be.
+  /// Sets `timeToLive`, 1 to 255, for datagrams and streams. What goes to groups does not follow it: the system's 1,
+  /// unless `send` says. Binds to any port if need be.
+  /// - Throws: `EINVAL` for 0, and when closed; what `bind` throws.
   public func setTimeToLive(_ hops: UInt8) throws(TransportError) {
     try check(udx_socket_set_ttl(try boundHandle(), Int32(hops)))
   }
 
   // MARK: Multicast
 
-  /// Receives what is sent to a group from now on.
+  /// Receives what is sent to a group from now on, of one source or of all (RFC 1112, RFC 4607). For sockets at an IPv4
+  /// address. Binds to any port if need be: a program that wants a port binds first.
   /// - Parameters:
   ///   - group: 224.0.0.0 to 239.255.255.255.
   ///   - interface: the address of the interface on which; `nil` is the system's choice.
-  ///   - source: takes what this host sends, and nothing else.
+  ///   - source: takes what this host sends, and nothing else; `nil` is every host.
+  /// - Throws: what the system says: `EINVAL` for an address that is no group, `ENODEV` without such an interface,
+  ///   `EADDRINUSE` when joined already; what `bind` throws.
   public func join(
     group: IPv4Address, interface: IPv4Address? = nil, source: IPv4Address? = nil
   ) throws(TransportError) {
@@ -80,18 +86,22 @@ extension UDXSocket {
   }
 
   /// Ends a `join` with the same arguments.
+  /// - Throws: `EADDRNOTAVAIL` without one; else as `join`.
   public func leave(
     group: IPv4Address, interface: IPv4Address? = nil, source: IPv4Address? = nil
   ) throws(TransportError) {
     try setMembership(UV_LEAVE_GROUP, group, interface, source)
   }
 
-  /// Whether what is sent to a group comes to this host, too; on at first.
+  /// Whether what is sent to a group comes to this host, too; on at first. Binds to any port if need be.
+  /// - Throws: `EINVAL` when closed; what `bind` throws.
   public func setMulticastLoop(_ isOn: Bool) throws(TransportError) {
     try check(udx_socket_set_multicast_loop(try boundHandle(), isOn ? 1 : 0))
   }
 
-  /// The interface, by its address, from which what is sent to groups leaves.
+  /// The interface, by its address, from which what is sent to groups leaves; the system's choice at first. For sockets
+  /// at an IPv4 address. Binds to any port if need be.
+  /// - Throws: `EADDRNOTAVAIL` without such an interface; `EINVAL` for a socket at an IPv6 address, and when closed.
   public func setMulticastInterface(_ interface: IPv4Address) throws(TransportError) {
     try check(udx_socket_set_multicast_interface(try boundHandle(), interface.description))
   }

@@ -13,8 +13,8 @@ import HyperEnvironment
 
 /// A UDP socket: datagrams of the application, and the packets of the streams that are connected through it.
 ///
-/// Loop-confined. Held by the transport from `bind` until it has closed; its owner closes it. Bound to an
-/// IPv4 address, or to an IPv6 one: `bind` with a `UDXAddress`.
+/// Loop-confined. Held by the transport from `bind` until it has closed, and its callbacks with it; its owner closes
+/// it. Bound to an IPv4 address, or to an IPv6 one: `bind` with a `UDXAddress`.
 public final class UDXSocket: DatagramSocket {
   // The C socket exists from `bind` until its close callback and holds this object for that time.
 
@@ -36,7 +36,8 @@ public final class UDXSocket: DatagramSocket {
   public private(set) var isClosed = false
   /// Streams that are connected through this socket.
   public private(set) var streamCount = 0
-  /// Datagrams dropped here: sent after close, too long, or with a full queue.
+  /// Datagrams dropped here: sent after `close`, to port 0 or to an address of another family, longer than 65,507
+  /// bytes, or while 4,096 wait for the system.
   public private(set) var droppedSends: UInt64 = 0
 
   let environment: UDXInstance
@@ -54,19 +55,21 @@ public final class UDXSocket: DatagramSocket {
 
   // MARK: Binding
 
-  /// Binds and begins to receive; port 0 is any. Once only. Fails at once when the port is taken.
+  /// Binds and begins to receive; port 0 is any. Once only, unless it failed.
+  /// - Throws: `EADDRINUSE` when the port is taken; `EADDRNOTAVAIL` when the host has no such address; `EACCES` where
+  ///   the port is the system's; `EMFILE` without descriptors; `EINVAL` when bound or closed already.
   public func bind(host: IPv4Address, port: UInt16) throws(TransportError) {
     try bind(host: host, port: port, reusesAddress: false)
   }
 
-  /// The same. With `reusesAddress` other sockets of the host that said so may have the port, too: each gets the
-  /// datagrams of the groups that it has joined, one of them the others.
+  /// The same, which throws the same. With `reusesAddress` other sockets of the host that said so may have the port,
+  /// too: each gets the datagrams of the groups that it has joined, one of them the others.
   public func bind(host: IPv4Address, port: UInt16, reusesAddress: Bool) throws(TransportError) {
     try bind(UDXAddress(Endpoint(host: host, port: port)), reusesAddress: reusesAddress)
   }
 
   /// The same with an address of either family. A socket at the IPv6 address `::` has IPv4 traffic, too, with plain
-  /// IPv4 addresses, unless `isIPv6Only`.
+  /// IPv4 addresses, unless `isIPv6Only`, which has no meaning for an IPv4 address.
   public func bind(
     _ address: UDXAddress, reusesAddress: Bool = false, isIPv6Only: Bool = false
   ) throws(TransportError) {
@@ -118,8 +121,9 @@ public final class UDXSocket: DatagramSocket {
 
   // MARK: Datagrams
 
-  /// Sends one datagram, fire and forget; the bytes are copied. `ttl` 0 is the default of 64 hops. Binds to any port if
-  /// need be. After `close` as long as a stream still uses the socket. What cannot be sent is dropped and counted.
+  /// Sends one datagram, fire and forget; the bytes are copied. `ttl` is the routers that it passes at most, 0 for
+  /// `timeToLive`. Binds to any port if need be. After `close` as long as a stream still uses the socket. What cannot
+  /// be sent is dropped, and counted in `droppedSends`.
   public func send(_ bytes: [UInt8], to destination: Endpoint, ttl: UInt8 = 0) {
     bytes.withUnsafeBytes { send($0, to: destination, ttl: ttl) }
   }
@@ -203,7 +207,8 @@ public final class UDXSocket: DatagramSocket {
 
   // MARK: Closing
 
-  /// Closes once no stream uses the socket any more; `completion` runs once, later.
+  /// Closes once no stream uses the socket any more; `completion` runs once, on the loop, in a later turn. Until then
+  /// datagrams still arrive. May be called more than once.
   public func close(_ completion: (() -> Void)? = nil) {
     if let completion { closeCallbacks.append(completion) }
     guard !isClosed else { return reportClosed() }

@@ -10,15 +10,16 @@ public enum UDXCongestionControl: Hashable, Sendable {
   case cubic
 }
 
-/// Settings of a stream that both sides, or the path, ask for.
+/// Settings of a stream that both sides, or the path, ask for (udx.md 3.1, 4.1, 4.7).
 public struct UDXStreamOptions: Hashable, Sendable {
   /// How fast it sends.
   public var congestionControl: UDXCongestionControl = .bbr
-  /// Bytes that the peer may send ahead of the reader.
+  /// Bytes that the peer may send ahead of the reader; `nil` is 4 MiB. With less than 1,500 it sends nothing but
+  /// probes.
   public var receiveWindow: UInt32?
-  /// The number of this side's first packet; the peer's `firstExpected`.
+  /// The number of this side's first packet, which goes on behind `UInt32.max` with 0: the peer's `firstExpected`.
   public var firstSequence: UInt32 = 0
-  /// The number of the peer's first packet.
+  /// The number of the peer's first packet: the peer's `firstSequence`.
   public var firstExpected: UInt32 = 0
 
   /// The settings of a stream that is given none.
@@ -27,6 +28,7 @@ public struct UDXStreamOptions: Hashable, Sendable {
 
 extension UDXStream {
   /// Applies the settings, before `connect` and the first write.
+  /// - Throws: `EINVAL` when the stream is gone, or was born dead; `EBUSY` when something was sent or has arrived.
   public func apply(_ options: UDXStreamOptions) throws(TransportError) {
     if options.congestionControl != .bbr { try setCongestionControl(options.congestionControl) }
     if let window = options.receiveWindow { try setReceiveWindow(window) }
@@ -35,8 +37,8 @@ extension UDXStream {
     if options.firstExpected != 0 { try check(udx_stream_set_ack(handle, options.firstExpected)) }
   }
 
-  /// Chooses the controller, which begins with what it takes a new path for. Fails while something that was sent is not
-  /// acknowledged.
+  /// Chooses the controller, which begins with what it takes a new path for.
+  /// - Throws: `EBUSY` while something that was sent is not acknowledged; `EINVAL` when the stream is gone.
   public func setCongestionControl(_ control: UDXCongestionControl) throws(TransportError) {
     guard let handle else { throw .invalid }
     try check(udx_stream_set_congestion(handle, control == .cubic ? UDX_CONGESTION_CUBIC : UDX_CONGESTION_BBR))
@@ -45,13 +47,15 @@ extension UDXStream {
   /// Bytes that the peer may send ahead of the reader; `nil` when the stream is gone.
   public var receiveWindow: UInt32? { number { udx_stream_get_rwnd_max($0, $1) } }
 
-  /// Sets `receiveWindow`. What the peer was told before it may still send.
+  /// Sets `receiveWindow`. What the peer was told before it may still send; it hears of the new one with the next
+  /// packet that this side sends.
+  /// - Throws: `EINVAL` when the stream is gone.
   public func setReceiveWindow(_ bytes: UInt32) throws(TransportError) {
     guard let handle else { throw .invalid }
     try check(udx_stream_set_rwnd_max(handle, bytes))
   }
 
-  /// Bytes that the peer's last packet offered to take; `nil` when the stream is gone.
+  /// Bytes that the peer's last packet offered to take, 4 MiB before the first; `nil` when the stream is gone.
   public var sendWindow: UInt32? { handle?.pointee.send_rwnd }
 
   /// The number of the next packet; `nil` when the stream is gone.
@@ -60,13 +64,16 @@ extension UDXStream {
   /// The number of the peer's packet that is expected next; `nil` when the stream is gone.
   public var expectedSequence: UInt32? { number { udx_stream_get_ack($0, $1) } }
 
-  /// Bytes a second that the path has carried lately, as BBR estimates; `nil` when the stream is gone.
+  /// Bytes a second that the path has carried lately, as the controller estimates, 0 before it has; `nil` when the
+  /// stream is gone.
   public var bandwidth: UInt64? { number { udx_stream_get_bw($0, $1) } }
 
-  /// The shortest round trip of the path lately, in whole milliseconds; `nil` when the stream is gone.
+  /// The shortest round trip of the path in five minutes, rounded up to milliseconds; `nil` before the first, and when
+  /// the stream is gone.
   public var minimumRoundTripTime: Duration? {
     let milliseconds: UInt32? = number { udx_stream_get_min_rtt($0, $1) }
-    return milliseconds.map { .milliseconds(Int64($0)) }
+    guard let milliseconds, milliseconds != .max else { return nil }
+    return .milliseconds(Int64(milliseconds))
   }
 
   private func number<T: FixedWidthInteger>(

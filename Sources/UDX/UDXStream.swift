@@ -8,7 +8,9 @@ import HyperEnvironment
 /// Loop-confined. Receives from its making on, subject to the firewall; `connect` attaches socket and peer and sends
 /// nothing. Until `onData` or `onEnd` is set, the bytes that arrive are kept, up to the advertised window (4 MiB), and
 /// delivered then; such a stream does not see the peer's end, and so does not close by itself. Held by the transport
-/// until `onClose`: the owner of a stream destroys it or sees it end.
+/// until `onClose`, and its callbacks with it: the owner of a stream destroys it or sees it end. It closes by itself
+/// when both sides have ended and everything is acknowledged. A peer that is gone is noticed 13 seconds after something
+/// was sent that is not acknowledged, and otherwise never (udx.md 2.5, 2.8, 3.7).
 public final class UDXStream: TransportStream {
   // The C stream exists from `init` until its finalize callback and holds this object for that time.
 
@@ -34,9 +36,9 @@ public final class UDXStream: TransportStream {
   public var onData: ((UnsafeRawBufferPointer) -> Void)? { didSet { readingChanged() } }
   /// The peer has ended its half; nothing follows on `onData`.
   public var onEnd: (() -> Void)? { didSet { readingChanged() } }
-  /// Unsent data has fallen below the mark after a `write` returned `false`.
+  /// What waits has fallen below the mark again after a `write` returned `false`.
   public var onDrain: (() -> Void)?
-  /// A message, valid during the call.
+  /// A message, valid during the call. Without it messages are dropped; reading that is paused does not hold them up.
   public var onMessage: ((UnsafeRawBufferPointer) -> Void)?
   package var onUnacknowledged: (() -> Void)?
   /// Exactly once, last, also for a stream that never connected: `nil` for a regular end or a local `destroy`.
@@ -45,9 +47,9 @@ public final class UDXStream: TransportStream {
   /// Where the peer's packets go; kept after the close. `nil` also at an IPv6 address: `remoteAddress`.
   public private(set) var remote: Endpoint?
   private(set) var remoteIPv6: UDXAddress?
-  /// Whether `connect` has been called.
+  /// Whether `connect` has succeeded, and the stream has not closed.
   public private(set) var isConnected = false
-  /// Whether the stream has closed: no callback comes any more.
+  /// Whether the stream has closed: it is `onClose` alone that may still come.
   public private(set) var isClosed = false
   package var socket: (any DatagramSocket)? { udxSocket }
   package var hasUnacknowledged: Bool { unacknowledged > 0 }
@@ -204,11 +206,14 @@ public final class UDXStream: TransportStream {
 
   // MARK: Sending
 
-  /// Queues the buffer without a copy; the stream owns it until it is acknowledged or the stream closes.
+  /// Queues the buffer without a copy; the stream owns it until it is acknowledged or the stream closes: do not change
+  /// it meanwhile.
   /// - Parameters:
   ///   - buffer: what to send, `count` bytes of it.
-  ///   - onAcknowledged: once: whether the peer has all of it.
-  /// - Returns: `false` when the writer should wait for `onDrain`.
+  ///   - onAcknowledged: called once, on the loop: whether the peer has all of it. Where nothing is taken, before
+  ///     `connect` and after `end` or the close, that is `false`, in a later turn.
+  /// - Returns: `false` when the writer should wait for `onDrain`: more than 256 KiB wait or are unacknowledged, beyond
+  ///   what the path carries at a time. The buffer is taken all the same.
   @discardableResult
   public func write(_ buffer: OwnedBuffer, _ onAcknowledged: ((Bool) -> Void)? = nil) -> Bool {
     guard let handle, !isClosed, !hasEnded, !isEndDue else {
@@ -242,7 +247,7 @@ public final class UDXStream: TransportStream {
     environment.later { onAcknowledged(false) }
   }
 
-  /// Sends what is queued, then ends the writing half.
+  /// Sends what is queued, then ends the writing half. Before `connect` it is put off until then.
   public func end() {
     guard let handle, !isClosed, !hasEnded else { return }
     guard isConnected else {
@@ -270,8 +275,9 @@ public final class UDXStream: TransportStream {
     _ = udx_stream_set_keepalive(handle, UInt32(clamping: milliseconds))
   }
 
-  /// One unordered, unreliable message of at most `mtu` - 48 bytes; longer ones are lost on the way. The bytes are
-  /// copied.
+  /// One unordered, unreliable message of at most `statistics.mtu` - 48 bytes (68 over IPv6); longer ones are lost on
+  /// the way. Not acknowledged, not held back by congestion (udx.md 2.7). The bytes are copied. Dropped before
+  /// `connect` and after the close, and while 4,096 datagrams wait for the system.
   public func sendMessage(_ bytes: [UInt8]) {
     guard let handle, !isClosed, isConnected, bytes.count <= Limits.datagram else { return }
     let block = environment.pool.take(payload: bytes.count)
@@ -292,7 +298,8 @@ public final class UDXStream: TransportStream {
     if result < 0 { environment.pool.giveBack(block, payload: bytes.count) }
   }
 
-  /// Aborts, telling the peer. Idempotent.
+  /// Aborts, telling the peer once (udx.md 2.6). Writes that are not acknowledged are called back inside this call,
+  /// with `false`; `onClose` comes later. Idempotent.
   public func destroy() {
     guard !isClosed else { return }
     guard let handle else {
@@ -348,7 +355,7 @@ public final class UDXStream: TransportStream {
     }
   }
 
-  /// Kept after the close.
+  /// Counters of the stream; kept after the close.
   public var statistics: TransportStatistics {
     guard let handle else { return finalStatistics?() ?? TransportStatistics() }
     var result = TransportStatistics()

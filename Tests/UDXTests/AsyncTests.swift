@@ -43,6 +43,27 @@ final class UDXAsyncTests: XCTestCase {
     for transport in transports { await transport.close() }
   }
 
+  /// The peer takes nothing, and resets.
+  func testAFlushThatFailsSaysWhy() async throws {
+    let transport = try await UDXTransport()
+    var ports: [UDXPort] = []
+    for _ in 0..<3 { ports.append(try await transport.bind(host: .loopback)) }
+    let a = try await ports[0].connect(localID: 1, remoteID: 2, to: ports[2].address)
+    let b = try await ports[1].connect(localID: 2, remoteID: 1, to: ports[0].address)
+    await b.withStream { $0.setFirewall { _, _ in false } }
+    try await a.write([1])
+    // On the loop, and so before the reset.
+    let flush = Task(executorPreference: transport.loop) { try await a.flush() }
+    b.destroy()
+    do {
+      try await flush.value
+      XCTFail("nothing was acknowledged")
+    } catch {
+      XCTAssertEqual(error as? UDXConnectionError, .reset)
+    }
+    await transport.close()
+  }
+
   func testBorrowedReading() async throws {
     let (a, b, transports) = try await pair()
     let sent = pieces(20)

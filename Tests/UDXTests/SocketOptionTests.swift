@@ -75,9 +75,10 @@ final class SocketOptionTests: XCTestCase {
     second.firstExpected = UInt32.max - 3
     second.receiveWindow = 32_768
     let (transport, _, _, a, b) = try await pair(first, second)
-    let start = await a.withStream { ($0.sequence, $0.receiveWindow) }
+    let start = await a.withStream { ($0.sequence, $0.receiveWindow, $0.minimumRoundTripTime) }
     XCTAssertEqual(start?.0, UInt32.max - 3)
     XCTAssertEqual(start?.1, 4 << 20)
+    XCTAssertNil(start?.2 ?? nil, "nothing has gone there and back yet")
     let window = await b.withStream { $0.receiveWindow }
     XCTAssertEqual(window, 32_768)
     try await a.write([1])

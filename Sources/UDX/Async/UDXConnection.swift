@@ -4,7 +4,10 @@ import HyperRuntime
 /// A UDX stream: ordered, reliable bytes both ways, and unordered, unreliable messages beside them.
 ///
 /// Message boundaries of `write` are not kept. Both directions have back-pressure: see `write` and `inbound`. Letting
-/// go of the last reference destroys the stream.
+/// go of the last reference destroys the stream. May be used from any thread.
+///
+/// It closes when both sides have ended and everything is read and acknowledged. A peer that is gone is noticed after
+/// something was sent; a connection without traffic does not notice it (udx.md 2.8).
 public final class UDXConnection: Sendable {
   /// The stream's id on this side: what the peer puts into its packets.
   public let localID: UInt32
@@ -26,33 +29,43 @@ public final class UDXConnection: Sendable {
 
   // MARK: Reading
 
-  /// Received bytes in pieces of whatever size; ends when the peer has ended its half.
+  /// Received bytes in pieces of whatever size; ends when the peer has ended its half, or this side destroys the
+  /// connection, and fails when it broke.
   ///
-  /// Up to 2 MiB wait to be read, then the window towards the peer closes.
+  /// Up to 2 MiB wait to be read, 64 KiB before the first read, and then as much as the stream's window (4 MiB) until
+  /// it closes. Each piece goes to one reader; leaving the loop loses nothing.
   public var inbound: Inbound { Inbound(connection: self) }
 
   /// The bytes of a stream as an async sequence of pieces, in order.
   public struct Inbound: AsyncSequence, Sendable {
+    /// One piece, never an empty one.
     public typealias Element = [UInt8]
+    /// Why the connection broke.
     public typealias Failure = UDXConnectionError
     let connection: UDXConnection
 
+    /// Another reader of the same bytes.
     public func makeAsyncIterator() -> Iterator { Iterator(connection: connection) }
 
+    /// Takes the pieces one by one.
     public struct Iterator: AsyncIteratorProtocol {
       let connection: UDXConnection
 
+      /// `UDXConnection.read`.
       public mutating func next(isolation actor: isolated (any Actor)?) async throws(UDXConnectionError) -> [UInt8]? {
         try await connection.read()
       }
 
+      /// `UDXConnection.read`.
       public mutating func next() async throws(UDXConnectionError) -> [UInt8]? {
         try await connection.read()
       }
     }
   }
 
-  /// The next piece, `nil` after the peer has ended its half.
+  /// The next piece, `nil` after the peer has ended its half, or this side has destroyed the connection.
+  /// - Throws: `cancelled`, and nothing is lost; `reset`, `timedOut`, `packetsTooLarge` or `transport` when the
+  ///   connection broke.
   public nonisolated(nonsending) func read() async throws(UDXConnectionError) -> [UInt8]? {
     let state = state
     do throws(CallFailure) {
@@ -63,7 +76,9 @@ public final class UDXConnection: Sendable {
   }
 
   /// Reads without a copy: from now on `body` is called on the loop with each received piece, where it lies in the
-  /// receive buffer, valid during the call. What `read` has not taken by then comes first. `body` must not block.
+  /// receive buffer, valid during the call. What `read` has not taken by then comes first. `body` must not block, and
+  /// is held until the close. It takes everything: there is no back-pressure any more, and other readers see nothing
+  /// but the end.
   public func readBorrowed(_ body: @escaping @Sendable (UnsafeRawBufferPointer) -> Void) {
     let state = state
     state.loop.post { state.borrow(body) }
@@ -75,6 +90,7 @@ public final class UDXConnection: Sendable {
   ///
   /// Cancellation ends a wait; bytes that were handed to `body` are always reported.
   /// - Returns: what `body` returns, `nil` after the peer has ended its half.
+  /// - Throws: as `read`, and `closed` when the loop has ended.
   public nonisolated(nonsending) func withNextBytes<R: Sendable>(
     _ body: @escaping @Sendable (UnsafeRawBufferPointer) -> R
   ) async throws(UDXConnectionError) -> R? {
@@ -96,7 +112,7 @@ public final class UDXConnection: Sendable {
     return try result.get()
   }
 
-  /// The same as a span, which the compiler keeps from outliving `body`.
+  /// `withNextBytes` with a span, which the compiler keeps from outliving `body`.
   public nonisolated(nonsending) func withNextSpan<R: Sendable>(
     _ body: @escaping @Sendable (RawSpan) -> R
   ) async throws(UDXConnectionError) -> R? {
@@ -106,8 +122,10 @@ public final class UDXConnection: Sendable {
   // MARK: Writing
 
   /// Sends bytes. While more than 1 MiB waits to be sent, suspends first until it is down to half of that: the memory
-  /// of a connection is bounded, whatever the number of writers. A call that throws for its cancellation has sent
-  /// nothing. The peer does not see an empty `write`.
+  /// of a connection is bounded, whatever the number of writers. A return says that the bytes are under way, not that
+  /// they have arrived: see `flush`. The peer does not see an empty `write`.
+  /// - Throws: `closed` after `end` or the close; `cancelled`, and nothing was sent; `reset`, `timedOut`,
+  ///   `packetsTooLarge` or `transport` when the connection broke.
   public nonisolated(nonsending) func write(_ bytes: [UInt8]) async throws(UDXConnectionError) {
     do throws(CallFailure) {
       try await state.writing.write(.message(bytes))
@@ -116,22 +134,27 @@ public final class UDXConnection: Sendable {
     }
   }
 
-  /// Waits until the peer has acknowledged everything that was written before.
+  /// Waits until the peer's transport has acknowledged everything that was written before.
+  /// - Throws: `closed` when the connection was destroyed before that; else as `write`.
   public nonisolated(nonsending) func flush() async throws(UDXConnectionError) {
+    let reason: UDXConnectionError?
     do throws(CallFailure) {
       if try await state.writing.flush() { return }
+      // The stream has begun to close; its last act says why.
+      reason = try await state.closing.wait()
     } catch {
       throw state.closing.error(error)
     }
-    throw .closed
+    throw reason ?? .closed
   }
 
-  /// Ends the writing half after everything written so far. Reading goes on.
+  /// Ends the writing half after everything written so far, that of writers which wait included. Reading goes on.
   public func end() {
     state.writing.end()
   }
 
-  /// Sends one unordered, unreliable message; longer ones than the path carries are lost.
+  /// Sends one unordered, unreliable message; longer ones than the path carries are lost: `statistics.mtu` less 48
+  /// bytes, 68 over IPv6. It overtakes what `write` has sent, and is dropped once the connection is closed.
   public func sendMessage(_ bytes: [UInt8]) {
     let state = state
     state.loop.post { state.owned?.sendMessage(bytes) }
@@ -145,7 +168,7 @@ public final class UDXConnection: Sendable {
 
   // MARK: Closing
 
-  /// Aborts; the peer sees a reset.
+  /// Aborts; what is not acknowledged may be lost, and the peer sees a reset.
   public func destroy() {
     let state = state
     state.loop.post { state.owned?.destroy() }
@@ -155,7 +178,8 @@ public final class UDXConnection: Sendable {
   public var isClosed: Bool { state.closing.isClosed }
 
   /// Runs `body` on the loop with the stream itself: for statistics, a change of remote, relaying. Do not set its
-  /// callbacks, they are in use.
+  /// callbacks, they are in use. Does not look at cancellation.
+  /// - Parameter body: called once, on the loop's thread; must not block.
   /// - Returns: what `body` returns, `nil` when the loop has ended.
   public nonisolated(nonsending) func withStream<R: Sendable>(
     _ body: @escaping @Sendable (UDXStream) -> R
@@ -173,13 +197,14 @@ public final class UDXConnection: Sendable {
   /// The loop of the stream.
   package var loop: UVEventLoop { state.loop }
 
-  /// Counters; also after the close.
+  /// Counters; the last ones after the close, zeros once the loop has ended.
   public nonisolated(nonsending) func statistics() async -> TransportStatistics {
     await withStream { $0.statistics } ?? TransportStatistics()
   }
 
-  /// Waits until the stream is closed.
+  /// Waits until the stream is closed. It has to be read to its end for that.
   /// - Returns: why, `nil` for a regular end or a local `destroy`.
+  /// - Throws: `cancelled`.
   public nonisolated(nonsending) func waitUntilClosed() async throws(UDXConnectionError) -> UDXConnectionError? {
     do throws(CallFailure) {
       return try await state.closing.wait()

@@ -5,12 +5,12 @@ import HyperRuntime
 public enum UDXConnectionError: Error, Hashable, Sendable, CustomStringConvertible {
   /// The peer destroyed the connection.
   case reset
-  /// The peer stopped answering.
+  /// The peer stopped answering: what was sent is not acknowledged for 13 seconds, up to 15 on slow paths.
   case timedOut
   /// The peer's packets are larger than the path's MTU, may not be fragmented, and so do not arrive.
   /// `pathMTU` is the size of the largest IP packet that is known to get through, bytes.
   case packetsTooLarge(pathMTU: Int)
-  /// The connection is closed, or its writing half has ended.
+  /// The connection is closed, by this side or regularly, or its writing half has ended.
   case closed
   /// The task that waited was cancelled. The connection goes on.
   case cancelled
@@ -29,6 +29,7 @@ public enum UDXConnectionError: Error, Hashable, Sendable, CustomStringConvertib
     }
   }
 
+  /// The code and a sentence for people.
   public var description: String {
     switch self {
     case .reset: "\(code): the peer closed the connection abruptly"

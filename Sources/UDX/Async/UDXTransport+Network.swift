@@ -3,14 +3,16 @@ import HyperEnvironment
 import HyperRuntime
 
 extension UDXTransport {
-  /// Counters of all sockets and streams of the transport together; all zero once its loop has ended.
+  /// Counters of all sockets and streams of the transport together, also of those that have closed; all zero once its
+  /// loop has ended.
   public nonisolated(nonsending) func statistics() async -> UDXStatistics {
     let environment = environment
     return await onLoop(loop) { environment.value.instance.statistics } ?? UDXStatistics()
   }
 
-  /// The IPv4 addresses of a host name, or of a dotted address, in the order of the system's resolver; empty when there
-  /// is none. Up to 16 look-ups run at a time, further ones find nothing.
+  /// The IPv4 addresses of a host name, or of a dotted address, in the order of the system's resolver, at most 32;
+  /// empty when there is none, or the loop has ended. Up to 16 look-ups run at a time on a loop, each on a thread of
+  /// its own; further ones find nothing. Lasts as long as the resolver takes, cancelled or not.
   public nonisolated(nonsending) func lookup(_ host: String) async -> [IPv4Address] {
     let environment = environment
     let loop = loop
@@ -37,13 +39,14 @@ extension UDXTransport {
     }
   }
 
-  /// The IPv4 addresses of this host's interfaces at this moment.
+  /// The IPv4 addresses of this host's interfaces at this moment; none when the system does not tell. From any thread.
   public static var interfaces: [Interface] { UVEventLoop.interfaces().map(Interface.init) }
 
   /// The addresses of this host whenever they, or its routes, change. Each change goes to one reader; up to 16 wait,
-  /// further ones are dropped. The transport watches as long as the sequence or an iterator of it lives, and until its
-  /// loop ends.
-  /// - Parameter interval: how often to ask systems that do not tell.
+  /// further ones are dropped. The transport watches as long as the sequence or an iterator of it lives; the sequence
+  /// ends with the transport's loop.
+  /// - Parameter interval: how often to ask systems that do not tell, 100 ms at least. Where the system tells, that
+  ///   is done besides, no more often than every five seconds.
   public nonisolated(nonsending) func interfaceChanges(
     every interval: Duration = .seconds(5)
   ) async -> InterfaceChanges {
@@ -75,7 +78,9 @@ extension UDXTransport {
 
   /// The addresses of this host, one element a change.
   public struct InterfaceChanges: AsyncSequence, Sendable {
+    /// All addresses after the change.
     public typealias Element = [Interface]
+    /// It ends without an error.
     public typealias Failure = Never
     let queue: EventQueue<[Interface], Never>
 
@@ -86,10 +91,12 @@ extension UDXTransport {
     public struct Iterator: AsyncIteratorProtocol {
       let queue: EventQueue<[Interface], Never>
 
+      /// The addresses after the next change; `nil` when the loop has ended, or the task is cancelled.
       public mutating func next(isolation actor: isolated (any Actor)?) async -> [Interface]? {
         await queue.next()
       }
 
+      /// The addresses after the next change; `nil` when the loop has ended, or the task is cancelled.
       public mutating func next() async -> [Interface]? { await queue.next() }
     }
   }

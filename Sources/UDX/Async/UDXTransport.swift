@@ -12,17 +12,20 @@ import HyperRuntime
 /// let port = try await transport.bind()
 /// let connection = try await port.connect(localID: 1, remoteID: 2, to: peer)
 /// try await connection.write(Array("hello".utf8))
-/// for try await bytes in connection.inbound { ... }
+/// for try await bytes in connection.inbound { print(bytes.count, "bytes") }
 /// ```
 ///
-/// May be used from any thread; lives on one event loop, its own thread unless one is given.
+/// May be used from any thread; lives on one event loop, its own thread unless one is given. Letting go of the last
+/// reference, that of its ports and connections included, closes it; `close` does it and waits.
 public final class UDXTransport: Sendable {
   /// The loop that sockets and streams live on.
   public let loop: UVEventLoop
   let environment: LoopBound<UVEnvironment>
   private let ownsLoop: Bool
 
-  /// A transport on the given loop, or on a thread of its own.
+  /// A transport on the given loop, which it leaves as it is at the end, or on a thread of its own.
+  /// - Throws: what the system says: `EMFILE` without descriptors, `EAGAIN` without a thread; `ECANCELED` when the
+  ///   given loop has ended.
   public nonisolated(nonsending) init(loop given: UVEventLoop? = nil) async throws(UDXError) {
     let loop: UVEventLoop
     do throws(EventLoopError) {
@@ -56,6 +59,9 @@ public final class UDXTransport: Sendable {
   }
 
   /// Opens a UDP socket; port 0 is any. With `reusesAddress` other sockets that said so may have the port, too.
+  /// - Throws: `EADDRINUSE` when the port is taken; `EADDRNOTAVAIL` when the host has no such address; `EACCES` where
+  ///   the port is the system's; `EMFILE` without descriptors; `EINVAL` after `close`; `ECANCELED` when the loop has
+  ///   ended.
   public nonisolated(nonsending) func bind(
     host: IPv4Address = .any, port: UInt16 = 0, reusesAddress: Bool = false
   ) async throws(UDXError) -> UDXPort {
@@ -64,7 +70,7 @@ public final class UDXTransport: Sendable {
   }
 
   /// Opens a UDP socket at an address of either family, such as `UDXAddress("[::]:0")`; port 0 is any. A socket at the
-  /// IPv6 address `::` has IPv4 traffic, too, with plain IPv4 addresses, unless `isIPv6Only`.
+  /// IPv6 address `::` has IPv4 traffic, too, with plain IPv4 addresses, unless `isIPv6Only`. Throws the same.
   public nonisolated(nonsending) func bind(
     _ address: UDXAddress, reusesAddress: Bool = false, isIPv6Only: Bool = false
   ) async throws(UDXError) -> UDXPort {
@@ -84,6 +90,9 @@ public final class UDXTransport: Sendable {
 
   /// Writes every transport event to a file, as qlog (JSON text sequences), until the transport is closed. About 250
   /// bytes per packet; what the file does not take is dropped and counted in the last record.
+  /// - Parameter path: created, for its owner alone, or emptied.
+  /// - Throws: `EBUSY` while there is a trace; `EINVAL` after `close`; what the system says of the file; `ECANCELED`
+  ///   when the loop has ended.
   public nonisolated(nonsending) func openTrace(path: String) async throws(UDXError) {
     let environment = environment
     let result = await onLoop(loop) { () -> Result<Void, UDXError> in
@@ -97,7 +106,8 @@ public final class UDXTransport: Sendable {
     return try result.get()
   }
 
-  /// Destroys all connections, closes all sockets, and waits for it.
+  /// Destroys all connections, closes all sockets, and waits for it, and for the end of the thread if it has its own.
+  /// Peers see a reset. May be called more than once; cancellation does not end the wait.
   public nonisolated(nonsending) func close() async {
     let environment = environment
     let loop = loop
@@ -108,14 +118,16 @@ public final class UDXTransport: Sendable {
   }
 }
 
-/// Why a socket or stream could not be made: a negative errno as libuv has it, and its text.
+/// Why a socket or stream could not be made or set: a negative errno as libuv has it, and its text. The names that the
+/// calls list are those of the errno: `error.code == -EADDRINUSE`.
 public typealias UDXError = TransportError
 
 extension TransportError {
   static let closed = TransportError(uv: UV_ECANCELED.rawValue)
 }
 
-/// A bound UDP socket: datagrams, and streams that share it. Letting go of it closes it once its streams are gone.
+/// A bound UDP socket: datagrams, and streams that share it. Keeps its transport, and is kept by its connections.
+/// Letting go of it closes it once its streams are gone. May be used from any thread.
 public final class UDXPort: Sendable {
   /// Where the socket is bound.
   public let localAddress: UDXAddress
@@ -156,26 +168,38 @@ public final class UDXPort: Sendable {
     transport.loop.post { socket.value.close { queue.finish() } }
   }
 
-  /// The next datagram; `nil` when the socket is closed or the task cancelled. Up to 256 wait to be read, further ones
-  /// are dropped.
+  /// The next datagram; `nil` when the socket is closed or the task cancelled. Each goes to one caller. Up to 256 wait
+  /// to be read, further ones are dropped.
   public nonisolated(nonsending) func nextDatagram() async -> Datagram? {
     await queue.next()
   }
 
-  /// Sends a datagram, fire and forget. `ttl` 0 is the default.
+  /// Sends a datagram, fire and forget: what cannot be sent is dropped, and counted in `UDXSocket.droppedSends`.
+  /// - Parameters:
+  ///   - bytes: the payload, at most 65,507.
+  ///   - destination: an IPv4 address with a port.
+  ///   - ttl: the routers that it passes at most; 0 is the socket's `timeToLive`, 64 at first.
   public func send(_ bytes: [UInt8], to destination: Endpoint, ttl: UInt8 = 0) {
     let socket = socket
     transport.loop.post { socket.value.send(bytes, to: destination, ttl: ttl) }
   }
 
-  /// Sends a datagram to an address of either family, of which IPv6 ones are for sockets at such an address.
+  /// Sends a datagram to an address of either family, of which IPv6 ones are for sockets at such an address; else the
+  /// same.
   public func send(_ bytes: [UInt8], to destination: UDXAddress, ttl: UInt8 = 0) {
     let socket = socket
     transport.loop.post { socket.value.send(bytes, to: destination, ttl: ttl) }
   }
 
-  /// A stream with the peer's stream `remoteID` at `remote`. Nothing is sent before the first write.
-  /// - Throws: when `localID` is in use, `remote` has no port, or the settings are refused.
+  /// A stream with the peer's stream `remoteID` at `remote`. Nothing is sent before the first write; nothing is known
+  /// of the peer either.
+  /// - Parameters:
+  ///   - localID: what the peer puts into its packets: of no other stream of this transport.
+  ///   - remoteID: the peer's `localID`.
+  ///   - remote: where the peer is.
+  ///   - options: settings that hold from the start.
+  /// - Throws: `EINVAL` when `localID` is in use, `remote` has no port, or the port is closed; `ECANCELED` when the
+  ///   loop has ended.
   public nonisolated(nonsending) func connect(
     localID: UInt32, remoteID: UInt32, to remote: Endpoint, options: UDXStreamOptions = UDXStreamOptions()
   ) async throws(UDXError) -> UDXConnection {
@@ -183,7 +207,8 @@ public final class UDXPort: Sendable {
       localID: localID, remoteID: remoteID, to: UDXAddress(remote), options: options)
   }
 
-  /// The same with a peer at an address of either family, of which IPv6 ones are for sockets at such an address.
+  /// The same with a peer at an address of either family, of which IPv6 ones are for sockets at such an address:
+  /// `EINVAL` elsewhere.
   public nonisolated(nonsending) func connect(
     localID: UInt32, remoteID: UInt32, to remote: UDXAddress, options: UDXStreamOptions = UDXStreamOptions()
   ) async throws(UDXError) -> UDXConnection {
@@ -204,7 +229,8 @@ public final class UDXPort: Sendable {
   }
 
   /// Runs `body` on the loop with the socket itself: for buffers, hops, multicast, counters. Do not close it, and do
-  /// not set `onDatagram`, which is in use.
+  /// not set `onDatagram`, which is in use. Does not look at cancellation.
+  /// - Parameter body: called once, on the loop's thread; must not block.
   /// - Returns: what `body` returns.
   /// - Throws: what `body` throws, `ECANCELED` when the loop has ended.
   public nonisolated(nonsending) func withSocket<R: Sendable>(
@@ -222,13 +248,15 @@ public final class UDXPort: Sendable {
     return try result.get()
   }
 
-  /// The socket's counters, streams and datagrams together; all zero once the loop has ended.
+  /// The socket's counters, streams and datagrams together; the last ones after its close, all zero once the loop has
+  /// ended.
   public nonisolated(nonsending) func statistics() async -> UDXSocketStatistics {
     let socket = socket
     return await onLoop(transport.loop) { socket.value.statistics } ?? UDXSocketStatistics()
   }
 
-  /// Closes the socket once its streams are gone, and waits for it.
+  /// Closes the socket once its streams are gone, and waits for it: as long as they live. Cancellation does not end the
+  /// wait.
   public nonisolated(nonsending) func close() async {
     let socket = socket
     let loop = transport.loop
