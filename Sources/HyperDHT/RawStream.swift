@@ -134,13 +134,7 @@ extension HyperDHT {
     public nonisolated(nonsending) func connect(
       remoteID: UInt32, beside connection: Connection
     ) async throws(ConnectionError) -> UDXConnection {
-      try await attach(owner: connection, remoteID: remoteID) { node in
-        guard let transport = connection.inner.stream.transport, let socket = transport.socket,
-          let remote = transport.remote, !connection.isClosed
-        else { return .failure(.closed) }
-        guard connection.inner.node === node else { return .failure(ConnectionError(DHTError.streamNotConnected)) }
-        return .success((socket, remote))
-      }
+      try await attach(owner: connection, remoteID: remoteID) { RawStream.way(beside: connection, of: $0) }
     }
 
     /// Gives it its peer: the stream `remoteID` at `remote`, through a socket of the node. Nothing is sent before the
@@ -197,6 +191,25 @@ extension HyperDHT {
       }
     }
 
+    /// As `connect(remoteID:)`. The stream keeps what it needs beside the connection as long as it lives.
+    package nonisolated(nonsending) func connect(
+      remoteID: UInt32, keeping owner: any Sendable
+    ) async throws(ConnectionError) -> UDXConnection {
+      guard let connection else { throw ConnectionError(DHTError.streamNotConnected) }
+      return try await attach(owner: owner, remoteID: remoteID) { RawStream.way(beside: connection, of: $0) }
+    }
+
+    /// On the loop.
+    private static func way(
+      beside connection: Connection, of node: DHTNode
+    ) -> Result<(any DatagramSocket, Endpoint), ConnectionError> {
+      guard let transport = connection.inner.stream.transport, let socket = transport.socket,
+        let remote = transport.remote, !connection.isClosed
+      else { return .failure(.closed) }
+      guard connection.inner.node === node else { return .failure(ConnectionError(DHTError.streamNotConnected)) }
+      return .success((socket, remote))
+    }
+
     private func take() -> Bool {
       isTaken.withLock { isTaken in
         defer { isTaken = true }
@@ -205,7 +218,7 @@ extension HyperDHT {
     }
 
     private nonisolated(nonsending) func attach(
-      owner: Connection?, remoteID: UInt32,
+      owner: (any Sendable)?, remoteID: UInt32,
       _ route: @escaping @Sendable (DHTNode) -> Result<(any DatagramSocket, Endpoint), ConnectionError>
     ) async throws(ConnectionError) -> UDXConnection {
       guard take() else { throw .closed }
@@ -214,7 +227,7 @@ extension HyperDHT {
         let stream = stream.value
         guard let node = node.value.node, !stream.isClosed else { return .failure(.closed) }
         let result = route(node).flatMap { socket, remote in
-          RawStream.attach(stream, owner: owner ?? loop as any Sendable, loop, remoteID, socket, remote)
+          RawStream.attach(stream, owner: owner ?? loop, loop, remoteID, socket, remote)
         }
         if case .failure = result { stream.destroy() }
         return result

@@ -4,7 +4,8 @@ import HyperRuntime
 extension Protomux {
   /// One protocol on a connection, with its types of messages.
   ///
-  /// Lives until either side closes it, or the connection ends, whether the program refers to it or not.
+  /// Lives until either side closes it, or the connection ends, whether the program refers to it or not. May be used
+  /// from any thread.
   public final class Channel: Sendable {
     /// The protocol that it was created with.
     public let protocolName: String
@@ -40,7 +41,8 @@ extension Protomux {
 
     /// Adds a type of message, which is read from its `messages`. Types are numbered in the order in which they are
     /// added; both sides must add them in the same order. What arrives for a type that is not there is dropped: add all
-    /// types before `open`.
+    /// types before `open`. The same goes for a type whose result the program has let go of.
+    /// - Parameter codec: how values become bytes, and back.
     public func addMessage<Codec: MessageCodec>(_ codec: Codec) -> Message<Codec> {
       let queue = MessageQueue<Codec.Value>(core: core)
       let type = add(QueueReceiver(codec: codec, queue: queue))
@@ -48,8 +50,10 @@ extension Protomux {
     }
 
     /// Adds a type of message with a handler for what is received.
-    /// - `onMessage`: called for each message, one after the other for all channels of the connection, in the
-    ///   task that reads it: it must not block. It may send, and close channels.
+    /// - Parameters:
+    ///   - codec: how values become bytes, and back.
+    ///   - onMessage: called for each message, one after the other for all channels of the connection, in a task of the
+    ///     mux: it must not block. It may send, and close channels. It is held as long as the channel.
     public func addMessage<Codec: MessageCodec>(
       _ codec: Codec, onMessage: @escaping @Sendable (Codec.Value) -> Void
     ) -> Message<Codec> {
@@ -57,7 +61,7 @@ extension Protomux {
       return Message(channel: self, type: type, codec: codec, queue: nil)
     }
 
-    /// Leaves out the number of a type that this side does not know.
+    /// Leaves out the number of a type that this side does not know; what arrives for it is dropped.
     public func skipMessage() { _ = add(HandlerReceiver(codec: .raw) { _ in }) }
 
     private func add(_ receiver: any MessageReceiver) -> Int {
@@ -73,16 +77,22 @@ extension Protomux {
 
     /// Tells the peer. Messages can be sent from now on: the peer holds them until it has opened the channel.
     /// - Parameter handshake: bytes that the peer gets with it.
+    /// - Throws: `closed` when it was opened before, or is closed; `messageTooLarge`.
     public func open(handshake: [UInt8] = []) throws(ProtomuxError) { try core.open(self, handshake: handshake) }
 
     /// Tells the peer, with a value that it gets.
+    /// - Parameters:
+    ///   - handshake: the value.
+    ///   - codec: how it becomes bytes.
+    /// - Throws: `encodingFailed`; else as above.
     public func open<Codec: MessageCodec>(handshake: Codec.Value, _ codec: Codec) throws(ProtomuxError) {
       try open(handshake: try codec.encoded(handshake))
     }
 
-    /// Waits until the peer has opened the channel, too.
-    /// - Returns: the bytes of the peer's handshake.
-    /// - Throws: `rejected`; `closed`, or why the connection failed; `cancelled`.
+    /// Waits until the peer has opened the channel, too. Begins to read; waits for `open` of this side as well.
+    /// - Returns: the bytes of the peer's handshake, also after the channel has closed again.
+    /// - Throws: `rejected`; `closed`, or why the connection failed: `decodingFailed`, `protocolViolation`,
+    ///   `connection`; `cancelled`.
     @discardableResult
     public nonisolated(nonsending) func opened() async throws(ProtomuxError) -> [UInt8] {
       core.start()
@@ -91,7 +101,9 @@ extension Protomux {
     }
 
     /// Waits until the peer has opened the channel, too.
+    /// - Parameter codec: how the peer's handshake becomes a value.
     /// - Returns: the peer's handshake. One that cannot be decoded destroys the connection.
+    /// - Throws: `decodingFailed`; else as above.
     public nonisolated(nonsending) func opened<Codec: MessageCodec>(
       _ codec: Codec
     ) async throws(ProtomuxError) -> Codec.Value {
@@ -115,7 +127,9 @@ extension Protomux {
     public var isClosed: Bool { closing.isClosed }
 
     /// Waits until it is closed.
-    /// - Returns: why: `rejected`, or what has happened to the connection; `nil` if either side closed it.
+    /// - Returns: why: `rejected`, or what has happened to the connection; `nil` if either side closed it, or the
+    ///   connection ended regularly.
+    /// - Throws: `cancelled`.
     @discardableResult
     public nonisolated(nonsending) func closed() async throws(ProtomuxError) -> ProtomuxError? {
       core.start()

@@ -7,7 +7,8 @@ import HyperEncoding
 public protocol MessageCodec<Value>: Sendable {
   /// What is sent and received.
   associatedtype Value: Sendable
-  /// The bytes of a value. An error is reported by the call that sends, and nothing is sent.
+  /// The bytes of a value. An error is reported by the call that sends, as `encodingFailed`, and nothing is sent.
+  /// Called where the program sends, from several threads at a time if it does so.
   func encode(_ value: Value) throws -> [UInt8]
   /// The value of the bytes of one message, which come from the peer and can be anything. An error destroys the
   /// connection. Called outside of any lock, in the order in which the messages have arrived.
@@ -29,7 +30,8 @@ extension MessageCodec where Self == RawCodec {
   public static var raw: RawCodec { RawCodec() }
 }
 
-/// Values in the compact encoding of the deployed stack. What follows the value in a message is ignored.
+/// Values in the compact encoding of the deployed stack (`compact-encoding` in JavaScript). What follows the value in a
+/// message is ignored. Made by the names of `MessageCodec`: `.string`, `.uint` and so on.
 public struct CompactCodec<Value: Sendable>: MessageCodec {
   let write: @Sendable (inout CompactWriter, Value) -> Void
   let read: @Sendable (inout CompactReader) throws(CompactError) -> Value
@@ -41,7 +43,7 @@ public struct CompactCodec<Value: Sendable>: MessageCodec {
     return writer.bytes
   }
 
-  /// The value at the start of the bytes.
+  /// The value at the start of the bytes. Throws when they are too few for it.
   public func decode(_ bytes: [UInt8]) throws -> Value {
     try bytes.withUnsafeBytes { bytes in
       var reader = CompactReader(bytes)
@@ -107,7 +109,7 @@ extension MessageCodec where Self == CompactCodec<Int64> {
 }
 
 extension MessageCodec where Self == CompactCodec<Bool> {
-  /// One byte, 1 for `true` (`c.bool`).
+  /// One byte, 1 for `true`; every other one that is received is `false` (`c.bool`).
   public static var bool: CompactCodec<Bool> {
     CompactCodec {
       $0.bool($1)
@@ -129,7 +131,7 @@ extension MessageCodec where Self == CompactCodec<Bytes32> {
 }
 
 extension MessageCodec {
-  /// The number of elements and then each of them (`c.array`), up to 1,048,576.
+  /// The number of elements and then each of them (`c.array`); more than 1,048,576 are not taken from a peer.
   public static func array<Element>(of element: CompactCodec<Element>) -> Self where Self == CompactCodec<[Element]> {
     CompactCodec { writer, elements in
       writer.array(elements) { element.write(&$0, $1) }

@@ -5,7 +5,7 @@ extension Protomux {
   public struct Message<Codec: MessageCodec>: Sendable {
     /// The channel that it was added to.
     public let channel: Channel
-    /// Its number on the wire.
+    /// Its number on the wire, from 0 in the order of adding.
     public let type: Int
     /// How its values become bytes.
     public let codec: Codec
@@ -13,7 +13,9 @@ extension Protomux {
 
     /// Sends one value, after waiting for room on the connection if there is none. A return says that the message is
     /// under way, not that it has arrived.
-    /// - Throws: `notOpened` before `open`, `closed`, `messageTooLarge`, `encodingFailed`, `cancelled`.
+    /// - Parameter value: encoded inside the call.
+    /// - Throws: `notOpened` before `open`; `closed`; `messageTooLarge`, of more than the connection's message less 38
+    ///   bytes; `encodingFailed`; `cancelled`, and nothing was sent; why the connection failed.
     public nonisolated(nonsending) func send(_ value: Codec.Value) async throws(ProtomuxError) {
       let body = try codec.encoded(value)
       try await channel.core.drained()
@@ -21,7 +23,9 @@ extension Protomux {
     }
 
     /// Sends one value without waiting for room: for callers that bound their own output.
+    /// - Parameter value: encoded inside the call.
     /// - Returns: whether there is room for more; if not, wait for `drained`. Corked messages find room.
+    /// - Throws: as `send`, but for `cancelled`.
     @discardableResult
     public func sendWithoutWaiting(_ value: Codec.Value) throws(ProtomuxError) -> Bool {
       try channel.core.send(channel, UInt64(type), try codec.encoded(value))
@@ -47,12 +51,14 @@ extension Protomux {
     public struct Iterator: AsyncIteratorProtocol {
       let queue: MessageQueue<Value>?
 
-      /// The next message; `nil` when the channel is closed, or the task cancelled.
+      /// The next message; `nil` when the channel is closed, or the task cancelled. What had come before is handed out
+      /// first.
+      /// - Throws: why the connection failed: `decodingFailed`, `protocolViolation` or `connection`.
       public mutating func next(isolation actor: isolated (any Actor)?) async throws(ProtomuxError) -> Value? {
         try await queue?.next()
       }
 
-      /// The next message; `nil` when the channel is closed, or the task cancelled.
+      /// The same.
       public mutating func next() async throws(ProtomuxError) -> Value? { try await queue?.next() }
     }
   }

@@ -2,7 +2,7 @@ import HyperDHT
 import HyperProtomuxEngine
 
 /// Channels of typed messages on one connection, as `protomux` makes them in JavaScript: many protocols side by side,
-/// each with its own messages, with the same bytes on the wire.
+/// each with its own messages, with the same bytes on the wire (secret-stream.md Annex A).
 ///
 /// ```swift
 /// let mux = Protomux(connection)
@@ -26,31 +26,36 @@ import HyperProtomuxEngine
 /// not read the `messages` of one channel holds up the others once 2 MiB wait: read them, take them with a handler, or
 /// close the channel and let go of it.
 ///
-/// May be used from any thread. The mux reads the connection from the moment reading begins, and keeps it open: end it
-/// with `close` or `destroy`. Do not read or write on the connection beside it.
+/// May be used from any thread. The mux reads the connection from the moment reading begins, and keeps it open, whether
+/// the program refers to the mux or not: end it with `close` or `destroy`. Do not read or write on the connection
+/// beside it.
 public final class Protomux: Sendable {
   /// What is asked about a channel that the peer has opened and this side has not; create and open the channel before
-  /// returning to accept it.
+  /// returning to accept it. `id` is what the peer has named, empty for none.
   public typealias Offer = @Sendable (_ mux: Protomux, _ id: [UInt8]) async -> Void
 
   let core: MuxCore
 
   init(core: MuxCore) { self.core = core }
 
+  /// Divides a connection into channels. One mux for each connection.
   /// - Parameters:
-  ///   - connection: of a node or a swarm.
+  ///   - connection: of a node or a swarm, from which nothing has been read.
   ///   - maximumChannels: channels that are open or on their way at a time, both sides' together. Further ones of this
   ///     side fail with `tooManyChannels`, further ones of the peer are rejected.
   public convenience init(_ connection: HyperDHT.Connection, maximumChannels: Int = 16_384) {
     self.init(over: ConnectionStream(connection: connection), maximumChannels: maximumChannels)
   }
 
-  /// Over a stream of another kind.
+  /// Over a stream of another kind, which it keeps.
+  /// - Parameters:
+  ///   - stream: what carries the frames.
+  ///   - maximumChannels: as above.
   public convenience init(over stream: some ProtomuxStream, maximumChannels: Int = 16_384) {
     self.init(core: MuxCore(stream: stream, maximumChannels: maximumChannels))
   }
 
-  /// Begins to read, for a program that takes everything with handlers and waits for nothing.
+  /// Begins to read, for a program that takes everything with handlers and waits for nothing. Further calls do nothing.
   public func start() { core.start() }
 
   // MARK: Channels
@@ -61,15 +66,16 @@ public final class Protomux: Sendable {
   ///   - name: the protocol, by which the two sides find each other, usually with a version: `chat/1`.
   ///   - id: tells channels of one protocol apart, a key for example. Empty is none.
   ///   - aliases: further names of the protocol under which a channel of the peer belongs to this one.
-  ///   - isUnique: whether to fail if there is a channel of this name and id.
-  /// - Throws: `duplicateChannel`, `tooManyChannels`, `closed`.
+  ///   - isUnique: whether to fail if there is a channel of this name, or alias, and id.
+  /// - Throws: `duplicateChannel` with `isUnique`; `tooManyChannels` at `maximumChannels`; `closed` when the connection
+  ///   has ended.
   public func createChannel(
     protocol name: String, id: [UInt8] = [], aliases: [String] = [], isUnique: Bool = true
   ) throws(ProtomuxError) -> Channel {
     try core.create(name, id: id, aliases: aliases, isUnique: isUnique)
   }
 
-  /// The channels of this side that are created or open.
+  /// The channels of this side that are created or open, in the order of their making.
   public var channels: [Channel] { core.liveChannels }
 
   /// Whether this side has opened a channel of this protocol, or of this alias, that has not been closed.
@@ -82,23 +88,29 @@ public final class Protomux: Sendable {
   ///
   /// What it does not accept is rejected when it returns. Up to 4096 calls run at a time; the messages of the channel
   /// are held meanwhile, up to about 32 KiB for all of them, above which nothing more is taken from the connection: it
-  /// should not wait for the peer. It is held until `unpair`, another `pair` or the end.
+  /// should not wait for the peer.
+  /// - Parameters:
+  ///   - name: the protocol; aliases of channels play no part.
+  ///   - id: of which channel; empty is of all.
+  ///   - offer: called in a task of its own for each channel. It is held until `unpair`, another `pair` of this
+  ///     protocol and id, or the end.
   public func pair(protocol name: String, id: [UInt8] = [], _ offer: @escaping Offer) {
     core.pair(ChannelName(name, id: id), offer)
   }
 
-  /// Takes back a `pair` with the same protocol and id.
+  /// Takes back a `pair` with the same protocol and id. Calls that run go on.
   public func unpair(protocol name: String, id: [UInt8] = []) { core.unpair(ChannelName(name, id: id)) }
 
   // MARK: Sending
 
   /// Collects what is sent, on all channels, until `uncork` has been called as often as `cork`: it leaves as one batch
-  /// (in batches of 8 MiB). Messages that are received as a batch are answered by one, if handlers answer at once.
+  /// (in batches of about 8 MiB). Messages that are received as a batch are answered by one, if handlers answer at
+  /// once.
   public func cork() { core.cork() }
   /// See `cork`. One call more than those of `cork` does nothing.
   public func uncork() { core.uncork() }
 
-  /// Sends what `body` sends as one batch.
+  /// Sends what `body` sends as one batch, with what others send meanwhile. `body` runs once, inside the call.
   public func corked<Result>(_ body: () throws -> Result) rethrows -> Result {
     cork()
     defer { uncork() }
@@ -109,23 +121,27 @@ public final class Protomux: Sendable {
   public var isDrained: Bool { core.isDrained }
 
   /// Waits until `isDrained`.
+  /// - Throws: `closed`, or `connection` with why it failed, when it ends first; `cancelled`.
   public nonisolated(nonsending) func drained() async throws(ProtomuxError) {
     try await core.drained()
   }
 
   // MARK: Closing
 
-  /// Closes all channels, sends what has been sent, ends the connection, and waits until the peer has ended it, too.
+  /// Closes all channels, sends what waits, ends the connection, and waits until the peer has ended it, too: on a
+  /// `HyperDHT.Connection` ten seconds at most. Cancellation ends the wait; the connection ends all the same.
   public nonisolated(nonsending) func close() async { await core.close() }
 
-  /// Aborts: the connection is destroyed, all channels are closed.
+  /// Aborts: the connection is destroyed, all channels are closed. What waits is not sent.
   public func destroy() { core.destroy(nil) }
 
   /// Whether all channels are closed for good, because the connection has ended or is about to.
   public var isClosed: Bool { core.closing.isClosed }
 
   /// Waits until the connection has ended.
-  /// - Returns: why, `nil` for a regular end or a local `destroy`.
+  /// - Returns: why, `nil` for a regular end or a local `destroy`; else `decodingFailed`, `protocolViolation` or
+  ///   `connection`.
+  /// - Throws: `cancelled`.
   @discardableResult
   public nonisolated(nonsending) func closed() async throws(ProtomuxError) -> ProtomuxError? {
     core.start()

@@ -4,7 +4,7 @@ import HyperProtomuxEngine
 
 /// Why a channel, or a call on it, failed. `code` is stable across releases and languages.
 public enum ProtomuxError: Error, Hashable, Sendable, CustomStringConvertible {
-  /// The channel, or the connection under it, is closed.
+  /// The channel, or the connection under it, is closed. Also what `open` throws on a channel that was opened before.
   case closed
   /// The peer does not want the channel: it has no such protocol, or not with this id.
   case rejected
@@ -14,7 +14,7 @@ public enum ProtomuxError: Error, Hashable, Sendable, CustomStringConvertible {
   case notOpened
   /// A channel with this protocol and id, or this alias, is there already.
   case duplicateChannel
-  /// The connection has as many channels as it may have.
+  /// The connection has as many channels as it may have: `maximumChannels`, 16,384 unless set.
   case tooManyChannels
   /// A message, or the opening of a channel, of so many bytes does not fit the connection. Nothing was sent.
   case messageTooLarge(Int)

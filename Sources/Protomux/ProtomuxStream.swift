@@ -5,11 +5,13 @@ import HyperDHT
 ///
 /// All calls may come from any thread, and none may call back into the `Protomux` before it returns.
 public protocol ProtomuxStream: Sendable {
-  /// Bytes that one message can have.
+  /// Bytes that one message can have: always the same, more than 38. Messages of channels have 38 less.
   var maximumMessageSize: Int { get }
-  /// The next message; `nil` after the peer has ended its half. Called by one task at a time.
+  /// The next message; `nil` after the peer has ended its half. Called by one task at a time. `closed` is a regular
+  /// end, too; every other error is why the mux fails.
   func read() async throws(ConnectionError) -> [UInt8]?
   /// Sends one message behind those before it, without waiting.
+  /// - Parameter message: one frame of the mux; the stream's own from now on.
   /// - Returns: whether the caller should slow down and wait for `drained`.
   func writeWithoutWaiting(_ message: [UInt8]) throws(ConnectionError) -> Bool
   /// Returns when there is room again.

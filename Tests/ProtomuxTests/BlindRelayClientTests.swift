@@ -58,6 +58,35 @@ final class BlindRelayClientTests: XCTestCase {
     await testnet.destroy()
   }
 
+  /// A program that holds nothing but the stream keeps the session; what is paired ends with it.
+  func testAStreamKeepsTheSession() async throws {
+    let testnet = try await HyperDHT.Testnet(size: 4)
+    let host = try await HyperDHT(options(testnet))
+    let relay = try await host.serveRelay()
+    func streams() async throws -> ([HyperDHT], [HyperDHT.Connection], SecretStream, SecretStream) {
+      let (nodes, a, b) = try await clients(testnet, relay.publicKey)
+      async let first = a.pair(isInitiator: true, token: token)
+      async let second = b.pair(isInitiator: false, token: token)
+      return (
+        nodes, [a.connection, b.connection], try SecretStream(isInitiator: true, over: try await first),
+        try SecretStream(isInitiator: false, over: try await second)
+      )
+    }
+    do {
+      let (nodes, connections, x, y) = try await streams()
+      // Whatever the end of the clients has said to the relay is there.
+      for connection in connections { try await connection.flush() }
+      try await x.write("there")
+      let there = try await y.read()
+      XCTAssertEqual(there, Array("there".utf8))
+      x.destroy()
+      y.destroy()
+      for node in nodes { await node.destroy() }
+    }
+    await host.destroy()
+    await testnet.destroy()
+  }
+
   func testATokenCanBeTakenBack() async throws {
     let testnet = try await HyperDHT.Testnet(size: 4)
     let host = try await HyperDHT(options(testnet))
