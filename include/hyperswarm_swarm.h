@@ -54,7 +54,7 @@ typedef struct hyperswarm_peer_info {
   const uint8_t *public_key; ///< HYPERSWARM_KEY_SIZE bytes
   const uint8_t *topics;     ///< topic_count times HYPERSWARM_KEY_SIZE: joined topics that the peer was found under
   size_t topic_count;
-  uint32_t attempts;    ///< failed dials in a row
+  uint32_t attempts;    ///< dials and dialled connections in a row that have ended
   uint8_t is_client;    ///< we have dialled the last connection
   uint8_t is_proven;    ///< a dial has succeeded
   uint8_t is_banned;    ///< by the firewall or hyperswarm_peer_ban
@@ -370,7 +370,7 @@ typedef struct hyperswarm_statistics {
   uint64_t servers;           ///< of the node, the swarm's included
   uint64_t active_requests;   ///< to nodes of the network
   uint64_t active_queries;
-  uint64_t connections_closed; ///< from here on since the beginning
+  uint64_t connections_closed; ///< and dials that have failed; from here on since the beginning
   uint64_t connects_started;   ///< of all kinds, also by hyperswarm_connect
   uint64_t connects_opened;
   uint64_t connects_failed;

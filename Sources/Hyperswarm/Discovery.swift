@@ -5,7 +5,7 @@ import HyperswarmEngine
 
 extension Hyperswarm {
   /// One interest in a topic, from `join`. The topic is left when its last interest is destroyed; letting go of the
-  /// object does not destroy it. May be used from any thread.
+  /// object does not destroy it, and it does not hold the swarm. May be used from any thread.
   public final class Discovery: Sendable {
     /// What was joined.
     public let topic: Bytes32
@@ -24,7 +24,7 @@ extension Hyperswarm {
       public var isServer: Bool
       /// We look for peers and dial them.
       public var isClient: Bool
-      /// Peers of the topic to keep connected or dialled at most; `nil` is no limit.
+      /// Peers of the topic to keep connected or dialled at most, as this interest asks; `nil` is no limit.
       public var limit: Int?
       /// Destroyed, or its topic left: it asks for nothing.
       public var isDestroyed: Bool
@@ -41,25 +41,37 @@ extension Hyperswarm {
       }
     }
 
-    /// Waits until the topic is announced and looked up.
-    /// - `limit`: `nil` is no limit; `timedOut` is thrown after it, and the round goes on.
-    /// - Returns: `false` when that failed, or the swarm is suspended.
+    /// Waits until the round under way has ended: the topic is announced and looked up, for all its interests. Without
+    /// one it says what became of the latest.
+    /// - Parameter limit: how long to wait, rounded up to milliseconds; `nil` is no limit.
+    /// - Returns: `false` when the network did not answer, which is repeated by itself, or the swarm is suspended, or
+    ///   was meanwhile.
+    /// - Throws: `timedOut` after `limit`, and `cancelled`: the round goes on; `listen` when we cannot listen;
+    ///   `sessionDestroyed`; `destroyed`.
     @discardableResult
     public nonisolated(nonsending) func flushed(within limit: Duration? = nil) async throws(HyperswarmError) -> Bool {
       let session = session
       return try await round(on: loop, within: limit) { session.value.flushed($0) }
     }
 
-    /// Announces and looks up now.
-    /// - Returns: `false` when that failed.
+    /// Announces and looks up now, or waits for the round under way.
+    /// - Returns: `false` when the network did not answer, which is repeated by itself, or the topic was left or the
+    ///   swarm suspended meanwhile. In a suspended swarm `true`, at once: the round begins with `resume`.
+    /// - Throws: as `flushed`.
     @discardableResult
     public nonisolated(nonsending) func refresh() async throws(HyperswarmError) -> Bool {
       let session = session
       return try await round(on: loop) { session.value.refresh(nil, $0) }
     }
 
-    /// Announces and looks up now, with other roles or another limit.
-    /// - Returns: `false` when that failed.
+    /// Announces and looks up now, with other roles or another limit of this interest, which hold from now on. A topic
+    /// without a server any more is no longer announced.
+    /// - Parameters:
+    ///   - server: whether peers find us under the topic.
+    ///   - client: whether we look for peers and dial them.
+    ///   - limit: peers of the topic to keep connected or dialled at most; `nil` is no limit.
+    /// - Returns: `false` when the network did not answer, which is repeated by itself.
+    /// - Throws: `noRoles` when neither; else as `flushed`.
     @discardableResult
     public nonisolated(nonsending) func refresh(
       server: Bool, client: Bool, limit: Int? = nil
@@ -70,7 +82,9 @@ extension Hyperswarm {
       }
     }
 
-    /// Ends this interest and waits until what follows from it is done.
+    /// Ends this interest and waits until what follows from it is done: after the last one the topic is left, after the
+    /// last server no longer announced. Takes about a second where nodes are silent, five at most. Cancellation does
+    /// not end the wait.
     public nonisolated(nonsending) func destroy() async {
       let session = session
       let loop = loop
@@ -93,7 +107,7 @@ extension Hyperswarm {
     public let limit: Int?
     /// Calls of `join` that are not destroyed.
     public let interests: Int
-    /// Nodes of the network hold an announcement of ours, or may hold one.
+    /// Nodes of the network hold an announcement of ours, or may: from the first attempt until it is withdrawn.
     public let isAnnounced: Bool
     private let loop: UVEventLoop
     private let discovery: LoopBound<TopicDiscovery>
@@ -111,16 +125,18 @@ extension Hyperswarm {
     }
 
     /// Waits until the topic is announced and looked up.
-    /// - `limit`: `nil` is no limit; `timedOut` is thrown after it, and the round goes on.
-    /// - Returns: `false` when that failed, or the swarm is suspended.
+    /// - Parameter limit: how long to wait, rounded up to milliseconds; `nil` is no limit.
+    /// - Returns: `false` when the network did not answer, or the swarm is suspended.
+    /// - Throws: as `Discovery.flushed`.
     @discardableResult
     public nonisolated(nonsending) func flushed(within limit: Duration? = nil) async throws(HyperswarmError) -> Bool {
       let discovery = discovery
       return try await round(on: loop, within: limit) { discovery.value.flushed($0) }
     }
 
-    /// Announces and looks up now.
-    /// - Returns: `false` when that failed.
+    /// Announces and looks up now, as `Discovery.refresh`.
+    /// - Returns: `false` when the network did not answer.
+    /// - Throws: as `Discovery.flushed`.
     @discardableResult
     public nonisolated(nonsending) func refresh() async throws(HyperswarmError) -> Bool {
       let discovery = discovery

@@ -10,26 +10,30 @@ import HyperswarmEngine
 ///
 /// ```swift
 /// let swarm = try await Hyperswarm()
-/// let discovery = try await swarm.join(.hash(of: "my chat room"))
+/// try await swarm.join(.hash(of: "my chat room"))
 /// for await connection in swarm.connections {
 ///   Task {
 ///     try await connection.write("hello")
-///     for try await message in connection.inbound { ... }
+///     for try await message in connection.inbound { print(String(decoding: message, as: UTF8.self)) }
 ///   }
 /// }
 /// ```
 ///
 /// Between two peers there is one connection, whatever the number of shared topics. A connection that breaks is dialled
-/// again while a shared topic is joined (or the peer was named by `joinPeer`).
+/// again, by the side that has dialled it, while a shared topic is joined (or the peer was named by `joinPeer`).
 ///
 /// May be used from any thread. The swarm lives on one event loop: its own thread unless the options name another.
 /// Letting go of the last reference destroys the swarm; `destroy` does it and waits.
+///
+/// Calls that wait end at once, with `cancelled`, when their task is cancelled, unless they say otherwise. On a swarm
+/// that is destroyed they throw `destroyed`, or, while the loop of a node that was given to it goes on, find that there
+/// is nothing to do.
 public final class Hyperswarm: Sendable {
   /// The loop that the swarm lives on; tasks that prefer it spare the hops between threads.
   public let loop: UVEventLoop
   /// The swarm's identity: peers see its public key.
   public let keyPair: KeyPair
-  /// The DHT node that the swarm uses.
+  /// The DHT node that the swarm uses: `Options.dht`, or one of its own, which is destroyed with it.
   public let dht: HyperDHT
 
   let engine: LoopBound<SwarmEngine>
@@ -41,6 +45,7 @@ public final class Hyperswarm: Sendable {
   private let destruction = Destruction()
 
   /// Opens the sockets and starts to enter the network. Does not wait for it: `join` and `listen` do what they have to.
+  /// - Throws: `dht` with what `HyperDHT.init` throws, and with `nodeDestroyed` when `Options.dht` is destroyed.
   public nonisolated(nonsending) convenience init(_ options: Options = Options()) async throws(HyperswarmError) {
     do throws(DHTError) {
       let dht: HyperDHT
@@ -107,7 +112,8 @@ public final class Hyperswarm: Sendable {
 
   /// New connections of both roles, in the order in which they opened; ends when the swarm is destroyed, or its loop.
   ///
-  /// Up to 1024 wait to be taken, further ones are closed. `connection.peer` tells what the swarm knows about the peer.
+  /// Each goes to one reader. Up to 1024 wait to be taken, further ones are closed. `connection.peer` tells what the
+  /// swarm knows about the peer.
   public var connections: HyperDHT.Events<HyperDHT.Connection, Never> { HyperDHT.Events(queue) }
 
   // MARK: Topics
@@ -117,8 +123,19 @@ public final class Hyperswarm: Sendable {
   public static func topic(_ text: String) -> Bytes32 { .hash(of: text) }
 
   /// Announces us under the topic (`server`) and looks for peers under it and dials them (`client`). Returns at once;
-  /// `flushed` of the result waits for the first round. A call that throws for its cancellation has joined nothing.
-  /// - `limit`: peers of this topic to keep connected or dialled at most; `nil` is no limit.
+  /// `flushed` of the result waits for the first round. A call that throws for its cancellation has joined nothing. In
+  /// a suspended swarm the work begins with `resume`.
+  ///
+  /// The round is repeated by itself: after 10 to 12 minutes, sooner as long as it fails (45 s at most) or finds no
+  /// other peer.
+  /// - Parameters:
+  ///   - topic: 32 bytes that the peers know, and all that know them may use.
+  ///   - server: whether peers find us under the topic.
+  ///   - client: whether we look for peers and dial them.
+  ///   - limit: peers of this topic to keep connected or dialled at most; `nil` is no limit. Of several interests in
+  ///     one topic the largest counts.
+  /// - Returns: the interest, which lasts until its `destroy`, or `leave`; it need not be kept.
+  /// - Throws: `noRoles`; `tooManyTopics` above 16,384; `destroyed`; `cancelled`.
   @discardableResult
   public nonisolated(nonsending) func join(
     _ topic: Bytes32, server: Bool = true, client: Bool = true, limit: Int? = nil
@@ -139,7 +156,10 @@ public final class Hyperswarm: Sendable {
     }
   }
 
-  /// Leaves the topic for all that have joined it, and waits until it is no longer announced. Connections stay.
+  /// Leaves the topic for all that have joined it, and waits until it is no longer announced: about a second where
+  /// nodes are silent, five at most. Connections stay. A topic that is not joined is left already. Cancellation ends
+  /// the wait; the topic is left all the same.
+  /// - Throws: `destroyed`; `cancelled`.
   public nonisolated(nonsending) func leave(_ topic: Bytes32) async throws(HyperswarmError) {
     let engine = engine
     try await operation { settle in
@@ -148,7 +168,8 @@ public final class Hyperswarm: Sendable {
     }
   }
 
-  /// Leaves all topics. Connections and explicit peers stay.
+  /// Leaves all topics, as `leave` does each. Connections and explicit peers stay.
+  /// - Throws: `destroyed`; `cancelled`.
   public nonisolated(nonsending) func clear() async throws(HyperswarmError) {
     let engine = engine
     try await operation { settle in
@@ -157,26 +178,29 @@ public final class Hyperswarm: Sendable {
     }
   }
 
-  /// Topics in the order of joining.
+  /// The joined topics, in the order of joining; none when the swarm is destroyed. Does not look at cancellation.
   public nonisolated(nonsending) func topics() async -> [Bytes32] {
     await read { $0.topics.map(\.topic) } ?? []
   }
 
   // MARK: Peers
 
-  /// Dials the peer with this public key, whatever the topics, and dials it again for as long as it takes.
+  /// Dials the peer with this public key, whatever the topics, and dials it again for as long as it takes: after the
+  /// pauses of `RetryTimes`, the longest of which goes on. Of the limits `maxParallel` alone holds it back. Nothing for
+  /// our own key, and on a destroyed swarm.
   public func joinPeer(_ publicKey: Bytes32) {
     let engine = engine
     loop.post { engine.value.joinPeer(publicKey) }
   }
 
-  /// Ends `joinPeer`; a connection stays.
+  /// Ends `joinPeer`; a connection stays. Nothing for a peer that was not named.
   public func leavePeer(_ publicKey: Bytes32) {
     let engine = engine
     loop.post { engine.value.leavePeer(publicKey) }
   }
 
   /// Never dials, accepts or retries a known peer, or lifts that again; nothing for an unknown one. A connection stays.
+  /// After the ban is lifted the peer is dialled when a look-up finds it next, at once if `joinPeer` has named it.
   public func ban(_ publicKey: Bytes32, _ isBanned: Bool = true) {
     let engine = engine
     loop.post { engine.value.peers[publicKey]?.ban(isBanned) }
@@ -187,7 +211,10 @@ public final class Hyperswarm: Sendable {
   /// `destroy` was called, or the swarm is about to be let go of.
   public var isDestroyed: Bool { destruction.isClaimed }
 
-  /// Starts to accept connections under our key. `join` as a server does so by itself.
+  /// Starts to accept connections under our key, and returns when the first nodes of the network know of it. `join` as
+  /// a server does so by itself.
+  /// - Throws: `listen` with what `HyperDHT.listen` throws: the next call tries again. `destroyed`; `cancelled`, after
+  ///   which the swarm listens all the same.
   public nonisolated(nonsending) func listen() async throws(HyperswarmError) {
     let engine = engine
     try await operation { settle in
@@ -199,6 +226,7 @@ public final class Hyperswarm: Sendable {
   /// Waits until the topics are announced and looked up and every peer known by then was dialled once.
   /// - Returns: `false` when a topic could not be announced or looked up because the network does not answer (that is
   ///   repeated by itself), when the swarm is suspended, or when it was suspended or destroyed meanwhile.
+  /// - Throws: `tooManyFlushes` when 1,024 calls wait; `destroyed`; `cancelled`.
   @discardableResult
   public nonisolated(nonsending) func flush() async throws(HyperswarmError) -> Bool {
     try await flush(milliseconds: nil)
@@ -213,14 +241,17 @@ public final class Hyperswarm: Sendable {
   }
 
   /// The same with a limit, rounded up to milliseconds.
-  /// - Throws: `timedOut` after it.
+  /// - Parameter limit: how long to wait; zero or less gives up in the loop's next turn.
+  /// - Throws: `timedOut` after it: announcing and dialling go on. Else as `flush()`.
   @discardableResult
   public nonisolated(nonsending) func flush(within limit: Duration) async throws(HyperswarmError) -> Bool {
     try await flush(milliseconds: limit.wholeMilliseconds)
   }
 
-  /// Withdraws the announcements, closes all connections and stops all traffic, until `resume`. Topics and explicit
-  /// peers stay.
+  /// Withdraws the announcements, closes all connections and stops all traffic, until `resume`, also that of a node
+  /// that was given to the swarm. Topics, explicit peers and bans stay; peers see the end of their connections as a
+  /// reset. Takes five seconds at most; a second call waits for its turn.
+  /// - Throws: `destroyed`; `cancelled`, after which the swarm is suspended all the same.
   public nonisolated(nonsending) func suspend() async throws(HyperswarmError) {
     let engine = engine
     try await operation { settle in
@@ -229,8 +260,9 @@ public final class Hyperswarm: Sendable {
     }
   }
 
-  /// Opens the sockets again and goes on with topics and explicit peers. Throws when they cannot be opened; the swarm
-  /// stays suspended then and resumes by itself as soon as it can, unless `suspend` is called again.
+  /// Opens the sockets again and goes on with topics and explicit peers.
+  /// - Throws: `resume` when they cannot be opened; the swarm stays suspended then and resumes by itself as soon as it
+  ///   can, unless `suspend` is called again. `destroyed`; `cancelled`, after which it resumes all the same.
   public nonisolated(nonsending) func resume() async throws(HyperswarmError) {
     let engine = engine
     try await operation { settle in
@@ -240,7 +272,8 @@ public final class Hyperswarm: Sendable {
   }
 
   /// Withdraws the announcements (not with `force`), closes all connections and, unless it was given to the swarm, the
-  /// DHT node, and waits for it. A second call waits for the first one, and with `force` cuts it short.
+  /// DHT node, and waits for it: five seconds at most. Peers see a reset. A second call waits for the first one, and
+  /// with `force` cuts it short. Cancellation does not end the wait.
   public nonisolated(nonsending) func destroy(force: Bool = false) async {
     beginDestruction(force: force)
     await ended()

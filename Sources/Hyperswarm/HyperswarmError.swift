@@ -3,25 +3,27 @@ import HyperswarmEngine
 
 /// Why a call on a swarm failed. `code` is stable across releases and languages.
 public enum HyperswarmError: Error, Hashable, Sendable, CustomStringConvertible {
-  /// The swarm is destroyed.
+  /// The swarm is destroyed, or its loop has ended.
   case destroyed
   /// The discovery was destroyed, or its topic left.
   case sessionDestroyed
   /// Neither server nor client.
   case noRoles
-  /// More topics are joined than the swarm holds.
+  /// 16,384 topics are joined.
   case tooManyTopics
-  /// More calls of `flush` wait than the swarm holds.
+  /// 1,024 calls of `flush` wait.
   case tooManyFlushes
-  /// Not done within the given time.
+  /// Not done within the given time. What was waited for goes on.
   case timedOut
-  /// The task that waited was cancelled.
+  /// The task that waited was cancelled. What was waited for goes on, unless the call says otherwise.
   case cancelled
-  /// The server could not be announced; the next attempt may succeed.
+  /// The server could not be announced; the next attempt may succeed. `code` is that of the `DHTError`, which
+  /// `description` says in words.
   case listen(code: String, description: String)
-  /// The sockets could not be opened again: the swarm stays suspended and resumes by itself as soon as it can.
+  /// The sockets could not be opened again: the swarm stays suspended and resumes by itself as soon as it can. `code`
+  /// and `description` as above.
   case resume(code: String, description: String)
-  /// The node could not be made, or a call of it has failed.
+  /// The node could not be made.
   case dht(DHTError)
 
   /// The stable name of the reason, the same in all languages.
@@ -39,6 +41,7 @@ public enum HyperswarmError: Error, Hashable, Sendable, CustomStringConvertible 
     }
   }
 
+  /// The code, where it is the swarm's own, and a sentence for people.
   public var description: String {
     switch self {
     case .listen(_, let description): "Listening failed: \(description)"

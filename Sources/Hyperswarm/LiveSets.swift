@@ -11,7 +11,7 @@ extension Hyperswarm {
   public struct Peers: Sequence, Sendable {
     let view: SwarmView
 
-    /// Of this moment.
+    /// How many there are at this moment.
     public var count: Int { view.state.withLock { $0.peers.count } }
     /// The swarm knows no peer.
     public var isEmpty: Bool { count == 0 }
@@ -31,7 +31,7 @@ extension Hyperswarm {
   public struct OpenConnections: Sequence, Sendable {
     let view: SwarmView
 
-    /// Looks at every connection.
+    /// How many there are at this moment. Looks at every connection.
     public var count: Int { view.state.withLock { $0.open.values.count { $0.connection != nil } } }
     /// No connection is open.
     public var isEmpty: Bool { view.state.withLock { $0.open.values.allSatisfy { $0.connection == nil } } }
@@ -47,14 +47,14 @@ extension Hyperswarm {
     }
   }
 
-  /// Known peers, live.
+  /// Known peers, live; none once the swarm is destroyed.
   public var peers: Peers { Peers(view: view) }
 
   /// The open connections, live: to count them, to find the one with a peer, to send something to all. New ones come
   /// through `connections`.
   public var openConnections: OpenConnections { OpenConnections(view: view) }
 
-  /// Dials in progress, as of the latest `Event.update`.
+  /// Dials in progress, those included about which the firewall is asked; as of the latest `Event.update`.
   public var connecting: Int { view.state.withLock { $0.connecting } }
 }
 

@@ -11,30 +11,35 @@ import HyperswarmEngine
 extension Hyperswarm {
   /// How to make a swarm.
   public struct Options: Sendable {
-    /// The swarm's identity; `nil` is the DHT node's own, or a fresh one beside a given node.
+    /// The swarm's identity; `nil` is the DHT node's own, or a fresh one beside a given node. A node of the swarm's own
+    /// has `dhtOptions.keyPair`, whatever this is.
     public var keyPair: KeyPair? {
       get { explicitKeyPair ?? dhtOptions.keyPair }
       set { explicitKeyPair = newValue }
     }
     private var explicitKeyPair: KeyPair?
-    /// A node to use. It is not destroyed with the swarm.
+    /// A node to use, on whose loop the swarm then lives. It is not destroyed with the swarm, but suspended with it.
     public var dht: HyperDHT?
-    /// For a node of its own.
+    /// For a node of its own, on any free port unless it says another; beside `dht` only the key pair counts.
     public var dhtOptions = HyperDHT.Options(port: 0)
-    /// Connections and dials up to which peers of topics are dialled. Incoming connections count for at most half of
-    /// it, and it refuses none of them, as in deployed swarms: the limits below do.
+    /// Connections and dials up to which peers of topics are dialled: divided by two with one peer of `joinPeer`, by
+    /// three with two or three, by four with more. Incoming connections count for at most half of it, and it refuses
+    /// none of them, as in deployed swarms: the limits below do. 0 dials none. (hyperswarm.md 6.2)
     public var maxPeers = 64
-    /// Dials at a time.
+    /// Dials at a time, those of explicit peers included. 0 dials none.
     public var maxParallel = 3
-    /// Connections that this side has dialled.
+    /// Connections that this side has dialled, and dials, up to which peers of topics are dialled.
     public var maxClientConnections = Int.max
-    /// Incoming connections. At this limit an idle one (no message for 30 s) of the host that has most of them gives
-    /// way to a newcomer; without one the newcomer is refused in its handshake. Explicit peers are exempt.
+    /// Incoming connections at most. At this limit an idle one (no message for 30 s) of the host that has most of them
+    /// gives way to a newcomer; without one the newcomer is refused in its handshake. Explicit peers are exempt.
     public var maxServerConnections = Int.max
-    /// Connections of both roles together; at this limit as above.
+    /// Connections and dials of both roles together, above which incoming ones are refused, as above.
     public var maxConnections = 4096
-    /// Decides about peers that want to connect, and about peers before they are dialled; no answer within three
-    /// seconds is `refuse`. `nil` accepts every peer.
+    /// Decides about peers that want to connect, and about peers before they are dialled. `nil` accepts every peer.
+    ///
+    /// Each question runs in a task of its own, on the loop: it may wait, and must not block. An answer that takes
+    /// longer than three seconds is `refuse`, and the task is cancelled. Up to 256 questions wait at a time; of more,
+    /// the oldest of the host that asks most is refused. Held as long as the swarm, or until `setFirewall`.
     public var firewall: (@Sendable (Candidate) async -> Verdict)?
     /// Relays for peers that cannot be reached otherwise. `nil` uses none.
     public var relayThrough: Relays?
@@ -43,11 +48,14 @@ extension Hyperswarm {
       get { if case .keys(let keys) = relayThrough { keys } else { [] } }
       set { relayThrough = newValue.isEmpty ? nil : .keys(newValue) }
     }
-    /// How long a peer waits to be dialled again. `nil` draws around 1 s, 5 s, 15 s and 10 minutes, once per swarm.
+    /// How long a peer waits to be dialled again. `nil` draws 1 to 1.5 s, 5 to 6 s, 15 to 17 s and 10 to 12 minutes,
+    /// once per swarm (hyperswarm.md 2).
     public var retryTimes: RetryTimes?
-    /// Each of the retry times gets a uniform addition of up to this much, drawn once per swarm.
+    /// Each of the retry times gets a uniform addition of up to this much, drawn once per swarm: 500 ms unless set.
+    /// Rounded up to milliseconds.
     public var retryJitter = Duration.milliseconds(Int64(HyperswarmEngine.Limits.jitter))
-    /// How long a handshake that has ended is remembered, so that a copy of it is not answered again.
+    /// How long a handshake that has ended is remembered, so that a copy of it is not answered again: 10 s unless set.
+    /// The firewall's answer has to come within it. Rounded up to milliseconds.
     public var handshakeMemory = Duration.milliseconds(Int64(HyperswarmEngine.Limits.handshakeClearWait))
 
     #if Logging
@@ -60,6 +68,11 @@ extension Hyperswarm {
     #endif
 
     /// A swarm with a node of its own, unless one is given.
+    /// - Parameters:
+    ///   - bootstrap: where to enter the network, as `HyperDHT.Options.bootstrap`; `nil` is the public network.
+    ///   - keyPair: see `keyPair`.
+    ///   - dht: a node to use; `bootstrap` and `loop` then have no meaning.
+    ///   - loop: what to live on; `nil` is a thread of its own.
     public init(bootstrap: [String]? = nil, keyPair: KeyPair? = nil, dht: HyperDHT? = nil, loop: UVEventLoop? = nil) {
       dhtOptions.bootstrap = bootstrap
       dhtOptions.loop = loop
@@ -68,28 +81,33 @@ extension Hyperswarm {
     }
   }
 
-  /// Which blind relays to use; one is drawn where several are named.
+  /// Which blind relays to use, by their public keys; one is drawn where several are named. A relay sees addresses and
+  /// volumes, not content.
   public enum Relays: Sendable {
-    /// Used when direct connections to a peer failed, or our NAT gives every destination another port.
+    /// Used when hole punching towards a peer has failed, or our NAT gives every destination another port.
     case keys([Bytes32])
-    /// Asked, on the loop, for every dial and every incoming handshake: return at once. `force`: direct connections to
-    /// this peer failed. None is no relay.
+    /// Asked, on the loop, for every dial and every incoming handshake: return at once. `force`: hole punching towards
+    /// this peer has failed; always `false` for incoming ones. None is no relay.
     case choose(@Sendable (_ force: Bool) -> [Bytes32])
   }
 
-  /// Pauses before a peer is dialled again: after a connection that was lost, or a first failure, the short one, then
-  /// the next ones; the longest is for peers named by `joinPeer`. Whole milliseconds, rounded up.
+  /// Pauses before a peer is dialled again, by how many dials and dialled connections in a row have ended; one that
+  /// lasted 15 seconds begins anew. Rounded up to milliseconds.
+  ///
+  /// Peers are dialled again in batches, so the pause is between two thirds and four thirds of the time that is given
+  /// here, with `Options.retryJitter`. A peer of a topic is given up after the fourth end, until a look-up finds it
+  /// again. (hyperswarm.md 8)
   public struct RetryTimes: Hashable, Sendable {
-    /// After a connection was lost, or a dial has failed once.
+    /// After the first end, of a peer that a dial has reached before.
     public var short: Duration
-    /// After the next failure, or a first one of a peer that was never reached.
+    /// After the second end, and the first one of a peer that no dial has reached.
     public var medium: Duration
-    /// After further failures.
+    /// After the third end, and the second one of a peer that no dial has reached.
     public var long: Duration
-    /// For peers named by `joinPeer`, from the fourth failure on.
+    /// From the fourth end on, for peers named by `joinPeer`.
     public var longest: Duration
 
-    /// All four, in ascending order as a rule.
+    /// All four, in ascending order as a rule; negative ones are zero.
     public init(short: Duration, medium: Duration, long: Duration, longest: Duration) {
       self.short = short
       self.medium = medium
@@ -102,7 +120,7 @@ extension Hyperswarm {
   public struct Candidate: Hashable, Sendable {
     /// The peer's key; proved only on the connection.
     public var publicKey: Bytes32
-    /// `nil` before a dial.
+    /// Where the handshake came from, as the node between us says where there is one; `nil` before a dial.
     public var address: Endpoint?
   }
 
@@ -110,9 +128,10 @@ extension Hyperswarm {
   public enum Verdict: Hashable, Sendable {
     /// The peer may connect, or is dialled.
     case accept
-    /// Not now; the peer may come again.
+    /// Not now: the peer gets no answer. For ten seconds it is refused without a question, and if it is named by
+    /// `joinPeer` not dialled.
     case refuse
-    /// Never, until `Hyperswarm.ban(_:_:)` lifts it.
+    /// Never, until `Hyperswarm.ban(_:_:)` lifts it. Of 2,048 bans by the firewall the oldest is forgotten.
     case ban
   }
 }

@@ -7,8 +7,10 @@ extension Hyperswarm {
   /// What the swarm knows about a peer: live, from `swarm.peers[key]` and `connection.peer`.
   ///
   /// The properties are those of the loop's latest change, and each is read by itself: `snapshot` has them all of one
-  /// moment. May be used from any thread; holds neither the connection nor the swarm. A peer that the swarm has
-  /// forgotten keeps its last values; one that is found again then is a new object.
+  /// moment. May be used from any thread; holds neither the connection nor the swarm.
+  ///
+  /// The swarm forgets a peer that is not connected, dialled, queued, waiting, explicit or banned. A forgotten one
+  /// keeps its last values, and what is asked of it has no effect; one that is found again is a new object.
   public final class Peer: Sendable {
     /// The peer's identity.
     public let publicKey: Bytes32
@@ -34,15 +36,15 @@ extension Hyperswarm {
     /// Joined topics that the peer was found under, in the order of the first sight: grows while connected, too. A peer
     /// that dialled us is in none until a look-up of ours has found it.
     public var topics: [Bytes32] { snapshot.topics }
-    /// Nodes that route to the peer.
+    /// Nodes that route to the peer, as the latest look-up that had any says.
     public var relayAddresses: [Endpoint] { snapshot.relayAddresses }
     /// We have dialled the last connection.
     public var isClient: Bool { snapshot.isClient }
     /// The peer has dialled the last connection, or there was none.
     public var isServer: Bool { !snapshot.isClient }
-    /// A dial has opened.
+    /// A dial of ours has opened: the peer is dialled again sooner.
     public var isProven: Bool { snapshot.isProven }
-    /// The peer is dialled before those that have failed often.
+    /// The peer is dialled before those that have failed three times in a row, or more.
     public var isPrioritized: Bool { snapshot.isPrioritized }
     /// Never dialled, accepted or retried, by `ban` or the firewall.
     public var isBanned: Bool { snapshot.isBanned }
@@ -54,7 +56,7 @@ extension Hyperswarm {
     public var isQueued: Bool { snapshot.isQueued }
     /// Waiting for the next try.
     public var isWaiting: Bool { snapshot.isWaiting }
-    /// Ended dials in a row.
+    /// Dials and dialled connections in a row that have ended; one that lasted 15 seconds counts as the first.
     public var attempts: Int { snapshot.attempts }
 
     /// As of the loop's turn in which the call arrives there: after what was asked of the peer before, `ban` for one.
@@ -64,15 +66,17 @@ extension Hyperswarm {
       return await onLoop(loop) { PeerStatus(info.value) }
     }
 
-    /// Never dials, accepts or retries the peer, or lifts that again. The connection stays. Takes effect in the loop's
-    /// next turn; the swarm remembers a banned peer until the ban is lifted.
+    /// Never dials, accepts or retries the peer, or lifts that again. The connection stays. Takes effect when the loop
+    /// gets to it, at once for a caller on the loop; the swarm remembers a banned peer until the ban is lifted. Then it
+    /// is dialled when a look-up finds it next, at once if `joinPeer` has named it.
     public func ban(_ isBanned: Bool = true) {
       let info = info
       loop.post { info.value.ban(isBanned) }
     }
 
-    /// Whether to dial the peer again when a connection that we have dialled has ended: `true` until set. Takes effect
-    /// in the loop's next turn.
+    /// Whether to dial the peer again by itself when a connection that we have dialled has ended, or a dial: `true`
+    /// until set. A look-up that finds the peer, and `joinPeer`, have it dialled all the same. Takes effect as `ban`
+    /// does.
     public func reconnect(_ isEnabled: Bool) {
       let info = info
       loop.post { info.value.reconnect(isEnabled) }
@@ -85,25 +89,25 @@ extension Hyperswarm {
     public var publicKey: Bytes32
     /// Nodes that route to the peer.
     public var relayAddresses: [Endpoint]
-    /// Joined topics that the peer was found under.
+    /// Joined topics that the peer was found under, in the order of the first sight.
     public var topics: [Bytes32]
     /// We have dialled the last connection.
     public var isClient: Bool
-    /// A dial has opened.
+    /// A dial of ours has opened.
     public var isProven: Bool
-    /// Dialled before those that have failed often.
+    /// Dialled before those that have failed three times in a row, or more.
     public var isPrioritized: Bool
     /// Never dialled, accepted or retried.
     public var isBanned: Bool
     /// Named by `joinPeer`.
     public var isExplicit: Bool
-    /// Dialled again when a connection that we have dialled has ended.
+    /// Dialled again by itself when a connection that we have dialled has ended, or a dial.
     public var isReconnecting: Bool
     /// In line to be dialled.
     public var isQueued: Bool
     /// Waiting for the next try.
     public var isWaiting: Bool
-    /// Ended dials in a row.
+    /// Dials and dialled connections in a row that have ended.
     public var attempts: Int
 
     init(_ info: PeerInfo) {

@@ -23,37 +23,37 @@ struct ConnectionLimits: Sendable {
 // Limits, firewall and relays of a running swarm: what they mean is said at `Options`. Each holds for the decisions
 // that follow, from the loop's next turn on; connections that stand stay.
 extension Hyperswarm {
-  /// See `Options.maxPeers`.
+  /// See `Options.maxPeers`. Holds for the decisions that follow; connections that stand stay.
   public var maxPeers: Int {
     get { settings.withLock { $0.maxPeers } }
     set { change { $0.maxPeers = newValue } }
   }
 
-  /// See `Options.maxParallel`.
+  /// See `Options.maxParallel`; holds as `maxPeers`.
   public var maxParallel: Int {
     get { settings.withLock { $0.maxParallel } }
     set { change { $0.maxParallel = newValue } }
   }
 
-  /// See `Options.maxClientConnections`.
+  /// See `Options.maxClientConnections`; holds as `maxPeers`.
   public var maxClientConnections: Int {
     get { settings.withLock { $0.maxClientConnections } }
     set { change { $0.maxClientConnections = newValue } }
   }
 
-  /// See `Options.maxServerConnections`.
+  /// See `Options.maxServerConnections`; holds as `maxPeers`.
   public var maxServerConnections: Int {
     get { settings.withLock { $0.maxServerConnections } }
     set { change { $0.maxServerConnections = newValue } }
   }
 
-  /// See `Options.maxConnections`.
+  /// See `Options.maxConnections`; holds as `maxPeers`.
   public var maxConnections: Int {
     get { settings.withLock { $0.maxConnections } }
     set { change { $0.maxConnections = newValue } }
   }
 
-  /// Replaces `Options.firewall`; `nil` accepts every peer. Questions under way keep their answers.
+  /// Replaces `Options.firewall`; `nil` accepts every peer. Questions under way keep their answers, bans stay.
   public func setFirewall(_ firewall: (@Sendable (Candidate) async -> Verdict)?) {
     let engine = engine
     let loop = loop
@@ -84,7 +84,8 @@ extension Hyperswarm {
 }
 
 extension Hyperswarm {
-  /// Between `suspend` and `resume`, as of the loop's turn in which the question arrives there.
+  /// Between `suspend` and `resume`, as of the loop's turn in which the question arrives there; `false` once the loop
+  /// has ended.
   public var isSuspended: Bool {
     get async { await read { $0.isSuspended } ?? false }
   }

@@ -10,15 +10,15 @@ extension Hyperswarm {
     case update
     /// A dial has begun, opened, failed or ended.
     case attempt(Attempt)
-    /// The firewall has banned a peer.
+    /// The firewall has banned a peer; `ban` of the program is no event. `reason` is a sentence for people.
     case banned(publicKey: Bytes32, reason: String)
-    /// The network has begun to answer, or does not answer (any more): see `HyperDHT.Status`.
+    /// The network has begun to answer, or does not answer (any more), for some seconds: see `HyperDHT.Status`.
     case network(isOnline: Bool)
     /// A connected peer was found under a further joined topic.
     case topic(publicKey: Bytes32, topic: Bytes32)
   }
 
-  /// What became of a dial.
+  /// What became of a dial, or of a connection that was dialled.
   public struct Attempt: Hashable, Sendable {
     /// How far a dial is.
     public enum Stage: Hashable, Sendable {
@@ -26,18 +26,19 @@ extension Hyperswarm {
       case started
       /// The connection is open.
       case opened
-      /// The dial ended before it opened.
+      /// The dial ended before it opened; `code` is that of the `DHTError` or `ConnectionError`, `CLOSED` without one.
       case failed(code: String, description: String)
-      /// The dialled connection ended, regularly if there is no code.
+      /// The dialled connection ended, regularly if there is no code; else that of the `ConnectionError`.
       case closed(code: String?)
-      /// Banned, refused by the firewall, or connected meanwhile.
+      /// Not dialled: banned, refused by the firewall, or connected meanwhile.
       case skipped
     }
     /// The peer that is dialled.
     public var publicKey: Bytes32
     /// How far the dial is.
     public var stage: Stage
-    /// Time until the next try; `nil` when none is planned.
+    /// Time until the next try, of `failed` and `closed`; `nil` when none is planned, and after a change of network,
+    /// when the peer is dialled again at once.
     public var nextRetry: Duration?
 
     init(_ attempt: PeerAttempt) {
@@ -54,23 +55,24 @@ extension Hyperswarm {
     }
   }
 
-  /// Events from now on. Each reader has its own copy; up to 256 wait to be read, further ones are dropped; up to 64
-  /// readers at a time, the oldest gives way. Those of the node below are `dht.events()`.
+  /// Events from now on, until the swarm is destroyed. Each sequence has its own copy; up to 256 wait to be read,
+  /// further ones are dropped; up to 64 sequences at a time, the oldest gives way. Those of the node below are
+  /// `dht.events()`.
   public func events() -> HyperDHT.Events<Event, Never> { observers.reader(on: loop) }
 
   /// Counters and live numbers.
   public struct Statistics: Hashable, Sendable {
     /// Connections of both roles that have opened.
     public var connectionsOpened: UInt64 = 0
-    /// Connections of both roles that have closed.
+    /// Connections of both roles that have closed, and dials that have failed, as in the deployed stack.
     public var connectionsClosed: UInt64 = 0
     /// Dials that have begun.
     public var dialsAttempted: UInt64 = 0
-    /// Now.
+    /// Connections now that we have dialled.
     public var clientConnections = 0
     /// Incoming connections now.
     public var serverConnections = 0
-    /// Dials under way now.
+    /// Dials under way now, those included about which the firewall is asked.
     public var dialling = 0
     /// Peers in line to be dialled now.
     public var queued = 0
@@ -80,13 +82,13 @@ extension Hyperswarm {
     public var knownPeers = 0
     /// Topics that are joined now.
     public var topics = 0
-    /// On the wire, closed connections included.
+    /// Bytes of UDP payload that connections have sent, closed ones included, headers and retransmissions too.
     public var bytesSent: UInt64 = 0
-    /// On the wire, closed connections included.
+    /// Bytes of UDP payload that connections have received, closed ones included.
     public var bytesReceived: UInt64 = 0
-    /// Packets of connections, closed ones included.
+    /// Packets that connections have sent, closed ones included, retransmissions too.
     public var packetsSent: UInt64 = 0
-    /// Packets of connections, closed ones included.
+    /// Packets that connections have received, closed ones included.
     public var packetsReceived: UInt64 = 0
     /// Packets that were sent again, on closed connections too.
     public var retransmissions: UInt64 = 0

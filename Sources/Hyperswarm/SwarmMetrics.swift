@@ -7,10 +7,11 @@ import HyperswarmEngine
   import Metrics
 
   extension Hyperswarm {
-    /// What copies the gauges of `metrics` to swift-metrics.
-    /// - `interval`: 100 ms at least.
-    /// - `factory`: `nil` is that of `MetricsSystem`.
-    /// - `dimensions`: for each gauge, to tell several swarms of one program apart.
+    /// What copies the gauges of `metrics` to swift-metrics, once it runs. It does not hold the swarm.
+    /// - Parameters:
+    ///   - interval: from one copy to the next, 100 ms at least.
+    ///   - factory: `nil` is that of `MetricsSystem`.
+    ///   - dimensions: for each gauge, to tell several swarms of one program apart.
     public func metricsReporter(
       every interval: Duration = .seconds(10), to factory: (any MetricsFactory)? = nil,
       dimensions: [(String, String)] = []
