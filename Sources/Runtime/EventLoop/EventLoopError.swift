@@ -4,6 +4,7 @@ import CHyperUV
 public struct EventLoopError: Error, Hashable, Sendable, CustomStringConvertible {
   /// The negative errno of libuv.
   public let code: Int32
+  /// What libuv says of it, for people.
   public let description: String
 
   init(_ code: Int32) {

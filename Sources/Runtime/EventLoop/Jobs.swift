@@ -25,17 +25,21 @@ struct SharedState {
 }
 
 extension UVEventLoop: SerialExecutor, TaskExecutor {
-  /// Runs the job on the loop's thread; what the Swift runtime calls for tasks that prefer the loop.
+  /// Runs the job on the loop's thread; what the Swift runtime calls for tasks that prefer the loop. Once the loop has
+  /// ended, jobs run one at a time on the global pool.
   public func enqueue(_ job: consuming ExecutorJob) {
     let unowned = UnownedJob(job)
     if isOnLoop, phase != .closed, enqueueLocally(.task(unowned)) { return }
     if !enqueueFromOutside(.task(unowned)) { enqueueAfterEnd(unowned) }
   }
 
+  /// What the Swift runtime asks of an executor.
   public func asUnownedSerialExecutor() -> UnownedSerialExecutor { UnownedSerialExecutor(ordinary: self) }
 
+  /// Traps off the loop's thread; what `assumeIsolated` of an actor on the loop calls.
   public func checkIsolated() { precondition(isOnLoop, "not on the event loop") }
 
+  /// `isOnLoop`, for the Swift runtime.
   public func isIsolatingCurrentContext() -> Bool? { isOnLoop }
 }
 

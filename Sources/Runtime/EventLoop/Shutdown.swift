@@ -11,9 +11,10 @@ import Synchronization
 
 extension UVEventLoop {
   /// Ends the loop: asks everything that lives on it to close, closes its own handles, and for a loop with its own
-  /// thread waits until that thread is gone. May be called from any thread, and more than once.
+  /// thread waits until that thread is gone. May be called from any thread, and more than once; cancellation does not
+  /// end the wait.
   ///
-  /// An embedded loop must go on being run by its owner until this returns.
+  /// An embedded loop, and one that the program runs, must go on being run until this returns.
   public func shutdown() async {
     let mustJoin = await withCheckedContinuation { continuation in
       let isOver = shared.withLock { state -> Bool in
@@ -25,7 +26,8 @@ extension UVEventLoop {
     if mustJoin, let thread = threadHandle.withLock({ $0 }) { pthread_join(thread, nil) }
   }
 
-  /// Starts the shutdown; `done` runs when it is complete, on whatever thread that happens.
+  /// Starts the shutdown, from any thread; `done` runs once when it is complete, on whatever thread that happens, at
+  /// once when it has been. The end of an own thread is not waited for.
   public func beginShutdown(_ done: (@Sendable () -> Void)? = nil) {
     if let done {
       let isOver = shared.withLock { state -> Bool in

@@ -12,11 +12,12 @@ import Synchronization
 
 /// A libuv loop as a Swift executor: one thread on which all state of one or more nodes lives.
 ///
-/// The loop can run on a thread of its own (`startThread`), be run by the caller (`init()` and `run()`), or ride on a
-/// `uv_loop_t` of another owner (`init(embeddedIn:)`). In the last case it never keeps `uv_run` from returning:
-/// only timers, look-ups, sockets and work that was posted from the loop itself do.
+/// The loop can run on a thread of its own (`startThread`), be run by the caller (`init()` and `run()`: until it runs,
+/// the calling thread is its own, and it stays for ever without `run` and `shutdown`), or ride on a `uv_loop_t` of
+/// another owner (`init(embeddedIn:)`). In the last case it never keeps `uv_run` from returning: only timers, look-ups,
+/// sockets and work that was posted from the loop itself do.
 ///
-/// `post` and the executor functions may be called from any thread; everything else only on the loop.
+/// `post`, `isOnLoop`, `shutdown` and the executor functions may be called from any thread.
 ///
 /// As an executor it runs tasks (`Task(executorPreference: loop)`) and actors (`unownedExecutor`) on the loop's thread.
 public final class UVEventLoop: @unchecked Sendable {
@@ -78,6 +79,8 @@ public final class UVEventLoop: @unchecked Sendable {
 
   /// Rides on a loop that the caller runs. Call it on the thread that runs the loop; `shutdown` must have completed
   /// before the caller closes his loop.
+  /// - Parameter loop: initialised; borrowed until `shutdown` has completed.
+  /// - Throws: when the system has no room for the loop's descriptors.
   public convenience init(embeddedIn loop: UnsafeMutablePointer<uv_loop_t>) throws(EventLoopError) {
     try self.init(loop: loop, ownsLoop: false)
   }
@@ -101,7 +104,7 @@ public final class UVEventLoop: @unchecked Sendable {
     if ownsLoop, phase == .closed { uv.deallocate() }
   }
 
-  /// Whether the caller is on the loop's thread.
+  /// Whether the caller is on the loop's thread; `false` once it has ended.
   @inline(__always)
   public var isOnLoop: Bool { ownerThread.load(ordering: .relaxed) == currentThreadID() }
 
