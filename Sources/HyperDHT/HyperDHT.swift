@@ -12,7 +12,7 @@ import HyperUDX
 /// let dht = try await HyperDHT()
 /// let server = try await dht.listen()
 /// print(server.publicKey.hex)
-/// for await connection in server.connections { ... }
+/// for await connection in server.connections { print("met", connection.remotePublicKey) }
 /// ```
 ///
 /// May be used from any thread. The node lives on one event loop: its own thread unless `Options.loop` names one.

@@ -1,8 +1,9 @@
 import Foundation
 import XCTest
 
-/// The code in the articles of the documentation is code that the build compiles: `Tests/Readme/Articles`. What needs
-/// traits is built by `Tests/Scripts/test_consumer`: `Tests/Consumer/Sources/Operations`.
+/// The code in the articles of the documentation, in the descriptions of symbols and in `docs` is code that the build
+/// compiles: `Tests/Readme/Articles`. What needs traits is built by `Tests/Scripts/test_consumer`:
+/// `Tests/Consumer/Sources/Operations`.
 final class ArticleTests: XCTestCase {
   private let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
     .deletingLastPathComponent().deletingLastPathComponent()
@@ -32,18 +33,32 @@ final class ArticleTests: XCTestCase {
     return found
   }
 
-  func testEveryBlockOfAnArticleIsCompiled() throws {
+  /// What stands in the comments of a source file, without the marks.
+  private func comments(_ text: String) -> String {
+    text.split(separator: "\n", omittingEmptySubsequences: false).map { line in
+      let line = line.drop { $0 == " " }
+      return line.hasPrefix("///") ? String(line.dropFirst(line.hasPrefix("/// ") ? 4 : 3)) : ""
+    }.joined(separator: "\n")
+  }
+
+  func testEveryBlockOfCodeIsCompiled() throws {
     let known = Set(try snippets().values)
     var used: Set<String> = []
-    for file in files("Sources", "md") {
-      let parts = try String(contentsOf: file, encoding: .utf8).components(separatedBy: "```swift\n").dropFirst()
+    var inComments = 0
+    for file in files("Sources", "md") + files("docs", "md") + files("Sources", "swift") {
+      var text = try String(contentsOf: file, encoding: .utf8)
+      guard text.contains("```swift") else { continue }
+      if file.pathExtension == "swift" { text = comments(text) }
+      let parts = text.components(separatedBy: "```swift\n").dropFirst()
       for block in parts.compactMap({ $0.components(separatedBy: "```").first }) where !block.contains("swift-tools") {
         XCTAssertTrue(known.contains(block), "\(file.lastPathComponent): no test compiles this:\n\(block)")
         used.insert(block)
+        if file.pathExtension == "swift" { inComments += 1 }
       }
     }
-    XCTAssertEqual(known.subtracting(used), [], "in no article")
-    XCTAssertGreaterThan(used.count, 15)
+    XCTAssertEqual(known.subtracting(used), [], "nowhere to be read")
+    XCTAssertGreaterThan(used.count, 20)
+    XCTAssertGreaterThan(inComments, 5)
   }
 
   /// `Scripts/docs` compiles them; here is that each step of a tutorial has its file and each file its step.
