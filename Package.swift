@@ -158,7 +158,7 @@ let faces: [Target] = [
     name: "HyperswarmTesting",
     dependencies: [
       "HyperEncoding", "HyperCrypto", "HyperEnvironment", "HyperSecretStream", "HyperRPC", "HyperDHTEngine",
-      "HyperswarmEngine", "HyperUDX", "CHyperUDX",
+      "HyperswarmEngine", "HyperRuntime", "HyperUDX", "CHyperUDX",
     ]),
 ]
 

@@ -1,146 +1,92 @@
-import HyperEnvironment
+import HyperRuntime
 
-/// Virtual time and what is due in it. Hosts and sockets hold the clock, so that it outlives the network while one of
-/// them is still in use.
-final class VirtualClock {
-  /// Microseconds. Starts above 0, so that a time of 0 can mean "never".
-  static let start: UInt64 = 1_000_000
+/// The time of a `VirtualNetwork` as a clock of Swift: from `VirtualNetwork.clock`. For programs that take a clock for
+/// what they wait for, and get this one in tests:
+///
+/// ```swift
+/// func beat(_ clock: some Clock<Duration>, _ send: () -> Void) async throws {
+///   while true {
+///     send()
+///     try await clock.sleep(for: .seconds(30))
+///   }
+/// }
+/// ```
+///
+/// A task that sleeps wakes up inside the network's `advance` or `run`, after the timers of the network that were made
+/// before for the same moment. Whether it sleeps again before time moves on is certain for tasks of the network's
+/// executor only: those of `VirtualNetwork.task(_:)` and their children.
+///
+/// May be used from any thread.
+public struct VirtualClock: Clock {
+  /// A moment of virtual time.
+  public struct Instant: InstantProtocol, CustomStringConvertible {
+    /// Virtual time since the network was made.
+    public var elapsed: Duration
 
-  private(set) var now = VirtualClock.start
-  private var queue = EventQueue()
-  private var hasStopped = false
-  /// The network goes: what belonged to it must not run any more.
-  private(set) var isStopping = false
+    /// The moment so long after the network was made.
+    public init(elapsed: Duration) { self.elapsed = elapsed }
 
-  var pendingEventCount: Int { queue.count }
+    /// The moment so much later.
+    public func advanced(by duration: Duration) -> Instant { Instant(elapsed: elapsed + duration) }
 
-  func schedule(afterMicroseconds delay: UInt64, _ action: @escaping () -> Void) -> VirtualTimer {
-    push(time: now &+ delay, isDeferred: false, action)
+    /// How much later the other moment is.
+    public func duration(to other: Instant) -> Duration { other.elapsed - elapsed }
+
+    /// Whether the left moment comes first.
+    public static func < (left: Instant, right: Instant) -> Bool { left.elapsed < right.elapsed }
+
+    /// The time since the network was made.
+    public var description: String { elapsed.description }
   }
 
-  func deferred(_ action: @escaping () -> Void) { _ = push(time: now, isDeferred: true, action) }
+  let executor: VirtualExecutor
 
-  private func push(time: UInt64, isDeferred: Bool, _ action: @escaping () -> Void) -> VirtualTimer {
-    let timer = VirtualTimer(action: action)
-    if hasStopped { timer.cancel() } else { queue.push(timer, at: time, isDeferred: isDeferred) }
-    return timer
-  }
+  /// The time of the network; it moves inside `advance` and `run` only.
+  public var now: Instant { Instant(elapsed: .microseconds(Int64(clamping: executor.now - VirtualTime.start))) }
 
-  /// Runs what is due until `end`, or until `condition` holds; returns whether it holds.
-  func run(until end: UInt64, condition: () -> Bool) -> Bool {
-    while !condition() {
-      guard runNext(until: end) else {
-        now = max(now, end)
-        return condition()
-      }
-    }
-    return true
-  }
+  /// A microsecond.
+  public var minimumResolution: Duration { .microseconds(1) }
 
-  /// Runs the next event that is due until `end`; `false` without one.
-  func runNext(until end: UInt64) -> Bool {
-    guard let next = queue.nextTime, next <= end, let event = queue.pop() else { return false }
-    now = max(now, next)
-    event.run()
-    return true
-  }
-
-  var isIdle: Bool { queue.nextTime == nil }
-
-  /// The network is gone: runs what was deferred (at most `bound` actions), then drops the rest and all that still
-  /// comes.
-  func stop(bound: Int) {
-    isStopping = true
-    var left = bound
-    while left > 0, let next = queue.nextTime, next <= now, let event = queue.pop() {
-      event.run()
-      left -= 1
-    }
-    hasStopped = true
-    queue.removeAll()
+  /// Waits until the network's time has come to `deadline`, rounded up to microseconds. Returns at once when it has.
+  /// - Parameters:
+  ///   - deadline: when to go on.
+  ///   - tolerance: not used: virtual time is exact.
+  /// - Throws: `CancellationError` when the task is cancelled, and when the network is gone.
+  public nonisolated(nonsending) func sleep(until deadline: Instant, tolerance: Duration? = nil) async throws {
+    try Task.checkCancellation()
+    guard deadline > now else { return }
+    let end = VirtualTime.start + deadline.elapsed.boundedMicroseconds
+    let isCancelled = await Sleeper().sleep(until: end, on: executor)
+    if isCancelled { throw CancellationError() }
   }
 }
 
-/// An action in virtual time that has not run yet, from `VirtualNetwork.schedule`. Letting go of it does not cancel it.
-public final class VirtualTimer: ScheduledAction {
-  private var action: (() -> Void)?
+extension VirtualNetwork {
+  /// The time of the network as a clock of Swift.
+  public var clock: VirtualClock { VirtualClock(executor: time.executor) }
 
-  init(action: @escaping () -> Void) { self.action = action }
+  /// Runs tasks and actors in the time of the network, on its thread.
+  public var executor: VirtualExecutor { time.executor }
 
-  var isCancelled: Bool { action == nil }
-
-  func run() {
-    let action = action
-    self.action = nil
-    action?()
+  /// Starts a task in the time of the network: it and its children (`async let`, task groups) run inside `advance` and
+  /// `run` only, on the thread that calls them. So `body` may use the network, its swarms and everything else that
+  /// belongs to that thread. A task that it makes by `Task { }` does not run there.
+  ///
+  /// A task that waits and holds the network keeps it: cancel it, or let it end.
+  /// - Parameter body: what the task does.
+  @discardableResult
+  public func task<Success: Sendable>(
+    _ body: @escaping @concurrent () async throws -> Success
+  ) -> Task<Success, any Error> {
+    let body = LoopBound(body)
+    return Task(executorPreference: executor) { try await body.value() }
   }
-
-  /// The action does not run any more, and is let go of. Nothing happens after it has run.
-  public func cancel() { action = nil }
 }
 
-/// Binary heap by time, then by order of creation; deferred actions come before timers of the same time.
-struct EventQueue {
-  /// Times stand beside the reference, so that finding a place touches no timer.
-  private struct Entry {
-    var time: UInt64
-    var order: UInt64
-    var timer: VirtualTimer
-
-    func isBefore(_ other: Entry) -> Bool { time != other.time ? time < other.time : order < other.order }
-  }
-
-  private var heap: [Entry] = []
-  private var counter: UInt64 = 1 << 32
-  private var deferredCounter: UInt64 = 0
-
-  var count: Int { heap.count { !$0.timer.isCancelled } }
-
-  /// Time of the next event that has not been cancelled.
-  var nextTime: UInt64? {
-    mutating get {
-      while !heap.isEmpty {
-        guard heap[0].timer.isCancelled else { return heap[0].time }
-        _ = removeFirst()
-      }
-      return nil
-    }
-  }
-
-  mutating func push(_ timer: VirtualTimer, at time: UInt64, isDeferred: Bool) {
-    if isDeferred { deferredCounter += 1 } else { counter += 1 }
-    heap.append(Entry(time: time, order: isDeferred ? deferredCounter : counter, timer: timer))
-    heap.withUnsafeMutableBufferPointer { heap in
-      var index = heap.count - 1
-      while index > 0 {
-        let parent = (index - 1) / 2
-        guard heap[index].isBefore(heap[parent]) else { break }
-        heap.swapAt(index, parent)
-        index = parent
-      }
-    }
-  }
-
-  mutating func pop() -> VirtualTimer? { heap.isEmpty ? nil : removeFirst() }
-
-  mutating func removeAll() {
-    for entry in heap { entry.timer.cancel() }
-    heap = []
-  }
-
-  private mutating func removeFirst() -> VirtualTimer {
-    heap.swapAt(0, heap.count - 1)
-    let first = heap.removeLast()
-    heap.withUnsafeMutableBufferPointer { heap in
-      var index = 0
-      while 2 * index + 1 < heap.count {
-        var child = 2 * index + 1
-        if child + 1 < heap.count, heap[child + 1].isBefore(heap[child]) { child += 1 }
-        guard heap[child].isBefore(heap[index]) else { break }
-        heap.swapAt(index, child)
-        index = child
-      }
-    }
-    return first.timer
+extension Duration {
+  /// Rounded up, 35,000 years at most: what it takes for "never" can be added to the clock.
+  fileprivate var boundedMicroseconds: UInt64 {
+    let (seconds, attoseconds) = min(max(self, .zero), .seconds(1 << 40)).components
+    return UInt64(seconds) * 1_000_000 + UInt64((attoseconds + 999_999_999_999) / 1_000_000_000_000)
   }
 }

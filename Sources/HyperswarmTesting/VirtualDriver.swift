@@ -19,7 +19,7 @@ func makeInstance(of host: VirtualHost) throws(TransportError) -> UDXInstance {
   let lifetime = InstanceLifetime(context)
   let instance = try UDXInstance(
     // The instance, which lives until C is idle, holds the driver's context by this closure.
-    later: { lifetime.context.clock.deferred($0) },
+    later: { lifetime.context.time.deferred($0) },
     pool: host.network?.pool,
     start: { udx, onIdle in
       udx_init_with_driver(udx, virtualDriver, Unmanaged.passUnretained(context).toOpaque(), onIdle)
@@ -39,7 +39,7 @@ private final class InstanceLifetime {
 
 /// What the driver keeps for one instance. The host holds the instance, the instance this.
 final class DriverContext {
-  let clock: VirtualClock
+  let time: VirtualTime
   var host: VirtualHost? { link.object }
   /// Cleared when it goes.
   unowned(unsafe) var instance: UDXInstance?
@@ -52,7 +52,7 @@ final class DriverContext {
 
   init(host: VirtualHost) {
     link = host.backLink
-    clock = host.clock
+    time = host.time
   }
 
   deinit { timer?.cancel() }
@@ -63,9 +63,9 @@ final class DriverContext {
     timer = nil
     deadline = newDeadline
     guard newDeadline != udxNever else { return }
-    let delay = newDeadline > clock.now ? newDeadline - clock.now : 0
+    let delay = newDeadline > time.now ? newDeadline - time.now : 0
     // Armed with almost every packet, so without a counted reference: `deinit` cancels the timer.
-    timer = clock.schedule(afterMicroseconds: delay) { [unowned(unsafe) self] in
+    timer = time.schedule(afterMicroseconds: delay) { [unowned(unsafe) self] in
       guard let instance else { return }
       deadline = udxNever
       timer = nil
@@ -77,7 +77,7 @@ final class DriverContext {
   func flushLater(_ udx: UnsafeMutablePointer<udx_t>) {
     guard !isFlushDue else { return }
     isFlushDue = true
-    clock.deferred { [self] in
+    time.deferred { [self] in
       isFlushDue = false
       guard let instance else { return }
       warm()
@@ -237,7 +237,7 @@ nonisolated(unsafe) private let virtualDriver: UnsafePointer<udx_driver_t> = {
   driver.initialize(to: udx_driver_t())
   driver.pointee.size = MemoryLayout<udx_driver_t>.size
   driver.pointee.stop = { context($0)?.stop() }
-  driver.pointee.now = { context($0)?.clock.now ?? 0 }
+  driver.pointee.now = { context($0)?.time.now ?? 0 }
   driver.pointee.random = { udx, bytes, length in
     guard let bytes else { return UV_EINVAL.rawValue }
     context(udx)?.randomBytes(UnsafeMutableRawBufferPointer(start: bytes, count: length))
@@ -274,7 +274,7 @@ nonisolated(unsafe) private let virtualDriver: UnsafePointer<udx_driver_t> = {
 private func close(_ udx: UnsafeMutablePointer<udx_t>?, _ socket: UnsafeMutablePointer<udx_socket_t>?) {
   guard let context = context(udx), let socket, let port = port(socket) else { return }
   port.close()
-  context.clock.deferred {
+  context.time.deferred {
     udx_driver_socket_closed(socket)
     Unmanaged.passUnretained(port).release()
   }

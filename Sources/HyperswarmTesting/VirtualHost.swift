@@ -31,7 +31,7 @@ public final class VirtualHost: Environment {
   /// Bytes to hand out before random ones, for replaying recorded sessions.
   package var scriptedRandom: [[UInt8]] = []
 
-  let clock: VirtualClock
+  let time: VirtualTime
   private let networkLink: BackLink<VirtualNetwork>
   /// For what outlives the host.
   let backLink = BackLink<VirtualHost>()
@@ -46,9 +46,9 @@ public final class VirtualHost: Environment {
   private var watches: [InterfaceWatch] = []
   private var transport: UDXInstance?
 
-  init(network: VirtualNetwork, clock: VirtualClock, address: IPv4Address, seed: UInt64) {
+  init(network: VirtualNetwork, time: VirtualTime, address: IPv4Address, seed: UInt64) {
     networkLink = network.backLink
-    self.clock = clock
+    self.time = time
     self.address = address
     random = SeededRandom(seed: seed)
     transportRandom = SeededRandom(seed: ~seed)
@@ -67,15 +67,15 @@ public final class VirtualHost: Environment {
 
   // MARK: Environment
 
-  package var now: UInt64 { clock.now }
+  package var now: UInt64 { time.now }
   package var wallClock: UInt64 { 1_700_000_000_000 + uptime &+ clockStep }
-  package var uptime: UInt64 { clock.now / 1000 + wallClockOffset }
+  package var uptime: UInt64 { time.now / 1000 + wallClockOffset }
 
   package func schedule(after milliseconds: UInt64, _ action: @escaping () -> Void) -> any ScheduledAction {
-    clock.schedule(afterMicroseconds: milliseconds * 1000, action)
+    time.schedule(afterMicroseconds: milliseconds * 1000, action)
   }
 
-  package func `defer`(_ action: @escaping () -> Void) { clock.deferred(action) }
+  package func `defer`(_ action: @escaping () -> Void) { time.deferred(action) }
 
   package func randomBytes(_ bytes: UnsafeMutableRawBufferPointer) {
     if let next = scriptedRandom.first, next.count == bytes.count {
@@ -88,7 +88,7 @@ public final class VirtualHost: Environment {
 
   package func resolve(_ name: String, _ completion: @escaping ([IPv4Address]) -> Void) {
     let found = network?.names[name.lowercased()] ?? []
-    _ = clock.schedule(afterMicroseconds: network?.resolveDelay ?? 0) { completion(found) }
+    _ = time.schedule(afterMicroseconds: network?.resolveDelay ?? 0) { completion(found) }
   }
 
   package func makeSocket() -> any DatagramSocket { UDXSocket(environment: instance) }
@@ -138,7 +138,7 @@ public final class VirtualHost: Environment {
   /// later.
   package func close(_ completion: (() -> Void)? = nil) {
     guard let transport else {
-      if let completion { clock.deferred(completion) }
+      if let completion { time.deferred(completion) }
       return
     }
     self.transport = nil
@@ -172,7 +172,7 @@ public final class VirtualHost: Environment {
   /// Changes the interface list and tells the watchers in the next turn.
   package func setInterfaces(_ list: [InterfaceAddress]) {
     interfaceList = list
-    for watch in watches { clock.deferred { [weak watch] in watch?.onChange?(list) } }
+    for watch in watches { time.deferred { [weak watch] in watch?.onChange?(list) } }
   }
 
   /// Changes the interface list as on a system that does not tell.

@@ -37,8 +37,8 @@ extension VirtualNetwork {
 
   private func deliver(_ packet: Packet, from origin: VirtualHost, after delay: UInt64, _ index: Int?) {
     // One for each packet, so without a counted reference: the network stops the clock before it goes.
-    _ = clock.schedule(afterMicroseconds: delay) { [unowned(unsafe) self, clock] in
-      guard !clock.isStopping else { return }
+    _ = time.schedule(afterMicroseconds: delay) { [unowned(unsafe) self, time] in
+      guard !time.isStopping else { return }
       let target = receiver(of: packet, from: origin)
       digest.add(now)
       digest.add(target == nil ? 0 : 1)

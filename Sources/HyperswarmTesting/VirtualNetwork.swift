@@ -10,7 +10,8 @@ import HyperUDX
 /// - Determinism: the same program with the same seed sees the same packets at the same times and has the same
 ///   `traceDigest`, on every processor. It stays so as long as the program takes its own random numbers from `random`
 ///   and does nothing in the order of a `Set` or `Dictionary`, which Swift changes from run to run.
-/// - Threads: a network and all that is made on it belong to one thread (or actor). Nothing is locked.
+/// - Threads: a network and all that is made on it belong to one thread (or actor). Nothing is locked. Tasks of its
+///   `executor`, such as those of `task(_:)`, run inside `advance` and `run`, on the thread that calls them.
 /// - Bounds: no limit of its own; a host with a DHT node takes about 50 KB of memory.
 ///
 /// The async interface of `Hyperswarm` runs on real event loops and is not available in virtual time; `VirtualSwarm`
@@ -59,7 +60,7 @@ public final class VirtualNetwork {
   /// Microseconds.
   package var resolveDelay: UInt64 = 5_000
 
-  let clock = VirtualClock()
+  let time = VirtualTime()
   let backLink = BackLink<VirtualNetwork>()
   var hosts: [IPv4Address: VirtualHost] = [:]
   var nats: [IPv4Address: VirtualNAT] = [:]
@@ -88,7 +89,7 @@ public final class VirtualNetwork {
     shouldDrop = nil
     latency = nil
     for host in hosts.values { host.dismantle() }
-    clock.stop(bound: VirtualNetwork.closingActions)
+    time.stop(bound: VirtualNetwork.closingActions)
   }
 
   // MARK: Hosts
@@ -97,7 +98,7 @@ public final class VirtualNetwork {
   /// its own). An address that is given must be free: a host that has it would not be reached any more.
   public func makeHost(_ address: IPv4Address? = nil) -> VirtualHost {
     let host = VirtualHost(
-      network: self, clock: clock, address: address ?? freeAddress(0x0100_0001, &nextHost), seed: random.next())
+      network: self, time: time, address: address ?? freeAddress(0x0100_0001, &nextHost), seed: random.next())
     hosts[host.address] = host
     return host
   }
@@ -148,10 +149,10 @@ public final class VirtualNetwork {
   // MARK: Time
 
   /// Microseconds on the clock of the network.
-  package var now: UInt64 { clock.now }
+  package var now: UInt64 { time.now }
 
   /// Virtual time since the network was made.
-  public var elapsed: Duration { .microseconds(Int64(clock.now - VirtualClock.start)) }
+  public var elapsed: Duration { .microseconds(Int64(time.now - VirtualTime.start)) }
 
   /// Runs everything that is due within `duration` and stops there. Not from inside a callback.
   public func advance(by duration: Duration) { advance(microseconds: duration.microseconds) }
@@ -161,39 +162,38 @@ public final class VirtualNetwork {
   /// - Returns: whether it holds. Time stands then at the event that has made it hold, else at the end of `duration`.
   @discardableResult
   public func run(within duration: Duration, until condition: () -> Bool) -> Bool {
-    clock.run(until: clock.now &+ duration.microseconds, condition: condition)
+    time.run(until: time.now &+ duration.microseconds, condition: condition)
   }
 
   /// Runs `action` once, after `delay` of virtual time, inside an `advance` or `run`. Held until then.
   @discardableResult
   public func schedule(after delay: Duration, _ action: @escaping () -> Void) -> VirtualTimer {
-    clock.schedule(afterMicroseconds: delay.microseconds, action)
+    time.schedule(afterMicroseconds: delay.microseconds, action)
   }
 
   package func advance(by milliseconds: UInt64) { advance(microseconds: milliseconds * 1000) }
 
-  private func advance(microseconds: UInt64) { _ = clock.run(until: clock.now &+ microseconds) { false } }
+  private func advance(microseconds: UInt64) { _ = time.run(until: time.now &+ microseconds) { false } }
 
   @discardableResult
   package func run(within milliseconds: UInt64, until condition: () -> Bool) -> Bool {
-    clock.run(until: clock.now &+ milliseconds * 1000, condition: condition)
+    time.run(until: time.now &+ milliseconds * 1000, condition: condition)
   }
 
   /// Runs until no event is left, at most `milliseconds` (periodic timers of living nodes never end); returns whether
   /// nothing is left.
   @discardableResult
   package func runUntilIdle(within milliseconds: UInt64 = 60_000) -> Bool {
-    let end = clock.now &+ milliseconds * 1000
-    while clock.runNext(until: end) {}
-    return clock.isIdle
+    time.runUntilIdle(until: time.now &+ milliseconds * 1000)
+    return time.isIdle
   }
 
   /// Timers, datagrams and deferred actions that have not run yet.
-  package var pendingEventCount: Int { clock.pendingEventCount }
+  package var pendingEventCount: Int { time.pendingEventCount }
 
   /// As `Environment.schedule`, with the resolution of the clock.
   package func schedule(afterMicroseconds delay: UInt64, _ action: @escaping () -> Void) -> any ScheduledAction {
-    clock.schedule(afterMicroseconds: delay, action)
+    time.schedule(afterMicroseconds: delay, action)
   }
 
   /// A hash of all packets so far: times, addresses, bytes and fate. Equal runs have equal digests.

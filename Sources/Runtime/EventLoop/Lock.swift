@@ -43,7 +43,7 @@ package final class Locked<Value>: @unchecked Sendable {
 
 /// A number that is different for every thread alive.
 @inline(__always)
-func currentThreadID() -> UInt {
+package func currentThreadID() -> UInt {
   #if canImport(Glibc)
     return pthread_self()
   #else

@@ -29,3 +29,32 @@ public func simulation() throws {
   host.move(to: IPv4Address(10, 0, 0, 9), behind: nat)
   // end
 }
+
+public func virtualTime(_ network: VirtualNetwork, _ alice: VirtualSwarm, _ bob: VirtualSwarm) {
+  // snippet: clock program
+  /// Tells a peer every half minute that we are there.
+  func beat(_ clock: some Clock<Duration>, _ tell: () -> Void) async throws {
+    while true {
+      tell()
+      try await clock.sleep(for: .seconds(30))
+    }
+  }
+  // end
+  // snippet: clock
+  let heart = network.task {
+    try await beat(network.clock) {
+      for connection in alice.connections { connection.write(Array("still here".utf8)) }
+    }
+  }
+  network.advance(by: .seconds(3600))
+  heart.cancel()
+  // end
+  // snippet: bridge
+  let (arrivals, arrived) = AsyncStream.makeStream(of: [UInt8].self)
+  bob.onConnection = { $0.onMessage = { arrived.yield($0) } }
+  var messages = 0
+  network.task {
+    for await _ in arrivals { messages += 1 }
+  }
+  // end
+}
