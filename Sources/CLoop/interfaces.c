@@ -227,7 +227,7 @@ open_source (void) {
   struct sockaddr_nl address;
   memset(&address, 0, sizeof(address));
   address.nl_family = AF_NETLINK;
-  address.nl_groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV4_RULE;
+  address.nl_groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV4_RULE;
   if (bind(fd, (struct sockaddr *) &address, sizeof(address)) == 0) return fd;
   int err = -errno;
   close(fd);

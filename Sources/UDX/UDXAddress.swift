@@ -13,6 +13,14 @@ import HyperEncoding
 /// As text `192.0.2.7:5000`, `[2001:db8::7]:5000`, `[fe80::7%2]:5000` (RFC 3986, RFC 4007). `Endpoint` is the same for
 /// IPv4 alone.
 public struct UDXAddress: Hashable, Sendable {
+  /// The kind of an address.
+  public enum Family: Hashable, Sendable {
+    /// 32 bits.
+    case ipv4
+    /// 128 bits.
+    case ipv6
+  }
+
   /// The address.
   public var host: IPAddress
   /// The UDP port.

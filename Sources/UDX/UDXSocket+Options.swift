@@ -3,6 +3,14 @@ import CHyperUV
 import HyperEncoding
 import HyperEnvironment
 
+#if canImport(Darwin)
+  import Darwin
+#elseif canImport(Musl)
+  import Musl
+#else
+  import Glibc
+#endif
+
 /// Counters of a socket, streams and datagrams together; also after its close.
 public struct UDXSocketStatistics: Hashable, Sendable {
   /// UDP payloads that were sent, bytes.
@@ -71,8 +79,8 @@ extension UDXSocket {
 
   // MARK: Multicast
 
-  /// Receives what is sent to a group from now on, of one source or of all (RFC 1112, RFC 4607). For sockets at an IPv4
-  /// address. Binds to any port if need be: a program that wants a port binds first.
+  /// Receives what is sent to an IPv4 group from now on, of one source or of all (RFC 1112, RFC 4607). For sockets at an
+  /// IPv4 address. Binds to any port if need be: a program that wants a port binds first.
   /// - Parameters:
   ///   - group: 224.0.0.0 to 239.255.255.255.
   ///   - interface: the address of the interface on which; `nil` is the system's choice.
@@ -93,30 +101,77 @@ extension UDXSocket {
     try setMembership(UV_LEAVE_GROUP, group, interface, source)
   }
 
-  /// Whether what is sent to a group comes to this host, too; on at first. Binds to any port if need be.
+  /// Receives what is sent to an IPv6 group from now on. Fails on a socket that is bound to an IPv4 address; binds to
+  /// any port of `::` if need be.
+  /// - Parameters:
+  ///   - group: an address that begins with `ff`, such as `ff02::1`.
+  ///   - interface: the system's name of the interface on which, such as `eth0`; `nil` is the system's choice.
+  ///   - source: takes what this host sends, and nothing else.
+  public func join(
+    group: IPv6Address, interface: String? = nil, source: IPv6Address? = nil
+  ) throws(TransportError) {
+    try setMembership(UV_JOIN_GROUP, group, interface, source)
+  }
+
+  /// Ends a `join` with the same arguments.
+  public func leave(
+    group: IPv6Address, interface: String? = nil, source: IPv6Address? = nil
+  ) throws(TransportError) {
+    try setMembership(UV_LEAVE_GROUP, group, interface, source)
+  }
+
+  /// Whether what is sent to a group comes to this host, too; on at first. Of a socket at an IPv6 address for IPv6
+  /// groups. Binds to any port if need be.
   /// - Throws: `EINVAL` when closed; what `bind` throws.
   public func setMulticastLoop(_ isOn: Bool) throws(TransportError) {
     try check(udx_socket_set_multicast_loop(try boundHandle(), isOn ? 1 : 0))
   }
 
-  /// The interface, by its address, from which what is sent to groups leaves; the system's choice at first. For sockets
-  /// at an IPv4 address. Binds to any port if need be.
+  /// The interface, by its address, from which what is sent to IPv4 groups leaves; the system's choice at first. For
+  /// sockets at an IPv4 address. Binds to any port if need be.
   /// - Throws: `EADDRNOTAVAIL` without such an interface; `EINVAL` for a socket at an IPv6 address, and when closed.
   public func setMulticastInterface(_ interface: IPv4Address) throws(TransportError) {
     try check(udx_socket_set_multicast_interface(try boundHandle(), interface.description))
   }
 
+  /// The interface, by the system's name, from which what is sent to IPv6 groups leaves, unless the destination has a
+  /// `scope`. Fails on a socket that is bound to an IPv4 address; binds to any port of `::` if need be.
+  public func setMulticastInterface(_ interface: String) throws(TransportError) {
+    let place = try scopedText(interface)
+    try check(udx_socket_set_multicast_interface(try boundHandle(isIPv6: true), place))
+  }
+
   private func setMembership(
     _ membership: uv_membership, _ group: IPv4Address, _ interface: IPv4Address?, _ source: IPv4Address?
   ) throws(TransportError) {
-    let handle = try boundHandle()
+    try setMembership(
+      membership, group.description, interface?.description, source?.description, try boundHandle())
+  }
+
+  private func setMembership(
+    _ membership: uv_membership, _ group: IPv6Address, _ interface: String?, _ source: IPv6Address?
+  ) throws(TransportError) {
+    var place: String?
+    if let interface { place = try scopedText(interface) }
+    try setMembership(
+      membership, group.description, place, source?.description, try boundHandle(isIPv6: true))
+  }
+
+  private func setMembership(
+    _ membership: uv_membership, _ group: String, _ interface: String?, _ source: String?,
+    _ handle: UnsafeMutablePointer<udx_socket_t>
+  ) throws(TransportError) {
     if let source {
-      try check(
-        udx_socket_set_source_membership(
-          handle, group.description, interface?.description, source.description, membership))
+      try check(udx_socket_set_source_membership(handle, group, interface, source, membership))
     } else {
-      try check(udx_socket_set_membership(handle, group.description, interface?.description, membership))
+      try check(udx_socket_set_membership(handle, group, interface, membership))
     }
+  }
+
+  /// How the C layer takes the name of an interface. One that does not exist would be the system's choice there.
+  private func scopedText(_ interface: String) throws(TransportError) -> String {
+    guard if_nametoindex(interface) != 0 else { throw TransportError(uv: UV_ENODEV.rawValue) }
+    return "::%\(interface)"
   }
 
   private func check(_ result: Int32) throws(TransportError) {

@@ -316,11 +316,11 @@ final class EventLoopTests: XCTestCase {
 
   /// A look-up that a thread is in the middle of is given up: the end of the loop does not wait for the resolver.
   func testShutdownNeverWaitsForTheResolver() throws {
-    let silent: @Sendable (String) -> [IPv4Address] = { _ in
+    let silent: @Sendable (String) -> [ResolvedAddress] = { _ in
       sleep(3)
-      return [.loopback]
+      return [ResolvedAddress(host: .v4(.loopback), scope: 0)]
     }
-    var answers: [[IPv4Address]] = []
+    var answers: [[ResolvedAddress]] = []
     let begun = uv_hrtime()
     try withManualLoop { loop in loop.resolve("host.example", with: silent) { answers.append($0) } }
     let host = Host()
@@ -338,14 +338,15 @@ final class EventLoopTests: XCTestCase {
   func testALookUpKeepsAnEmbeddedLoopRunning() throws {
     let host = Host()
     let loop = try UVEventLoop(embeddedIn: host.uv)
-    var answers: [[IPv4Address]] = []
-    let slow: @Sendable (String) -> [IPv4Address] = { _ in
+    var answers: [[ResolvedAddress]] = []
+    let answer = ResolvedAddress(host: .v4(.loopback), scope: 0)
+    let slow: @Sendable (String) -> [ResolvedAddress] = { _ in
       usleep(50_000)
-      return [.loopback]
+      return [answer]
     }
     loop.resolve("host.example", with: slow) { answers.append($0) }
     uv_run(host.uv, UV_RUN_DEFAULT)
-    XCTAssertEqual(answers, [[.loopback]])
+    XCTAssertEqual(answers, [[answer]])
     loop.beginShutdown(nil)
     uv_run(host.uv, UV_RUN_DEFAULT)
   }

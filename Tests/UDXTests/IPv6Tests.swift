@@ -194,6 +194,91 @@ final class IPv6Tests: XCTestCase {
     XCTAssertEqual(asked, [source, source])
   }
 
+  func testLookupAndInterfaces() async throws {
+    let transport = try await UDXTransport()
+    let loopback = await transport.lookup("::1", port: 7)
+    XCTAssertEqual(loopback, [UDXAddress(host: .v6(.loopback), port: 7)])
+    let six = await transport.lookup("::1", port: 7, family: .ipv6)
+    XCTAssertEqual(six, loopback)
+    let four = await transport.lookup("::1", port: 7, family: .ipv4)
+    XCTAssertEqual(four, [])
+    // The name of an interface becomes its number.
+    let interface = try XCTUnwrap(UDXTransport.interfaces.first)
+    let scoped = await transport.lookup("fe80::7%\(interface.name)", port: 0)
+    XCTAssertEqual(scoped, [try XCTUnwrap(UDXAddress("[fe80::7%\(interface.index)]:0"))])
+    _ = try await bind(transport)
+    XCTAssertTrue(UDXTransport.interfaces.contains { $0.address == .v6(.loopback) && $0.isInternal })
+    await transport.close()
+  }
+
+  /// In an interface-local group (RFC 4291 section 2.7), of which nothing leaves the host.
+  func testMulticast() async throws {
+    let transport = try await UDXTransport()
+    guard let interface = UDXTransport.interfaces.first(where: { !$0.isInternal && $0.isIPv6 }) else {
+      throw XCTSkip("no interface with an IPv6 address")
+    }
+    let name = interface.name
+    let group = try XCTUnwrap(IPv6Address("ff11::3:104"))
+    let (listener, sender) = (try await bind(transport, "[::]:0"), try await bind(transport, "[::]:0"))
+    try await listener.withSocket { (socket) throws(UDXError) in try socket.join(group: group, interface: name) }
+    try await sender.withSocket { (socket) throws(UDXError) in
+      try socket.setMulticastInterface(name)
+      try socket.setMulticastLoop(true)
+    }
+    let port = listener.localAddress.port
+    sender.send([1], to: UDXAddress(host: .v6(group), port: port))
+    let first = await listener.nextDatagram()
+    XCTAssertEqual(first?.bytes, [1])
+    let source = try XCTUnwrap(first?.sourceAddress)
+    // The destination's scope says the same.
+    sender.send([2], to: UDXAddress(host: .v6(group), port: port, scope: interface.index))
+    let second = await listener.nextDatagram()
+    XCTAssertEqual(second?.bytes, [2])
+    // Of one sender only; a group that was not left cannot be joined again.
+    guard case .v6(let host) = source.host else { return XCTFail("\(source)") }
+    try await listener.withSocket { (socket) throws(UDXError) in
+      try socket.leave(group: group, interface: name)
+      try socket.join(group: group, interface: name, source: host)
+    }
+    sender.send([4], to: UDXAddress(host: .v6(group), port: port))
+    let fourth = await listener.nextDatagram()
+    XCTAssertEqual(fourth?.bytes, [4])
+    try await listener.withSocket { (socket) throws(UDXError) in
+      try socket.leave(group: group, interface: name, source: host)
+      try socket.join(group: group, interface: name, source: .loopback)
+    }
+    sender.send([5], to: UDXAddress(host: .v6(group), port: port))
+    sender.send([6], to: loopback(listener))
+    let last = await listener.nextDatagram()
+    XCTAssertEqual(last?.bytes, [6])
+    await transport.close()
+  }
+
+  func testInterfacesAndFamiliesThatDoNotFit() async throws {
+    let transport = try await UDXTransport()
+    let (six, four) = (try await bind(transport), try await bind(transport, "127.0.0.1:0"))
+    let group = try XCTUnwrap(IPv6Address("ff11::3:104"))
+    func code(_ port: UDXPort, _ body: @escaping @Sendable (UDXSocket) throws(UDXError) -> Void) async -> Int32 {
+      do throws(UDXError) {
+        try await port.withSocket(body)
+        return 0
+      } catch {
+        return error.code
+      }
+    }
+    let noInterface = await code(six) { (socket) throws(UDXError) in
+      try socket.join(group: group, interface: "no such interface")
+    }
+    XCTAssertEqual(noInterface, UV_ENODEV.rawValue)
+    let noWay = await code(six) { (socket) throws(UDXError) in try socket.setMulticastInterface("no such interface") }
+    XCTAssertEqual(noWay, UV_ENODEV.rawValue)
+    let noFour = await code(four) { (socket) throws(UDXError) in try socket.join(group: group) }
+    XCTAssertLessThan(noFour, 0)
+    let noSix = await code(six) { (socket) throws(UDXError) in try socket.setMulticastInterface(.loopback) }
+    XCTAssertLessThan(noSix, 0)
+    await transport.close()
+  }
+
   func testAnIPv4SocketHasNoWayToIPv6() throws {
     let pair = try Pair()
     guard let place = UDXAddress("[::1]:9") else { return XCTFail("address") }
@@ -208,4 +293,8 @@ final class IPv6Tests: XCTestCase {
     pair.finish()
     pair.run()
   }
+}
+
+extension UDXTransport.Interface {
+  fileprivate var isIPv6: Bool { if case .v6 = address { true } else { false } }
 }

@@ -189,9 +189,14 @@ final class SocketOptionTests: XCTestCase {
     XCTAssertEqual(numeric, [.loopback])
     let nothing = await transport.lookup("no such host")
     XCTAssertEqual(nothing, [])
-    let loopback = UDXTransport.interfaces.first { $0.address == .loopback }
+    let either = await transport.lookup("127.0.0.1", port: 9)
+    XCTAssertEqual(either, [UDXAddress(Endpoint(host: .loopback, port: 9))])
+    let other = await transport.lookup("127.0.0.1", port: 9, family: .ipv6)
+    XCTAssertEqual(other, [])
+    let loopback = UDXTransport.interfaces.first { $0.address == .v4(.loopback) }
     XCTAssertEqual(loopback?.isInternal, true)
     XCTAssertEqual(loopback?.name.isEmpty, false)
+    XCTAssertGreaterThan(loopback?.index ?? 0, 0)
     let changes = await transport.interfaceChanges(every: .milliseconds(20))
     let reading = Task {
       var count = 0

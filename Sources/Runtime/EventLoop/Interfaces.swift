@@ -11,10 +11,29 @@ import HyperEnvironment
   import Glibc
 #endif
 
+/// An address of either family of one of this host's interfaces.
+package struct LocalAddress: Hashable, Sendable {
+  /// The system's name of the interface.
+  package var name: String
+  /// The system's index of it; 0 when it is gone.
+  package var index: UInt32
+  package var address: IPAddress
+  /// Loopback and the like.
+  package var isInternal: Bool
+}
+
 extension UVEventLoop {
+  /// The addresses of this host's interfaces, of both families; empty when the system does not tell.
+  package static func localAddresses() -> [LocalAddress] {
+    var list = InterfaceList(family: AF_UNSPEC)
+    defer { list.free() }
+    list.read()
+    return list.all
+  }
+
   /// The IPv4 addresses of this host's interfaces; empty when the system does not tell.
   package static func interfaces() -> [InterfaceAddress] {
-    var list = InterfaceList()
+    var list = InterfaceList(family: AF_INET)
     defer { list.free() }
     list.read()
     return list.ipv4
@@ -25,8 +44,21 @@ extension UVEventLoop {
   package func watchInterfaces(
     every milliseconds: UInt64, _ onChange: @escaping ([InterfaceAddress]) -> Void
   ) -> any ScheduledAction {
+    watch(AF_INET, every: milliseconds) { onChange($0.ipv4) }
+  }
+
+  /// The same of both families. Routes are those of IPv4.
+  package func watchLocalAddresses(
+    every milliseconds: UInt64, _ onChange: @escaping ([LocalAddress]) -> Void
+  ) -> any ScheduledAction {
+    watch(AF_UNSPEC, every: milliseconds) { onChange($0.all) }
+  }
+
+  private func watch(
+    _ family: Int32, every milliseconds: UInt64, _ onChange: @escaping (InterfaceList) -> Void
+  ) -> any ScheduledAction {
     let watch = InterfaceWatch(
-      loop: self, interval: max(milliseconds, Limits.interfaceInterval), onChange: onChange)
+      loop: self, family: family, interval: max(milliseconds, Limits.interfaceInterval), onChange: onChange)
     watch.start()
     return watch
   }
@@ -78,15 +110,19 @@ extension UVEventLoop {
 }
 
 /// A list of libuv's.
-private struct InterfaceList {
+struct InterfaceList {
+  /// What `poll` compares: `AF_INET`, or both families with `AF_UNSPEC`.
+  private let family: Int32
   private var entries: UnsafeMutablePointer<uv_interface_address_t>?
   private var count: Int32 = 0
+
+  init(family: Int32) { self.family = family }
 
   mutating func read() { _ = hyper_interfaces_read(&entries, &count) }
 
   /// Reads again.
-  /// - Returns: whether the IPv4 addresses have changed.
-  mutating func poll() -> Bool { hyper_interfaces_poll(&entries, &count, AF_INET) > 0 }
+  /// - Returns: whether the addresses of the family have changed.
+  mutating func poll() -> Bool { hyper_interfaces_poll(&entries, &count, family) > 0 }
 
   mutating func free() { hyper_interfaces_free(&entries, &count) }
 
@@ -99,17 +135,32 @@ private struct InterfaceList {
         isInternal: entry.is_internal != 0)
     }
   }
+
+  var all: [LocalAddress] {
+    UnsafeBufferPointer(start: entries, count: Int(count)).compactMap { entry in
+      let address: IPAddress
+      switch Int32(entry.address.address4.sin_family) {
+      case AF_INET: address = .v4(IPv4Address(value: UInt32(bigEndian: entry.address.address4.sin_addr.s_addr)))
+      case AF_INET6: address = .v6(IPv6Address(entry.address.address6.sin6_addr))
+      default: return nil
+      }
+      return LocalAddress(
+        name: String(cString: entry.name), index: if_nametoindex(entry.name), address: address,
+        isInternal: entry.is_internal != 0)
+    }
+  }
 }
 
 final class InterfaceWatch: ScheduledAction {
   private let interval: UInt64
   private weak var loop: UVEventLoop?
-  private var onChange: (([InterfaceAddress]) -> Void)?
+  private var onChange: ((InterfaceList) -> Void)?
   private var timer: (any ScheduledAction)?
-  private var list = InterfaceList()
+  private var list: InterfaceList
 
-  init(loop: UVEventLoop, interval: UInt64, onChange: @escaping ([InterfaceAddress]) -> Void) {
+  init(loop: UVEventLoop, family: Int32, interval: UInt64, onChange: @escaping (InterfaceList) -> Void) {
     self.loop = loop
+    list = InterfaceList(family: family)
     self.interval = interval
     self.onChange = onChange
   }
@@ -130,12 +181,12 @@ final class InterfaceWatch: ScheduledAction {
   }
 
   private func tick() {
-    if list.poll() { onChange?(list.ipv4) }
+    if list.poll() { onChange?(list) }
     if onChange != nil { arm() }
   }
 
   func heard(isRoute: Bool) {
-    if list.poll() || isRoute { onChange?(list.ipv4) }
+    if list.poll() || isRoute { onChange?(list) }
   }
 
   func cancel() {

@@ -10,20 +10,34 @@ import HyperEncoding
   import Glibc
 #endif
 
+/// An address that a name stands for.
+package struct ResolvedAddress: Hashable, Sendable {
+  package var host: IPAddress
+  /// Of a link-local IPv6 address the index of its interface; 0 for any other.
+  package var scope: UInt32
+
+  var ipv4: IPv4Address? { if case .v4(let host) = host { host } else { nil } }
+}
+
 extension UVEventLoop {
   /// Resolves a host name to IPv4 addresses; `completion` runs exactly once, in a later turn, with an empty list on
   /// failure, at shutdown, and when too many look-ups are under way.
+  package func resolve(_ name: String, _ completion: @escaping ([IPv4Address]) -> Void) {
+    resolve(name, family: AF_INET) { completion($0.compactMap(\.ipv4)) }
+  }
+
+  /// The same for addresses of a family: `AF_INET`, `AF_INET6`, or both with `AF_UNSPEC`.
   ///
   /// Each look-up has a thread of its own, not one of libuv's: a request that runs there cannot be given up, and a loop
   /// with one cannot close. A resolver that does not answer would hold every shutdown for as long.
-  package func resolve(_ name: String, _ completion: @escaping ([IPv4Address]) -> Void) {
-    resolve(name, with: resolveName, completion)
+  package func resolve(_ name: String, family: Int32, _ completion: @escaping ([ResolvedAddress]) -> Void) {
+    resolve(name, with: { resolveName($0, family) }, completion)
   }
 
   /// As above, with any function that may block.
   func resolve(
-    _ name: String, with resolver: @escaping @Sendable (String) -> [IPv4Address],
-    _ completion: @escaping ([IPv4Address]) -> Void
+    _ name: String, with resolver: @escaping @Sendable (String) -> [ResolvedAddress],
+    _ completion: @escaping ([ResolvedAddress]) -> Void
   ) {
     assertOnLoop()
     guard phase == .open, pendingLookups.count < Limits.lookups, (1...Limits.hostName).contains(name.utf8.count) else {
@@ -38,7 +52,7 @@ extension UVEventLoop {
     uv_ref(handles.asHandle(handles.async))
   }
 
-  fileprivate func finishLookup(_ id: UInt64, _ addresses: [IPv4Address]) {
+  fileprivate func finishLookup(_ id: UInt64, _ addresses: [ResolvedAddress]) {
     guard let lookup = pendingLookups.removeValue(forKey: id) else { return }
     if pendingLookups.isEmpty, !ownsLoop { uv_unref(handles.asHandle(handles.async)) }
     lookup.completion(addresses)
@@ -56,7 +70,7 @@ extension UVEventLoop {
 /// A look-up under way, as the loop sees it.
 struct NameLookup {
   let ticket: LookupTicket
-  let completion: ([IPv4Address]) -> Void
+  let completion: ([ResolvedAddress]) -> Void
 }
 
 /// What a look-up's thread holds. Once abandoned, the thread knows no loop any more and only frees this.
@@ -64,9 +78,9 @@ final class LookupTicket: Sendable {
   private let loop: Locked<UVEventLoop?>
   private let id: UInt64
   private let name: String
-  private let resolver: @Sendable (String) -> [IPv4Address]
+  private let resolver: @Sendable (String) -> [ResolvedAddress]
 
-  init(loop: UVEventLoop, id: UInt64, name: String, resolver: @escaping @Sendable (String) -> [IPv4Address]) {
+  init(loop: UVEventLoop, id: UInt64, name: String, resolver: @escaping @Sendable (String) -> [ResolvedAddress]) {
     self.resolver = resolver
     self.loop = Locked(loop)
     self.id = id
@@ -108,9 +122,9 @@ final class LookupTicket: Sendable {
   }
 }
 
-@Sendable private func resolveName(_ name: String) -> [IPv4Address] {
+private func resolveName(_ name: String, _ family: Int32) -> [ResolvedAddress] {
   var hints = addrinfo()
-  hints.ai_family = AF_INET
+  hints.ai_family = family
   // One entry per address.
   #if canImport(Glibc)
     hints.ai_socktype = Int32(SOCK_DGRAM.rawValue)
@@ -120,12 +134,13 @@ final class LookupTicket: Sendable {
   var list: UnsafeMutablePointer<addrinfo>?
   guard getaddrinfo(name, nil, &hints, &list) == 0 else { return [] }
   defer { freeaddrinfo(list) }
-  var addresses: [IPv4Address] = []
+  var addresses: [ResolvedAddress] = []
   var entry = list
   while let current = entry, addresses.count < Limits.addressesPerLookup {
-    if current.pointee.ai_family == AF_INET, let address = current.pointee.ai_addr {
-      let ipv4 = IPv4Address(socketAddress: address)
-      if !addresses.contains(ipv4) { addresses.append(ipv4) }
+    if let place = current.pointee.ai_addr, let address = ResolvedAddress(socketAddress: place),
+      !addresses.contains(address)
+    {
+      addresses.append(address)
     }
     entry = current.pointee.ai_next
   }
@@ -145,11 +160,28 @@ final class LookupTicket: Sendable {
   }
 #endif
 
-extension IPv4Address {
-  /// The address of a `sockaddr_in`.
-  init(socketAddress: UnsafePointer<sockaddr>) {
-    self = UnsafeRawPointer(socketAddress).withMemoryRebound(to: sockaddr_in.self, capacity: 1) {
-      IPv4Address(value: UInt32(bigEndian: $0.pointee.sin_addr.s_addr))
+extension ResolvedAddress {
+  /// `nil` for other families.
+  init?(socketAddress: UnsafePointer<sockaddr>) {
+    let address = UnsafeRawPointer(socketAddress)
+    switch Int32(socketAddress.pointee.sa_family) {
+    case AF_INET:
+      let ipv4 = address.assumingMemoryBound(to: sockaddr_in.self).pointee
+      self.init(host: .v4(IPv4Address(value: UInt32(bigEndian: ipv4.sin_addr.s_addr))), scope: 0)
+    case AF_INET6:
+      let ipv6 = address.assumingMemoryBound(to: sockaddr_in6.self).pointee
+      self.init(host: .v6(IPv6Address(ipv6.sin6_addr)), scope: ipv6.sin6_scope_id)
+    default: return nil
+    }
+  }
+}
+
+extension IPv6Address {
+  init(_ address: in6_addr) {
+    self = withUnsafeBytes(of: address) { bytes in
+      IPv6Address(
+        high: UInt64(bigEndian: bytes.loadUnaligned(as: UInt64.self)),
+        low: UInt64(bigEndian: bytes.loadUnaligned(fromByteOffset: 8, as: UInt64.self)))
     }
   }
 }
