@@ -79,8 +79,8 @@ extension UDXSocket {
 
   // MARK: Multicast
 
-  /// Receives what is sent to an IPv4 group from now on, of one source or of all (RFC 1112, RFC 4607). For sockets at an
-  /// IPv4 address. Binds to any port if need be: a program that wants a port binds first.
+  /// Receives what is sent to an IPv4 group from now on, of one source or of all (RFC 1112, RFC 4607). For sockets at
+  /// an IPv4 address. Binds to any port if need be: a program that wants a port binds first.
   /// - Parameters:
   ///   - group: 224.0.0.0 to 239.255.255.255.
   ///   - interface: the address of the interface on which; `nil` is the system's choice.

@@ -144,24 +144,9 @@ public final class UDXStream: TransportStream {
     take(socket, remote)
   }
 
-  package func reroute() {
-    guard let handle, isConnected, !isClosed else { return }
-    _ = udx_stream_reroute(handle)
-  }
-
   package func limitUntilHeard() {
     guard let handle, isConnected, !isClosed else { return }
     isClaimed = udx_stream_limit_unheard(handle) == 0
-  }
-
-  package func retransmit() {
-    guard let handle, isConnected, !isClosed else { return }
-    _ = udx_stream_retransmit(handle)
-  }
-
-  package var isPathValidated: Bool {
-    guard let handle, !isClosed else { return false }
-    return udx_stream_path_validated(handle) != 0
   }
 
   private func setRemote(_ place: some SocketPlace) {

@@ -83,9 +83,9 @@ extension UDXTransport {
   /// any thread.
   public static var interfaces: [Interface] { UVEventLoop.localAddresses().map(Interface.init) }
 
-  /// The addresses of this host whenever they, or its IPv4 routes, change. Each change goes to one reader; up to 16 wait,
-  /// further ones are dropped. The transport watches as long as the sequence or an iterator of it lives; the sequence
-  /// ends with the transport's loop.
+  /// The addresses of this host whenever they, or its IPv4 routes, change. Each change goes to one reader; up to 16
+  /// wait, further ones are dropped. The transport watches as long as the sequence or an iterator of it lives; the
+  /// sequence ends with the transport's loop.
   /// - Parameter interval: how often to ask systems that do not tell, 100 ms at least. Where the system tells, that
   ///   is done besides, no more often than every five seconds.
   public nonisolated(nonsending) func interfaceChanges(
