@@ -477,7 +477,8 @@ package enum Limits {
     package static let links = 8192
     package static let linksPerSession = 256
     /// One host may have so many times as many as are left: three quarters of all if it is alone, and as links are not
-    /// ended for others, a sixteenth stays free when five hosts take all that they get.
+    /// ended for others, a sixteenth stays free when five hosts take all that they get. The same holds for sessions
+    /// that have links: of those a thirty-second stays free when eight hosts take all that they get.
     package static let linkShare = 3
 
     /// Bytes a second of one link and of all links of a relay: 1 and 4 Gbit/s, above what fast connections take and

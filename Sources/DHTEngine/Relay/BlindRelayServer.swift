@@ -61,6 +61,9 @@ package final class BlindRelayServer {
   private(set) package var linkCount = 0
   /// Those with a side at this host.
   private var linksByHost: [IPv4Address: Int] = [:]
+  /// Sessions with links, which never make room, in all and of each host.
+  private(set) var linkedSessions = 0
+  private var linkedSessionsByHost: [IPv4Address: Int] = [:]
   private var isClosed = false
 
   /// - Parameter makeStream: a fresh unconnected transport stream on the sockets of the accepted connections; `nil` at
@@ -155,21 +158,36 @@ package final class BlindRelayServer {
     for host in link.hosts { linksByHost[host, default: 0] += 1 }
     link.onClose = { [weak self] in self?.closed($0) }
     for side in [side, other] {
+      if side.session.links.isEmpty { countLinked(side.session, 1) }
       side.session.links[ObjectIdentifier(link)] = link
       side.session.answer(
         RelayPairMessage(isInitiator: side.isInitiator, token: token, id: UInt64(link.streamID(for: side))))
     }
   }
 
-  /// A link that works is never ended for another one, so the bounds are for new ones: of what is left, one host
-  /// may have so many times as much (``Limits/Relay/linkShare``), and with few links it is refused last.
+  private func countLinked(_ session: RelaySession, _ change: Int) {
+    linkedSessions += change
+    let count = linkedSessionsByHost[session.host, default: 0] + change
+    linkedSessionsByHost[session.host] = count > 0 ? count : nil
+  }
+
+  /// A link that works is never ended for another one, nor a session that has one, so the bounds are for new ones: of
+  /// what is left, one host may have so many times as much (``Limits/Relay/linkShare``), and with few links it is
+  /// refused last.
   private func mayLink(_ session: RelaySession, _ other: RelaySession) -> Bool {
     let left = bounds.links - linkCount
     guard left > 0, session.links.count < bounds.linksPerSession, other.links.count < bounds.linksPerSession else {
       return false
     }
-    return Set([session.host, other.host]).allSatisfy {
-      linksByHost[$0, default: 0] < Limits.Relay.linkShare * left
+    guard
+      Set([session.host, other.host]).allSatisfy({
+        linksByHost[$0, default: 0] < Limits.Relay.linkShare * left
+      })
+    else { return false }
+    let newcomers = (session === other ? [session] : [session, other]).filter(\.links.isEmpty)
+    let sessionsLeft = bounds.sessions - linkedSessions - newcomers.count
+    return newcomers.allSatisfy {
+      linkedSessionsByHost[$0.host, default: 0] <= Limits.Relay.linkShare * sessionsLeft
     }
   }
 
@@ -226,6 +244,7 @@ package final class BlindRelayServer {
     statistics.packetsDropped &+= link.packetsDropped
     for session in [link.sides.0.session, link.sides.1.session] {
       guard session.links.removeValue(forKey: ObjectIdentifier(link)) != nil else { continue }
+      if session.links.isEmpty { countLinked(session, -1) }
       // The end of a link is silent on the transport; deployed end points ignore this.
       session.refuse(link.token)
       session.becameIdle()

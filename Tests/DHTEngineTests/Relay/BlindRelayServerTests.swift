@@ -253,6 +253,46 @@ final class BlindRelayServerTests: XCTestCase {
     site.destroy()
   }
 
+  /// Sessions that have links make no room, so a host gets links for some of its sessions only: others find places.
+  func testDHT_B18_sessionsWithLinksOfAFewHostsLeaveRoom() throws {
+    var bounds = BlindRelayServer.Bounds()
+    bounds.sessions = 20
+    bounds.sessionsPerHost = 6
+    let site = Site(bounds)
+    // Two hosts, each with as many sessions as it gets, and a link between two of them for each pair.
+    let hosts = (0..<4).map { _ in site.net.network.makeHost() }
+    var pairings: [RelayPairing] = []
+    var nodes: [DHTNode] = []
+    for number in 0..<14 as Range<UInt8> {
+      for (place, isInitiator) in [(0, true), (1, false)] {
+        let node = site.net.makeNode(on: hosts[Int(number) / 7 * 2 + place])
+        nodes.append(node)
+        let control = node.relays.control(of: site.relayKey)
+        if let pairing = control.pair(site.ticket(100 + number, isInitiator), streamID: 1) { pairings.append(pairing) }
+      }
+      site.net.network.advance(by: 1000)
+    }
+    let taken = site.relay.linkedSessions
+    XCTAssertEqual(taken, 18, "six of each of two hosts, three of each of the others")
+    for number in 1...2 as ClosedRange<UInt8> {
+      let (a, b) = (site.client(), site.client())
+      var paired = 0
+      for (client, isInitiator) in [(a, true), (b, false)] {
+        let pairing = try XCTUnwrap(client.control.pair(site.ticket(number, isInitiator), streamID: 1))
+        pairing.onPaired = { _ in paired += 1 }
+        pairings.append(pairing)
+      }
+      site.net.wait { paired == 2 }
+      XCTAssertEqual(site.relay.linkedSessions, taken + 2)
+      // What was taken is given back.
+      a.control.destroy()
+      b.control.destroy()
+      site.net.wait { site.relay.linkedSessions == taken }
+    }
+    withExtendedLifetime(pairings) {}
+    site.destroy()
+  }
+
   /// Deployed swarms open a control connection for each relayed peer.
   func testManySessionsOfOneKeyAndHost() throws {
     XCTAssertGreaterThanOrEqual(Limits.Relay.sessionsPerKey, 128)
