@@ -63,8 +63,9 @@ package final class IncomingRequest {
   }
 
   /// Asks a source that may be forged to show itself. Its answer proves it, for the requests that follow.
-  package func verifySource() {
-    if !isProven { node?.checkSource(from.endpoint) }
+  /// - Parameter isWaiting: this one was refused before and has come again.
+  package func verifySource(isWaiting: Bool = false) {
+    if !isProven { node?.checkSource(from.endpoint, isWaiting: isWaiting) }
   }
 
   /// Sends the request on to another node with another value; fire and forget (dht-rpc.md 5.3).

@@ -183,6 +183,15 @@ package enum Limits {
   package static let totalSourceChecksPerSecond: UInt64 = 16
   package static let totalSourceCheckBurst: UInt64 = 256
   package static let pendingSourceChecks = 32
+  /// The same per second for sources whose messages were refused and have come again: smaller than the messages, of
+  /// which it takes two for each.
+  package static let waitingSourceChecksPerSecond: UInt64 = 16
+  package static let totalWaitingSourceChecksPerSecond: UInt64 = 64
+  /// Milliseconds from a refused request to the copy that counts as a repetition, and how long a refusal is remembered:
+  /// half of a request's timeout, and twice three timeouts. Refusals that are remembered per generation.
+  package static let refusalAge = requestTimeout / 2
+  package static let refusalMemory = 6 * requestTimeout
+  package static let trackedRefusals = 8192
   /// Forwarded requests whose answers come back through this node, and how long they are awaited, milliseconds: a
   /// client repeats a handshake for less time.
   package static let forwardedRequests = 8192
@@ -227,7 +236,8 @@ package enum Limits {
     precondition(requestsPerSecond <= requestBurst && downHintsPerSecond <= downHintBurst)
     precondition(requestsPerSecond <= totalRequestsPerSecond && requestBurst <= totalRequestBurst)
     precondition(sourceChecksPerSecond <= totalSourceChecksPerSecond && sourceCheckBurst <= totalSourceCheckBurst)
-    precondition(2 * pendingSourceChecks <= maxWindow * windowSlots, "the window has room for requests of our own")
+    precondition(3 * pendingSourceChecks <= maxWindow * windowSlots, "the window has room for requests of our own")
+    precondition(waitingSourceChecksPerSecond <= totalWaitingSourceChecksPerSecond)
     precondition(provenSourcesPerHost <= provenSources && answersPerForward <= answersPerRequest)
     precondition(trackedPaths >= 2 && trackedSources >= 2, "two generations")
     precondition(firewallMinimumReplies <= firewallProbeNodes)

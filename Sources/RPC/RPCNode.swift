@@ -148,6 +148,7 @@ package final class RPCNode {
   var forwardedRequests: ForwardedRequests
   var hintBudget: SourceBudget
   var sourceChecks: SourceChecks
+  var refusals: Refusals<RefusedRequest>
   /// Whether a requester is pinged before it becomes a node; recordings of the reference, which takes its word, are
   /// replayed without.
   package var checksRequesters = true
@@ -164,6 +165,8 @@ package final class RPCNode {
     replyBudget = ReplyBudget(now: now)
     forwardedRequests = ForwardedRequests(now: now)
     sourceChecks = SourceChecks(now: now)
+    refusals = Refusals(
+      maximumEntries: Limits.trackedRefusals, leastAge: Limits.refusalAge, memory: Limits.refusalMemory, now: now)
     hintBudget = SourceBudget(RPCNode.hintPolicy, now: now)
     isFirewalled = configuration.firewalled
     table = RoutingTable(id: environment.random32(), isDiverse: configuration.limitsSubnets)

@@ -49,6 +49,7 @@ extension RPCNode {
       : forwardedRequests.takeAnswer(.init(tid: request.tid, target: request.target), from: source, now: now)
     guard requester != nil || takeReply(source, now: now) else {
       statistics.drops.rateLimited += 1
+      noteRefusal(of: request, from: source, now: now)
       return
     }
     let sender = identify(request.id, source)
@@ -79,6 +80,14 @@ extension RPCNode {
     guard !replyBudget.isProven(source, now: now), table.contains(NodeAddress.id(of: source)) else { return false }
     replyBudget.prove(source, now: now)
     return replyBudget.take(source, now: now)
+  }
+
+  /// One that comes again has a sender that waits, or its name is forged twice: a ping tells. Clients that echo no
+  /// tokens show themselves by the answer, and have a budget of their own from then on.
+  private func noteRefusal(of request: RequestDatagram, from source: Endpoint, now: UInt64) {
+    let message = RefusedRequest(source: source, tid: request.tid)
+    if refusals.isAgain(message, now: now) { checkSource(source, isWaiting: true) }
+    refusals.insert(message, now: now)
   }
 
   private func receive(_ response: ResponseDatagram, from source: Endpoint, on socket: any DatagramSocket) {

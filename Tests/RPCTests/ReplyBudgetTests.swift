@@ -26,9 +26,9 @@ final class ReplyBudgetTests: RPCTestCase {
   }
 
   /// Puts pings in the name of `host` into the node for a while, 1,000 a second, from ports of their own.
-  private func spoof(_ host: IPv4Address, milliseconds: UInt64) {
+  private func spoof(_ host: IPv4Address, milliseconds: UInt64, tid: () -> UInt16 = { 1 }) {
     for _ in 0..<milliseconds {
-      node.serverSocket?.receive(ping(), from: Endpoint(host: host, port: UInt16.random(in: 1...1023)))
+      node.serverSocket?.receive(ping(tid()), from: Endpoint(host: host, port: UInt16.random(in: 1...1023)))
       network.advance(by: 1)
     }
   }
@@ -72,6 +72,62 @@ final class ReplyBudgetTests: RPCTestCase {
     report(
       attack: "1,000 pings a second in the name of a host", bound: "100 of 100 answers if it has shown itself",
       measured: "\(counts[1]), \(counts[2]), \(counts[3]) (token, answer, table); \(counts[0]) if unknown")
+  }
+
+  /// A client that echoes no token, as deployed ones, under 1,000 pings a second in the name of its host: what it
+  /// repeats is asked to show itself, and it has a budget of its own from then on.
+  func testRPC_C11_aClientThatRepeatsItselfIsAskedWhetherItIsThere() throws {
+    var tid: UInt16 = 0
+    func next() -> UInt16 {
+      tid &+= 1
+      return tid
+    }
+    let peer = try RawPeer(network)
+    spoof(peer.endpoint.host, milliseconds: 3000, tid: next)
+    // It answers what nodes ask, and its first request is one that is refused.
+    peer.answerAll(withID: false)
+    peer.clear()
+    var isAnswered = false
+    func request(_ tid: UInt16, times: Int) -> Int? {
+      for number in 1...times {
+        peer.socket.send(ping(tid), to: own)
+        spoof(peer.endpoint.host, milliseconds: 1000, tid: next)
+        if peer.responses.contains(where: { $0.tid == tid }) { return number }
+      }
+      return nil
+    }
+    var transmissions: [Int] = []
+    for number in 0..<20 as Range<UInt16> {
+      let count = request(60_000 + number, times: 3)
+      transmissions.append(try XCTUnwrap(count, "request \(number)"))
+      isAnswered = isAnswered || count ?? 1 > 1
+    }
+    XCTAssertTrue(isAnswered, "one was refused: \(transmissions)")
+    XCTAssertEqual(transmissions.suffix(10), ArraySlice(repeating: 1, count: 10), "\(transmissions)")
+    XCTAssertEqual(peer.requests.count, 1, "one ping")
+    report(
+      attack: "1,000 pings a second in the name of the host of a client that echoes no token",
+      bound: "20 of 20 requests answered within three transmissions",
+      measured: "\(transmissions.count) of 20, \(transmissions.filter { $0 > 1 }.count) after the first")
+  }
+
+  /// A flood whose messages each come again competes for these pings, which are bounded.
+  func testRPC_C13_pingsToThoseThatWaitAreBounded() {
+    network.log = []
+    for _ in 0..<5 {
+      for index in 0..<20_000 as Range<UInt32> {
+        node.serverSocket?.receive(ping(), from: Endpoint(host: IPv4Address(value: 11 << 24 + index), port: 1))
+      }
+      network.advance(by: 1000)
+    }
+    let pings = network.log.filter { $0.source == own && request($0.bytes) != nil }
+    XCTAssertGreaterThan(node.statistics.drops.rateLimited, 40_000)
+    XCTAssertGreaterThan(pings.count, 32)
+    XCTAssertLessThanOrEqual(pings.count, 256 + 5 * 64)
+    XCTAssertEqual(Set(pings.map(\.destination)).count, pings.count, "one an address")
+    report(
+      attack: "20,000 pings a second of invented hosts, each again after a second", bound: "576 pings to them in 5 s",
+      measured: "\(pings.count)")
   }
 
   /// Also when the very port is forged, an answer to what this node has forwarded gets through: its transaction id is

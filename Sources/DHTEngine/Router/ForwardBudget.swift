@@ -48,7 +48,9 @@ struct ForwardBudget {
   /// Refused messages that are remembered.
   var refusalCount: Int { refusals.count }
 
-  /// Whether this message may go to `destination` now (milliseconds).
+  /// Whether this message may go to `destination` now (milliseconds). The source of one that may not although it
+  /// comes again is asked to show itself: from then on it has a budget of its own, which what others send in its name
+  /// does not drain, nor what they send in other names.
   mutating func take(_ request: IncomingRequest, to destination: IPv4Address, now: UInt64) -> Bool {
     let endpoint = request.from.endpoint
     if endpoint.isLoopback { return true }
@@ -60,7 +62,10 @@ struct ForwardBudget {
     let reserve = source.reserve(above: leastReserve(request, message, now))
     let isAllowed = takeAll(&source, destination, above: reserve, now)
     sources.set(key, source, now: now)
-    if !isAllowed, !request.isProven { refusals.insert(message, now: now) }
+    if !isAllowed, !request.isProven {
+      if refusals.isAgain(message, now: now) { request.verifySource(isWaiting: true) }
+      refusals.insert(message, now: now)
+    }
     return isAllowed
   }
 

@@ -60,18 +60,22 @@ final class ForgedFloodTests: XCTestCase {
     }
   }
 
-  private func site(_ net: Net, _ number: UInt8) -> DHTNode {
+  private func site(_ net: Net, _ number: UInt8, showsTokens: Bool = true) -> DHTNode {
     let nat = VirtualNAT(
       network: net.network, address: IPv4Address(5, 5, number, 1), mapping: .endpointIndependent,
       filter: .addressAndPortDependent)
-    return net.makeNode(on: net.network.makeHost(IPv4Address(192, 168, number, 10), behind: nat))
+    return net.makeNode(on: net.network.makeHost(IPv4Address(192, 168, number, 10), behind: nat)) {
+      $0.showsTokens = showsTokens
+    }
   }
 
   /// Milliseconds to the connections of so many clients, one each 200 ms, after a lead of 1,100 ms.
-  private func connects(_ count: Int, seed: UInt64, perRelay: Int, repeats: Bool) -> (times: [UInt64], refused: Int) {
+  private func connects(
+    _ count: Int, seed: UInt64, perRelay: Int, repeats: Bool, showsTokens: Bool = true
+  ) -> (times: [UInt64], refused: Int) {
     let net = Net(8, seed: seed)
     let (server, _) = net.listen(on: site(net, 1))
-    let clients = (0..<count).map { site(net, 10 + UInt8($0)) }
+    let clients = (0..<count).map { site(net, 10 + UInt8($0), showsTokens: showsTokens) }
     let flood = Flood(net, server, seed: seed, repeats: repeats)
     XCTAssertEqual(flood.relays.count, 3)
     var peers: [Peer] = []
@@ -103,6 +107,19 @@ final class ForgedFloodTests: XCTestCase {
       XCTAssertGreaterThan(refused, 2000, "seed \(seed)")
       report(
         attack: "3,000 handshakes a second of forged sources over three own relays, seed \(seed)",
+        bound: "5 of 5 connects within 4 s", measured: "\(times.count) of 5, \(times.max() ?? 0) ms at most")
+    }
+  }
+
+  /// Clients that echo no tokens, as deployed ones: they are asked whether they are there.
+  func testClientsThatEchoNoTokensGetThrough() {
+    for seed in 1...2 as ClosedRange<UInt64> {
+      let (times, refused) = connects(5, seed: 10 + seed, perRelay: 1, repeats: false, showsTokens: false)
+      XCTAssertEqual(times.count, 5, "seed \(seed)")
+      XCTAssertLessThanOrEqual(times.max() ?? .max, 4000, "seed \(seed): \(times)")
+      XCTAssertGreaterThan(refused, 2000, "seed \(seed)")
+      report(
+        attack: "3,000 handshakes a second of forged sources, clients that echo no tokens, seed \(seed)",
         bound: "5 of 5 connects within 4 s", measured: "\(times.count) of 5, \(times.max() ?? 0) ms at most")
     }
   }

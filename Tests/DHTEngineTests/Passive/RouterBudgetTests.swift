@@ -199,6 +199,40 @@ final class RouterBudgetTests: XCTestCase {
     }
   }
 
+  /// A client that echoes no token, as deployed ones, under handshakes in the name of its host: one of its own that
+  /// comes again has it asked whether it is there, and from its answer on nothing that is sent in its name is charged to it.
+  func testDHT_B6_whatWaitsIsAskedWhetherItIsThere() throws {
+    for seed in 1...3 as ClosedRange<UInt64> {
+      var random = SeededRandom(seed: seed)
+      let node = try makeNode()
+      func spoof(_ milliseconds: Int) {
+        for _ in 0..<milliseconds {
+          for _ in 0..<4 {
+            let source = Endpoint(host: client.host, port: UInt16(2000 + random.next() % 60_000))
+            _ = handshake(node, .fromClient, from: source)
+          }
+          node.network.advance(by: 1)
+        }
+        for port in 1...3 as ClosedRange<UInt16> {
+          _ = handshake(node, .fromClient, from: Endpoint(host: client.host, port: port))
+        }
+      }
+      spoof(2000)
+      let bytes = message(node, tid: 9)
+      XCTAssertTrue(node.deliver(bytes, from: client).isEmpty, "seed \(seed)")
+      spoof(1000)
+      node.deliver(bytes, from: client)
+      let ping = try XCTUnwrap(node.forwarded, "seed \(seed)")
+      XCTAssertTrue(ping.isInternal, "a ping, and no handshake for the server")
+      XCTAssertEqual(node.sent.first?.destination, client)
+      node.deliver(ResponseDatagram(tid: ping.tid, to: node.address).encode(), from: client)
+      for tid in 9..<29 as Range<UInt16> {
+        spoof(100)
+        XCTAssertEqual(node.deliver(message(node, tid: tid), from: client).map(\.destination), [server], "\(tid)")
+      }
+    }
+  }
+
   /// Hole punching follows a handshake that was forwarded: more handshakes do not keep it up.
   func testDHT_B6_handshakesLeaveRoomForHolepunching() throws {
     for seed in 1...3 as ClosedRange<UInt64> {
