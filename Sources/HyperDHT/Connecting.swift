@@ -133,8 +133,10 @@ extension HyperDHT {
     public nonisolated(nonsending) func suspend() async {
       let engine = engine
       let loop = loop
-      await withUnsafeContinuation { (continuation: UnsafeContinuation<Void, Never>) in
-        if !loop.post({ engine.value.suspend { continuation.resume() } }) { continuation.resume() }
+      await TracedCall("hyperdht.server_suspend", publicKey).run {
+        await withUnsafeContinuation { (continuation: UnsafeContinuation<Void, Never>) in
+          if !loop.post({ engine.value.suspend { continuation.resume() } }) { continuation.resume() }
+        }
       }
     }
 
@@ -170,8 +172,10 @@ extension HyperDHT {
     public nonisolated(nonsending) func close() async {
       let engine = engine
       let loop = loop
-      await withUnsafeContinuation { (continuation: UnsafeContinuation<Void, Never>) in
-        if !loop.post({ engine.value.close { continuation.resume() } }) { continuation.resume() }
+      await TracedCall("hyperdht.server_close", publicKey).run {
+        await withUnsafeContinuation { (continuation: UnsafeContinuation<Void, Never>) in
+          if !loop.post({ engine.value.close { continuation.resume() } }) { continuation.resume() }
+        }
       }
     }
   }

@@ -43,10 +43,12 @@ extension HyperDHT {
     public nonisolated(nonsending) func connect(
       to publicKey: Bytes32, options: ConnectOptions = ConnectOptions()
     ) async throws(DHTError) -> Connection {
-      let core = core
-      return try await awaitOperation(
-        on: loop, cancelled: DHTError.cancelled, gone: .nodeDestroyed
-      ) { settle in core.value.connect(to: publicKey, options: options, settle) }
+      let (core, loop) = (core, loop)
+      return try await TracedCall("hyperdht.pool_connect", publicKey).run { () async throws(DHTError) -> Connection in
+        try await awaitOperation(
+          on: loop, cancelled: DHTError.cancelled, gone: .nodeDestroyed
+        ) { settle in core.value.connect(to: publicKey, options: options, settle) }
+      }
     }
   }
 }

@@ -78,7 +78,7 @@ extension HyperDHT {
       _ make: @escaping @Sendable (RPCNode, HyperRPC.QueryOptions) -> HyperRPC.Query
     ) {
       let (node, loop, ending, result) = (dht.node, dht.loop, ending, result)
-      let traced = TracedSequence(call)
+      let traced = TracedProcess(call)
       let isPosted = loop.post { [weak queue] in
         guard let queue else { return traced.end(.success(())) }
         let failures = CommitFailures()

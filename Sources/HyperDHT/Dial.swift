@@ -40,6 +40,7 @@ extension HyperDHT {
       self.publicKey = publicKey
       loop = dht.loop
       let (node, loop, board, attempt, settled, result) = (dht.node, dht.loop, board, attempt, settled, result)
+      let traced = TracedProcess(TracedCall("hyperdht.dial", publicKey), countsAnswers: false)
       let isPosted = loop.post {
         let stream = node.value.connect(to: publicKey, options: .init(options))
         attempt.value.stream = stream
@@ -51,6 +52,7 @@ extension HyperDHT {
           let connection = Connection(loop: loop, node: node.value, stream: stream, board: board)
           stream.onClose = connection.closed
           result.withLock { $0.unclaimed = connection }
+          traced.end(.success(()))
           settled.close()
         }
         stream.onClose = { error in
@@ -58,12 +60,14 @@ extension HyperDHT {
           let failure = DHTError(closing: error)
           board.closed(ConnectionError(EncryptedStreamError(failure)))
           result.withLock { $0.failure = failure }
+          traced.end(.failure(failure))
           settled.close()
         }
       }
       guard !isPosted else { return }
       board.closed(ConnectionError(EncryptedStreamError(DHTError.nodeDestroyed)))
       result.withLock { $0.failure = .nodeDestroyed }
+      traced.end(.failure(.nodeDestroyed))
       settled.close()
     }
 

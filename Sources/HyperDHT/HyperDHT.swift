@@ -104,7 +104,7 @@ public final class HyperDHT: Sendable {
   /// - Throws: `nodeDestroyed`, also when the node is destroyed meanwhile; `cancelled`, and the node goes on.
   public nonisolated(nonsending) func bootstrapped() async throws(DHTError) {
     let node = node
-    try await operation { settle in
+    try await operation(TracedCall("hyperdht.bootstrapped")) { settle in
       node.value.whenBootstrapped(settle)
       return nil
     }
@@ -139,7 +139,7 @@ public final class HyperDHT: Sendable {
   /// - Throws: `nodeDestroyed` when the node's loop has ended; `cancelled`, and the node goes on suspending.
   public nonisolated(nonsending) func suspend() async throws(DHTError) {
     let node = node
-    try await operation { settle in
+    try await operation(TracedCall("hyperdht.suspend")) { settle in
       node.value.suspend { settle(.success(())) }
       return nil
     }
@@ -151,7 +151,7 @@ public final class HyperDHT: Sendable {
   ///   `cancelled`, and the node goes on resuming.
   public nonisolated(nonsending) func resume() async throws(DHTError) {
     let node = node
-    try await operation { settle in
+    try await operation(TracedCall("hyperdht.resume")) { settle in
       node.value.resume(settle)
       return nil
     }
@@ -161,8 +161,10 @@ public final class HyperDHT: Sendable {
   /// once; unless `force`, servers then withdraw their announcements, for a second at most. A second call waits for the
   /// first one, and with `force` cuts it short.
   public nonisolated(nonsending) func destroy(force: Bool = false) async {
-    beginDestruction(force: force)
-    await ended()
+    await TracedCall("hyperdht.destroy").run {
+      beginDestruction(force: force)
+      await ended()
+    }
   }
 
   /// What `destroy` does before it waits.

@@ -98,7 +98,7 @@ extension HyperDHT {
     _ endpoints: [Endpoint]
   ) async throws(DHTError) -> [Endpoint] {
     let node = node
-    return try await operation { settle in
+    return try await operation(TracedCall("hyperdht.validate_local_addresses")) { settle in
       guard !node.value.isDestroyed else {
         settle(.failure(.nodeDestroyed))
         return nil

@@ -315,7 +315,7 @@ extension HyperDHT {
     let queue = EventQueue<Element, DHTError>(capacity: Limits.queryResults)
     let node = node
     let loop = loop
-    let traced = TracedSequence(call)
+    let traced = TracedProcess(call)
     let isPosted = loop.post { [weak queue] in
       // The sequence may have been let go of meanwhile.
       guard let queue else { return traced.end(.success(())) }

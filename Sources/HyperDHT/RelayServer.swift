@@ -18,7 +18,8 @@ extension HyperDHT {
   ) async throws(DHTError) -> RelayServer {
     let node = node
     let loop = loop
-    return try await operation { settle in
+    let call = TracedCall("hyperdht.serve_relay", (keyPair ?? defaultKeyPair).publicKey)
+    return try await operation(call) { settle in
       var options = ServerOptions()
       options.firewall = firewall
       let engine = RelayService(
@@ -134,8 +135,10 @@ extension HyperDHT {
     public nonisolated(nonsending) func close() async {
       let engine = engine
       let loop = loop
-      await withUnsafeContinuation { (continuation: UnsafeContinuation<Void, Never>) in
-        if !loop.post({ engine.value.close { continuation.resume() } }) { continuation.resume() }
+      await TracedCall("hyperdht.relay_close", publicKey).run {
+        await withUnsafeContinuation { (continuation: UnsafeContinuation<Void, Never>) in
+          if !loop.post({ engine.value.close { continuation.resume() } }) { continuation.resume() }
+        }
       }
     }
   }

@@ -1,5 +1,6 @@
 import HyperDHTEngine
 import HyperEncoding
+import HyperEnvironment
 
 #if Tracing
   import Tracing
@@ -19,20 +20,46 @@ package struct TracedCall: Sendable {
   }
 }
 
-/// A call whose answers come as a sequence, as one span: from the call until the search has ended, or its last reader
-/// has let go of it. Used on the loop from then on. Nothing without the trait `Tracing`.
-struct TracedSequence: @unchecked Sendable {
+extension TracedCall {
+  /// Awaits a call as a span; without the trait `Tracing` as it is.
+  package nonisolated(nonsending) func run<T, E: Error>(
+    _ body: nonisolated(nonsending) () async throws(E) -> T
+  ) async throws(E) -> T {
+    #if Tracing
+      let span = begin()
+      do throws(E) {
+        let value = try await body()
+        span.end()
+        return value
+      } catch {
+        span.end(error, code: (error as? any CodedError)?.code ?? "\(error)")
+        throw error
+      }
+    #else
+      return try await body()
+    #endif
+  }
+}
+
+/// What goes on after its call has returned, as one span: a search, from the call until it has ended or its last reader
+/// has let go of it; a dial, until the connection is open or has failed. Used on the loop from then on. Nothing without
+/// the trait `Tracing`.
+struct TracedProcess: @unchecked Sendable {
   #if Tracing
     private final class Running {
       var span: (any Tracing.Span)?
-      var answers = 0
+      /// `nil` where there are none to count.
+      var answers: Int?
 
-      init(_ span: any Tracing.Span) { self.span = span }
+      init(_ span: any Tracing.Span, answers: Int?) {
+        self.span = span
+        self.answers = answers
+      }
 
       func end(_ finish: (any Tracing.Span) -> Void) {
         guard let span else { return }
         self.span = nil
-        span.attributes["hyper.answers"] = answers
+        if let answers { span.attributes["hyper.answers"] = answers }
         finish(span)
       }
 
@@ -41,9 +68,11 @@ struct TracedSequence: @unchecked Sendable {
 
     private let running: Running
 
-    init(_ call: TracedCall) { running = Running(call.begin()) }
+    init(_ call: TracedCall, countsAnswers: Bool = true) {
+      running = Running(call.begin(), answers: countsAnswers ? 0 : nil)
+    }
 
-    func answered() { running.answers += 1 }
+    func answered() { running.answers? += 1 }
 
     func end(_ outcome: Result<Void, DHTError>) {
       running.end { span in
@@ -51,7 +80,7 @@ struct TracedSequence: @unchecked Sendable {
       }
     }
   #else
-    init(_ call: TracedCall) {}
+    init(_ call: TracedCall, countsAnswers: Bool = true) {}
     func answered() {}
     func end(_ outcome: Result<Void, DHTError>) {}
   #endif

@@ -51,7 +51,8 @@ extension Hyperswarm {
     @discardableResult
     public nonisolated(nonsending) func flushed(within limit: Duration? = nil) async throws(HyperswarmError) -> Bool {
       let session = session
-      return try await round(on: loop, within: limit) { session.value.flushed($0) }
+      let call = TracedCall("hyperswarm.flushed", topic)
+      return try await round(call, on: loop, within: limit) { session.value.flushed($0) }
     }
 
     /// Announces and looks up now, or waits for the round under way.
@@ -61,7 +62,7 @@ extension Hyperswarm {
     @discardableResult
     public nonisolated(nonsending) func refresh() async throws(HyperswarmError) -> Bool {
       let session = session
-      return try await round(on: loop) { session.value.refresh(nil, $0) }
+      return try await round(TracedCall("hyperswarm.refresh", topic), on: loop) { session.value.refresh(nil, $0) }
     }
 
     /// Announces and looks up now, with other roles or another limit of this interest, which hold from now on. A topic
@@ -77,7 +78,7 @@ extension Hyperswarm {
       server: Bool, client: Bool, limit: Int? = nil
     ) async throws(HyperswarmError) -> Bool {
       let session = session
-      return try await round(on: loop) {
+      return try await round(TracedCall("hyperswarm.refresh", topic), on: loop) {
         session.value.refresh(JoinOptions(server: server, client: client, limit: limit), $0)
       }
     }
@@ -88,8 +89,10 @@ extension Hyperswarm {
     public nonisolated(nonsending) func destroy() async {
       let session = session
       let loop = loop
-      await withUnsafeContinuation { (continuation: UnsafeContinuation<Void, Never>) in
-        if !loop.post({ session.value.destroy { continuation.resume() } }) { continuation.resume() }
+      await TracedCall("hyperswarm.discovery_destroy", topic).run {
+        await withUnsafeContinuation { (continuation: UnsafeContinuation<Void, Never>) in
+          if !loop.post({ session.value.destroy { continuation.resume() } }) { continuation.resume() }
+        }
       }
     }
   }
@@ -131,7 +134,8 @@ extension Hyperswarm {
     @discardableResult
     public nonisolated(nonsending) func flushed(within limit: Duration? = nil) async throws(HyperswarmError) -> Bool {
       let discovery = discovery
-      return try await round(on: loop, within: limit) { discovery.value.flushed($0) }
+      let call = TracedCall("hyperswarm.flushed", topic)
+      return try await round(call, on: loop, within: limit) { discovery.value.flushed($0) }
     }
 
     /// Announces and looks up now, as `Discovery.refresh`.
@@ -140,7 +144,7 @@ extension Hyperswarm {
     @discardableResult
     public nonisolated(nonsending) func refresh() async throws(HyperswarmError) -> Bool {
       let discovery = discovery
-      return try await round(on: loop) { discovery.value.refresh($0) }
+      return try await round(TracedCall("hyperswarm.refresh", topic), on: loop) { discovery.value.refresh($0) }
     }
   }
 
@@ -156,19 +160,21 @@ extension Hyperswarm {
 
 /// A round of announcing and looking up, awaited; throws `timedOut` when it takes longer than `limit`.
 private nonisolated(nonsending) func round(
-  on loop: UVEventLoop, within limit: Duration? = nil,
+  _ call: TracedCall, on loop: UVEventLoop, within limit: Duration? = nil,
   _ start: @escaping @Sendable (@escaping (Result<Bool, SwarmError>) -> Void) -> Void
 ) async throws(HyperswarmError) -> Bool {
-  try await awaitOperation(
-    on: loop, cancelled: HyperswarmError.cancelled, gone: .destroyed
-  ) { settle in
-    let timer = limit.map { limit in
-      loop.schedule(after: limit.wholeMilliseconds) { settle(.failure(.timedOut)) }
+  try await call.run { () async throws(HyperswarmError) -> Bool in
+    try await awaitOperation(
+      on: loop, cancelled: HyperswarmError.cancelled, gone: .destroyed
+    ) { settle in
+      let timer = limit.map { limit in
+        loop.schedule(after: limit.wholeMilliseconds) { settle(.failure(.timedOut)) }
+      }
+      start { result in
+        timer?.cancel()
+        settle(result.mapError(HyperswarmError.init))
+      }
+      return timer.map { timer in { timer.cancel() } }
     }
-    start { result in
-      timer?.cancel()
-      settle(result.mapError(HyperswarmError.init))
-    }
-    return timer.map { timer in { timer.cancel() } }
   }
 }

@@ -162,7 +162,7 @@ public final class Hyperswarm: Sendable {
   /// - Throws: `destroyed`; `cancelled`.
   public nonisolated(nonsending) func leave(_ topic: Bytes32) async throws(HyperswarmError) {
     let engine = engine
-    try await operation { settle in
+    try await operation(TracedCall("hyperswarm.leave", topic)) { settle in
       engine.value.leave(topic) { settle(.success(())) }
       return nil
     }
@@ -172,7 +172,7 @@ public final class Hyperswarm: Sendable {
   /// - Throws: `destroyed`; `cancelled`.
   public nonisolated(nonsending) func clear() async throws(HyperswarmError) {
     let engine = engine
-    try await operation { settle in
+    try await operation(TracedCall("hyperswarm.clear")) { settle in
       engine.value.clear { settle(.success(())) }
       return nil
     }
@@ -217,7 +217,7 @@ public final class Hyperswarm: Sendable {
   ///   which the swarm listens all the same.
   public nonisolated(nonsending) func listen() async throws(HyperswarmError) {
     let engine = engine
-    try await operation { settle in
+    try await operation(TracedCall("hyperswarm.listen", keyPair.publicKey)) { settle in
       engine.value.listen { settle($0.mapError(HyperswarmError.init)) }
       return nil
     }
@@ -234,7 +234,7 @@ public final class Hyperswarm: Sendable {
 
   private nonisolated(nonsending) func flush(milliseconds: UInt64?) async throws(HyperswarmError) -> Bool {
     let engine = engine
-    return try await operation { settle in
+    return try await operation(TracedCall("hyperswarm.flush")) { settle in
       let pending = engine.value.flush(timeout: milliseconds) { settle($0.mapError(HyperswarmError.init)) }
       return { pending?.cancel() }
     }
@@ -254,7 +254,7 @@ public final class Hyperswarm: Sendable {
   /// - Throws: `destroyed`; `cancelled`, after which the swarm is suspended all the same.
   public nonisolated(nonsending) func suspend() async throws(HyperswarmError) {
     let engine = engine
-    try await operation { settle in
+    try await operation(TracedCall("hyperswarm.suspend")) { settle in
       engine.value.suspend { settle(.success(())) }
       return nil
     }
@@ -265,7 +265,7 @@ public final class Hyperswarm: Sendable {
   ///   can, unless `suspend` is called again. `destroyed`; `cancelled`, after which it resumes all the same.
   public nonisolated(nonsending) func resume() async throws(HyperswarmError) {
     let engine = engine
-    try await operation { settle in
+    try await operation(TracedCall("hyperswarm.resume")) { settle in
       engine.value.resume { settle($0.mapError(HyperswarmError.init)) }
       return nil
     }
@@ -275,8 +275,10 @@ public final class Hyperswarm: Sendable {
   /// DHT node, and waits for it: five seconds at most. Peers see a reset. A second call waits for the first one, and
   /// with `force` cuts it short. Cancellation does not end the wait.
   public nonisolated(nonsending) func destroy(force: Bool = false) async {
-    beginDestruction(force: force)
-    await ended()
+    await TracedCall("hyperswarm.destroy").run {
+      beginDestruction(force: force)
+      await ended()
+    }
   }
 
   /// What `destroy` does before it waits.
@@ -344,13 +346,20 @@ public final class Hyperswarm: Sendable {
 
   // MARK: Calls
 
+  /// - `call`: a span of its own in traces, with the trait `Tracing`; `nil` has none.
   nonisolated(nonsending) func operation<T: Sendable>(
-    undelivered: (@Sendable (T) -> Void)? = nil,
+    _ call: TracedCall? = nil, undelivered: (@Sendable (T) -> Void)? = nil,
     _ start: @escaping @Sendable (_ settle: @escaping (Result<T, HyperswarmError>) -> Void) -> (() -> Void)?
   ) async throws(HyperswarmError) -> T {
-    try await awaitOperation(
-      on: loop, cancelled: HyperswarmError.cancelled, gone: .destroyed, undelivered: undelivered,
-      start)
+    let loop = loop
+    guard let call else {
+      return try await awaitOperation(
+        on: loop, cancelled: HyperswarmError.cancelled, gone: .destroyed, undelivered: undelivered, start)
+    }
+    return try await call.run { () async throws(HyperswarmError) -> T in
+      try await awaitOperation(
+        on: loop, cancelled: HyperswarmError.cancelled, gone: .destroyed, undelivered: undelivered, start)
+    }
   }
 
   nonisolated(nonsending) func read<T: Sendable>(_ body: @escaping @Sendable (SwarmEngine) -> T) async -> T? {

@@ -1,4 +1,5 @@
 import HyperDHTEngine
+import HyperEnvironment
 import HyperswarmEngine
 
 /// Why a call on a swarm failed. `code` is stable across releases and languages.
@@ -71,3 +72,5 @@ public enum HyperswarmError: Error, Hashable, Sendable, CustomStringConvertible 
     }
   }
 }
+
+extension HyperswarmError: CodedError {}

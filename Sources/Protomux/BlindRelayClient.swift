@@ -1,6 +1,7 @@
 import HyperDHT
 import HyperDHTEngine
 import HyperEncoding
+import HyperEnvironment
 import HyperRuntime
 import HyperUDX
 
@@ -71,6 +72,14 @@ public final class BlindRelayClient: Sendable {
   ///   relay is gone or does not speak the protocol.
   public nonisolated(nonsending) func pair(
     isInitiator: Bool, token: Bytes32, timeLimit: Duration = .seconds(15)
+  ) async throws(BlindRelayError) -> UDXConnection {
+    try await TracedCall("hyperprotomux.relay_pair").run { () async throws(BlindRelayError) -> UDXConnection in
+      try await pairStream(isInitiator, token, timeLimit)
+    }
+  }
+
+  private nonisolated(nonsending) func pairStream(
+    _ isInitiator: Bool, _ token: Bytes32, _ timeLimit: Duration
   ) async throws(BlindRelayError) -> UDXConnection {
     let raw: HyperDHT.RawStream
     do throws(ConnectionError) {
@@ -267,3 +276,5 @@ private struct RelayCodec<Value: CompactEncodable & CompactDecodable & Sendable>
   func encode(_ value: Value) -> [UInt8] { value.encoded }
   func decode(_ bytes: [UInt8]) throws -> Value { try CompactReader.decode(Value.self, from: bytes) }
 }
+
+extension BlindRelayError: CodedError {}

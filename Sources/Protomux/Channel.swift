@@ -1,3 +1,4 @@
+import HyperDHT
 import HyperProtomuxEngine
 import HyperRuntime
 
@@ -96,7 +97,9 @@ extension Protomux {
     @discardableResult
     public nonisolated(nonsending) func opened() async throws(ProtomuxError) -> [UInt8] {
       core.start()
-      if let reason = try await opening.waited() { throw reason }
+      try await TracedCall("hyperprotomux.opened").run { () async throws(ProtomuxError) in
+        if let reason = try await opening.waited() { throw reason }
+      }
       return state.withLock { $0.handshake }
     }
 

@@ -28,6 +28,7 @@ let package = Package(
       name: "Operations",
       dependencies: [
         .product(name: "Hyperswarm", package: "hyperswarm"),
+        .product(name: "HyperProtomux", package: "hyperswarm"),
         .product(name: "Logging", package: "swift-log"), .product(name: "InMemoryLogging", package: "swift-log"),
         .product(name: "Metrics", package: "swift-metrics"), .product(name: "MetricsTestKit", package: "swift-metrics"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),

@@ -1,4 +1,5 @@
 import Foundation
+import HyperProtomux
 import Hyperswarm
 import InMemoryLogging
 import InMemoryTracing
@@ -78,10 +79,20 @@ check("the names are those of the text", names.count > 60 && names.allSatisfy { 
 
 // MARK: Tracing
 
-func span(_ name: String, _ target: Bytes32) -> FinishedInMemorySpan? {
-  tracer.finishedSpans.first {
-    $0.operationName == name && $0.attributes.get("hyper.target")?.toSpanAttribute() == .string(target.hex)
+func span(_ name: String, _ target: Bytes32? = nil) -> FinishedInMemorySpan? {
+  tracer.finishedSpans.first { span in
+    guard let target else { return span.operationName == name }
+    return span.operationName == name
+      && span.attributes.get("hyper.target")?.toSpanAttribute() == .string(target.hex)
   }
+}
+func code(_ span: FinishedInMemorySpan?) -> SpanAttribute? { span?.attributes.get("hyper.code")?.toSpanAttribute() }
+func hasFailed(_ name: String, with reason: String) -> Bool {
+  tracer.finishedSpans.contains { $0.operationName == name && code($0) == .string(reason) }
+}
+func isUnder(_ name: String, _ span: FinishedInMemorySpan?) -> Bool {
+  guard let span, let parent = tracer.finishedSpans.first(where: { $0.operationName == name }) else { return false }
+  return span.parentSpanID == parent.spanID
 }
 check("a dial of a swarm is a span", span("hyperswarm.dial", server.keyPair.publicKey) != nil)
 let listener = try await client.dht.listen(keyPair: HyperDHT.keyPair())
@@ -92,7 +103,68 @@ let request = tracer.finishedSpans.first { $0.operationName == "a request" }
 check("connecting is a span of the task's", connect?.parentSpanID == request?.spanID && request != nil)
 check("that has not failed", connect?.status == nil)
 other.destroy()
+
+// A dial goes on after its call.
+let dial = withSpan("a dial") { _ in server.dht.dial(listener.publicKey) }
+_ = try await dial.connection()
+let dialled = span("hyperdht.dial", listener.publicKey)
+check("a dial is a span of the task's", isUnder("a dial", dialled))
+check("that ends with the connection, without an answer to count", dialled?.attributes.get("hyper.answers") == nil)
+dial.cancel()
+let unknown = HyperDHT.hash([4, 5])
+_ = try? await server.dht.dial(unknown).connection()
+check("a dial that fails has a code", code(span("hyperdht.dial", unknown)) == .string("PEER_NOT_FOUND"))
+let forgotten = HyperDHT.hash([5, 6])
+server.dht.dial(forgotten).cancel()
+check("and one that is given up", await eventually { code(span("hyperdht.dial", forgotten)) != nil })
+let pool = server.dht.pool()
+let pooled = try await withSpan("a call of a pool") { _ in try await pool.connect(to: listener.publicKey) }
+check("a call of a pool is a span", isUnder("a call of a pool", span("hyperdht.pool_connect", listener.publicKey)))
+_ = try? await pool.connect(to: unknown)
+check("also one that fails", code(span("hyperdht.pool_connect", unknown)) == .string("PEER_NOT_FOUND"))
+
+// Channels.
+pooled.destroy()
+let answering = Task {
+  for await connection in listener.connections {
+    Task {
+      let mux = Protomux(connection)
+      mux.pair(protocol: "operations") { mux, _ in
+        try? mux.createChannel(protocol: "operations").open()
+      }
+      mux.start()
+      _ = try? await mux.closed()
+    }
+  }
+}
+let muxed = try await server.dht.connect(to: listener.publicKey)
+let mux = Protomux(muxed)
+let channel = try mux.createChannel(protocol: "operations")
+try channel.open()
+_ = try await withSpan("a channel") { _ in try await channel.opened() }
+check("the opening of a channel is a span", isUnder("a channel", span("hyperprotomux.opened")))
+let refused = try mux.createChannel(protocol: "of no use")
+try refused.open()
+_ = try? await refused.opened()
+check("also one that is rejected", hasFailed("hyperprotomux.opened", with: "CHANNEL_REJECTED"))
+mux.destroy()
+answering.cancel()
 await listener.close()
+check("closing a server is a span", span("hyperdht.server_close", listener.publicKey) != nil)
+
+// Topics.
+let room = Hyperswarm.topic("a room")
+let discovery = try await client.join(room)
+_ = try await withSpan("an announcement") { _ in try await discovery.flushed() }
+check("an announcement is a span of the task's", isUnder("an announcement", span("hyperswarm.flushed", room)))
+_ = try await discovery.refresh()
+check("and one that is repeated", span("hyperswarm.refresh", room) != nil)
+_ = try await client.flush()
+check("and the wait for all", span("hyperswarm.flush") != nil)
+try await client.leave(room)
+check("and leaving", span("hyperswarm.leave", room) != nil)
+_ = try? await discovery.flushed()
+check("that of a topic that was left has a code", hasFailed("hyperswarm.flushed", with: "SESSION_DESTROYED"))
 let missing = HyperDHT.hash([1, 2, 3])
 let failed = await Task { try await server.dht.connect(to: missing) }.result
 let failure = span("hyperdht.connect", missing)
@@ -158,5 +230,6 @@ service.cancel()
 await service.value
 check("cancellation destroys a node", await node.status().isDestroyed)
 await client.destroy()
+check("the end of a swarm is a span", span("hyperswarm.destroy") != nil)
 await testnet.destroy()
 exit(failures > 0 ? 1 : 0)
