@@ -200,7 +200,7 @@ final class RouterBudgetTests: XCTestCase {
   }
 
   /// A client that echoes no token, as deployed ones, under handshakes in the name of its host: one of its own that
-  /// comes again has it asked whether it is there, and from its answer on nothing that is sent in its name is charged to it.
+  /// comes again has it asked whether it is there, and from its answer on it pays for nothing that is sent in its name.
   func testDHT_B6_whatWaitsIsAskedWhetherItIsThere() throws {
     for seed in 1...3 as ClosedRange<UInt64> {
       var random = SeededRandom(seed: seed)
