@@ -72,6 +72,9 @@ enum {
   HYPERSWARM_NODE_EPHEMERAL = 1 << 1,  ///< never serve it
   HYPERSWARM_NODE_REACHABLE = 1 << 2,  ///< a public address: no NAT, no firewall
   HYPERSWARM_NODE_EXACT_PORT = 1 << 3, ///< fail if `port` is taken; otherwise the next four are tried, then any
+  /// Few wake-ups and bytes while the program asks nothing of the node, for devices with a battery: docs/low-power.md
+  /// has the numbers. The node never serves the network then.
+  HYPERSWARM_NODE_LOW_POWER = 1 << 4,
 };
 
 /// What hyperswarm_create takes. Copied, and so is what it points to, but for `loop`.

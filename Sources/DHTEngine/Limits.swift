@@ -76,6 +76,7 @@ package enum Limits {
     precondition(Relay.pendingTokensPerSession <= Relay.pendingTokensPerHost)
     precondition(Relay.pendingTokensPerHost <= Relay.pendingTokens)
     precondition(Relay.controlFrame <= HyperSecretStream.Limits.Stream.maximumMessage)
+    precondition(HyperRPC.Limits.LowPower.tickInterval % Announce.lowPowerPause == 0, "they come together")
     precondition(Relay.keepAlive < Relay.idleSession, "an idle session is not one between two keepalives")
   }()
 
@@ -98,6 +99,10 @@ package enum Limits {
     package static let driftInterval: UInt64 = 10_000
     /// A cycle that has not ended after this long counts as lost.
     package static let watchdog: UInt64 = 60_000
+    /// The pause of a node that saves power. NATs keep the state of UDP for 30 s (RFC 9000, section 10.1.2).
+    package static let lowPowerPause: UInt64 = 25_000
+    /// And the time between two cycles: nodes keep an announcement for 800 s at least (hyperdht.md 5.1).
+    package static let lowPowerCycle: UInt64 = 600_000
   }
 
   /// Withdrawing announcements (hyperdht.md 12.3).

@@ -74,6 +74,10 @@ extension Environment {
   /// Monotonic time in whole milliseconds.
   package var nowMilliseconds: UInt64 { now / 1000 }
 
+  /// Milliseconds, at least one, until the clock shows a whole multiple of `period`. Timers whose periods divide each
+  /// other come together then, whenever they were begun.
+  package func untilWhole(_ period: UInt64) -> UInt64 { period - nowMilliseconds % period }
+
   package func random(count: Int) -> [UInt8] {
     var bytes = [UInt8](repeating: 0, count: count)
     bytes.withUnsafeMutableBytes { randomBytes($0) }

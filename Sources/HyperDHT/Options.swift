@@ -39,6 +39,10 @@ extension HyperDHT {
     public var maximumMessageSize = Connection.maximumMessageSize
     /// `false` makes a permanent node at once, `true` never, `nil` once it has proved reachable for a while.
     public var isEphemeral: Bool?
+    /// Few wake-ups and bytes while the program asks nothing of the node, for devices with a battery. The article
+    /// "Operating a node" has the numbers and what takes longer for it. The node is ephemeral then, whatever
+    /// `isEphemeral` says.
+    public var isLowPower = false
     /// `false` takes the node to be reachable from the start: for servers with a public address.
     public var isFirewalled = true
     /// The node's public address where there is no node to ask: the first node of a network. Counts as one observation
@@ -213,6 +217,7 @@ extension DHTOptions {
     result.connectionKeepAlive = options.connectionKeepAlive.wholeMilliseconds
     result.maximumMessage = min(max(options.maximumMessageSize, 0), HyperDHT.Connection.maximumMessageSize)
     result.ephemeral = options.isEphemeral
+    result.isLowPower = options.isLowPower
     result.firewalled = options.isFirewalled
     result.knownAddress = options.knownAddress
     result.randomPunchInterval = options.randomPunchInterval.wholeMilliseconds

@@ -22,6 +22,11 @@ extension Hyperswarm {
     public var dht: HyperDHT?
     /// For a node of its own, on any free port unless it says another; beside `dht` only the key pair counts.
     public var dhtOptions = HyperDHT.Options(port: 0)
+    /// Saves power on the swarm's own node, as `HyperDHT.Options.isLowPower` says.
+    public var isLowPower: Bool {
+      get { dhtOptions.isLowPower }
+      set { dhtOptions.isLowPower = newValue }
+    }
     /// Connections and dials up to which peers of topics are dialled: divided by two with one peer of `joinPeer`, by
     /// three with two or three, by four with more. Incoming connections count for at most half of it, and it refuses
     /// none of them, as in deployed swarms: the limits below do. 0 dials none. (hyperswarm.md 6.2)

@@ -60,16 +60,18 @@ extension LoopBound where Value == DHTOptions {
     let flags = Int(given.flags)
     let known =
       Int(HYPERSWARM_NODE_PERMANENT) | Int(HYPERSWARM_NODE_EPHEMERAL) | Int(HYPERSWARM_NODE_REACHABLE)
-      | Int(HYPERSWARM_NODE_EXACT_PORT)
+      | Int(HYPERSWARM_NODE_EXACT_PORT) | Int(HYPERSWARM_NODE_LOW_POWER)
     let isPermanent = flags & Int(HYPERSWARM_NODE_PERMANENT) != 0
     let isEphemeral = flags & Int(HYPERSWARM_NODE_EPHEMERAL) != 0
-    guard flags & ~known == 0, !(isPermanent && isEphemeral), given.keep_alive >= -1,
+    let isLowPower = flags & Int(HYPERSWARM_NODE_LOW_POWER) != 0
+    guard flags & ~known == 0, !(isPermanent && (isEphemeral || isLowPower)), given.keep_alive >= -1,
       given.max_message_size <= Limits.message
     else {
       throw Failure(HYPERSWARM_ERR_INVALID_ARGUMENT)
     }
     if isPermanent { options.isEphemeral = false }
     if isEphemeral { options.isEphemeral = true }
+    options.isLowPower = isLowPower
     options.isFirewalled = flags & Int(HYPERSWARM_NODE_REACHABLE) == 0
     options.anyPort = flags & Int(HYPERSWARM_NODE_EXACT_PORT) == 0
     if given.max_message_size > 0 { options.maximumMessageSize = given.max_message_size }

@@ -70,6 +70,7 @@ final class DriverContext {
       deadline = udxNever
       timer = nil
       warm()
+      host?.activity.wake()
       withExtendedLifetime(instance) { udx_driver_tick(udx) }
     }
   }
@@ -154,6 +155,7 @@ final class VirtualSocket {
   func receive(_ bytes: [UInt8], from source: Endpoint) {
     guard localEndpoint != nil, let instance = context.instance else { return }
     context.warm()
+    host?.activity.receive(bytes.count)
     // The engine may change the bytes. It takes no empty datagram by the address of nothing.
     var copy = bytes.isEmpty ? [0] : bytes
     copy.withUnsafeMutableBytes { buffer in

@@ -31,6 +31,9 @@ public final class VirtualHost: Environment {
   /// Bytes to hand out before random ones, for replaying recorded sessions.
   package var scriptedRandom: [[UInt8]] = []
 
+  /// What a processor and a radio would have had to do for this host.
+  package let activity: HostActivity
+
   let time: VirtualTime
   private let networkLink: BackLink<VirtualNetwork>
   /// For what outlives the host.
@@ -50,6 +53,7 @@ public final class VirtualHost: Environment {
     networkLink = network.backLink
     self.time = time
     self.address = address
+    activity = HostActivity(time: time)
     random = SeededRandom(seed: seed)
     transportRandom = SeededRandom(seed: ~seed)
     interfaceList = VirtualHost.interfaces(address)
@@ -72,7 +76,10 @@ public final class VirtualHost: Environment {
   package var uptime: UInt64 { time.now / 1000 + wallClockOffset }
 
   package func schedule(after milliseconds: UInt64, _ action: @escaping () -> Void) -> any ScheduledAction {
-    time.schedule(afterMicroseconds: milliseconds * 1000, action)
+    time.schedule(afterMicroseconds: milliseconds * 1000) { [activity] in
+      activity.wake()
+      action()
+    }
   }
 
   package func `defer`(_ action: @escaping () -> Void) { time.deferred(action) }
@@ -215,6 +222,39 @@ public final class VirtualHost: Environment {
   }
 
   fileprivate func forget(_ watch: InterfaceWatch) { watches.removeAll { $0 === watch } }
+}
+
+/// Counters of one host since it was made.
+package final class HostActivity {
+  /// Moments of the clock at which a timer ran or a packet arrived.
+  package private(set) var wakeUps = 0
+  package private(set) var packetsSent = 0
+  package private(set) var packetsReceived = 0
+  /// Of the packets, with their IP and UDP headers.
+  package private(set) var bytes = 0
+
+  private static let headers = 28
+  private let time: VirtualTime
+  private var lastWakeUp: UInt64?
+
+  init(time: VirtualTime) { self.time = time }
+
+  func wake() {
+    guard lastWakeUp != time.now else { return }
+    lastWakeUp = time.now
+    wakeUps += 1
+  }
+
+  func send(_ count: Int) {
+    packetsSent += 1
+    bytes += count + HostActivity.headers
+  }
+
+  func receive(_ count: Int) {
+    wake()
+    packetsReceived += 1
+    bytes += count + HostActivity.headers
+  }
 }
 
 private struct WeakStream {

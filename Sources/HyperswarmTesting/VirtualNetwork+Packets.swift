@@ -6,6 +6,7 @@ extension VirtualNetwork {
     from socket: VirtualSocket, of host: VirtualHost, to destination: Endpoint, bytes: [UInt8], ttl: UInt8
   ) {
     guard let local = socket.localEndpoint, !host.isDown else { return }
+    host.activity.send(bytes.count)
     var packet = Packet(
       sentAt: now, source: source(of: local, host, destination), destination: destination, bytes: bytes,
       isStream: isStreamPacket(bytes), ttl: ttl == 0 ? 64 : ttl, wasDropped: false)

@@ -97,5 +97,6 @@ extension RPCNode {
     lastCheckedHost = nil
     if isEphemeral, isAdaptive { stabilityTicks = min(stabilityTicks, Limits.stableTicks) }
     if isBootstrapped { refresh() }
+    probeSoon()
   }
 }

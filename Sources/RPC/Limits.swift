@@ -70,8 +70,8 @@ package enum Limits {
   // Tick
   /// Milliseconds between background ticks.
   package static let tickInterval: UInt64 = 5000
-  /// A longer gap between two ticks (milliseconds) means that the machine slept.
-  package static let sleepThreshold: UInt64 = 15_000
+  /// Milliseconds by which a tick may be late; later ones mean that the machine slept.
+  package static let lateTick: UInt64 = 10_000
   /// Milliseconds that the two clocks of a machine that did not sleep may differ by.
   package static let clockSlack: UInt64 = 1000
   package static let refreshTicks = 60
@@ -92,6 +92,19 @@ package enum Limits {
   package static let pingSomeWhenBusy = 3
   package static let pingSomeWhenRecent = 2
   package static let wakeupJump: UInt64 = 720
+
+  /// Own choices: a node that saves power (dht-rpc.md 17 has the usual numbers). Table members are still asked, a few
+  /// at a time; there is no refresh by time, but one when the table gets thin, after a sleep and with every query.
+  package enum LowPower {
+    /// Milliseconds between background ticks, which come at whole multiples of it: three rounds of a server's pings.
+    package static let tickInterval: UInt64 = 75_000
+    /// Of the usual ticks of 5 s: 10 min between two rounds of pings to table members, and between two looks if the
+    /// table is thin.
+    package static let pingEveryTicks: UInt64 = 120
+    /// Milliseconds between two probes of a network that stays silent, at most; the first ones come as usual, and each
+    /// pause after them is twice as long as the one before.
+    package static let longestProbePause: UInt64 = 60_000
+  }
 
   // Hints and checks
   package static let maximumDownChecks = 10
@@ -226,7 +239,9 @@ package enum Limits {
     precondition(maximumQueuedRequests <= maximumRequestsInFlight)
     precondition(slowdownConcurrency <= concurrency && concurrency <= k)
     precondition(minimumCachedSuccesses <= k && natLookback <= natSamples)
-    precondition(tickInterval < sleepThreshold, "a tick that is only late is no sleep")
+    precondition(LowPower.tickInterval % tickInterval == 0, "ticks are counted in the usual ones")
+    precondition(LowPower.tickInterval / tickInterval <= LowPower.pingEveryTicks, "one tick, one round")
+    precondition(probeInterval <= LowPower.longestProbePause)
     precondition(stableTicks <= moreStableTicks && forcedRetryTicks <= moreStableTicks)
     precondition(bucketNodesPerHost <= bucketNodesPerSubnet && bucketNodesPerSubnet <= k)
     precondition(bucketNodesPerHost <= tableNodesPerHost && bucketNodesPerSubnet <= tableNodesPerSubnet)

@@ -23,8 +23,8 @@ extension RPCNode {
   }
 
   /// Once per tick. What the reports have not told is found here.
-  func checkPaths() {
-    pathTicks -= 1
+  func checkPaths(after ticks: Int) {
+    pathTicks -= ticks
     guard pathTicks <= 0 else { return }
     if havePathsChanged { judgeChange(environment.interfaces()) } else { notePaths() }
   }

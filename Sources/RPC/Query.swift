@@ -382,7 +382,8 @@ extension RPCNode {
     querySerial += 1
     statistics.queriesTotal += 1
     statistics.queriesActive += 1
-    refreshTicks = Limits.refreshTicks
+    refreshTicks = usualRefreshTicks
+    noticeSleep()
     return Query(node: self, serial: querySerial, message: message, target: target, options: options)
   }
 

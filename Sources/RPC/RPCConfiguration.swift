@@ -38,6 +38,8 @@ package struct RPCConfiguration {
   /// `false` forces persistence where reachable, `true` forbids it, `nil` decides by `adaptive`.
   package var ephemeral: Bool?
   package var adaptive = true
+  /// Few wake-ups and bytes while nothing is asked of the node: ``Limits/LowPower``. For ephemeral nodes.
+  package var isLowPower = false
   /// Initial state; `false` trusts the server socket to be reachable.
   package var firewalled = true
   package var quickFirewall = true

@@ -76,7 +76,25 @@ extension RPCNode {
 
   private func scheduleProbe() {
     let jitter = UInt64(environment.random(below: UInt32(Limits.probeJitter)))
-    reachability.timer = environment.schedule(after: Limits.probeInterval - jitter) { [weak self] in self?.probe() }
+    reachability.timer = environment.schedule(after: probePause - jitter) { [weak self] in self?.probe() }
+  }
+
+  /// Longer and longer while power is saved: a change of interfaces, and what is asked of the node, look at once.
+  private var probePause: UInt64 {
+    guard configuration.isLowPower, reachability.unanswered > Limits.probesUntilOffline else {
+      return Limits.probeInterval
+    }
+    let doublings = UInt64(min(reachability.unanswered - Limits.probesUntilOffline, 16))
+    return min(Limits.probeInterval << doublings, Limits.LowPower.longestProbePause)
+  }
+
+  /// Long pauses end: perhaps the network is back.
+  func probeSoon() {
+    guard configuration.isLowPower, reachability.isProbing else { return }
+    reachability.timer?.cancel()
+    reachability.timer = nil
+    reachability.unanswered = min(reachability.unanswered, Limits.probesUntilOffline)
+    scheduleProbe()
   }
 
   private func probe() {

@@ -66,7 +66,8 @@ extension RPCNode {
       if let client { self?.rebound(client) }
     }
     notePaths()
-    interfaceWatch = environment.watchInterfaces(every: Limits.interfacePoll) { [weak self] interfaces in
+    let poll = configuration.isLowPower ? Limits.LowPower.tickInterval : Limits.interfacePoll
+    interfaceWatch = environment.watchInterfaces(every: poll) { [weak self] interfaces in
       self?.judgeChange(interfaces)
     }
   }

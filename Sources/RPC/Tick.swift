@@ -21,11 +21,30 @@ extension RPCNode {
   }
 
   private func scheduleTick() {
-    tickTimer = environment.schedule(after: Limits.tickInterval) { [weak self] in
+    let pause = configuration.isLowPower ? environment.untilWhole(Limits.LowPower.tickInterval) : Limits.tickInterval
+    scheduleTick(after: pause)
+  }
+
+  private func scheduleTick(after pause: UInt64) {
+    tickTimer = environment.schedule(after: pause) { [weak self] in
       guard let self else { return }
       scheduleTick()
       runTick()
     }
+  }
+
+  private var tickInterval: UInt64 { configuration.isLowPower ? Limits.LowPower.tickInterval : Limits.tickInterval }
+
+  /// Ticks without a query after which there is a refresh.
+  var usualRefreshTicks: Int { configuration.isLowPower ? .max : Limits.refreshTicks }
+
+  /// Something begins. The next tick of a node that saves power may be far: if the machine has slept, it comes now.
+  package func noticeSleep() {
+    guard configuration.isLowPower, let timer = tickTimer,
+      environment.uptime > lastTickUptime + tickInterval + Limits.lateTick
+    else { return }
+    timer.cancel()
+    scheduleTick(after: 0)
   }
 
   private func runTick() {
@@ -36,29 +55,40 @@ extension RPCNode {
     let ran = environment.nowMilliseconds - lastTickTime
     markTick()
     guard !isSuspended else { return }
-    if max(asleep, ran) <= Limits.sleepThreshold {
-      tick += 1
+    var steps: UInt64 = 1
+    if max(asleep, ran) <= tickInterval + Limits.lateTick {
+      if configuration.isLowPower { steps = max(1, ran / Limits.tickInterval) }
+      tick += steps
     } else if asleep > ran + Limits.clockSlack {
       wakeUp()
     } else {
       continueAfterStop(ticks: ran / Limits.tickInterval)
     }
-    checkPaths()
+    checkPaths(after: Int(steps))
     // What hears of a change of the network may end the node.
     guard isBootstrapped, !isSuspended, !isDestroyed else { return }
 
     considerPersistence()
-    if tick % Limits.pingEveryTicks == 0 { pingRound() }
-    if tick % Limits.smallTableEveryTicks == 0, table.count < Limits.k {
-      refresh()
-    } else {
-      refreshTicks -= 1
-      if refreshTicks <= 0 { refresh() }
-    }
+    askAround(after: steps)
     downHintsLeft = configuration.downHintsRateLimit
     if health.update(responses: statistics.responses, timeouts: statistics.timeouts) {
       if isOffline { startProbing() }
       onNetworkUpdate?()
+    }
+  }
+
+  /// Pings and look-ups that are due by time.
+  private func askAround(after steps: UInt64) {
+    // A network that does not answer is probed; asking more of it costs power.
+    if configuration.isLowPower, isOffline { return }
+    let lowPower = configuration.isLowPower ? Limits.LowPower.pingEveryTicks : nil
+    // Whether a multiple is among the ticks since the last one.
+    if tick % (lowPower ?? Limits.pingEveryTicks) < steps { pingRound() }
+    if tick % (lowPower ?? Limits.smallTableEveryTicks) < steps, table.count < Limits.k {
+      refresh()
+    } else {
+      refreshTicks -= Int(steps)
+      if refreshTicks <= 0 { refresh() }
     }
   }
 

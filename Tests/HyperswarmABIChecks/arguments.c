@@ -224,6 +224,8 @@ static void check_create_arguments(struct bench *bench) {
   options.size = sizeof(options);
   options.flags = HYPERSWARM_NODE_PERMANENT | HYPERSWARM_NODE_EPHEMERAL;
   EXPECT(hyperswarm_create(&options, &swarm) == invalid);
+  options.flags = HYPERSWARM_NODE_PERMANENT | HYPERSWARM_NODE_LOW_POWER;
+  EXPECT(hyperswarm_create(&options, &swarm) == invalid);
   options.flags = 1 << 15;
   EXPECT(hyperswarm_create(&options, &swarm) == invalid);
   options.flags = 0;
@@ -443,7 +445,7 @@ int check_create_failures(void) {
   hyperswarm_options_t options = bench_options(&bench);
   hyperswarm_t *first, *second;
   uint16_t port = 0;
-  options.flags = HYPERSWARM_NODE_EXACT_PORT | HYPERSWARM_NODE_PERMANENT | HYPERSWARM_NODE_REACHABLE;
+  options.flags = HYPERSWARM_NODE_EXACT_PORT | HYPERSWARM_NODE_LOW_POWER | HYPERSWARM_NODE_REACHABLE;
   options.keep_alive = -1;
   options.max_peers = 8;
   EXPECT(hyperswarm_create(&options, &first) == HYPERSWARM_OK);

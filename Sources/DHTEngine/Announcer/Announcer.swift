@@ -45,6 +45,10 @@ final class Announcer {
   private var timer: (any ScheduledAction)?
   private var watchdog: (any ScheduledAction)?
   private var roundsLeft = 0
+  /// Milliseconds: when the last cycle ended.
+  private var publishedAt: UInt64 = 0
+  /// Milliseconds between two rounds of pings of a node that saves power; for others it stays as it is.
+  private var lowPowerPause = Limits.Announce.lowPowerPause
   /// Cycles in a row that have found no node to announce at.
   private var failures = 0
   private var needsRefresh = false
@@ -69,6 +73,8 @@ final class Announcer {
   /// Announce again soon.
   func refresh() {
     needsRefresh = true
+    // Perhaps behind another NAT.
+    lowPowerPause = Limits.Announce.lowPowerPause
     if state == .watching, timer != nil { wake() }
   }
 
@@ -202,6 +208,7 @@ final class Announcer {
     node.withdrawals.withdraw(target, keyPair: keyPair, from: stale) {}
     state = .watching
     roundsLeft = Limits.Announce.pingRounds
+    publishedAt = node.environment.nowMilliseconds
     finishCycle()
     guard state == .watching else { return }
     // Without a relay the next cycle waits, too: no tight loop on a broken network.
@@ -218,7 +225,12 @@ final class Announcer {
 
   // MARK: Watching the relays
 
-  private func pause(_ pause: UInt64 = Limits.Announce.pingPause) {
+  /// Until the next round of pings.
+  private func pause() {
+    pause(node.options.isLowPower ? node.environment.untilWhole(lowPowerPause) : Limits.Announce.pingPause)
+  }
+
+  private func pause(_ pause: UInt64) {
     timer = node.environment.schedule(after: pause) { [weak self] in
       self?.timer = nil
       self?.watchStep()
@@ -227,18 +239,21 @@ final class Announcer {
 
   private func watchStep() {
     guard state == .watching else { return }
+    node.rpc.noticeSleep()
     guard !node.rpc.isOffline else {
       // Announcing while offline would only lose the relays; `wake` ends this early.
-      return pause()
+      return pause(Limits.Announce.longestPause)
     }
-    if needsRefresh || roundsLeft == 0 || relays.isEmpty { return runCycle() }
+    if needsRefresh || isCycleDue || relays.isEmpty { return runCycle() }
     roundsLeft -= 1
     let current = epoch
     var answers = 0
     var hasDrifted = false
+    var hasForgotten = false
     let watched = relays
     let group = Countdown { [weak self] in
       guard let self, epoch == current, state == .watching else { return }
+      if hasForgotten { lowPowerPause = max(lowPowerPause / 2, Limits.Announce.pingPause) }
       if answers < min(watched.count, Limits.Announce.relays) || (hasDrifted && mayReactToDrift()) {
         return runCycle()
       }
@@ -251,12 +266,20 @@ final class Announcer {
           answers += 1
           // The relay forwards to the address it stored: if the mapping has changed, no client gets through it
           // (hyperdht.md C-5).
-          if pong.to != relay.peerAddress { hasDrifted = true }
+          if pong.to != relay.peerAddress {
+            hasDrifted = true
+            if pong.to.host == relay.peerAddress.host { hasForgotten = true }
+          }
         }
         leave()
       }
     }
     group.seal()
+  }
+
+  private var isCycleDue: Bool {
+    guard node.options.isLowPower else { return roundsLeft == 0 }
+    return node.environment.nowMilliseconds >= publishedAt + Limits.Announce.lowPowerCycle
   }
 
   /// Announced at by this cycle, or about to be.

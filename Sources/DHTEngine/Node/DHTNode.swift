@@ -389,7 +389,8 @@ extension DHTOptions {
       host: host)
     configuration.nodes = nodes
     configuration.anyPort = anyPort
-    configuration.ephemeral = ephemeral
+    configuration.ephemeral = isLowPower ? true : ephemeral
+    configuration.isLowPower = isLowPower
     configuration.adaptive = adaptive
     configuration.firewalled = firewalled
     configuration.quickFirewall = quickFirewall

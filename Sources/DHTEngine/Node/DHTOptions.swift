@@ -25,6 +25,8 @@ package struct DHTOptions {
   /// `nil` adapts: ephemeral until the node proves reachable for a while.
   package var ephemeral: Bool?
   package var adaptive = true
+  /// Few wake-ups and bytes while nothing is asked of the node, which stays ephemeral then.
+  package var isLowPower = false
   /// `false` trusts the server socket to be reachable from the start.
   package var firewalled = true
   package var quickFirewall = true

@@ -111,7 +111,7 @@ class Swarm(DHT):
         reachable: bool = False, keep_alive: Optional[int] = None, max_peers: int = 0, max_parallel: int = 0,
         max_connections: int = 0, max_client_connections: int = 0, max_server_connections: int = 0,
         max_message_size: int = 0, relays: Iterable[bytes] = (), firewall: Optional[Firewall] = None,
-        logger: Optional[logging.Logger] = None, qlog: Optional[str] = None
+        logger: Optional[logging.Logger] = None, qlog: Optional[str] = None, low_power: bool = False
     ) -> None:
         """`firewall` gets the key and the address of a peer (`None` before a dial) and answers, at once or as a
         coroutine within 3 seconds: true, false, or `hyperswarm.BAN`. `keep_alive` in milliseconds, 0: off. The rest is
@@ -126,6 +126,7 @@ class Swarm(DHT):
             relay_count=len(relay_keys) // c.KEY_SIZE, on_connection=_ON_CONNECTION, on_event=_ON_EVENT,
             qlog=_encoded(qlog),
             flags=(c.NODE_EXACT_PORT if exact_port else 0) | (c.NODE_REACHABLE if reachable else 0)
+            | (c.NODE_LOW_POWER if low_power else 0)
             | (0 if permanent is None else c.NODE_PERMANENT if permanent else c.NODE_EPHEMERAL))
         if firewall is not None:
             options.on_firewall = _ON_FIREWALL
