@@ -158,6 +158,23 @@ final class StreamReceivingTests: XCTestCase {
     }
   }
 
+  /// An end without an unread message before it waits, too: its reader comes with the release.
+  func testAnEndWaitsForTheRelease() {
+    let pair = StreamPair()
+    pair.start()
+    pair.run()
+    pair.b.hold()
+    let onEnd = pair.b.onEnd
+    pair.b.onEnd = nil
+    pair.a.end()
+    pair.run(100)
+    XCTAssertNotEqual(pair.recordB.events.last, "end")
+    pair.b.onEnd = onEnd
+    pair.b.release()
+    pair.run(100)
+    XCTAssertEqual(pair.recordB.events.filter { $0 == "end" }, ["end"])
+  }
+
   func testHoldAndPauseAreIndependent() {
     let pair = StreamPair()
     pair.start()

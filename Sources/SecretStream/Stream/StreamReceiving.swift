@@ -234,6 +234,8 @@ extension EncryptedStream {
   func finishRemoteEnd() {
     guard remoteHasEnded, isLive, !endIsDelivered else { return }
     guard phase == .receiving else { return fail(.endedDuringHandshake) }
+    // What takes the stream over subscribes before it is released, and reads what is kept then.
+    if isHeld, !closesWhenRead { return }
     if holdsBack, reader.bufferedCount > 0 || keptMessage != nil { return }
     if reader.bufferedCount > 0 { return fail(.truncated) }
     endIsDelivered = true
