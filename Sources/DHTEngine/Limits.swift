@@ -71,10 +71,9 @@ package enum Limits {
     precondition(UInt64(Router.trackedRefusals) * 1000 >= HyperRPC.Limits.totalRequestsPerSecond * Router.refusalAge)
     precondition(Router.reservedForLightSources < 1000, "a shared bucket that is full serves every source")
     precondition(Relay.sessionsPerKey <= Relay.sessionsPerHost && Relay.sessionsPerHost <= Relay.sessions)
-    precondition(Relay.linksPerSession <= Relay.links)
-    precondition(Relay.linkBytesPerSecond <= Relay.bytesPerSecond)
-    precondition(Relay.pendingTokensPerSession <= Relay.pendingTokensPerHost)
-    precondition(Relay.pendingTokensPerHost <= Relay.pendingTokens)
+    precondition(Relay.linksPerSession <= Relay.links && Relay.linkBytesPerSecond <= Relay.bytesPerSecond)
+    precondition(Relay.pendingTokensPerSession <= Relay.pendingTokensPerHost
+      && Relay.pendingTokensPerHost <= Relay.pendingTokens)
     precondition(Relay.controlFrame <= HyperSecretStream.Limits.Stream.maximumMessage)
     precondition(HyperRPC.Limits.LowPower.tickInterval % Announce.lowPowerPause == 0, "they come together")
     precondition(Relay.keepAlive < Relay.idleSession, "an idle session is not one between two keepalives")
