@@ -72,8 +72,8 @@ package enum Limits {
     precondition(Router.reservedForLightSources < 1000, "a shared bucket that is full serves every source")
     precondition(Relay.sessionsPerKey <= Relay.sessionsPerHost && Relay.sessionsPerHost <= Relay.sessions)
     precondition(Relay.linksPerSession <= Relay.links && Relay.linkBytesPerSecond <= Relay.bytesPerSecond)
-    precondition(Relay.pendingTokensPerSession <= Relay.pendingTokensPerHost
-      && Relay.pendingTokensPerHost <= Relay.pendingTokens)
+    let pendingTokens = [Relay.pendingTokensPerSession, Relay.pendingTokensPerHost, Relay.pendingTokens]
+    precondition(pendingTokens == pendingTokens.sorted())
     precondition(Relay.controlFrame <= HyperSecretStream.Limits.Stream.maximumMessage)
     precondition(HyperRPC.Limits.LowPower.tickInterval % Announce.lowPowerPause == 0, "they come together")
     precondition(Relay.keepAlive < Relay.idleSession, "an idle session is not one between two keepalives")
