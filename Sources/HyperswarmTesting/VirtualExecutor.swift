@@ -12,6 +12,8 @@ import Synchronization
 /// actor Player {
 ///   let executor: VirtualExecutor
 ///   nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
+///
+///   init(_ network: VirtualNetwork) { executor = network.executor }
 /// }
 /// ```
 ///

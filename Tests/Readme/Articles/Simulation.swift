@@ -58,3 +58,15 @@ public func virtualTime(_ network: VirtualNetwork, _ alice: VirtualSwarm, _ bob:
   }
   // end
 }
+
+public func virtualActor() {
+  // snippet: actor in virtual time
+  actor Player {
+    let executor: VirtualExecutor
+    nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
+
+    init(_ network: VirtualNetwork) { executor = network.executor }
+  }
+  // end
+  _ = Player.self
+}
