@@ -41,3 +41,12 @@ public func sleepAndWake(_ swarm: Hyperswarm) async throws {
   try await swarm.resume()
   // end
 }
+
+public func onABattery() async throws {
+  // snippet: low power
+  var options = Hyperswarm.Options()
+  options.isLowPower = true
+  let phone = try await Hyperswarm(options)
+  // end
+  await phone.destroy()
+}

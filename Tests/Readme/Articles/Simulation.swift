@@ -70,3 +70,14 @@ public func virtualActor() {
   // end
   _ = Player.self
 }
+
+public func clocked() {
+  // snippet: beat
+  func beat(_ clock: some Clock<Duration>, _ send: () -> Void) async throws {
+    while true {
+      send()
+      try await clock.sleep(for: .seconds(30))
+    }
+  }
+  // end
+}
