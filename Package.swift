@@ -201,7 +201,9 @@ let programs: [Target] = [
       "HyperDHT", "HyperEncoding", "HyperRuntime", "HyperswarmABI", "CHyperswarm", "CHyperAllocations",
     ], path: "Benchmarks/Interfaces", exclude: ["run"]),
   .executableTarget(
-    name: "hyperswarm-benchmark-workloads", dependencies: ["HyperDHT", "HyperEncoding"], path: "Benchmarks/Workloads"),
+    name: "hyperswarm-benchmark-workloads",
+    dependencies: ["Hyperswarm", "HyperDHT", "HyperEncoding", "HyperswarmTesting"],
+    path: "Benchmarks/Workloads"),
   .target(name: "CHyperCounters", path: "Benchmarks/Counters", cSettings: [.define("_GNU_SOURCE")]),
 ]
 

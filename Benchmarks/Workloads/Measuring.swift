@@ -13,6 +13,17 @@ struct Meter {
 
   var seconds: Double { inSeconds(start.duration(to: .now)) }
   var cpuSeconds: Double { Double(clock() - cpuStart) / Double(CLOCKS_PER_SEC) }
+
+  /// Of this process, without what it shares; only Linux tells it so.
+  static var residentBytes: Int? {
+    guard let file = fopen("/proc/self/statm", "r") else { return nil }
+    defer { fclose(file) }
+    var line = [CChar](repeating: 0, count: 256)
+    guard fgets(&line, Int32(line.count), file) != nil else { return nil }
+    let text = String(decoding: line.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
+    let pages = text.split(separator: " ").compactMap { Int($0) }
+    return pages.count > 2 ? (pages[1] - pages[2]) * Int(getpagesize()) : nil
+  }
 }
 
 func inSeconds(_ duration: Duration) -> Double {

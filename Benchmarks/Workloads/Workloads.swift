@@ -9,6 +9,8 @@ import HyperEncoding
 ///     hyperswarm-benchmark-workloads flood DIALS
 ///     hyperswarm-benchmark-workloads streams CONNECTIONS MEBIBYTES
 ///     hyperswarm-benchmark-workloads cores LOOPS MEBIBYTES
+///     hyperswarm-benchmark-workloads swarms HOST:PORT COUNT
+///     hyperswarm-benchmark-workloads simulation NODES
 ///     hyperswarm-benchmark-workloads start HOST:PORT
 @main
 struct Workloads {
@@ -22,6 +24,8 @@ struct Workloads {
     case "flood" where numbers.count == 1: try await Crowds.flood(dials: numbers[0])
     case "streams" where numbers.count == 2: try await Crowds.streams(numbers[0], mebibytes: numbers[1])
     case "cores" where numbers.count == 2: try await Cores.run(loops: numbers[0], mebibytes: numbers[1])
+    case "swarms" where numbers.count == 2: try await Swarms.members(numbers[1], bootstrap: Array(words)[1])
+    case "simulation" where numbers.count == 1: try Swarms.simulation(nodes: numbers[0])
     case "start" where words.count == 2: try await start(Array(words)[1])
     default: fatalError("what it can do stands at the head of Benchmarks/Workloads/Workloads.swift")
     }
@@ -30,14 +34,15 @@ struct Workloads {
   static func testnet() async throws {
     let testnet = try await HyperDHT.Testnet(size: 5)
     Report.say(testnet.bootstrap[0])
-    // The input is read on a thread that may wait.
-    await withCheckedContinuation { (continuation: CheckedContinuation<Void, Never>) in
-      Task.detached {
-        _ = readLine()
-        continuation.resume()
-      }
-    }
+    _ = await hasInputLine()
     await testnet.destroy()
+  }
+
+  /// False at the end of the input, which is read on a thread that may wait.
+  static func hasInputLine() async -> Bool {
+    await withCheckedContinuation { continuation in
+      Task.detached { continuation.resume(returning: readLine() != nil) }
+    }
   }
 
   /// Says when the node can be used; the harness knows when the process began.

@@ -7,6 +7,7 @@ import sys
 import time
 
 import stacks
+import swarms
 import transports
 
 LIMIT = 600  # seconds that one run may take
@@ -240,6 +241,8 @@ GROUPS = {
                                             quick=[("streams", "50", "16")])),
     "cores": Group(LOADS, stacks.workload(*(("cores", str(n), "512") for n in (1, 2, 4)),
                                           quick=[("cores", "1", "32"), ("cores", "2", "32")])),
+    "swarms": Group(LOADS, swarms.once),
+    "simulation": Group(LOADS, stacks.workload(("simulation", "10000"), quick=[("simulation", "500")])),
     "workers": Group("", parts(transports.workers), BUILDS_C),
     "interfaces": Group("hyperswarm-benchmark-interfaces", stacks.through_c),
     "start": Group(LOADS, stacks.start),
@@ -259,7 +262,7 @@ NOT_QUICK = {"udx": "takes minutes; transports and grid have the same in short"}
 
 # What is measured elsewhere.
 ELSEWHERE = [
-    ("swarms of hundreds in several processes", "Tests/Trials"),
+    ("swarms that meet disturbances for hours of virtual time", "Tests/Trials"),
     ("instructions per message, by callgrind", "Benchmarks/Interfaces/run"),
     ("allocations and system calls per operation", "counted by tests: Benchmarks/README.md"),
 ]
