@@ -300,8 +300,29 @@ TEST(teardown_resets_every_stream) {
   sim_free(many.sim);
 }
 
+/* What is acknowledged wakes nothing: the retransmission timer goes with the last packet in flight, not when it is due. */
+TEST(idle_streams_have_no_deadline_but_their_own) {
+  pair_t *p = pair_new(1, NULL);
+  const udx_timer_heap_t *timers = &udx__instance(p->side[0].stream.udx)->timers;
+  CHECK_EQ(udx_stream_set_keepalive(&p->side[0].stream, 0), 0);
+  pair_write(p, 0, 100);
+  sim_run(p->sim, 0);
+  CHECK_EQ(udx__flight_span(&p->side[0].stream), 1);
+  CHECK_EQ(timers->count, 1);
+  sim_run(p->sim, 100 * MS);
+  CHECK_EQ(udx__flight_span(&p->side[0].stream), 0);
+  CHECK_EQ(timers->count, 0);
+  CHECK_EQ(udx_stream_set_keepalive(&p->side[0].stream, 5000), 0);
+  pair_write(p, 0, 100);
+  sim_run(p->sim, 100 * MS);
+  CHECK_EQ(timers->count, 1);
+  CHECK(udx__stream(timers->entries[0])->timer_key >= sim_now(p->sim) + 4800 * MS);
+  pair_free(p);
+}
+
 TEST_MAIN(TEST_ENTRY(half_closed_stream_notices_a_dead_peer), TEST_ENTRY(half_closed_stream_keeps_a_living_peer),
   TEST_ENTRY(half_closed_stream_that_receives_does_not_probe), TEST_ENTRY(half_closed_stream_survives_an_outage),
   TEST_ENTRY(half_closed_stream_without_keepalive_stays), TEST_ENTRY(paused_reader_keeps_what_arrived),
   TEST_ENTRY(unanswered_heartbeats_end_nothing), TEST_ENTRY(keepalives_do_not_add_up),
-  TEST_ENTRY(stopped_process_asks_first), TEST_ENTRY(no_reset_is_dropped), TEST_ENTRY(teardown_resets_every_stream))
+  TEST_ENTRY(stopped_process_asks_first), TEST_ENTRY(no_reset_is_dropped), TEST_ENTRY(teardown_resets_every_stream),
+  TEST_ENTRY(idle_streams_have_no_deadline_but_their_own))

@@ -1,7 +1,8 @@
 /*
  * Deadlines of streams: one binary heap per instance, one entry per stream. A stream only moves its entry
  * when it wants to wake earlier; when it wakes too early it looks again. Restarting a retransmission timer
- * with every acknowledgement therefore costs nothing.
+ * with every acknowledgement therefore costs nothing. What has nothing in flight any more moves it later, too: of
+ * thousands of streams that say something now and then each would wake the loop once more.
  */
 #include "timer.h"
 
@@ -71,6 +72,19 @@ udx__timer_at_most (udx_stream_t *stream, uint64_t deadline) {
   } else if (deadline < udx__stream(stream)->timer_key) {
     udx__stream(stream)->timer_key = deadline;
     heap_up(heap, udx__stream(stream)->timer_index - 1, stream);
+  }
+}
+
+void
+udx__timer_move (udx_stream_t *stream, uint64_t deadline) {
+  uint32_t index = udx__stream(stream)->timer_index;
+  if (index == 0 || deadline <= udx__stream(stream)->timer_key) {
+    udx__timer_at_most(stream, deadline);
+  } else if (deadline == UDX_NEVER) {
+    udx__timer_remove(stream);
+  } else {
+    udx__stream(stream)->timer_key = deadline;
+    heap_down(&udx__instance(stream->udx)->timers, index - 1, stream);
   }
 }
 

@@ -19,6 +19,10 @@ udx__timers_reserve (udx_timer_heap_t *heap, uint32_t count);
 void
 udx__timer_at_most (udx_stream_t *stream, uint64_t deadline);
 
+/* Moves the wake-up to `deadline`, be it later: for what goes idle, so that it does not wake the loop for nothing. */
+void
+udx__timer_move (udx_stream_t *stream, uint64_t deadline);
+
 void
 udx__timer_remove (udx_stream_t *stream);
 
