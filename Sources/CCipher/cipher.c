@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+enum { BY_SIZE, SODIUM, LIBCRYPTO };
+
 void
 hyper_cipher_init (hyper_cipher_t *cipher, const uint8_t *header, const uint8_t *key) {
   memset(cipher, 0, sizeof(*cipher));
@@ -11,8 +13,13 @@ hyper_cipher_init (hyper_cipher_t *cipher, const uint8_t *header, const uint8_t 
 
 void
 hyper_cipher_use_sodium (hyper_cipher_t *cipher) {
-  cipher->uses_sodium_only = 1;
+  cipher->choice = SODIUM;
   hyper_libcrypto_free(cipher);
+}
+
+void
+hyper_cipher_use_libcrypto (hyper_cipher_t *cipher) {
+  cipher->choice = LIBCRYPTO;
 }
 
 void
@@ -28,13 +35,15 @@ hyper_cipher_wipe (hyper_cipher_t *cipher) {
 
 /* The choice is made by size, which is no secret: it stands before the frame in clear. */
 static int
-wants_libcrypto (const hyper_cipher_t *cipher, size_t count) {
-  return count >= HYPER_CIPHER_CROSSING && !cipher->uses_sodium_only;
+takes_libcrypto (hyper_cipher_t *cipher, size_t count) {
+  if (count < HYPER_CIPHER_LEAST || cipher->choice == SODIUM || !hyper_cipher_has_libcrypto()) return 0;
+  if (cipher->choice == BY_SIZE && count < hyper_libcrypto_crossing()) return 0;
+  return hyper_libcrypto_begin(cipher, count);
 }
 
 int
 hyper_cipher_seal (hyper_cipher_t *cipher, uint8_t *body, const uint8_t *message, size_t count, uint8_t tag) {
-  if (wants_libcrypto(cipher, count) && hyper_libcrypto_begin(cipher, count)) {
+  if (takes_libcrypto(cipher, count)) {
     return hyper_libcrypto_seal(cipher, body, message, count, tag);
   }
   cipher->contexts_have_key = 0; // libsodium may replace the key
@@ -45,7 +54,7 @@ int
 hyper_cipher_open (hyper_cipher_t *cipher, uint8_t *message, uint8_t *tag, const uint8_t *body, size_t count) {
   if (count < HYPER_CIPHER_OVERHEAD) return -1;
   size_t length = count - HYPER_CIPHER_OVERHEAD;
-  if (wants_libcrypto(cipher, length) && hyper_libcrypto_begin(cipher, length)) {
+  if (takes_libcrypto(cipher, length)) {
     return hyper_libcrypto_open(cipher, message, tag, body, count);
   }
   cipher->contexts_have_key = 0;

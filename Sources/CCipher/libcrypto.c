@@ -41,6 +41,7 @@ static struct {
   OSSL_LIB_CTX *library;
   EVP_CIPHER *chacha20;
   EVP_MAC *poly1305;
+  size_t crossing;
   int is_usable;
 } objects = {.once = PTHREAD_ONCE_INIT};
 
@@ -214,8 +215,22 @@ agrees_with_sodium (void) {
   return agrees;
 }
 
+/*
+ * With vectors of 512 bits, which libsodium does not use, libcrypto is faster from the start. Without them it is from
+ * where its Poly1305 pays: below, what its calls cost is more than it saves (docs/decisions/0113). Measured on x86 only;
+ * elsewhere libsodium has no vectors at all.
+ */
+static size_t
+find_crossing (void) {
+#if defined(__x86_64__) || defined(__i386__)
+  if (sodium_init() < 0 || !sodium_runtime_has_avx512f()) return LONG;
+#endif
+  return HYPER_CIPHER_LEAST;
+}
+
 static void
 find_objects (void) {
+  objects.crossing = find_crossing();
   objects.library = OSSL_LIB_CTX_new();
   if (objects.library == NULL) return;
   objects.chacha20 = EVP_CIPHER_fetch(objects.library, "ChaCha20", NULL);
@@ -228,9 +243,14 @@ hyper_cipher_has_libcrypto (void) {
   return pthread_once(&objects.once, find_objects) == 0 && objects.is_usable;
 }
 
+size_t
+hyper_libcrypto_crossing (void) {
+  return objects.crossing;
+}
+
 int
 hyper_libcrypto_begin (hyper_cipher_t *cipher, size_t count) {
-  return hyper_cipher_has_libcrypto() && prepare(cipher, count);
+  return prepare(cipher, count);
 }
 
 void
@@ -249,6 +269,11 @@ hyper_libcrypto_free (hyper_cipher_t *cipher) {
 int
 hyper_cipher_has_libcrypto (void) {
   return 0;
+}
+
+size_t
+hyper_libcrypto_crossing (void) {
+  return SIZE_MAX;
 }
 
 int

@@ -1,13 +1,17 @@
 #ifndef HYPER_CIPHER_LIBCRYPTO_H
 #define HYPER_CIPHER_LIBCRYPTO_H
 
-/* The frame cipher over libcrypto 3. Without it, hyper_libcrypto_begin says that it cannot. */
+/* The frame cipher over libcrypto 3. Without it, hyper_cipher_has_libcrypto says that it cannot be used. */
 
 #include "hyper_cipher.h"
 
+/* Bytes of a message from which libcrypto is the faster one here, where hyper_cipher_has_libcrypto says that it is. */
+size_t
+hyper_libcrypto_crossing (void);
+
 /*
- * Makes the contexts ready for the next frame of `cipher`, with a message of `count` bytes. False when libcrypto is not
- * to be used; nothing of the cipher's state is changed.
+ * Makes the contexts ready for the next frame of `cipher`, with a message of `count` bytes, where
+ * hyper_cipher_has_libcrypto says that it can be used. False when that fails; nothing of the cipher's state is changed.
  */
 int
 hyper_libcrypto_begin (hyper_cipher_t *cipher, size_t count);

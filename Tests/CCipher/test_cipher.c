@@ -9,6 +9,18 @@ typedef crypto_secretstream_xchacha20poly1305_state sodium_t;
 static const uint8_t key[32] = {1, 2, 3}, header[24] = {4, 5, 6};
 static uint8_t message[LARGEST], ours[LARGEST + OVERHEAD], theirs[LARGEST + OVERHEAD], opened[LARGEST + 1];
 
+/* What is used: 0 by size, 1 libcrypto wherever it can be. */
+static int way;
+
+static void
+begin (hyper_cipher_t *sealer, hyper_cipher_t *opener) {
+  hyper_cipher_init(sealer, header, key);
+  hyper_cipher_init(opener, header, key);
+  if (way == 0) return;
+  hyper_cipher_use_libcrypto(sealer);
+  hyper_cipher_use_libcrypto(opener);
+}
+
 /* A generator whose runs repeat. */
 static uint32_t seed = 1;
 static uint32_t
@@ -52,10 +64,10 @@ TEST(uses_libcrypto_where_it_is_built_in) {
 #endif
 }
 
-TEST(every_short_length_and_random_long_ones) {
+static void
+every_short_length_and_random_long_ones_once (void) {
   hyper_cipher_t sealer, opener;
-  hyper_cipher_init(&sealer, header, key);
-  hyper_cipher_init(&opener, header, key);
+  begin(&sealer, &opener);
   sodium_t push = sealer.state, pull = sealer.state;
   fill();
   for (size_t count = 0; count <= 2200; count++) exchange(&sealer, &opener, &push, &pull, count, 0);
@@ -66,10 +78,15 @@ TEST(every_short_length_and_random_long_ones) {
   hyper_cipher_wipe(&opener);
 }
 
-TEST(all_tags_and_trims_in_any_order) {
+TEST(every_short_length_and_random_long_ones) {
+  for (way = 0; way < 2; way++) every_short_length_and_random_long_ones_once();
+  way = 0;
+}
+
+static void
+all_tags_and_trims_in_any_order_once (void) {
   hyper_cipher_t sealer, opener;
-  hyper_cipher_init(&sealer, header, key);
-  hyper_cipher_init(&opener, header, key);
+  begin(&sealer, &opener);
   sodium_t push = sealer.state, pull = sealer.state;
   for (int i = 0; i < 4000; i++) {
     size_t count = draw() % (i % 5 == 0 ? 3000 : 200);
@@ -81,12 +98,17 @@ TEST(all_tags_and_trims_in_any_order) {
   hyper_cipher_wipe(&opener);
 }
 
-TEST(rekeys_when_the_counter_wraps) {
+TEST(all_tags_and_trims_in_any_order) {
+  for (way = 0; way < 2; way++) all_tags_and_trims_in_any_order_once();
+  way = 0;
+}
+
+static void
+rekeys_when_the_counter_wraps_once (void) {
   static const size_t counts[] = {0, 15, 16, 64, 896, 897, 1024, 5000};
   for (size_t i = 0; i < sizeof(counts) / sizeof(*counts); i++) {
     hyper_cipher_t sealer, opener;
-    hyper_cipher_init(&sealer, header, key);
-    hyper_cipher_init(&opener, header, key);
+    begin(&sealer, &opener);
     memset(sealer.state.nonce, 0xff, 4);
     sealer.state.nonce[0] = 0xfd;
     opener.state = sealer.state;
@@ -99,11 +121,16 @@ TEST(rekeys_when_the_counter_wraps) {
   }
 }
 
-TEST(seals_and_opens_in_place) {
+TEST(rekeys_when_the_counter_wraps) {
+  for (way = 0; way < 2; way++) rekeys_when_the_counter_wraps_once();
+  way = 0;
+}
+
+static void
+seals_and_opens_in_place_once (void) {
   static uint8_t frame[LARGEST + OVERHEAD];
   hyper_cipher_t sealer, opener;
-  hyper_cipher_init(&sealer, header, key);
-  hyper_cipher_init(&opener, header, key);
+  begin(&sealer, &opener);
   sodium_t push = sealer.state;
   for (int i = 0; i < 400; i++) {
     size_t count = draw() % (i % 4 == 0 ? LARGEST : 2000);
@@ -119,12 +146,17 @@ TEST(seals_and_opens_in_place) {
   hyper_cipher_wipe(&opener);
 }
 
+TEST(seals_and_opens_in_place) {
+  for (way = 0; way < 2; way++) seals_and_opens_in_place_once();
+  way = 0;
+}
+
 /* Every part of a body counts; a forged one changes nothing, and the true one is accepted afterwards. */
-TEST(forged_bodies_change_nothing) {
+static void
+forged_bodies_change_nothing_once (void) {
   static const size_t counts[] = {0, 15, 16, 17, 500, 896, 897, 1023, 1024, 4099, 40000};
   hyper_cipher_t sealer, opener;
-  hyper_cipher_init(&sealer, header, key);
-  hyper_cipher_init(&opener, header, key);
+  begin(&sealer, &opener);
   for (size_t i = 0; i < sizeof(counts) / sizeof(*counts); i++) {
     size_t count = counts[i], size = count + OVERHEAD;
     size_t places[] = {0, 1, size / 2, size - 17, size - 16, size - 1};
@@ -149,10 +181,14 @@ TEST(forged_bodies_change_nothing) {
   hyper_cipher_wipe(&opener);
 }
 
+TEST(forged_bodies_change_nothing) {
+  for (way = 0; way < 2; way++) forged_bodies_change_nothing_once();
+  way = 0;
+}
+
 TEST(libsodium_alone_makes_the_same_frames) {
   hyper_cipher_t sealer, opener;
-  hyper_cipher_init(&sealer, header, key);
-  hyper_cipher_init(&opener, header, key);
+  begin(&sealer, &opener);
   sodium_t push = sealer.state, pull = sealer.state;
   exchange(&sealer, &opener, &push, &pull, 3000, 0);
   hyper_cipher_use_sodium(&sealer);
@@ -169,6 +205,7 @@ TEST(wiping_leaves_nothing) {
   CHECK_EQ(hyper_cipher_seal(&cipher, ours, message, 5000, 0), 0);
   hyper_cipher_trim(&cipher);
   CHECK(cipher.contexts == NULL);
+  hyper_cipher_use_libcrypto(&cipher);
   CHECK_EQ(hyper_cipher_seal(&cipher, ours, message, 50, 0), 0);
   hyper_cipher_wipe(&cipher);
   CHECK(memcmp(&cipher, &empty, sizeof(cipher)) == 0);
@@ -178,15 +215,31 @@ TEST(wiping_leaves_nothing) {
 TEST(tiny_messages_need_no_contexts) {
   hyper_cipher_t cipher;
   hyper_cipher_init(&cipher, header, key);
-  for (size_t count = 0; count < HYPER_CIPHER_CROSSING; count++) {
+  for (size_t count = 0; count < HYPER_CIPHER_LEAST; count++) {
     CHECK_EQ(hyper_cipher_seal(&cipher, ours, message, count, 0), 0);
   }
   CHECK(cipher.contexts == NULL);
   hyper_cipher_wipe(&cipher);
 }
 
+/* What takes a message of either size is the faster one of this processor; both have the contexts to show for it. */
+TEST(the_choice_depends_on_size_and_processor) {
+  static const size_t counts[] = {16, 1023, 1024};
+  int is_wide = 1;
+#if defined(__x86_64__) || defined(__i386__)
+  is_wide = sodium_init() >= 0 && sodium_runtime_has_avx512f();
+#endif
+  for (size_t i = 0; i < sizeof(counts) / sizeof(*counts); i++) {
+    hyper_cipher_t cipher;
+    hyper_cipher_init(&cipher, header, key);
+    CHECK_EQ(hyper_cipher_seal(&cipher, ours, message, counts[i], 0), 0);
+    CHECK_EQ(cipher.contexts != NULL, hyper_cipher_has_libcrypto() && (is_wide || counts[i] == 1024));
+    hyper_cipher_wipe(&cipher);
+  }
+}
+
 TEST_MAIN(TEST_ENTRY(uses_libcrypto_where_it_is_built_in), TEST_ENTRY(every_short_length_and_random_long_ones),
   TEST_ENTRY(all_tags_and_trims_in_any_order), TEST_ENTRY(rekeys_when_the_counter_wraps),
   TEST_ENTRY(seals_and_opens_in_place), TEST_ENTRY(forged_bodies_change_nothing),
   TEST_ENTRY(libsodium_alone_makes_the_same_frames), TEST_ENTRY(wiping_leaves_nothing),
-  TEST_ENTRY(tiny_messages_need_no_contexts))
+  TEST_ENTRY(tiny_messages_need_no_contexts), TEST_ENTRY(the_choice_depends_on_size_and_processor))

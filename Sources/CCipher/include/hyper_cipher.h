@@ -22,17 +22,17 @@ enum {
   /* Encrypted tag and MAC: a body is this much longer than its message. */
   HYPER_CIPHER_OVERHEAD = 17,
   /*
-   * Bytes of a message from which libcrypto is used. Shorter ones are keepalives and acknowledgements of protocols: a
-   * stream that sends nothing else needs no contexts, which take 1 KiB.
+   * Bytes of a message from which libcrypto may be used. Shorter ones are keepalives and acknowledgements of protocols:
+   * a stream that sends nothing else needs no contexts, which take 1 KiB.
    */
-  HYPER_CIPHER_CROSSING = 16
+  HYPER_CIPHER_LEAST = 16
 };
 
 typedef struct hyper_cipher_s {
   crypto_secretstream_xchacha20poly1305_state state;
   struct hyper_cipher_contexts_s *contexts; /* libcrypto's, once a message has wanted them */
   int contexts_have_key;                    /* that of `state` */
-  int uses_sodium_only;
+  int choice;                               /* 0: by size, what is faster on this processor */
 } hyper_cipher_t;
 
 /* `header` is the sender's random bytes (24), `key` has 32. */
@@ -42,6 +42,10 @@ hyper_cipher_init (hyper_cipher_t *cipher, const uint8_t *header, const uint8_t 
 /* Keeps to libsodium: for comparison. */
 void
 hyper_cipher_use_sodium (hyper_cipher_t *cipher);
+
+/* Takes libcrypto wherever it can: for tests. */
+void
+hyper_cipher_use_libcrypto (hyper_cipher_t *cipher);
 
 /* Gives back what is not needed between messages; the next message makes it again. */
 void
