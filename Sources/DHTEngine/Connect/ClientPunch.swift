@@ -32,6 +32,8 @@ final class ClientPunch {
   private var waits = 0
   private var timer: (any ScheduledAction)?
   private var isOver = false
+  /// The server has said something since its message 2.
+  private(set) var isAnswered = false
 
   init(
     node: DHTNode, target: Bytes32, handshaken: Handshaken, tokens: RelayTokens, options: ConnectOptions,
@@ -171,6 +173,7 @@ final class ClientPunch {
       let message = try? CompactReader.decode(HolepunchMessage.self, from: value), message.mode == .reply
     else { return abort(.badHolepunchReply) }
     guard let payload = sealer.open(message.payload) else { return abort(.holepunchInvalid) }
+    isAnswered = true
     if payload.error == .tryLater, let onTryLater, mayWait { return onTryLater() }
     guard payload.error == .none else { return finish(.remoteAborted(payload.error.rawValue)) }
     var verifiedHost: IPv4Address?

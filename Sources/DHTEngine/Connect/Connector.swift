@@ -9,7 +9,8 @@ import HyperSecretStream
 ///
 /// A direct path that has won is only a trial until the peer's header has come over it: addresses and judgements about
 /// what is reachable may be wrong or out of date. A trial that rests on such a judgement is followed by a second
-/// handshake that trusts none. Lives in the node's list until the race is over.
+/// handshake that trusts none, and so is a handshake after which the server says nothing more. Lives in the node's list
+/// until the race is over.
 final class Connector {
   unowned let node: DHTNode
   let publicKey: Bytes32
@@ -40,6 +41,8 @@ final class Connector {
   private var failedHandshakes = 0
   /// The path rests on a judgement, ours or the server's, that may be wrong.
   private var restsOnJudgement = false
+  /// The server has said nothing since its message 2: it may have forgotten us to make room for others.
+  private var isForgotten = false
   /// What was sent on the path that is tried.
   private var opening: StreamOpening?
   private var trialTimer: (any ScheduledAction)?
@@ -50,7 +53,7 @@ final class Connector {
   private var punch: ClientPunch?
   private var local: LocalProbe?
   /// Our choice of relay, if any, and the token for it; the server may have another.
-  private var ticket: RelayTicket?
+  private(set) var ticket: RelayTicket?
   /// What the server has sent before its handshake reply was here (hyperdht.md 9.1).
   private var earlyBytes: [UInt8] = []
   private var earlyEnd = false
@@ -155,19 +158,10 @@ final class Connector {
     // Once such a judgement has failed, neither ours nor the server's is trusted.
     let ownAddress = failedHandshakes == 0 && !options.relayOnly ? node.rpc.remoteAddress : nil
     isOpen = ownAddress != nil
-    var addresses = ownAddress.map { [$0] } ?? []
-    if options.localConnection {
-      addresses += LocalAddresses.list(environment: node.environment, serverSocket: node.rpc.serverSocket)
-    }
-    let payload = NoisePayload(
-      firewall: isOpen ? .open : .unknown, addresses4: addresses,
-      udx: .init(reusableSocket: wantsRoute, id: raw.localID), secretStream: .init(),
-      relayThrough: ticket.map { .init(publicKey: $0.publicKey, token: $0.token) },
-      migration: mayMigrate ? .init() : nil)
     var handshake = try PeerHandshake(
       dialling: publicKey, as: keyPair, ephemeral: NoiseKey(seed: node.environment.random32()),
       hook: options.handshake)
-    message = try handshake.send(payload: payload.encoded)
+    message = try handshake.send(payload: firstPayload(ownAddress: ownAddress).encoded)
     self.handshake = handshake
     return message
   }
@@ -195,21 +189,21 @@ final class Connector {
     }
   }
 
-  /// A reply may be anybody's: it works on a copy of the handshake (hyperdht.md 4.6, hyperdht.md B-7).
   private func receive(_ response: Response, from relay: Endpoint) -> Bool {
     guard response.error == 0, response.from.endpoint == relay, let value = response.value,
-      let reply = try? CompactReader.decode(HandshakeMessage.self, from: value), reply.mode == .reply,
-      var attempt = handshake, let bytes = try? attempt.receive(reply.noise),
-      let payload = try? CompactReader.decode(NoisePayload.self, from: bytes), let keys = attempt.sessionKeys()
+      let reply = try? CompactReader.decode(HandshakeMessage.self, from: value),
+      let result = handshake?.read(reply, in: response, from: relay)
     else { return false }
-    if let refusal = payload.refusal {
-      fail(refusal)
-    } else if let udx = payload.udx {
-      open(
-        Handshaken(
-          keys: keys, payload: payload, message: reply.noise, streamID: udx.id, relay: relay,
-          serverAddress: reply.peerAddress ?? relay, clientAddress: response.to, socket: response.socket))
-    }
+    if let refusal = result.payload.refusal { fail(refusal) } else { open(result) }
+    return true
+  }
+
+  /// The server has answered our message 1 once more, at `remote`, and the answer is another one: what it knew of the
+  /// first is gone. It streams to where this request came from.
+  private func adopt(_ reply: HandshakeMessage, in response: Response, from remote: Endpoint) -> Bool {
+    let result = response.error == 0 ? handshake?.read(reply, in: response, from: remote) : nil
+    guard let result, result.payload.refusal == nil else { return false }
+    handshaken = result
     return true
   }
 
@@ -268,7 +262,8 @@ final class Connector {
     punch.onConnect = { [weak self] socket, remote in
       self?.driver.send(.opened(.punch, SocketRoute(socket: socket, remote: remote)))
     }
-    punch.onFailure = { [weak self] error in
+    punch.onFailure = { [weak self, unowned punch] error in
+      if !punch.isAnswered { self?.isForgotten = true }
       self?.punch = nil
       self?.driver.send(.failed(.punch, error))
     }
@@ -285,7 +280,10 @@ extension Connector: PathRaceOwner {
       restsOnJudgement = true
       // If a firewall of ours admits only those whom we have sent to, this opens it for the server's header.
       if let remote = handshaken?.serverAddress { node.rpc.socket?.send([0], to: remote) }
-    case .local: local?.start { [weak self] in self?.driver.send($0) }
+    case .local:
+      guard let local else { return }
+      let adopts = { [weak self] in self?.adopt($1, in: $0, from: local.candidate) ?? false }
+      local.start(adopts: adopts) { [weak self] in self?.driver.send($0) }
     case .punch: startPunch()
     case .relay:
       guard let ticket else { return }
@@ -331,7 +329,7 @@ extension Connector: PathRaceOwner {
     switch end {
     // The peer's header is still to come.
     case .won: stopSearch()
-    case .failed(.holepunchAborted) where restsOnJudgement && mayHandshakeAgain: handshakeAgain()
+    case .failed(.holepunchAborted) where mayHandshakeAgain: handshakeAgain()
     case .failed(.connectTimeout): finish(EncryptedStreamError(.connectTimeout))
     case .failed(let error), .lost(let error): giveUp(EncryptedStreamError(error))
     case .cancelled where isResuming: stopSearch()
@@ -379,7 +377,7 @@ extension Connector {
     trialTimer = nil
     if let deadline, now >= deadline {
       finish(EncryptedStreamError(.connectTimeout))
-    } else if restsOnJudgement && mayHandshakeAgain {
+    } else if mayHandshakeAgain {
       handshakeAgain()
     } else {
       giveUp(EncryptedStreamError(.peerConnectionFailed))
@@ -413,7 +411,10 @@ extension Connector {
     finish(nil)
   }
 
-  private var mayHandshakeAgain: Bool { failedHandshakes + 1 < Limits.Connect.handshakes }
+  /// There is a reason why another handshake may lead where this one did not.
+  private var mayHandshakeAgain: Bool {
+    (restsOnJudgement || isForgotten) && failedHandshakes + 1 < Limits.Connect.handshakes
+  }
 
   /// Starts anew with another message 1, first through the node that carried the one before.
   private func handshakeAgain() {
@@ -450,6 +451,7 @@ extension Connector {
     (message, tried) = ([], [])
     earlyEnd = false
     restsOnJudgement = false
+    isForgotten = false
     local = nil
     driver = PathRaceDriver(node: node, role: .dialling, owner: self, isRelayOnly: options.relayOnly)
     beginAttempt()

@@ -23,6 +23,19 @@ extension Connector {
   /// its packets mean (`RelayDeparture`).
   var checksSources: Bool { driver.relay == nil || canMigrate }
 
+  /// What message 1 says of us. With an address that the network sees us at, we say that we are reachable there.
+  func firstPayload(ownAddress: Endpoint?) -> NoisePayload {
+    var addresses = ownAddress.map { [$0] } ?? []
+    if options.localConnection {
+      addresses += LocalAddresses.list(environment: node.environment, serverSocket: node.rpc.serverSocket)
+    }
+    return NoisePayload(
+      firewall: ownAddress == nil ? .unknown : .open, addresses4: addresses,
+      udx: .init(reusableSocket: wantsRoute, id: raw.localID), secretStream: .init(),
+      relayThrough: ticket.map { .init(publicKey: $0.publicKey, token: $0.token) },
+      migration: mayMigrate ? .init() : nil)
+  }
+
   func movable(_ handshaken: Handshaken, isRelayed: Bool) -> MovablePeer {
     MovablePeer(
       keyPair: keyPair, keys: handshaken.keys, remoteID: handshaken.streamID, isRelayed: isRelayed,

@@ -1,5 +1,6 @@
 import HyperEncoding
 import HyperEnvironment
+import HyperRPC
 import HyperSecretStream
 
 extension NoisePayload {
@@ -11,6 +12,20 @@ extension NoisePayload {
       return .serverError("the server \(reason)")
     }
     return udx == nil ? .serverError("Server did not send UDX data") : nil
+  }
+}
+
+extension PeerHandshake {
+  /// What `relay` has answered to our message 1; `nil` if that is not the server's. A reply may be anybody's: it works
+  /// on a copy of the handshake (hyperdht.md 4.6, hyperdht.md B-7).
+  func read(_ reply: HandshakeMessage, in response: Response, from relay: Endpoint) -> Handshaken? {
+    var attempt = self
+    guard reply.mode == .reply, let bytes = try? attempt.receive(reply.noise),
+      let payload = try? CompactReader.decode(NoisePayload.self, from: bytes), let keys = attempt.sessionKeys()
+    else { return nil }
+    return Handshaken(
+      keys: keys, payload: payload, message: reply.noise, streamID: payload.udx?.id ?? 0, relay: relay,
+      serverAddress: reply.peerAddress ?? relay, clientAddress: response.to, socket: response.socket)
   }
 }
 

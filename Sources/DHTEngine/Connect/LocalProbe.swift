@@ -34,11 +34,15 @@ struct LocalProbe {
     self.socket = socket
   }
 
-  /// `report` runs once, unless the session is destroyed.
-  func start(_ report: @escaping (RaceEvent<SocketRoute>) -> Void) {
+  /// `report` runs once, unless the session is destroyed. `adopts`: whether another answer to our message 1 than the one
+  /// that we have is the server's, and the one that counts from now on: for a server that has forgotten the message,
+  /// because too many clients came, it is a new one.
+  func start(
+    adopts: @escaping (Response, HandshakeMessage) -> Bool, _ report: @escaping (RaceEvent<SocketRoute>) -> Void
+  ) {
     node.rpc.ping(candidate, options: RequestOptions(session: session, socket: socket)) { result in
       switch result {
-      case .success: verify(report)
+      case .success: verify(adopts, report)
       case .failure:
         report(.failed(.local, .holepunchAborted("the server does not answer at its local address")))
       }
@@ -46,8 +50,10 @@ struct LocalProbe {
   }
 
   /// Private addresses are not unique: another host of our own network may have answered the ping. Only the server can
-  /// repeat its answer to our message 1.
-  private func verify(_ report: @escaping (RaceEvent<SocketRoute>) -> Void) {
+  /// repeat its answer to our message 1, or make another one.
+  private func verify(
+    _ adopts: @escaping (Response, HandshakeMessage) -> Bool, _ report: @escaping (RaceEvent<SocketRoute>) -> Void
+  ) {
     let request = RequestMessage(
       command: Command.peerHandshake.rawValue, target: target,
       value: HandshakeMessage(mode: .fromClient, noise: message).encoded)
@@ -55,7 +61,8 @@ struct LocalProbe {
     let route = SocketRoute(socket: socket, remote: candidate)
     node.rpc.request(request, to: candidate, options: options) { result in
       if case .success(let response) = result, let value = response.value,
-        let reply = try? CompactReader.decode(HandshakeMessage.self, from: value), reply.noise == answer
+        let reply = try? CompactReader.decode(HandshakeMessage.self, from: value),
+        reply.noise == answer || adopts(response, reply)
       {
         return report(.opened(.local, route))
       }

@@ -201,6 +201,57 @@ final class HolepunchTests: XCTestCase {
     net.destroy()
   }
 
+  /// A server has made room for other clients between its message 2 and the proof that its local address is right: the
+  /// message that asks for the proof is a new one to it, and its answer another. That answer counts.
+  func testALocalServerThatHasForgottenTheHandshakeMakesAnotherOne() {
+    let net = Net()
+    let nat = VirtualNAT(
+      network: net.network, address: IPv4Address(5, 5, 5, 1), mapping: .endpointIndependent,
+      filter: .addressAndPortDependent)
+    let a = net.network.makeHost(IPv4Address(192, 168, 1, 10), behind: nat)
+    let b = net.network.makeHost(IPv4Address(192, 168, 1, 11), behind: nat)
+    let (server, accepted) = net.listen(on: net.makeNode(on: a))
+    let client = net.makeNode(on: b)
+    var forgotten = 0
+    net.network.shouldDrop = { packet in
+      guard packet.source.host == b.address, packet.destination.host == a.address, forgotten == 0,
+        Datagrams.request(packet.bytes)?.isInternal == true
+      else { return false }
+      forgotten = server.handshakeCount
+      for session in server.table.sessions { session.map(server.clear) }
+      return false
+    }
+    let peer = net.connect(client, to: server)
+    net.assertEcho(peer, within: 3000)
+    XCTAssertEqual(forgotten, 1)
+    XCTAssertEqual(peer.stream.transport?.remote?.host, a.address, "the local path")
+    XCTAssertEqual(accepted.peers.count, 1)
+    net.destroy()
+  }
+
+  /// The same on another network: what asks the server for a hole is not answered, and another handshake is made.
+  func testAServerThatHasForgottenTheHandshakeIsAskedAgain() {
+    let net = Net(10)
+    let serverSite = site(net, 1, .endpointIndependent, .addressAndPortDependent)
+    let clientSite = site(net, 2, .endpointIndependent, .addressAndPortDependent)
+    let (server, accepted) = net.listen(on: serverSite.node)
+    let punch = UInt64(Command.peerHolepunch.rawValue)
+    var forgotten = 0
+    net.network.shouldDrop = { packet in
+      guard packet.source.host == clientSite.nat.address, forgotten == 0,
+        let request = Datagrams.request(packet.bytes), !request.isInternal, request.command == punch
+      else { return false }
+      forgotten = server.handshakeCount
+      for session in server.table.sessions { session.map(server.clear) }
+      return false
+    }
+    let peer = net.connect(clientSite.node, to: server)
+    net.assertEcho(peer, within: 30_000)
+    XCTAssertEqual(forgotten, 1)
+    XCTAssertEqual(accepted.peers.count, 1)
+    net.destroy()
+  }
+
   func testDHT_66_consistentServerRandomClient() {
     let net = Net(10)
     let serverSite = site(net, 1, .endpointIndependent, .addressAndPortDependent)
