@@ -98,18 +98,19 @@ package final class Testnet {
   package func destroy(_ completion: (() -> Void)? = nil) {
     isDestroyed = true
     // Servers first, while the nodes that hold their announcements are still there to be told.
-    let group = Countdown { self.destroyNext(self.nodes + self.clients, completion) }
-    for node in nodes + clients {
+    let all = nodes + clients
+    let group = Countdown { self.destroyNext(of: all, left: all.count, completion) }
+    for node in all {
       for server in node.servers { server.close(group.enter()) }
     }
     group.seal()
   }
 
-  private func destroyNext(_ left: [DHTNode], _ completion: (() -> Void)?) {
-    guard let node = left.last else {
+  private func destroyNext(of all: [DHTNode], left: Int, _ completion: (() -> Void)?) {
+    guard left > 0 else {
       completion?()
       return
     }
-    node.destroy { self.destroyNext(left.dropLast(), completion) }
+    all[left - 1].destroy { self.destroyNext(of: all, left: left - 1, completion) }
   }
 }
