@@ -43,21 +43,32 @@ enum Crowds {
       let acceptor = Task { while let connection = try await server.accept() { connection.destroy() } }
       let meter = Meter()
       let key = server.publicKey
-      let times = await withTaskGroup(of: Double?.self) { group in
+      let (times, failures) = await withTaskGroup(of: Result<Double, DHTError>.self) { group in
         for _ in 0..<dials {
           group.addTask {
             let start = ContinuousClock.now
-            guard let connection = try? await b.connect(to: key) else { return nil }
-            defer { connection.destroy() }
-            return inSeconds(start.duration(to: .now)) * 1e6
+            do throws(DHTError) {
+              let connection = try await b.connect(to: key)
+              defer { connection.destroy() }
+              return .success(inSeconds(start.duration(to: .now)) * 1e6)
+            } catch {
+              return .failure(error)
+            }
           }
         }
         var times: [Double] = []
-        for await time in group { if let time { times.append(time) } }
-        return times
+        var failures: [String: Int] = [:]
+        for await result in group {
+          switch result {
+          case .success(let time): times.append(time)
+          case .failure(let error): failures[error.code, default: 0] += 1
+          }
+        }
+        return (times, failures)
       }
       let work = "\(dials) dials at once"
       Report.figure(work, "opened", Double(times.count) / Double(dials) * 100, "%", higher: true)
+      for (code, count) in failures { Report.figure(work, "failed, \(code)", Double(count), "") }
       Report.figure(work, "rate", Double(times.count) / meter.seconds, "/s", higher: true)
       Report.times(work, times)
       acceptor.cancel()
