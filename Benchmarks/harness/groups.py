@@ -180,13 +180,18 @@ def size(result, path, quick):
 
 
 def dht_over_sockets(result, path, quick):
-    """Beside a bare echo with recvmmsg and sendmmsg."""
+    """Beside a bare echo with recvmmsg and sendmmsg, and a node of the JavaScript stack."""
     script = os.path.join(result.path, "Benchmarks", "RPC", "run")
     words = [sys.executable, script, "--rounds", "1", "--seconds", "0.3" if quick else "1", "--node", path]
+    found, why = stacks.javascript(result)
+    if found:
+        words += ["--node", os.path.join(result.path, "Benchmarks", "Peers", "javascript-node.js")]
+    else:
+        result.skip("JavaScript stack", why)
     for line in command(*words, stderr=sys.stderr).splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         if len(cells) == 5 and cells[0] in ("ping", "find"):
-            side = "bare echo" if cells[1] == "echo" else "ours"
+            side = {"echo": "bare echo", "javascript-node.js": "JavaScript stack"}.get(cells[1], "ours")
             value = float(cells[2].replace(",", ""))
             result.add_side(f"{cells[0].upper()} over sockets", side, "answers/CPU s", value, higher=True)
 

@@ -10,6 +10,7 @@ PROCESSES = 4
 LOOK = 0.1  # seconds between two looks
 QUIET = 3  # seconds without a new connection after which the swarms are taken for complete
 LIMIT = 120  # seconds
+MAX_PEERS = 64  # connections up to which a swarm dials
 
 
 class Members:
@@ -51,17 +52,20 @@ def look(members):
 
 
 def settle(members, count):
-    """What the swarms are when nothing new has come for a while, and when the last connection came."""
+    """What the swarms are when nothing new has come for a while, when the last connection came, and when each had as
+    many as it dials for."""
     begin = last = time.monotonic()
-    most = 0
+    most, full = 0, None
     while True:
         now = look(members)
         ends = sum(now["degrees"])
         if ends > most:
             most, last, at_last = ends, time.monotonic(), now
+        if full is None and min(now["degrees"]) >= min(MAX_PEERS, count - 1):
+            full = time.monotonic() - begin
         quiet = time.monotonic() - last
         if len(now["flushes"]) == count and quiet > QUIET and not now["connecting"]:
-            return now, last - begin, at_last["cpu"]
+            return now, last - begin, at_last["cpu"], full
         if time.monotonic() - begin > LIMIT:
             raise RuntimeError(f"{count} swarms are not complete after {LIMIT} s: {now}")
         time.sleep(LOOK)
@@ -76,11 +80,14 @@ def once(result, path, quick):
                 member.answer()
             for member in members:
                 member.say("join")
-            now, last, cpu = settle(members, count)
+            now, last, cpu, full = settle(members, count)
         finally:
             for member in members:
                 member.end()
     work = f"{count} swarms on one topic, {PROCESSES} processes"
+    if full is not None:
+        result.add(f"{work}, {MAX_PEERS} connections each" if count > MAX_PEERS else f"{work}, all with all", "s", full,
+                   higher=False)
     result.add(f"{work}, last connection", "s", last, higher=False)
     result.add(f"{work}, CPU until then", "s", cpu, higher=False)
     result.add(f"{work}, fewest connections of a swarm", "", min(now["degrees"]), higher=True)
