@@ -87,6 +87,9 @@ public struct Endpoint: Hashable, Sendable {
     self.port = port
   }
 
+  /// Both parts at once: packets are looked up by it.
+  public func hash(into hasher: inout Hasher) { hasher.combine(UInt64(host.value) << 16 | UInt64(port)) }
+
   /// From `a.b.c.d:port`, the port 0 to 65,535; `nil` for anything else, names included.
   public init?(_ text: some StringProtocol) {
     guard let colon = text.lastIndex(of: ":"), let host = IPv4Address(text[..<colon]),

@@ -71,15 +71,16 @@ extension VirtualNetwork {
   private func receiver(of packet: Packet, from origin: VirtualHost) -> VirtualSocket? {
     var destination = packet.destination
     if destination.host.value >> 24 == 127 { return origin.socket(at: destination) }
-    if let nat = nats[destination.host] {
+    if !nats.isEmpty, let nat = nats[destination.host] {
       if origin.nat === nat, !nat.hairpins { return nil }
       guard let inside = nat.inbound(to: destination, from: packet.source, now: now) else { return nil }
       destination = inside
-    } else if let nat = hosts[destination.host]?.nat, origin.nat !== nat {
-      // A private address is reachable only from the same network.
-      return nil
+      guard let host = hosts[destination.host], host.partition == origin.partition else { return nil }
+      return host.socket(at: destination)
     }
     guard let host = hosts[destination.host], host.partition == origin.partition else { return nil }
+    // A private address is reachable only from the same network.
+    if let nat = host.nat, origin.nat !== nat { return nil }
     return host.socket(at: destination)
   }
 }
