@@ -65,14 +65,14 @@ enum Handles {
 /// Every call looks its handle up, from the threads of all loops: a table that is used for each message has parts with
 /// locks of their own, so that two loops rarely want the same one.
 final class HandleTable<Object: AnyObject>: @unchecked Sendable {
-  private typealias Part = Locked<[UInt: Object]>
+  private typealias Part = LockedStorage<[UInt: Object]>
 
   /// Tables live as long as the process. Not counted, because the counts would be shared by all threads, too.
   private let parts: UnsafeMutableBufferPointer<Unmanaged<Part>>
 
   init(parts count: Int = 1) {
     parts = .allocate(capacity: count)
-    for index in parts.indices { parts.initializeElement(at: index, to: .passRetained(Part([:]))) }
+    for index in parts.indices { parts.initializeElement(at: index, to: .passRetained(Part.make([:]))) }
   }
 
   /// Numbers that follow each other are in different parts.

@@ -1,5 +1,5 @@
-/// Whether and why a connection has closed; can be awaited.
-package final class ClosingFlag<Reason: Error>: Sendable {
+/// Whether and why a connection has closed; can be awaited. Copies are the same flag.
+package struct ClosingFlag<Reason: Error>: Sendable {
   private struct State: WaitingState {
     var waiters = Waiters<Result<Reason?, CallFailure>>()
     var reason: Reason?

@@ -1,5 +1,6 @@
-/// Messages that have arrived and that the application has not read. Filled on the loop, read anywhere.
-package final class Inbox: Sendable {
+/// Messages that have arrived and that the application has not read. Filled on the loop, read anywhere; copies are the
+/// same inbox.
+package struct Inbox: Sendable {
   package typealias Outcome = Result<[UInt8]?, CallFailure>
 
   private struct State: WaitingState {
