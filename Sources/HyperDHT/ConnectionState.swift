@@ -20,9 +20,6 @@ final class ConnectionState: @unchecked Sendable {
 
   private let arrivals: Arrivals
   private lazy var datagrams = board.datagrams
-  private var isAbandoned = false
-  /// Known before the loop comes to it: a handle that goes on the loop overtakes what other threads have posted.
-  private let isDestructionDue = Locked(false)
 
   /// Takes over the stream's `onAuthenticated`, `onOwnedMessage`, `onDatagram`, `onPathChange`, `onDrain` and `onEnd`;
   /// the owner calls `closed` from `onClose`.
@@ -35,7 +32,7 @@ final class ConnectionState: @unchecked Sendable {
     arrivals = Arrivals(loop: loop, inbox: inbox) { stream.pause() }
     if stream.isAuthenticated { board.proved() }
     stream.onAuthenticated = { board.proved() }
-    stream.onOwnedMessage = { [self] in received($0) }
+    stream.onOwnedMessage = { [arrivals] in arrivals.add(message: $0) }
     stream.onDatagram = { [self] bytes in datagrams.push(Array(bytes)) }
     stream.onPathChange = { [self] remote in
       board.pathChanges.push(remote)
@@ -73,7 +70,7 @@ final class ConnectionState: @unchecked Sendable {
 
   /// From any thread.
   func destroySoon() {
-    isDestructionDue.withLock { $0 = true }
+    board.expectDestruction()
     loop.post { self.destroy() }
   }
 
@@ -89,22 +86,13 @@ final class ConnectionState: @unchecked Sendable {
     closing.close()
   }
 
-  // MARK: Receiving
-
-  private func received(_ message: [UInt8]) {
-    if !isAbandoned { arrivals.add(message: message) }
-  }
-
   func resumeReading() { stream.resume() }
-
-  // MARK: Closing
 
   /// The handle is gone: what was written is still sent, what arrives is dropped.
   func abandon() {
     guard !stream.isDestroying else { return }
-    if isDestructionDue.withLock({ $0 }) { return destroy() }
-    isAbandoned = true
-    arrivals.drop()
+    if board.isDestructionDue { return destroy() }
+    arrivals.abandon()
     inbox.abandon()
     stream.resume()
     end()

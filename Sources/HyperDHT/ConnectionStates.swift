@@ -48,8 +48,8 @@ extension HyperDHT.Connection {
 }
 
 /// The state of a connection and the readers of its changes: written on the loop, except for `closing`, read anywhere.
-/// With the queues that few connections need, which are made by their first use.
-final class StateBoard: Sendable {
+/// With the queues that few connections need, which are made by their first use. Copies are the same board.
+struct StateBoard: Sendable {
   typealias State = HyperDHT.Connection.State
 
   private struct Reader {
@@ -64,6 +64,7 @@ final class StateBoard: Sendable {
     var datagrams: EventQueue<[UInt8], Never>?
     var pathChanges: EventQueue<Endpoint, Never>?
     var isProven = false
+    var isDestructionDue = false
     var proof: ClosingFlag<ConnectionError>?
   }
 
@@ -77,6 +78,11 @@ final class StateBoard: Sendable {
 
   /// The peer has proved its key, and did so before the connection closed.
   var isProven: Bool { content.withLock { $0.isProven } }
+
+  /// From any thread: `destroy` was called. Known before the loop comes to it: a handle that goes on the loop overtakes
+  /// what other threads have posted.
+  var isDestructionDue: Bool { content.withLock { $0.isDestructionDue } }
+  func expectDestruction() { content.withLock { $0.isDestructionDue = true } }
 
   /// Closes without a reason when the peer has proved its key, with one if the connection closes before.
   var proof: ClosingFlag<ConnectionError> {

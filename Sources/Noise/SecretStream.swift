@@ -145,14 +145,14 @@ public final class SecretStream: Sendable, CustomStringConvertible {
 
   /// The peer's key: the one that the options name, and from the handshake on the one that it has proved there; `nil`
   /// while neither is known.
-  public var remotePublicKey: Bytes32? { state.identity.withLock { $0.remotePublicKey } }
+  public var remotePublicKey: Bytes32? { state.shared.withLock { $0.remotePublicKey } }
   /// The hash of the handshake, 64 bytes (secret-stream.md 4): the same for both sides and for no other stream; not a
   /// secret. `nil` until the keys exist, kept after the close. Protocols above may bind themselves to it.
-  public var handshakeHash: Bytes64? { state.identity.withLock { $0.handshakeHash } }
+  public var handshakeHash: Bytes64? { state.shared.withLock { $0.handshakeHash } }
   /// Free for a layer above, as a place for what belongs to the stream.
   public var userData: (any Sendable)? {
-    get { state.identity.withLock { $0.userData } }
-    set { state.identity.withLock { $0.userData = newValue } }
+    get { state.shared.withLock { $0.userData } }
+    set { state.shared.withLock { $0.userData = newValue } }
   }
 
   /// The id, 32 bytes, that a role puts at the head of its half of the stream (secret-stream.md 6.2 and 8): known from

@@ -17,10 +17,13 @@ import HyperSecretStream
 /// Held by the stream's callbacks until the stream closes, and by the handle. Everything but the boxes is confined to
 /// the loop.
 final class SecretStreamState: @unchecked Sendable {
-  struct Identity {
+  /// For any thread.
+  struct Shared {
     var remotePublicKey: Bytes32?
     var handshakeHash: Bytes64?
     var userData: (any Sendable)?
+    /// Known before the loop comes to it: a handle that goes on the loop overtakes what other threads have posted.
+    var isDestructionDue = false
   }
 
   let loop: UVEventLoop
@@ -28,7 +31,7 @@ final class SecretStreamState: @unchecked Sendable {
   let inbox = Inbox()
   let writing: MessagePump
   let datagrams = EventQueue<[UInt8], Never>(capacity: Limits.datagrams)
-  let identity: Locked<Identity>
+  let shared: Locked<Shared>
   let closing = ClosingFlag<SecretStreamError>()
   /// Each closes without a reason when it comes about, with one if the stream closes before.
   let opening = ClosingFlag<SecretStreamError>()
@@ -42,8 +45,6 @@ final class SecretStreamState: @unchecked Sendable {
   private let options: SecretStream.Options
   private let arrivals: Arrivals
   private var hook: Int?
-  /// Known before the loop comes to it: a handle that goes on the loop overtakes what other threads have posted.
-  private let isDestructionDue = Locked(false)
 
   init(_ place: Place, _ options: SecretStream.Options, isInitiator: Bool) {
     self.place = place
@@ -53,7 +54,7 @@ final class SecretStreamState: @unchecked Sendable {
       environment: LoopEnvironment(loop: place.loop), isInitiator: isInitiator, publicKey: place.publicKey,
       remotePublicKey: options.remotePublicKey ?? options.keys?.remotePublicKey)
     self.stream = stream
-    identity = Locked(Identity(remotePublicKey: stream.remotePublicKey))
+    shared = Locked(Shared(remotePublicKey: stream.remotePublicKey))
     writing = MessagePump(loop: place.loop, sink: StreamSink(stream))
     arrivals = Arrivals(loop: place.loop, inbox: inbox) { stream.pause() }
   }
@@ -80,9 +81,9 @@ final class SecretStreamState: @unchecked Sendable {
     stream.receivesDatagrams = options.receivesDatagrams
     stream.sendsConfirmation = options.provesKeyAtOnce
     stream.onHandshake = { [self] in
-      identity.withLock { identity in
-        identity.remotePublicKey = stream.remotePublicKey
-        identity.handshakeHash = stream.handshakeHash
+      shared.withLock { shared in
+        shared.remotePublicKey = stream.remotePublicKey
+        shared.handshakeHash = stream.handshakeHash
       }
     }
     let provesByHandshake = options.keys == nil && (options.pattern == .xx || stream.isInitiator)
@@ -144,16 +145,15 @@ final class SecretStreamState: @unchecked Sendable {
 
   /// From any thread.
   func destroySoon() {
-    isDestructionDue.withLock { $0 = true }
+    shared.withLock { $0.isDestructionDue = true }
     loop.post { self.stream.destroy() }
   }
 
   /// The handle is gone: what was written is still sent, what arrives is dropped.
   func abandon() {
     guard !stream.isDestroying else { return }
-    if isDestructionDue.withLock({ $0 }) { return stream.destroy() }
-    stream.onOwnedMessage = { _ in }
-    arrivals.drop()
+    if shared.withLock({ $0.isDestructionDue }) { return stream.destroy() }
+    arrivals.abandon()
     inbox.abandon()
     stream.resume()
     writing.end()

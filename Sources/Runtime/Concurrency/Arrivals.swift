@@ -8,6 +8,7 @@ package final class Arrivals {
   @exclusivity(unchecked) private var pieces: [[UInt8]] = []
   @exclusivity(unchecked) private var bytes = 0
   @exclusivity(unchecked) private var isDeliveryDue = false
+  @exclusivity(unchecked) private var isAbandoned = false
 
   /// - Parameter pause: called when the reader is so far behind that the stream must stop.
   package init(loop: UVEventLoop, inbox: Inbox, pause: @escaping () -> Void) {
@@ -18,6 +19,7 @@ package final class Arrivals {
 
   /// One element for the reader.
   package func add(message: [UInt8]) {
+    guard !isAbandoned else { return }
     pieces.append(message)
     bytes &+= message.count &+ Limits.messageCost
     deliverSoon()
@@ -25,7 +27,7 @@ package final class Arrivals {
 
   /// Part of a stream of bytes: the parts of one turn become one element.
   package func add(part: UnsafeRawBufferPointer) {
-    guard !part.isEmpty else { return }
+    guard !part.isEmpty, !isAbandoned else { return }
     if pieces.isEmpty {
       pieces.append(Array(part))
       bytes = Limits.messageCost
@@ -47,7 +49,9 @@ package final class Arrivals {
     if inbox.push(&batch, bytes: count) { pause() }
   }
 
-  package func drop() {
+  /// There is no reader any more: drops what there is and everything to come.
+  package func abandon() {
+    isAbandoned = true
     pieces = []
     bytes = 0
   }
