@@ -20,30 +20,34 @@ package final class AcknowledgementQueue {
 
   /// Each ends at a flush.
   private var ended: [Group] = []
-  /// Of the writes since the last flush.
-  private var open = Group()
+  /// Of the writes since the last flush. Made by the first of them.
+  private var open: Group?
+  /// The last write was a lone one: no other follows soon.
+  private var isResting = false
 
   package init() {}
 
   deinit {
     for group in ended { group.end() }
-    open.end()
+    open?.end()
   }
 
   /// Everything written is acknowledged.
-  package var isEmpty: Bool { ended.isEmpty && open.outstanding == 0 }
+  package var isEmpty: Bool { ended.isEmpty && open?.outstanding ?? 0 == 0 }
 
-  /// Counts one write.
+  /// Counts one write. What it takes goes with the acknowledgement of a lone one, and stays for the next otherwise.
   /// - Returns: what the transport calls once for it, with `true` when the peer has all of it. Writes that end with
   ///   `false` stay open until `close`.
-  package func write() -> (Bool) -> Void {
-    let group = open
+  package func write(isAlone: Bool = false) -> (Bool) -> Void {
+    isResting = isAlone
+    let group = open ?? begin()
     group.outstanding &+= 1
     if let acknowledge = group.acknowledge { return acknowledge }
     let acknowledge: (Bool) -> Void = { arrived in
       guard arrived, let queue = group.queue else { return }
       group.outstanding &-= 1
       queue.settle()
+      if queue.isResting { queue.rest() }
     }
     group.queue = self
     group.acknowledge = acknowledge
@@ -54,10 +58,17 @@ package final class AcknowledgementQueue {
   /// - Returns: `false`, and `done` is not taken, when nothing is outstanding.
   package func flush(_ done: @escaping (Bool) -> Void) -> Bool {
     if isEmpty { return false }
-    open.flushes.append(done)
-    ended.append(open)
-    open = Group()
+    let group = open ?? begin()
+    group.flushes.append(done)
+    ended.append(group)
+    open = nil
     return true
+  }
+
+  private func begin() -> Group {
+    let group = Group()
+    open = group
+    return group
   }
 
   /// The stream has closed: nothing more will be acknowledged. The flushes that wait fail.
@@ -65,9 +76,17 @@ package final class AcknowledgementQueue {
     let waiting = ended.flatMap(\.flushes)
     for group in ended { group.end() }
     ended = []
-    open.end()
-    open = Group()
+    open?.end()
+    open = nil
     for done in waiting { done(false) }
+  }
+
+  /// Nothing is kept for writes to come.
+  private func rest() {
+    guard isEmpty else { return }
+    open?.end()
+    open = nil
+    ended = []
   }
 
   private func settle() {

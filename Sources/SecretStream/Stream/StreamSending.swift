@@ -95,7 +95,7 @@ extension EncryptedStream {
     sealer.seal(message, tag: tag, to: buffer.base)
     buffer.count = count
     countWritten(frame: count)
-    handOver(buffer)
+    handOver(buffer, isAlone: true)
   }
 
   /// The buffer is a frame whose message lies in its place, in clear.
@@ -153,11 +153,11 @@ extension EncryptedStream {
     handOver(full)
   }
 
-  private func handOver(_ buffer: OwnedBuffer) {
+  private func handOver(_ buffer: OwnedBuffer, isAlone: Bool = false) {
     guard isLive, let byteTransport else { return }
     lastSent = environment.now
     statisticsStorage.transportWrites &+= 1
-    if !byteTransport.write(buffer, acknowledgements.write()) { isBlocked = true }
+    if !byteTransport.write(buffer, acknowledgements.write(isAlone: isAlone)) { isBlocked = true }
   }
 
   func countWritten(frame count: Int) {
