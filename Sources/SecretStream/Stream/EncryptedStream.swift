@@ -60,8 +60,6 @@ package final class EncryptedStream: TickMember {
   package var onDestroying: (() -> Void)?
   /// The peer's packets go to another address from now on.
   package var onPathChange: ((Endpoint) -> Void)?
-  /// From the layer that makes the connection: the packets go over a relay.
-  package var isRelayed = false
   /// From the layer that makes the connection: the stream is on its way to another path, and may get there.
   package var isMoving: (() -> Bool)?
   /// From the layer that makes the connection: how it has found a path to the peer, one line per step.
@@ -94,6 +92,8 @@ package final class EncryptedStream: TickMember {
   package var checksSources = true
   /// Whether datagrams are received; sending is not affected.
   package var receivesDatagrams = true
+  /// From the layer that makes the connection: the packets go over a relay.
+  package var isRelayed = false
   /// The memory that this stream's peer shares with others until it has sent a message with content; `nil` for one that
   /// we have chosen to connect to. Set before start.
   package var strangers: StrangerMemory?
@@ -121,10 +121,11 @@ package final class EncryptedStream: TickMember {
     var close: ((EncryptedStreamError?) -> Void)?
   }
 
+  // Thousands of connections: flags stand together, because each one between words takes a word.
+
   let environment: any Environment
   /// The keys that are known beforehand, until the handshake is done.
   var given: Box<(own: Bytes32?, remote: Bytes32?)>?
-  @exclusivity(unchecked) var phase = Phase.created
   @exclusivity(unchecked) var byteTransport: (any ByteTransport)?
   @exclusivity(unchecked) var statisticsStorage = EncryptedStreamStatistics()
   var keys: SessionKeys?
@@ -134,10 +135,15 @@ package final class EncryptedStream: TickMember {
     set { handshakeBox = newValue.map { Box($0) } }
   }
   private var handshakeBox: Box<NoiseHandshake>?
+  @exclusivity(unchecked) var phase = Phase.created
   var wasOpened = false
   @exclusivity(unchecked) package internal(set) var isAuthenticated = false
   /// Why the stream is closing or closed; `nil` for a regular end and a plain `destroy`.
-  package internal(set) var closeError: EncryptedStreamError?
+  package internal(set) var closeError: EncryptedStreamError? {
+    get { closeErrorBox?.value }
+    set { closeErrorBox = newValue.map { Box($0) } }
+  }
+  private var closeErrorBox: Box<EncryptedStreamError>?
   @exclusivity(unchecked) var transportIsClosed = false
   var closesWhenRead = false
   var closeIsScheduled = false
@@ -149,13 +155,13 @@ package final class EncryptedStream: TickMember {
   @exclusivity(unchecked) var flushIsScheduled = false
   @exclusivity(unchecked) var isBlocked = false
   @exclusivity(unchecked) var needsDrain = false
+  var isEnding = false
+  var transportIsEnded = false
   @exclusivity(unchecked) var lastSent: UInt64 = 0
   var early: [OwnedBuffer] = []
   var earlyCount = 0
   var earlyFlushes: [(Bool) -> Void] = []
   let acknowledgements = AcknowledgementQueue()
-  var isEnding = false
-  var transportIsEnded = false
   /// `keepAlive` as `end` found it, or set since.
   var keepAliveAfterEnd: UInt64 = 0
 
@@ -164,16 +170,16 @@ package final class EncryptedStream: TickMember {
   @exclusivity(unchecked) var opener: FrameCipher?
   @exclusivity(unchecked) var scratch: UnsafeMutableRawPointer?
   @exclusivity(unchecked) var scratchCapacity = 0
-  @exclusivity(unchecked) var isProcessing = false
   @exclusivity(unchecked) var lastReceived: UInt64 = 0
   /// Bytes of messages that had been read when the keepalive interval ended last.
   var readAtKeepAlive: UInt64 = 0
+  /// The message that authenticated the peer while there was no reader.
+  @exclusivity(unchecked) var keptMessage: [UInt8]?
+  @exclusivity(unchecked) var isProcessing = false
   @exclusivity(unchecked) var readingIsScheduled = false
   @exclusivity(unchecked) package internal(set) var isPaused = false
   @exclusivity(unchecked) package internal(set) var isHeld = false
   @exclusivity(unchecked) var isWaitingForReader = false
-  /// The message that authenticated the peer while there was no reader.
-  @exclusivity(unchecked) var keptMessage: [UInt8]?
   @exclusivity(unchecked) var transportIsPaused = false
   @exclusivity(unchecked) var remoteHasEnded = false
   @exclusivity(unchecked) var endIsDelivered = false
@@ -185,9 +191,9 @@ package final class EncryptedStream: TickMember {
   @exclusivity(unchecked) var isStranger = false
   /// The peer is a stranger, or has not proved its key.
   @exclusivity(unchecked) var awaitsFirst = true
-  var share: StrangerMemory.Share?
   /// Reading stops until there is memory for the begun frame.
   @exclusivity(unchecked) var lacksMemory = false
+  var share: StrangerMemory.Share?
   /// Bytes that the peer may have under way.
   var strangerWindow = 0
   var frameTimer: (any ScheduledAction)?
@@ -200,10 +206,10 @@ package final class EncryptedStream: TickMember {
   /// For intervals of 5 seconds and more, `tickPlace` instead.
   var keepAliveTimer: (any ScheduledAction)?
   package var tickPlace = TickPlace()
-  var timeoutTimer: (any ScheduledAction)?
-  var handshakeTimer: (any ScheduledAction)?
   /// `timeout` has run out, and what waits in the sockets is read before the peer is judged.
   var isReadingBeforeTimeout = false
+  var timeoutTimer: (any ScheduledAction)?
+  var handshakeTimer: (any ScheduledAction)?
   var datagrams: Box<DatagramCipher>?
 
   /// Keys that are known beforehand are visible at once; a handshake that proves another remote key than
