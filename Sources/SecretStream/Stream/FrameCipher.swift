@@ -16,21 +16,18 @@ enum FrameTag: UInt8 {
 /// The state is wiped on release. Sealing and opening have no allocation of their own, apart from the first message
 /// that libcrypto takes, and no copy of large messages.
 final class FrameCipher {
-  private let cipher: UnsafeMutablePointer<hyper_cipher_t>
+  // Part of the object: its memory does not move, and no copy of the secret is made.
+  @exclusivity(unchecked) private var cipher = hyper_cipher_t()
 
   /// `header` is 24 random bytes, chosen by the sender: randomness comes from the environment.
   init(key: UnsafePointer<UInt8>, header: UnsafePointer<UInt8>) {
-    cipher = .allocate(capacity: 1)
-    hyper_cipher_init(cipher, header, key)
+    hyper_cipher_init(&cipher, header, key)
   }
 
-  deinit {
-    hyper_cipher_wipe(cipher)
-    cipher.deallocate()
-  }
+  deinit { hyper_cipher_wipe(&cipher) }
 
   /// Gives back what only messages on their way need.
-  func trim() { hyper_cipher_trim(cipher) }
+  func trim() { hyper_cipher_trim(&cipher) }
 
   /// Writes prefix, tag, ciphertext and MAC: `message.count + Limits.Stream.frameOverhead` bytes at `target`. `message`
   /// may lie exactly where its ciphertext goes, 4 bytes behind `target`.
@@ -41,14 +38,14 @@ final class FrameCipher {
     target.storeBytes(of: UInt8(truncatingIfNeeded: body >> 8), toByteOffset: 1, as: UInt8.self)
     target.storeBytes(of: UInt8(truncatingIfNeeded: body >> 16), toByteOffset: 2, as: UInt8.self)
     let status = hyper_cipher_seal(
-      cipher, (target + Limits.Stream.prefixCount).assumingMemoryBound(to: UInt8.self),
+      &cipher, (target + Limits.Stream.prefixCount).assumingMemoryBound(to: UInt8.self),
       message.baseAddress?.assumingMemoryBound(to: UInt8.self), message.count, tag.rawValue)
     Sodium.require(status, "secretstream frame")
   }
 
   /// Whether `open` would take this body next. Nothing but the body changes.
   func wouldOpen(_ body: UnsafeMutableRawBufferPointer) -> Bool {
-    hyper_cipher_would_open(cipher, body.baseAddress?.assumingMemoryBound(to: UInt8.self), body.count) != 0
+    hyper_cipher_would_open(&cipher, body.baseAddress?.assumingMemoryBound(to: UInt8.self), body.count) != 0
   }
 
   /// Verifies and decrypts a frame body of at least 17 bytes; `target` takes `body.count - 17` bytes and may be exactly
@@ -57,7 +54,7 @@ final class FrameCipher {
   func open(_ body: UnsafeRawBufferPointer, to target: UnsafeMutableRawPointer?) -> UInt8? {
     var tag: UInt8 = 0
     let status = hyper_cipher_open(
-      cipher, target?.assumingMemoryBound(to: UInt8.self), &tag,
+      &cipher, target?.assumingMemoryBound(to: UInt8.self), &tag,
       body.baseAddress?.assumingMemoryBound(to: UInt8.self), body.count)
     return status == 0 ? tag : nil
   }
