@@ -136,8 +136,8 @@ extension HyperDHT {
   /// Announces the key under the topic, at up to 20 nodes closest to it. Nodes keep the announcement for about 20
   /// minutes: `Hyperswarm.join` keeps it fresh.
   /// - `relayAddresses`: nodes that route to the server with this key; storing nodes keep the first three.
-  /// - `bump`: the time since 1970, in whole milliseconds, for `LookupReply.bump`: asks the peers that look the topic
-  ///   up to look again. Zero does not.
+  /// - `bump`: the time since 1970, rounded up to milliseconds, for `LookupReply.bump`: asks the peers that look the
+  ///   topic up to look again. Zero does not.
   /// - Returns: the nodes closest to the topic that have answered, closest first.
   /// - Throws: `networkUnreachable` when no node has answered; `tooFewNodes` when there was none to store at; the last
   ///   node's reason when none has stored it: `requestTimeout`, `remote`, or `other` for an answer without a token;
@@ -151,8 +151,7 @@ extension HyperDHT {
     let node = node
     return try await operation(TracedCall("hyperdht.announce", topic)) { settle in
       var options = AnnounceOptions()
-      let (seconds, attoseconds) = max(bump, .zero).components
-      options.bump = UInt64(seconds) &* 1000 &+ UInt64(attoseconds / 1_000_000_000_000_000)
+      options.bump = bump.wholeMilliseconds
       options.query = start.options
       let query = node.value.announce(topic, keyPair: keyPair, relayAddresses: relayAddresses, options: options)
       query.onFinished = { [unowned query] in settle($0.map { query.closestNodes }) }

@@ -1,5 +1,5 @@
 /// What happens to the packets on their way. Equal seeds and equal conditions give equal runs. Durations are whole
-/// microseconds: the rest of one is cut off, and a negative one counts as zero.
+/// microseconds: the rest of one is cut off, a negative one counts as zero, and one above 35,000 years as these.
 public struct LinkConditions: Sendable, Hashable {
   /// One way, zero by default.
   public var latency: Duration
@@ -54,10 +54,18 @@ struct Link {
 }
 
 extension Duration {
-  /// Whole microseconds, 0 for a negative duration. Virtual durations are bounded by 292,000 years.
+  /// 35,000 years: what it takes for "never" can be added to the clock.
+  private static let longestVirtual = Duration.seconds(1 << 40)
+
+  /// Whole microseconds, 0 for a negative duration, `longestVirtual` at most.
   var microseconds: UInt64 {
-    let (seconds, attoseconds) = components
-    guard seconds >= 0, attoseconds >= 0 else { return 0 }
-    return UInt64(seconds) &* 1_000_000 &+ UInt64(attoseconds / 1_000_000_000_000)
+    let (seconds, attoseconds) = min(max(self, .zero), .longestVirtual).components
+    return UInt64(seconds) * 1_000_000 + UInt64(attoseconds / 1_000_000_000_000)
+  }
+
+  /// The same, rounded up.
+  var microsecondsRoundedUp: UInt64 {
+    let (seconds, attoseconds) = min(max(self, .zero), .longestVirtual).components
+    return UInt64(seconds) * 1_000_000 + UInt64((attoseconds + 999_999_999_999) / 1_000_000_000_000)
   }
 }

@@ -55,7 +55,7 @@ public struct VirtualClock: Clock {
   public nonisolated(nonsending) func sleep(until deadline: Instant, tolerance: Duration? = nil) async throws {
     try Task.checkCancellation()
     guard deadline > now else { return }
-    let end = VirtualTime.start + deadline.elapsed.boundedMicroseconds
+    let end = VirtualTime.start + deadline.elapsed.microsecondsRoundedUp
     let isCancelled = await Sleeper().sleep(until: end, on: executor)
     if isCancelled { throw CancellationError() }
   }
@@ -80,13 +80,5 @@ extension VirtualNetwork {
   ) -> Task<Success, any Error> {
     let body = LoopBound(body)
     return Task(executorPreference: executor) { try await body.value() }
-  }
-}
-
-extension Duration {
-  /// Rounded up, 35,000 years at most: what it takes for "never" can be added to the clock.
-  fileprivate var boundedMicroseconds: UInt64 {
-    let (seconds, attoseconds) = min(max(self, .zero), .seconds(1 << 40)).components
-    return UInt64(seconds) * 1_000_000 + UInt64((attoseconds + 999_999_999_999) / 1_000_000_000_000)
   }
 }

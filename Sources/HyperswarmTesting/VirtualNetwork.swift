@@ -152,7 +152,7 @@ public final class VirtualNetwork {
   package var now: UInt64 { time.now }
 
   /// Virtual time since the network was made.
-  public var elapsed: Duration { .microseconds(Int64(time.now - VirtualTime.start)) }
+  public var elapsed: Duration { .microseconds(Int64(clamping: time.now - VirtualTime.start)) }
 
   /// Runs everything that is due within `duration` and stops there. Not from inside a callback.
   public func advance(by duration: Duration) { advance(microseconds: duration.microseconds) }

@@ -50,6 +50,32 @@ final class VirtualConditionsTests: XCTestCase {
     XCTAssertEqual(Set(exact.delays), [5000])
   }
 
+  /// What programs take for "never", up to the longest durations that there are.
+  func testEndlessDurations() throws {
+    for endless in [Duration.seconds(Int64.max), Duration.seconds(Int64.max) * 10] {
+      let late = LinkConditions(latency: endless, jitter: endless, reordering: 0.5, reorderingDelay: endless)
+      XCTAssertEqual(try arrivals(late).numbers, [])
+      let early = LinkConditions(latency: .zero - endless, jitter: .zero - endless)
+      XCTAssertEqual(Set(try arrivals(early).delays), [0])
+    }
+    let endless = Duration.seconds(Int64.max) * 10
+    let years = Duration.seconds(1_000_000_000)
+    let network = VirtualNetwork(seed: 1)
+    let nat = VirtualNAT(
+      network: network, address: IPv4Address(5, 5, 5, 5), mapping: .endpointIndependent,
+      filter: .addressAndPortDependent)
+    nat.mappingLifetime = endless
+    var isOver = false
+    network.schedule(after: endless) { isOver = true }
+    network.advance(by: years)
+    XCTAssertFalse(isOver)
+    XCTAssertFalse(network.run(within: .zero - endless) { false })
+    XCTAssertEqual(network.elapsed, years)
+    network.advance(by: endless)
+    XCTAssertTrue(isOver)
+    XCTAssertGreaterThan(network.elapsed, years * 1000)
+  }
+
   func testLossDuplicationAndReordering() throws {
     let lost = try arrivals(LinkConditions(jitter: .zero, loss: 0.2)).numbers
     XCTAssertEqual(lost.count, 800, accuracy: 40)
