@@ -216,7 +216,8 @@ int hyperswarm_join_with(
   hyperswarm_t *swarm, const uint8_t topic[HYPERSWARM_KEY_SIZE], const hyperswarm_join_options_t *options,
   hyperswarm_done_cb done, void *user_data);
 
-/// Announces and looks up a joined topic now, and waits for it.
+/// Announces and looks up a joined topic now, and waits for it. In a suspended swarm it ends at once with
+/// HYPERSWARM_ERR_SUSPENDED, and the round begins with hyperswarm_resume.
 /// @thread loop
 /// @memory `topic` is copied.
 /// @errors _operation_; HYPERSWARM_ERR_INVALID_ARGUMENT.

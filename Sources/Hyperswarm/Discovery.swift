@@ -57,7 +57,7 @@ extension Hyperswarm {
 
     /// Announces and looks up now, or waits for the round under way.
     /// - Returns: `false` when the network did not answer, which is repeated by itself, or the topic was left or the
-    ///   swarm suspended meanwhile. In a suspended swarm `true`, at once: the round begins with `resume`.
+    ///   swarm suspended meanwhile. In a suspended swarm `false`, at once: the round begins with `resume`.
     /// - Throws: as `flushed`.
     @discardableResult
     public nonisolated(nonsending) func refresh() async throws(HyperswarmError) -> Bool {
@@ -71,7 +71,7 @@ extension Hyperswarm {
     ///   - server: whether peers find us under the topic.
     ///   - client: whether we look for peers and dial them.
     ///   - limit: peers of the topic to keep connected or dialled at most; `nil` is no limit.
-    /// - Returns: `false` when the network did not answer, which is repeated by itself.
+    /// - Returns: as `refresh()`; in a suspended swarm the roles and the limit hold from `resume` on.
     /// - Throws: `noRoles` when neither; else as `flushed`.
     @discardableResult
     public nonisolated(nonsending) func refresh(
@@ -139,7 +139,7 @@ extension Hyperswarm {
     }
 
     /// Announces and looks up now, as `Discovery.refresh`.
-    /// - Returns: `false` when the network did not answer.
+    /// - Returns: `false` when the network did not answer, or the swarm is suspended.
     /// - Throws: as `Discovery.flushed`.
     @discardableResult
     public nonisolated(nonsending) func refresh() async throws(HyperswarmError) -> Bool {

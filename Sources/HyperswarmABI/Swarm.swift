@@ -159,11 +159,7 @@ public func hyperswarm_flush(
   checked { () throws(Failure) in
     let handle = try find(Handles.swarms, swarm)
     try handle.operation(done, userData) { engine, _, settle in
-      let pending = engine.flush(timeout: timeout == 0 ? nil : timeout) { result in
-        guard case .success(false) = result else { return settle(status(result)) }
-        if engine.isDestroyed { return settle(Int32(HYPERSWARM_ERR_SWARM_DESTROYED)) }
-        settle(Int32(engine.isSuspended ? HYPERSWARM_ERR_SUSPENDED : HYPERSWARM_ERR_REFRESH_FAILED))
-      }
+      let pending = engine.flush(timeout: timeout == 0 ? nil : timeout) { settle(roundStatus($0, engine, nil)) }
       handle.whenCancelled { pending?.cancel() }
     }
   }

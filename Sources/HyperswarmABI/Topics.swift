@@ -45,13 +45,13 @@ extension SwarmHandle {
   ) throws(Failure) {
     try operation(done, userData) { [self] engine, _, settle in
       if let session = sessions[topic], !session.isDestroyed {
-        session.refresh(options) { settle(refreshed($0)) }
+        session.refresh(options) { settle(roundStatus($0, engine, session)) }
         return
       }
       do throws(SwarmError) {
         let session = try engine.join(topic: topic, options: options)
         sessions[topic] = session
-        session.flushed { settle(refreshed($0)) }
+        session.flushed { settle(roundStatus($0, engine, session)) }
       } catch {
         settle(status(error))
       }
@@ -59,8 +59,12 @@ extension SwarmHandle {
   }
 }
 
-private func refreshed(_ result: Result<Bool, SwarmError>) -> Int32 {
-  if case .success(false) = result { Int32(HYPERSWARM_ERR_REFRESH_FAILED) } else { status(result) }
+/// What became of a round of announcing and looking up: of one topic, or of all.
+func roundStatus(_ result: Result<Bool, SwarmError>, _ engine: SwarmEngine, _ session: DiscoverySession?) -> Int32 {
+  guard case .success(false) = result else { return status(result) }
+  if engine.isDestroyed { return Int32(HYPERSWARM_ERR_SWARM_DESTROYED) }
+  if session?.isDestroyed == true { return Int32(HYPERSWARM_ERR_SESSION_DESTROYED) }
+  return Int32(engine.isSuspended ? HYPERSWARM_ERR_SUSPENDED : HYPERSWARM_ERR_REFRESH_FAILED)
 }
 
 @c @implementation
@@ -71,9 +75,9 @@ public func hyperswarm_refresh(
   checked { () throws(Failure) in
     let handle = try find(Handles.swarms, swarm)
     let topic = try key(topic)
-    try handle.operation(done, userData) { _, _, settle in
+    try handle.operation(done, userData) { engine, _, settle in
       guard let session = handle.sessions[topic] else { return settle(Int32(HYPERSWARM_ERR_SESSION_DESTROYED)) }
-      session.refresh { settle(refreshed($0)) }
+      session.refresh { settle(roundStatus($0, engine, session)) }
     }
   }
 }

@@ -17,8 +17,8 @@ package final class DiscoverySession {
     topic = discovery.topic
   }
 
-  /// Changes roles and limit, if given, and runs a query now. `completion` gets `true`, or `false` if the query failed;
-  /// it fails when the session is destroyed, has no role, or the server could not listen.
+  /// Changes roles and limit, if given, and runs a query now. `completion` gets `true`, or `false` if the query failed
+  /// or the swarm is suspended; it fails when the session is destroyed, has no role, or the server could not listen.
   package func refresh(
     _ newOptions: JoinOptions? = nil, _ completion: ((Result<Bool, SwarmError>) -> Void)? = nil
   ) {

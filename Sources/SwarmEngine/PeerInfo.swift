@@ -45,13 +45,17 @@ package final class PeerInfo {
   package var onChange: (() -> Void)?
   /// The application has lifted a ban.
   var onBanLifted: (() -> Void)?
+  /// A ban by the firewall is one of the application from now on, or none any more.
+  var onFirewallBanEnded: (() -> Void)?
 
   /// Dialled and given up without success; never set by the reference, kept because the priority table has it.
   var isTried = false
   /// Distinguishes the newest entry of this peer in the retry timers.
   var retryTicket: UInt64 = 0
   /// Was banned by a firewall verdict, not by the application.
-  var isBannedByFirewall = false
+  var isBannedByFirewall = false {
+    didSet { if oldValue, !isBannedByFirewall { onFirewallBanEnded?() } }
+  }
 
   package init(publicKey: Bytes32) {
     self.publicKey = publicKey

@@ -96,14 +96,11 @@ extension SwarmCore {
     peer.isBannedByFirewall = true
     counters.bannedPeers += 1
     firewallBans.append(peer)
-    if firewallBans.count > Limits.maxFirewallBans {
-      let oldest = firewallBans.removeFirst()
-      if oldest.isBannedByFirewall {
-        // Not `ban`: a peer that is dialled at once would be asked about again, and its ban push out the next.
-        oldest.isBanned = false
-        oldest.isBannedByFirewall = false
-        collect(oldest)
-      }
+    if firewallBans.count > Limits.maxFirewallBans, let oldest = firewallBans.first {
+      // Not `ban`: a peer that is dialled at once would be asked about again, and its ban push out the next.
+      oldest.isBanned = false
+      oldest.isBannedByFirewall = false
+      collect(oldest)
     }
     onBan?(peer, SwarmStreamFailure(code: "PEER_FIREWALLED", description: "Peer is firewalled"))
   }

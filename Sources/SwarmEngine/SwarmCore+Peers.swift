@@ -17,12 +17,17 @@ extension SwarmCore {
       guard let self, let peer else { return }
       banLifted(peer)
     }
+    peer.onFirewallBanEnded = { [weak self, weak peer] in
+      guard let self, let index = firewallBans.firstIndex(where: { $0 === peer }) else { return }
+      firewallBans.remove(at: index)
+    }
     onPeerAdded?(peer)
   }
 
   private func forget(_ peer: PeerInfo) {
     knownPeers[peer.publicKey] = nil
     peer.onBanLifted = nil
+    peer.onFirewallBanEnded = nil
     onPeerRemoved?(peer)
   }
 

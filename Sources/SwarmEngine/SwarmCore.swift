@@ -66,6 +66,7 @@ package final class SwarmCore<DHT: SwarmDHT> {
 
   // MARK: Firewall
 
+  /// Those with `isBannedByFirewall`, each once, the oldest ban first.
   var firewallBans: [PeerInfo] = []
   /// Keys that were refused a moment ago, so that retransmitted and repeated handshakes do not ask again.
   var refusals = ExpiringKeys<Bytes32>(limit: Limits.maxRefusals)

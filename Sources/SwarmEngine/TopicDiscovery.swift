@@ -130,7 +130,8 @@ package final class TopicDiscovery {
       return
     }
     guard !isSuspended else {
-      completion?(.success(true))
+      // Nothing is announced and looked up: as `flushed` says.
+      completion?(.success(false))
       return
     }
     let wantsServer = sessions.contains(where: \.isServer)

@@ -201,8 +201,19 @@ int check_topics(void) {
   EXPECT(bench_run(&bench, &outcome.count, 1) && outcome.status == HYPERSWARM_OK);
   EXPECT(hyperswarm_refresh(swarm, second, on_status, &outcome) == HYPERSWARM_OK);
   EXPECT(bench_run(&bench, &outcome.count, 2) && outcome.status == HYPERSWARM_ERR_SESSION_DESTROYED);
-  EXPECT(hyperswarm_clear(swarm, on_status, &outcome) == HYPERSWARM_OK);
+  // Of a suspended swarm nothing is announced.
+  EXPECT(hyperswarm_suspend(swarm, on_status, &outcome) == HYPERSWARM_OK);
   EXPECT(bench_run(&bench, &outcome.count, 3) && outcome.status == HYPERSWARM_OK);
+  EXPECT(hyperswarm_refresh(swarm, first, on_status, &outcome) == HYPERSWARM_OK);
+  EXPECT(bench_run(&bench, &outcome.count, 4) && outcome.status == HYPERSWARM_ERR_SUSPENDED);
+  EXPECT(hyperswarm_resume(swarm, on_status, &outcome) == HYPERSWARM_OK);
+  EXPECT(bench_run(&bench, &outcome.count, 5) && outcome.status == HYPERSWARM_OK);
+  // Left while it is announced.
+  EXPECT(hyperswarm_refresh(swarm, first, on_status, &outcome) == HYPERSWARM_OK);
+  EXPECT(hyperswarm_leave(swarm, first, NULL, NULL) == HYPERSWARM_OK);
+  EXPECT(bench_run(&bench, &outcome.count, 6) && outcome.status == HYPERSWARM_ERR_SESSION_DESTROYED);
+  EXPECT(hyperswarm_clear(swarm, on_status, &outcome) == HYPERSWARM_OK);
+  EXPECT(bench_run(&bench, &outcome.count, 7) && outcome.status == HYPERSWARM_OK);
   EXPECT(hyperswarm_topics(swarm, each_topic, NULL, &seen) == HYPERSWARM_OK);
   EXPECT(hyperswarm_peer_reconnect(swarm, first, 0) == HYPERSWARM_OK); // not known
   bench_turns(&bench, 3);

@@ -88,8 +88,11 @@ final class LifecycleTruthTests: XCTestCase {
     let before = [try await discovery.flushed(), try await swarm.flush()]
     XCTAssertEqual(before, [true, true])
     try await swarm.suspend()
-    let suspended = [try await discovery.flushed(), try await swarm.flush()]
-    XCTAssertEqual(suspended, [false, false])
+    let suspended = [
+      try await discovery.flushed(), try await swarm.flush(), try await discovery.refresh(),
+      try await discovery.refresh(server: true, client: true),
+    ]
+    XCTAssertEqual(suspended, [false, false, false, false])
     try await swarm.resume()
     let after = [try await discovery.flushed(), try await swarm.flush()]
     XCTAssertEqual(after, [true, true])

@@ -238,6 +238,38 @@ final class FirewallTests: XCTestCase {
     XCTAssertEqual(swarm.core.statistics.bannedPeers, UInt64(Limits.maxFirewallBans + 100))
   }
 
+  /// A ban that the application has lifted, or has made its own, holds no place: the next verdict begins anew.
+  func testSW_liftedFirewallBansLeaveTheList() throws {
+    let world = FakeWorld()
+    let swarm = TestSwarm(world) { $0.firewall = { _, verdict in verdict(.ban) } }
+    func come(_ index: Int) -> Bytes32 {
+      let key = Bytes32([UInt8(index & 255), UInt8(index >> 8)] + [UInt8](repeating: 1, count: 30)) ?? Bytes32()
+      swarm.core.screenIncoming(SwarmFirewallRequest(publicKey: key)) { XCTAssertFalse($0) }
+      return key
+    }
+    let first = come(0)
+    for _ in 0..<3 {
+      try XCTUnwrap(swarm.core.peers[first]).ban(false)
+      XCTAssertEqual(swarm.core.firewallBans.count, 0)
+      XCTAssertEqual(come(0), first)
+      XCTAssertEqual(swarm.core.firewallBans.count, 1)
+    }
+    let own = come(1)
+    try XCTUnwrap(swarm.core.peers[own]).ban(true)
+    XCTAssertEqual(swarm.core.firewallBans.count, 1)
+    // As the newest ban, it outlives all that were there before it.
+    for index in 2...Limits.maxFirewallBans { _ = come(index) }
+    XCTAssertEqual(swarm.core.firewallBans.count, Limits.maxFirewallBans)
+    try XCTUnwrap(swarm.core.peers[first]).ban(false)
+    XCTAssertEqual(come(0), first)
+    for index in 1..<Limits.maxFirewallBans { _ = come(Limits.maxFirewallBans + index) }
+    XCTAssertEqual(swarm.core.peers[first]?.isBanned, true)
+    _ = come(2 * Limits.maxFirewallBans)
+    XCTAssertNil(swarm.core.peers[first])
+    XCTAssertEqual(swarm.core.peers[own]?.isBanned, true)
+    XCTAssertEqual(swarm.core.firewallBans.count, Limits.maxFirewallBans)
+  }
+
   func testSW_ownKeyIsRejected() {
     let world = FakeWorld()
     let swarm = TestSwarm(world)

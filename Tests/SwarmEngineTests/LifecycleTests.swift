@@ -69,6 +69,11 @@ final class LifecycleTests: XCTestCase {
     XCTAssertTrue(suspended)
     XCTAssertTrue(client.node.isSuspended)
     XCTAssertEqual(client.core.connections.count, 0)
+    var rounds: [Result<Bool, SwarmError>] = []
+    let discovery = try XCTUnwrap(client.core.status(topic(1)))
+    discovery.refresh { rounds.append($0) }
+    discovery.flushed { rounds.append($0) }
+    XCTAssertEqual(rounds, [.success(false), .success(false)])
     world.advance(by: 1_500)
     var resumed = false
     client.core.resume { _ in resumed = true }
