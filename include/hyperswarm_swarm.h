@@ -144,8 +144,9 @@ typedef struct hyperswarm_options {
 /// loop must be run once more before it is closed.
 /// @thread any; with a caller's loop the thread of that loop
 /// @memory `*swarm` is valid until hyperswarm_destroy; NULL after a failure.
-/// @errors HYPERSWARM_ERR_INVALID_ARGUMENT; HYPERSWARM_ERR_INVALID_SIZE; HYPERSWARM_ERR_INVALID_ADDRESS: `host`, or an
-/// entry of `bootstrap`; HYPERSWARM_ERR_BIND_FAILED: the port is taken, or the address is not ours;
+/// @errors HYPERSWARM_ERR_INVALID_ARGUMENT; HYPERSWARM_ERR_INVALID_SIZE; HYPERSWARM_ERR_INVALID_ADDRESS: `host`, an
+/// entry of `bootstrap` or `nodes`, or `known_address` cannot be read, or one of the last three has port 0 or is no
+/// address of one host, as 0.0.0.0; HYPERSWARM_ERR_BIND_FAILED: the port is taken, or the address is not ours;
 /// HYPERSWARM_ERR_LOOP_FAILED: no thread, or no descriptors.
 int hyperswarm_create(const hyperswarm_options_t *options, hyperswarm_t **swarm);
 

@@ -37,7 +37,8 @@ public final class HyperDHT: Sendable {
 
   /// Opens the sockets and starts to enter the network; `bootstrapped()` waits until that is over.
   /// - Throws: `bindFailed` when the sockets, or a thread of the node's own, cannot be had; `invalidAddress` for an
-  ///   entry of `Options.bootstrap` that cannot be read; `other` when the file of `Options.qlogPath` cannot be opened;
+  ///   entry of `Options.bootstrap` that cannot be read, and for what is no address of a node there, in `Options.nodes`
+  ///   and in `Options.knownAddress`; `other` when the file of `Options.qlogPath` cannot be opened;
   ///   `nodeDestroyed` when the loop of `Options.loop` has ended. Not for the cancellation of its task.
   public nonisolated(nonsending) init(_ options: Options = Options()) async throws(DHTError) {
     let settings = try LoopBound<DHTOptions>(options)

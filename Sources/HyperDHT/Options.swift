@@ -13,8 +13,9 @@ extension HyperDHT {
   /// How to make a node.
   public struct Options: Sendable {
     /// Where to enter the network, each as `host:port`, `name:port`, `address@name:port` (the name is looked up only if
-    /// no node answers), or a port on 127.0.0.1. `nil` is the public network, an empty list makes an isolated
-    /// node.
+    /// no node answers), or a port on 127.0.0.1. `nil` is the public network, an empty list makes an isolated node.
+    /// Here, in `nodes` and in `knownAddress` port 0 and what is not the address of one host, such as 0.0.0.0, make
+    /// `init` throw `invalidAddress`.
     public var bootstrap: [String]?
     /// Nodes that are known to be there: put into the routing table at the start, the first one as the one heard
     /// latest.
@@ -53,6 +54,8 @@ extension HyperDHT {
     public var randomPunchInterval = Duration(milliseconds: HyperDHTEngine.Limits.Punch.randomPunchInterval)
     /// Whether the first such interval begins with the node, and with each `resume`, instead of the first punch.
     public var defersRandomPunches = false
+    /// `false` connects as deployed peers do, which echo no tokens: for measurements of what they get.
+    package var showsTokens = true
     /// The loop to live on, which has to run until the node is destroyed; `nil` is a thread of its own.
     public var loop: UVEventLoop?
     /// Path of a file for a trace of the transport (qlog, JSON text sequences); created or emptied. About 250 bytes per
@@ -71,8 +74,9 @@ extension HyperDHT {
       self.keyPair = keyPair
     }
 
-    /// A node that is the first of its network, reachable under `host`, which is bound to, and `port`: neither 0.0.0.0
-    /// nor 0. Making the node fails when the port is taken.
+    /// A node that is the first of its network, reachable under `host`, which is bound to, and `port`. Making the node
+    /// fails with `invalidAddress` where these are 0.0.0.0 or 0, under which no other one finds it, and with
+    /// `bindFailed` when the port is taken.
     public static func bootstrapper(host: IPv4Address, port: UInt16) -> Options {
       var options = Options(bootstrap: [], port: port, host: host)
       options.anyPort = false
@@ -211,6 +215,9 @@ extension DHTOptions {
       }
       result.bootstrap = nodes
     }
+    guard (options.nodes + [options.knownAddress].compactMap { $0 }).allSatisfy(\.isUsable) else {
+      throw .invalidAddress
+    }
     result.nodes = options.nodes
     result.anyPort = options.anyPort
     result.keyPair = options.keyPair
@@ -222,6 +229,7 @@ extension DHTOptions {
     result.knownAddress = options.knownAddress
     result.randomPunchInterval = options.randomPunchInterval.wholeMilliseconds
     result.deferRandomPunch = options.defersRandomPunches
+    result.showsTokens = options.showsTokens
     return result
   }
 }

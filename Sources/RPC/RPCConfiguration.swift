@@ -69,11 +69,12 @@ package struct RPCConfiguration {
   }
 
   /// A node that is the first of its network: persistent at once under the given public address (dht-rpc.md 16).
-  /// Fails with `invalidAddress` unless `publicHost` is an IPv4 literal other than 0.0.0.0 and `port` is not 0.
+  /// Fails with `invalidAddress` unless `publicHost` is an IPv4 literal that a host can have, which 0.0.0.0 is not, and
+  /// `port` is not 0.
   package static func bootstrapper(
     port: UInt16, publicHost: String, bindHost: IPv4Address = .any
   ) throws(RPCError) -> RPCConfiguration {
-    guard port != 0, let address = IPv4Address(publicHost), address != .any else { throw .invalidAddress }
+    guard port != 0, let address = IPv4Address(publicHost), address.isUnicast else { throw .invalidAddress }
     var configuration = RPCConfiguration(bootstrap: [], port: PortRange(port), host: bindHost)
     configuration.ephemeral = false
     configuration.firewalled = false
@@ -90,7 +91,8 @@ package enum BootstrapNode: Hashable, Sendable {
   /// An address that is used if it answers, and the name to look up otherwise: `ip@name:port`.
   case suggested(IPv4Address, String, UInt16)
 
-  /// `host:port`, `name:port`, `ip@name:port`, or a bare port number (on 127.0.0.1); `nil` for anything else.
+  /// `host:port`, `name:port`, `ip@name:port`, or a bare port number (on 127.0.0.1); `nil` for anything else, and for
+  /// addresses that no node can have, such as 0.0.0.0.
   package init?(_ text: String) {
     guard let colon = text.lastIndex(of: ":") else {
       guard let port = Endpoint.port(text), port != 0 else { return nil }
@@ -101,9 +103,10 @@ package enum BootstrapNode: Hashable, Sendable {
     let host = text[..<colon]
     if let at = host.firstIndex(of: "@") {
       let name = host[host.index(after: at)...]
-      guard let address = IPv4Address(host[..<at]), BootstrapNode.isName(name) else { return nil }
+      guard let address = IPv4Address(host[..<at]), address.isUnicast, BootstrapNode.isName(name) else { return nil }
       self = .suggested(address, String(name), port)
     } else if let address = IPv4Address(host) {
+      guard address.isUnicast else { return nil }
       self = .endpoint(Endpoint(host: address, port: port))
     } else {
       guard BootstrapNode.isName(host) else { return nil }

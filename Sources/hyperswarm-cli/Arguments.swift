@@ -74,7 +74,13 @@ struct BootstrapList {
 
   init(parsing text: String) throws {
     nodes = text.split(separator: ",", omittingEmptySubsequences: false).map { $0.trimmingCharacters(in: .whitespaces) }
-    for node in nodes { _ = try HostPort(parsing: node.split(separator: "@").last.map(String.init) ?? node) }
+    for node in nodes {
+      let parts = node.split(separator: "@", maxSplits: 1, omittingEmptySubsequences: false)
+      _ = try HostPort(parsing: parts.last.map(String.init) ?? node)
+      if parts.count == 2, IPv4Address(String(parts[0]))?.isUnicast != true {
+        throw InvalidValue("what stands before the @ of '\(node)' is no IPv4 address of a node")
+      }
+    }
   }
 }
 
@@ -97,6 +103,9 @@ struct HostPort {
     let isAddress = host.utf8.allSatisfy { $0 == 0x2e || (0x30...0x39).contains($0) }
     guard !host.isEmpty, isName, !isAddress || IPv4Address(host) != nil else {
       throw InvalidValue("the host of '\(text)' is neither an IPv4 address nor a name")
+    }
+    if let address = IPv4Address(host), !address.isUnicast {
+      throw InvalidValue("the host of '\(text)' is the address of no host")
     }
     self.host = host
     self.port = port

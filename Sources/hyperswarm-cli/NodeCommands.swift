@@ -1,5 +1,6 @@
 import ArgumentParser
 import HyperDHT
+import HyperEncoding
 import Hyperswarm
 
 struct TestnetCommand: Command {
@@ -62,7 +63,8 @@ struct NodeCommand: Command {
   @OptionGroup var metrics: MetricsOptions
 
   func validate() throws {
-    if first, host == nil || host?.host == .any { throw ValidationError("--first needs a concrete --host") }
+    if first, host?.host.isUnicast != true { throw ValidationError("--first needs a concrete --host") }
+    if first, port == 0 { throw ValidationError("--first needs a concrete --port: the others enter by it") }
     if first, CommonOptions.isBootstrapGiven { throw ValidationError("--first and --bootstrap exclude each other") }
   }
 

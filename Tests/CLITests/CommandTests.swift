@@ -68,7 +68,12 @@ final class CommandTests: XCTestCase {
     try assertUsage(["lookup", ""])
     try assertUsage(["testnet", "--size", "0"])
     try assertUsage(["testnet", "--port", "65536"])
+    for bad in ["0.0.0.0:1", "127.0.0.1:0", "0.0.0.0@node.example:1", "x@node.example:1"] {
+      try assertUsage(["lookup", "x", "--bootstrap", bad])
+    }
     try assertUsage(["node", "--first"])
+    try assertUsage(["node", "--first", "--host", "0.0.0.0"])
+    try assertUsage(["node", "--first", "--host", "127.0.0.1", "--port", "0"])
     try assertUsage(["node", "--host", "example"])
     try assertUsage(["join", "x", "--client-only", "--server-only"])
     try assertUsage(["relay", "--links", "0"])
@@ -143,7 +148,9 @@ final class CommandTests: XCTestCase {
     probe.interrupt()
     _ = try probe.finish(seconds: 20)
     let port = String(address.split(separator: ":")[1])
-    let first = try ToolProcess(["node", "--first", "--host", "127.0.0.1", "--port", port])
+    // The environment is there for all commands, and does not stand against an option of one.
+    let first = try ToolProcess(
+      ["node", "--first", "--host", "127.0.0.1", "--port", port], environment: ["HYPERSWARM_BOOTSTRAP": "127.0.0.1:9"])
     try first.wait(for: "listening on 127.0.0.1:\(port)")
     let second = try ToolProcess(["node", "--bootstrap", "127.0.0.1:\(port)", "--port", "0", "--permanent"])
     try second.wait(for: "listening on")

@@ -35,12 +35,6 @@ final class WrongInputTests: SharedTestnetTestCase {
     let beam = try runTool(["beam"], environment: ["HYPERSWARM_PASSPHRASE": "x"])
     XCTAssertEqual(beam.status, 64)
     XCTAssertTrue(beam.errors.contains("HYPERSWARM_PASSPHRASE: a passphrase is"), beam.errors)
-    // The environment is there for all commands, and does not stand against an option of one.
-    let node = try ToolProcess(
-      ["node", "--first", "--host", "127.0.0.1", "--port", "0"], environment: ["HYPERSWARM_BOOTSTRAP": "127.0.0.1:9"])
-    try node.wait(for: "listening on")
-    node.interrupt()
-    try assertEnds(node, with: 0)
   }
 
   func testWhatIsNamedForSendingIsNotLeftOut() throws {

@@ -120,8 +120,20 @@ int check_nodes(void) {
   options.nodes = "nowhere";
   EXPECT(hyperswarm_create(&options, &swarm) == HYPERSWARM_ERR_INVALID_ADDRESS);
   options.nodes = "127.0.0.1:9, 127.0.0.1:10";
-  options.known_address = "127.0.0.1";
-  EXPECT(hyperswarm_create(&options, &swarm) == HYPERSWARM_ERR_INVALID_ADDRESS);
+  const char *unusable[] = {"127.0.0.1", "127.0.0.1:0", "0.0.0.0:4000"};
+  for (size_t i = 0; i < sizeof(unusable) / sizeof(*unusable); i++) {
+    options.known_address = unusable[i];
+    EXPECT(hyperswarm_create(&options, &swarm) == HYPERSWARM_ERR_INVALID_ADDRESS);
+  }
+  options.known_address = NULL;
+  for (size_t i = 0; i < sizeof(unusable) / sizeof(*unusable); i++) {
+    hyperswarm_options_t other = options;
+    other.nodes = unusable[i];
+    EXPECT(hyperswarm_create(&other, &swarm) == HYPERSWARM_ERR_INVALID_ADDRESS);
+    other = options;
+    other.bootstrap = unusable[i];
+    EXPECT(hyperswarm_create(&other, &swarm) == HYPERSWARM_ERR_INVALID_ADDRESS);
+  }
   options.known_address = "127.0.0.1:4000";
   EXPECT(hyperswarm_create(&options, &swarm) == HYPERSWARM_OK);
   bench_destroy(&bench, swarm);

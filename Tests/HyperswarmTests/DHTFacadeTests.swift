@@ -72,6 +72,38 @@ final class DHTFacadeTests: XCTestCase {
     await testnet.destroy()
   }
 
+  func testAddressesThatNoNodeCanHaveAreRefused() async {
+    var unusable = ["not an address", "127.0.0.1:0", "0.0.0.0:49737", "224.0.0.1@node.example:49737"].map {
+      HyperDHT.Options(bootstrap: [$0], port: 0, host: .loopback)
+    }
+    unusable.append(.bootstrapper(host: .any, port: 49_737))
+    unusable.append(.bootstrapper(host: .loopback, port: 0))
+    for address in [Endpoint(host: .loopback, port: 0), Endpoint(host: .any, port: 1)] {
+      var options = HyperDHT.Options(bootstrap: [], port: 0, host: .loopback)
+      options.nodes = [Endpoint(host: .loopback, port: 9), address]
+      unusable.append(options)
+      options.nodes = []
+      options.knownAddress = address
+      unusable.append(options)
+    }
+    for options in unusable {
+      do throws(DHTError) {
+        let made = try await HyperDHT(options)
+        await made.destroy(force: true)
+        XCTFail("\(options)")
+      } catch {
+        XCTAssertEqual(error, .invalidAddress, "\(options)")
+      }
+    }
+  }
+
+  func testANodeMayConnectAsDeployedOnes() throws {
+    var options = HyperDHT.Options(bootstrap: [])
+    XCTAssertTrue(try LoopBound<DHTOptions>(options).value.showsTokens)
+    options.showsTokens = false
+    XCTAssertFalse(try LoopBound<DHTOptions>(options).value.showsTokens)
+  }
+
   func testErrorsSayWhatIsWrong() async throws {
     let testnet = try await HyperDHT.Testnet(size: 5)
     let a = try await HyperDHT(options(testnet))
@@ -113,12 +145,6 @@ final class DHTFacadeTests: XCTestCase {
       XCTAssertEqual(error, .networkUnreachable)
     }
     await lost.destroy()
-    do throws(DHTError) {
-      _ = try await HyperDHT(HyperDHT.Options(bootstrap: ["not an address"]))
-      XCTFail("unusable bootstrap")
-    } catch {
-      XCTAssertEqual(error, .invalidAddress)
-    }
     var fixed = HyperDHT.Options(bootstrap: [], port: (await a.localAddress())?.port ?? 0, host: .loopback)
     fixed.anyPort = false
     do throws(DHTError) {

@@ -23,7 +23,7 @@ final class BootstrapTests: RPCTestCase {
       BootstrapNode("1.2.3.4@node.example:1"), .suggested(IPv4Address(1, 2, 3, 4), "node.example", 1))
     for text in [
       "", ":", "x", "0", "1.2.3.4", "1.2.3.4:0", "1.2.3:5", "a@b:1", "1.2.3.4@:1", "a b:1", "x:70000", "@:1",
-      "+49737", "1.2.3.4:+80",
+      "+49737", "1.2.3.4:+80", "0.0.0.0:80", "255.255.255.255:80", "224.0.0.1:80", "0.0.0.0@node.example:80",
     ] {
       XCTAssertNil(BootstrapNode(text), text)
     }

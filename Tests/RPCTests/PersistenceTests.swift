@@ -402,7 +402,9 @@ final class PersistenceTests: RPCTestCase {
   }
 
   func testRPC_69_badBootstrappers() {
-    for (port, host) in [(0, "1.2.3.4"), (1, ""), (1, "0.0.0.0"), (1, "::"), (1, "localhost"), (1, "1.2.3")] {
+    for (port, host) in [
+      (0, "1.2.3.4"), (1, ""), (1, "0.0.0.0"), (1, "224.0.0.1"), (1, "::"), (1, "localhost"), (1, "1.2.3"),
+    ] {
       XCTAssertThrowsError(try RPCConfiguration.bootstrapper(port: UInt16(port), publicHost: host)) {
         XCTAssertEqual($0 as? RPCError, .invalidAddress)
       }

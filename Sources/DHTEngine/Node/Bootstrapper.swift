@@ -3,11 +3,11 @@ import HyperEnvironment
 
 extension DHTOptions {
   /// A node that is the first of its network: persistent at once under the given public address (hyperdht.md 16). `nil`
-  /// unless `host` is a concrete IPv4 address and `port` is not 0.
+  /// unless `host` is an address of one host, which 0.0.0.0 is not, and `port` is not 0.
   package static func bootstrapper(
     port: UInt16, host: IPv4Address, bindHost: IPv4Address = .any
   ) -> DHTOptions? {
-    guard port != 0, host != .any else { return nil }
+    guard Endpoint(host: host, port: port).isUsable else { return nil }
     var options = DHTOptions(bootstrap: [], host: bindHost, port: port)
     options.anyPort = false
     options.ephemeral = false
