@@ -5,9 +5,10 @@ import XCTest
 /// What a connection costs on which nothing happens. `Benchmarks/run --only idle` has the same for thousands, each side
 /// in a process of its own.
 final class IdleMemoryTests: XCTestCase {
-  /// Bytes of the heap on each side. With thousands of connections they are 6 KiB; with these few the tables of both
-  /// nodes, which double their sizes, add up to 2 KiB. A buffer of a connection that does not come back is 2 KiB.
-  private static let limit = 9 << 10
+  /// Bytes of the heap on each side. With thousands of connections they are 5.8 KB, and the goal is 6 KiB; with these
+  /// few the tables of both nodes, which double their sizes, add up to 2 KiB. A buffer of a connection that does not
+  /// come back is 2 KiB.
+  private static let limit = 8_500
   /// Looks at the heap, 100 ms apart: buffers come back with the second keepalive, late on a busy machine.
   private static let looks = 300
 
