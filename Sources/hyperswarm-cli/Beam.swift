@@ -13,7 +13,7 @@ struct Beam: Command {
     discussion: """
       Without a passphrase a new one is made and printed on standard error: give it to the other side. Meets \
       hyperbeam 3. The passphrase is the seed of the key pair that both sides use, and no other key is let in; it \
-      comes from --passphrase-file, --ask, \(variable) or, visible to other users of the machine, as an argument.
+      comes from --passphrase-file, --ask, '-', \(variable) or, visible to other users of the machine, as an argument.
 
       \(PipeOptions.rules)
       """)
@@ -29,14 +29,14 @@ struct Beam: Command {
   var ask = false
   @Flag(name: [.customShort("r"), .long], help: "Be the side that waits, with the passphrase of the other side.")
   var listen = false
-  @Argument(help: "52 characters of base32.")
+  @Argument(help: "52 characters of base32; with '-' the first line of standard input.")
   var passphrase: String?
 
   func validate() throws {
     guard [passphrase != nil, passphraseFile != nil, ask].filter({ $0 }).count < 2 else {
       throw ValidationError("an argument, --passphrase-file and --ask exclude each other")
     }
-    if let passphrase { _ = try Passphrase(checking: passphrase) }
+    if let passphrase, passphrase != "-" { _ = try Passphrase(checking: passphrase) }
     if isFromEnvironment, let text = environment(Beam.variable) {
       do { _ = try Passphrase(text) } catch { throw ValidationError("\(Beam.variable): \(error)") }
     }
@@ -45,8 +45,14 @@ struct Beam: Command {
   private var isFromEnvironment: Bool { passphrase == nil && passphraseFile == nil && !ask }
 
   private func given() throws -> Passphrase? {
+    if passphrase == "-" {
+      guard let line = Secret.inputLine(), !line.isEmpty else {
+        throw Failure("standard input has no passphrase", code: "INPUT_FAILED")
+      }
+      return try Passphrase(checking: line)
+    }
     if let passphrase {
-      Secret.warnOfArgument("a passphrase", "--passphrase-file keeps it to you")
+      Secret.warnOfArgument("a passphrase", "--ask, '-' and --passphrase-file keep it to you")
       return try Passphrase(passphrase)
     }
     if let passphraseFile { return try SecretFile.read(passphraseFile) { try Passphrase($0) } }
@@ -72,7 +78,7 @@ struct Beam: Command {
       try await listener.run(on: dht) { _ in
         if given == nil {
           Console.note(
-            "listening", "on the other side: hyperswarm beam \(passphrase.text)",
+            "listening", "on the other side: \(Secret.instruction("beam --ask", "passphrase", passphrase.text))",
             [("passphrase", .string(passphrase.text))])
         } else {
           Console.note("listening", "waiting for the other side")

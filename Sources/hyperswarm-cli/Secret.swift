@@ -4,7 +4,7 @@ import Foundation
 /// Words that only this user is to know, and the ways for them that no list of processes shows.
 enum Secret {
   /// Variables of the environment that hold one. Commands that serve callers do not get them.
-  static let variables = [IdentityOptions.variable, Beam.variable, Receive.variable]
+  static let variables = [IdentityOptions.variable, Beam.variable, Receive.variable, Forward.variable]
   /// Bytes of a line that is typed.
   private static let lengthLimit = 1024
 
@@ -44,6 +44,28 @@ enum Secret {
     return ""
   }
 
-  /// The next line of standard input; `nil` at its end.
-  static func inputLine() -> String? { readLine().map { $0.trimmingCharacters(in: .whitespaces) } }
+  /// The next line of standard input, `nil` at its end. Byte by byte: what follows may be data.
+  static func inputLine() -> String? {
+    var line: [UInt8] = []
+    var byte: UInt8 = 0
+    while line.count < lengthLimit {
+      let count = read(0, &byte, 1)
+      if count < 0, errno == EINTR { continue }
+      if count < 0, errno == EAGAIN {
+        var ready = pollfd(fd: 0, events: Int16(POLLIN), revents: 0)
+        poll(&ready, 1, -1)
+        continue
+      }
+      if count <= 0, line.isEmpty { return nil }
+      if count <= 0 || byte == 0x0a { break }
+      line.append(byte)
+    }
+    return String(decoding: line, as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines)
+  }
+
+  /// What to do on the other side with a secret that is printed: the command asks for it, because other users of that
+  /// machine can see arguments.
+  static func instruction(_ command: String, _ what: String, _ secret: String) -> String {
+    "hyperswarm \(command)\nand there the \(what):\n    \(secret)"
+  }
 }

@@ -20,10 +20,7 @@ final class FileCommandTests: XCTestCase {
   /// A sender that waits, and what it tells to give to `receive`.
   private func send(_ arguments: [String]) throws -> (process: ToolProcess, source: String) {
     let process = try ToolProcess(["send", "--bootstrap", try testnet().bootstrap] + arguments)
-    try process.wait(for: "hyperswarm receive ")
-    try process.wait(for: "\n")
-    let source = try XCTUnwrap(process.outputText.split(separator: " ").last)
-    return (process, source.trimmingCharacters(in: .whitespacesAndNewlines))
+    return (process, try process.offeredSource())
   }
 
   private func receive(_ source: String, _ folder: String, _ more: [String] = []) throws -> ToolProcess {

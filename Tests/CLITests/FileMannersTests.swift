@@ -7,10 +7,7 @@ import XCTest
 final class FileMannersTests: SharedTestnetTestCase {
   private func send(_ arguments: [String]) throws -> (process: ToolProcess, source: String) {
     let process = try ToolProcess(["send"] + arguments, environment: try environment())
-    try process.wait(for: "hyperswarm receive ")
-    try process.wait(for: "\n")
-    let line = process.outputText.split(separator: "\n").first { $0.contains("hyperswarm receive ") }
-    return (process, String(try XCTUnwrap(line?.split(separator: " ").last)))
+    return (process, try process.offeredSource())
   }
 
   /// The system calls of `receive` that matter here, in their order; `nil` where they cannot be traced.

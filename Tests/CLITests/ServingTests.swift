@@ -33,7 +33,9 @@ final class ServingTests: SharedTestnetTestCase {
   /// A command may hand its environment to whatever the caller makes it run.
   func testACommandDoesNotHaveTheSecretsOfTheTool() throws {
     let seed = String(repeating: "05", count: 32)
-    let secrets = ["HYPERSWARM_SEED": seed, "HYPERSWARM_CODE": "a", "HYPERSWARM_PASSPHRASE": "b"]
+    let secrets = [
+      "HYPERSWARM_SEED": seed, "HYPERSWARM_CODE": "a", "HYPERSWARM_PASSPHRASE": "b", "HYPERSWARM_SERVICE_KEY": "c",
+    ]
     let listener = try ToolProcess(
       ["listen", "--exec", "env | grep -c HYPERSWARM_SEED=; env | grep ^HYPERSWARM_ | cut -d= -f1 | sort"],
       environment: try environment(secrets))
@@ -184,8 +186,7 @@ final class ServingTests: SharedTestnetTestCase {
   func testBeamMeetsByItsPassphrase() throws {
     let folder = try makeFolder()
     let waiting = try ToolProcess(["beam"], environment: try environment())
-    try waiting.wait(for: "on the other side: hyperswarm beam ")
-    try waiting.wait(for: "\n")
+    try waiting.wait(for: "on the other side: hyperswarm beam --ask\nand there the passphrase:\n    ")
     let said = try XCTUnwrap(waiting.errorText.split(separator: " ").last).trimmingCharacters(
       in: .whitespacesAndNewlines)
     let file = folder.appendingPathComponent("passphrase").path
@@ -197,18 +198,29 @@ final class ServingTests: SharedTestnetTestCase {
     let key = KeyPair(seed: try Passphrase(said).seed).publicKey.hex
     try assertEnds(try connect(key), with: 1, within: 60)
 
-    let other = try ToolProcess(["beam", "--passphrase-file", file], environment: try environment())
-    other.write("one way")
-    other.closeInput()
-    waiting.write("and back")
-    waiting.closeInput()
-    let there = try other.finish(seconds: 30)
-    let here = try waiting.finish(seconds: 30)
-    XCTAssertEqual(there.status, 0, there.errors)
-    XCTAssertEqual(here.status, 0, here.errors)
-    XCTAssertEqual(there.text, "and back")
-    XCTAssertEqual(here.text, "one way")
-    XCTAssertFalse(there.errors.contains("warning"), there.errors)
+    /// Both directions; the second of the two is the caller, whose input begins with `line`.
+    func assertMeet(_ waiting: ToolProcess, _ other: ToolProcess, _ line: String = "") throws {
+      other.write(line + "one way")
+      other.closeInput()
+      waiting.write("and back")
+      waiting.closeInput()
+      let there = try other.finish(seconds: 30)
+      let here = try waiting.finish(seconds: 30)
+      XCTAssertEqual(there.status, 0, there.errors)
+      XCTAssertEqual(here.status, 0, here.errors)
+      XCTAssertEqual(there.text, "and back")
+      XCTAssertEqual(here.text, "one way")
+      XCTAssertFalse((here.errors + there.errors).contains("warning"), here.errors + there.errors)
+    }
+    // What stands behind the line of the passphrase is data.
+    try assertMeet(waiting, try ToolProcess(["beam", "-"], environment: try environment()), "\(said)\r\n")
+    let again = try ToolProcess(["beam", "-r", "--passphrase-file", file], environment: try environment())
+    try again.wait(for: "waiting for the other side")
+    let variable = try environment(["HYPERSWARM_PASSPHRASE": said])
+    try assertMeet(again, try ToolProcess(["beam"], environment: variable))
+    let nothing = try runTool(["beam", "-"], environment: try environment())
+    XCTAssertEqual(nothing.status, 1)
+    XCTAssertTrue(nothing.errors.contains("standard input has no passphrase"), nothing.errors)
   }
 
   func testSecretsAreAskedForOnATerminal() throws {
@@ -238,11 +250,15 @@ final class ServingTests: SharedTestnetTestCase {
     let passphrase = Passphrase().text
     let beam = ["passphrase: ", "waiting for the other side", "beam", "--ask", "-r"]
     let receive = ["code: ", "looking for the sender", "receive", "--ask", "--output", "/tmp"]
+    let forward = ["key for 0: ", "->", "forward", "--private", "--ask", "0"]
+    let seed = Bytes32(repeating: 7)
     for (typed, said, status, words) in [
       (passphrase, "waiting for the other side", 130, beam),
       ("x\\x7f" + passphrase, "waiting for the other side", 130, beam),
       ("nonsense", "52 characters", 1, beam), ("abc\\x03", "passphrase", 130, beam),
       ("90817-acorn-acorn-acorn", "the code 90817", 130, receive), ("90817", "a code is a number", 1, receive),
+      (seed.hex, "-> \(KeyPair(seed: seed).publicKey.hex)", 130, forward),
+      (String(seed.hex.dropLast()), "what was typed for 0 is no key", 1, forward),
     ] {
       let process = try ToolProcess(
         ["python3", "-c", program, ToolProcess.binary.path, typed] + words, environment: try environment(),

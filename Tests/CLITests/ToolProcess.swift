@@ -187,6 +187,19 @@ extension ToolProcess {
   }
 }
 
+extension ToolProcess {
+  /// What `send` tells to give to `receive`: a key behind the command, or a code below it.
+  func offeredSource() throws -> String {
+    try wait(for: "hyperswarm receive ")
+    try wait(for: "\n")
+    let words = outputText.split(whereSeparator: \.isWhitespace).map(String.init)
+    let place = try XCTUnwrap(words.firstIndex(of: "receive"))
+    guard words[place + 1] == "--ask" else { return words[place + 1] }
+    XCTAssertEqual(words[(place + 2)..<(place + 6)].joined(separator: " "), "and there the code:")
+    return words[place + 6]
+  }
+}
+
 extension Process {
   /// As `waitUntilExit`, which computes for as long as it waits, and takes a processor from what is tested.
   func waitForEnd() {

@@ -60,23 +60,32 @@ final class TunnelTests: TunnelTestCase {
       socket.end()
     }
     let seed = String(repeating: "09", count: 32)
-    let closed = try run(["expose", "--private", "--seed", seed, "\(service.port)"], until: "forward PORT")
-    let secret = try XCTUnwrap(keys(closed).first)
+    let closed = try run(
+      ["expose", "--private", "--seed", seed, "\(service.port)"],
+      until: "hyperswarm forward --ask PORT\nand there the key:\n")
+    let secret = try XCTUnwrap(keys(closed).last)
     XCTAssertEqual(secret, "hs://s000brro1nejbrro1nejbrro1nejbrro1nejbrro1nejbrro1nejbrro")
     let publicKey = KeyPair(seed: Bytes32(repeating: 9)).publicKey.hex
     let stranger = try run(["forward", "0", publicKey], until: "->")
     let friend = try run(["forward", "0", secret], until: "->")
     let seeded = try run(["forward", "--private", "0", seed], until: "->")
-    let byURL = try await TunnelTestCase.ask(try port(friend), [])
-    let bySeed = try await TunnelTestCase.ask(try port(seeded), [])
-    XCTAssertEqual(byURL, [7])
-    XCTAssertEqual(bySeed, [7])
+    let told = try run(["forward", "0"], until: "->", environment: ["HYPERSWARM_SERVICE_KEY": secret])
+    let typed = try ToolProcess(["forward", "0", "-", "0", "-"], environment: try environment())
+    typed.write("\(secret)\n\(publicKey)\n")
+    try typed.wait(for: "-> \(publicKey)\n127.0.0.1:")
+    for process in [friend, seeded, told, typed] {
+      let answer = try await TunnelTestCase.ask(try port(process), [])
+      XCTAssertEqual(answer, [7])
+    }
+    let warning = "warning: other users of this machine can see a seed among the arguments"
+    for process in [friend, seeded] { XCTAssertTrue(process.errorText.contains(warning), process.errorText) }
+    for process in [told, typed, stranger] { XCTAssertFalse(process.errorText.contains("warning"), process.errorText) }
     do {
       let answer = try await TunnelTestCase.ask(try port(stranger), [])
       XCTFail("\(answer)")
     } catch { XCTAssertTrue(error is SocketFailure, "\(error)") }
     try stranger.wait(for: "PEER_CONNECTION_FAILED")
-    try end(stranger, friend, seeded, closed)
+    try end(stranger, friend, seeded, told, typed, closed)
   }
 
   func testTunnel_severalTargetsAndUnixSockets() async throws {

@@ -23,6 +23,9 @@ final class WrongInputTests: SharedTestnetTestCase {
       (["forward", "0", key, "80"], "there is no key behind '80'"),
       (["forward", key, "0"], "the local place goes before the key"),
       (["forward", "0", "x"], "what stands behind '0' is no key"),
+      (["forward", "--ask", "0", key], "--ask asks for the keys: only local places are given"),
+      (["forward", "--ask"], "a local place is wanted"),
+      (["beam", "--ask", "-"], "an argument, --passphrase-file and --ask exclude each other"),
       (["status", "https://localhost:1/"], "'https://localhost:1/' is neither host:port nor a path"),
     ] {
       let result = try runTool(arguments)
@@ -35,6 +38,10 @@ final class WrongInputTests: SharedTestnetTestCase {
     let beam = try runTool(["beam"], environment: ["HYPERSWARM_PASSPHRASE": "x"])
     XCTAssertEqual(beam.status, 64)
     XCTAssertTrue(beam.errors.contains("HYPERSWARM_PASSPHRASE: a passphrase is"), beam.errors)
+    let forward = try runTool(["forward", "0"], environment: ["HYPERSWARM_SERVICE_KEY": "hs://s000x"])
+    XCTAssertEqual(forward.status, 64)
+    XCTAssertTrue(forward.errors.contains("HYPERSWARM_SERVICE_KEY: this is no key"), forward.errors)
+    XCTAssertFalse(forward.errors.contains("s000"), forward.errors)
   }
 
   func testWhatIsNamedForSendingIsNotLeftOut() throws {

@@ -66,9 +66,11 @@ struct Send: Command {
       ByteCount.text(tree.bytes),
     ].compactMap { $0 }
     let source = code?.text ?? publicKey.hex
+    let instruction =
+      code.map { Secret.instruction("receive --ask", "code", $0.text) } ?? "hyperswarm receive \(publicKey.hex)"
     Console.event(
       "offer",
-      "\(what.joined(separator: ", ")). On the other machine:\n    hyperswarm receive \(source)" + picture(of: source),
+      "\(what.joined(separator: ", ")). On the other machine:\n    \(instruction)" + picture(of: source),
       [
         ("files", .integer(files)), ("folders", .integer(folders)), ("bytes", .integer(Int(tree.bytes))),
         ("code", code.map { .string($0.text) } ?? .null), ("publicKey", .string(publicKey.hex)),

@@ -79,8 +79,11 @@ struct Expose: Command {
           let service = try await service(at: target)
           let secret = isPrivate ? "hs://s000\(KeyText.zBase32(seed))" : nil
           let flag = udp ? "--udp " : mux ? "--mux " : ""
+          let instruction =
+            secret.map { Secret.instruction("forward \(flag)--ask PORT", "key", $0) }
+            ?? "hyperswarm forward \(flag)PORT \(pair.publicKey.hex)"
           Console.event(
-            "exposed", "\(target): hyperswarm forward \(flag)PORT \(secret ?? pair.publicKey.hex)",
+            "exposed", "\(target): \(instruction)",
             [
               ("target", .string("\(target)")), ("publicKey", .string(pair.publicKey.hex)),
               ("private", secret.map { .string($0) } ?? .null),

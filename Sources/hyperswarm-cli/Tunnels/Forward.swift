@@ -6,13 +6,19 @@ import HyperEncoding
 import Synchronization
 
 struct Forward: Command {
+  static let variable = "HYPERSWARM_SERVICE_KEY"
+
   static let configuration = CommandConfiguration(
     abstract: "Reach the services that 'expose' publishes, as local ports.",
     discussion: """
       Takes pairs: where to listen (a port of 127.0.0.1, host:port, or the path of a socket; port 0 is any), and what \
       to reach: a public key, or hs:// and what 'expose --private' or holesail print. Every local connection becomes \
-      one to the peer. --private takes the second as the seed of hypertele's private mode; '-' reads it from standard \
-      input, so that no list of processes shows it. Without pairs those of the configuration file are taken.
+      one to the peer. --private takes the second as the seed of hypertele's private mode. Without pairs those of the \
+      configuration file are taken.
+
+      The key of a private service is a secret, and other users of the machine see arguments: --ask asks for the key \
+      of each local place on the terminal, '-' in its place reads it from standard input, and \(variable) may hold \
+      that of a single one.
       """)
 
   @OptionGroup var common: CommonOptions
@@ -24,6 +30,8 @@ struct Forward: Command {
   var mux = false
   @Flag(help: "Listen for UDP packets, for services of 'expose --udp'.")
   var udp = false
+  @Flag(help: "Ask for the keys on the terminal: only local places are given.")
+  var ask = false
   @Argument(help: ArgumentHelp("Pairs of a local place and a key.", valueName: "local key"))
   var pairs: [String] = []
 
@@ -48,45 +56,76 @@ struct Forward: Command {
     }
   }
 
-  mutating func validate() throws {
-    if pairs.isEmpty { pairs = Configuration.current?.targets(of: "forward") ?? [] }
-    if udp, mux { throw ValidationError("--udp and --mux exclude each other") }
-    guard !pairs.isEmpty else { throw ValidationError("what is to be reached? a local place and a key are wanted") }
-    if !pairs.count.isMultiple(of: 2), let last = pairs.last {
-      throw ValidationError("there is no key behind '\(last)'; pairs of a local place and a key are wanted")
+  /// Where the key of a service comes from.
+  private enum Source {
+    case text(String)
+    case variable(String)
+    case input
+    case terminal
+  }
+
+  /// Local places, each with its key. What stands last may have none.
+  private var wanted: [(place: String, key: Source?)] {
+    if ask { return pairs.map { ($0, .terminal) } }
+    if pairs.count == 1, let text = environment(Forward.variable) { return [(pairs[0], .variable(text))] }
+    return stride(from: 0, to: pairs.count, by: 2).map { index in
+      guard index + 1 < pairs.count else { return (pairs[index], nil) }
+      let key = pairs[index + 1]
+      return (pairs[index], key == "-" ? .input : .text(key))
     }
-    if pairs.count / 2 > TunnelLimits.targets { throw ValidationError("at most \(TunnelLimits.targets) pairs") }
-    for index in stride(from: 0, to: pairs.count, by: 2) {
-      guard let place = LocalAddress(pairs[index]) else {
-        let isKey = Remote(pairs[index], isPrivate: false) != nil
+  }
+
+  mutating func validate() throws {
+    if pairs.isEmpty, !ask { pairs = Configuration.current?.targets(of: "forward") ?? [] }
+    if udp, mux { throw ValidationError("--udp and --mux exclude each other") }
+    guard !pairs.isEmpty else {
+      throw ValidationError("what is to be reached? a local place\(ask ? " is" : " and a key are") wanted")
+    }
+    let wanted = wanted
+    if wanted.count > TunnelLimits.targets { throw ValidationError("at most \(TunnelLimits.targets) pairs") }
+    if let last = wanted.last, last.key == nil {
+      throw ValidationError("there is no key behind '\(last.place)'; pairs of a local place and a key are wanted")
+    }
+    for (text, key) in wanted {
+      guard let place = LocalAddress(text) else {
+        let isKey = text == "-" || text.hasPrefix("hs://") || Remote(text, isPrivate: false) != nil
         // A key may be a secret: it is not repeated.
         throw ValidationError(
-          isKey
-            ? "the local place goes before the key"
-            : "'\(pairs[index])' is no port, host:port or path of a socket")
+          !isKey
+            ? "'\(text)' is no port, host:port or path of a socket"
+            : ask ? "--ask asks for the keys: only local places are given" : "the local place goes before the key")
       }
-      if udp, place.isPath { throw ValidationError("'\(pairs[index])' is a path; --udp takes ports") }
-      let key = pairs[index + 1]
-      guard key == "-" || Remote(key, isPrivate: self.private) != nil else {
-        // It may be a secret: it is not repeated.
-        throw ValidationError("what stands behind '\(pairs[index])' is no key")
+      if udp, place.isPath { throw ValidationError("'\(text)' is a path; --udp takes ports") }
+      // None of them is repeated: it may be a secret.
+      if case .text(let key) = key, Remote(key, isPrivate: self.private) == nil {
+        throw ValidationError("what stands behind '\(text)' is no key")
+      }
+      if case .variable(let key) = key, Remote(key, isPrivate: self.private) == nil {
+        throw ValidationError("\(Forward.variable): this is no key")
       }
     }
   }
 
+  private func remote(_ key: Source?, of place: String) throws -> Remote {
+    let text: String
+    let flaw: String
+    switch key {
+    case .input: (text, flaw) = (Secret.inputLine() ?? "", "standard input has no key for \(place)")
+    case .terminal: (text, flaw) = (try Secret.prompt(for: "key for \(place)"), "what was typed for \(place) is no key")
+    case .text(let given), .variable(let given): (text, flaw) = (given, "there is no key for \(place)")
+    case nil: (text, flaw) = ("", "there is no key for \(place)")
+    }
+    guard let remote = Remote(text, isPrivate: self.private) else { throw Failure(flaw, code: "INVALID_KEY") }
+    // Not those of the configuration file.
+    if case .text = key, remote.keyPair != nil, CommandLine.arguments.contains(text) {
+      Secret.warnOfArgument("a seed", "--ask and '-' keep it to you")
+    }
+    return remote
+  }
+
   func execute() async throws {
-    var services: [(LocalAddress, Remote)] = []
-    for index in stride(from: 0, to: pairs.count, by: 2) {
-      var text = pairs[index + 1]
-      let isArgument = CommandLine.arguments.contains(text)
-      if text == "-" { text = Secret.inputLine() ?? "" }
-      guard let place = LocalAddress(pairs[index]), let remote = Remote(text, isPrivate: self.private) else {
-        throw Failure("standard input has no key for \(pairs[index])", code: "INVALID_KEY")
-      }
-      if isArgument, remote.keyPair != nil {
-        Secret.warnOfArgument("a seed", "'-' reads it from standard input")
-      }
-      services.append((place, remote))
+    let services = try wanted.compactMap { wanted in
+      try LocalAddress(wanted.place).map { ($0, try remote(wanted.key, of: wanted.place)) }
     }
     defer { for (place, _) in services { if case .path(let path) = place.place { Departure.remove(path) } } }
     let doors = try await open(services)
