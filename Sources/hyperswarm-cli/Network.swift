@@ -7,6 +7,9 @@ import Hyperswarm
 /// How long a command says nothing while it waits for others: then a person begins to wonder.
 private let silence = Duration.seconds(1)
 
+/// Makes a client of the tool one that echoes no tokens, as deployed ones: for `Tests/Attacks` (docs/attacks.md).
+private let tokenVariable = "HYPERSWARM_TEST_NO_TOKENS"
+
 /// Runs `body` and says on standard error what it waits for when that takes long.
 func telling<T>(
   _ text: String, _ fields: [(String, JSON)], _ body: () async throws -> T
@@ -27,6 +30,7 @@ func enterNetwork(
   var options = HyperDHT.Options(bootstrap: common.bootstrap?.nodes, port: 0, keyPair: keyPair)
   if let maximumMessageSize { options.maximumMessageSize = maximumMessageSize }
   options.host = bindAddress(for: common.bootstrap)
+  options.showsTokens = environment(tokenVariable) == nil
   let dht = try await HyperDHT(options)
   do {
     if entirely {

@@ -1,12 +1,15 @@
 """Attacks on a DHT node: floods, reflection, forwarding, records and tables."""
 
+import multiprocessing
 import os
+import random
+import socket
 import threading
 import time
 
 import wire
 from rows import attack
-from world import SERVER, VICTIM, Pace, World, attacker
+from world import CLIENT, SERVER, VICTIM, WITHOUT_TOKENS, Pace, World, attacker
 
 
 class Victim:
@@ -253,6 +256,38 @@ def spoofed_pings(tool):
         spoof(world, 22, 1000)
         thread.join()
         return connects(results, 4)
+
+
+def spoof_clients(nodes, rate, ended):
+    """In a process of its own: pings in the name of the clients' host, so many a second over the nodes, until `ended`."""
+    raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+    data = {node: wire.request(node, wire.PING, internal=True) for node in nodes}
+
+    def step(number):
+        node = nodes[number % len(nodes)]
+        raw.sendto(wire.datagram((CLIENT, random.randint(1024, 65_535)), node, data[node]), node)
+
+    while not ended.is_set():
+        flood(1, rate, step)
+
+
+@attack("spoofed-pings-in-a-clients-name", "20 of 20 connects, p95 <= 4 s")
+def spoofed_client(tool):
+    """3,000 pings a second over the six nodes in the name of a host, from which clients connect that, like those of
+    deployed peers, echo no tokens."""
+    with World(tool, nodes=6, clients=True) as world:
+        _, key = world.server()
+        time.sleep(3)
+        ended = multiprocessing.Event()
+        flooder = multiprocessing.Process(target=spoof_clients, args=(world.nodes, 3000, ended))
+        flooder.start()
+        time.sleep(5)
+        results = world.connects(key, 20, 1, WITHOUT_TOKENS)
+        ended.set()
+        flooder.join()
+        text, held = connects(results, 4)
+        came = min(node.count("dht_ping_served") for node in world.processes[:6])
+        return f"{text}; {came} pings answered by each node", held and came > 2000
 
 
 def connects(results, bound):

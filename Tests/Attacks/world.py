@@ -13,8 +13,11 @@ import subprocess
 import tempfile
 import threading
 import time
+import urllib.request
 
 import rows
+
+HERE = os.path.dirname(os.path.abspath(__file__))
 
 # The host of the nodes and the server has every address of this network.
 OWN, ATTACKERS, SERVER = "44.0.0.0/8", "44.128.0.0/9", ("44.9.9.9", 41000)
@@ -51,14 +54,26 @@ def enter_command():
     return None
 
 
-class Process:
-    """The tool with --json; its lines of both streams, with times."""
+# Clients that are measured: the tool's; the same without round-trip tokens, which deployed clients do not echo either;
+# that of the JavaScript stack.
+OURS, WITHOUT_TOKENS, JAVASCRIPT = "ours", "without tokens", "JavaScript"
 
-    def __init__(self, world, arguments, elsewhere=False):
+
+def need_javascript():
+    probe = [shutil.which("node") or "", "-e", "require('hyperdht')"]
+    if not probe[0] or subprocess.run(probe, capture_output=True).returncode:
+        raise rows.Skipped("needs node, with hyperdht in NODE_PATH")
+
+
+class Process:
+    """A program, by default the tool, that prints a JSON object a line; its lines of both streams, with times."""
+
+    def __init__(self, world, arguments, elsewhere=False, program=None, environment=None):
         enter = ["nsenter", "--target", str(world.elsewhere.pid), "--net"] if elsewhere else []
         self.began, self.lines, self.changed = time.monotonic(), [], threading.Condition()
         self.process = subprocess.Popen(
-            enter + [world.tool, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            [*enter, program or world.tool, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, env=dict(os.environ, **(environment or {})))
         self.pid, self.stdin = self.process.pid, self.process.stdin
         self.reader = threading.Thread(target=self.read, daemon=True)
         self.reader.start()
@@ -102,6 +117,16 @@ class Process:
         with open(f"/proc/{self.pid}/stat") as file:
             fields = file.read().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def count(self, name):
+        """A counter that the tool serves with --metrics."""
+        found = self.wait("metrics", 10)
+        if not found:
+            raise WorldError("no counters: " + self.text())
+        address = found[1]["address"]
+        with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as answer:
+            lines = answer.read().decode().splitlines()
+        return next(int(float(line.split()[1])) for line in lines if line.split()[0] == name)
 
     def memory(self):
         """Resident megabytes."""
@@ -147,7 +172,7 @@ class World:
             self.filter()
             for number, (host, port) in enumerate(self.nodes):
                 way = ["--bootstrap", self.bootstrap] if number else ["--first"]
-                self.start("node", *way, "--host", host, "--port", str(port), "--permanent")
+                self.start("node", *way, "--host", host, "--port", str(port), "--permanent", "--metrics", "0")
                 time.sleep(0.5)
         except BaseException:
             self.__exit__()
@@ -194,18 +219,26 @@ class World:
 
     def server(self):
         """A relay at SERVER, which is a server as any other, and its key."""
-        process = self.start("relay", "--bootstrap", self.bootstrap, "--port", str(SERVER[1]))
+        process = self.start("relay", "--bootstrap", self.bootstrap, "--port", str(SERVER[1]), "--metrics", "0")
         found = process.wait("listening", 40)
         if not found:
             raise WorldError("the server does not start: " + process.text())
         return process, bytes.fromhex(found[1]["publicKey"])
 
-    def connects(self, key, count, interval):
-        """Real `connect`s of clients elsewhere, one per interval: seconds to each connection, None for failures."""
+    def connect(self, key, client=OURS):
+        """A client elsewhere that connects."""
+        if client == JAVASCRIPT:
+            return Process(self, [os.path.join(HERE, "client.js"), self.bootstrap, key.hex()], True, "node")
+        environment = {"HYPERSWARM_TEST_NO_TOKENS": "1"} if client == WITHOUT_TOKENS else {}
+        arguments = ["connect", "--json", "--bootstrap", self.bootstrap, key.hex()]
+        return Process(self, arguments, elsewhere=True, environment=environment)
+
+    def connects(self, key, count, interval, client=OURS):
+        """Real connects of clients elsewhere, one per interval: seconds to each connection, None for failures."""
         results, threads = [None] * count, []
 
         def connect(index):
-            process = Process(self, ["connect", "--json", "--bootstrap", self.bootstrap, key.hex()], elsewhere=True)
+            process = self.connect(key, client)
             found = process.wait("connection", 30)
             results[index] = found and found[0]
             process.end()
