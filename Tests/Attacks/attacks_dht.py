@@ -259,7 +259,7 @@ def spoofed_pings(tool):
 
 
 def spoof_clients(nodes, rate, ended):
-    """In a process of its own: pings in the name of the clients' host, so many a second over the nodes, until `ended`."""
+    """In a process of its own: pings in the name of the clients' host, so many a second in all, until `ended`."""
     raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
     data = {node: wire.request(node, wire.PING, internal=True) for node in nodes}
 
