@@ -217,7 +217,7 @@ agrees_with_sodium (void) {
 
 /*
  * With vectors of 512 bits, which libsodium does not use, libcrypto is faster from the start. Without them it is from
- * where its Poly1305 pays: below, what its calls cost is more than it saves (docs/decisions/0113). Measured on x86 only;
+ * where its Poly1305 pays: below, what its calls cost is more than it saves (docs/decisions/0113). Measured on x86;
  * elsewhere libsodium has no vectors at all.
  */
 static size_t

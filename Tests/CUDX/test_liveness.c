@@ -300,7 +300,7 @@ TEST(teardown_resets_every_stream) {
   sim_free(many.sim);
 }
 
-/* What is acknowledged wakes nothing: the retransmission timer goes with the last packet in flight, not when it is due. */
+/* What is acknowledged wakes nothing: the retransmission timer goes with the last packet in flight. */
 TEST(idle_streams_have_no_deadline_but_their_own) {
   pair_t *p = pair_new(1, NULL);
   const udx_timer_heap_t *timers = &udx__instance(p->side[0].stream.udx)->timers;

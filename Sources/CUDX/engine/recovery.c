@@ -309,13 +309,12 @@ udx__recovery_update (udx_stream_t *stream, uint32_t old_una, uint64_t now) {
   if (una == udx__stream(stream)->flight.nxt) {
     recovery->rto_at = recovery->tlp_at = recovery->reo_at = UDX_NEVER;
     udx__timer_move(stream, udx__stream_deadline(stream));
-    UDX_TRACE(stream->udx, timers(stream));
   } else {
     /* Selective progress counts too: RACK takes care of the hole, a timeout would only flood the path. */
     rto_start(stream, now);
     if (advanced || has_hole(stream)) tlp_start(stream, now);
-    UDX_TRACE(stream->udx, timers(stream));
   }
+  UDX_TRACE(stream->udx, timers(stream));
 }
 
 /* ---- timeouts ---- */

@@ -34,9 +34,9 @@ struct LocalProbe {
     self.socket = socket
   }
 
-  /// `report` runs once, unless the session is destroyed. `adopts`: whether another answer to our message 1 than the one
-  /// that we have is the server's, and the one that counts from now on: for a server that has forgotten the message,
-  /// because too many clients came, it is a new one.
+  /// `report` runs once, unless the session is destroyed. `adopts`: whether another answer to our message 1 than the
+  /// one that we have is the server's, and the one that counts from now on: for a server that has forgotten the
+  /// message, because too many clients came, it is a new one.
   func start(
     adopts: @escaping (Response, HandshakeMessage) -> Bool, _ report: @escaping (RaceEvent<SocketRoute>) -> Void
   ) {
