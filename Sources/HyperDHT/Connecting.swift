@@ -146,9 +146,9 @@ extension HyperDHT {
       loop.post { engine.value.resume() }
     }
 
-    /// Nodes that route to this server, at most three; the node's own address first where strangers reach it. Others
-    /// may give them to `connect` (`ConnectOptions.relayAddresses`). Empty before the first announcement and after
-    /// `close`.
+    /// Nodes that route to this server, at most three; the node's own address first where strangers reach it, and not
+    /// at all where the key is shared (`share(with:)`): a client that comes to the node itself stays there. Others may
+    /// give them to `connect` (`ConnectOptions.relayAddresses`). Empty before the first announcement and after `close`.
     public nonisolated(nonsending) func relayAddresses() async -> [Endpoint] {
       let engine = engine
       return await onLoop(loop) { engine.value.relayAddresses } ?? []

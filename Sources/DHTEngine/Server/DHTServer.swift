@@ -57,8 +57,13 @@ package final class DHTServer {
   package var isListening: Bool { state == .listening }
   package var isClosed: Bool { state == .closing || state == .closed }
 
-  /// Nodes that hold our announcement; our own address first when we are reachable.
-  package var relayAddresses: [Endpoint] { announcer?.relayAddresses ?? [] }
+  /// Nodes that hold our announcement; our own address first when we are reachable, unless others share the key: a
+  /// client that comes here stays here.
+  package var relayAddresses: [Endpoint] {
+    let all = announcer?.relayAddresses ?? []
+    guard sharing.isUsed, let own = node.rpc.remoteAddress else { return all }
+    return all.filter { $0 != own }
+  }
 
   /// `nil` before `listen`; the host is `nil` and the port 0 where they are not known or not predictable.
   package var address: (publicKey: Bytes32, host: IPv4Address?, port: UInt16)? {

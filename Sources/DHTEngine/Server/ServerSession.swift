@@ -208,7 +208,7 @@ final class ServerSession {
       udx: .init(reusableSocket: wantsRoute, id: (raw ?? resumed?.raw)?.localID ?? 0),
       secretStream: .init(),
       relayThrough: ticket.map { .init(publicKey: $0.publicKey, token: $0.token) },
-      relayAddresses: announcer.flatMap { $0.relayAddresses.isEmpty ? nil : $0.relayAddresses },
+      relayAddresses: server.relayAddresses.isEmpty ? nil : server.relayAddresses,
       migration: canMigrate ? .init() : nil)
     guard let noise = try? handshake.send(payload: payload.encoded), let keys = handshake.sessionKeys() else {
       return drop()

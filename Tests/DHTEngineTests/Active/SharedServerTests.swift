@@ -62,6 +62,22 @@ final class SharedServerTests: XCTestCase {
     world.net.destroy()
   }
 
+  /// A reachable front does not name itself among its relays: clients would come back to it alone.
+  func testClientsThatComeAgainAreSpreadToo() {
+    let world = World(members: 2)
+    XCTAssertNotNil(world.front.server.node.rpc.remoteAddress)
+    let client = world.net.makeNode()
+    for _ in 0..<24 {
+      let peer = world.net.connect(client, to: world.front.server)
+      world.net.assertEcho(peer)
+      peer.stream.destroy()
+    }
+    XCTAssertEqual(world.shares.reduce(0, +), 24)
+    for share in world.shares { XCTAssertGreaterThan(share, 1, "\(world.shares)") }
+    XCTAssertLessThan(world.shares[0], 16, "\(world.shares)")
+    world.net.destroy()
+  }
+
   func testAMemberThatLeavesGetsNothingAndOneThatIsBackDoes() {
     let world = World(members: 1)
     let member = world.members[0]
