@@ -202,7 +202,7 @@ final class Connector {
   /// first is gone. It streams to where this request came from.
   private func adopt(_ reply: HandshakeMessage, in response: Response, from remote: Endpoint) -> Bool {
     let result = response.error == 0 ? handshake?.read(reply, in: response, from: remote) : nil
-    guard let result, result.payload.refusal == nil else { return false }
+    guard let result, result.payload.refusal == nil, !isConnected else { return false }
     handshaken = result
     return true
   }
