@@ -113,12 +113,7 @@ def idle_with(result, path, count, settle, seconds):
             take_idle(result, count, answer(end))
     finally:
         for process in reversed(processes):
-            process.stdin.close()
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            stacks.end(process)
 
 
 def answer(process):

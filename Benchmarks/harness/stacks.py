@@ -35,6 +35,16 @@ def run(words, **options):
     return done.stdout
 
 
+def end(process):
+    """A process that ends with its input."""
+    process.stdin.close()
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
 class Network:
     """A private network of five nodes in a process of its own, whose work counts for nobody."""
 
@@ -48,12 +58,7 @@ class Network:
         return self.bootstrap
 
     def __exit__(self, *_):
-        self.process.stdin.close()
-        try:
-            self.process.wait(20)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        end(self.process)
 
 
 def javascript(result):

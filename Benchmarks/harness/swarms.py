@@ -30,14 +30,6 @@ class Members:
             raise RuntimeError("a process of swarms has ended")
         return line
 
-    def end(self):
-        self.process.stdin.close()
-        try:
-            self.process.wait(20)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-
 
 def look(members):
     for member in members:
@@ -83,7 +75,7 @@ def once(result, path, quick):
             now, last, cpu, full = settle(members, count)
         finally:
             for member in members:
-                member.end()
+                stacks.end(member.process)
     work = f"{count} swarms on one topic, {PROCESSES} processes"
     if full is not None:
         result.add(f"{work}, {MAX_PEERS} connections each" if count > MAX_PEERS else f"{work}, all with all", "s", full,

@@ -23,6 +23,20 @@ final class HolepunchTests: XCTestCase {
     return Site(node: net.makeNode(on: host, adjust: adjust), nat: nat)
   }
 
+  /// The server forgets its handshakes when the first such request leaves. What is returned tells how many those were.
+  private func forgets(
+    _ net: Net, _ server: DHTServer, when isDue: @escaping (VirtualNetwork.Packet, Datagrams.Request) -> Bool
+  ) -> () -> Int {
+    var count = 0
+    net.network.shouldDrop = { packet in
+      guard count == 0, let request = Datagrams.request(packet.bytes), isDue(packet, request) else { return false }
+      count = server.handshakeCount
+      for session in server.table.sessions { session.map(server.clear) }
+      return false
+    }
+    return { count }
+  }
+
   private func code(_ peer: Peer) -> String? { peer.closeError?.code }
 
   func testDHT_58_ephemeralPairPunches() {
@@ -212,18 +226,12 @@ final class HolepunchTests: XCTestCase {
     let b = net.network.makeHost(IPv4Address(192, 168, 1, 11), behind: nat)
     let (server, accepted) = net.listen(on: net.makeNode(on: a))
     let client = net.makeNode(on: b)
-    var forgotten = 0
-    net.network.shouldDrop = { packet in
-      guard packet.source.host == b.address, packet.destination.host == a.address, forgotten == 0,
-        Datagrams.request(packet.bytes)?.isInternal == true
-      else { return false }
-      forgotten = server.handshakeCount
-      for session in server.table.sessions { session.map(server.clear) }
-      return false
+    let forgotten = forgets(net, server) { packet, request in
+      packet.source.host == b.address && packet.destination.host == a.address && request.isInternal
     }
     let peer = net.connect(client, to: server)
     net.assertEcho(peer, within: 3000)
-    XCTAssertEqual(forgotten, 1)
+    XCTAssertEqual(forgotten(), 1)
     XCTAssertEqual(peer.stream.transport?.remote?.host, a.address, "the local path")
     XCTAssertEqual(accepted.peers.count, 1)
     net.destroy()
@@ -236,18 +244,12 @@ final class HolepunchTests: XCTestCase {
     let clientSite = site(net, 2, .endpointIndependent, .addressAndPortDependent)
     let (server, accepted) = net.listen(on: serverSite.node)
     let punch = UInt64(Command.peerHolepunch.rawValue)
-    var forgotten = 0
-    net.network.shouldDrop = { packet in
-      guard packet.source.host == clientSite.nat.address, forgotten == 0,
-        let request = Datagrams.request(packet.bytes), !request.isInternal, request.command == punch
-      else { return false }
-      forgotten = server.handshakeCount
-      for session in server.table.sessions { session.map(server.clear) }
-      return false
+    let forgotten = forgets(net, server) { packet, request in
+      packet.source.host == clientSite.nat.address && !request.isInternal && request.command == punch
     }
     let peer = net.connect(clientSite.node, to: server)
     net.assertEcho(peer, within: 30_000)
-    XCTAssertEqual(forgotten, 1)
+    XCTAssertEqual(forgotten(), 1)
     XCTAssertEqual(accepted.peers.count, 1)
     net.destroy()
   }
