@@ -63,9 +63,33 @@ package final class IncomingRequest {
   }
 
   /// Asks a source that may be forged to show itself. Its answer proves it, for the requests that follow.
-  /// - Parameter isWaiting: this one was refused before and has come again.
-  package func verifySource(isWaiting: Bool = false) {
-    if !isProven { node?.checkSource(from.endpoint, isWaiting: isWaiting) }
+  package func verifySource() {
+    if !isProven { node?.checkSource(from.endpoint) }
+  }
+
+  /// The same where this request is refused although it has come again: with the answer it is handled once more, as one
+  /// of a source that is proven.
+  package func verifyWaitingSource() {
+    guard !isProven, let node else { return }
+    node.checkSource(from.endpoint, isWaiting: true) { [self, weak node] in
+      guard let node else { return }
+      let proven = IncomingRequest(self, isProven: true, node: node)
+      if node.onRequest?(proven) != true { proven.error(RPCErrorCode.unknownCommand) }
+    }
+  }
+
+  private init(_ other: IncomingRequest, isProven: Bool, node: RPCNode) {
+    tid = other.tid
+    command = other.command
+    target = other.target
+    value = other.value
+    token = other.token
+    from = other.from
+    self.isProven = isProven
+    answers = other.answers
+    to = other.to
+    socket = other.socket
+    self.node = node
   }
 
   /// Sends the request on to another node with another value; fire and forget (dht-rpc.md 5.3).

@@ -49,7 +49,7 @@ extension RPCNode {
       : forwardedRequests.takeAnswer(.init(tid: request.tid, target: request.target), from: source, now: now)
     guard requester != nil || takeReply(source, now: now) else {
       statistics.drops.rateLimited += 1
-      noteRefusal(of: request, from: source, now: now)
+      noteRefusal(of: request, from: source, on: socket, now: now)
       return
     }
     let sender = identify(request.id, source)
@@ -83,10 +83,15 @@ extension RPCNode {
   }
 
   /// One that comes again has a sender that waits, or its name is forged twice: a ping tells. Clients that echo no
-  /// tokens show themselves by the answer, and have a budget of their own from then on.
-  private func noteRefusal(of request: RequestDatagram, from source: Endpoint, now: UInt64) {
+  /// tokens show themselves by the answer, and have a budget of their own from then on. What they wait for is handled
+  /// at once: their next transmission comes a second later, if at all.
+  private func noteRefusal(
+    of request: RequestDatagram, from source: Endpoint, on socket: any DatagramSocket, now: UInt64
+  ) {
     let message = RefusedRequest(source: source, tid: request.tid)
-    if refusals.isAgain(message, now: now) { checkSource(source, isWaiting: true) }
+    if refusals.isAgain(message, now: now) {
+      checkSource(source, isWaiting: true) { [weak self] in self?.receive(request, from: source, on: socket) }
+    }
     refusals.insert(message, now: now)
   }
 

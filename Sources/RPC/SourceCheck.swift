@@ -60,8 +60,9 @@ struct RefusedRequest: Hashable {
 }
 
 extension RPCNode {
-  /// Pings a source that has shown nothing yet. Its answer proves it, and brings a node into the table.
-  func checkSource(_ source: Endpoint, isWaiting: Bool = false) {
+  /// Pings a source that has shown nothing yet. Its answer proves it, and brings a node into the table; what it waits
+  /// for is done then (`answered`).
+  func checkSource(_ source: Endpoint, isWaiting: Bool = false, answered: (() -> Void)? = nil) {
     let now = environment.nowMilliseconds
     let kind: SourceChecks.Kind =
       isWaiting ? .waiting : replyBudget.isProven(source, now: now) ? .proven : .unproven
@@ -70,6 +71,10 @@ extension RPCNode {
     else { return }
     var options = RequestOptions(retries: 0)
     options.isUnsolicited = true
-    ping(source, options: options) { [weak self] _ in self?.sourceChecks.end(kind) }
+    ping(source, options: options) { [weak self] result in
+      guard let self else { return }
+      sourceChecks.end(kind)
+      if case .success = result, !isSuspended, !isDestroyed { answered?() }
+    }
   }
 }

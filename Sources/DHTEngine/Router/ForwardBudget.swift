@@ -63,7 +63,7 @@ struct ForwardBudget {
     let isAllowed = takeAll(&source, destination, above: reserve, now)
     sources.set(key, source, now: now)
     if !isAllowed, !request.isProven {
-      if refusals.isAgain(message, now: now) { request.verifySource(isWaiting: true) }
+      if refusals.isAgain(message, now: now) { request.verifyWaitingSource() }
       refusals.insert(message, now: now)
     }
     return isAllowed
