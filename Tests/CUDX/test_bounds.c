@@ -128,7 +128,7 @@ TEST(debts_move_to_the_new_socket) {
       unit_t unit = unit_new();
       udx_socket_t other;
       second_socket(&unit, &other, 7001);
-      udx__transmit_all(unit.udx);
+      udx__transmit_all(unit.udx, 1);
       if (owed) udx__owe_ack(unit.stream);
       if (heartbeat) udx__owe_heartbeat(unit.stream, heartbeat);
       struct sockaddr_in to = sim_address4(unit.pair->side[1].node, 5002);

@@ -35,6 +35,7 @@ udx_init_with_driver (udx_t *udx, const udx_driver_t *driver, void *driver_ctx, 
   udx__list_init(&udx__instance(udx)->sockets);
   udx__list_init(&udx__instance(udx)->streams);
   udx__list_init(&udx__instance(udx)->dirty);
+  udx__list_init(&udx__instance(udx)->late);
   udx__list_init(&udx__instance(udx)->touched);
   udx__list_init(&udx__instance(udx)->closing);
   udx__list_init(&udx__instance(udx)->send_done);
@@ -138,7 +139,7 @@ instance_settle (udx_t *udx, int at_end) {
       udx__list_remove(&udx__stream(stream)->touched);
       udx__stream_settle(stream);
     }
-    if (at_end || udx__list_empty(&udx__instance(udx)->closing)) udx__transmit_all(udx);
+    if (at_end || udx__list_empty(&udx__instance(udx)->closing)) udx__transmit_all(udx, at_end);
     else udx__batch_flush(udx); /* a probe of this turn refers to payload that may go */
     udx__sends_report(udx);
     if (udx__list_empty(&udx__instance(udx)->touched) && udx__list_empty(&udx__instance(udx)->send_done) &&
@@ -151,7 +152,8 @@ instance_settle (udx_t *udx, int at_end) {
 static int
 instance_busy (const udx_t *udx) {
   return !udx__list_empty(&udx__instance(udx)->touched) || !udx__list_empty(&udx__instance(udx)->dirty) ||
-         !udx__list_empty(&udx__instance(udx)->send_done) || !udx__list_empty(&udx__instance(udx)->closing);
+         !udx__list_empty(&udx__instance(udx)->send_done) || !udx__list_empty(&udx__instance(udx)->closing) ||
+         !udx__list_empty(&udx__instance(udx)->late);
 }
 
 static void

@@ -22,6 +22,7 @@ typedef struct udx_instance_state_s {
   udx_link_t sockets;
   udx_link_t streams;
   udx_link_t dirty;   /* sockets with something to send */
+  udx_link_t late;    /* sockets with nothing but acknowledgements that wait for the end of the turn */
   udx_link_t touched; /* streams that the current batch concerned */
   udx_link_t closing; /* streams waiting for finalize */
   udx_id_table_t ids;

@@ -43,7 +43,8 @@ path_refit (udx_path_t *path, int family, const udx_address_t *remote, uint32_t 
  */
 static void
 messages_leave (udx_stream_t *stream, const udx_socket_t *socket) {
-  if (socket != stream->socket && udx__stream(stream)->queue.messages > 0) udx__transmit_socket(stream->socket);
+  if (socket != stream->socket && udx__stream(stream)->queue.messages > 0)
+    (void) udx__transmit_socket(stream->socket, 1);
 }
 
 /* What is owed leaves through the new socket. The caller marks it ready. */

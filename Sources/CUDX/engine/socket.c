@@ -249,7 +249,7 @@ udx_socket_close (udx_socket_t *socket) {
   if (socket->status & UDX_SOCKET_CLOSED) return 0;
   /* what was accepted leaves if the kernel takes it, messages are cancelled else; for the resets the driver may wait */
   udx__batch_flush(udx);
-  udx__transmit_socket(socket);
+  (void) udx__transmit_socket(socket, 1);
   socket->status |= UDX_SOCKET_CLOSED;
   socket->status &= ~UDX_SOCKET_RECEIVING;
   while (!udx__list_empty(&udx__socket(socket)->sends))

@@ -25,6 +25,7 @@ typedef struct udx_socket_state_s {
   uint8_t ttl;
   uint8_t blocked;
   uint8_t local; /* the address that the current datagram was sent to, as the driver counts them */
+  uint8_t late;  /* `dirty` is in the instance's list for the end of the turn */
 } udx_socket_state_t;
 
 UDX_ROOM(udx_socket_t, udx_socket_state_t);

@@ -329,7 +329,7 @@ udx__stream_close (udx_stream_t *stream, int status) {
   udx_t *udx = stream->udx;
   udx_socket_t *socket = stream->socket;
   /* messages that were accepted leave before the stream does */
-  if (udx__stream(stream)->queue.messages > 0) udx__transmit_socket(socket);
+  if (udx__stream(stream)->queue.messages > 0) (void) udx__transmit_socket(socket, 1);
   /* a probe of this turn refers to payload that the callbacks below may free */
   udx__batch_flush(udx);
 
@@ -390,7 +390,7 @@ udx_stream_destroy (udx_stream_t *stream) {
     udx__stream_close(stream, 0);
     return 0;
   }
-  if (udx__stream(stream)->queue.messages > 0) udx__transmit_socket(stream->socket);
+  if (udx__stream(stream)->queue.messages > 0) (void) udx__transmit_socket(stream->socket, 1);
   udx__instance(udx)->now = udx__instance(udx)->driver->now(udx);
   stream->status |= UDX_STREAM_DESTROYING;
   udx__stream_reset(stream);

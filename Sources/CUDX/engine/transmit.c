@@ -31,6 +31,10 @@ static const char batch_zeros[UDX_PADDING_MAX + 1];
 void
 udx__mark_dirty (udx_socket_t *socket) {
   UDX_ASSERT(!(socket->status & UDX_SOCKET_CLOSED));
+  if (udx__socket(socket)->late) {
+    udx__socket(socket)->late = 0;
+    udx__list_remove(&udx__socket(socket)->dirty);
+  }
   if (udx__list_empty(&udx__socket(socket)->dirty))
     udx__list_append(&udx__instance(socket->udx)->dirty, &udx__socket(socket)->dirty);
   udx__defer(socket->udx);
@@ -46,7 +50,9 @@ owe (udx_stream_t *stream) {
 
 void
 udx__owe_ack (udx_stream_t *stream) {
-  if (udx__stream(stream)->ack.owed && !udx__list_empty(&udx__stream(stream)->owing)) return;
+  if (udx__stream(stream)->ack.owed && !udx__list_empty(&udx__stream(stream)->owing) &&
+      (stream->socket == NULL || !udx__socket(stream->socket)->late))
+    return;
   udx__stream(stream)->ack.owed = 1;
   owe(stream);
 }
@@ -253,9 +259,9 @@ next_stream (udx_socket_t *socket) {
   return stream;
 }
 
-void
-udx__transmit_socket (udx_socket_t *socket) {
-  if (socket->status & UDX_SOCKET_CLOSED || udx__socket(socket)->blocked) return;
+int
+udx__transmit_socket (udx_socket_t *socket, int at_end) {
+  if (socket->status & UDX_SOCKET_CLOSED || udx__socket(socket)->blocked) return 0;
   udx__instance(socket->udx)->now = udx__instance(socket->udx)->driver->now(socket->udx);
   udx__transmit_controls(socket);
   udx__transmit_sends(socket);
@@ -273,17 +279,22 @@ udx__transmit_socket (udx_socket_t *socket) {
     if (transmit_stream(stream) && udx__list_empty(&udx__stream(stream)->ready))
       udx__list_append(&udx__socket(socket)->ready, &udx__stream(stream)->ready);
   }
-  udx__transmit_owed(socket);
+  int waits = udx__transmit_owed(socket, at_end);
   udx__batch_flush(socket->udx);
+  return waits;
 }
 
 void
-udx__transmit_all (udx_t *udx) {
+udx__transmit_all (udx_t *udx, int at_end) {
+  while (at_end && !udx__list_empty(&udx__instance(udx)->late))
+    udx__mark_dirty(UDX__SOCKET_OF(udx__instance(udx)->late.next, dirty));
   while (!udx__list_empty(&udx__instance(udx)->dirty)) {
     udx_socket_t *socket = UDX__SOCKET_OF(udx__instance(udx)->dirty.next, dirty);
     UDX_ASSERT(socket->udx == udx);
     udx__list_remove(&udx__socket(socket)->dirty);
-    udx__transmit_socket(socket);
+    if (!udx__transmit_socket(socket, at_end) || !udx__list_empty(&udx__socket(socket)->dirty)) continue;
+    udx__socket(socket)->late = 1;
+    udx__list_append(&udx__instance(udx)->late, &udx__socket(socket)->dirty);
   }
   udx__batch_flush(udx);
 }

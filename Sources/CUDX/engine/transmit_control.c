@@ -194,10 +194,18 @@ transmit_heartbeat (udx_socket_t *socket, udx_stream_t *stream) {
   return 0;
 }
 
-void
-udx__transmit_owed (udx_socket_t *socket) {
-  udx_link_t owing, again;
+/* That of one packet, without a gap to report. Two are acknowledged at once, as in RFC 9000, 13.2.2. */
+static int
+may_wait (const udx_stream_t *stream) {
+  return udx__stream(stream)->ack.owed && udx__stream(stream)->ack.pending == 1 &&
+         udx__stream(stream)->reorder.count == 0;
+}
+
+int
+udx__transmit_owed (udx_socket_t *socket, int at_end) {
+  udx_link_t owing, again, late;
   udx__list_init(&again);
+  udx__list_init(&late);
   udx__list_take(&owing, &udx__socket(socket)->owing);
   while (!udx__list_empty(&owing) || !udx__list_empty(&again)) {
     if (udx__list_empty(&owing)) {
@@ -212,6 +220,10 @@ udx__transmit_owed (udx_socket_t *socket) {
       udx__stream(stream)->ack.heartbeat = UDX_HEARTBEAT_NONE;
       continue;
     }
+    if (!at_end && may_wait(stream)) {
+      udx__list_append(&late, &udx__stream(stream)->owing);
+      continue;
+    }
     int more = udx__stream(stream)->ack.owed ? transmit_ack(socket, stream) : 0;
     if (more > 0) {
       udx__list_append(&again, &udx__stream(stream)->owing);
@@ -222,12 +234,14 @@ udx__transmit_owed (udx_socket_t *socket) {
       break;
     }
   }
-  udx_link_t *rest[] = {&owing, &again};
-  for (int i = 0; i < 2; i++) {
+  int waits = !udx__list_empty(&late);
+  udx_link_t *rest[] = {&owing, &again, &late};
+  for (int i = 0; i < 3; i++) {
     while (!udx__list_empty(rest[i])) {
       udx_link_t *link = rest[i]->next;
       udx__list_remove(link);
       udx__list_append(&udx__socket(socket)->owing, link);
     }
   }
+  return waits;
 }

@@ -29,8 +29,8 @@ udx__transmit_controls (udx_socket_t *socket);
 void
 udx__transmit_sends (udx_socket_t *socket);
 
-/* Acknowledgements and heartbeats. */
-void
-udx__transmit_owed (udx_socket_t *socket);
+/* Acknowledgements and heartbeats. Whether there are some that wait for the end of the turn. */
+int
+udx__transmit_owed (udx_socket_t *socket, int at_end);
 
 #endif
