@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <malloc.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -122,6 +123,14 @@ hyper_arrival_wakeups (void) {
   return atomic_load(&arrival_wakeups);
 }
 
+bool
+hyper_place_thread (int processor) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  CPU_SET(processor, &set);
+  return sched_setaffinity(0, sizeof(set), &set) == 0;
+}
+
 #else
 
 int64_t
@@ -147,6 +156,12 @@ hyper_timer_wakeups (void) {
 int64_t
 hyper_arrival_wakeups (void) {
   return 0;
+}
+
+bool
+hyper_place_thread (int processor) {
+  (void) processor;
+  return false;
 }
 
 #endif

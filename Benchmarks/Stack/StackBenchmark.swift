@@ -1,3 +1,4 @@
+import CHyperCounters
 import Dispatch
 import HyperDHT
 import Hyperswarm
@@ -75,34 +76,51 @@ struct StackBenchmark {
     }
   }
 
-  /// 64 bytes there and back, one at a time.
+  /// 64 bytes there and back, one at a time: from tasks of the pool, and from tasks on the loops. Each loop's thread
+  /// has a processor of its own, as the processes of `udxbench ping` have.
   static func ping(count: Int) async throws {
     try await withPair { a, b in
-      @Sendable func run() async throws -> [Double] {
-        let echo = Task {
-          for _ in 0..<count {
-            guard let message = try await b.read() else { return }
-            try await b.write(message)
-          }
-        }
-        let message = [UInt8](repeating: 1, count: 64)
-        var times: [Double] = []
-        for _ in 0..<count {
-          let start = ContinuousClock.now
-          try await a.write(message)
-          _ = try await a.read()
-          times.append(seconds(start.duration(to: .now)) * 1e6)
-        }
-        try await echo.value
-        return times
-      }
-      let meter = Meter()
-      report("ping from the global pool", try await run(), unit: "us", meter)
-      let meterOnLoop = Meter()
-      report(
-        "ping from tasks on the loop", try await Task(executorPreference: a.loop) { try await run() }.value, unit: "us",
-        meterOnLoop)
+      await place(a.loop, on: 0)
+      await place(b.loop, on: 1)
+      var meter = Meter()
+      let pooled = try await roundTrips(count, a, b, here: nil, there: nil)
+      report("ping from the global pool", pooled, unit: "us", meter)
+      meter = Meter()
+      let onLoops = try await roundTrips(count, a, b, here: a.loop, there: b.loop)
+      report("ping from tasks on the loops", onLoops, unit: "us", meter)
     }
+  }
+
+  /// Microseconds each.
+  private static func roundTrips(
+    _ count: Int, _ a: HyperDHT.Connection, _ b: HyperDHT.Connection, here: (any TaskExecutor)?,
+    there: (any TaskExecutor)?
+  ) async throws -> [Double] {
+    let echo = Task(executorPreference: there) {
+      for _ in 0..<count {
+        guard let message = try await b.read() else { return }
+        try await b.write(message)
+      }
+    }
+    let times = try await Task(executorPreference: here) {
+      let message = [UInt8](repeating: 1, count: 64)
+      var times: [Double] = []
+      for _ in 0..<count {
+        let start = ContinuousClock.now
+        try await a.write(message)
+        _ = try await a.read()
+        times.append(seconds(start.duration(to: .now)) * 1e6)
+      }
+      return times
+    }.value
+    try await echo.value
+    return times
+  }
+
+  /// Keeps a loop's thread on one processor, where the system has that.
+  private static func place(_ loop: UVEventLoop, on processor: Int32) async {
+    let isPlaced = await Task(executorPreference: loop) { hyper_place_thread(processor) }.value
+    if !isPlaced { print("the loop's thread is where the system places it") }
   }
 
   /// Dial by public key through the DHT, say one byte, hang up; one after the other.

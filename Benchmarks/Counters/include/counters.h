@@ -1,6 +1,7 @@
 #ifndef HYPERSWARM_BENCHMARKS_COUNTERS_H
 #define HYPERSWARM_BENCHMARKS_COUNTERS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* Bytes of the heap that the program holds, in all arenas; negative where the C library does not tell. */
@@ -21,5 +22,9 @@ int64_t
 hyper_timer_wakeups (void);
 int64_t
 hyper_arrival_wakeups (void);
+
+/* Keeps the calling thread on one processor; false where that is not possible. */
+bool
+hyper_place_thread (int processor);
 
 #endif
