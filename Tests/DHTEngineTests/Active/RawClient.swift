@@ -25,7 +25,7 @@ final class RawClient {
 
   @discardableResult
   func send(_ message: HandshakeMessage, to: Endpoint, target: Bytes32) -> UInt16 {
-    tid += 1
+    tid &+= 1
     socket.send(
       Datagrams.encodeRequest(
         tid: tid, to: to, command: Command.peerHandshake.rawValue, target: target, value: message.encoded),
