@@ -66,6 +66,19 @@ public struct KeyedBudget<Source: BudgetSource> {
     return true
   }
 
+  /// The same for one unit, where `reserve` thousandths of the source's bucket and of the total are for others.
+  public mutating func take(_ source: Source, above reserve: UInt64, now: UInt64) -> Bool {
+    if source.isExempt { return true }
+    var total = total
+    if total?.take(above: reserve, now: now) == false { return false }
+    var bucket = sources.peek(source, now: now) ?? newBucket(now)
+    let isAllowed = bucket.take(above: reserve, now: now)
+    sources.set(source, bucket, now: now)
+    guard isAllowed else { return false }
+    self.total = total
+    return true
+  }
+
   /// Sources that came faster than they could be remembered may be old ones: these get no second burst.
   @inlinable func newBucket(_ now: UInt64) -> TokenBucket {
     let rate = policy.perSource

@@ -171,7 +171,7 @@ package enum Limits {
     /// Microseconds that new first messages of one origin may take at once and of every second. Where they take about
     /// half a millisecond each, the rates above are reached before; a slow or busy machine has fewer instead.
     package static let workBurst: UInt64 = 1_000_000
-    package static let workPerSecond: UInt64 = 600_000
+    package static let workPerSecond: UInt64 = 520_000
     /// Thousandths of the burst that are for those that come again.
     package static let workForRepetitions: Int64 = 250
     /// Ended handshakes that are remembered until their clearing time; beyond it the oldest are forgotten early.
@@ -389,6 +389,8 @@ package enum Limits {
     /// about five. Answers to what this node has forwarded are not charged.
     package static let forwardsPerSecond: UInt64 = 128
     package static let forwardBurst: UInt64 = 512
+    /// Thousandths of a source's burst that its handshakes leave to its hole punching, while it may be forged.
+    package static let reservedForHolepunching: UInt64 = 250
     /// The same towards one host: more than a server works on (``Server/handshakesPerSecond`` of each client host).
     package static let destinationForwardsPerSecond: UInt64 = 256
     package static let destinationForwardBurst: UInt64 = 512

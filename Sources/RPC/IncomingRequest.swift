@@ -62,6 +62,11 @@ package final class IncomingRequest {
       to: destination ?? from.endpoint, on: socket ?? self.socket)
   }
 
+  /// The node has refused an earlier transmission of it.
+  package var isRepetition: Bool {
+    node?.wasRefused(RefusedRequest(source: from.endpoint, tid: tid)) ?? false
+  }
+
   /// Asks a source that may be forged to show itself. Its answer proves it, for the requests that follow.
   package func verifySource() {
     if !isProven { node?.checkSource(from.endpoint) }

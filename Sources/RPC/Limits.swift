@@ -175,6 +175,8 @@ package enum Limits {
   /// exempt: it cannot be forged from outside and hosts whole test networks.
   package static let requestsPerSecond: UInt64 = 256
   package static let requestBurst: UInt64 = 1024
+  /// Thousandths of these, and of all together, that requests of the yielding command leave to others.
+  package static let reservedRequests: UInt64 = 250
   /// The same over all sources that may be forged: a bootstrap node at its busiest answers less, and a victim that many
   /// invented sources hide gets no more.
   package static let totalRequestsPerSecond: UInt64 = 8192
@@ -249,6 +251,9 @@ package enum Limits {
     precondition(queryCandidatesPerSubnet <= maximumQueryCandidates)
     precondition(maximumDelayedPingsPerSource <= maximumDelayedPings)
     precondition(requestsPerSecond <= requestBurst && downHintsPerSecond <= downHintBurst)
+    precondition(
+      requestsPerSecond * 1000 <= requestBurst * reservedRequests,
+      "a source that is new in a crowd has nothing for the yielding command")
     precondition(requestsPerSecond <= totalRequestsPerSecond && requestBurst <= totalRequestBurst)
     precondition(sourceChecksPerSecond <= totalSourceChecksPerSecond && sourceCheckBurst <= totalSourceCheckBurst)
     precondition(3 * pendingSourceChecks <= maxWindow * windowSlots, "the window has room for requests of our own")

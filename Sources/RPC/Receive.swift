@@ -47,7 +47,7 @@ extension RPCNode {
       request.isInternal
       ? nil
       : forwardedRequests.takeAnswer(.init(tid: request.tid, target: request.target), from: source, now: now)
-    guard requester != nil || takeReply(source, now: now) else {
+    guard requester != nil || takeReply(source, for: request, now: now) else {
       statistics.drops.rateLimited += 1
       noteRefusal(of: request, from: source, on: socket, now: now)
       return
@@ -75,12 +75,21 @@ extension RPCNode {
   }
 
   /// Charges a request. The nodes of the table have answered before, however long ago.
-  private func takeReply(_ source: Endpoint, now: UInt64) -> Bool {
-    if replyBudget.take(source, now: now) { return true }
+  private func takeReply(_ source: Endpoint, for request: RequestDatagram, now: UInt64) -> Bool {
+    if replyBudget.take(source, now: now, leaving: { reserve(of: request, from: source) }) { return true }
     guard !replyBudget.isProven(source, now: now), table.contains(NodeAddress.id(of: source)) else { return false }
     replyBudget.prove(source, now: now)
     return replyBudget.take(source, now: now)
   }
+
+  /// Thousandths of what sources that may be forged have that a request leaves to others. One that comes again is
+  /// likely to have a sender that waits.
+  private func reserve(of request: RequestDatagram, from source: Endpoint) -> UInt64 {
+    guard !request.isInternal, request.command == yieldingCommand else { return 0 }
+    return wasRefused(RefusedRequest(source: source, tid: request.tid)) ? 0 : Limits.reservedRequests
+  }
+
+  func wasRefused(_ message: RefusedRequest) -> Bool { refusals.isAgain(message, now: environment.nowMilliseconds) }
 
   /// One that comes again has a sender that waits, or its name is forged twice: a ping tells. Clients that echo no
   /// tokens show themselves by the answer, and have a budget of their own from then on. What they wait for is handled
@@ -89,7 +98,7 @@ extension RPCNode {
     of request: RequestDatagram, from source: Endpoint, on socket: any DatagramSocket, now: UInt64
   ) {
     let message = RefusedRequest(source: source, tid: request.tid)
-    if refusals.isAgain(message, now: now) {
+    if wasRefused(message) {
       checkSource(source, isWaiting: true) { [weak self] in self?.receive(request, from: source, on: socket) }
     }
     refusals.insert(message, now: now)

@@ -36,14 +36,15 @@ struct ReplyBudget {
 
   /// Whether a request of this source is answered now (milliseconds). When its own bucket is empty it is one of those
   /// that share its IP address.
-  mutating func take(_ source: Endpoint, now: UInt64) -> Bool {
+  /// - Parameter leaving: thousandths of what these have that are for other requests.
+  mutating func take(_ source: Endpoint, now: UInt64, leaving reserve: () -> UInt64 = { 0 }) -> Bool {
     if source.isLoopback { return true }
     if var bucket = proven.get(source, now: now) {
       let isAllowed = bucket.take(now: now)
       proven.set(source, bucket, host: source.host, now: now)
       if isAllowed { return true }
     }
-    return unproven.take(source.host, now: now)
+    return unproven.take(source.host, above: reserve(), now: now)
   }
 }
 

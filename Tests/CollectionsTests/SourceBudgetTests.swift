@@ -51,6 +51,16 @@ final class SourceBudgetTests: XCTestCase {
     XCTAssertTrue(bucket.take(above: 0, now: 1000))
   }
 
+  func testSourcesLeaveAReserve() {
+    var budget = budget(burst: 4, perSecond: 1, total: Rate(burst: 8, perSecond: 1))
+    XCTAssertEqual((0..<4).filter { _ in budget.take(hostA, above: 500, now: 0) }.count, 2)
+    XCTAssertEqual((0..<4).filter { _ in budget.take(hostA, now: 0) }.count, 2, "what was left is for others")
+    XCTAssertFalse(budget.take(hostB, above: 500, now: 0), "half of the total is gone")
+    XCTAssertTrue(budget.take(hostB, above: 499, now: 0))
+    XCTAssertTrue(budget.take(hostB, now: 0))
+    XCTAssertTrue((0..<20).allSatisfy { _ in budget.take(.loopback, above: 500, now: 0) })
+  }
+
   /// A source that was forgotten because of many others gets no second burst.
   func testForgottenSourcesGetNoSecondBurst() {
     var budget = budget(burst: 100, perSecond: 5, sources: 10)

@@ -111,6 +111,71 @@ final class ReplyBudgetTests: RPCTestCase {
       measured: "\(transmissions.count) of 20, \(transmissions.filter { $0 > 1 }.count) after the first")
   }
 
+  /// Requests of one command, 1,000 a second in the name of a host: others of that host are answered, wherever they
+  /// come from.
+  func testRPC_C11_aYieldingCommandLeavesRoomForTheOthers() throws {
+    node.yieldingCommand = 9
+    var handled = 0
+    node.onRequest = { _ in
+      handled += 1
+      return true
+    }
+    let peer = try RawPeer(network)
+    var tid: UInt16 = 0
+    func spoof(_ milliseconds: Int) {
+      for _ in 0..<milliseconds {
+        tid &+= 1
+        let from = Endpoint(host: peer.endpoint.host, port: UInt16.random(in: 1...1023))
+        node.serverSocket?.receive(RequestDatagram(tid: tid, to: own, command: 9, target: Bytes32()).encode(), from: from)
+        network.advance(by: 1)
+      }
+    }
+    spoof(5000)
+    XCTAssertEqual(handled, 768 + 5 * 256, accuracy: 2)
+    for tid in 0..<100 as Range<UInt16> {
+      peer.socket.send(ping(tid), to: own)
+      spoof(10)
+    }
+    XCTAssertEqual(peer.responses.count, 100)
+    XCTAssertGreaterThan(handled, 768 + 5 * 256 + 100, "it goes on, too")
+    // The same number for one that is not the yielding one.
+    let user = RequestDatagram(tid: 7, to: own, command: 8, target: Bytes32()).encode()
+    let before = handled
+    node.serverSocket?.receive(user, from: Endpoint(host: peer.endpoint.host, port: 7))
+    XCTAssertEqual(handled, before + 1)
+    report(
+      attack: "1,000 handshakes a second in the name of a client's host, at one node",
+      bound: "100 of 100 other requests answered", measured: "\(peer.responses.count)")
+  }
+
+  /// Invented hosts come faster than they can be remembered: the first request of the yielding command of one that is
+  /// new is not heard, and its copy is.
+  func testRPC_C11_theYieldingCommandOfNewHostsIsHeardTheSecondTimeInACrowd() {
+    node.yieldingCommand = 9
+    var hosts: Set<IPv4Address> = []
+    node.onRequest = { request in
+      hosts.insert(request.from.endpoint.host)
+      return true
+    }
+    let request = RequestDatagram(tid: 1, to: own, command: 9, target: Bytes32()).encode()
+    func crowd(_ range: Range<UInt32>) {
+      for index in range {
+        node.serverSocket?.receive(request, from: Endpoint(host: IPv4Address(value: 11 << 24 + index), port: 1))
+        if index % 4 == 0 { network.advance(by: 1) }
+      }
+    }
+    crowd(0..<6000)
+    hosts = []
+    crowd(6000..<8000)
+    XCTAssertEqual(hosts.count, 0)
+    let client = Endpoint(host: IPv4Address(12, 1, 1, 1), port: 1)
+    node.serverSocket?.receive(request, from: client)
+    XCTAssertEqual(hosts.count, 0)
+    crowd(8000..<10_000)
+    node.serverSocket?.receive(request, from: client)
+    XCTAssertEqual(hosts, [client.host])
+  }
+
   /// A flood whose messages each come again competes for these pings, which are bounded.
   func testRPC_C13_pingsToThoseThatWaitAreBounded() {
     network.log = []

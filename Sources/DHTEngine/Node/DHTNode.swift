@@ -105,6 +105,7 @@ package final class DHTNode {
 
   private func subscribe() {
     router.isOwnAddress = { [weak self] in self?.isOwnAddress($0) ?? false }
+    rpc.yieldingCommand = Command.peerHandshake.rawValue
     rpc.onRequest = { [weak self] request in self?.handle(request) ?? false }
     rpc.onPersistent = { [weak self] in
       guard let self else { return }

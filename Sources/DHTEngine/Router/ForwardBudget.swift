@@ -59,32 +59,36 @@ struct ForwardBudget {
     var source =
       sources.peek(key, now: now) ?? Source(bucket: TokenBucket(configuration.forwards, now: now), updated: now)
     source.note(now)
-    let reserve = source.reserve(above: leastReserve(request, message, now))
-    let isAllowed = takeAll(&source, destination, above: reserve, now)
+    // Handshakes in a host's name leave it its hole punching, which comes from other ports.
+    let isLeading = !request.isProven && request.command == Command.peerHandshake.rawValue
+    let isAgain = request.isRepetition || refusals.isAgain(message, now: now)
+    let reserve = source.reserve(above: leastReserve(request, isAgain: isAgain))
+    let isAllowed = takeAll(
+      &source, destination, above: reserve, ownReserve: isLeading ? Limits.Router.reservedForHolepunching : 0, now)
     sources.set(key, source, now: now)
     if !isAllowed, !request.isProven {
-      if refusals.isAgain(message, now: now) { request.verifyWaitingSource() }
+      if isAgain { request.verifyWaitingSource() }
       refusals.insert(message, now: now)
     }
     return isAllowed
   }
 
   /// Thousandths of the shared buckets that are for others.
-  private func leastReserve(_ request: IncomingRequest, _ message: Message, _ now: UInt64) -> UInt64 {
+  private func leastReserve(_ request: IncomingRequest, isAgain: Bool) -> UInt64 {
     if request.isProven { return 0 }
-    if refusals.isAgain(message, now: now) { return Limits.Router.reservedForProvenSources }
+    if isAgain { return Limits.Router.reservedForProvenSources }
     return request.command == Command.peerHandshake.rawValue
       ? Limits.Router.reservedForKnownClients : Limits.Router.reservedForRepetitions
   }
 
   /// All of the three, or none.
   private mutating func takeAll(
-    _ source: inout Source, _ destination: IPv4Address, above reserve: UInt64, _ now: UInt64
+    _ source: inout Source, _ destination: IPv4Address, above reserve: UInt64, ownReserve: UInt64, _ now: UInt64
   ) -> Bool {
     var own = source.bucket
     var shared = total
     var ahead = destinations.peek(destination, now: now) ?? TokenBucket(configuration.destinationForwards, now: now)
-    guard own.take(now: now), shared.take(above: reserve, now: now), ahead.take(above: reserve, now: now) else {
+    guard own.take(above: ownReserve, now: now), shared.take(above: reserve, now: now), ahead.take(above: reserve, now: now) else {
       return false
     }
     source.bucket = own

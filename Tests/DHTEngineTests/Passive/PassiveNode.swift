@@ -42,6 +42,7 @@ final class PassiveNode {
     try rpc.bind()
     if let tokens { rpc.setTokens(tokens) }
     for node in table { rpc.addNode(node) }
+    rpc.yieldingCommand = Command.peerHandshake.rawValue
     rpc.onRequest = { [router, storage] request in
       switch Command(rawValue: request.command) {
       case .peerHandshake: router.handleHandshake(request)
