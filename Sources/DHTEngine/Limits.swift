@@ -172,6 +172,11 @@ package enum Limits {
     /// half a millisecond each, the rates above are reached before; a slow or busy machine has fewer instead.
     package static let workBurst: UInt64 = 1_000_000
     package static let workPerSecond: UInt64 = 520_000
+    /// Microseconds of work that the rates above mean by a handshake, those over nodes of the announcement apart. One that
+    /// takes longer counts as so much more, up to eight of these: where the machine is slow, four hosts take no larger
+    /// part of it.
+    package static let handshakeWork: UInt64 = 400
+    package static let maximumHandshakeWork = 8 * handshakeWork
     /// Thousandths of the burst that are for those that come again.
     package static let workForRepetitions: Int64 = 250
     /// Ended handshakes that are remembered until their clearing time; beyond it the oldest are forgotten early.

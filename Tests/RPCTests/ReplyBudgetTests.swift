@@ -126,7 +126,8 @@ final class ReplyBudgetTests: RPCTestCase {
       for _ in 0..<milliseconds {
         tid &+= 1
         let from = Endpoint(host: peer.endpoint.host, port: UInt16.random(in: 1...1023))
-        node.serverSocket?.receive(RequestDatagram(tid: tid, to: own, command: 9, target: Bytes32()).encode(), from: from)
+        let request = RequestDatagram(tid: tid, to: own, command: 9, target: Bytes32())
+        node.serverSocket?.receive(request.encode(), from: from)
         network.advance(by: 1)
       }
     }

@@ -88,9 +88,9 @@ struct ForwardBudget {
     var own = source.bucket
     var shared = total
     var ahead = destinations.peek(destination, now: now) ?? TokenBucket(configuration.destinationForwards, now: now)
-    guard own.take(above: ownReserve, now: now), shared.take(above: reserve, now: now), ahead.take(above: reserve, now: now) else {
-      return false
-    }
+    guard own.take(above: ownReserve, now: now), shared.take(above: reserve, now: now),
+      ahead.take(above: reserve, now: now)
+    else { return false }
     source.bucket = own
     total = shared
     destinations.set(destination, ahead, now: now)

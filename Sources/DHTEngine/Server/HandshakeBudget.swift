@@ -85,24 +85,27 @@ struct HandshakeBudget {
   private var repeaters: [SourceBudget]
   private var refusals: [Refusals<FirstMessageTag>]
   private var work: [WorkShare]
+  /// What a handshake takes of late, microseconds: the unit of `clients` and `senders`.
+  private var cost = Limits.Server.handshakeWork
   /// By origin: what one overloads leaves the hosts of the others as they were. A relay's word for a client must not
   /// charge one that comes itself.
   private var clients: [SourceBudget]
   private var senders: [SourceBudget]
 
   init(now: UInt64) {
-    let perClient = Rate(burst: Limits.Server.handshakeBurst, perSecond: Limits.Server.handshakesPerSecond)
+    let perClient = Rate(burst: Limits.Server.handshakeBurst, perSecond: Limits.Server.handshakesPerSecond).asWork
     let perRepeater = Rate(burst: Limits.Server.repetitionBurst, perSecond: Limits.Server.repetitionsPerSecond)
     clients = HandshakeOrigin.allCases.map { origin in
       SourceBudget(
         .init(
-          perSource: perClient, total: origin == .direct ? origin.total : nil,
+          perSource: perClient, total: origin == .direct ? origin.total.asWork : nil,
           maximumSources: Limits.Server.trackedClientHosts), now: now)
     }
     senders = HandshakeOrigin.allCases.map { origin in
       SourceBudget(
-        .init(perSource: origin.perNode, total: origin.total, maximumSources: Limits.Server.trackedClientHosts),
-        now: now)
+        .init(
+          perSource: origin.perNode.asWork, total: origin.total.asWork,
+          maximumSources: Limits.Server.trackedClientHosts), now: now)
     }
     repeaters = HandshakeOrigin.allCases.map { origin in
       SourceBudget(
@@ -139,10 +142,23 @@ struct HandshakeBudget {
     return false
   }
 
-  mutating func spent(_ microseconds: UInt64, _ origin: HandshakeOrigin) { work[origin.rawValue].spend(microseconds) }
+  mutating func spent(_ microseconds: UInt64, _ origin: HandshakeOrigin) {
+    work[origin.rawValue].spend(microseconds)
+    let one = min(microseconds, Limits.Server.maximumHandshakeWork)
+    cost = max(Limits.Server.handshakeWork, (7 * cost + one) / 8)
+  }
 
   mutating func take(_ origin: HandshakeOrigin, client: IPv4Address, sender: IPv4Address, now: UInt64) -> Bool {
-    guard clients[origin.rawValue].take(client, now: now) else { return false }
-    return origin == .direct || senders[origin.rawValue].take(sender, now: now)
+    // Relays have a share of the time (`work`); clients that wait behind them are many.
+    let cost = origin == .relay ? Limits.Server.handshakeWork : cost
+    guard clients[origin.rawValue].take(client, cost: cost, now: now) else { return false }
+    return origin == .direct || senders[origin.rawValue].take(sender, cost: cost, now: now)
+  }
+}
+
+extension Rate {
+  /// In microseconds of work instead of handshakes.
+  fileprivate var asWork: Rate {
+    Rate(burst: burst * Limits.Server.handshakeWork, perSecond: perSecond * Limits.Server.handshakeWork)
   }
 }

@@ -253,8 +253,25 @@ final class HandshakeBoundsTests: XCTestCase {
     }
   }
 
-  /// Where a handshake takes ten milliseconds, sixty of a hundred are looked at, and the last of the time is for those
-  /// that come again.
+  /// Where a handshake takes twice the time, a host has half as many looked at; over relays as many, and however long
+  /// one takes, an eighth.
+  func testSlowHandshakesCountAsMore() {
+    for origin in HandshakeOrigin.allCases {
+      for (factor, share) in [(1, 1), (2, 2), (100, 8)] as [(UInt64, UInt64)] {
+        var budget = HandshakeBudget(now: 0)
+        for _ in 0..<200 { budget.spent(factor * Limits.Server.handshakeWork, origin) }
+        let count = admitted(&budget, origin, 3000, clients: false, senders: true)
+        let expected = Limits.Server.handshakeBurst / (origin == .relay ? 1 : share)
+        XCTAssertEqual(Double(count), Double(expected), accuracy: 2, "\(origin), \(factor)")
+        for _ in 0..<200 { budget.spent(0, origin) }
+        let later = admitted(&budget, origin, 3000, clients: false, senders: true, now: 1000)
+        XCTAssertEqual(Double(later), Double(Limits.Server.handshakesPerSecond), accuracy: 8, "\(origin), fast again")
+      }
+    }
+  }
+
+  /// Where a handshake takes ten milliseconds, about half of a hundred are looked at, and the last of the time is for
+  /// those that come again.
   func testNewMessagesHaveAShareOfTheTime() throws {
     var budget = HandshakeBudget(now: 0)
     var admitted = 0
