@@ -92,7 +92,9 @@ final class ForgedFloodTests: XCTestCase {
       net.network.advance(by: 1)
       tick += 1
     }
-    let refused = flood.relays.reduce(0) { $0 + $1.node.router.statistics.rateLimited }
+    let refused = flood.relays.reduce(0) {
+      $0 + $1.node.router.statistics.rateLimited + Int($1.node.rpc.statistics.drops.rateLimited)
+    }
     for peer in peers { peer.stream.destroy() }
     net.destroy()
     return (times, refused)
