@@ -98,7 +98,8 @@ end_interleavings (void) {
     CHECK_EQ(x->close_status, 0);
     CHECK_EQ(x->eofs, 1);
     CHECK_EQ(x->acks, 1);
-    WAIT(ACKS(p) && peer_last(p, (uint8_t) ~SACK, 0)->id == 500 + i && peer_last(p, (uint8_t) ~SACK, 0)->ack == 1, 500);
+    /* the answer to its END: an END of the same turn carries it */
+    WAIT(peer_last(p, 0, 0)->id == 500 + i && peer_last(p, 0, 0)->ack == 1, 500);
   }
 }
 
