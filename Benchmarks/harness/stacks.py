@@ -1,4 +1,5 @@
 """Whole stacks side by side: programs that do the same work with the same arguments and tell the same lines."""
+import glob
 import json
 import os
 import shutil
@@ -92,15 +93,16 @@ def port_in_cpp(result):
             return sorted(os.path.join(path, n) for n in os.listdir(path) if n.endswith(end) and n != "io_win.c")
         print("the C++ port is being built, some minutes", file=sys.stderr, flush=True)
         flags = ["-O2", "-DNDEBUG", "-w", "-c"]
-        for words in (
-            ["cc", *flags, "-D_GNU_SOURCE", *include, *sources(os.path.join(udx, "src"), ".c")],
-            ["c++", *flags, "-std=c++20", *include, *sources(os.path.join(source, "src"), ".cpp")],
-            ["c++", *flags, "-std=c++20", *include,
-             os.path.abspath(os.path.join(result.path, "Benchmarks", "Peers", "hyperdht-cpp.cpp"))],
+        # Both have a file of the name udx.
+        for place, words in (
+            ("libudx", ["cc", *flags, "-D_GNU_SOURCE", *include, *sources(os.path.join(udx, "src"), ".c")]),
+            ("port", ["c++", *flags, "-std=c++20", *include, *sources(os.path.join(source, "src"), ".cpp"),
+                      os.path.abspath(os.path.join(result.path, "Benchmarks", "Peers", "hyperdht-cpp.cpp"))]),
         ):
-            if subprocess.run(words, cwd=folder, stderr=subprocess.DEVNULL).returncode:
-                return None, f"{os.path.basename(words[-1])} does not build"
-        objects = [name for name in os.listdir(folder) if name.endswith(".o")]
+            os.makedirs(os.path.join(folder, place), exist_ok=True)
+            if subprocess.run(words, cwd=os.path.join(folder, place), stderr=subprocess.DEVNULL).returncode:
+                return None, f"{place} does not build"
+        objects = [path for place in ("libudx", "port") for path in glob.glob(os.path.join(folder, place, "*.o"))]
         if subprocess.run(["c++", "-o", "peer", *objects, "-luv", "-lsodium"], cwd=folder).returncode:
             return None, "does not link"
     return [program], ""
