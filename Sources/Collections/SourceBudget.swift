@@ -66,11 +66,11 @@ public struct KeyedBudget<Source: BudgetSource> {
     return true
   }
 
-  /// The same for one unit, where `reserve` thousandths of the source's bucket and of the total are for others.
+  /// The same for one unit, where `reserve` thousandths of the source's bucket are for other work.
   public mutating func take(_ source: Source, above reserve: UInt64, now: UInt64) -> Bool {
     if source.isExempt { return true }
     var total = total
-    if total?.take(above: reserve, now: now) == false { return false }
+    if total?.take(now: now) == false { return false }
     var bucket = sources.peek(source, now: now) ?? newBucket(now)
     let isAllowed = bucket.take(above: reserve, now: now)
     sources.set(source, bucket, now: now)

@@ -175,7 +175,7 @@ package enum Limits {
   /// exempt: it cannot be forged from outside and hosts whole test networks.
   package static let requestsPerSecond: UInt64 = 256
   package static let requestBurst: UInt64 = 1024
-  /// Thousandths of these, and of all together, that requests of the yielding command leave to others.
+  /// Thousandths of the burst that requests of the yielding command leave to others.
   package static let reservedRequests: UInt64 = 250
   /// The same over all sources that may be forged: a bootstrap node at its busiest answers less, and a victim that many
   /// invented sources hide gets no more.

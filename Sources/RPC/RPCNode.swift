@@ -152,8 +152,8 @@ package final class RPCNode {
   /// Whether a requester is pinged before it becomes a node; recordings of the reference, which takes its word, are
   /// replayed without.
   package var checksRequesters = true
-  /// Requests of this command leave a part of what sources that may be forged have to all others, the first time that
-  /// they come: many of them in the name of a client's host do not keep it from asking anything else.
+  /// Requests of this command leave a part of what an IP address that may be forged has to all others, the first time
+  /// that they come: many of them in the name of a client's host do not keep it from asking anything else.
   package var yieldingCommand: UInt64?
   var delayedPings = DelayedPings()
 

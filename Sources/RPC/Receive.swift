@@ -82,7 +82,7 @@ extension RPCNode {
     return replyBudget.take(source, now: now)
   }
 
-  /// Thousandths of what sources that may be forged have that a request leaves to others. One that comes again is
+  /// Thousandths of what an IP address that may be forged has that a request leaves to others. One that comes again is
   /// likely to have a sender that waits.
   private func reserve(of request: RequestDatagram, from source: Endpoint) -> UInt64 {
     guard !request.isInternal, request.command == yieldingCommand else { return 0 }

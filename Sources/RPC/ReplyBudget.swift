@@ -36,7 +36,7 @@ struct ReplyBudget {
 
   /// Whether a request of this source is answered now (milliseconds). When its own bucket is empty it is one of those
   /// that share its IP address.
-  /// - Parameter leaving: thousandths of what these have that are for other requests.
+  /// - Parameter leaving: thousandths of what that address has that are for other requests.
   mutating func take(_ source: Endpoint, now: UInt64, leaving reserve: () -> UInt64 = { 0 }) -> Bool {
     if source.isLoopback { return true }
     if var bucket = proven.get(source, now: now) {

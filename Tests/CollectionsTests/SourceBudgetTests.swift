@@ -55,9 +55,10 @@ final class SourceBudgetTests: XCTestCase {
     var budget = budget(burst: 4, perSecond: 1, total: Rate(burst: 8, perSecond: 1))
     XCTAssertEqual((0..<4).filter { _ in budget.take(hostA, above: 500, now: 0) }.count, 2)
     XCTAssertEqual((0..<4).filter { _ in budget.take(hostA, now: 0) }.count, 2, "what was left is for others")
-    XCTAssertFalse(budget.take(hostB, above: 500, now: 0), "half of the total is gone")
-    XCTAssertTrue(budget.take(hostB, above: 499, now: 0))
-    XCTAssertTrue(budget.take(hostB, now: 0))
+    XCTAssertTrue(budget.take(hostB, above: 749, now: 0), "the total is for all alike")
+    XCTAssertFalse(budget.take(hostB, above: 750, now: 0))
+    XCTAssertEqual((0..<4).filter { _ in budget.take(hostB, now: 0) }.count, 3)
+    XCTAssertFalse(budget.take(IPv4Address(3, 3, 3, 3), above: 0, now: 0), "and it is used up")
     XCTAssertTrue((0..<20).allSatisfy { _ in budget.take(.loopback, above: 500, now: 0) })
   }
 
