@@ -14,7 +14,7 @@ package final class IncomingRequest {
   package let token: Bytes32?
   package let from: NodeAddress
   /// The source gets what is sent to it: it has answered a request of ours, or echoed a token, some time ago.
-  package let isProven: Bool
+  package private(set) var isProven: Bool
   /// The requester whose forwarded request this is an answer for.
   package let answers: Endpoint?
   /// Our address as the sender knows it.
@@ -78,23 +78,9 @@ package final class IncomingRequest {
     guard !isProven, let node else { return }
     node.checkSource(from.endpoint, isWaiting: true) { [self, weak node] in
       guard let node else { return }
-      let proven = IncomingRequest(self, isProven: true, node: node)
-      if node.onRequest?(proven) != true { proven.error(RPCErrorCode.unknownCommand) }
+      isProven = true
+      if node.onRequest?(self) != true { error(RPCErrorCode.unknownCommand) }
     }
-  }
-
-  private init(_ other: IncomingRequest, isProven: Bool, node: RPCNode) {
-    tid = other.tid
-    command = other.command
-    target = other.target
-    value = other.value
-    token = other.token
-    from = other.from
-    self.isProven = isProven
-    answers = other.answers
-    to = other.to
-    socket = other.socket
-    self.node = node
   }
 
   /// Sends the request on to another node with another value; fire and forget (dht-rpc.md 5.3).
