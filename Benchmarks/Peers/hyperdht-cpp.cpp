@@ -19,6 +19,8 @@ std::string work;
 size_t count, bytes, done, received, part;
 hyperdht_stream_t *own, *theirs;
 bool is_open[2];
+int nodes_ready, tries;
+bool is_measured; /* the dials before are for the server to be found */
 std::vector<uint8_t> message;
 std::vector<double> times;
 double started, cpu_started, sent_at;
@@ -125,7 +127,12 @@ on_own_open (void *) {
     both_open();
     return;
   }
-  times.push_back((now() - sent_at) * 1e6);
+  if (is_measured) {
+    times.push_back((now() - sent_at) * 1e6);
+  } else {
+    is_measured = true;
+    begin();
+  }
   hyperdht_stream_write(own, message.data(), 1);
   hyperdht_stream_close(own);
   if (times.size() < count) {
@@ -149,6 +156,11 @@ on_close (void *) {
 
 void
 on_connect (int error, const hyperdht_connection_t *connection, void *) {
+  if (error && !is_measured && tries++ < 100) {
+    uv_timer_start(
+      &later, [] (uv_timer_t *) { dial(); }, 100, 0);
+    return;
+  }
   if (error) {
     fprintf(stderr, "connect: %s\n", hyperdht_connect_strerror(error));
     _exit(2);
@@ -191,6 +203,16 @@ on_connection (const hyperdht_connection_t *connection, void *) {
   theirs = accepted->stream;
 }
 
+/* A node whose table is empty asks the public nodes it was built with, and no others. */
+void
+on_bootstrapped (void *) {
+  if (++nodes_ready < 2) return;
+  hyperdht_server_t *server = hyperdht_server_create(a);
+  hyperdht_server_listen(server, &keys, on_connection, nullptr);
+  uv_timer_start(
+    &later, [] (uv_timer_t *) { dial(); }, 500, 0);
+}
+
 } // namespace
 
 int
@@ -211,15 +233,8 @@ main (int argc, char **argv) {
   b = hyperdht_create(&loop, &options);
   if (!a || !b || hyperdht_bind(a, 0) || hyperdht_bind(b, 0)) return 2;
   hyperdht_keypair_generate(&keys);
-  hyperdht_server_t *server = hyperdht_server_create(a);
-  hyperdht_server_listen(server, &keys, on_connection, nullptr);
-  hyperdht_server_on_listening(
-    server,
-    [] (void *) {
-      begin();
-      dial();
-    },
-    nullptr);
+  hyperdht_on_bootstrapped(a, on_bootstrapped, nullptr);
+  hyperdht_on_bootstrapped(b, on_bootstrapped, nullptr);
   uv_run(&loop, UV_RUN_DEFAULT);
   return 3;
 }

@@ -112,8 +112,9 @@ class LoneNetwork:
     """The same in a namespace of its own, with what is to run beside it."""
 
     def __init__(self, program, peer):
+        # The network lives as long as the shell, so the shell is not replaced by the last command.
         script = 'ip link set lo up && coproc network { "$0" testnet; } && read -r entry <&"${network[0]}" && ' \
-                 'timeout 60 "$1" "$2" "$entry" "${@:3}"'
+                 'timeout 60 "$1" "$2" "$entry" "${@:3}"; exit $?'
         self.words = ["unshare", "--net", "bash", "-c", script, program, *peer]
 
 
