@@ -6,22 +6,26 @@ import HyperEncoding
 ///
 ///     hyperswarm-benchmark-workloads pair bulk HOST:PORT MESSAGES BYTES
 ///     hyperswarm-benchmark-workloads pair echo HOST:PORT COUNT
+///     hyperswarm-benchmark-workloads pair echo-one-loop HOST:PORT COUNT     both nodes on one loop, as other stacks have them
 ///     hyperswarm-benchmark-workloads pair connect HOST:PORT COUNT
 enum Pair {
   static func run(_ words: ArraySlice<String>) async throws {
     let words = Array(words)
     guard words.count >= 3, let count = Int(words[2]) else { fatalError("pair WORK HOST:PORT COUNT [BYTES]") }
-    let options = HyperDHT.Options(bootstrap: [words[1]], port: 0, host: .loopback)
+    var options = HyperDHT.Options(bootstrap: [words[1]], port: 0, host: .loopback)
+    let shared = words[0] == "echo-one-loop" ? try UVEventLoop.startThread() : nil
+    options.loop = shared
     let a = try await HyperDHT(options)
     let b = try await HyperDHT(options)
     let server = try await a.listen()
     switch words[0] {
     case "bulk": try await bulk(server, b, messages: count, bytes: words.count > 3 ? Int(words[3]) ?? 65_536 : 65_536)
-    case "echo": try await echo(server, b, count: count)
+    case "echo", "echo-one-loop": try await echo(server, b, count: count)
     default: try await connect(server, b, count: count)
     }
     await b.destroy(force: true)
     await a.destroy(force: true)
+    await shared?.shutdown()
   }
 
   private static func bulk(_ server: HyperDHT.Server, _ b: HyperDHT, messages: Int, bytes: Int) async throws {
