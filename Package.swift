@@ -204,6 +204,9 @@ let programs: [Target] = [
     name: "hyperswarm-benchmark-workloads",
     dependencies: ["Hyperswarm", "HyperDHT", "HyperEncoding", "HyperswarmTesting"],
     path: "Benchmarks/Workloads"),
+  .executableTarget(
+    name: "hyperswarm-benchmark-c", dependencies: ["HyperswarmABI", "CHyperUV"], path: "Benchmarks/C",
+    cSettings: [.headerSearchPath("../../include"), .define("_GNU_SOURCE")]),
   .target(name: "CHyperCounters", path: "Benchmarks/Counters", cSettings: [.define("_GNU_SOURCE")]),
 ]
 

@@ -6,7 +6,7 @@ import HyperEncoding
 ///
 ///     hyperswarm-benchmark-workloads pair bulk HOST:PORT MESSAGES BYTES
 ///     hyperswarm-benchmark-workloads pair echo HOST:PORT COUNT
-///     hyperswarm-benchmark-workloads pair echo-one-loop HOST:PORT COUNT     both nodes on one loop, as other stacks have them
+///     hyperswarm-benchmark-workloads pair echo-one-loop HOST:PORT COUNT         both nodes on one loop
 ///     hyperswarm-benchmark-workloads pair connect HOST:PORT COUNT
 enum Pair {
   static func run(_ words: ArraySlice<String>) async throws {

@@ -62,6 +62,16 @@ class Network:
         end(self.process)
 
 
+def through_the_c_interface(result):
+    product = "hyperswarm-benchmark-c"
+    if not result.options.get("built"):
+        if subprocess.run(["swift", "build", "-c", "release", "--product", product], cwd=result.path,
+                          stdout=sys.stderr).returncode:
+            return None, "does not build"
+    program = os.path.join(result.binaries, product)
+    return ([program], "") if os.path.exists(program) else (None, f"there is no {product}")
+
+
 def javascript(result):
     if not shutil.which("node"):
         return None, "node is not installed"
@@ -121,7 +131,9 @@ class LoneNetwork:
 def sides(result, program):
     """Name -> words before the arguments."""
     found = {"ours": [program, "pair"]}
-    for name, make in (("JavaScript stack", javascript), ("C++ port", port_in_cpp)):
+    for name, make in (
+        ("ours, through C", through_the_c_interface), ("JavaScript stack", javascript), ("C++ port", port_in_cpp),
+    ):
         words, why = result.cache.get(name) or make(result)
         result.cache[name] = (words, why)
         if words:
